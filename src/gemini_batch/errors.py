@@ -1,0 +1,210 @@
+"""The error tree, with the exit code that each branch ends a command with.
+
+::
+
+    Error
+    ├── UsageError [2]        what was typed, or what is in the input: arguments, files, lines, names, a missing key
+    │   └── InvalidInput      a request file with problems; carries every problem that was found
+    ├── StateError [3]        this machine: home folder, ledger, disk, locks
+    ├── ServiceError [4]      the service or the way to it
+    │   ├── NetworkError      no answer at all; `sent` says whether the request can have reached the service
+    │   └── ApiError          an answer that is an error: HTTP status, the service's own reason and message
+    ├── JobError [5]          a job ended and there is nothing to be had from it
+    ├── NotFinished [6]       asked for results of a job that is still alive
+    └── Interrupted [130]     Ctrl-C; Terminated [143] for SIGTERM
+
+Every error says what happened, where (file, line, field) and what to do next. Bad lines of a request file are values
+(:class:`Problem`) that flow to a report; exceptions are for what stops the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+class Error(Exception):
+    """Anything this package raises on purpose. ``str()`` is one plain paragraph for a person."""
+
+    exit_code: ClassVar[int] = 4
+    code: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: Path | str | None = None,
+        line: int | None = None,
+        field: str | None = None,
+        next: str | None = None,  # noqa: A002 - the name of the field in the documented JSON
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = None if file is None else str(file)
+        self.line = line
+        self.field = field
+        self.next = next
+        self.reason_code = code or self.code
+
+    @property
+    def place(self) -> str:
+        """``file:line:field``, as far as it is known; empty where nothing is."""
+        return ":".join(str(part) for part in (self.file, self.line, self.field) if part is not None)
+
+    def __str__(self) -> str:
+        head = f"{self.place}: {self.message}" if self.place else self.message
+        return f"{head} {self.next}" if self.next else head
+
+    def as_json(self) -> dict[str, object]:
+        """The documented error object: ``code, message, file, line, field, next``, absent fields as null."""
+        return {
+            "code": self.reason_code,
+            "message": self.message,
+            "file": self.file,
+            "line": self.line,
+            "field": self.field,
+            "next": self.next,
+        }
+
+
+class UsageError(Error):
+    """What was typed, or what the input holds, cannot be used; nothing was sent."""
+
+    exit_code = 2
+    code = "usage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One finding about a request file. ``line`` counts from 1; ``field`` is a dotted path inside the line."""
+
+    message: str
+    line: int | None = None
+    field: str | None = None
+    next: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+    def as_json(self) -> dict[str, object]:
+        """The same five facts, for ``--json``."""
+        return {
+            "severity": self.severity,
+            "line": self.line,
+            "field": self.field,
+            "message": self.message,
+            "next": self.next,
+        }
+
+
+class InvalidInput(UsageError):
+    """A request file was refused before anything was sent; carries every problem found in it."""
+
+    code = "invalid_input"
+
+    def __init__(self, file: Path | str, problems: Sequence[Problem], *, total: int | None = None) -> None:
+        count = total if total is not None else len(problems)
+        noun = "problem" if count == 1 else "problems"
+        super().__init__(
+            f"{count} {noun} found; nothing was sent.",
+            file=file,
+            next=f"Mend the {'line' if count == 1 else 'lines'} and run the same command again.",
+        )
+        self.problems = tuple(problems)
+        self.total = count
+
+    def as_json(self) -> dict[str, object]:
+        """The error object with all ``problems`` and their ``total``."""
+        return {**super().as_json(), "total": self.total, "problems": [p.as_json() for p in self.problems]}
+
+
+class StateError(Error):
+    """Something on this machine is in the way: the home folder, the ledger, the disk, or a lock."""
+
+    exit_code = 3
+    code = "local_state"
+
+
+class ServiceError(Error):
+    """The service, or the way to it, did not do what was asked."""
+
+    exit_code = 4
+    code = "service"
+
+
+class NetworkError(ServiceError):
+    """No usable answer came. ``sent`` is False only where the request certainly never left this machine."""
+
+    code = "network"
+
+    def __init__(self, message: str, *, sent: bool, next: str | None = None) -> None:  # noqa: A002 - see Error
+        super().__init__(message, next=next)
+        self.sent = sent
+
+
+class ApiError(ServiceError):
+    """The service answered with an error.
+
+    ``status`` is the HTTP status, ``reason`` the service's own word for it (``RESOURCE_EXHAUSTED``), ``retry_after``
+    the seconds that the service asked for, if it did.
+    """
+
+    code = "api_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        reason: str = "",
+        retry_after: float | None = None,
+        details: Sequence[Mapping[str, object]] = (),
+        next: str | None = None,  # noqa: A002 - see Error
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, next=next, code=code or (reason.lower() or None))
+        self.status = status
+        self.reason = reason
+        self.retry_after = retry_after
+        self.details = tuple(details)
+
+
+class JobError(Error):
+    """A job ended and nothing can be had from it. ``job`` is its name, ``state`` the last state seen."""
+
+    exit_code = 5
+    code = "job_ended_without_results"
+
+    def __init__(self, message: str, *, job: str, state: str, next: str | None = None) -> None:  # noqa: A002 - see Error
+        super().__init__(message, next=next)
+        self.job = job
+        self.state = state
+
+
+class NotFinished(Error):
+    """Results were asked for while the job is alive."""
+
+    exit_code = 6
+    code = "not_finished"
+
+    def __init__(self, message: str, *, job: str, state: str, next: str | None = None) -> None:  # noqa: A002 - see Error
+        super().__init__(message, next=next)
+        self.job = job
+        self.state = state
+
+
+class Interrupted(Error):
+    """The waiting was ended by the user; the job is not touched."""
+
+    exit_code = 130
+    code = "interrupted"
+
+
+class Terminated(Interrupted):
+    """The same by SIGTERM."""
+
+    exit_code = 143
+    code = "terminated"
