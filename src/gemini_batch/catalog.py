@@ -1,0 +1,391 @@
+"""What is known of the models and of the service's limits: a dated page of facts, ``catalog.toml``, behind types.
+
+Every fact there carries the day on which it was true and the public page that says so. What is not known is absent
+and stays unknown here: a price that is missing makes a cost ``None``, never a number. Nothing in this module asks for
+the time: "today" is always an argument. The file is read at the first :func:`load`, never at import.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import fnmatch
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Method = Literal["generate", "embed"]
+Kind = Literal["text", "image", "speech", "embedding", "other"]
+Status = Literal["current", "going", "rerouted", "gone"]
+
+#: What ``create`` and ``run`` use when no model is named.
+DEFAULT_MODEL = "gemini-3-flash-preview"
+#: What to propose where embeddings are wanted and the model cannot make them.
+EMBEDDING_MODEL = "gemini-embedding-2"
+#: A shutdown or a new price nearer than this is worth saying before anything is sent.
+SOON = dt.timedelta(days=60)
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Anything with a source: ``date`` is the day on which ``source`` said so."""
+
+    date: dt.date
+    source: str
+
+
+class Limit(Fact, frozen=True, kw_only=True):
+    """One number that the service holds people to, in ``unit``; ``note`` says how a vague number was read."""
+
+    value: int
+    unit: Literal["jobs", "bytes", "hours", "days", "characters"]
+    note: str = ""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The limits that do not depend on the model. The unit is in each name's ending or in the limit itself."""
+
+    concurrent_jobs: Limit
+    input_file_bytes: Limit
+    storage_bytes: Limit
+    inline_body_bytes: Limit
+    target_hours: Limit
+    job_expiry_hours: Limit
+    file_life_hours: Limit
+    results_kept_days: Limit
+    file_id_chars: Limit
+    display_name_chars: Limit
+    upload_granularity_bytes: Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Billable tokens of one request or of many, each counted once.
+
+    ``input`` is what is neither cached nor audio (the service's ``promptTokenCount`` includes both), ``output`` what
+    was written as text or speech, thoughts included (they are billed as output), ``image_output`` the tokens of
+    images. ``long`` says that the prompt was longer than 200,000 tokens, where some models cost more.
+    """
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    audio_input: int = 0
+    image_output: int = 0
+    long: bool = False
+
+    def __add__(self, other: Tokens) -> Tokens:
+        """Add count by count. Long and short prompts have different prices: adding them raises ``ValueError``."""
+        if not other:
+            return self
+        if not self:
+            return other
+        if self.long != other.long:
+            raise ValueError("prompts over and under 200,000 tokens have different prices: add their costs instead")
+        return Tokens(
+            input=self.input + other.input,
+            cached=self.cached + other.cached,
+            output=self.output + other.output,
+            audio_input=self.audio_input + other.audio_input,
+            image_output=self.image_output + other.image_output,
+            long=self.long,
+        )
+
+    def __bool__(self) -> bool:
+        """False where there is nothing to pay for."""
+        return bool(self.input or self.cached or self.output or self.audio_input or self.image_output)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """USD: what the tokens cost in a batch, and what the same would have cost interactively."""
+
+    batch: float = 0.0
+    interactive: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        """Add both amounts."""
+        return Cost(self.batch + other.batch, self.interactive + other.interactive)
+
+
+class LongRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """USD per million tokens where the prompt is longer than 200,000 tokens."""
+
+    input: float | None = None
+    cached: float | None = None
+    output: float | None = None
+    audio_input: float | None = None
+    image_output: float | None = None
+
+    def cost(self, tokens: Tokens) -> float | None:
+        """USD for ``tokens``, whatever their ``long`` says; None if a kind among them has no known price."""
+        total = 0.0
+        for count, rate in (
+            (tokens.input, self.input),
+            (tokens.cached, self.cached),
+            (tokens.output, self.output),
+            (tokens.audio_input, self.audio_input),
+            (tokens.image_output, self.image_output),
+        ):
+            if count:
+                if rate is None:
+                    return None
+                total += count * rate
+        return total / 1_000_000
+
+
+class Rates(LongRates, frozen=True, kw_only=True):
+    """USD per million tokens; ``long`` where long prompts cost more, absent where they cost the same."""
+
+    long: LongRates | None = None
+
+    def cost(self, tokens: Tokens) -> float | None:
+        """USD for ``tokens``; None if a kind among them has no known price."""
+        if tokens.long and self.long is not None:
+            return self.long.cost(tokens)
+        return LongRates.cost(self, tokens)
+
+
+class Price(Fact, frozen=True, kw_only=True):
+    """What a model costs from the day ``start`` (``from`` in the file) until the next entry begins."""
+
+    start: dt.date = msgspec.field(name="from")
+    batch: Rates
+    interactive: Rates
+
+    def cost(self, tokens: Tokens) -> Cost | None:
+        """The cost of ``tokens``, or None if any kind of token among them has no known price."""
+        batch, interactive = self.batch.cost(tokens), self.interactive.cost(tokens)
+        return None if batch is None or interactive is None else Cost(batch, interactive)
+
+
+class EnqueuedTokens(Fact, frozen=True, kw_only=True):
+    """How many tokens all living jobs of one model may hold together, by the project's tier; None: not published."""
+
+    tier1: int | None = None
+    tier2: int | None = None
+    tier3: int | None = None
+
+    def of_tier(self, tier: int) -> int | None:
+        """The limit of tier 1, 2 or 3, if it is known."""
+        return {1: self.tier1, 2: self.tier2, 3: self.tier3}.get(tier)
+
+
+class Shutdown(Fact, frozen=True, kw_only=True):
+    """The day ``on`` which a model stops, and what happens to requests for it from then on."""
+
+    on: dt.date
+    then: Literal["gone", "rerouted"]
+    replaced_by: str
+    doubt: str = ""
+
+
+class Model(Fact, frozen=True, kw_only=True):
+    """One model: what it makes, by which batch methods, for how long, and at what price."""
+
+    name: str
+    kind: Kind
+    methods: tuple[Method, ...] = ()
+    shutdown: Shutdown | None = None
+    existing_users_only: bool = False
+    prices: tuple[Price, ...] = ()
+    enqueued_tokens: EnqueuedTokens | None = None
+    max_output_tokens: int | None = None
+    embedding_dimension: int | None = None
+    note: str = ""
+
+    def status_on(self, day: dt.date) -> Status:
+        """``going`` for the 60 days before a shutdown; from that day on ``gone``, or ``rerouted`` to another model."""
+        if self.shutdown is None:
+            return "current"
+        if day >= self.shutdown.on:
+            return self.shutdown.then
+        return "going" if self.shutdown.on - day <= SOON else "current"
+
+    def price_on(self, day: dt.date) -> Price | None:
+        """The price that holds on ``day``; None where it is not known, or the model is gone."""
+        if self.status_on(day) == "gone":
+            return None
+        known = [price for price in self.prices if price.start <= day]
+        return max(known, key=lambda price: price.start) if known else None
+
+    def next_price(self, day: dt.date) -> Price | None:
+        """The first price that begins after ``day``, if one is announced."""
+        coming = [price for price in self.prices if price.start > day]
+        return min(coming, key=lambda price: price.start) if coming else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """All the facts. ``date`` is the day of the newest look at them; ``families`` are name patterns, as of a shell."""
+
+    date: dt.date
+    limits: Limits
+    models: Mapping[str, Model]
+    families: Mapping[str, Model]
+
+    def find(self, name: str) -> Model | None:
+        """The model of this name, with or without ``models/`` before it; None if it is not in the catalog."""
+        name = name.removeprefix("models/")
+        if name in self.models:
+            return self.models[name]
+        for pattern, family in self.families.items():
+            if fnmatch.fnmatchcase(name, pattern):
+                return msgspec.structs.replace(family, name=name)
+        return None
+
+    def suggest(self, name: str) -> str | None:
+        """The model nearest to ``name``, of those that a batch could use when the catalog was made; None if none is."""
+        name = name.removeprefix("models/").lower()
+        usable = [m.name for m in self.models.values() if m.methods and m.status_on(self.date) != "gone"]
+        if f"{name}-preview" in usable:  # the ending that people leave out
+            return f"{name}-preview"
+        near = difflib.get_close_matches(name, usable, n=1, cutoff=0.75)
+        return near[0] if near else None
+
+
+@cache
+def load() -> Catalog:
+    """Read ``catalog.toml``, once. Raises ``msgspec.ValidationError`` if the file is not what these types say."""
+    import tomllib
+
+    with Path(__file__).with_name("catalog.toml").open("rb") as file:
+        return parse(tomllib.load(file))
+
+
+def parse(document: Mapping[str, Any]) -> Catalog:
+    """Turn a decoded catalog into its types. Raises ``msgspec.ValidationError`` where it does not fit."""
+    return Catalog(
+        date=msgspec.convert(document["date"], dt.date),
+        limits=msgspec.convert(document["limits"], Limits),
+        models=_models(document["models"]),
+        families=_models(document["families"]),
+    )
+
+
+def _models(tables: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Model]:
+    return MappingProxyType({name: msgspec.convert({**table, "name": name}, Model) for name, table in tables.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something to say about a model before anything is sent. An ``error`` is certain to fail, or to be refused."""
+
+    severity: Literal["error", "warning", "note"]
+    message: str
+    next: str | None = None
+
+
+def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequence[Advice]:
+    """All that is worth saying about sending ``method`` requests to the model ``name`` on ``day``, gravest first."""
+    model = catalog.find(name)
+    if model is None:
+        return [_unknown(catalog, name)]
+    found = [*_method_advice(model, method), *_shutdown_advice(model, day)]
+    if model.existing_users_only and model.status_on(day) in ("current", "going"):
+        found.append(
+            Advice(
+                "warning",
+                f"{model.name} is only served to projects that have used it before; others get 404.",
+                f"If the service refuses it, use {model.shutdown.replaced_by if model.shutdown else _other(method)}.",
+            )
+        )
+    if model.methods:
+        found += _price_advice(model, day)
+        if model.note:
+            found.append(Advice("note", model.note))
+    return sorted(found, key=lambda one: ("error", "warning", "note").index(one.severity))
+
+
+def _other(method: Method) -> str:
+    return EMBEDDING_MODEL if method == "embed" else DEFAULT_MODEL
+
+
+def _unknown(catalog: Catalog, name: str) -> Advice:
+    near = catalog.suggest(name)
+    return Advice(
+        "warning",
+        f"The model {name!r} is not in the catalog of {catalog.date}; its price is unknown.",
+        f"Did you mean {near}?" if near else "Check the name with `gemini-batch models`.",
+    )
+
+
+def _method_advice(model: Model, method: Method) -> list[Advice]:
+    if not model.methods:
+        why = f" {model.note}" if model.note else ""
+        return [Advice("error", f"{model.name} cannot be used in a batch.{why}", f"Use {_other(method)}, for example.")]
+    if method in model.methods:
+        return []
+    if method == "generate":
+        message = f"{model.name} makes embeddings only, and these requests ask it to generate."
+    else:
+        message = f"{model.name} does not make embeddings, and these requests ask for them."
+    return [Advice("error", message, f"Use {_other(method)}, for example.")]
+
+
+def _shutdown_advice(model: Model, day: dt.date) -> list[Advice]:
+    end = model.shutdown
+    if end is None:
+        return []
+    match model.status_on(day):
+        case "current":
+            return []
+        case "going" if end.then == "rerouted":
+            return [
+                Advice(
+                    "warning",
+                    f"{model.name} retires on {end.on}; from then on {end.replaced_by} answers in its place, "
+                    f"at the price of {end.replaced_by}.",
+                    f"Use {end.replaced_by} now, to choose the day of the change yourself.",
+                )
+            ]
+        case "going":
+            return [
+                Advice("warning", f"{model.name} shuts down on {end.on}.", f"Use {end.replaced_by} instead."),
+            ]
+        case "rerouted":
+            return [
+                Advice(
+                    "warning",
+                    f"{model.name} retired on {end.on}: {end.replaced_by} answers in its place, "
+                    f"at the price of {end.replaced_by}.",
+                    f"Name {end.replaced_by} itself.",
+                )
+            ]
+        case "gone":
+            doubt = f" ({end.doubt})" if end.doubt else ""
+            return [
+                Advice(
+                    "warning" if end.doubt else "error",
+                    f"{model.name} was shut down on {end.on}{doubt}.",
+                    f"Use {end.replaced_by} instead.",
+                )
+            ]
+
+
+def _price_advice(model: Model, day: dt.date) -> list[Advice]:
+    found: list[Advice] = []
+    now, later = model.price_on(day), model.next_price(day)
+    if now is None and model.status_on(day) != "gone":
+        found.append(Advice("note", f"The price of {model.name} is not known."))
+    if now is not None and later is not None and later.start - day <= SOON:
+        change = _change(now.batch, later.batch)
+        if change:
+            message = f"The batch price of {model.name} changes on {later.start}: {change} (USD per million tokens)."
+            found.append(Advice("note", message))
+    return found
+
+
+def _change(now: Rates, later: Rates) -> str:
+    kinds = (("input", now.input, later.input), ("output", now.output, later.output))
+    return ", ".join(
+        f"{kind} {before:g} → {after:g}"
+        for kind, before, after in kinds
+        if before is not None and after is not None and before != after
+    )

@@ -1,0 +1,360 @@
+"""The catalog: its facts hang together, its dates decide, and its money is right to the cent."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+import pytest
+
+from gemini_batch import catalog
+from gemini_batch.catalog import Catalog, Cost, Rates, Tokens, advice, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini_batch.catalog import LongRates, Method, Model, Status
+
+TODAY = dt.date(2026, 11, 22)
+DOCUMENT: dict[str, Any] = tomllib.loads(
+    Path(catalog.__file__).with_name("catalog.toml").read_text(encoding="utf-8"),
+)
+KINDS = ("input", "cached", "output", "audio_input", "image_output")
+
+
+def model(name: str) -> Model:
+    found = load().find(name)
+    assert found is not None, name
+    return found
+
+
+# The file itself
+
+
+def fact_tables(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, table in document["limits"].items():
+        yield f"limits.{name}", table
+    for family in ("models", "families"):
+        for name, table in document[family].items():
+            yield f"{family}.{name}", table
+            for part in ("shutdown", "enqueued_tokens"):
+                if part in table:
+                    yield f"{family}.{name}.{part}", table[part]
+            for index, price in enumerate(table.get("prices", [])):
+                yield f"{family}.{name}.prices[{index}]", price
+
+
+@pytest.mark.parametrize(("where", "table"), [pytest.param(*pair, id=pair[0]) for pair in fact_tables(DOCUMENT)])
+def test_every_fact_names_its_public_source_and_its_day(where: str, table: dict[str, Any]) -> None:
+    assert isinstance(table["date"], dt.date), where
+    assert table["date"] <= DOCUMENT["date"], f"{where} is newer than the catalog"
+    assert table["source"].startswith(("ai.google.dev/", "seen on the wire")), where
+
+
+def rate_pairs(one: Model) -> Iterator[tuple[str, LongRates, LongRates]]:
+    for price in one.prices:
+        yield f"{one.name} from {price.start}", price.batch, price.interactive
+        if price.batch.long is not None or price.interactive.long is not None:
+            assert price.batch.long is not None, one.name
+            assert price.interactive.long is not None, one.name
+            yield f"{one.name} from {price.start}, long", price.batch.long, price.interactive.long
+
+
+@pytest.mark.parametrize("one", [m for m in load().models.values() if m.prices], ids=lambda m: m.name)
+def test_a_batch_is_never_dearer_and_both_prices_know_the_same_kinds(one: Model) -> None:
+    for where, batch, interactive in rate_pairs(one):
+        for kind in KINDS:
+            low, high = getattr(batch, kind), getattr(interactive, kind)
+            assert (low is None) == (high is None), f"{where}: {kind}"
+            if low is not None:
+                assert 0 < low <= high, f"{where}: {kind}"
+        assert batch.input is not None
+        assert interactive.input == pytest.approx(2 * batch.input), f"{where}: the batch guide promises half"
+        if batch.output is not None:
+            assert interactive.output == pytest.approx(2 * batch.output), where
+
+
+@pytest.mark.parametrize("one", load().models.values(), ids=lambda m: m.name)
+def test_models_hang_together(one: Model) -> None:
+    assert all(a.start < b.start for a, b in pairwise(one.prices)), "prices are in the order of their days"
+    assert (one.embedding_dimension is not None) == (one.kind == "embedding") == ("embed" in one.methods)
+    if one.shutdown is not None:
+        heir = load().models[one.shutdown.replaced_by]
+        assert heir.status_on(load().date) == "current", "what replaces a model must not be going itself"
+        assert heir.methods == one.methods
+    if one.enqueued_tokens is not None:
+        tiers = [t for t in map(one.enqueued_tokens.of_tier, (1, 2, 3)) if t is not None]
+        assert tiers
+        assert tiers == sorted(tiers)
+
+
+@pytest.mark.parametrize("name", ["gemini-2.5-pro", "gemini-2.5-flash"])
+def test_a_rerouted_model_costs_what_the_model_that_answers_costs(name: str) -> None:
+    end = model(name).shutdown
+    assert end is not None
+    for day in (end.on, dt.date(2026, 12, 31), dt.date(2027, 1, 1), dt.date(2027, 6, 1)):
+        mine, theirs = model(name).price_on(day), model(end.replaced_by).price_on(day)
+        assert mine is not None
+        assert theirs is not None
+        assert (mine.batch, mine.interactive) == (theirs.batch, theirs.interactive), day
+
+
+def test_the_default_model_is_priced_and_can_be_batched() -> None:
+    one = model(catalog.DEFAULT_MODEL)
+    assert one.methods == ("generate",)
+    assert one.status_on(TODAY) == "current"
+    assert one.price_on(TODAY) is not None
+    assert model(catalog.EMBEDDING_MODEL).methods == ("embed",)
+
+
+def test_limits_are_the_documented_ones() -> None:
+    limits = load().limits
+    got = {name: getattr(limits, name).value for name in limits.__struct_fields__}
+    assert got == {
+        "concurrent_jobs": 100,
+        "input_file_bytes": 2 * 1024**3,
+        "storage_bytes": 20 * 1024**3,
+        "inline_body_bytes": 20_971_520,
+        "target_hours": 24,
+        "job_expiry_hours": 48,
+        "file_life_hours": 48,
+        "results_kept_days": 42,
+        "file_id_chars": 40,
+        "display_name_chars": 512,
+        "upload_granularity_bytes": 262_144,
+    }
+
+
+def test_a_misspelt_table_is_refused() -> None:
+    table = {**DOCUMENT["models"]["gemini-3.8-flash"], "pricse": []}
+    with pytest.raises(msgspec.ValidationError, match="pricse"):
+        catalog.parse({**DOCUMENT, "models": {"gemini-3.8-flash": table}})
+
+
+def test_the_file_is_read_once_and_not_at_import() -> None:
+    assert load() is load()
+    code = "import sys, gemini_batch.catalog as c; print(c.load.cache_info().currsize, 'tomllib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["0", "False"]
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("gemini-3.8-flash", "gemini-3.8-flash"),
+        ("models/gemini-3.8-flash", "gemini-3.8-flash"),
+        ("veo-3.1-generate-preview", "veo-3.1-generate-preview"),
+        ("gemini-3.8-live-extended-thinking", "gemini-3.8-live-extended-thinking"),
+        ("gemini-2.5-flash-native-audio-preview-12-2025", "gemini-2.5-flash-native-audio-preview-12-2025"),
+    ],
+)
+def test_find(asked: str, name: str) -> None:
+    assert model(asked).name == name
+
+
+@pytest.mark.parametrize("asked", ["", "models/", "gemini-9-flash", "GEMINI-3.8-FLASH", "tunedModels/mine"])
+def test_find_does_not_guess(asked: str) -> None:
+    assert load().find(asked) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [
+        ("gemini-3-flash", "gemini-3-flash-preview"),
+        ("gemini-3.8-flsh", "gemini-3.8-flash"),
+        ("models/gemini-3.8-flash-ttt", "gemini-3.8-flash-tts"),
+        ("GEMINI-3.8-FLASH", "gemini-3.8-flash"),
+        ("gemini-embeding-2", "gemini-embedding-2"),
+        ("gemini-2.5-flash-preview-ttss", None),
+        ("gpt-5", None),
+    ],
+)
+def test_suggest_never_proposes_what_is_gone(asked: str, near: str | None) -> None:
+    found = load().suggest(asked)
+    if near is None:
+        assert found is None or model(found).status_on(TODAY) != "gone"
+    else:
+        assert found == near
+
+
+# Days
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "status"),
+    [
+        ("gemini-3.8-flash", "2026-11-22", "current"),
+        ("gemini-2.5-pro", "2026-10-01", "current"),
+        ("gemini-2.5-pro", "2026-10-02", "going"),
+        ("gemini-2.5-pro", "2026-11-30", "going"),
+        ("gemini-2.5-pro", "2026-12-01", "rerouted"),
+        ("gemini-2.5-flash", "2027-03-01", "rerouted"),
+        ("gemini-3-pro-preview", "2026-03-08", "going"),
+        ("gemini-3-pro-preview", "2026-03-09", "gone"),
+        ("gemini-3.1-flash-lite", "2026-11-22", "current"),
+        ("gemini-3.1-flash-lite", "2027-05-06", "going"),
+        ("gemini-3.1-flash-lite", "2027-05-07", "gone"),
+        ("gemini-2.0-flash", "2026-11-22", "gone"),
+        ("gemini-2.5-pro-preview-tts", "2026-11-22", "gone"),
+        ("gemini-3-pro-image-preview", "2026-11-22", "gone"),
+    ],
+)
+def test_status(name: str, day: str, status: Status) -> None:
+    assert model(name).status_on(dt.date.fromisoformat(day)) == status
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "batch_output"),
+    [
+        ("gemini-3.8-flash", "2026-12-31", 1.875),
+        ("gemini-3.8-flash", "2027-01-01", 3.75),
+        ("gemini-4-argon", "2026-11-30", 5.0),
+        ("gemini-4-argon", "2026-12-01", 10.0),
+        ("gemini-2.5-pro", "2026-11-30", 5.0),
+        ("gemini-2.5-pro", "2026-12-01", 1.875),
+        ("gemini-3.1-flash-lite", "2027-05-07", None),
+        ("gemini-3-pro-preview", "2026-11-22", None),
+        ("gemini-flash-latest", "2026-11-22", None),
+        ("gemini-3.8-flash", "2025-01-01", None),
+    ],
+)
+def test_prices_have_days(name: str, day: str, batch_output: float | None) -> None:
+    price = model(name).price_on(dt.date.fromisoformat(day))
+    assert (price.batch.output if price else None) == batch_output
+
+
+# Money
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "batch", "interactive"),
+    [
+        # 1,000,000 × 0.25 + 200,000 × 0.05 + 500,000 × 1.50 + 100,000 × 0.50, per million
+        (
+            "gemini-3-flash-preview",
+            Tokens(input=1_000_000, cached=200_000, output=500_000, audio_input=100_000),
+            0.25 + 0.01 + 0.75 + 0.05,
+            0.50 + 0.01 + 1.50 + 0.10,
+        ),
+        ("gemini-3.1-pro-preview", Tokens(input=10_000, output=2_000), 0.01 + 0.012, 0.02 + 0.024),
+        (
+            "gemini-3.1-pro-preview",
+            Tokens(input=300_000, cached=100_000, output=2_000, long=True),
+            0.60 + 0.04 + 0.018,
+            1.20 + 0.04 + 0.036,
+        ),
+        # No other price for long prompts: the same price.
+        ("gemini-3.8-flash", Tokens(input=300_000, long=True), 0.1125, 0.225),
+        # One 1,290-token picture and 100 tokens of prompt.
+        ("gemini-3-pro-image", Tokens(input=100, image_output=1_290), 0.0001 + 0.0774, 0.0002 + 0.1548),
+        ("gemini-embedding-001", Tokens(input=2_000_000), 0.15, 0.30),
+        ("gemini-3.8-flash-tts", Tokens(input=1_000, output=32_000), 0.00025 + 0.144, 0.0005 + 0.288),
+        ("gemini-3.8-flash", Tokens(), 0.0, 0.0),
+    ],
+)
+def test_cost_by_hand(name: str, tokens: Tokens, batch: float, interactive: float) -> None:
+    price = model(name).price_on(TODAY)
+    assert price is not None
+    cost = price.cost(tokens)
+    assert cost is not None
+    assert cost.batch == pytest.approx(batch)
+    assert cost.interactive == pytest.approx(interactive)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [
+        ("gemini-3.8-flash", Tokens(input=10, audio_input=1)),
+        ("gemini-3-flash-preview", Tokens(input=10, image_output=1)),
+        ("gemini-embedding-001", Tokens(input=10, output=1)),
+        ("gemini-3.1-flash-image", Tokens(cached=1)),
+        ("gemini-3.1-pro-preview", Tokens(audio_input=1, long=True)),
+    ],
+)
+def test_a_kind_without_a_price_makes_the_cost_unknown(name: str, tokens: Tokens) -> None:
+    price = model(name).price_on(TODAY)
+    assert price is not None
+    assert price.cost(tokens) is None
+
+
+def test_a_price_of_zero_is_a_price() -> None:
+    assert Rates(input=0.0).cost(Tokens(input=5)) == 0.0
+    assert Rates().cost(Tokens(input=5)) is None
+
+
+def test_tokens_add_up() -> None:
+    one = Tokens(input=1, cached=2, output=3, audio_input=4, image_output=5)
+    assert one + one == Tokens(input=2, cached=4, output=6, audio_input=8, image_output=10)
+    long = Tokens(input=250_000, long=True)
+    assert Tokens() + long == long == long + Tokens()
+    assert long + long == Tokens(input=500_000, long=True)
+    with pytest.raises(ValueError, match="add their costs"):
+        one + long
+    assert Cost(0.5, 1.0) + Cost(0.25, 0.5) == Cost(0.75, 1.5)
+
+
+# Advice
+
+
+def said(name: str, method: Method = "generate", day: dt.date = TODAY, book: Catalog | None = None) -> list[str]:
+    return [f"{a.severity}: {a.message} {a.next or ''}".strip() for a in advice(book or load(), name, method, day)]
+
+
+@pytest.mark.parametrize("name", [catalog.DEFAULT_MODEL, "gemini-3.5-flash-lite", "models/gemini-3.5-flash"])
+def test_nothing_to_say_about_a_good_choice(name: str) -> None:
+    assert said(name) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "day", "severity", "words"),
+    [
+        ("gemini-3-pro-preview", "generate", "2026-11-22", "error", ["2026-03-09", "gemini-3.1-pro-preview"]),
+        ("gemini-2.0-flash", "generate", "2026-11-22", "error", ["2026-06-01", "gemini-3.1-flash-lite"]),
+        ("gemini-2.5-pro", "generate", "2026-11-22", "warning", ["retires on 2026-12-01", "gemini-3.8-flash"]),
+        ("gemini-2.5-flash", "generate", "2026-12-02", "warning", ["retired on", "gemini-3.5-flash-lite", "price"]),
+        ("gemini-3.1-flash-lite", "generate", "2027-05-01", "warning", ["2027-05-07", "gemini-3.5-flash-lite"]),
+        ("gemini-2.5-flash-image", "generate", "2026-11-22", "warning", ["2026-10-02", "2027-03-15"]),
+        ("gemini-2.5-flash-lite", "generate", "2026-11-22", "warning", ["used it before", "404"]),
+        ("gemini-3.8-flash", "generate", "2026-11-22", "note", ["2027-01-01", "0.375 → 0.75", "1.875 → 3.75"]),
+        ("gemini-flash-latest", "generate", "2026-11-22", "note", ["price", "not known"]),
+        ("gemini-embedding-2", "generate", "2026-11-22", "error", ["embeddings only", catalog.DEFAULT_MODEL]),
+        ("gemini-3.8-flash", "embed", "2026-11-22", "error", ["does not make embeddings", catalog.EMBEDDING_MODEL]),
+        ("veo-3.1-generate-preview", "generate", "2026-11-22", "error", ["cannot be used in a batch", "video"]),
+        ("gemini-3.8-live", "generate", "2026-11-22", "error", ["cannot be used in a batch", "Live API"]),
+        ("gemini-3.8-flsh", "generate", "2026-11-22", "warning", ["2026-11-22", "mean gemini-3.8-flash?", "unknown"]),
+        ("tunedModels/mine", "generate", "2026-11-22", "warning", ["not in the catalog", "gemini-batch models"]),
+    ],
+)
+def test_advice(name: str, method: Method, day: str, severity: str, words: list[str]) -> None:
+    lines = said(name, method, dt.date.fromisoformat(day))
+    assert lines[0].startswith(f"{severity}: "), lines
+    assert all(word in lines[0] for word in words), lines
+
+
+def test_a_new_price_is_no_news_when_it_is_far_away_or_the_same() -> None:
+    assert said("gemini-3.8-flash", day=dt.date(2026, 10, 15)) == []
+    assert not any("price of gemini-2.5-flash changes" in line for line in said("gemini-2.5-flash"))
+    assert any("0.625 → 0.375" in line for line in said("gemini-2.5-pro"))
+
+
+def test_errors_come_first() -> None:
+    order = [a.severity for a in advice(load(), "gemini-2.5-pro", "embed", TODAY)]
+    assert order == ["error", "warning", "warning", "note"]
+
+
+def test_every_model_can_be_talked_about_on_any_day() -> None:
+    for name in load().models:
+        for method in get_args(catalog.Method):
+            for day in (dt.date(2025, 1, 1), TODAY, dt.date(2030, 1, 1)):
+                for one in advice(load(), name, method, day):
+                    assert one.message.endswith(".")
+                    assert one.next is None or one.next.endswith((".", "?"))
