@@ -17,7 +17,7 @@ from gemini_batch import catalog
 from gemini_batch.catalog import Catalog, Cost, Rates, Tokens, advice, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gemini_batch.catalog import LongRates, Method, Model, Status
 
@@ -358,3 +358,65 @@ def test_every_model_can_be_talked_about_on_any_day() -> None:
                 for one in advice(load(), name, method, day):
                     assert one.message.endswith(".")
                     assert one.next is None or one.next.endswith((".", "?"))
+
+
+# The skill's page of models: the tables are those of the catalog, on its day
+
+
+def usd(price: float | None) -> str:
+    return "?" if price is None else f"{price:g}"
+
+
+def price_table(book: Catalog) -> list[str]:
+    rows = ["| model | makes | input | output | cached input | to know |", "| --- | --- | --- | --- | --- | --- |"]
+    for one in book.models.values():
+        price, later = one.price_on(book.date), one.next_price(book.date)
+        if price is None or one.status_on(book.date) == "gone":
+            continue
+        batch, calls = price.batch, price.interactive
+        output = f"{usd(batch.output)} ({usd(calls.output)})" if batch.output is not None else "–"
+        if batch.image_output is not None:
+            output += f", images {usd(batch.image_output)} ({usd(calls.image_output)})"
+        facts = []
+        if batch.audio_input is not None:
+            facts.append(f"audio input {usd(batch.audio_input)}")
+        if batch.long is not None:
+            facts.append(f"over 200,000 tokens: {usd(batch.long.input)}, {usd(batch.long.output)}")
+        if one.shutdown is not None:
+            heir = f"`{one.shutdown.replaced_by}`"
+            ending = f"{heir} answers instead" if one.shutdown.then == "rerouted" else f"shut down; use {heir}"
+            facts.append(f"from {one.shutdown.on}: {ending}")
+        elif later is not None:
+            facts.append(f"from {later.start}: {usd(later.batch.input)}, {usd(later.batch.output)}")
+        if one.existing_users_only:
+            facts.append("not for new users")
+        cells = [
+            f"`{one.name}`",
+            one.kind,
+            f"{usd(batch.input)} ({usd(calls.input)})",
+            output,
+            usd(batch.cached),
+            "; ".join(facts),
+        ]
+        rows.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+    return rows
+
+
+def retired_table(book: Catalog) -> list[str]:
+    gone = [m for m in book.models.values() if m.shutdown and m.status_on(book.date) == "gone"]
+    rows = [f"| `{m.name}` | {m.shutdown.on} | `{m.shutdown.replaced_by}` |" for m in gone if m.shutdown]
+    return ["| model | shut down | use instead |", "| --- | --- | --- |", *rows]
+
+
+PAGE = Path(__file__).parent.parent / "references" / "models-and-prices.md"
+
+
+@pytest.mark.parametrize("table", [price_table, retired_table])
+def test_the_page_of_models_shows_the_catalog(table: Callable[[Catalog], list[str]]) -> None:
+    right = "\n".join(table(load()))
+    header = right.partition("\n")[0]
+    page = PAGE.read_text(encoding="utf-8")
+    start = page.index(header)
+    shown = page[start:].partition("\n\n")[0].rstrip("\n")
+    assert shown == right, f"{PAGE.name} differs from the catalog; its table should be:\n{right}"
+    assert str(load().date) in page
