@@ -10,13 +10,13 @@ import contextlib
 import json
 import os
 import secrets
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 UTF8_BOM = b"\xef\xbb\xbf"
 #: A line longer than this is not read into memory but reported. The largest lines seen in the field (base64 images)

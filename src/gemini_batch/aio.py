@@ -1,0 +1,103 @@
+"""The library for ``await``: the same functions as in :mod:`gemini_batch`, with the same names and arguments.
+
+>>> job = await gemini_batch.aio.create("requests.jsonl", name="nightly")      # doctest: +SKIP
+>>> await gemini_batch.aio.status(job.job, wait=True)                          # doctest: +SKIP
+>>> for row in await gemini_batch.aio.results(job.job): ...                    # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemini_batch import settings as _settings
+from gemini_batch.runs import create as _create
+from gemini_batch.runs import results as _results
+from gemini_batch.runs import status as _status
+from gemini_batch.runs.events import Tell, nobody
+from gemini_batch.runs.session import Session
+
+if TYPE_CHECKING:
+    import os
+
+    from gemini_batch.runs.create import Created
+    from gemini_batch.runs.results import Results
+    from gemini_batch.runs.status import Status
+    from gemini_batch.settings import Settings
+
+__all__ = ["create", "results", "status"]
+
+
+def _session(settings: Settings | None, offline: bool | None, on_event: Tell) -> Session:
+    return Session(settings or _settings.load(offline=offline), tell=on_event)
+
+
+async def create(
+    input_file: str | os.PathLike[str],
+    *,
+    model: str | None = None,
+    name: str | None = None,
+    limit: int | None = None,
+    inline: bool = False,
+    new: bool = False,
+    offline: bool | None = None,
+    settings: Settings | None = None,
+    on_event: Tell = nobody,
+) -> Created:
+    """Make one batch job of a JSONL file, or attach to the job that these requests already have.
+
+    ``model``: default ``gemini-3-flash-preview``. ``name``: the display name, sent as it is. ``limit``: only the first
+    so many requests, as a trial. ``inline``: send the requests in the call itself (under 20 MB). ``new``: make another
+    job even if there is one. ``offline``: use the local emulator; None asks the environment.
+
+    Raises UsageError (:class:`~gemini_batch.errors.InvalidInput` with every problem of the file) before anything is
+    sent, StateError for this machine's disk and ledger, ServiceError for the service and the network.
+    """
+    async with _session(settings, offline, on_event) as session:
+        order = _create.Order(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
+        return await _create.create(session, order)
+
+
+async def status(
+    job_name: str,
+    *,
+    wait: bool = False,
+    offline: bool | None = None,
+    settings: Settings | None = None,
+    on_event: Tell = nobody,
+) -> Status:
+    """How a job stands (``batches/…`` or a run id); with ``wait``, once it has ended and its output is there.
+
+    Never spends and never cancels. Raises UsageError, ServiceError, StateError.
+    """
+    async with _session(settings, offline, on_event) as session:
+        return await _status.status(session, job_name, wait=wait)
+
+
+async def results(
+    job_name: str,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    media_dir: str | os.PathLike[str] | None = None,
+    offline: bool | None = None,
+    settings: Settings | None = None,
+    on_event: Tell = nobody,
+) -> Results:
+    """The answers of an ended job: iterate over them, or read ``.summary``; ``output`` also writes them to a file.
+
+    ``media_dir``: images and speech go into files there, and the result lines name them. Answers are fetched once and
+    kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where it has nothing to
+    give, UsageError, ServiceError, StateError.
+    """
+    if output is not None:
+        _results.check_output(Path(output), None)
+    async with _session(settings, offline, on_event) as session:
+        found = await _results.results(session, job_name)
+    media = None
+    if media_dir is not None:
+        from gemini_batch.results.media import MediaWriter
+
+        media = MediaWriter(Path(media_dir))
+    if output is not None:
+        found.write(Path(output), media=media)
+    return found

@@ -1,0 +1,90 @@
+"""Batch jobs: create, get, list, cancel, delete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+import msgspec
+
+from gemini_batch.wire import Operation, OperationList, read
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from gemini_batch.api.client import Client
+
+#: What the create call for each kind of request is named.
+CREATE_METHODS = {"generate": "batchGenerateContent", "embed": "asyncBatchEmbedContent"}
+PAGE_SIZE = 100
+#: A create that carries its requests inline is up to 20 MB of body and is answered only when all of it was read.
+CREATE_TIMEOUT = 180.0
+
+
+def _path(name: str) -> str:
+    return "batches/" + quote(name.removeprefix("batches/"), safe="")
+
+
+async def create(
+    client: Client,
+    *,
+    model: str,
+    method: Literal["generate", "embed"],
+    display_name: str,
+    file_name: str | None = None,
+    requests: Sequence[tuple[str, msgspec.Raw]] | None = None,
+) -> Operation:
+    """Create one job from an uploaded file, or from ``(key, request)`` pairs inline. Sent once, never repeated.
+
+    The service has no idempotency token: a repeated create is a second, paid job. Raises ApiError or NetworkError;
+    whether the job can exist all the same is for the caller to judge.
+    """
+    if requests is not None:
+        items = [{"request": request, "metadata": {"key": key}} for key, request in requests]
+        source: dict[str, object] = {"requests": {"requests": items}}
+    else:
+        source = {"fileName": file_name}
+    body = msgspec.json.encode({"batch": {"displayName": display_name, "inputConfig": source}})
+    response = await client.call(
+        "POST",
+        client.url(f"models/{quote(model.removeprefix('models/'), safe='')}:{CREATE_METHODS[method]}"),
+        content=body,
+        headers={"content-type": "application/json"},
+        repeat=False,
+        timeout=CREATE_TIMEOUT,
+    )
+    return read(response.content, Operation)
+
+
+async def get(client: Client, name: str, *, server_timeout: int | None = None) -> Operation:
+    """One job. ``server_timeout`` seconds are granted to the service for a large inline answer."""
+    headers = {"x-server-timeout": str(server_timeout)} if server_timeout else None
+    response = await client.call(
+        "GET", client.url(_path(name)), headers=headers, timeout=server_timeout + 30.0 if server_timeout else None
+    )
+    return read(response.content, Operation)
+
+
+async def listing(client: Client, *, page_size: int = PAGE_SIZE) -> AsyncIterator[list[Operation]]:
+    """All jobs of the key's project, page by page; newest first, as far as is known."""
+    token = ""
+    while True:
+        params = {"pageSize": str(page_size), **({"pageToken": token} if token else {})}
+        response = await client.call("GET", client.url("batches"), params=params)
+        page = read(response.content, OperationList)
+        yield page.operations
+        if not page.next_page_token or page.next_page_token == token:
+            return
+        token = page.next_page_token
+
+
+async def cancel(client: Client, name: str) -> None:
+    """Ask the service to stop a job. The job may still end as SUCCEEDED."""
+    await client.call(
+        "POST", client.url(f"{_path(name)}:cancel"), content=b"{}", headers={"content-type": "application/json"}
+    )
+
+
+async def delete(client: Client, name: str) -> None:
+    """Forget a job; its output file goes with it."""
+    await client.call("DELETE", client.url(_path(name)))

@@ -1,0 +1,263 @@
+"""One HTTP client for the Gemini Developer API.
+
+What always holds: the API key travels in one header, to the base URL's own host only; redirects are not followed;
+every request has a time limit; only requests that may be repeated are repeated. Errors of the transport and of the
+service become :class:`NetworkError` and :class:`ApiError` here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import platform
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+
+from gemini_batch.errors import ApiError, NetworkError, ServiceError
+from gemini_batch.wire import ErrorBody, ErrorEnvelope
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from gemini_batch.settings import Secret
+    from gemini_batch.world import World
+
+#: HTTP statuses after which the same harmless request may succeed a little later.
+RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+ATTEMPTS = 6
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+TIMEOUT = 60.0
+VERSION = "1.0.0"
+_LARGEST_ERROR_BODY = 64 * 1024
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
+
+
+class Client:
+    """Sends requests to one base URL with one key. Use as an async context manager."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: Secret,
+        *,
+        world: World,
+        version: str = "v1beta",
+        transport: httpx2.AsyncBaseTransport | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        parts = urlsplit(base_url)
+        self.base_url = base_url.rstrip("/")
+        self.version = version
+        self.world = world
+        self._attempts = attempts
+        self._key = api_key
+        agent = f"gemini-batch/{VERSION} gl-python/{platform.python_version()}"
+        self._http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(TIMEOUT, connect=15.0),
+            follow_redirects=False,
+            headers={"user-agent": agent, "x-goog-api-client": agent},
+            transport=transport,
+            # Loopback is never reached through a proxy, and without TLS there is no trust store to load.
+            trust_env=parts.hostname not in {"127.0.0.1", "localhost", "::1"},
+            verify=parts.scheme == "https",
+        )
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    def url(self, path: str, *, prefix: str = "") -> str:
+        """``{base}{/prefix}/{version}/{path}``."""
+        return f"{self.base_url}{prefix}/{self.version}/{path}"
+
+    def at_home(self, url: str) -> str:
+        """``url`` moved to the base URL's own scheme, host and port: nothing is ever sent anywhere else."""
+        given, base = urlsplit(url), urlsplit(self.base_url)
+        return given._replace(scheme=base.scheme, netloc=base.netloc).geturl()
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        keyed: bool = True,
+        repeat: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109 - handed to the transport, which knows connect from read
+    ) -> httpx2.Response:
+        """Send one request and return the whole answer, which is a success (200).
+
+        ``repeat=False`` sends it once and only once. Raises ApiError for an error answer, NetworkError for none.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with self._send(method, url, params, content, headers, keyed=keyed, timeout=timeout) as response:
+                    with _network_errors(sent=True):
+                        await response.aread()
+                    return response
+            except (ApiError, NetworkError) as error:
+                if not repeat or attempt >= self._attempts or not worth_repeating(error):
+                    raise
+                await self.pause(attempt, error)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, method: str, url: str, *, params: Mapping[str, str], headers: Mapping[str, str]
+    ) -> AsyncIterator[httpx2.Response]:
+        """Send one request once and hand over the answer (200 or 206) with its body still to come."""
+        async with self._send(method, url, params, None, headers, keyed=True, timeout=None) as response:
+            yield response
+
+    async def pause(self, attempt: int, error: ServiceError | None = None) -> None:
+        """Wait before try number ``attempt`` + 1: as long as the service asks for, else longer each time."""
+        asked = error.retry_after if isinstance(error, ApiError) else None
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)) * self.world.uniform(0.75, 1.25)
+        await self.world.sleep(max(wait, min(asked, 300.0)) if asked else wait)
+
+    @contextlib.asynccontextmanager
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        content: bytes | None,
+        headers: Mapping[str, str] | None,
+        *,
+        keyed: bool,
+        timeout: float | None,  # noqa: ASYNC109 - see call
+    ) -> AsyncIterator[httpx2.Response]:
+        all_headers = dict(headers or {})
+        if keyed:
+            all_headers["x-goog-api-key"] = self._key.reveal()
+        request = self._http.build_request(
+            method,
+            self.at_home(url),
+            params=params or None,
+            content=content,
+            headers=all_headers,
+            timeout=httpx2.USE_CLIENT_DEFAULT if timeout is None else httpx2.Timeout(timeout, connect=15.0),
+        )
+        with _network_errors(sent=True):
+            response = await self._http.send(request, stream=True)
+        try:
+            if response.status_code not in {200, 206}:
+                raise await self._error(response)
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _error(self, response: httpx2.Response) -> ApiError:
+        body = b""
+        with contextlib.suppress(httpx2.HTTPError):
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > _LARGEST_ERROR_BODY:
+                    break
+        return api_error(response.status_code, body, response.headers, secret=self._key.reveal())
+
+
+@contextlib.contextmanager
+def _network_errors(*, sent: bool) -> Any:
+    """Turn every error of the HTTP library into a NetworkError that knows whether the request can have arrived."""
+    try:
+        yield
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as error:
+        raise NetworkError(
+            f"The service cannot be reached: {_words(error)}.",
+            sent=False,
+            next="Check the network (and GOOGLE_GEMINI_BASE_URL, if it is set) and run the same command again.",
+        ) from error
+    except httpx2.TimeoutException as error:
+        raise NetworkError("The service did not answer in time.", sent=sent) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise NetworkError(f"The connection broke: {_words(error)}.", sent=sent) from error
+
+
+def _words(error: Exception) -> str:
+    return (str(error) or type(error).__name__).rstrip(".")
+
+
+def worth_repeating(error: ServiceError) -> bool:
+    """Whether the same harmless request may go better a little later."""
+    if isinstance(error, NetworkError):
+        return True
+    return isinstance(error, ApiError) and error.status in RETRY_STATUSES
+
+
+def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: str = "") -> ApiError:
+    """The error that an HTTP error answer means, whatever its body is: an envelope, a list of one, HTML, nothing.
+
+    ``secret`` is cut out of the text, should the service echo it.
+    """
+    parsed = _error_body(body)
+    message = (parsed.message or "").strip() if parsed else _first_words(body)
+    if secret:
+        message = message.replace(secret, "…")
+    details = tuple((parsed.details or ()) if parsed else ())
+    reason = (parsed.status or "") if parsed else ""
+    return ApiError(
+        f"The service answered {status}{f' {reason}' if reason else ''}: {message or 'no explanation'}",
+        status=status,
+        reason=reason,
+        retry_after=_retry_after(headers, details),
+        details=details,
+        **_advice(status, details),
+    )
+
+
+def _error_body(body: bytes) -> ErrorBody | None:
+    try:
+        return msgspec.json.decode(body, type=ErrorEnvelope).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        many = msgspec.json.decode(body, type=list[ErrorEnvelope])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return many[0].error if many else None
+
+
+def _first_words(body: bytes) -> str:
+    text = re.sub(r"<[^>]*>", " ", body[:2000].decode("utf-8", "replace"))
+    return " ".join(text.split())[:200]
+
+
+def _retry_after(headers: Mapping[str, str], details: tuple[Mapping[str, object], ...]) -> float | None:
+    for detail in details:
+        delay = detail.get("retryDelay")
+        if isinstance(delay, str) and (found := _DURATION.match(delay)):
+            return float(found.group(1))
+    value = headers.get("retry-after", "")
+    if value.isdigit():
+        return float(value)
+    if value and headers.get("date"):
+        with contextlib.suppress(ValueError, TypeError):
+            until = email.utils.parsedate_to_datetime(value)
+            return max(0.0, (until - email.utils.parsedate_to_datetime(headers["date"])).total_seconds())
+    return None
+
+
+def _advice(status: int, details: tuple[Mapping[str, object], ...]) -> dict[str, Any]:
+    """What to do next, where the status alone says it."""
+    if any(detail.get("reason") == "API_KEY_INVALID" for detail in details) or status == 401:
+        return {"code": "api_key_refused", "next": "Check GEMINI_API_KEY (GOOGLE_API_KEY is read before it)."}
+    if 300 <= status < 400:
+        return {
+            "code": "redirected",
+            "next": "Redirects are not followed: the key stays with one host. Set GOOGLE_GEMINI_BASE_URL right.",
+        }
+    if status == 429:
+        return {"code": "resource_exhausted", "next": "Nothing is lost; run the same command again later."}
+    if status in RETRY_STATUSES:
+        return {"next": "This is the service's side; run the same command again in a few minutes."}
+    return {}

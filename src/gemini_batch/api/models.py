@@ -1,0 +1,17 @@
+"""Models: what the service says of one, and all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from gemini_batch.wire import RemoteModel, read
+
+if TYPE_CHECKING:
+    from gemini_batch.api.client import Client
+
+
+async def get(client: Client, name: str) -> RemoteModel:
+    """One model. Raises ApiError 404 for one that the service does not know, or no longer serves."""
+    response = await client.call("GET", client.url(f"models/{quote(name.removeprefix('models/'), safe='')}"))
+    return read(response.content, RemoteModel)

@@ -1,0 +1,147 @@
+"""The one place where settings become a Service: the real API, or the emulator.
+
+``runs`` talks to the :class:`Service` protocol only, so another service can stand behind it later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from gemini_batch.errors import ApiError
+from gemini_batch.settings import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+    import msgspec
+
+    from gemini_batch.api.client import Client
+    from gemini_batch.api.files import ReadAt
+    from gemini_batch.settings import Settings
+    from gemini_batch.wire import Operation, RemoteFile, RemoteModel
+    from gemini_batch.world import World
+
+#: What stands for the backend's address in identities and in the ledger of the offline home: its port changes with
+#: every command, its data does not.
+OFFLINE = "offline"
+_OFFLINE_KEY = "offline"
+
+
+class Service(Protocol):
+    """What a run needs of a batch service. Every method raises ApiError, NetworkError or ServiceError."""
+
+    async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
+        """Open an upload session for the file id ``name``; returns what :meth:`send_upload` goes on with."""
+        ...
+
+    async def query_upload(self, session: str) -> tuple[str, int]:
+        """How a session stands: its status and the bytes received."""
+        ...
+
+    async def send_upload(
+        self, session: str, read_at: ReadAt, *, size: int, offset: int, progress: Callable[[int], None]
+    ) -> RemoteFile | None:
+        """Send the rest of the bytes and finalize; None where the description of the file was lost."""
+        ...
+
+    async def get_file(self, name: str) -> RemoteFile: ...
+
+    async def delete_file(self, name: str) -> None: ...
+
+    async def create(
+        self,
+        *,
+        model: str,
+        method: Literal["generate", "embed"],
+        display_name: str,
+        file_name: str | None = None,
+        requests: Sequence[tuple[str, msgspec.Raw]] | None = None,
+    ) -> Operation:
+        """Create one job; sent once and only once."""
+        ...
+
+    async def get(self, name: str, *, server_timeout: int | None = None) -> Operation: ...
+
+    def listing(self) -> AsyncIterator[list[Operation]]:
+        """All jobs, page by page."""
+        ...
+
+    async def cancel(self, name: str) -> None: ...
+
+    async def delete(self, name: str) -> None: ...
+
+    async def download(self, name: str, part: Path, *, progress: Callable[[int], None]) -> int:
+        """Download a result file, going on from what ``part`` holds; returns its size in bytes."""
+        ...
+
+    async def get_model(self, name: str) -> RemoteModel: ...
+
+
+class GeminiService:
+    """The Gemini Developer API as a :class:`Service`."""
+
+    def __init__(self, client: Client) -> None:
+        from gemini_batch.api import batches, files, models
+
+        self.query_upload = partial(files.query_upload, client)
+        self.send_upload = partial(files.send_upload, client)
+        self.get_file = partial(files.get, client)
+        self.delete_file = partial(files.delete, client)
+        self.create = partial(batches.create, client)
+        self.get = partial(batches.get, client)
+        self.listing = partial(batches.listing, client)
+        self.cancel = partial(batches.cancel, client)
+        self.delete = partial(batches.delete, client)
+        self.download = partial(files.download, client)
+        self.get_model = partial(models.get, client)
+        self._start = partial(files.start_upload, client)
+        self._mime_types = files.MIME_TYPES
+
+    async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
+        """Open a session, with the next spelling of the MIME type where the service refuses one."""
+        for mime_type in self._mime_types[:-1]:
+            try:
+                return await self._start(name=name, display_name=display_name, mime_type=mime_type, size=size)
+            except ApiError as error:
+                if not (error.status == 400 and "mime" in error.message.lower()):
+                    raise
+        return await self._start(name=name, display_name=display_name, mime_type=self._mime_types[-1], size=size)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An open service with what identifies it: its address (or ``offline``) and the key it is asked with."""
+
+    address: str
+    key: Secret
+    service: Service
+
+
+def address_of(settings: Settings) -> str:
+    """What stands for the backend in identities: the base URL, or ``offline``."""
+    return OFFLINE if settings.offline else settings.base_url
+
+
+def key_of(settings: Settings) -> Secret:
+    """The key that the backend will be asked with. Raises UsageError where a key is needed and there is none."""
+    return Secret(_OFFLINE_KEY) if settings.offline else settings.require_key()
+
+
+@contextlib.asynccontextmanager
+async def open_backend(settings: Settings, *, emulator_data: Path, world: World) -> AsyncIterator[Backend]:
+    """Open the service that the settings mean; offline, the emulator serves on loopback until this is left."""
+    from gemini_batch.api.client import Client
+
+    key = key_of(settings)
+    with contextlib.ExitStack() as stack:
+        base_url, version = settings.base_url, settings.api_version
+        if settings.offline:
+            from gemini_batch.emulator.server import serve
+
+            base_url, version = stack.enter_context(serve(emulator_data)).url, "v1beta"
+        async with Client(base_url, key, world=world, version=version) as client:
+            yield Backend(address_of(settings), key, GeminiService(client))

@@ -1,0 +1,351 @@
+"""Collecting: what a job answered comes here once, and stays.
+
+The order that makes every crash harmless: the raw file is downloaded beside its place and renamed; then one
+transaction writes all verdicts into ``rows.db``; then the ledger says ``collected``. Each step can be repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from typing import IO, TYPE_CHECKING, Literal
+
+import msgspec
+
+from gemini_batch.errors import ApiError, JobError, NetworkError, NotFinished
+from gemini_batch.jsonl import atomic_write, read_lines, sync_folder
+from gemini_batch.results.verdict import Answer, Usage, judge, parse_line
+from gemini_batch.runs.events import Moved, Said, Tell, in_thread
+from gemini_batch.runs.ledger import Job, Life, Run
+from gemini_batch.runs.rows import AnswerRow, RequestRow, Rows, SourceWriter, Wanted
+from gemini_batch.runs.sqlite import state_error
+from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gemini_batch.backend import Service
+    from gemini_batch.results.verdict import Judged
+    from gemini_batch.runs.home import RunFolder
+    from gemini_batch.runs.session import Session, Target
+    from gemini_batch.wire import RemoteJob
+
+#: Seconds that the service is granted for a large inline answer; its own default is 60.
+_INLINE_SERVER_TIMEOUT = 600
+#: Looks at a job that is SUCCEEDED but whose output is not there yet, seconds apart.
+_OUTPUT_WAITS = (1.0, 2.0, 4.0, 8.0)
+_BATCH = 2000
+_LOCK_WAIT = 600.0
+
+_MISSING = {
+    Phase.FAILED: "JOB_FAILED",
+    Phase.EXPIRED: "JOB_EXPIRED",
+    Phase.CANCELLED: "JOB_CANCELLED",
+}
+
+
+async def collect(session: Session, target: Target) -> tuple[Run, Job]:
+    """Make sure that a job's answers are held here; returns its run and job, ``collected``.
+
+    Raises NotFinished while the job is alive, JobError where it has nothing to give, ServiceError, StateError.
+    """
+    if target.job is not None and target.job.batch is None:
+        raise NotFinished(
+            f"{target.name} has no job yet: its create did not finish.",
+            job=target.name,
+            state="NOT_CREATED",
+            next=f"Type: gemini-batch create {target.run.source if target.run else 'FILE'}",
+        )
+    if target.run is not None and target.job is not None and target.job.life is Life.COLLECTED:
+        return target.run, target.job
+    session.check_bound(target)
+    operation = await _ended(session, target)
+    run, job = _known(session, target, remote_job(operation))
+    folder = target.home.run(run.id)
+    ledger = session.ledger(target.home)
+    with folder.lock(wait=_LOCK_WAIT):
+        job = ledger.job(job.id)
+        if job.life is Life.COLLECTED:  # another process was quicker
+            return run, job
+        remote = remote_job(operation)
+        job = ledger.seen(job, remote, at=session.world.now())
+        raw = folder.raw(job.id)
+        if not raw.exists():
+            await _fetch(session, operation, raw, target)
+        reason = _MISSING.get(remote.phase, "NO_LINE")
+        lines = await in_thread(lambda tell: _judge_file(tell, folder, run, job, reason), session.tell)
+        if run.origin == "adopted":
+            with folder.rows() as rows:
+                ledger.set_requests(run, job, rows.count(), at=session.world.now())
+        job = ledger.update_job(
+            job, "collected", at=session.world.now(), life=Life.COLLECTED, collected_at=session.world.now()
+        )
+        run = ledger.run(run.id) or run
+        _write_manifest(folder, run, job, lines)
+    return run, job
+
+
+async def _ended(session: Session, target: Target) -> Operation:
+    """The job's operation, once it has ended and its output can be fetched."""
+    service = (await session.backend()).service
+    batch = target.job.batch if target.job else target.name
+    assert batch is not None
+    operation = await _get(session, service, batch, target)
+    for wait in _OUTPUT_WAITS:
+        remote = remote_job(operation)
+        if remote.has_output or remote.phase is not Phase.SUCCEEDED:
+            break
+        session.tell(Said("The job has succeeded, but its results are not there yet; looking again."))
+        await session.world.sleep(wait)
+        operation = await _get(session, service, batch, target)
+    remote = remote_job(operation)
+    if target.job is not None:
+        session.ledger(target.home).seen(target.job, remote, at=session.world.now())
+    if not remote.phase.ended or (remote.phase is Phase.SUCCEEDED and not remote.has_output):
+        counts = f", {remote.succeeded + remote.failed} of {remote.total} done" if remote.total else ""
+        raise NotFinished(
+            f"{batch} is not finished: {remote.state}{counts}.",
+            job=batch,
+            state=remote.state,
+            next=f"Type: gemini-batch status {batch} --wait",
+        )
+    if not remote.has_output and (target.run is None or target.run.origin == "adopted"):
+        why = f": {remote.error_message}" if remote.error_message else ""
+        raise JobError(
+            f"{batch} ended as {remote.state} and left no results{why}.", job=batch, state=remote.state, next=None
+        )
+    return operation
+
+
+async def _get(session: Session, service: Service, batch: str, target: Target) -> Operation:
+    try:
+        return await service.get(batch)
+    except (ApiError, NetworkError) as error:
+        if isinstance(error, ApiError):
+            if error.status in {403, 404}:
+                raise session.explain_absence(error, target) from error
+            if error.status not in {503, 504}:
+                raise
+        # A job with large inline answers cannot be read within the service's usual minute.
+        session.tell(Said("The service needs long for this job; asking again with more time."))
+        return await service.get(batch, server_timeout=_INLINE_SERVER_TIMEOUT)
+
+
+def _known(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job]:
+    """The run and job of a target; a job that was made elsewhere is adopted, with a run folder of its own."""
+    if target.run is not None and target.job is not None:
+        return target.run, target.job
+    ledger = session.ledger(target.home)
+    now = session.world.now()
+    run_id = f"run-{session.world.token(8)}"
+    run = Run(
+        id=run_id,
+        identity=None,
+        origin="adopted",
+        created_at=now,
+        method=remote.method,
+        model=remote.model,
+        backend="offline" if session.settings.offline else session.settings.base_url,
+        key_print=session.key_print(),
+        requests=0,
+        bytes=0,
+        sha256=None,
+        source=None,
+    )
+    job = Job(
+        id=f"{run_id}-1",
+        run=run_id,
+        attempt=1,
+        first_seq=0,
+        end_seq=0,
+        how="inline" if remote.output_inline else "file",
+        display_name=remote.display_name,
+        life=Life.CREATED,
+        batch=remote.name,
+        created_at=remote.create_time,
+    )
+    folder = target.home.run(run_id)
+    try:
+        folder.path.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise state_error(error, folder.path, "run folder") from error
+    if ledger.add_run(run, job, at=now):
+        return run, job
+    folder.path.rmdir()
+    found = session.locate(remote.name)  # another process adopted it in this very moment
+    assert found.run is not None
+    assert found.job is not None
+    return found.run, found.job
+
+
+# Fetching ------------------------------------------------------------------------------------------------------------
+
+
+async def _fetch(session: Session, operation: Operation, raw: Path, target: Target) -> None:
+    """Bring the raw answers to ``raw``: complete, synced and renamed into place."""
+    remote = remote_job(operation)
+    part = raw.with_suffix(".part")
+    try:
+        raw.parent.mkdir(exist_ok=True)
+        if remote.output_file is not None:
+            await _download(session, remote, part, target)
+        else:
+            part.unlink(missing_ok=True)
+            with part.open("wb") as file:
+                for answer in inline_answers(operation):
+                    file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(raw)
+        sync_folder(raw.parent)
+    except OSError as error:
+        raise state_error(error, raw, "raw results file") from error
+
+
+async def _download(session: Session, remote: RemoteJob, part: Path, target: Target) -> None:
+    assert remote.output_file is not None
+    tell = session.tell
+    try:
+        await (await session.backend()).service.download(
+            remote.output_file, part, progress=lambda done: tell(Moved("downloading", done, None))
+        )
+    except ApiError as error:
+        if error.status not in {403, 404}:
+            raise
+        if target.run is not None and target.run.key_print != session.key_print():
+            raise session.explain_absence(error, target) from error
+        raise JobError(
+            f"The service no longer has the results of {remote.name} ({error.status}): it keeps them for a while only.",
+            job=remote.name,
+            state=remote.state,
+            next="They cannot be had again. To send the requests once more, at full batch price: create --new.",
+        ) from error
+
+
+# Judging -------------------------------------------------------------------------------------------------------------
+
+
+def _judge_file(tell: Tell, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
+    """Judge every line of a raw file and write all verdicts in one transaction; returns the number of lines."""
+    raw = folder.raw(job.id)
+    try:
+        size = raw.stat().st_size
+        digest = _sha256(raw)
+        with folder.rows() as rows, raw.open("rb") as file:
+            source = rows.begin_source(
+                job.id, attempt=job.attempt, file=raw.name, size=size, sha256=digest, missing_reason=missing_reason
+            )
+            with source as writer:
+                lines = _Judging(rows, writer, run).read(file, size, tell)
+                writer.finish(lines)
+        return lines
+    except OSError as error:
+        raise state_error(error, folder.path, "run folder") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Judging:
+    """One pass over a raw file. Answers mostly come in input order, so the next few requests are kept at hand."""
+
+    def __init__(self, rows: Rows, writer: SourceWriter, run: Run) -> None:
+        self._rows, self._writer = rows, writer
+        self._method: Literal["generate", "embed"] = run.method
+        self._adopting = run.origin == "adopted"
+        self._at_hand: dict[str, Wanted] = {}
+        self._next = 0
+        self._learned = 0
+        self._verdicts: list[AnswerRow] = []
+
+    def read(self, file: IO[bytes], size: int, tell: Tell) -> int:
+        lines = told = 0
+        for line in read_lines(file):
+            data = line.data.strip()
+            if not data:
+                continue
+            lines += 1
+            self._line(line.offset, line.data, line.number)
+            if len(self._verdicts) >= _BATCH:
+                self._flush()
+            if line.offset - told > 16 * 1024 * 1024:
+                told = line.offset
+                tell(Moved("judging", line.offset, size))
+        self._flush()
+        return lines
+
+    def _flush(self) -> None:
+        self._writer.add(self._verdicts)
+        self._verdicts.clear()
+
+    def _line(self, offset: int, data: bytes, number: int) -> None:
+        answer = parse_line(data)
+        if not isinstance(answer, Answer):
+            self._writer.quarantine(offset, len(data), answer.reason)
+            return
+        key = answer.key
+        if key is None:
+            self._writer.quarantine(offset, len(data), "NO_KEY")
+            return
+        wanted = self._wanted(key, number)
+        if wanted is None:
+            self._writer.quarantine(offset, len(data), "FOREIGN_KEY")
+            return
+        judged = judge(answer, method=self._method, expects_json=wanted.expects_json, dimension=wanted.dimension)
+        self._verdicts.append(answer_row(wanted.seq, offset, len(data), judged))
+
+    def _wanted(self, key: str, number: int) -> Wanted | None:
+        found = self._at_hand.get(key)
+        if found is None:
+            found = self._rows.wanted(key)
+            if found is None and self._adopting:
+                found = Wanted(self._learned, expects_json=False, dimension=None)
+                self._writer.add_request(
+                    RequestRow(self._learned, number, key, 0, 0, expects_json=False, dimension=None)
+                )
+                self._learned += 1
+                return found
+            if found is not None and not self._adopting:
+                self._at_hand = self._rows.wanted_from(found.seq, _BATCH)
+        return found
+
+
+def answer_row(seq: int, offset: int, length: int, judged: Judged) -> AnswerRow:
+    """A judged answer as ``rows.db`` keeps it."""
+    u: Usage = judged.usage
+    return AnswerRow(
+        seq,
+        offset,
+        length,
+        judged.verdict,
+        judged.reason,
+        u.known or not judged.has_response,  # an error without a response has used no tokens
+        u.input,
+        u.cached,
+        u.output,
+        u.thoughts,
+        u.tool_use,
+        u.audio_input,
+        u.image_output,
+    )
+
+
+def _write_manifest(folder: RunFolder, run: Run, job: Job, lines: int) -> None:
+    """Where everything came from; for people and for later checks, read by nothing here."""
+    with folder.rows() as rows:
+        document = {
+            "version": 1,
+            "run": run,
+            "job": {name: getattr(job, name) for name in Job.__struct_fields__ if name != "upload_url"},
+            "answers": {"lines": lines, "verdicts": rows.counts(), "quarantined": rows.quarantined()},
+            "raw": [dict(row) for row in rows.sources()],
+            "python": platform.python_version(),
+        }
+    try:
+        with atomic_write(folder.manifest) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+    except OSError as error:
+        raise state_error(error, folder.manifest, "manifest") from error

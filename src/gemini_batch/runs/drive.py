@@ -1,0 +1,271 @@
+"""Does what ``decide`` decides to get one job created: uploads, sends, looks, adopts, and writes all of it down.
+
+What always holds: the ledger says what is about to happen before it happens; the create is sent once per written
+intent; whatever breaks here leaves facts from which the next process goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+
+from gemini_batch.api.files import SessionLost
+from gemini_batch.errors import ApiError, NetworkError, ServiceError
+from gemini_batch.runs import decide
+from gemini_batch.runs.decide import Adopt, Facts, GiveUp, Look, Made, Send, Upload, next_step
+from gemini_batch.runs.events import Moved, Said
+from gemini_batch.runs.ledger import Life
+from gemini_batch.wire import hash_matches, remote_job, to_int, to_time
+
+if TYPE_CHECKING:
+    from gemini_batch.backend import Service
+    from gemini_batch.runs.home import RunFolder
+    from gemini_batch.runs.ledger import Job, Ledger, Run
+    from gemini_batch.runs.session import Session
+    from gemini_batch.wire import RemoteFile
+
+_UPLOADS = 3
+
+
+class Driver:
+    """Drives one job of one run. The caller holds the run's lock."""
+
+    def __init__(self, session: Session, service: Service, ledger: Ledger, run: Run, folder: RunFolder) -> None:
+        self._session, self._service, self._ledger = session, service, ledger
+        self._run, self._folder = run, folder
+        self._now = session.world.now
+        self._doubt: ServiceError | None = None
+
+    async def make(self, job: Job) -> Job:
+        """Bring ``job`` to ``created``. Raises ServiceError where that is not possible now; nothing is lost then."""
+        facts = Facts(life=job.life, how=job.how, intended_at=job.intended_at, sends=job.sends)
+        if job.life is Life.INTENDED:
+            self._session.tell(Said("An earlier create was not answered; looking whether it made the job."))
+        while True:
+            match next_step(facts, self._now(), settle=self._session.settings.settle):
+                case Upload():
+                    job = await self._upload(job)
+                    facts = replace(facts, life=job.life)
+                case Send():
+                    job = await self._send(job)
+                    facts = Facts(
+                        life=job.life,
+                        how=job.how,
+                        intended_at=job.intended_at,
+                        sends=job.sends,
+                        over_quota=isinstance(self._doubt, ApiError) and self._doubt.status == 429,
+                    )
+                case Look(wait):
+                    facts = await self._look(job, facts, wait)
+                case Adopt(batch):
+                    self._session.tell(Said(f"The create had happened: {batch} is this run's job."))
+                    return await self._adopt(job, batch)
+                case GiveUp(why):
+                    raise self._undecided(job, facts, why)
+                case Made():
+                    return job
+                case never:
+                    assert_never(never)
+
+    # Uploading -------------------------------------------------------------------------------------------------------
+
+    async def _upload(self, job: Job) -> Job:
+        """Upload the job's range of requests under the id that is written down, and verify what arrived."""
+        for _ in range(_UPLOADS):
+            if job.file is None:
+                # The id is chosen and written before the first byte goes: a file found under it later is ours.
+                name = f"gb-{self._session.world.token(20)}"
+                job = self._ledger.update_job(job, "upload begins", at=self._now(), file=f"files/{name}")
+            elif (there := await self._already_there(job)) is not None:
+                return self._verified(job, there)
+            try:
+                remote = await self._transfer(job)
+                if remote is None:
+                    assert job.file is not None
+                    remote = await self._service.get_file(job.file)
+                return self._verified(job, remote)
+            except SessionLost:
+                self._session.tell(Said("The service has forgotten the upload; starting it again."))
+            except _ArrivedDamagedError as error:
+                self._session.tell(Said(f"{error.message} Uploading again.", "warning"))
+            job = self._ledger.update_job(job, "upload starts again", at=self._now(), file=None, upload_url=None)
+        raise ServiceError(
+            "The input file could not be uploaded: the service lost or damaged it every time.",
+            code="upload_failed",
+            next="Run the same command again in a few minutes.",
+        )
+
+    async def _already_there(self, job: Job) -> RemoteFile | None:
+        """The file, if an earlier process got it uploaded and could not write that down."""
+        assert job.file is not None
+        if job.upload_url is None:
+            return None
+        try:
+            found = await self._service.get_file(job.file)
+        except ApiError as error:
+            if error.status in {403, 404}:  # 403 is how the service says that there is no such file
+                return None
+            raise
+        return found if to_int(found.size_bytes) else None
+
+    async def _transfer(self, job: Job) -> RemoteFile | None:
+        size = self._run.bytes
+        offset = 0
+        assert job.file is not None
+        if job.upload_url is not None:
+            status, offset = await self._service.query_upload(job.upload_url)
+            if status == "final":
+                return None
+            if status != "active":
+                raise SessionLost("The service ended the earlier upload.")
+            if offset:
+                self._session.tell(Said(f"Going on with the upload at byte {offset:,} of {size:,}."))
+        else:
+            name = job.file.removeprefix("files/")
+            url = await self._service.start_upload(name=name, display_name=job.id, size=size)
+            job = self._ledger.update_job(job, "upload session", at=self._now(), upload_url=url)
+        assert job.upload_url is not None
+        with self._folder.requests.open("rb") as file:
+
+            def read_at(start: int, length: int) -> bytes:
+                file.seek(start)
+                return file.read(length)
+
+            tell = self._session.tell
+            tell(Moved("uploading", offset, size))
+            remote = await self._service.send_upload(
+                job.upload_url,
+                read_at,
+                size=size,
+                offset=offset,
+                progress=lambda done: tell(Moved("uploading", done, size)),
+            )
+            tell(Moved("uploading", size, size))
+        return remote
+
+    def _verified(self, job: Job, remote: RemoteFile) -> Job:
+        run = self._run
+        assert run.sha256 is not None
+        assert job.file is not None
+        size = to_int(remote.size_bytes)
+        if size != run.bytes or not hash_matches(run.sha256, remote.sha256_hash):
+            raise _ArrivedDamagedError(
+                f"The service holds {size:,} bytes that are not the {run.bytes:,} that were sent."
+            )
+        return self._ledger.uploaded(
+            job,
+            at=self._now(),
+            name=remote.name or job.file,
+            size=run.bytes,
+            sha256=run.sha256,
+            expires_at=to_time(remote.expiration_time),
+        )
+
+    # Creating --------------------------------------------------------------------------------------------------------
+
+    async def _send(self, job: Job) -> Job:
+        """Write the intent, send the create once, and write the answer."""
+        if job.how == "inline":
+            requests = await asyncio.to_thread(self._inline_requests, job)
+            create = partial(self._service.create, requests=requests)
+        else:
+            create = partial(self._service.create, file_name=job.file)
+        job = self._ledger.update_job(
+            job, "intends to create", at=self._now(), life=Life.INTENDED, intended_at=self._now(), sends=job.sends + 1
+        )
+        try:
+            operation = await create(model=self._run.model, method=self._run.method, display_name=job.display_name)
+        except ServiceError as error:
+            if decide.certainly_refused(error):
+                back = Life.PLANNED if job.how == "inline" else Life.UPLOADED
+                self._ledger.update_job(
+                    job, "create refused", at=self._now(), life=back, intended_at=None, sends=job.sends - 1
+                )
+                raise self._explained(error) from error
+            self._doubt = error
+            self._session.tell(Said(f"{error.message} Looking whether the job was made all the same.", "warning"))
+            return job
+        remote = remote_job(operation)
+        if not remote.name:
+            self._session.tell(Said("The service named no job in its answer; looking for it.", "warning"))
+            return job
+        job = self._ledger.update_job(job, "created", at=self._now(), life=Life.CREATED, batch=remote.name)
+        return self._ledger.seen(job, remote, at=self._now())
+
+    def _inline_requests(self, job: Job) -> list[tuple[str, msgspec.Raw]]:
+        class _Line(msgspec.Struct):
+            request: msgspec.Raw
+
+        with self._folder.rows() as rows, self._folder.requests.open("rb") as file:
+            found = []
+            for key, offset, length in rows.places(job.first_seq, job.end_seq):
+                file.seek(offset)
+                found.append((key, msgspec.json.decode(file.read(length), type=_Line).request))
+        return found
+
+    async def _look(self, job: Job, facts: Facts, wait: float) -> Facts:
+        """Read the list once to its end. A list that cannot be read is no pass; it is read again."""
+        if wait:
+            await self._session.world.sleep(wait)
+        began = self._now()
+        known = frozenset(j.batch for _, j in self._ledger.jobs() if j.batch and j.id != job.id)
+        found: list[str] = []
+        async for page in self._service.listing():
+            found += decide.made_by(job, self._run.model, map(remote_job, page), known=known)
+        return replace(facts, passes=facts.passes + 1, last_pass=began, found=tuple(dict.fromkeys(found)))
+
+    async def _adopt(self, job: Job, batch: str) -> Job:
+        job = self._ledger.update_job(job, "adopted", at=self._now(), life=Life.CREATED, batch=batch)
+        return self._ledger.seen(job, remote_job(await self._service.get(batch)), at=self._now())
+
+    def _explained(self, error: ServiceError) -> ServiceError:
+        if isinstance(error, ApiError) and error.status == 404:
+            return ApiError(
+                f"The service cannot batch with {self._run.model}: {error.message}",
+                status=404,
+                reason=error.reason,
+                code="model_refused",
+                next="Nothing was created. Choose another --model; `gemini-batch models` lists them.",
+            )
+        if isinstance(error, ApiError) and error.status == 400:
+            error.next = error.next or "Nothing was created. Mend what the service names and run the command again."
+        if isinstance(error, NetworkError):
+            error.next = "Nothing was created. Run the same command again; what was uploaded is not sent twice."
+        return error
+
+    def _undecided(self, job: Job, facts: Facts, why: str) -> ServiceError:
+        if why == "ambiguous":
+            return ServiceError(
+                f"{len(facts.found)} jobs could be the one that an unanswered create made: {', '.join(facts.found)}.",
+                code="create_ambiguous",
+                next="Nothing more is sent. Look at them with `gemini-batch status NAME`; use --new for another job.",
+            )
+        # The looking has shown that there is no job, so the next command may send at once and count from one.
+        back = Life.PLANNED if job.how == "inline" else Life.UPLOADED
+        self._ledger.update_job(job, f"not created: {why}", at=self._now(), life=back, intended_at=None, sends=0)
+        if why == "over quota" and isinstance(self._doubt, ApiError):
+            return ApiError(
+                f"{self._doubt.message} No job was made.",
+                status=429,
+                reason=self._doubt.reason,
+                retry_after=self._doubt.retry_after,
+                code="over_quota",
+                next="The service limits the tokens that wait in a model's queue, the jobs that run, and the files "
+                "stored; it does not say which. Run the same command again when other jobs have ended "
+                "(nothing is uploaded twice), or send fewer requests with --limit.",
+            )
+        last = f" The last answer: {self._doubt.message}" if self._doubt else ""
+        return ServiceError(
+            f"The service did not take the job: {job.sends} creates went without a usable answer, "
+            f"and no job of this run is in its list.{last}",
+            code="create_unanswered",
+            next="Nothing is lost; run the same command again later.",
+        )
+
+
+class _ArrivedDamagedError(ServiceError):
+    code = "upload_damaged"

@@ -1,0 +1,70 @@
+"""What happens while a command works, told as values; whoever called shows them as they like."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from gemini_batch.wire import RemoteJob
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One sentence for a person; ``next`` is what they can do about it."""
+
+    message: str
+    level: Literal["note", "warning"] = "note"
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Long work went on: ``done`` of ``total`` bytes or requests (None: not known)."""
+
+    what: Literal["reading", "uploading", "downloading", "judging", "writing"]
+    done: int
+    total: int | None
+    unit: Literal["bytes", "requests"] = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A job was looked at while waiting for it; ``waited`` seconds so far, ``next_look`` seconds to the next look."""
+
+    job: RemoteJob
+    waited: float
+    next_look: float
+
+
+Event = Said | Moved | Seen
+Tell = Callable[[Event], None]
+
+
+def nobody(_: Event) -> None:
+    """Tell nobody."""
+
+
+T = TypeVar("T")
+
+
+class _StoppedError(Exception):
+    pass
+
+
+async def in_thread(work: Callable[[Tell], T], tell: Tell) -> T:
+    """Do long blocking work beside the event loop. When the caller is cancelled, the work stops at its next event."""
+    stop = threading.Event()
+
+    def checked(event: Event) -> None:
+        if stop.is_set():
+            raise _StoppedError
+        tell(event)
+
+    try:
+        return await asyncio.to_thread(work, checked)
+    finally:
+        stop.set()

@@ -1,0 +1,130 @@
+"""The home folder and the run folders in it: who lives where, and the lock of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini_batch.errors import StateError
+from gemini_batch.runs.ledger import Ledger
+from gemini_batch.runs.rows import Rows
+from gemini_batch.runs.sqlite import state_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """One home: a ledger, run folders and, for the offline one, the emulator's data."""
+
+    path: Path
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where the ledger is, or would be."""
+        return self.path / "ledger.db"
+
+    @property
+    def emulator(self) -> Path:
+        """The data folder of the emulator that serves this home."""
+        return self.path / "emulator"
+
+    @property
+    def offline(self) -> Home:
+        """The home inside this one that only offline work uses."""
+        return Home(self.path / "offline")
+
+    def exists(self) -> bool:
+        """Whether anything was ever written here."""
+        return self.ledger_path.exists()
+
+    def ledger(self) -> Ledger:
+        """Open the ledger, making the home if need be. Raises StateError."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise state_error(error, self.path, "home folder") from error
+        return Ledger(self.ledger_path)
+
+    def run(self, run_id: str) -> RunFolder:
+        """The folder of a run. ``run_id`` is one that this program made."""
+        return RunFolder(self.path / "runs" / run_id)
+
+    @contextlib.contextmanager
+    def staging(self, token: str) -> Iterator[RunFolder]:
+        """A new folder to prepare a run in; it is gone afterwards unless it was moved to its place.
+
+        Staging folders that a killed process left behind are swept first.
+        """
+        runs = self.path / "runs"
+        folder = RunFolder(runs / f".new-{token}")
+        try:
+            folder.path.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise state_error(error, folder.path, "run folder") from error
+        try:
+            with folder.lock(wait=0.0):
+                self._sweep(runs, folder)
+                yield folder
+        finally:
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+    def _sweep(self, runs: Path, ours: RunFolder) -> None:
+        for path in runs.glob(".new-*"):
+            if path != ours.path:
+                with contextlib.suppress(StateError), RunFolder(path).lock(wait=0.0):
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run; docs/ledger.md lists what is in it."""
+
+    path: Path
+
+    @property
+    def requests(self) -> Path:
+        """The canonical requests: UTF-8, ``\\n``, no BOM, no blank lines; never changed once written."""
+        return self.path / "requests.jsonl"
+
+    @property
+    def manifest(self) -> Path:
+        """Provenance: hashes, settings, job names, counts, tokens."""
+        return self.path / "manifest.json"
+
+    def rows(self) -> Rows:
+        """Open ``rows.db``."""
+        return Rows(self.path / "rows.db")
+
+    def raw(self, job_id: str) -> Path:
+        """Where the raw answers of a job are kept; job ids are our own."""
+        return self.path / "raw" / f"{job_id}.jsonl"
+
+    @contextlib.contextmanager
+    def lock(self, *, wait: float) -> Iterator[None]:
+        """Hold the run's lock; the system frees it when the process ends, however it ends.
+
+        Raises StateError if another process holds it for ``wait`` seconds.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.path / "lock", timeout=wait)
+        try:
+            lock.acquire(poll_interval=0.05)
+        except filelock.Timeout:
+            raise StateError(
+                "Another process is working on this run.",
+                file=self.path,
+                code="locked",
+                next="Wait for it to finish, or stop it, and run the same command again.",
+            ) from None
+        except OSError as error:
+            raise state_error(error, self.path, "run folder") from error
+        try:
+            yield
+        finally:
+            lock.release()

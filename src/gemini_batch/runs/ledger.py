@@ -1,0 +1,321 @@
+"""The ledger: the SQLite database that knows all runs, jobs, files and intents. It is the audit trail.
+
+What always holds:
+
+- An intent is committed before the create call that it announces; the answer is committed right after.
+- A job's life only goes forward (``planned → uploaded → intended → created → ended → collected``), but for one step
+  back: a create that was certainly refused leaves its job ``uploaded`` (``planned`` for an inline one).
+- A remote batch belongs to one job, and a file to the job that uploaded it.
+- No key is stored: a salted fingerprint recognises one again.
+
+The schema is documented in docs/ledger.md, with the views meant for people's own SQL.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+import json
+import secrets
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from gemini_batch.runs.sqlite import connect, explained, transaction
+from gemini_batch.wire import Phase
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gemini_batch.wire import RemoteJob
+
+MIGRATIONS = (
+    """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, identity TEXT, origin TEXT NOT NULL CHECK (origin IN ('made', 'adopted')),
+    created_at REAL NOT NULL, method TEXT NOT NULL, model TEXT NOT NULL, backend TEXT NOT NULL,
+    key_print TEXT NOT NULL, requests INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT, source TEXT
+) STRICT;
+CREATE INDEX runs_identity ON runs (identity);
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id), attempt INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL, end_seq INTEGER NOT NULL,
+    how TEXT NOT NULL CHECK (how IN ('file', 'inline')), display_name TEXT NOT NULL,
+    life TEXT NOT NULL CHECK (life IN ('planned', 'uploaded', 'intended', 'created', 'ended', 'collected')),
+    upload_url TEXT, file TEXT, intended_at REAL, sends INTEGER NOT NULL DEFAULT 0,
+    batch TEXT UNIQUE, created_at REAL, state TEXT, phase TEXT, total INTEGER, succeeded INTEGER, failed INTEGER,
+    pending INTEGER, error_code INTEGER, error_message TEXT, output_file TEXT, seen_at REAL, ended_at REAL,
+    collected_at REAL
+) STRICT;
+CREATE INDEX jobs_run ON jobs (run);
+CREATE TABLE files (
+    name TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES jobs (id), bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    uploaded_at REAL NOT NULL, expires_at REAL, deleted_at REAL
+) STRICT;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, run TEXT, job TEXT, what TEXT NOT NULL, detail TEXT
+) STRICT;
+CREATE VIEW job_overview AS
+    SELECT jobs.id AS job, jobs.batch, jobs.display_name AS name, runs.model, jobs.life, jobs.state,
+           jobs.total, jobs.succeeded, jobs.failed, jobs.pending,
+           datetime(jobs.created_at, 'unixepoch') AS created, datetime(jobs.ended_at, 'unixepoch') AS ended,
+           datetime(jobs.collected_at, 'unixepoch') AS collected, runs.backend, runs.source
+    FROM jobs JOIN runs ON runs.id = jobs.run ORDER BY jobs.created_at DESC;
+CREATE VIEW audit AS
+    SELECT datetime(at, 'unixepoch') AS at, run, job, what, detail FROM events ORDER BY id;
+""",
+)
+
+
+class Life(enum.Enum):
+    """How far a job has come; see the module's docstring."""
+
+    PLANNED = "planned"
+    UPLOADED = "uploaded"
+    INTENDED = "intended"
+    CREATED = "created"
+    ENDED = "ended"
+    COLLECTED = "collected"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One durable piece of work. ``identity`` is None for a run adopted from a job that was made elsewhere."""
+
+    id: str
+    identity: str | None
+    origin: Literal["made", "adopted"]
+    created_at: float
+    method: Literal["generate", "embed"]
+    model: str
+    backend: str
+    key_print: str
+    requests: int
+    bytes: int
+    sha256: str | None
+    source: str | None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at the requests ``first_seq`` ≤ seq < ``end_seq`` of a run: one remote batch."""
+
+    id: str
+    run: str
+    attempt: int
+    first_seq: int
+    end_seq: int
+    how: Literal["file", "inline"]
+    display_name: str
+    life: Life
+    upload_url: str | None = None
+    file: str | None = None
+    intended_at: float | None = None
+    sends: int = 0
+    batch: str | None = None
+    created_at: float | None = None
+    state: str | None = None
+    phase: Phase | None = None
+    total: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    pending: int | None = None
+    error_code: int | None = None
+    error_message: str | None = None
+    output_file: str | None = None
+    seen_at: float | None = None
+    ended_at: float | None = None
+    collected_at: float | None = None
+
+
+_RUN_FIELDS = Run.__struct_fields__
+_JOB_FIELDS = Job.__struct_fields__
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+class Ledger:
+    """The database, opened. Every method is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = connect(path, MIGRATIONS, what="ledger")
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _read(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with explained(self.path, "ledger"):
+            return self._db.execute(sql, values).fetchall()
+
+    # Keys ------------------------------------------------------------------------------------------------------------
+
+    def key_print(self, key: str) -> str:
+        """A fingerprint that recognises ``key`` again in this ledger and says nothing about it elsewhere."""
+        with explained(self.path, "ledger"):
+            found = self._db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()
+            if found is None:
+                with transaction(self._db):
+                    self._db.execute("INSERT OR IGNORE INTO meta VALUES ('salt', ?)", (secrets.token_hex(16),))
+                found = self._db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()
+        return "hs1:" + hmac.new(bytes.fromhex(found["value"]), key.encode(), hashlib.sha256).hexdigest()[:24]
+
+    # Runs ------------------------------------------------------------------------------------------------------------
+
+    def add_run(self, run: Run, job: Job, *, at: float, unless: str | None = None) -> bool:
+        """Write a new run with its first job. ``unless``: not if a run that is newer than this id has the identity.
+
+        Returns False where another process made a run with the same identity, or for the same batch, meanwhile.
+        """
+        with explained(self.path, "ledger"), transaction(self._db):
+            if (
+                job.batch is not None
+                and self._db.execute("SELECT 1 FROM jobs WHERE batch = ?", (job.batch,)).fetchone()
+            ):
+                return False
+            if run.identity is not None:
+                newest = self._db.execute(
+                    "SELECT id FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1",
+                    (run.identity,),
+                ).fetchone()
+                if (newest["id"] if newest else None) != unless:
+                    return False
+            marks = ", ".join("?" * len(_RUN_FIELDS))
+            self._db.execute(
+                f"INSERT INTO runs ({', '.join(_RUN_FIELDS)}) VALUES ({marks})",  # noqa: S608 - names are our own
+                [_plain(getattr(run, name)) for name in _RUN_FIELDS],
+            )
+            marks = ", ".join("?" * len(_JOB_FIELDS))
+            self._db.execute(
+                f"INSERT INTO jobs ({', '.join(_JOB_FIELDS)}) VALUES ({marks})",  # noqa: S608 - names are our own
+                [_plain(getattr(job, name)) for name in _JOB_FIELDS],
+            )
+            self._event(at, run.id, job.id, f"run {run.origin}", {"model": run.model, "requests": run.requests})
+        return True
+
+    def run(self, run_id: str) -> Run | None:
+        """The run with that id."""
+        rows = self._read("SELECT * FROM runs WHERE id = ?", run_id)
+        return _run(rows[0]) if rows else None
+
+    def newest_with_identity(self, identity: str) -> Run | None:
+        """The newest run that was made of the same requests, model, backend and key."""
+        sql = "SELECT * FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
+        rows = self._read(sql, identity)
+        return _run(rows[0]) if rows else None
+
+    # Jobs ------------------------------------------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> Job:
+        """The job with that id, which must exist."""
+        return _job(self._read("SELECT * FROM jobs WHERE id = ?", job_id)[0])
+
+    def job_by_batch(self, batch: str) -> Job | None:
+        """The job whose remote batch has that name (``batches/…``)."""
+        rows = self._read("SELECT * FROM jobs WHERE batch = ?", batch)
+        return _job(rows[0]) if rows else None
+
+    def jobs_of(self, run_id: str) -> list[Job]:
+        """All jobs of a run, oldest first."""
+        return [_job(row) for row in self._read("SELECT * FROM jobs WHERE run = ? ORDER BY attempt, first_seq", run_id)]
+
+    def jobs(self) -> Iterator[tuple[Run, Job]]:
+        """All jobs with their runs, newest first."""
+        for row in self._read("SELECT * FROM jobs ORDER BY coalesce(created_at, intended_at) DESC, rowid DESC"):
+            run = self.run(row["run"])
+            assert run is not None
+            yield run, _job(row)
+
+    def durations(self, model: str) -> list[float]:
+        """How many seconds the ended jobs of a model took, oldest first."""
+        sql = (
+            "SELECT jobs.ended_at - jobs.created_at AS took FROM jobs JOIN runs ON runs.id = jobs.run "
+            "WHERE runs.model = ? AND jobs.phase = 'succeeded' AND jobs.ended_at >= jobs.created_at "
+            "ORDER BY jobs.ended_at"
+        )
+        return [row["took"] for row in self._read(sql, model)]
+
+    def update_job(self, job: Job, what: str, *, at: float, **changes: object) -> Job:
+        """Write ``changes`` to a job together with an event that says what happened; returns the job as it is now."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._set(job.id, changes)
+            self._event(at, job.run, job.id, what, {n: _plain(v) for n, v in changes.items() if n != "upload_url"})
+        return self.job(job.id)
+
+    def uploaded(self, job: Job, *, at: float, name: str, size: int, sha256: str, expires_at: float | None) -> Job:
+        """A job's input file is at the service."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute(
+                "INSERT OR REPLACE INTO files (name, job, bytes, sha256, uploaded_at, expires_at) VALUES (?,?,?,?,?,?)",
+                (name, job.id, size, sha256, at, expires_at),
+            )
+            self._set(job.id, {"life": Life.UPLOADED, "upload_url": None})
+            self._event(at, job.run, job.id, "uploaded", {"file": name, "bytes": size})
+        return self.job(job.id)
+
+    def seen(self, job: Job, remote: RemoteJob, *, at: float) -> Job:
+        """What the service says of a job. An event is written only when the state changed."""
+        changes: dict[str, object] = {
+            "state": remote.state,
+            "phase": remote.phase,
+            "total": remote.total,
+            "succeeded": remote.succeeded,
+            "failed": remote.failed,
+            "pending": remote.pending,
+            "error_code": remote.error_code,
+            "error_message": remote.error_message,
+            "output_file": remote.output_file,
+            "seen_at": at,
+        }
+        if job.created_at is None:
+            changes["created_at"] = remote.create_time or at
+        if remote.phase.ended:
+            changes["ended_at"] = remote.end_time or job.ended_at or at
+            if job.life is Life.CREATED:
+                changes["life"] = Life.ENDED
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._set(job.id, changes)
+            if remote.state != job.state:
+                self._event(at, job.run, job.id, f"seen {remote.state}", {"was": job.state})
+        return self.job(job.id)
+
+    def set_requests(self, run: Run, job: Job, requests: int, *, at: float) -> None:
+        """An adopted run has learned from its answers how many requests it has."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE runs SET requests = ? WHERE id = ?", (requests, run.id))
+            self._set(job.id, {"end_seq": requests})
+            self._event(at, run.id, job.id, "requests counted", {"requests": requests})
+
+    def _set(self, job_id: str, changes: dict[str, object]) -> None:
+        names = ", ".join(f"{name} = ?" for name in changes)
+        self._db.execute(
+            f"UPDATE jobs SET {names} WHERE id = ?",  # noqa: S608 - names are our own
+            [*(_plain(value) for value in changes.values()), job_id],
+        )
+
+    def _event(self, at: float, run: str | None, job: str | None, what: str, detail: dict[str, Any]) -> None:
+        self._db.execute(
+            "INSERT INTO events (at, run, job, what, detail) VALUES (?, ?, ?, ?, ?)",
+            (at, run, job, what, json.dumps(detail, ensure_ascii=False) if detail else None),
+        )
+
+
+def _run(row: sqlite3.Row) -> Run:
+    return Run(**dict(row))
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = dict(row)
+    phase = Phase(values["phase"]) if values["phase"] else None
+    return Job(**{**values, "life": Life(values["life"]), "phase": phase})

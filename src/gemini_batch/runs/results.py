@@ -1,0 +1,293 @@
+"""``results``: every key of a run with its one answer, in the order of the input, from wherever the answers are."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_batch import catalog
+from gemini_batch.errors import UsageError
+from gemini_batch.jsonl import atomic_write
+from gemini_batch.results.export import result_line
+from gemini_batch.results.verdict import VERDICTS, Answer, judge, parse_line
+from gemini_batch.runs.collect import collect
+from gemini_batch.runs.sqlite import state_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini_batch.results.media import MediaWriter
+    from gemini_batch.runs.home import Home, RunFolder
+    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.rows import FinalRow
+    from gemini_batch.runs.session import Session
+
+#: Prompts longer than this cost more with some models (docs/service.md).
+LONG_PROMPT = 200_000
+
+_MISSING_WORDS = {
+    "NO_LINE": "The job ended, and the service sent no answer for this key.",
+    "JOB_FAILED": "The job failed before this request was answered.",
+    "JOB_EXPIRED": "The job expired before this request was answered.",
+    "JOB_CANCELLED": "The job was cancelled before this request was answered.",
+}
+
+
+class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of all answers received, by kind, as the service counts them; ``unknown`` answers carried no counts."""
+
+    input: int
+    cached: int
+    output: int
+    thoughts: int
+    tool_use: int
+    unknown: int
+
+
+class Money(msgspec.Struct, frozen=True, kw_only=True):
+    """USD at batch price beside the interactive price; None where a price is not known."""
+
+    batch: float | None
+    interactive: float | None
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why some requests did not succeed, with the first three of their keys."""
+
+    verdict: str
+    reason: str
+    count: int
+    keys: list[str]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a job. ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers."""
+
+    job: str | None
+    run: str
+    name: str
+    state: str
+    model: str
+    offline: bool
+    requests: int
+    verdicts: dict[str, int]
+    failures: list[Reason]
+    quarantined: dict[str, int]
+    repeated: int
+    unknown_keys: int
+    tokens: TokenCounts
+    usd: Money
+    error: str | None
+    folder: str
+
+    @property
+    def answered(self) -> int:
+        """Requests that have an answer of any kind."""
+        return self.requests - self.verdicts.get("missing", 0)
+
+    @property
+    def all_succeeded(self) -> bool:
+        """Whether every request has a good answer."""
+        return self.requests > 0 and self.verdicts.get("succeeded", 0) == self.requests and not self.unknown_keys
+
+    @property
+    def exit_code(self) -> int:
+        """0: every row succeeded; 1: there are results, but some rows did not; 5: there is nothing."""
+        if self.all_succeeded:
+            return 0
+        return 1 if self.answered else 5
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results of one run, held on this machine; reading them needs no network."""
+
+    run: Run
+    job: Job
+    home: Home
+    summary: Summary
+
+    @property
+    def _folder(self) -> RunFolder:
+        return self.home.run(self.run.id)
+
+    def lines(self, *, media: MediaWriter | None = None, limit: int | None = None) -> Iterator[bytes]:
+        """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``."""
+        folder = self._folder
+        with contextlib.ExitStack() as stack:
+            rows = stack.enter_context(folder.rows())
+            files: dict[str, IO[bytes]] = {}
+            for number, row in enumerate(rows.final()):
+                if limit is not None and number >= limit:
+                    return
+                if row.file is not None and row.file not in files:
+                    files[row.file] = stack.enter_context((folder.path / "raw" / row.file).open("rb"))
+                yield self._line(row, files[row.file] if row.file is not None else None, media)
+
+    def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
+        if file is None:
+            return result_line(
+                row.key,
+                "missing",
+                reason=row.missing_reason,
+                code=None,
+                message=_MISSING_WORDS.get(row.missing_reason),
+                response=None,
+                method=self.run.method,
+                attempt=row.attempt,
+            )
+        file.seek(row.offset)
+        answer = parse_line(file.read(row.length))
+        assert isinstance(answer, Answer)  # it was one when it was judged, and raw files never change
+        judged = judge(answer, method=self.run.method, expects_json=row.expects_json, dimension=row.dimension)
+        return result_line(
+            row.key,
+            judged.verdict,
+            reason=judged.reason,
+            code=judged.code,
+            message=judged.message,
+            response=None if answer.response is None else bytes(answer.response),
+            method=self.run.method,
+            attempt=row.attempt,
+            media=media,
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The same as decoded objects."""
+        for line in self.lines():
+            yield msgspec.json.decode(line)
+
+    def __len__(self) -> int:
+        return self.run.requests
+
+    def write(self, path: Path, *, media: MediaWriter | None = None) -> int:
+        """Write all result lines to ``path``: complete or not at all; returns how many.
+
+        Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
+        """
+        check_output(path, self.run)
+        target = Path(os.path.realpath(path))
+        try:
+            regular = not target.exists() or stat.S_ISREG(target.stat().st_mode)
+            with atomic_write(target) if regular else target.open("wb") as file:
+                count = 0
+                for line in self.lines(media=media):
+                    file.write(line + b"\n")
+                    count += 1
+        except OSError as error:
+            raise state_error(error, path, "results file") from error
+        return count
+
+
+def check_output(path: Path, run: Run | None) -> None:
+    """Refuse to write results where they would replace requests, or where they cannot be written at all."""
+    if path.is_dir():
+        raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
+    if not path.parent.is_dir():
+        raise UsageError(
+            "The folder for the results does not exist.",
+            file=path.parent,
+            field="--output",
+            code="bad_output",
+            next=f"Type: mkdir -p {path.parent}",
+        )
+    if not path.is_file():
+        return
+    same = run is not None and run.source is not None and os.path.exists(run.source) and path.samefile(run.source)  # noqa: PTH110 - a recorded name
+    if same or _holds_requests(path):
+        raise UsageError(
+            "This file holds requests; results would replace them.",
+            file=path,
+            field="--output",
+            code="bad_output",
+            next="Choose another name, results.jsonl for example.",
+        )
+
+
+def _holds_requests(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            first = file.readline(1 << 20)
+    except OSError:
+        return False
+    try:
+        line = msgspec.json.decode(first)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(line, dict) and "request" in line and "verdict" not in line
+
+
+async def results(session: Session, name: str) -> Results:
+    """Collect a job's answers if they are not held yet, and describe what came of it.
+
+    Raises NotFinished while the job is alive, JobError where there is nothing, UsageError, ServiceError, StateError.
+    """
+    target = session.locate(name)
+    run, job = await collect(session, target)
+    return Results(run, job, target.home, _summary(session, target.home, run, job))
+
+
+def _summary(session: Session, home: Home, run: Run, job: Job) -> Summary:
+    with home.run(run.id).rows() as rows:
+        counts = rows.counts()
+        usage = rows.usage(LONG_PROMPT)
+        failures = [Reason(verdict=v, reason=r, count=n, keys=keys) for v, r, n, keys in rows.reasons()]
+        quarantined, repeated = rows.quarantined(), rows.repeated()
+    requests = sum(counts.values())
+    total = job.total or 0
+    return Summary(
+        job=job.batch,
+        run=run.id,
+        name=job.display_name,
+        state=job.state or "",
+        model=run.model,
+        offline=session.settings.offline,
+        requests=requests,
+        verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
+        failures=failures,
+        quarantined=quarantined,
+        repeated=repeated,
+        unknown_keys=max(0, total - requests - sum(quarantined.values())) if run.origin == "adopted" else 0,
+        tokens=TokenCounts(
+            input=sum(u["input"] for u in usage),
+            cached=sum(u["cached"] for u in usage),
+            output=sum(u["output"] for u in usage),
+            thoughts=sum(u["thoughts"] for u in usage),
+            tool_use=sum(u["tool_use"] for u in usage),
+            unknown=sum(u["answers"] - u["known"] for u in usage),
+        ),
+        usd=_money(run, job, usage),
+        error=job.error_message,
+        folder=str(home.run(run.id).path),
+    )
+
+
+def _money(run: Run, job: Job, usage: list[Any]) -> Money:
+    """What the answers cost on the day the job was made; unknown as soon as one part of it is."""
+    day = dt.datetime.fromtimestamp(job.created_at or run.created_at, dt.UTC).date()
+    model = catalog.load().find(run.model)
+    price = model.price_on(day) if model else None
+    if price is None or any(u["known"] < u["answers"] for u in usage):
+        return Money(batch=None, interactive=None)
+    cost = catalog.Cost()
+    for u in usage:
+        tokens = catalog.Tokens(
+            input=max(0, u["input"] + u["tool_use"] - u["cached"] - u["audio_input"]),
+            cached=u["cached"],
+            output=max(0, u["output"] - u["image_output"]) + u["thoughts"],
+            audio_input=u["audio_input"],
+            image_output=u["image_output"],
+            long=bool(u["long"]),
+        )
+        part = price.cost(tokens)
+        if part is None:
+            return Money(batch=None, interactive=None)
+        cost += part
+    return Money(batch=cost.batch, interactive=cost.interactive)

@@ -1,0 +1,285 @@
+"""``status``: how a job stands, in the service's words and in plain ones; and waiting for its end.
+
+Looking never spends, never cancels, and a wait that ends (time, Ctrl-C) ends nothing but itself.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch import catalog
+from gemini_batch.errors import ApiError, NetworkError, ServiceError
+from gemini_batch.runs.decide import poll_wait
+from gemini_batch.runs.events import Said, Seen
+from gemini_batch.runs.ledger import Life
+from gemini_batch.wire import Phase, RemoteJob, remote_job, state_word
+
+if TYPE_CHECKING:
+    from gemini_batch.runs.ledger import Job
+    from gemini_batch.runs.session import Session, Target
+
+#: A job that is known here and suddenly unknown there has been seen to be back a moment later.
+_ABSENCES = 3
+#: Waiting goes on through failures of the service for so many seconds without one good answer.
+_PATIENCE = 3600.0
+#: Jobs have been seen as SUCCEEDED before their output was there.
+_OUTPUT_PATIENCE = 600.0
+_USUAL_ENDING = 24 * 3600.0
+
+NOT_CREATED = "NOT_CREATED"
+
+_MEANINGS = {
+    1: "It was cancelled.",
+    3: "The service could not use the input: look at the request format, the model's name and the media it refers to.",
+    7: "The key may not use this model or one of the files.",
+    8: "A quota was used up. Smaller jobs, or a later time, go through.",
+    13: "A fault inside the service; the same requests usually go through when sent again (create --new).",
+    14: "The service was overloaded; the same requests usually go through when sent again (create --new).",
+}
+
+
+class JobErrorInfo(msgspec.Struct, frozen=True):
+    """The service's own error for a job, with what it probably means."""
+
+    code: int | None
+    message: str | None
+    meaning: str | None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How one job stands. Times are ISO 8601, durations seconds; None is "not known"."""
+
+    job: str | None
+    run: str | None
+    name: str
+    state: str
+    alive: bool
+    succeeded: bool
+    model: str
+    total: int
+    done: int
+    succeeded_count: int
+    failed_count: int
+    pending_count: int
+    created: str | None
+    ended: str | None
+    age: float | None
+    expires_in: float | None
+    error: JobErrorInfo | None
+    results: str
+    offline: bool
+    usual: float | None
+    usual_of: int
+    next: str | None
+
+    @property
+    def ended_badly(self) -> bool:
+        """FAILED, EXPIRED, CANCELLED or anything else that is over and is not SUCCEEDED."""
+        return not self.alive and not self.succeeded and self.state != NOT_CREATED
+
+
+async def status(session: Session, name: str, *, wait: bool = False) -> Status:
+    """Look at a job (or at a run's job) once, or until it has ended and its output is there.
+
+    Raises UsageError for a name that cannot be meant, ServiceError where the service cannot be asked.
+    """
+    target = session.locate(name)
+    job = target.job
+    if job is not None and job.batch is None:
+        return _not_created(session, target, job)
+    if job is not None and _final(job):
+        return describe(session, target, job, None)
+    session.check_bound(target)
+    return await (_wait(session, target) if wait else _look(session, target))
+
+
+def _final(job: Job) -> bool:
+    """Whether what the ledger knows cannot change any more: an ended state is the last one."""
+    if job.life is Life.COLLECTED:
+        return True
+    return job.life is Life.ENDED and (job.phase is not Phase.SUCCEEDED or job.output_file is not None)
+
+
+async def observe(session: Session, target: Target) -> RemoteJob:
+    """Ask the service for a job once, and write what it says into the ledger if the job is known there."""
+    job = target.job
+    batch = job.batch if job is not None else target.name
+    assert batch is not None
+    backend = await session.backend()
+    try:
+        remote = remote_job(await backend.service.get(batch))
+    except ApiError as error:
+        raise session.explain_absence(error, target) from error
+    if job is not None:
+        session.ledger(target.home).seen(job, remote, at=session.world.now())
+    return remote
+
+
+async def _look(session: Session, target: Target) -> Status:
+    remote = await observe(session, target)
+    job = session.ledger(target.home).job(target.job.id) if target.job else None
+    return describe(session, target, job, remote)
+
+
+async def _wait(session: Session, target: Target) -> Status:
+    now = session.world.now
+    began = last_good = now()
+    ended_at: float | None = None
+    polls = absences = 0
+    while True:
+        remote: RemoteJob | None = None
+        try:
+            remote = await observe(session, target)
+            last_good, absences = now(), 0
+        except (ApiError, NetworkError) as error:
+            absences += isinstance(error, ApiError) and error.status == 404
+            if not _worth_waiting(error, absences, known=target.job is not None) or now() - last_good > _PATIENCE:
+                raise
+            session.tell(Said(f"{error.message} Still waiting.", "warning"))
+        if remote is not None and remote.phase.ended:
+            ended_at = ended_at if ended_at is not None else now()
+            complete = remote.has_output or remote.phase is not Phase.SUCCEEDED
+            if complete or now() - ended_at > _OUTPUT_PATIENCE:
+                job = session.ledger(target.home).job(target.job.id) if target.job else None
+                return describe(session, target, job, remote)
+        waited = now() - began
+        pause = poll_wait(polls, waited, fixed=session.settings.poll)
+        polls += 1
+        if remote is not None:
+            session.tell(Seen(remote, waited, pause))
+        await session.world.sleep(pause * session.world.uniform(0.9, 1.1))
+
+
+def _worth_waiting(error: ServiceError, absences: int, *, known: bool) -> bool:
+    if isinstance(error, NetworkError):
+        return True
+    if isinstance(error, ApiError):
+        if error.status == 404:
+            return known and absences < _ABSENCES and error.reason_code != "other_key"
+        return error.status in {408, 429} or error.status >= 500
+    return False
+
+
+def describe(session: Session, target: Target, job: Job | None, remote: RemoteJob | None) -> Status:
+    """Everything worth saying about a job, from what was just seen or from what the ledger holds."""
+    now = session.world.now()
+    seen = remote or _remembered(job)
+    created = seen.create_time or (job.created_at if job else None)
+    alive = not seen.phase.ended
+    expiry = catalog.load().limits.job_expiry_hours.value * 3600.0
+    collected = job is not None and job.life is Life.COLLECTED
+    took = session.ledger(target.home).durations(seen.model) if target.run is not None and alive else []
+    age = None if created is None else max(0.0, (now if alive else (seen.end_time or now)) - created)
+    return Status(
+        job=seen.name or (job.batch if job else None),
+        run=target.run.id if target.run else None,
+        name=seen.display_name,
+        state=seen.state,
+        alive=alive,
+        succeeded=seen.phase is Phase.SUCCEEDED,
+        model=seen.model or (target.run.model if target.run else ""),
+        total=seen.total or (target.run.requests if target.run else 0),
+        done=seen.succeeded + seen.failed,
+        succeeded_count=seen.succeeded,
+        failed_count=seen.failed,
+        pending_count=seen.pending,
+        created=_iso(created),
+        ended=_iso(seen.end_time) if seen.phase.ended else None,
+        age=age,
+        expires_in=None if created is None or not alive else created + expiry - now,
+        error=_error(seen),
+        results="held here" if collected else "at the service" if seen.has_output else "none yet" if alive else "none",
+        offline=session.settings.offline,
+        usual=statistics.median(took) if took else None,
+        usual_of=len(took),
+        next=_next(seen, age, collected=collected),
+    )
+
+
+def _remembered(job: Job | None) -> RemoteJob:
+    assert job is not None
+    assert job.batch is not None
+    return RemoteJob(
+        name=job.batch,
+        state=job.state or state_word(None),
+        phase=job.phase or Phase.UNKNOWN,
+        display_name=job.display_name,
+        total=job.total or 0,
+        succeeded=job.succeeded or 0,
+        failed=job.failed or 0,
+        pending=job.pending or 0,
+        create_time=job.created_at,
+        end_time=job.ended_at,
+        error_code=job.error_code,
+        error_message=job.error_message,
+        output_file=job.output_file,
+    )
+
+
+def _error(seen: RemoteJob) -> JobErrorInfo | None:
+    if seen.error_code is None and seen.error_message is None:
+        if seen.phase is Phase.FAILED:
+            return JobErrorInfo(None, None, "The service gave no reason. Sending again often goes through.")
+        return None
+    if seen.phase is Phase.CANCELLED:
+        return JobErrorInfo(seen.error_code, seen.error_message, "The service words a cancelled job this way.")
+    return JobErrorInfo(seen.error_code, seen.error_message, _MEANINGS.get(seen.error_code or 0))
+
+
+def _next(seen: RemoteJob, age: float | None, *, collected: bool) -> str | None:
+    """What to do now, as a sentence with the command in it."""
+    if seen.phase.ended:
+        if seen.phase is Phase.SUCCEEDED or seen.has_output or collected:
+            return f"gemini-batch results {seen.name} -o results.jsonl"
+        if seen.phase is Phase.EXPIRED:
+            return "It was not served within 48 hours. Create it again, perhaps in smaller files."
+        return None
+    if seen.phase is Phase.UNKNOWN:
+        return "This state is not known here; it is treated as alive. Look again later."
+    if age is not None and age > _USUAL_ENDING:
+        return (
+            "Longer than the 24 hours that the service aims at. It happens; another job would wait in the same queue. "
+            "It ends by itself, at the latest when it expires."
+        )
+    return f"gemini-batch status {seen.name} --wait"
+
+
+def _not_created(session: Session, target: Target, job: Job) -> Status:
+    run = target.run
+    assert run is not None
+    doubt = job.life is Life.INTENDED
+    return Status(
+        job=None,
+        run=run.id,
+        name=job.display_name,
+        state=NOT_CREATED,
+        alive=False,
+        succeeded=False,
+        model=run.model,
+        total=run.requests,
+        done=0,
+        succeeded_count=0,
+        failed_count=0,
+        pending_count=run.requests,
+        created=None,
+        ended=None,
+        age=max(0.0, session.world.now() - run.created_at),
+        expires_in=None,
+        error=None,
+        results="none",
+        offline=session.settings.offline,
+        usual=None,
+        usual_of=0,
+        next=("A create was sent and not answered; the same command finds out what became of it: " if doubt else "")
+        + f"gemini-batch create {run.source} --model {run.model}",
+    )
+
+
+def _iso(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

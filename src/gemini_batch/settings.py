@@ -1,0 +1,186 @@
+"""Where a setting comes from: flags before the environment before a ``.env`` in the working folder.
+
+The API key lives in a :class:`Secret`, which no ``repr``, f-string or JSON encoder turns into text. A ``.env`` may move
+the base URL only together with its own key: otherwise a file lying in a folder could send the user's key elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gemini_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com"
+#: ``v1beta`` carries every batch method; the official SDK has called ``v1`` by default since its 3.0.
+API_VERSION = "v1beta"
+KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+
+
+class Secret:
+    """A string that shows itself only to :meth:`reveal`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that is decided outside a command's own arguments.
+
+    ``poll``: seconds between polls, None for the built-in rhythm. ``settle``: seconds after an ambiguous create during
+    which the job is looked for before anything is sent again.
+    """
+
+    home: Path
+    base_url: str = GOOGLE_BASE_URL
+    api_version: str = API_VERSION
+    api_key: Secret | None = None
+    offline: bool = False
+    poll: float | None = None
+    settle: float = 30.0
+
+    def require_key(self) -> Secret:
+        """The API key. Raises UsageError, with what to type, where there is none."""
+        if self.api_key is None:
+            raise UsageError(
+                "No API key: neither GOOGLE_API_KEY nor GEMINI_API_KEY is set, here or in a .env file.",
+                code="no_api_key",
+                next="Type: export GEMINI_API_KEY=…  (or add --offline to try everything without a key).",
+            )
+        return self.api_key
+
+
+def _flag(name: str, text: str) -> bool:
+    word = text.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise UsageError(f"{name}={text!r} is neither yes nor no.", next=f"Set {name}=1 or unset it.", code="bad_setting")
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise UsageError(
+            f"{name}={text!r} is not a number of seconds.", next=f"Set {name}=30, say.", code="bad_setting"
+        )
+    return value
+
+
+def _read_dotenv(folder: Path) -> dict[str, str]:
+    path = folder / ".env"
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        return {name: value for name, value in dotenv_values(path).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The .env file cannot be read: {error}.", file=path, code="bad_dotenv") from None
+
+
+def _base_url(text: str, where: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment)
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable or "@" in text:
+        raise UsageError(
+            f"GOOGLE_GEMINI_BASE_URL in {where} is not a plain http:// or https:// address: {text!r}.",
+            next=f"Write it as {GOOGLE_BASE_URL}, or unset it.",
+            code="bad_setting",
+        )
+    return text.rstrip("/")
+
+
+def _key(source: Mapping[str, str]) -> str | None:
+    return next((source[name].strip() for name in KEY_NAMES if source.get(name, "").strip()), None)
+
+
+def load(
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    *,
+    offline: bool | None = None,
+    poll: float | None = None,
+    home: Path | None = None,
+) -> Settings:
+    """Settings from flags, ``env`` (default: the process's) and the ``.env`` in ``folder`` (default: the working one).
+
+    Raises UsageError for a value that cannot be meant.
+    """
+    environment = os.environ if env is None else env
+    dotenv = _read_dotenv(folder or Path.cwd())
+
+    def setting(name: str) -> str | None:
+        return environment.get(name) or dotenv.get(name)
+
+    env_key, file_key = _key(environment), _key(dotenv)
+    if environment.get("GOOGLE_GEMINI_BASE_URL"):
+        base_url = _base_url(environment["GOOGLE_GEMINI_BASE_URL"], "the environment")
+    elif moved := dotenv.get("GOOGLE_GEMINI_BASE_URL"):
+        base_url = _base_url(moved, ".env")
+        if env_key is not None or file_key is None:
+            raise UsageError(
+                "The .env file sets GOOGLE_GEMINI_BASE_URL, but the API key comes from elsewhere; "
+                "your key is not sent to an address that a file chose.",
+                file=(folder or Path.cwd()) / ".env",
+                field="GOOGLE_GEMINI_BASE_URL",
+                code="base_url_without_key",
+                next="Put the key that belongs to that address into the same .env (and unset it in the environment), "
+                "or export GOOGLE_GEMINI_BASE_URL yourself.",
+            )
+    else:
+        base_url = GOOGLE_BASE_URL
+    key = env_key or file_key
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise UsageError(
+            "The API key holds characters that no key has (spaces, line ends or non-ASCII).",
+            code="bad_api_key",
+            next="Copy it again, without quotation marks or line ends.",
+        )
+    stated_home = home or (Path(text) if (text := setting("GEMINI_BATCH_HOME")) else None)
+    poll_text, settle_text = setting("GEMINI_BATCH_POLL"), setting("GEMINI_BATCH_SETTLE")
+    return Settings(
+        home=(stated_home.expanduser() if stated_home else default_home()).absolute(),
+        base_url=base_url,
+        api_version=setting("GOOGLE_GENAI_API_VERSION") or API_VERSION,
+        api_key=None if key is None else Secret(key),
+        offline=offline
+        if offline is not None
+        else _flag("GEMINI_BATCH_OFFLINE", setting("GEMINI_BATCH_OFFLINE") or ""),
+        poll=poll if poll is not None else (_seconds("GEMINI_BATCH_POLL", poll_text) if poll_text else None),
+        settle=_seconds("GEMINI_BATCH_SETTLE", settle_text) if settle_text else 30.0,
+    )
+
+
+def default_home() -> Path:
+    """The platform's place for a user's data."""
+    import platformdirs
+
+    return platformdirs.user_data_path("gemini-batch", appauthor=False)

@@ -1,0 +1,306 @@
+"""The service's objects, as it puts them on the wire: tolerant when reading, exact when writing.
+
+Facts that shape this page (docs/service.md has their sources): a batch is a long-running Operation whose substance sits
+under ``metadata``; ``done`` is absent until the end; counters that are zero are omitted; int64 values are strings;
+states are spelled ``BATCH_STATE_*`` on the wire and ``JOB_STATE_*`` in the documentation and to users. Results can
+stand under ``metadata.output`` or under ``response``, as a file or inline, whatever way the job was submitted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import enum
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from gemini_batch.errors import ServiceError
+
+Number = int | float | str | None
+
+
+def to_int(value: Number) -> int:
+    """A count as the service may send it (``"12"``, ``12``, ``12.0``, absent) as an int; nonsense counts as 0."""
+    try:
+        return int(value or 0)
+    except (ValueError, OverflowError):
+        return 0
+
+
+def to_time(value: str | None) -> float | None:
+    """An RFC 3339 time, with up to nine fractional digits, as seconds since 1970; None for anything else."""
+    if not value:
+        return None
+    try:
+        head, dot, tail = value.partition(".")
+        fraction = tail.rstrip("Zz")[:6] if dot else ""
+        moment = dt.datetime.fromisoformat((head if dot else head.rstrip("Zz")) + "+00:00")
+        return moment.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)
+    except ValueError:
+        return None
+
+
+class Status(msgspec.Struct):
+    """``google.rpc.Status``: a numeric gRPC code, often a message, sometimes details."""
+
+    code: Number = None
+    message: str | None = None
+    details: msgspec.Raw | None = None
+
+
+class BatchStats(msgspec.Struct, rename="camel"):
+    """The counters of a batch; absent means zero."""
+
+    request_count: Number = None
+    successful_request_count: Number = None
+    failed_request_count: Number = None
+    pending_request_count: Number = None
+
+
+class InlinedResponses(msgspec.Struct, rename="camel"):
+    """The inner half of the doubly nested list of inline answers; each stays raw."""
+
+    inlined_responses: list[msgspec.Raw] | None = None
+
+
+class BatchOutput(msgspec.Struct, rename="camel"):
+    """Where the results are: a file to download, or right here."""
+
+    responses_file: str | None = None
+    inlined_responses: InlinedResponses | None = None
+
+
+class InputConfig(msgspec.Struct, rename="camel"):
+    """What the job was made from; only the file's name is ever echoed."""
+
+    file_name: str | None = None
+
+
+class BatchMetadata(msgspec.Struct, rename="camel"):
+    """The substance of a batch operation; ``kind`` tells generation from embeddings."""
+
+    kind: str | None = msgspec.field(default=None, name="@type")
+    name: str | None = None
+    model: str | None = None
+    display_name: str | None = None
+    state: str | None = None
+    input_config: InputConfig | None = None
+    output: BatchOutput | None = None
+    batch_stats: BatchStats | None = None
+    create_time: str | None = None
+    update_time: str | None = None
+    end_time: str | None = None
+
+
+class Operation(msgspec.Struct):
+    """A batch as ``get`` and ``list`` answer it."""
+
+    name: str = ""
+    metadata: BatchMetadata | None = None
+    done: bool = False
+    error: Status | None = None
+    response: BatchOutput | None = None
+
+
+class OperationList(msgspec.Struct, rename="camel"):
+    """One page of the list; an empty list comes as ``{}``."""
+
+    operations: list[Operation] = []
+    next_page_token: str = ""
+
+
+class RemoteFile(msgspec.Struct, rename="camel"):
+    """A file of the Files API. ``sha256Hash`` is the base64 of the digest's *hex text*."""
+
+    name: str = ""
+    display_name: str | None = None
+    mime_type: str | None = None
+    size_bytes: Number = None
+    sha256_hash: str | None = None
+    create_time: str | None = None
+    expiration_time: str | None = None
+    state: str | None = None
+    uri: str | None = None
+
+
+class RemoteFileList(msgspec.Struct, rename="camel"):
+    """One page of files."""
+
+    files: list[RemoteFile] = []
+    next_page_token: str = ""
+
+
+class RemoteModel(msgspec.Struct, rename="camel"):
+    """A model as the service describes it; ``supported_generation_methods`` says whether it can be batched."""
+
+    name: str = ""
+    display_name: str | None = None
+    input_token_limit: Number = None
+    output_token_limit: Number = None
+    supported_generation_methods: list[str] | None = None
+
+
+class ErrorBody(msgspec.Struct):
+    """The inside of ``{"error": …}`` in an HTTP error."""
+
+    code: Number = None
+    message: str | None = None
+    status: str | None = None
+    details: list[dict[str, Any]] | None = None
+
+
+class ErrorEnvelope(msgspec.Struct):
+    """``{"error": {…}}``."""
+
+    error: ErrorBody
+
+
+T = TypeVar("T")
+
+
+def read(data: bytes, kind: type[T]) -> T:
+    """Decode one of the objects above; unknown fields are ignored. Raises ServiceError for what is not one."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ServiceError(
+            f"The service's answer could not be read as {kind.__name__}: {error}.", code="unreadable_answer"
+        ) from None
+
+
+class Phase(enum.Enum):
+    """What a state means for somebody who waits. An unknown state is alive: it is polled on, and said."""
+
+    ALIVE = "alive"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the service will do nothing more for the job."""
+        return self not in {Phase.ALIVE, Phase.UNKNOWN}
+
+
+_PHASES = {
+    "JOB_STATE_PENDING": Phase.ALIVE,
+    "JOB_STATE_RUNNING": Phase.ALIVE,
+    "JOB_STATE_QUEUED": Phase.ALIVE,
+    "JOB_STATE_CANCELLING": Phase.ALIVE,
+    "JOB_STATE_PAUSED": Phase.ALIVE,
+    "JOB_STATE_UPDATING": Phase.ALIVE,
+    "JOB_STATE_SUCCEEDED": Phase.SUCCEEDED,
+    "JOB_STATE_PARTIALLY_SUCCEEDED": Phase.SUCCEEDED,
+    "JOB_STATE_FAILED": Phase.FAILED,
+    "JOB_STATE_CANCELLED": Phase.CANCELLED,
+    "JOB_STATE_EXPIRED": Phase.EXPIRED,
+}
+
+
+def state_word(raw: str | None) -> str:
+    """The state in the words shown to users: ``BATCH_STATE_X`` becomes ``JOB_STATE_X``; others pass unchanged."""
+    if not raw:
+        return "JOB_STATE_UNSPECIFIED"
+    return f"JOB_STATE_{raw.removeprefix('BATCH_STATE_')}" if raw.startswith("BATCH_STATE_") else raw
+
+
+class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch job as last seen, in the words of this project. Times are seconds since 1970."""
+
+    name: str
+    state: str
+    phase: Phase
+    model: str = ""
+    method: Literal["generate", "embed"] = "generate"
+    display_name: str = ""
+    file_name: str | None = None
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    pending: int = 0
+    create_time: float | None = None
+    end_time: float | None = None
+    error_code: int | None = None
+    error_message: str | None = None
+    output_file: str | None = None
+    output_inline: bool = False
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is anything to fetch."""
+        return self.output_file is not None or self.output_inline
+
+
+def _output(operation: Operation) -> BatchOutput:
+    """The output wherever it stands; a file is preferred to inline answers, ``metadata`` to ``response``."""
+    places = [operation.metadata.output if operation.metadata else None, operation.response]
+    found = [place for place in places if place is not None]
+    for place in found:
+        if place.responses_file:
+            return place
+    for place in found:
+        if place.inlined_responses is not None:
+            return place
+    return BatchOutput()
+
+
+def inline_answers(operation: Operation) -> list[msgspec.Raw]:
+    """The raw inline answers of an operation, in the service's order; empty where there are none."""
+    inner = _output(operation).inlined_responses
+    return (inner.inlined_responses or []) if inner else []
+
+
+def _phase(state: str, operation: Operation) -> Phase:
+    known = _PHASES.get(state)
+    if known is not None:
+        return known
+    if not operation.done:
+        return Phase.UNKNOWN
+    # `done` is the protocol's own word for the end, whatever the state is called.
+    return Phase.FAILED if operation.error is not None else Phase.SUCCEEDED
+
+
+def remote_job(operation: Operation) -> RemoteJob:
+    """What an operation says, with absent fields filled in as the service means them."""
+    meta = operation.metadata or BatchMetadata()
+    stats = meta.batch_stats or BatchStats()
+    output = _output(operation)
+    state = state_word(meta.state)
+    return RemoteJob(
+        name=operation.name or meta.name or "",
+        state=state,
+        phase=_phase(state, operation),
+        model=(meta.model or "").removeprefix("models/"),
+        method="embed" if "EmbedContent" in (meta.kind or "") else "generate",
+        display_name=meta.display_name or "",
+        file_name=meta.input_config.file_name if meta.input_config else None,
+        total=to_int(stats.request_count),
+        succeeded=to_int(stats.successful_request_count),
+        failed=to_int(stats.failed_request_count),
+        pending=to_int(stats.pending_request_count),
+        create_time=to_time(meta.create_time),
+        end_time=to_time(meta.end_time),
+        error_code=None if operation.error is None else to_int(operation.error.code),
+        error_message=None if operation.error is None else operation.error.message,
+        output_file=output.responses_file or None,
+        output_inline=output.inlined_responses is not None and not output.responses_file,
+    )
+
+
+def hash_matches(sent_hex: str, received: str | None) -> bool:
+    """Whether the service's ``sha256Hash`` names the digest ``sent_hex``; an absent hash is not a mismatch.
+
+    Seen: base64 of the hex text. Also accepted: base64 of the digest itself, and plain hex.
+    """
+    if not received:
+        return True
+    forms = {sent_hex, base64.b64encode(sent_hex.encode()).decode()}
+    try:
+        forms.add(base64.b64encode(binascii.unhexlify(sent_hex)).decode())
+    except binascii.Error:
+        return False
+    return received in forms
