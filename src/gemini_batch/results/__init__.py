@@ -1,0 +1,1 @@
+"""From raw answer lines to results: verdicts, result lines, media, summaries. Pure; knows no run."""

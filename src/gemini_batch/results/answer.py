@@ -1,0 +1,152 @@
+"""From the bytes of one raw line of results to an :class:`Answer`, or to why the line is none.
+
+The shapes seen: ``{"response": …, "key": …}`` and ``{"error": …, "key": …}`` in a result file, ``{"response": …,
+"metadata": {"key": …}}`` inline, and ``status`` in the place of ``error`` with some services. What stands in
+``response`` and ``error`` stays the service's own bytes. Answers are joined by key and by nothing else, so a line
+without a key that is a string is no answer, whatever else it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import msgspec
+
+from gemini_batch import jsonl
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_OBJECT_OR_NULL = (b"{}", b"null", b'""')
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One line that has a key.
+
+    ``response`` and ``error`` are JSON bytes, or None where the line has none. ``repaired``: the line was not strict
+    JSON (half a surrogate pair, NaN) and was written anew with U+FFFD and null in those places.
+    """
+
+    key: str
+    response: bytes | None = None
+    error: bytes | None = None
+    repaired: bool = False
+
+
+class NotAnAnswer(msgspec.Struct, frozen=True):
+    """A line that cannot be joined to a request: ``NOT_UTF8``, ``NOT_JSON``, ``NOT_AN_OBJECT``, ``NO_KEY`` or
+    ``KEY_NOT_TEXT``, and the same in words."""
+
+    reason: str
+    message: str
+
+
+class _Line(msgspec.Struct):
+    key: str
+    response: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+    status: msgspec.Raw = msgspec.Raw()
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def parse_line(data: bytes) -> Answer | NotAnAnswer:
+    """Read one line of raw results, without its line end. Never raises."""
+    if not data.isascii():
+        # The decoder does not look into what it leaves raw, so bytes that are no text would slip through it.
+        try:
+            data.decode()
+        except UnicodeDecodeError as bad:
+            return NotAnAnswer("NOT_UTF8", f"The line is not UTF-8 text at byte {bad.start + 1}.")
+    try:
+        line = _decode_line(data)
+    except (msgspec.DecodeError, RecursionError):
+        return _read_closely(data)
+    if not line.key:
+        return _read_closely(data)
+    return Answer(line.key, _value(line.response), _value(line.error) or _status(line.status))
+
+
+def _value(raw: msgspec.Raw) -> bytes | None:
+    value = bytes(raw)
+    return None if value in (b"", b"null") else value
+
+
+def _status(raw: msgspec.Raw) -> bytes | None:
+    """``status`` says something only where it is not empty; Vertex AI writes an empty string beside good answers."""
+    value = bytes(raw)
+    if not value or value in _OBJECT_OR_NULL or value.upper() == b'"OK"':
+        return None
+    try:
+        status = msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return value
+    fine = not status or (type(status) is dict and not status.get("message") and status.get("code") in (0, "0", "OK"))
+    return None if fine else value
+
+
+def _read_closely(data: bytes) -> Answer | NotAnAnswer:
+    repaired = False
+    try:
+        line = _decode_object(data)
+    except msgspec.ValidationError:
+        return NotAnAnswer("NOT_AN_OBJECT", "The line is JSON, but not an object.")
+    except (msgspec.DecodeError, RecursionError):
+        mended = mend(data)
+        if mended is None:
+            return NotAnAnswer("NOT_JSON", _what_is_wrong(data))
+        try:
+            line, repaired = _decode_object(mended), True
+        except (msgspec.DecodeError, RecursionError):
+            return NotAnAnswer("NOT_AN_OBJECT", "The line is not an object.")
+    key = _plain(line.get("key"))
+    if key is None:
+        metadata = _plain(line.get("metadata"))
+        key = metadata.get("key") if type(metadata) is dict else None
+    if key is None or key == "":
+        return NotAnAnswer("NO_KEY", "The line has no key, so it belongs to no request.")
+    if type(key) is not str:
+        return NotAnAnswer("KEY_NOT_TEXT", "The key of the line is not a string, so it belongs to no request.")
+    absent = msgspec.Raw()
+    error = _value(line.get("error", absent)) or _status(line.get("status", absent))
+    return Answer(key, _value(line.get("response", absent)), error, repaired)
+
+
+def _plain(raw: msgspec.Raw | None) -> Any:
+    try:
+        return None if raw is None else msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _what_is_wrong(data: bytes) -> str:
+    try:
+        jsonl.decode(data)
+    except ValueError as bad:
+        return f"The line is not valid JSON: {bad}."
+    return "The line is not valid JSON."
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def loads(data: bytes) -> Any:
+    """Read JSON as tolerantly as can be answered for: NaN, Infinity and numbers past the range of a double are null.
+
+    Raises ``ValueError`` or ``RecursionError``.
+    """
+    return json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
+
+
+def mend(data: bytes) -> bytes | None:
+    """The same JSON, strict: halves of surrogate pairs become U+FFFD, NaN and the like null. None if it is not JSON."""
+    try:
+        text = json.dumps(loads(data), ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return None
+    return _LONE_SURROGATE.sub("\ufffd", text).encode()
