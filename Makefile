@@ -1,0 +1,60 @@
+# Everything sets itself up: a machine with Python 3.11 or newer and make needs nothing else.
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(if $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo yes),$(p))))
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+
+.PHONY: setup dev demo test test-slow lint types floors skill check bench constraints clean
+
+setup: .venv/.ready  ## Make .venv with the package and what it needs
+
+dev: .venv/.ready-dev  ## The same with the tools of a developer
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) install --upgrade "pip>=25.1"
+
+.venv/.ready: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install --editable .
+	@touch $@
+
+.venv/.ready-dev: .venv/.ready
+	$(PIP) install --editable ".[speed]" --group dev
+	@touch $@
+
+demo: setup  ## The main job, offline, with no key
+	@sh examples/demo.sh
+
+test: dev  ## All quick tests
+	$(BIN)/python -m pytest -n 2
+
+test-slow: dev  ## The heavy ones: hundreds of megabytes, memory bounds
+	$(BIN)/python -m pytest -m slow -o addopts="-ra --import-mode=importlib" tests
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: dev
+	$(BIN)/mypy
+
+floors: dev  ## Nothing imports upward
+	$(BIN)/lint-imports --no-logo
+
+skill: dev  ## The Agent Skills rules, on a copy in a folder of the right name
+	@rm -rf .venv/skill && mkdir -p .venv/skill/gemini-batch
+	@cp -r SKILL.md scripts references .venv/skill/gemini-batch/
+	$(BIN)/agentskills validate .venv/skill/gemini-batch
+
+check: lint types floors skill test demo  ## What CI runs
+
+bench: dev  ## Ratios against the official SDK, measured in this run
+	$(BIN)/python -m benchmarks
+
+constraints: dev  ## Write constraints.txt anew: names and versions only
+	$(BIN)/python -m pip --quiet install uv
+	env -u PIP_CONSTRAINT $(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --all-extras --group dev pyproject.toml -o constraints.txt
+
+clean:
+	rm -rf .venv demo-work .mypy_cache .ruff_cache .pytest_cache

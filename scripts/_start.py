@@ -1,0 +1,33 @@
+"""Starts one command of gemini-batch for the scripts beside this file, from whatever folder and Python they are run.
+
+Looks for the package in this Python, then in the clone's own ``.venv``; where neither has it, says in one line what to
+type. Written so that any Python 3 can read it as far as that line.
+"""
+
+import os
+import sys
+
+
+def run(command):  # type: (str) -> None
+    """Run ``gemini-batch COMMAND`` with this process's arguments."""
+    try:
+        from gemini_batch.cli import main
+    except (ImportError, SyntaxError):
+        _again_in_the_clone(command)
+    else:
+        main([command, *sys.argv[1:]])
+
+
+def _again_in_the_clone(command):  # type: (str) -> None
+    script = os.path.abspath(sys.argv[0])
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    python = os.path.join(root, ".venv", "Scripts" if os.name == "nt" else "bin", "python")
+    already_there = os.path.abspath(sys.prefix) == os.path.join(root, ".venv")
+    if not already_there and os.access(python, os.X_OK):
+        os.execv(python, [python, script, *sys.argv[1:]])
+    if os.path.exists(os.path.join(root, "Makefile")):
+        hint = "make -C '%s' setup   (or: uv run '%s' ...)" % (root, script)
+    else:
+        hint = "pip install gemini-batch"
+    sys.stderr.write("%s: the gemini-batch library is not installed. Type: %s\n" % (command, hint))
+    sys.exit(3)

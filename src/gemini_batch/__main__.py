@@ -1,0 +1,5 @@
+"""``python -m gemini_batch``."""
+
+from gemini_batch.cli import main
+
+main()

@@ -1,0 +1,82 @@
+"""The command line: a command parses, calls one library function, and shows what came of it.
+
+stdout carries the answer only; everything for eyes goes to stderr. Errors are turned into words and exit codes in one
+place, :func:`main`. Commands are loaded when they are used, so that ``--help`` imports no network.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gemini_batch import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: name -> (module, one line for --help). Written out here so that help needs no command's own imports.
+COMMANDS = {
+    "create": ("create", "Check a JSONL file, upload it and make one batch job."),
+    "status": ("status", "How a job stands; --wait until it has ended."),
+    "results": ("results", "Fetch a job's answers, one a key, in the order of the input."),
+    "emulator": ("emulator", "Serve a local Gemini API for tests and trials."),
+}
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order of a job's life."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        command: click.Command = import_module(f"gemini_batch.cli.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        """List the commands from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings=CONTEXT, epilog="Every command has --help. Docs: README.md, docs/.")
+@click.version_option(__version__, prog_name="gemini-batch", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Large piles of requests through the Gemini Batch API, at half price.
+
+    One honest answer per request; nothing lost, nothing paid twice.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with the documented exit code (docs/exit-codes.md)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_run(words))
+
+
+def _run(words: list[str]) -> int:
+    from gemini_batch.cli.outcome import CLOSED_PIPE, quiet_pipe, show_error
+
+    try:
+        code: Any = cli.main(args=words, prog_name="gemini-batch", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        quiet_pipe()
+        return CLOSED_PIPE
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where errors become words
+        try:
+            return show_error(error, words)
+        except BrokenPipeError:
+            quiet_pipe()
+            return CLOSED_PIPE

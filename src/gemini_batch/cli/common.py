@@ -1,0 +1,76 @@
+"""What every command shares: its options, and running a coroutine so that Ctrl-C and SIGTERM end it in order."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gemini_batch.cli.outcome import terminated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from gemini_batch.settings import Settings
+
+T = TypeVar("T")
+
+
+def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--offline --json --quiet --debug``."""
+    for option in reversed(
+        (
+            click.option(
+                "--offline", is_flag=True, default=None, help="Use the local emulator: no key, no network, no cost."
+            ),
+            click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, errors too."),
+            click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
+            click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        )
+    ):
+        function = option(function)
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, debug: bool, **kwargs: Any) -> Any:
+        del debug  # read where errors are shown
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def settings(offline: bool | None, *, poll: float | None = None) -> Settings:
+    """The settings of this process with the command's flags before them."""
+    from gemini_batch import settings as module
+
+    return module.load(offline=offline, poll=poll)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end. Ctrl-C raises KeyboardInterrupt, SIGTERM Terminated, both after an orderly stop."""
+    import asyncio
+    import signal
+
+    stopped = False
+
+    async def guarded() -> T:
+        nonlocal stopped
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+            task.cancel()
+
+        if sys.platform != "win32":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        return await work
+
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError:
+        if stopped:
+            raise terminated(sys.argv[1:]) from None
+        raise

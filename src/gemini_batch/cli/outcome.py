@@ -1,0 +1,109 @@
+"""How a command ends: errors in words or JSON with their exit codes, interruptions, a closed pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from gemini_batch.errors import Error, Interrupted, InvalidInput, Problem, StateError, Terminated, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: 128 + SIGPIPE, as a program that the system itself stopped would end.
+CLOSED_PIPE = 141
+SHOWN_PROBLEMS = 20
+_COME_BACK = {
+    "create": "Run the same command again: it goes on where this one stopped, and nothing is sent twice.",
+    "status": "The job goes on without you. Come back with the same command.",
+    "results": "Run the same command again: it goes on where this one stopped.",
+}
+
+
+def quiet_pipe() -> None:
+    """The reader has gone: say nothing more, not even while the interpreter closes its files."""
+    with contextlib.suppress(OSError, ValueError):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
+
+
+def clean(text: str) -> str:
+    """Text from outside, fit for a terminal: no control character reaches the screen as such."""
+    return "".join(c if c in "\n\t" or (c.isprintable() or c == " ") else f"\\x{ord(c):02x}" for c in text)
+
+
+def show_error(error: BaseException, words: Sequence[str]) -> int:
+    """Show what ended a command, as a paragraph or (``--json``) as the documented object; returns the exit code."""
+    known = as_error(error, words)
+    if known is None:
+        if isinstance(error, click.exceptions.Exit):
+            return error.exit_code
+        raise error
+    if "--debug" in words and error.__traceback__ is not None and not isinstance(error, KeyboardInterrupt):
+        import traceback
+
+        print(clean("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201 - asked for
+    if "--json" in words:
+        write_json(_command(words), error=known.as_json(), exit_code=known.exit_code)
+    else:
+        show_problems(known.problems, known.total, known.file) if isinstance(known, InvalidInput) else None
+        click.echo(f"gemini-batch: {clean(str(known))}", err=True)
+    return known.exit_code
+
+
+def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
+    """Any exception as one of the documented errors; None for click's own way to say "done"."""
+    command = _command(words)
+    if isinstance(error, Error):
+        return error
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return Interrupted("Interrupted.", next=_COME_BACK.get(command))
+    if isinstance(error, click.exceptions.Exit):
+        return None
+    if isinstance(error, click.ClickException):
+        help_line = f"See gemini-batch {command} --help." if command else "See gemini-batch --help."
+        message = error.format_message()
+        return UsageError(
+            message if message.endswith((".", "?")) else f"{message}.", code="bad_argument", next=help_line
+        )
+    if isinstance(error, OSError):
+        name = error.filename if isinstance(error.filename, str) else None
+        return StateError(f"The system refused: {error.strerror or error}.", file=name)
+    return StateError(
+        f"Something unexpected happened ({type(error).__name__}: {error}). This is a fault in gemini-batch; "
+        "nothing that was written down is lost.",
+        code="internal",
+        next="Run the same command again; add --debug and report what it prints if it happens once more.",
+    )
+
+
+def terminated(words: Sequence[str]) -> Terminated:
+    """The error that SIGTERM is."""
+    return Terminated("Terminated.", next=_COME_BACK.get(_command(words)))
+
+
+def _command(words: Sequence[str]) -> str:
+    return next((word for word in words if not word.startswith("-")), "")
+
+
+def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> None:
+    """The first problems of a request file, one a paragraph; the rest is counted."""
+    for problem in problems[:SHOWN_PROBLEMS]:
+        place = ":".join(str(p) for p in (file, problem.line, problem.field) if p is not None)
+        click.echo(clean(f"{place}: {problem.message}" + (f" — {problem.next}" if problem.next else "")), err=True)
+    if total > SHOWN_PROBLEMS:
+        click.echo(f"… and {total - SHOWN_PROBLEMS:,} more problems (--json has all).", err=True)
+
+
+def write_json(command: str, **content: object) -> None:
+    """One versioned JSON document on stdout."""
+    import msgspec
+
+    body = msgspec.json.encode({"version": 1, "command": command, **content}) + b"\n"
+    sys.stdout.buffer.write(body)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,139 @@
+"""``gemini-batch results``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gemini_batch.cli.common import run, settings, shared_options
+from gemini_batch.cli.outcome import clean, write_json
+from gemini_batch.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini_batch.results.media import MediaWriter
+    from gemini_batch.runs.results import Results, Summary
+
+_PREVIEW = 20
+
+
+@click.command("results", short_help="Fetch a job's answers, one a key, in the order of the input.")
+@click.argument("job_name", metavar="JOB_NAME")
+@click.option("--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout.")
+@click.option("--media-dir", metavar="DIR", help="Write images and speech into files there (WAV, PNG, …).")
+@shared_options
+def command(
+    *,
+    job_name: str,
+    output: str | None,
+    media_dir: str | None,
+    offline: bool | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Fetch a job's answers: one line a key, in the order of the input.
+
+    A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
+    is not "succeeded" has an error. Without -o the first 20 lines are shown. Ends with 0 if every request succeeded,
+    1 if some did not, 5 if nothing could be had, 6 if the job is not finished.
+    """
+    if as_json and output == "-":
+        raise click.UsageError("--json and -o - both want stdout")
+    from gemini_batch import aio
+
+    with Screen(quiet=quiet or as_json) as screen:
+        to_file = None if output in {None, "-"} else output
+        found = run(
+            aio.results(job_name, output=to_file, media_dir=media_dir, settings=settings(offline), on_event=screen.tell)
+        )
+        summary = found.summary
+        media = _media(media_dir)
+        if as_json:
+            _json(found, output, media)
+            return summary.exit_code
+        if output == "-":
+            _print(found, media, limit=None)
+        elif output is None:
+            _print(found, media, limit=_PREVIEW)
+            if summary.requests > _PREVIEW:
+                screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
+        for line in _lines(summary, output):
+            screen.say(line)
+    return summary.exit_code
+
+
+def _media(folder: str | None) -> MediaWriter | None:
+    if folder is None:
+        return None
+    from gemini_batch.results.media import MediaWriter
+
+    return MediaWriter(Path(folder))
+
+
+def _print(found: Results, media: MediaWriter | None, *, limit: int | None) -> None:
+    out, terminal = sys.stdout.buffer, sys.stdout.isatty()
+    for line in found.lines(media=media, limit=limit):
+        out.write(clean(line.decode()).encode() if terminal else line)
+        out.write(b"\n")
+    out.flush()
+
+
+def _json(found: Results, output: str | None, media: MediaWriter | None) -> None:
+    import msgspec
+
+    preview = None
+    if output is None:
+        preview = [msgspec.Raw(line) for line in found.lines(media=media, limit=_PREVIEW)]
+    write_json("results", result=found.summary, output=output, preview=preview, exit_code=found.summary.exit_code)
+
+
+def _lines(summary: Summary, output: str | None) -> Iterator[str]:
+    """The summary for people: counts by verdict, tokens by kind, money, and where the failures are."""
+    offline = " · offline: made up here, nothing was paid" if summary.offline else ""
+    yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{offline}"
+    verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in summary.verdicts.items())
+    yield f"{summary.requests:,} {'request' if summary.requests == 1 else 'requests'}: {verdicts or 'no answers'}"
+    for failure in summary.failures[:10]:
+        keys = ", ".join(failure.keys) + (", …" if failure.count > len(failure.keys) else "")
+        yield f"  {failure.count:,} {failure.verdict}: {failure.reason} (keys: {keys})"
+    if summary.error and summary.failures:
+        yield f"  the service's error for the job: {summary.error}"
+    if summary.unknown_keys:
+        yield f"  {summary.unknown_keys:,} more requests have no answer; their keys are not known here"
+    for reason, count in summary.quarantined.items():
+        yield f"  {count:,} answer lines belong to no request ({reason}); they are kept in {summary.folder}/raw"
+    if summary.repeated:
+        yield f"  {summary.repeated:,} answers came twice; the first good one counts"
+    t = summary.tokens
+    kinds = [
+        ("input", t.input),
+        ("of it cached", t.cached),
+        ("output", t.output),
+        ("thoughts", t.thoughts),
+        ("tool use", t.tool_use),
+    ]
+    yield (
+        "tokens: "
+        + ", ".join(f"{count:,} {kind}" for kind, count in kinds if count or kind in {"input", "output"})
+        + (f"; {t.unknown:,} answers carried no counts" if t.unknown else "")
+    )
+    yield _money(summary)
+    if output not in {None, "-"}:
+        yield f"Written: {output}"
+
+
+def _money(summary: Summary) -> str:
+    if summary.usd.batch is None or summary.usd.interactive is None:
+        return "cost: unknown (no price, or no token counts, for all of it)"
+    would = "would have cost " if summary.offline else ""
+    saved = summary.usd.interactive - summary.usd.batch
+    share = f", {100 * saved / summary.usd.interactive:.0f} % less" if summary.usd.interactive else ""
+    return f"cost: {would}${_usd(summary.usd.batch)} in batch; interactive ${_usd(summary.usd.interactive)}{share}"
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 1 else f"{amount:.6f}".rstrip("0").rstrip(".") if amount else "0"

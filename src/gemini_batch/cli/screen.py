@@ -1,0 +1,144 @@
+"""What people see on stderr while a command works: a live line in a terminal, plain and sparse lines in a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gemini_batch.cli.outcome import clean
+
+if TYPE_CHECKING:
+    from gemini_batch.runs.events import Event, Moved, Seen
+    from gemini_batch.wire import RemoteJob
+
+_PLAIN_EVERY = 10.0
+_STILL_EVERY = 300.0
+_LIVE_FROM = 1.0
+
+
+class Screen:
+    """Shows events. Use as a context manager, so that a live line is taken away at the end."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live: Any = None
+        self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._began = self._last = time.monotonic()
+        self._seen = ""
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def say(self, text: str) -> None:
+        """One line for a person."""
+        if not self._quiet:
+            self._close()
+            click.echo(clean(text), err=True)
+
+    def tell(self, event: Event) -> None:
+        """Show an event of the library."""
+        from gemini_batch.runs.events import Moved, Said, Seen
+
+        if self._quiet:
+            return
+        match event:
+            case Said(message, level, following):
+                sign = "Warning: " if level == "warning" else ""
+                self.say(f"{sign}{message} {following}" if following else f"{sign}{message}")
+            case Moved():
+                self._moved(event)
+            case Seen():
+                self._seen_job(event)
+
+    def _moved(self, event: Moved) -> None:
+        now = time.monotonic()
+        finished = event.total is not None and event.done >= event.total
+        if self._is_terminal:
+            # Short work is over before a line could be read; only long work is shown.
+            if now - self._began >= _LIVE_FROM:
+                self._update("" if finished else _progress(event))
+        elif now - self._last >= _PLAIN_EVERY and not finished:
+            self._last = now
+            click.echo(_progress(event), err=True)
+
+    def _seen_job(self, event: Seen) -> None:
+        line = counts(event.job)
+        if self._is_terminal:
+            self._update(clean(f"{line} · waited {span(event.waited)} · next look in {span(event.next_look)}"))
+            return
+        now = time.monotonic()
+        if line != self._seen or now - self._last >= _STILL_EVERY:
+            self._seen, self._last = line, now
+            click.echo(clean(f"{line} · waited {span(event.waited)}"), err=True)
+
+    def _update(self, text: str) -> None:
+        if not text:
+            self._close()
+            return
+        from rich.text import Text
+
+        if self._live is None:
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+            self._live.start()
+        self._live.update(Text(text))
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _progress(event: Moved) -> str:
+    if event.unit == "bytes":
+        done, total = size(event.done), None if event.total is None else size(event.total)
+    else:
+        done, total = f"{event.done:,}", None if event.total is None else f"{event.total:,}"
+    share = f" ({100 * event.done // event.total} %)" if event.total else ""
+    return f"{event.what}: {done}{f' of {total}' if total else ''}{share}"
+
+
+def counts(job: RemoteJob) -> str:
+    """``JOB_STATE_RUNNING: 3 of 10 done, 1 failed, 7 pending``."""
+    if not job.total:
+        return job.state
+    return f"{job.state}: {tally(job.succeeded + job.failed, job.failed, job.pending, job.total)}"
+
+
+def tally(done: int, failed: int, pending: int, total: int) -> str:
+    """Progress in words."""
+    return f"{done:,} of {total:,} done, {failed:,} failed, {pending:,} pending"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def span(seconds: float) -> str:
+    """A duration for people: ``42 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

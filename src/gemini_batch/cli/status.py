@@ -1,0 +1,78 @@
+"""``gemini-batch status``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gemini_batch.cli.common import run, settings, shared_options
+from gemini_batch.cli.outcome import write_json
+from gemini_batch.cli.screen import Screen, span, tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini_batch.runs.status import Status
+
+
+@click.command("status", short_help="How a job stands; --wait until it has ended.")
+@click.argument("job_name", metavar="JOB_NAME")
+@click.option("--wait", "-w", is_flag=True, help="Wait until the job has ended and its results can be fetched.")
+@click.option(
+    "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Look every so often, instead of ever less."
+)
+@click.option("--exit-code", is_flag=True, help="End with 6 while the job is alive (for shell loops).")
+@shared_options
+def command(
+    *,
+    job_name: str,
+    wait: bool,
+    poll: float | None,
+    exit_code: bool,
+    offline: bool | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """How a job stands. JOB_NAME is what create printed (batches/…), or a run id.
+
+    Prints the state (JOB_STATE_PENDING, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED or whatever the service
+    says) on stdout, the rest on stderr. Ends with 0 while the job is alive or has succeeded, with 5 if it failed,
+    expired or was cancelled. Waiting may be interrupted at any time: the job goes on.
+    """
+    from gemini_batch import aio
+
+    with Screen(quiet=quiet or as_json) as screen:
+        seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.tell))
+        code = 5 if seen.ended_badly else 6 if exit_code and not seen.succeeded else 0
+        if as_json:
+            write_json("status", result=seen, exit_code=code)
+            return code
+        for line in _lines(seen):
+            screen.say(line)
+    click.echo(seen.state)
+    return code
+
+
+def _lines(seen: Status) -> Iterator[str]:
+    yield " · ".join(
+        part for part in (seen.job or seen.run, seen.name, seen.model, "offline" if seen.offline else "") if part
+    )
+    if seen.total:
+        yield tally(seen.done, seen.failed_count, seen.pending_count, seen.total)
+    if seen.age is not None:
+        if seen.alive:
+            left = "" if seen.expires_in is None else f", expires in {span(seen.expires_in)}"
+            yield f"{span(seen.age)} old{left}"
+        elif seen.ended:
+            yield f"ended after {span(seen.age)}, at {seen.ended}"
+    if seen.usual is not None:
+        yield f"usual here for {seen.model}: {span(seen.usual)} (median of {seen.usual_of})"
+    if seen.error is not None:
+        code = "" if seen.error.code is None else f" (code {seen.error.code})"
+        message = seen.error.message or ("no message" if code else "")
+        yield f"The service's error{code}: {message}" if message else "The service gave no error."
+        if seen.error.meaning:
+            yield seen.error.meaning
+    if seen.next:
+        yield f"Next: {seen.next}"
