@@ -1,0 +1,367 @@
+"""The work on batches: rows in, answers out, a little whenever somebody asks.
+
+:meth:`Engine.advance` moves every batch that is due, for a limited time. It needs no daemon and no owner: a batch is
+worked on by whoever holds its lock (freed by the operating system if the process dies), from the checkpoint in the
+database. Answers behind the checkpoint are cut off and made again, so every row is answered once. The complete output
+is renamed into place before the database says that the batch has ended.
+
+What would have happened by now is decided by the emulator's clock alone: a batch starts when it is due, serves rows at
+its speed, and expires if that was not fast enough, whether or not anybody was looking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from gemini_batch import jsonl
+from gemini_batch.emulator import lines, models
+from gemini_batch.emulator.clock import DAY, SECOND
+from gemini_batch.emulator.failures import ApiFailure, RowError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gemini_batch.emulator.answers import Responder
+    from gemini_batch.emulator.clock import Clock
+    from gemini_batch.emulator.files import Files
+    from gemini_batch.emulator.store import Store
+
+#: How long one request may be held up by work on batches.
+BUDGET = 0.5
+#: Between two checkpoints, in seconds: what a killed process does again.
+_CHECKPOINT = 0.2
+_RESULTS_LIFE = 42 * DAY
+_BUFFER = 1 << 20
+_CANCELLED_ROW = RowError(1)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Engine:
+    """The work on all batches of one data folder."""
+
+    def __init__(self, store: Store, clock: Clock, files: Files, responder: Responder) -> None:
+        self.store = store
+        self.clock = clock
+        self.files = files
+        self.responder = responder
+        self._outputs = store.folder / "outputs"
+        self._outputs.mkdir(exist_ok=True)
+        #: Set to make every advance end at its next row, at a checkpoint.
+        self.stop = threading.Event()
+
+    def output(self, batch_id: str) -> Path:
+        """Where the complete output of a batch is."""
+        return self.store.blob(f"output-{batch_id}")
+
+    def advance(self, budget: float = BUDGET) -> bool:
+        """Work on all batches that are due, for ``budget`` seconds in all; True if some of them can go on at once."""
+        deadline = time.monotonic() + budget
+        now = self.clock.now()
+        due = self.store.rows(
+            """SELECT id FROM batches WHERE state IN ('PENDING', 'RUNNING') AND NOT deleted
+            AND (due <= :now OR expires <= :now OR cancelled IS NOT NULL) ORDER BY priority DESC, seq""",
+            {"now": now},
+        )
+        more = False
+        for place, (batch_id,) in enumerate(due):
+            left = max(0.0, deadline - time.monotonic())
+            more |= self._advance_one(batch_id, time.monotonic() + left / (len(due) - place))
+        return more
+
+    def clean(self, batch_id: str) -> None:
+        """Remove what a deleted batch left, unless somebody is working on it: they will."""
+        with contextlib.suppress(Timeout), self._lock(batch_id):
+            self._remove(batch_id)
+
+    def _lock(self, batch_id: str) -> FileLock:
+        return FileLock(self.store.locks / f"{batch_id}.lock", timeout=0)
+
+    def _advance_one(self, batch_id: str, deadline: float) -> bool:
+        try:
+            with self._lock(batch_id):
+                return self._steps(batch_id, deadline)
+        except Timeout:
+            return False  # somebody else is at it; their checkpoints are in the database
+
+    def _steps(self, batch_id: str, deadline: float) -> bool:
+        while True:
+            row = self.store.row("SELECT * FROM batches WHERE id = ?", (batch_id,))
+            if row is None or row["deleted"]:
+                self._remove(batch_id)
+                return False
+            if row["state"] not in ("PENDING", "RUNNING"):
+                return False
+            now = self.clock.now()
+            match _next_step(row, now):
+                case "wait":
+                    return False
+                case "cancel":
+                    self._end(row, "CANCELLED", error=(13, f"Batch {batch_id} failed without error."))
+                case "expire":
+                    self._end(row, "EXPIRED")
+                case "start":
+                    self._update(row, "state = 'RUNNING', updated = :now", now=now)
+                case "cut":
+                    self._update(row, "cut = :cut", cut=_allowed(row, row["cancelled"]))
+                case "finish":
+                    self._finish(row)
+                case "work":
+                    target = row["total"] if row["cut"] is not None else _allowed(row, now)
+                    try:
+                        reached = _Work(self, row, target, deadline).run()
+                    except ApiFailure as failure:
+                        self._end(row, "FAILED", error=(13, failure.message))
+                        continue
+                    if reached < target and (self.stop.is_set() or time.monotonic() >= deadline):
+                        return not self.stop.is_set()
+
+    def _update(self, row: sqlite3.Row, change: str, **values: Any) -> None:
+        with self.store.transaction() as db:
+            db.execute(f"UPDATE batches SET {change} WHERE id = :id", {"id": row["id"], **values})  # noqa: S608 - our own words
+
+    def _end(self, row: sqlite3.Row, state: str, error: tuple[int, str] | None = None) -> None:
+        code, message = error or (None, None)
+        self._update(
+            row,
+            "state = :state, ended = :now, updated = :now, error_code = :code, error_message = :message",
+            state=state,
+            now=self.clock.now(),
+            code=code,
+            message=message,
+        )
+        self.partial(row["id"]).unlink(missing_ok=True)
+        self.store.drop_blob(row["input_blob"])
+
+    def _finish(self, row: sqlite3.Row) -> None:
+        """Publish a complete output: the file first, then the state."""
+        partial, output = self.partial(row["id"]), self.output(row["id"])
+        if partial.exists():
+            if partial.stat().st_size < row["out_offset"]:
+                self.restart(row)
+                return
+            with partial.open("r+b") as file:
+                file.truncate(row["out_offset"])
+                os.fsync(file.fileno())
+            partial.replace(output)
+            jsonl.sync_folder(output.parent)
+        elif not output.exists():
+            self.restart(row)
+            return
+        now = self.clock.now()
+        with self.store.transaction() as db:
+            db.execute(
+                "UPDATE batches SET state = 'SUCCEEDED', ended = :now, updated = :now WHERE id = :id AND NOT deleted",
+                {"now": now, "id": row["id"]},
+            )
+            if row["input_file"]:
+                db.execute(
+                    """INSERT OR IGNORE INTO files VALUES (:file, (SELECT coalesce(max(seq), 0) + 1 FROM files),
+                    :owner, '', 'application/jsonl', :size, '', :now, :expires, 'GENERATED', :blob)""",
+                    {
+                        "file": f"batch-{row['id']}",
+                        "owner": row["owner"],
+                        "size": row["out_offset"],
+                        "now": now,
+                        "expires": now + _RESULTS_LIFE,
+                        "blob": output.name,
+                    },
+                )
+        self.store.drop_blob(row["input_blob"])
+
+    def restart(self, row: sqlite3.Row) -> None:
+        """The output is shorter than the checkpoint says (the machine lost power): begin again, as if never begun."""
+        self.partial(row["id"]).unlink(missing_ok=True)
+        self._update(
+            row,
+            "row = 0, in_offset = 0, out_offset = 0, succeeded = 0, failed = 0, prompt_tokens = 0, output_tokens = 0",
+        )
+
+    def partial(self, batch_id: str) -> Path:
+        return self._outputs / f"{batch_id}.part"
+
+    def _remove(self, batch_id: str) -> None:
+        row = self.store.row("SELECT * FROM batches WHERE id = ?", (batch_id,))
+        self.partial(batch_id).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.output(batch_id).unlink(missing_ok=True)
+        if row is not None:
+            self.store.drop_blob(row["input_blob"])
+
+
+Step = Literal["wait", "cancel", "expire", "start", "cut", "finish", "work"]
+
+
+def _next_step(row: sqlite3.Row, now: int) -> Step:
+    """What is next for a living batch; depends on nothing but its row and the time."""
+    if row["state"] == "PENDING":
+        if row["cancelled"] is not None:
+            return "cancel"
+        if row["due"] > row["expires"]:
+            return "expire" if now >= row["expires"] else "wait"
+        return "start" if now >= row["due"] else "wait"
+    if row["row"] == row["total"]:
+        return "finish"
+    if row["cancelled"] is not None:
+        return "work" if row["cut"] is not None else "cut"
+    if row["row"] < _allowed(row, now):
+        return "work"
+    return "expire" if now >= row["expires"] else "wait"
+
+
+def _allowed(row: sqlite3.Row, now: int) -> int:
+    """How many rows a batch can have served by ``now``; without a set speed all, or, once cancelled, those it has."""
+    total: int = row["total"]
+    speed: float | None = row["rows_per_second"]
+    if speed is None:
+        return total if row["cancelled"] is None else int(row["row"])
+    ran = max(0, min(now, row["expires"]) - row["due"]) / SECOND
+    return max(row["row"], min(total, int(ran * speed)))
+
+
+class _Work:
+    """One stretch of work on one batch: from its checkpoint to ``target`` or to the deadline."""
+
+    def __init__(self, engine: Engine, row: sqlite3.Row, target: int, deadline: float) -> None:
+        self._engine = engine
+        self.store = engine.store
+        self._row = row
+        self._target = target
+        self._deadline = deadline
+        self._kind: models.Kind = row["kind"]
+        self._at = {
+            name: int(row[name])
+            for name in ("row", "in_offset", "out_offset", "succeeded", "failed", "prompt_tokens", "output_tokens")
+        }
+
+    def run(self) -> int:
+        """Serve rows; returns the row that was reached. Raises :class:`ApiFailure` if the model is gone."""
+        row, engine = self._row, self._engine
+        partial = engine.partial(row["id"])
+        partial.touch()
+        with (
+            self.store.blob(row["input_blob"]).open("rb", buffering=_BUFFER) as source,
+            partial.open("r+b", buffering=_BUFFER) as output,
+        ):
+            if output.seek(0, os.SEEK_END) < self._at["out_offset"]:
+                engine.restart(row)
+                return 0
+            output.seek(self._at["out_offset"])
+            output.truncate()
+            source.seek(self._at["in_offset"])
+            serve = self._server()
+            while self._at["row"] < self._target:
+                self._serve_until(min(self._deadline, time.monotonic() + _CHECKPOINT), source, output, serve)
+                output.flush()
+                if not self._checkpoint() or time.monotonic() >= self._deadline or engine.stop.is_set():
+                    break
+        return self._at["row"]
+
+    def _serve_until(self, pause: float, source: IO[bytes], output: IO[bytes], serve: Callable[[bytes], bytes]) -> None:
+        at, target, cut = self._at, self._target, self._row["cut"]
+        stop = self._engine.stop
+        clock = time.monotonic
+        number, read, wrote = at["row"], 0, 0
+        while number < target:
+            data = source.readline()
+            if not data:
+                raise ApiFailure(500, "INTERNAL", "The input ended before its last row.")
+            read += len(data)
+            if not data.strip():
+                continue
+            if cut is not None and number >= cut:
+                answer = self._refused(_CANCELLED_ROW, lines.tag_of(data))
+            else:
+                answer = serve(data)
+            output.write(answer)
+            wrote += len(answer)
+            number += 1
+            if clock() >= pause or stop.is_set():
+                break
+        at["row"] = number
+        at["in_offset"] += read
+        at["out_offset"] += wrote
+
+    def _checkpoint(self) -> bool:
+        """Write down how far it is; False if something was decided meanwhile that changes what to do."""
+        with self.store.transaction() as db:
+            db.execute(
+                """UPDATE batches SET row = :row, in_offset = :in_offset, out_offset = :out_offset,
+                succeeded = :succeeded, failed = :failed, prompt_tokens = :prompt_tokens,
+                output_tokens = :output_tokens, updated = :now WHERE id = :id""",
+                {**self._at, "now": self._engine.clock.now(), "id": self._row["id"]},
+            )
+            cancelled, deleted = db.execute(
+                "SELECT cancelled, deleted FROM batches WHERE id = ?", (self._row["id"],)
+            ).fetchone()
+        return bool(cancelled == self._row["cancelled"] and not deleted)
+
+    def _server(self) -> Callable[[bytes], bytes]:
+        """The function that turns a line into an answer line, with all that is the same for every row looked up."""
+        at, kind, plain = self._at, self._kind, bool(self._row["plain"])
+        engine = self._engine
+        model = models.serving(
+            self._row["model"], kind, now=engine.clock.now(), version="v1beta", method=models.BATCH_METHOD[kind]
+        )
+        respond, read, refused = engine.responder, lines.read, self._refused
+        known: dict[str, bool] = {}
+
+        def serve(data: bytes) -> bytes:
+            tag = None
+            try:
+                row = read(kind, data, plain=plain)
+                tag = row.tag
+                if b"ile_uri" in data or b"ileUri" in data:
+                    self._check_media(row.request, known)
+                response = respond(model, row.request)
+                usage = response.get("usageMetadata")
+                answer = b'{"response":' + _encode(response) + tag + b"}\n"
+            except RowError as error:
+                return refused(error, lines.tag_of(data) if tag is None else tag)
+            except Exception as error:  # noqa: BLE001 - a responder may be anybody's function; its row fails, not the batch
+                return refused(
+                    RowError(13, f"{type(error).__name__}: {error}"), lines.tag_of(data) if tag is None else tag
+                )
+            at["succeeded"] += 1
+            if usage:
+                prompt = usage.get("promptTokenCount", 0)
+                at["prompt_tokens"] += prompt
+                at["output_tokens"] += usage.get("totalTokenCount", prompt) - prompt
+            return answer
+
+        return serve
+
+    def _refused(self, error: RowError, tag: bytes) -> bytes:
+        self._at["failed"] += 1
+        return b'{"error":' + _encode(error.body()) + tag + b"}\n"
+
+    def _check_media(self, request: dict[str, Any], known: dict[str, bool]) -> None:
+        contents = [
+            *(request.get("contents") or ()),
+            request.get("content") or {},
+            request.get("systemInstruction") or {},
+        ]
+        for content in contents:
+            for part in content.get("parts") or ():
+                uri = (part.get("fileData") or {}).get("fileUri") or ""
+                _, named, file_id = uri.rpartition("files/")
+                if named and not self._is_there(file_id, known):
+                    raise RowError(3, f"The file files/{file_id} does not exist, or has expired.")
+
+    def _is_there(self, file_id: str, known: dict[str, bool]) -> bool:
+        if file_id not in known:
+            try:
+                self._engine.files.find(file_id, self._row["owner"])
+                known[file_id] = True
+            except ApiFailure:
+                known[file_id] = False
+        return known[file_id]

@@ -1,0 +1,107 @@
+"""What the emulator says when it refuses: the service's error bodies, word for word where they are known.
+
+:class:`ApiFailure` ends a request, :class:`RowError` ends one row of a batch and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+
+
+class ApiFailure(Exception):
+    """One refused request: the HTTP status, the service's word for it, its message, and any details and headers."""
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        *,
+        details: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.details = tuple(details)
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """``{"error": {code, message, status, details?}}``."""
+        error: dict[str, Any] = {"code": self.status, "message": self.message, "status": self.reason}
+        if self.details:
+            error["details"] = list(self.details)
+        return {"error": error}
+
+
+class RowError(Exception):
+    """One row without an answer: a gRPC code and a message, empty where the service gives none."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def body(self) -> dict[str, Any]:
+        """A ``google.rpc.Status``."""
+        return {"code": self.code, "message": self.message} if self.message else {"code": self.code}
+
+
+def invalid(message: str, *, headers: Mapping[str, str] | None = None) -> ApiFailure:
+    """400: the request itself is wrong."""
+    return ApiFailure(400, "INVALID_ARGUMENT", message, headers=headers)
+
+
+def invalid_fields(violations: Sequence[tuple[str, str]]) -> ApiFailure:
+    """400 for a body with names or values that its message does not have: (place, description) of each."""
+    detail = {
+        "@type": _BAD_REQUEST,
+        "fieldViolations": [
+            {"field": field, "description": text} if field else {"description": text} for field, text in violations
+        ],
+    }
+    return ApiFailure(400, "INVALID_ARGUMENT", "\n".join(text for _, text in violations), details=[detail])
+
+
+def no_key() -> ApiFailure:
+    """403: a request without any API key."""
+    message = (
+        "Method doesn't allow unregistered callers (callers without established identity). "
+        "Please use API Key or other form of API consumer identity to call this API."
+    )
+    return ApiFailure(403, "PERMISSION_DENIED", message)
+
+
+def no_file(file_id: str) -> ApiFailure:
+    """403, not 404: a file that never was, is gone, has expired, or belongs to another project."""
+    message = f"You do not have permission to access the File {file_id} or it may not exist."
+    return ApiFailure(403, "PERMISSION_DENIED", message)
+
+
+def not_found(message: str = "Requested entity was not found.") -> ApiFailure:
+    """404, with the words that the service uses for batches."""
+    return ApiFailure(404, "NOT_FOUND", message)
+
+
+def no_model(name: str, version: str, method: str) -> ApiFailure:
+    """404: there is no such model, or this method does not work with it."""
+    return not_found(
+        f"models/{name} is not found for API version {version}, or is not supported for {method}. "
+        "Call ListModels to see the list of available models and their supported methods."
+    )
+
+
+def exists(what: str) -> ApiFailure:
+    """409: an id chosen by the caller is taken."""
+    return ApiFailure(409, "ALREADY_EXISTS", f"{what} already exists.")
+
+
+def internal(message: str) -> ApiFailure:
+    """500: the emulator itself went wrong."""
+    return ApiFailure(500, "INTERNAL", message)

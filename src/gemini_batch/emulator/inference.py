@@ -1,0 +1,86 @@
+"""The methods of a model that answer at once: generate, embed, count tokens; and the models themselves."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from gemini_batch.emulator import answers, failures, lines, models
+from gemini_batch.emulator.calls import Call, Reply
+
+if TYPE_CHECKING:
+    from gemini_batch.emulator.clock import Clock
+    from gemini_batch.emulator.models import Kind
+
+_BY_GRPC_CODE = {3: (400, "INVALID_ARGUMENT"), 5: (404, "NOT_FOUND"), 7: (403, "PERMISSION_DENIED")}
+
+
+class Inference:
+    """Answers outside of batches, by the same responder."""
+
+    def __init__(self, clock: Clock, responder: answers.Responder) -> None:
+        self._clock = clock
+        self._responder = responder
+
+    def generate_content(self, call: Call) -> Reply:
+        """One answer."""
+        request = call.message("GenerateContentRequest")
+        if refused := lines.clash(request):
+            raise failures.invalid(refused)
+        return Reply.json(self._answer(self._model(call, "generate", "generateContent"), request))
+
+    def embed_content(self, call: Call) -> Reply:
+        """One embedding."""
+        request = call.message("EmbedContentRequest")
+        return Reply.json(self._answer(self._model(call, "embed", "embedContent"), {"content": {}, **request}))
+
+    def batch_embed_contents(self, call: Call) -> Reply:
+        """Up to 100 embeddings at once; not a batch in this project's sense."""
+        requests = call.message("BatchEmbedContentsRequest").get("requests") or []
+        if not 0 < len(requests) <= 100:
+            raise failures.invalid("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n")
+        model = self._model(call, "embed", "batchEmbedContents")
+        found = [self._answer(model, {"content": {}, **request}) for request in requests]
+        return Reply.json({"embeddings": [one["embedding"] for one in found]})
+
+    def count_tokens(self, call: Call) -> Reply:
+        """How many tokens a prompt has, as the emulator counts: four characters make one."""
+        asked = call.message("CountTokensRequest")
+        if "contents" in asked and "generateContentRequest" in asked:
+            raise failures.invalid(
+                "* CountTokensRequest: only one of contents and generate_content_request may be set.\n"
+            )
+        model = call.names["model"]
+        kind: Kind = "embed" if models.kind_of(model) == "embedding" else "generate"
+        self._model(call, kind, "countTokens")
+        request = asked.get("generateContentRequest") or {"contents": asked.get("contents")}
+        count = answers.prompt_tokens(request)
+        details = [{"modality": "TEXT", "tokenCount": count}]
+        return Reply.json({"totalTokens": count, "promptTokensDetails": details} if count else {})
+
+    def get_model(self, call: Call) -> Reply:
+        """One model."""
+        return Reply.json(models.describe(call.names["model"], now=self._clock.now(), version=call.version))
+
+    def list_models(self, call: Call) -> Reply:
+        """All models, in pages."""
+        size = call.number("pageSize", 50, most=1000)
+        known = list(models.every(now=self._clock.now(), version=call.version))
+        try:
+            start = int(base64.urlsafe_b64decode(call.text("pageToken") or "MA=="))
+        except ValueError:
+            raise failures.invalid("The page token is not valid.") from None
+        answer: dict[str, Any] = {"models": known[start : start + size]}
+        if start + size < len(known):
+            answer["nextPageToken"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()
+        return Reply.json(answer)
+
+    def _model(self, call: Call, kind: Kind, method: str) -> str:
+        return models.serving(call.names["model"], kind, now=self._clock.now(), version=call.version, method=method)
+
+    def _answer(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._responder(model, request)
+        except failures.RowError as error:
+            status, reason = _BY_GRPC_CODE.get(error.code, (500, "INTERNAL"))
+            raise failures.ApiFailure(status, reason, error.message) from None

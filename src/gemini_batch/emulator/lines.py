@@ -1,0 +1,193 @@
+"""Lines of an input file: what the service checks when a batch is created, and a row as the engine reads it.
+
+A line is ``{"key": …, "request": …}``. Other names beside these two are ignored, as the service does; a bare request is
+a row without a key. Inside ``request`` everything is strict. Inline batches are kept in the same form, with
+``metadata`` in the place of ``key``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from gemini_batch import jsonl
+from gemini_batch.emulator.failures import RowError
+from gemini_batch.emulator.messages import messages
+from gemini_batch.emulator.protojson import Violation, column, normalise, struct
+
+if TYPE_CHECKING:
+    from gemini_batch.emulator.models import Kind
+
+REQUEST: dict[Kind, str] = {"generate": "GenerateContentRequest", "embed": "EmbedContentRequest"}
+#: So many bad lines are listed in one refusal; then reading stops.
+LISTED = 100
+
+CACHE_CLASH = (
+    "CachedContent can not be used with GenerateContent request setting system_instruction, tools or tool_config."
+    " Proposed fix: move those values to CachedContent from GenerateContent request."
+)
+EMPTY_SYSTEM = "* GenerateContentRequest.system_instruction.parts: contents.parts must not be empty."
+
+
+class Checked(NamedTuple):
+    """A file that was read through: how many rows it has, whether all are in canonical form, and what is wrong."""
+
+    rows: int
+    plain: bool
+    problems: list[str]
+
+
+class Row(NamedTuple):
+    """One row: the request in canonical form, and how its answer is tagged, as JSON (``,"key":"…"`` or nothing)."""
+
+    request: dict[str, Any]
+    tag: bytes
+
+
+@cache
+def _typed(kind: Kind) -> msgspec.json.Decoder[Any]:
+    fields = [("request", struct(REQUEST[kind])), ("key", str | None, None), ("metadata", dict[str, Any] | None, None)]
+    return msgspec.json.Decoder(msgspec.defstruct("TypedLine", fields, gc=False))
+
+
+class _Plain(msgspec.Struct, gc=False):
+    request: dict[str, Any]
+    key: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = msgspec.Raw()
+
+
+_plain = msgspec.json.Decoder(_Plain)
+
+
+def check(kind: Kind, source: IO[bytes]) -> Checked:
+    """Read all lines of a file. Blank lines are no rows but are counted in line numbers."""
+    decode = _typed(kind).decode
+    rows, plain, problems = 0, True, list[str]()
+    try:
+        for _, number, data in jsonl.read_lines(source):
+            try:
+                typed = decode(data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                if not data.strip():
+                    continue
+                plain = False
+                found = _explain(kind, data)
+            else:
+                found = _clash_typed(typed.request) if kind == "generate" else None
+                if _crowded(kind, typed.request):
+                    found = _explain(kind, data)
+            rows += 1
+            if found is not None:
+                problems.append(f"Error on line {number}: {found}")
+                if len(problems) == LISTED:
+                    break
+    except jsonl.LineTooLong as error:
+        problems.append(f"Error on line {error.number}: the line is too long.")
+    return Checked(rows, plain, problems)
+
+
+def read(kind: Kind, data: bytes, *, plain: bool) -> Row:
+    """One row of a file that was checked; ``plain`` if all its rows are in canonical form.
+
+    Raises :class:`RowError` (code 3) should the line not be readable after all.
+    """
+    if plain:
+        row = _plain.decode(data)
+        return Row(row.request, _tag(bytes(row.key), bytes(row.metadata)))
+    violations: list[Violation] = []
+    request, key, metadata = _parts(kind, jsonl.decode(data))
+    made = normalise(REQUEST[kind], request, violations=violations)
+    if violations:
+        raise RowError(3, violations[0].described)
+    return Row(
+        made, _tag(b"" if key is None else jsonl.encode(key), b"" if metadata is None else jsonl.encode(metadata))
+    )
+
+
+def tag_of(data: bytes) -> bytes:
+    """How the answer to a line is tagged, for a row that is not served."""
+    value = jsonl.decode(data)
+    key, metadata = value.get("key"), value.get("metadata")
+    return _tag(b"" if key is None else jsonl.encode(key), b"" if metadata is None else jsonl.encode(metadata))
+
+
+def _tag(key: bytes, metadata: bytes) -> bytes:
+    made = b""
+    if key and key != b"null":
+        made += b',"key":' + key
+    if metadata and metadata != b"null":
+        made += b',"metadata":' + metadata
+    return made
+
+
+def clash(request: dict[str, Any]) -> str | None:
+    """What the service refuses in a request although every field of it is known; for requests in canonical form."""
+    if request.get("cachedContent") and any(request.get(name) for name in ("systemInstruction", "tools", "toolConfig")):
+        return CACHE_CLASH
+    system = request.get("systemInstruction")
+    if system is not None and any(part.get("text") == "" for part in system.get("parts", ())):
+        return EMPTY_SYSTEM
+    return None
+
+
+def _clash_typed(request: Any) -> str | None:
+    if request.cachedContent and (request.systemInstruction or request.tools or request.toolConfig):
+        return CACHE_CLASH
+    system = request.systemInstruction
+    if system is not None and any(part.text == "" for part in system.parts or ()):
+        return EMPTY_SYSTEM
+    return None
+
+
+def _crowded(kind: Kind, request: Any) -> bool:
+    """Whether some part holds two kinds of data, which the typed structs cannot tell."""
+    contents = (request.content,) if kind == "embed" else request.contents or ()
+    return any(
+        _data_of(part).count(None) < len(_DATA) - 1
+        for content in contents
+        if content is not None
+        for part in content.parts or ()
+    )
+
+
+_DATA = [field.name for field in messages()["Part"].fields if field.group]
+
+
+def _data_of(part: Any) -> tuple[Any, ...]:
+    values: tuple[Any, ...] = msgspec.structs.astuple(part)[: len(_DATA)]
+    return values
+
+
+def _parts(kind: Kind, value: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Request, key and metadata of a decoded line; a line that is itself a request has only the first."""
+    bare = "request" not in value and any(name in messages()[REQUEST[kind]].lookup for name in value)
+    return (value if bare else value.get("request")), value.get("key"), value.get("metadata")
+
+
+def _explain(kind: Kind, data: bytes) -> str | None:
+    """Why the service refuses a line, or None if it was only not in canonical form."""
+    try:
+        value = jsonl.decode(data)
+    except jsonl.NotJson as error:
+        where = f", near column {error.column}" if error.column else ""
+        return f"invalid JSON{where}: {error}"
+    if not isinstance(value, dict):
+        return "invalid JSON, near column 1: expected an object"
+    request, key, metadata = _parts(kind, value)
+    if request is None:
+        return "invalid JSON, near column 1: the line has no 'request'"
+    text = data.decode()
+    if key is not None and not isinstance(key, str):
+        return f"invalid JSON, near column {column(text, ('key',))}: invalid value for string field key"
+    if metadata is not None and not isinstance(metadata, dict):
+        return f"invalid JSON, near column {column(text, ('metadata',))}: invalid value for object field metadata"
+    violations: list[Violation] = []
+    made = normalise(
+        REQUEST[kind], request, violations=violations, place=() if request is value else ("request",), path=""
+    )
+    if violations:
+        first = violations[0]
+        return f"invalid JSON, near column {column(text, first.place)}: {first.short}"
+    return None if kind == "embed" else clash(made)

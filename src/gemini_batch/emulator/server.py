@@ -1,0 +1,170 @@
+"""Serving the emulator: in a thread for a while (:func:`serve`), or until interrupted (:func:`run_forever`).
+
+The socket listens before :func:`serve` returns, so the first request never finds a closed door. Stopping ends idle
+connections at once, lets requests that are being answered finish for a moment, and leaves unfinished batches at a
+checkpoint. Nothing is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gemini_batch.emulator.answers import Responder, respond
+from gemini_batch.emulator.app import Emulator
+from gemini_batch.emulator.engine import BUDGET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import uvicorn
+
+#: Between two looks of the background thread when nothing was to do, in seconds.
+_IDLE = 0.05
+#: So long a stop waits for requests that are being answered, in seconds.
+_GRACE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A served emulator: its base URL (``http://127.0.0.1:PORT``) and the world behind it."""
+
+    url: str
+    emulator: Emulator
+
+
+@contextlib.contextmanager
+def serve(
+    data: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    queue_delay: float = 0.0,
+    rows_per_second: float | None = None,
+    background: bool = False,
+    responder: Responder = respond,
+    ranges: bool = True,
+) -> Iterator[Running]:
+    """Serve ``data`` from a thread until the block ends.
+
+    ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed, None for as fast as
+    possible. ``background``: batches move on even if nobody asks. ``ranges``: whether downloads honour HTTP Range.
+    Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for the data of a newer version.
+    """
+    listener = socket.create_server((host, port), backlog=2048)
+    try:
+        emulator = Emulator(data, responder, ranges=ranges)
+    except BaseException:
+        listener.close()
+        raise
+    emulator.batches.queue_delay = queue_delay
+    emulator.batches.rows_per_second = rows_per_second
+    server = _server(emulator)
+    threads = [threading.Thread(target=server.run, args=([listener],), name="gemini-batch emulator", daemon=True)]
+    if background:
+        threads.append(threading.Thread(target=_work, args=(emulator,), name="gemini-batch batches", daemon=True))
+    for thread in threads:
+        thread.start()
+    address, bound = listener.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    try:
+        yield Running(f"http://{shown}:{bound}", emulator)
+    finally:
+        emulator.engine.stop.set()
+        server.end()
+        for thread in threads:
+            thread.join()
+        emulator.close()
+
+
+def run_forever(
+    data: Path | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    queue_delay: float = 0.0,
+    rows_per_second: float | None = None,
+) -> None:
+    """Serve until interrupted, batches moving on by themselves; the base URL is the first line on stdout.
+
+    Without ``data`` everything lives in a temporary folder and is gone at the end. ``KeyboardInterrupt`` passes
+    through, after a clean stop.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gemini-batch-emulator-")))
+        running = stack.enter_context(
+            serve(
+                folder,
+                host=host,
+                port=port,
+                queue_delay=queue_delay,
+                rows_per_second=rows_per_second,
+                background=True,
+            )
+        )
+        sys.stdout.write(f"{running.url}\n")
+        sys.stdout.flush()
+        threading.Event().wait()
+
+
+def _work(emulator: Emulator) -> None:
+    while not emulator.engine.stop.is_set():
+        if not emulator.engine.advance(BUDGET):
+            emulator.engine.stop.wait(_IDLE)
+
+
+def _server(emulator: Emulator) -> Any:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """uvicorn's server with an end that is prompt: its own looks ten times a second whether it should stop."""
+
+        _ending: asyncio.Event | None = None
+        _loop: asyncio.AbstractEventLoop | None = None
+        _asked = threading.Event()
+
+        def end(self) -> None:
+            """Stop, from any thread, at any time."""
+            self._asked.set()
+            loop, ending = self._loop, self._ending
+            if loop is not None and ending is not None:
+                with contextlib.suppress(RuntimeError):  # it has just ended by itself
+                    loop.call_soon_threadsafe(ending.set)
+
+        async def main_loop(self) -> None:
+            self._ending = asyncio.Event()
+            self._loop = asyncio.get_running_loop()
+            if not self._asked.is_set():
+                await self._ending.wait()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for server in self.servers:
+                server.close()
+            for one in sockets or []:
+                one.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()  # idle ones close now, the others after their answer
+            if self.server_state.tasks:
+                await asyncio.wait(set(self.server_state.tasks), timeout=_GRACE)
+            await asyncio.sleep(0)
+
+    config = uvicorn.Config(
+        emulator.app(),
+        loop="asyncio",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=60,
+    )
+    return Server(config)
