@@ -67,7 +67,7 @@ def generation(model: str, request: dict[str, Any]) -> dict[str, Any]:
     wrote = 0
     candidates: list[dict[str, Any]] = []
     for index in range(count):
-        parts, used, cut = _parts(model, request, config, prompt, seed + index, limit - thoughts if limit else 0)
+        parts, used, cut = _parts(model, request, prompt, seed=seed + index, limit=limit - thoughts if limit else 0)
         wrote += used
         if thoughts and (config.get("thinkingConfig") or {}).get("includeThoughts"):
             parts.insert(0, {"text": "Offline: there was nothing to think about.", "thought": True})
@@ -150,9 +150,10 @@ def _thoughts(model: str, config: dict[str, Any], seed: int, limit: int) -> int:
 
 
 def _parts(
-    model: str, request: dict[str, Any], config: dict[str, Any], prompt: str, seed: int, limit: int
+    model: str, request: dict[str, Any], prompt: str, *, seed: int, limit: int
 ) -> tuple[list[dict[str, Any]], int, bool]:
     """The parts of one candidate, their tokens, and whether the limit cut them."""
+    config = request.get("generationConfig") or {}
     modalities = config.get("responseModalities") or ()
     kind = models.kind_of(model)
     if "AUDIO" in modalities or (kind == "speech" and not modalities):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import anyio.to_thread
@@ -28,12 +28,13 @@ from gemini_batch.emulator.protojson import BadBody, read_body
 from gemini_batch.emulator.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
     from typing import IO
 
     from gemini_batch.emulator.answers import Responder
 
+_VERSIONS = frozenset({"v1", "v1beta", "v1alpha"})
 _PIECE = 1 << 20
 #: A body that is too large is read on to here and forgotten, so that its sender hears why.
 _PATIENCE = 256 << 20
@@ -126,12 +127,13 @@ class Emulator:
         return Route(full, endpoint, methods=methods)
 
     async def _serve(self, request: Request, operation: str, work: Callable[[Call], Reply] | None) -> Response:
+        if operation == "files.upload":
+            operation = "files.upload.chunk" if "upload_id" in request.query_params else "files.upload.start"
         try:
-            if request.path_params.get("version", "v1") not in ("v1", "v1beta", "v1alpha"):
-                raise failures.not_found()
-            if operation == "files.upload":
-                operation = "files.upload.chunk" if "upload_id" in request.query_params else "files.upload.start"
             call = self._call(request, operation)
+        except failures.ApiFailure as failure:
+            return _respond(Reply.refused(failure))
+        try:
             if self.hooks and (answer := await self.hooks.before(call)) is not None:
                 return answer
             response = await self._do(request, call, work)
@@ -160,6 +162,8 @@ class Emulator:
 
     def _call(self, request: Request, operation: str, body: bytes = b"") -> Call:
         key = request.headers.get("x-goog-api-key") or request.query_params.get("key") or ""
+        if request.path_params.get("version", "v1") not in _VERSIONS:
+            raise failures.not_found()
         keyless = operation == "files.upload.chunk" or operation.startswith("emulator.")
         if not key.strip() and not keyless:
             raise failures.no_key()
@@ -232,12 +236,10 @@ class Emulator:
         """Show the clock; or move it: ``{"advance": seconds}``."""
         try:
             asked = read_body(call.body)
-            seconds = asked.get("advance", 0) if isinstance(asked, dict) else None
-            if not isinstance(seconds, int | float):
-                raise BadBody("advance is a number of seconds")
+            seconds = float(asked.get("advance", 0))
             now = self.clock.advance(seconds) if seconds else self.clock.now()
-        except (BadBody, ValueError) as error:
-            raise failures.invalid(f"{error}") from None
+        except (BadBody, ValueError, TypeError, AttributeError) as error:
+            raise failures.invalid(f'The clock takes {{"advance": seconds}}: {error}') from None
         return Reply.json({"now": rfc3339(now)})
 
 

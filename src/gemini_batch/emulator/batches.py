@@ -16,6 +16,7 @@ from gemini_batch.emulator import failures, lines, models
 from gemini_batch.emulator.calls import Call, Reply
 from gemini_batch.emulator.clock import HOUR, SECOND, Clock, rfc3339
 from gemini_batch.emulator.files import LONGEST_DISPLAY_NAME, Files, new_id, page_token, read_token
+from gemini_batch.emulator.messages import snake
 
 if TYPE_CHECKING:
     import sqlite3
@@ -114,7 +115,7 @@ class Batches:
         return Reply.json(self._operation(self._find(call.names["batch"], call.owner)))
 
     def list(self, call: Call) -> Reply:
-        """The project's batches, newest first, in pages. The service's default page size is not known; here it is 10."""
+        """The project's batches, newest first, in pages. The service's own default page size is not known."""
         size, before = call.number("pageSize", 10, most=100), read_token(call.text("pageToken"))
         rows = self._store.rows(
             """SELECT * FROM batches WHERE owner = ? AND NOT deleted AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?""",
@@ -133,16 +134,14 @@ class Batches:
         if row["kind"] != kind:
             raise failures.not_found()
         given = call.message(_MESSAGE[kind])
-        mask = [name.strip() for name in call.text("updateMask").split(",") if name.strip()]
-        columns = {"displayName": "display_name", "display_name": "display_name", "priority": "priority"}
-        if unknown := [name for name in mask if name not in columns and name != "*"]:
+        mask = [snake(name.strip()) for name in call.text("updateMask").split(",") if name.strip()]
+        if unknown := [name for name in mask if name not in ("display_name", "priority", "*")]:
             raise failures.invalid(f"Invalid update_mask: {unknown[0]} cannot be updated.")
         everything = not mask or "*" in mask
         with self._store.transaction() as db:
-            if "displayName" in given or "displayName" in mask or "display_name" in mask:
-                if everything or "displayName" in mask or "display_name" in mask:
-                    name = given.get("displayName", "")
-                    db.execute("UPDATE batches SET display_name = ? WHERE id = ?", (name, row["id"]))
+            if "display_name" in mask or (everything and "displayName" in given):
+                name = given.get("displayName", "")
+                db.execute("UPDATE batches SET display_name = ? WHERE id = ?", (name, row["id"]))
             if "priority" in mask or (everything and "priority" in given):
                 db.execute("UPDATE batches SET priority = ? WHERE id = ?", (int(given.get("priority", 0)), row["id"]))
             db.execute("UPDATE batches SET updated = ? WHERE id = ?", (self._clock.now(), row["id"]))

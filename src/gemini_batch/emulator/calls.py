@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_batch import jsonl
 from gemini_batch.emulator import failures
+from gemini_batch.emulator.messages import snake
 from gemini_batch.emulator.protojson import BadBody, Violation, normalise, read_body
 
 if TYPE_CHECKING:
@@ -50,20 +51,20 @@ class Call:
 
     def number(self, name: str, default: int, *, most: int) -> int:
         """A whole number of the query, at least 1; 0 and absent mean the default, more than ``most`` means ``most``."""
-        text = self.query.get(name) or self.query.get(_snake(name)) or "0"
+        text = self.query.get(name) or self.query.get(snake(name)) or "0"
         try:
             number = int(text)
         except ValueError:
             raise failures.invalid_fields(
-                [(name, f"Invalid value at '{_snake(name)}' (TYPE_INT32), \"{text}\"")]
+                [(name, f"Invalid value at '{snake(name)}' (TYPE_INT32), \"{text}\"")]
             ) from None
         if number < 0:
-            raise failures.invalid(f"{_snake(name)} must not be negative.")
+            raise failures.invalid(f"{snake(name)} must not be negative.")
         return min(number or default, most)
 
     def text(self, name: str) -> str:
         """A string of the query, in either spelling; empty where absent."""
-        return self.query.get(name) or self.query.get(_snake(name)) or ""
+        return self.query.get(name) or self.query.get(snake(name)) or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,3 @@ class Reply:
     def refused(cls, failure: failures.ApiFailure) -> Reply:
         """An error as the service words it."""
         return cls.json(failure.body(), status=failure.status, headers=failure.headers)
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

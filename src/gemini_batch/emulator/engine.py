@@ -105,25 +105,35 @@ class Engine:
             match _next_step(row, now):
                 case "wait":
                     return False
-                case "cancel":
-                    self._end(row, "CANCELLED", error=(13, f"Batch {batch_id} failed without error."))
-                case "expire":
-                    self._end(row, "EXPIRED")
-                case "start":
-                    self._update(row, "state = 'RUNNING', updated = :now", now=now)
-                case "cut":
-                    self._update(row, "cut = :cut", cut=_allowed(row, row["cancelled"]))
-                case "finish":
-                    self._finish(row)
                 case "work":
-                    target = row["total"] if row["cut"] is not None else _allowed(row, now)
-                    try:
-                        reached = _Work(self, row, target, deadline).run()
-                    except ApiFailure as failure:
-                        self._end(row, "FAILED", error=(13, failure.message))
-                        continue
-                    if reached < target and (self.stop.is_set() or time.monotonic() >= deadline):
+                    self._work(row, now, deadline)
+                    if self.stop.is_set() or time.monotonic() >= deadline:
                         return not self.stop.is_set()
+                case step:
+                    self._turn(row, step, now)
+
+    def _turn(self, row: sqlite3.Row, step: Step, now: int) -> None:
+        """A step that takes no time."""
+        match step:
+            case "cancel":
+                self._end(row, "CANCELLED", error=(13, f"Batch {row['id']} failed without error."))
+            case "expire":
+                self._end(row, "EXPIRED")
+            case "start":
+                self._update(row, "state = 'RUNNING', updated = :now", now=now)
+            case "cut":
+                self._update(row, "cut = :cut", cut=_allowed(row, row["cancelled"]))
+            case "finish":
+                self._finish(row)
+            case "wait" | "work":
+                raise AssertionError(step)
+
+    def _work(self, row: sqlite3.Row, now: int, deadline: float) -> None:
+        target = row["total"] if row["cut"] is not None else _allowed(row, now)
+        try:
+            _Work(self, row, target, deadline).run()
+        except ApiFailure as failure:
+            self._end(row, "FAILED", error=(13, failure.message))
 
     def _update(self, row: sqlite3.Row, change: str, **values: Any) -> None:
         with self.store.transaction() as db:
@@ -224,8 +234,9 @@ def _allowed(row: sqlite3.Row, now: int) -> int:
     speed: float | None = row["rows_per_second"]
     if speed is None:
         return total if row["cancelled"] is None else int(row["row"])
+    done: int = row["row"]
     ran = max(0, min(now, row["expires"]) - row["due"]) / SECOND
-    return max(row["row"], min(total, int(ran * speed)))
+    return max(done, min(total, int(ran * speed)))
 
 
 class _Work:
@@ -243,8 +254,8 @@ class _Work:
             for name in ("row", "in_offset", "out_offset", "succeeded", "failed", "prompt_tokens", "output_tokens")
         }
 
-    def run(self) -> int:
-        """Serve rows; returns the row that was reached. Raises :class:`ApiFailure` if the model is gone."""
+    def run(self) -> None:
+        """Serve rows. Raises :class:`ApiFailure` if the model is gone."""
         row, engine = self._row, self._engine
         partial = engine.partial(row["id"])
         partial.touch()
@@ -254,7 +265,7 @@ class _Work:
         ):
             if output.seek(0, os.SEEK_END) < self._at["out_offset"]:
                 engine.restart(row)
-                return 0
+                return
             output.seek(self._at["out_offset"])
             output.truncate()
             source.seek(self._at["in_offset"])
@@ -264,7 +275,6 @@ class _Work:
                 output.flush()
                 if not self._checkpoint() or time.monotonic() >= self._deadline or engine.stop.is_set():
                     break
-        return self._at["row"]
 
     def _serve_until(self, pause: float, source: IO[bytes], output: IO[bytes], serve: Callable[[bytes], bytes]) -> None:
         at, target, cut = self._at, self._target, self._row["cut"]

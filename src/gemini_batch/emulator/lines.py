@@ -48,7 +48,11 @@ class Row(NamedTuple):
 
 @cache
 def _typed(kind: Kind) -> msgspec.json.Decoder[Any]:
-    fields = [("request", struct(REQUEST[kind])), ("key", str | None, None), ("metadata", dict[str, Any] | None, None)]
+    fields: list[Any] = [
+        ("request", struct(REQUEST[kind])),
+        ("key", str | None, None),
+        ("metadata", dict[str, Any] | None, None),
+    ]
     return msgspec.json.Decoder(msgspec.defstruct("TypedLine", fields, gc=False))
 
 

@@ -76,7 +76,8 @@ ComputerUse environment:ComputerEnvironment excludedPredefinedFunctions:s* enabl
     disabledSafetyPolicies:SafetyPolicy*
 McpServer name:s streamableHttpTransport:StreamableHttpTransport
 StreamableHttpTransport url:s headers:{s} timeout:s sseReadTimeout:s terminateOnClose:b
-ToolConfig functionCallingConfig:FunctionCallingConfig retrievalConfig:RetrievalConfig includeServerSideToolInvocations:b
+ToolConfig functionCallingConfig:FunctionCallingConfig retrievalConfig:RetrievalConfig
+    includeServerSideToolInvocations:b
 FunctionCallingConfig mode:FunctionCallingMode allowedFunctionNames:s*
 RetrievalConfig languageCode:s latLng:LatLng
 LatLng latitude:f longitude:f

@@ -224,7 +224,7 @@ def _strict(text: str) -> str:
     """Rewrite single-quoted strings, bare names and trailing commas as JSON; everything else stays as it is."""
     tokens: list[str] = []
     at = 0
-    for found in iter(lambda: _TOKEN.match(text, at), None):
+    while found := _TOKEN.match(text, at):
         at = found.end()
         token = found.group().strip()
         if found["single"]:

@@ -14,11 +14,14 @@ import random
 import re
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as sre_parser  # type: ignore[attr-defined]
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Deeper than this, whatever is optional is left out; twice as deep, nothing is made at all.
 _DEEP = 6
-_WORDS = "amber birch cedar delta ember fjord grove harbor indigo juniper kelp lumen maple nectar onyx prairie".split()
+_WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "indigo", "juniper", "kelp", "lumen")
 _FORMATS = {
     "date-time": "2026-01-{:02d}T12:00:00Z",
     "date": "2026-01-{:02d}",
@@ -57,21 +60,15 @@ class _Maker:
             if branches := schema.get(word):
                 rest = {key: value for key, value in schema.items() if key != word}
                 return self.make(_merged([rest, self.branch(branches, depth)]), name, depth + 1)
-        match self.kind(schema, depth):
-            case "object":
-                return self.object(schema, depth)
-            case "array":
-                return self.array(schema, name, depth)
-            case "string":
-                return self.string(schema, name)
-            case "integer":
-                return int(self.number(schema, whole=True))
-            case "number":
-                return self.number(schema, whole=False)
-            case "boolean":
-                return self.dice.random() < 0.5
-            case _:
-                return None
+        makers: dict[str, Callable[[], Any]] = {
+            "object": lambda: self.object(schema, depth),
+            "array": lambda: self.array(schema, name, depth),
+            "string": lambda: self.string(schema, name),
+            "integer": lambda: int(self.number(schema, whole=True)),
+            "number": lambda: self.number(schema, whole=False),
+            "boolean": lambda: self.dice.random() < 0.5,
+        }
+        return makers.get(self.kind(schema, depth), lambda: None)()
 
     def resolved(self, schema: Any) -> Any:
         for _ in range(32):
@@ -91,8 +88,8 @@ class _Maker:
         if not isinstance(reference, str) or not reference.startswith("#"):
             return {}
         for step in reference[1:].split("/")[1:]:
-            step = step.replace("~1", "/").replace("~0", "~")
-            found = found.get(step, {}) if isinstance(found, dict) else {}
+            name = step.replace("~1", "/").replace("~0", "~")
+            found = found.get(name, {}) if isinstance(found, dict) else {}
         return found
 
     def branch(self, branches: list[Any], depth: int) -> Any:

@@ -24,8 +24,6 @@ from gemini_batch.emulator.engine import BUDGET
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import uvicorn
-
 #: Between two looks of the background thread when nothing was to do, in seconds.
 _IDLE = 0.05
 #: So long a stop waits for requests that are being answered, in seconds.
@@ -123,16 +121,17 @@ def _work(emulator: Emulator) -> None:
 def _server(emulator: Emulator) -> Any:
     import uvicorn
 
+    asked = threading.Event()
+
     class Server(uvicorn.Server):
         """uvicorn's server with an end that is prompt: its own looks ten times a second whether it should stop."""
 
         _ending: asyncio.Event | None = None
         _loop: asyncio.AbstractEventLoop | None = None
-        _asked = threading.Event()
 
         def end(self) -> None:
             """Stop, from any thread, at any time."""
-            self._asked.set()
+            asked.set()
             loop, ending = self._loop, self._ending
             if loop is not None and ending is not None:
                 with contextlib.suppress(RuntimeError):  # it has just ended by itself
@@ -141,7 +140,7 @@ def _server(emulator: Emulator) -> Any:
         async def main_loop(self) -> None:
             self._ending = asyncio.Event()
             self._loop = asyncio.get_running_loop()
-            if not self._asked.is_set():
+            if not asked.is_set():
                 await self._ending.wait()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,0 +1,63 @@
+"""For your own tests: a local Gemini API as a pytest fixture. Installed with the package, nothing to import.
+
+Write your code as always, and give it the fixture's URL and any key::
+
+    def test_nightly_batch(gemini_emulator):
+        client = genai.Client(api_key="test", http_options={"base_url": gemini_emulator.url})
+        job = client.batches.create(model="gemini-3.8-flash", src=[{"contents": "Say hello."}])
+        while not (job := client.batches.get(name=job.name)).done:
+            gemini_emulator.advance(3600)                       # an hour passes at once
+        assert job.dest.inlined_responses[0].response.text
+        assert gemini_emulator.accounting()["totals"]["paid"] == 1
+
+Every test has an emulator with data of its own. Answers are deterministic and say ``@offline`` in ``modelVersion``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gemini_batch.emulator.app import Emulator
+
+__all__ = ["GeminiEmulator", "gemini_emulator"]
+
+
+@dataclass(frozen=True, slots=True)
+class GeminiEmulator:
+    """A running emulator. ``url`` is the base URL to give to a client, ``data`` the folder where everything is kept."""
+
+    url: str
+    data: Path
+    _world: Emulator
+
+    def advance(self, seconds: float) -> None:
+        """Move the service's clock forward. Raises ``ValueError`` for a step back."""
+        self._world.clock.advance(seconds)
+
+    def pace(self, *, queue_delay: float = 0.0, rows_per_second: float | None = None) -> None:
+        """For batches created from now on: seconds before they start, and how fast they are; None is at once."""
+        self._world.batches.queue_delay = queue_delay
+        self._world.batches.rows_per_second = rows_per_second
+
+    def accounting(self) -> dict[str, Any]:
+        """What was used: ``totals``, how many jobs each of ``projects`` made, and ``jobs``, deleted ones too."""
+        from gemini_batch.emulator.accounting import accounting
+
+        return accounting(self._world.store)
+
+
+@pytest.fixture
+def gemini_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeminiEmulator]:
+    """A local Gemini API for one test: ``.url``, ``.advance(seconds)``, ``.pace(…)``, ``.accounting()``."""
+    from gemini_batch.emulator.server import serve
+
+    data = tmp_path_factory.mktemp("gemini-emulator")
+    with serve(data) as running:
+        yield GeminiEmulator(running.url, data, running.emulator)
