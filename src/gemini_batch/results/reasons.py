@@ -113,7 +113,7 @@ MESSAGES: dict[str, str] = {
     "ONLY_THOUGHTS": "The answer holds thoughts and nothing else.",
     "ONLY_TOOL_STEPS": "The answer holds steps of the service's own tools and nothing else.",
     "EMPTY_TEXT": "The text of the answer is empty.",
-    "NO_KNOWN_PART": "The answer holds only parts of a kind that we do not know.",
+    "NO_CONTENT": "No part of the answer holds anything that can be used.",
     "NO_EMBEDDING": "The response holds no embedding.",
     # not what was asked for
     "NOT_JSON": "JSON was asked for, and the text is not one JSON value.",

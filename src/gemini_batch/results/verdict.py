@@ -161,7 +161,7 @@ def _why_empty(candidate: shapes.Candidate, parts: list[shapes.Part]) -> str | N
         return "ONLY_THOUGHTS"
     if any(_holds(part.tool_call) or _holds(part.tool_response) for part in answered):
         return "ONLY_TOOL_STEPS"
-    return "NO_KNOWN_PART"
+    return "NO_CONTENT"
 
 
 def _is_useful(part: shapes.Part) -> bool:
