@@ -94,11 +94,16 @@ def embedding(model: str, request: dict[str, Any]) -> dict[str, Any]:
     texts, others = _read([request["content"]])
     if not texts and not others:
         raise RowError(3, "* EmbedContentRequest.content: content is not specified\n")
-    asked = request.get("outputDimensionality") or (request.get("embedContentConfig") or {}).get("outputDimensionality")
+    config = request.get("embedContentConfig") or {}
+    asked = request.get("outputDimensionality", config.get("outputDimensionality"))
+    most = models.embedding_dimension(model)
+    dimension = most if asked is None else int(asked)
+    if not 0 < dimension <= most:
+        raise RowError(3, f"* EmbedContentRequest.output_dimensionality: must be between 1 and {most}\n")
     text = "\n".join(texts)
     used = max(1, tokens(len(text))) + _MEDIA_TOKENS * others
     return {
-        "embedding": {"values": vector(text, int(asked or models.embedding_dimension(model)))},
+        "embedding": {"values": vector(text, dimension)},
         "usageMetadata": {
             "promptTokenCount": used,
             "promptTokenDetails": [{"modality": "TEXT", "tokenCount": used}],

@@ -7,6 +7,7 @@ block runs in a thread; only the bytes of uploads and downloads pass through the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,7 +72,10 @@ class Emulator:
 
     def app(self) -> Starlette:
         """The ASGI application."""
-        return Starlette(routes=[self._route(*entry) for entry in self._operations()])
+        return Starlette(
+            routes=[self._route(*entry) for entry in self._operations()],
+            exception_handlers={404: _nowhere, 405: _nowhere},
+        )
 
     def _operations(self) -> list[tuple[str, str, str, Callable[[Call], Reply] | None]]:
         """Method, path after the version, name, and what does it (None: it streams, and has a way of its own)."""
@@ -132,9 +136,11 @@ class Emulator:
         try:
             call = self._call(request, operation)
         except failures.ApiFailure as failure:
+            await _drain(request)
             return _respond(Reply.refused(failure))
         try:
             if self.hooks and (answer := await self.hooks.before(call)) is not None:
+                await _drain(request)
                 return answer
             response = await self._do(request, call, work)
         except failures.ApiFailure as failure:
@@ -144,6 +150,7 @@ class Emulator:
             response = _respond(Reply.refused(failures.internal(shown)))
         if self.hooks:
             response = await self.hooks.after(call, response)
+        await _drain(request)
         return response
 
     async def _do(self, request: Request, call: Call, work: Callable[[Call], Reply] | None) -> Response:
@@ -243,17 +250,31 @@ class Emulator:
         return Reply.json({"now": rfc3339(now)})
 
 
+async def _nowhere(request: Request, error: Exception) -> Response:
+    del request, error
+    return _respond(Reply.refused(failures.not_found()))
+
+
 async def _body(request: Request) -> bytes:
     """The body; of one that is too large for the service only as much as proves it."""
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
+        pieces.append(piece)
         size += len(piece)
-        if size - len(piece) <= INLINE_LIMIT:
-            pieces.append(piece)
-        if size > _PATIENCE:
+        if size > INLINE_LIMIT:
             break
     return b"".join(pieces)
+
+
+async def _drain(request: Request) -> None:
+    """Read what is left of a body, so that its sender gets to hear the answer."""
+    size = 0
+    with contextlib.suppress(ClientDisconnect, RuntimeError):  # it is gone, or everything was read
+        async for piece in request.stream():
+            size += len(piece)
+            if size > _PATIENCE:
+                return
 
 
 async def _pieces(file: IO[bytes], start: int, end: int) -> AsyncIterator[bytes]:

@@ -249,6 +249,7 @@ class _Work:
         self._target = target
         self._deadline = deadline
         self._kind: models.Kind = row["kind"]
+        self._tag: lines.Tag = "key" if row["input_file"] else "metadata"
         self._at = {
             name: int(row[name])
             for name in ("row", "in_offset", "out_offset", "succeeded", "failed", "prompt_tokens", "output_tokens")
@@ -289,7 +290,7 @@ class _Work:
             if not data.strip():
                 continue
             if cut is not None and number >= cut:
-                answer = self._refused(_CANCELLED_ROW, lines.tag_of(data))
+                answer = self._refused(_CANCELLED_ROW, lines.tag_of(data, self._tag))
             else:
                 answer = serve(data)
             output.write(answer)
@@ -324,11 +325,12 @@ class _Work:
         )
         respond, read, refused = engine.responder, lines.read, self._refused
         known: dict[str, bool] = {}
+        wanted = self._tag
 
         def serve(data: bytes) -> bytes:
             tag = None
             try:
-                row = read(kind, data, plain=plain)
+                row = read(kind, data, plain=plain, tag=wanted)
                 tag = row.tag
                 if b"ile_uri" in data or b"ileUri" in data:
                     self._check_media(row.request, known)
@@ -336,10 +338,11 @@ class _Work:
                 usage = response.get("usageMetadata")
                 answer = b'{"response":' + _encode(response) + tag + b"}\n"
             except RowError as error:
-                return refused(error, lines.tag_of(data) if tag is None else tag)
+                return refused(error, lines.tag_of(data, self._tag) if tag is None else tag)
             except Exception as error:  # noqa: BLE001 - a responder may be anybody's function; its row fails, not the batch
                 return refused(
-                    RowError(13, f"{type(error).__name__}: {error}"), lines.tag_of(data) if tag is None else tag
+                    RowError(13, f"{type(error).__name__}: {error}"),
+                    lines.tag_of(data, self._tag) if tag is None else tag,
                 )
             at["succeeded"] += 1
             if usage:

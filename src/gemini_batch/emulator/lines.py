@@ -8,7 +8,7 @@ a row without a key. Inside ``request`` everything is strict. Inline batches are
 from __future__ import annotations
 
 from functools import cache
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.models import Kind
 
 REQUEST: dict[Kind, str] = {"generate": "GenerateContentRequest", "embed": "EmbedContentRequest"}
+#: What an answer is tagged with: a file's rows with their key, inline ones with their metadata.
+Tag = Literal["key", "metadata"]
+_NOTHING = (b"", b"null")
 #: So many bad lines are listed in one refusal; then reading stops.
 LISTED = 100
 
@@ -48,11 +51,7 @@ class Row(NamedTuple):
 
 @cache
 def _typed(kind: Kind) -> msgspec.json.Decoder[Any]:
-    fields: list[Any] = [
-        ("request", struct(REQUEST[kind])),
-        ("key", str | None, None),
-        ("metadata", dict[str, Any] | None, None),
-    ]
+    fields: list[Any] = [("request", struct(REQUEST[kind])), ("key", str | None, None)]
     return msgspec.json.Decoder(msgspec.defstruct("TypedLine", fields, gc=False))
 
 
@@ -92,38 +91,27 @@ def check(kind: Kind, source: IO[bytes]) -> Checked:
     return Checked(rows, plain, problems)
 
 
-def read(kind: Kind, data: bytes, *, plain: bool) -> Row:
+def read(kind: Kind, data: bytes, *, plain: bool, tag: Tag) -> Row:
     """One row of a file that was checked; ``plain`` if all its rows are in canonical form.
 
     Raises :class:`RowError` (code 3) should the line not be readable after all.
     """
     if plain:
         row = _plain.decode(data)
-        return Row(row.request, _tag(bytes(row.key), bytes(row.metadata)))
+        raw = bytes(row.key if tag == "key" else row.metadata)
+        return Row(row.request, b"" if raw in _NOTHING else b',"%s":%s' % (tag.encode(), raw))
     violations: list[Violation] = []
-    request, key, metadata = _parts(kind, jsonl.decode(data))
+    request, _ = _parts(kind, jsonl.decode(data))
     made = normalise(REQUEST[kind], request, violations=violations)
     if violations:
         raise RowError(3, violations[0].described)
-    return Row(
-        made, _tag(b"" if key is None else jsonl.encode(key), b"" if metadata is None else jsonl.encode(metadata))
-    )
+    return Row(made, tag_of(data, tag))
 
 
-def tag_of(data: bytes) -> bytes:
-    """How the answer to a line is tagged, for a row that is not served."""
-    value = jsonl.decode(data)
-    key, metadata = value.get("key"), value.get("metadata")
-    return _tag(b"" if key is None else jsonl.encode(key), b"" if metadata is None else jsonl.encode(metadata))
-
-
-def _tag(key: bytes, metadata: bytes) -> bytes:
-    made = b""
-    if key and key != b"null":
-        made += b',"key":' + key
-    if metadata and metadata != b"null":
-        made += b',"metadata":' + metadata
-    return made
+def tag_of(data: bytes, tag: Tag) -> bytes:
+    """How the answer to a line is tagged, whatever else the line is."""
+    value = jsonl.decode(data).get(tag)
+    return b"" if value is None else b',"%s":%s' % (tag.encode(), jsonl.encode(value))
 
 
 def clash(request: dict[str, Any]) -> str | None:
@@ -164,10 +152,10 @@ def _data_of(part: Any) -> tuple[Any, ...]:
     return values
 
 
-def _parts(kind: Kind, value: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Request, key and metadata of a decoded line; a line that is itself a request has only the first."""
+def _parts(kind: Kind, value: dict[str, Any]) -> tuple[Any, Any]:
+    """Request and key of a decoded line; a line that is itself a request has only the first."""
     bare = "request" not in value and any(name in messages()[REQUEST[kind]].lookup for name in value)
-    return (value if bare else value.get("request")), value.get("key"), value.get("metadata")
+    return (value if bare else value.get("request")), value.get("key")
 
 
 def _explain(kind: Kind, data: bytes) -> str | None:
@@ -179,14 +167,12 @@ def _explain(kind: Kind, data: bytes) -> str | None:
         return f"invalid JSON{where}: {error}"
     if not isinstance(value, dict):
         return "invalid JSON, near column 1: expected an object"
-    request, key, metadata = _parts(kind, value)
+    request, key = _parts(kind, value)
     if request is None:
         return "invalid JSON, near column 1: the line has no 'request'"
     text = data.decode()
     if key is not None and not isinstance(key, str):
         return f"invalid JSON, near column {column(text, ('key',))}: invalid value for string field key"
-    if metadata is not None and not isinstance(metadata, dict):
-        return f"invalid JSON, near column {column(text, ('metadata',))}: invalid value for object field metadata"
     violations: list[Violation] = []
     made = normalise(
         REQUEST[kind], request, violations=violations, place=() if request is value else ("request",), path=""
