@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_batch import settings as _settings
-from gemini_batch.runs import create as _create
-from gemini_batch.runs import results as _results
-from gemini_batch.runs import status as _status
 from gemini_batch.runs.events import Tell, nobody
 from gemini_batch.runs.session import Session
 
@@ -53,9 +50,11 @@ async def create(
     Raises UsageError (:class:`~gemini_batch.errors.InvalidInput` with every problem of the file) before anything is
     sent, StateError for this machine's disk and ledger, ServiceError for the service and the network.
     """
+    from gemini_batch.runs import create as room
+
+    order = room.Order(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
     async with _session(settings, offline, on_event) as session:
-        order = _create.Order(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
-        return await _create.create(session, order)
+        return await room.create(session, order)
 
 
 async def status(
@@ -70,8 +69,10 @@ async def status(
 
     Never spends and never cancels. Raises UsageError, ServiceError, StateError.
     """
+    from gemini_batch.runs import status as room
+
     async with _session(settings, offline, on_event) as session:
-        return await _status.status(session, job_name, wait=wait)
+        return await room.status(session, job_name, wait=wait)
 
 
 async def results(
@@ -89,10 +90,12 @@ async def results(
     kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where it has nothing to
     give, UsageError, ServiceError, StateError.
     """
+    from gemini_batch.runs import results as room
+
     if output is not None:
-        _results.check_output(Path(output), None)
+        room.check_output(Path(output), None)
     async with _session(settings, offline, on_event) as session:
-        found = await _results.results(session, job_name)
+        found = await room.results(session, job_name)
     media = None
     if media_dir is not None:
         from gemini_batch.results.media import MediaWriter

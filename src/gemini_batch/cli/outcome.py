@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +26,35 @@ _COME_BACK = {
     "status": "The job goes on without you. Come back with the same command.",
     "results": "Run the same command again: it goes on where this one stopped.",
 }
+
+
+_MENTION = re.compile(r"\bgemini-batch ([a-z]+)\b")
+_SCRIPTS = {"create": "create_batch.py", "status": "check_status.py", "results": "get_results.py"}
+
+
+def as_invoked(text: str) -> str:
+    """``gemini-batch COMMAND`` as this user can type it: the script, the module, or the program where it lies."""
+    return _MENTION.sub(lambda found: _invocation(found.group(1)) or found.group(), text)
+
+
+def _invocation(command: str) -> str | None:
+    from gemini_batch.cli import COMMANDS
+
+    if command not in COMMANDS:
+        return None
+    program = Path(sys.argv[0]).absolute()
+    if program.name in _SCRIPTS.values() and command in _SCRIPTS:
+        return f"python {_near(program.with_name(_SCRIPTS[command]))}"
+    if program.name == "__main__.py":
+        return f"python -m gemini_batch {command}"
+    if shutil.which("gemini-batch"):
+        return None
+    beside = Path(sys.executable).with_name("gemini-batch")
+    return f"{_near(beside)} {command}" if beside.exists() else None
+
+
+def _near(path: Path) -> str:
+    return shlex.quote(os.path.relpath(path))
 
 
 def quiet_pipe() -> None:
@@ -52,7 +85,7 @@ def show_error(error: BaseException, words: Sequence[str]) -> int:
         write_json(_command(words), error=known.as_json(), exit_code=known.exit_code)
     else:
         show_problems(known.problems, known.total, known.file) if isinstance(known, InvalidInput) else None
-        click.echo(f"gemini-batch: {clean(str(known))}", err=True)
+        click.echo(f"gemini-batch: {clean(as_invoked(str(known)))}", err=True)
     return known.exit_code
 
 
@@ -95,7 +128,7 @@ def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> 
     """The first problems of a request file, one a paragraph; the rest is counted."""
     for problem in problems[:SHOWN_PROBLEMS]:
         place = ":".join(str(p) for p in (file, problem.line, problem.field) if p is not None)
-        click.echo(clean(f"{place}: {problem.message}" + (f" — {problem.next}" if problem.next else "")), err=True)
+        click.echo(clean(as_invoked(f"{place}: {problem.message}{following}")), err=True)
     if total > SHOWN_PROBLEMS:
         click.echo(f"… and {total - SHOWN_PROBLEMS:,} more problems (--json has all).", err=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli.outcome import clean
+from gemini_batch.cli.outcome import as_invoked, clean
 
 if TYPE_CHECKING:
     from gemini_batch.runs.events import Event, Moved, Seen
@@ -40,7 +40,7 @@ class Screen:
         """One line for a person."""
         if not self._quiet:
             self._close()
-            click.echo(clean(text), err=True)
+            click.echo(clean(as_invoked(text)), err=True)
 
     def tell(self, event: Event) -> None:
         """Show an event of the library."""

@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 #: Prompts longer than this cost more with some models (docs/service.md).
 LONG_PROMPT = 200_000
 
-_MISSING_WORDS = {
-    "NO_LINE": "The job ended, and the service sent no answer for this key.",
-    "JOB_FAILED": "The job failed before this request was answered.",
-    "JOB_EXPIRED": "The job expired before this request was answered.",
-    "JOB_CANCELLED": "The job was cancelled before this request was answered.",
-}
-
 
 class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of all answers received, by kind, as the service counts them; ``unknown`` answers carried no counts."""
@@ -137,9 +130,6 @@ class Results:
                 row.key,
                 "missing",
                 reason=row.missing_reason,
-                code=None,
-                message=_MISSING_WORDS.get(row.missing_reason),
-                response=None,
                 method=self.run.method,
                 attempt=row.attempt,
             )

@@ -33,7 +33,7 @@ _SPACE = b" \t\r"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A validated set of requests, written to a run folder. ``bytes`` and ``sha256`` are those of the canonical file."""
+    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` are those of the canonical file."""
 
     requests: int
     bytes: int
