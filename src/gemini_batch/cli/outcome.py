@@ -128,6 +128,7 @@ def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> 
     """The first problems of a request file, one a paragraph; the rest is counted."""
     for problem in problems[:SHOWN_PROBLEMS]:
         place = ":".join(str(p) for p in (file, problem.line, problem.field) if p is not None)
+        following = f" — {problem.next}" if problem.next else ""
         click.echo(clean(as_invoked(f"{place}: {problem.message}{following}")), err=True)
     if total > SHOWN_PROBLEMS:
         click.echo(f"… and {total - SHOWN_PROBLEMS:,} more problems (--json has all).", err=True)

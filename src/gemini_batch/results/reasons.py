@@ -120,6 +120,11 @@ MESSAGES: dict[str, str] = {
     "JSON_IN_FENCES": "JSON was asked for; the text has it inside a Markdown code block.",
     "BAD_VECTOR": "The embedding holds something that is not a finite number.",
     "DIMENSION": "The embedding has another length than was asked for.",
+    # no answer
+    "NO_LINE": "The job ended, and the service sent no answer for this key.",
+    "JOB_FAILED": "The job failed before this request was answered.",
+    "JOB_EXPIRED": "The job expired before this request was answered.",
+    "JOB_CANCELLED": "The job was cancelled before this request was answered.",
     # errors
     "UNREADABLE": "The response has no shape that we know.",
     "UNREADABLE_ERROR": "The line holds an error that says nothing that we can read.",
