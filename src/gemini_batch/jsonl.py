@@ -120,6 +120,33 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+#: A part file is taken for a killed process's only if it is older than ours by so many seconds, and nobody locks it.
+_STALE = 60.0
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Mark a part file as being written; the mark goes with the process. True where it is ours now."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _sweep(ours: Path, prefix: str) -> None:
+    """Remove the parts of the same file that killed processes have left beside it."""
+    now = ours.stat().st_mtime
+    for other in ours.parent.iterdir():
+        if other != ours and other.name.startswith(prefix) and other.name.endswith(".part"):
+            with contextlib.suppress(OSError), other.open("rb+") as file:
+                if other.stat().st_mtime < now - _STALE and _lock(file):
+                    other.unlink()
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Write ``path`` beside itself, sync, then rename over it; on any error nothing is left and nothing is replaced.
@@ -129,6 +156,8 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
+            _lock(file)
+            _sweep(part, f".{path.name[:100]}.")
             yield file
             file.flush()
             os.fsync(file.fileno())
