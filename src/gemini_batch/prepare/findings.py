@@ -9,32 +9,35 @@ from gemini_batch.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: A line can hold thousands of wrong parts; after so many findings the rest says nothing new.
+#: A line can hold thousands of wrong parts; after so many errors, or warnings, the rest says nothing new.
 MAX_FINDINGS = 20
 
 
 class Findings:
     """The problems of one line, in the order in which they were met."""
 
-    __slots__ = ("failed", "line", "problems")
+    __slots__ = ("errors", "line", "problems", "warnings")
 
     def __init__(self, line: int) -> None:
         self.line = line
         self.problems: list[Problem] = []
-        self.failed = False
+        self.errors = 0
+        self.warnings = 0
 
     def error(self, field: str | None, message: str, fix: str) -> None:
         """The service would refuse the line, or would not do what it says."""
-        self.failed = True
-        self._add(field, message, fix, "error")
+        self.errors += 1
+        if self.errors <= MAX_FINDINGS:
+            self._add(field, message, fix, "error")
 
     def warn(self, field: str | None, message: str, fix: str) -> None:
         """The line can be sent; something in it is probably not meant."""
-        self._add(field, message, fix, "warning")
+        self.warnings += 1
+        if self.warnings <= MAX_FINDINGS:
+            self._add(field, message, fix, "warning")
 
     def _add(self, field: str | None, message: str, fix: str, severity: Literal["error", "warning"]) -> None:
-        if len(self.problems) < MAX_FINDINGS:
-            self.problems.append(Problem(message=message, line=self.line, field=field, next=fix, severity=severity))
+        self.problems.append(Problem(message=message, line=self.line, field=field, next=fix, severity=severity))
 
 
 def kind(value: object) -> str:

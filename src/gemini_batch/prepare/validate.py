@@ -69,7 +69,7 @@ def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
     key = line.get("key")
     if type(key) is not str or not key or len(key) > LONG_KEY:
         _check_key(line, key, found)
-    if len(line) != 2 or "request" not in line:
+    if len(line) != 2 or "request" not in line or "key" not in line:
         _check_line_names(line, found)
     request = line.get("request")
     if type(request) is not dict:
@@ -81,7 +81,7 @@ def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
     else:
         method = "generate"
         expects_json, dimension = check_generate(request, found), None
-    if found.failed or type(key) is not str:
+    if found.errors or type(key) is not str:
         return tuple(found.problems)
     return Checked(key, method, expects_json, dimension, tuple(found.problems))
 
@@ -198,7 +198,7 @@ def _check_request_kind(line: dict[str, object], request: object, found: Finding
             f"`{loose}` stands in the line itself.",
             f'Wrap the request: `{{"key": "…", "request": {{"{loose}": …}}}}`.',
         )
-    elif not found.failed or line.get("key") is None:
+    elif not found.errors or line.get("key") is None:
         found.error("request", "The line has no `request`.", f"Write {_SHAPE}")
 
 
