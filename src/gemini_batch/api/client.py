@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: HTTP statuses after which the same harmless request may succeed a little later.
 RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 ATTEMPTS = 6
+#: An address where nobody listens is mostly a wrong address; people should hear so soon.
+UNREACHED_ATTEMPTS = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 TIMEOUT = 60.0
 VERSION = "1.0.0"
@@ -106,7 +108,8 @@ class Client:
                         await response.aread()
                     return response
             except (ApiError, NetworkError) as error:
-                if not repeat or attempt >= self._attempts or not worth_repeating(error):
+                most = self._attempts if error_reached(error) else min(self._attempts, UNREACHED_ATTEMPTS)
+                if not repeat or attempt >= most or not worth_repeating(error):
                     raise
                 await self.pause(attempt, error)
 
@@ -185,6 +188,11 @@ def _network_errors(*, sent: bool) -> Any:
 
 def _words(error: Exception) -> str:
     return (str(error) or type(error).__name__).rstrip(".")
+
+
+def error_reached(error: ServiceError) -> bool:
+    """False where the request never left this machine: no network, or nobody listens at that address."""
+    return not isinstance(error, NetworkError) or error.sent
 
 
 def worth_repeating(error: ServiceError) -> bool:

@@ -121,7 +121,9 @@ def terminated(words: Sequence[str]) -> Terminated:
 
 
 def _command(words: Sequence[str]) -> str:
-    return next((word for word in words if not word.startswith("-")), "")
+    from gemini_batch.cli import COMMANDS
+
+    return next((word for word in words if word in COMMANDS), "")
 
 
 def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> None:

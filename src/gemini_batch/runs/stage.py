@@ -13,7 +13,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Literal
 
 from gemini_batch.errors import InvalidInput, Problem, UsageError
-from gemini_batch.jsonl import UTF8_BOM, LineTooLong, read_lines
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, read_lines
 from gemini_batch.prepare.validate import Checked, check_file, check_line
 from gemini_batch.runs.events import Moved, Tell, nobody
 from gemini_batch.runs.rows import RequestRow
@@ -74,6 +74,7 @@ class _Pass:
         self.bytes = 0
         self.method: Literal["generate", "embed"] | None = None
         self.first_line = 0
+        self._loaded = 0
 
     def rows(self) -> Iterator[RequestRow]:
         """Every good line as a row; the bad ones become findings."""
@@ -106,7 +107,7 @@ class _Pass:
         if not isinstance(checked, Checked):
             for problem in checked:
                 self.findings.add(problem)
-            return None
+            return self._bad_row(data, number)
         for problem in checked.problems:
             self.findings.add(problem)
         if self.method is None:
@@ -122,7 +123,7 @@ class _Pass:
             )
             return None
         row = RequestRow(
-            self.requests, number, checked.key, self.bytes, len(data), checked.expects_json, checked.dimension
+            self._seq(), number, checked.key, self.bytes, len(data), checked.expects_json, checked.dimension
         )
         line = data + b"\n"
         self.sink.write(line)
@@ -130,6 +131,20 @@ class _Pass:
         self.bytes += len(line)
         self.requests += 1
         return row
+
+    def _bad_row(self, data: bytes, number: int) -> RequestRow | None:
+        """The key of a line that is refused takes part in the search for keys that are used twice."""
+        try:
+            key = decode(data)["key"]
+        except (NotJson, KeyError, TypeError):
+            return None
+        if not (isinstance(key, str) and key):
+            return None
+        return RequestRow(self._seq(), number, key, 0, 0, expects_json=False, dimension=None)
+
+    def _seq(self) -> int:
+        self._loaded += 1
+        return self._loaded - 1
 
 
 def _kind(method: str) -> str:
