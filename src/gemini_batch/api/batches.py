@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from gemini_batch.api import models
 from gemini_batch.wire import Operation, OperationList, read
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def create(
     body = msgspec.json.encode({"batch": {"displayName": display_name, "inputConfig": source}})
     response = await client.call(
         "POST",
-        client.url(f"models/{quote(model.removeprefix('models/'), safe='')}:{CREATE_METHODS[method]}"),
+        client.url(f"{models.path(model)}:{CREATE_METHODS[method]}"),
         content=body,
         headers={"content-type": "application/json"},
         repeat=False,

@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from gemini_batch.api.client import Client
 
 
+def path(name: str) -> str:
+    """Where a model stands below the version: ``models/…`` for a bare id, ``tunedModels/…`` for a tuned one."""
+    kind, slash, rest = name.partition("/")
+    if slash and kind in {"models", "tunedModels"}:
+        return f"{kind}/{quote(rest, safe='')}"
+    return f"models/{quote(name, safe='')}"
+
+
 async def get(client: Client, name: str) -> RemoteModel:
     """One model. Raises ApiError 404 for one that the service does not know, or no longer serves."""
-    response = await client.call("GET", client.url(f"models/{quote(name.removeprefix('models/'), safe='')}"))
+    response = await client.call("GET", client.url(path(name)))
     return read(response.content, RemoteModel)

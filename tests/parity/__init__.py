@@ -1,0 +1,1 @@
+"""Our HTTP requests beside those of the official SDK."""
