@@ -17,12 +17,16 @@ from gemini_batch.runs.session import Session
 if TYPE_CHECKING:
     import os
 
+    from gemini_batch.runs.cancel import Cancelled
+    from gemini_batch.runs.clean import Cleaned
     from gemini_batch.runs.create import Created
+    from gemini_batch.runs.doctor import Diagnosis
     from gemini_batch.runs.results import Results
     from gemini_batch.runs.status import Status
+    from gemini_batch.runs.validate import Validated
     from gemini_batch.settings import Settings
 
-__all__ = ["create", "results", "status"]
+__all__ = ["cancel", "clean", "create", "doctor", "jobs", "results", "status", "validate"]
 
 
 def _session(settings: Settings | None, offline: bool | None, on_event: Tell) -> Session:
@@ -104,3 +108,83 @@ async def results(
     if output is not None:
         found.write(Path(output), media=media)
     return found
+
+
+async def validate(
+    input_file: str | os.PathLike[str], *, limit: int | None = None, on_event: Tell = nobody
+) -> Validated:
+    """The checks of create, alone: no key, no network, nothing kept. Raises UsageError for a file that is none."""
+    from gemini_batch.runs import validate as room
+
+    return await room.validate(Path(input_file), limit=limit, tell=on_event)
+
+
+async def jobs(
+    *,
+    alive: bool = False,
+    state: str | None = None,
+    name: str | None = None,
+    model: str | None = None,
+    limit: int | None = None,
+    refresh: bool = False,
+    remote: bool = False,
+    offline: bool | None = None,
+    settings: Settings | None = None,
+    on_event: Tell = nobody,
+) -> list[Status]:
+    """The jobs of this home, newest first, as last seen; ``refresh`` looks at each that may be alive.
+
+    ``alive``, ``state``, ``name`` and ``model`` (parts of the text) and ``limit`` narrow it down. ``remote`` adds the
+    jobs of the key's project that this home does not know. Raises UsageError, ServiceError, StateError.
+    """
+    from gemini_batch.runs import listing as room
+
+    wanted = room.Filter(alive=alive, state=state, name=name, model=model, limit=limit)
+    async with _session(settings, offline, on_event) as session:
+        return await room.listing(session, wanted, refresh=refresh, remote=remote)
+
+
+async def cancel(
+    job_name: str,
+    *,
+    wait: bool = True,
+    offline: bool | None = None,
+    settings: Settings | None = None,
+    on_event: Tell = nobody,
+) -> Cancelled:
+    """Ask the service to stop a job; with ``wait``, follow it to its end and keep what it has answered.
+
+    What was answered by then is paid for. Raises UsageError, ServiceError, StateError.
+    """
+    from gemini_batch.runs import cancel as room
+
+    async with _session(settings, offline, on_event) as session:
+        return await room.cancel(session, job_name, wait=wait)
+
+
+async def clean(
+    *,
+    dry_run: bool = True,
+    offline: bool | None = None,
+    settings: Settings | None = None,
+    on_event: Tell = nobody,
+) -> Cleaned:
+    """Delete input files at the service that this home uploaded and no living job needs; by default only say which."""
+    from gemini_batch.runs import clean as room
+
+    async with _session(settings, offline, on_event) as session:
+        return await room.clean(session, dry_run=dry_run)
+
+
+async def doctor(
+    *,
+    adopt: bool = False,
+    offline: bool | None = None,
+    settings: Settings | None = None,
+    on_event: Tell = nobody,
+) -> Diagnosis:
+    """Check that the ledger, the run folders and the service still agree; ``adopt`` enters unknown remote jobs."""
+    from gemini_batch.runs import doctor as room
+
+    async with _session(settings, offline, on_event) as session:
+        return await room.doctor(session, adopt_unknown=adopt)

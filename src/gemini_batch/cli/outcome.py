@@ -129,11 +129,15 @@ def _command(words: Sequence[str]) -> str:
 def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> None:
     """The first problems of a request file, one a paragraph; the rest is counted."""
     for problem in problems[:SHOWN_PROBLEMS]:
-        place = ":".join(str(p) for p in (file, problem.line, problem.field) if p is not None)
-        following = f" — {problem.next}" if problem.next else ""
-        click.echo(clean(as_invoked(f"{place}: {problem.message}{following}")), err=True)
+        click.echo(clean(as_invoked(problem_line(problem, file))), err=True)
     if total > SHOWN_PROBLEMS:
         click.echo(f"… and {total - SHOWN_PROBLEMS:,} more problems (--json has all).", err=True)
+
+
+def problem_line(problem: Problem, file: str | None) -> str:
+    """``file:line:field: what — what to do``."""
+    place = ":".join(str(p) for p in (file, problem.line, problem.field) if p is not None)
+    return f"{place}: {problem.message}" + (f" — {problem.next}" if problem.next else "")
 
 
 def write_json(command: str, **content: object) -> None:

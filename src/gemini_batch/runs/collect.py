@@ -61,7 +61,7 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
         return target.run, target.job
     session.check_bound(target)
     operation = await _ended(session, target)
-    run, job = _known(session, target, remote_job(operation))
+    run, job = adopt(session, target, remote_job(operation))
     folder = target.home.run(run.id)
     ledger = session.ledger(target.home)
     with folder.lock(wait=_LOCK_WAIT):
@@ -132,8 +132,8 @@ async def _get(session: Session, service: Service, batch: str, target: Target) -
         return await service.get(batch, server_timeout=_INLINE_SERVER_TIMEOUT)
 
 
-def _known(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job]:
-    """The run and job of a target; a job that was made elsewhere is adopted, with a run folder of its own."""
+def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job]:
+    """The run and job of a target; a job that was made elsewhere gets a run folder of its own."""
     if target.run is not None and target.job is not None:
         return target.run, target.job
     ledger = session.ledger(target.home)

@@ -49,7 +49,7 @@ CREATE TABLE jobs (
     upload_url TEXT, file TEXT, intended_at REAL, sends INTEGER NOT NULL DEFAULT 0,
     batch TEXT UNIQUE, created_at REAL, state TEXT, phase TEXT, total INTEGER, succeeded INTEGER, failed INTEGER,
     pending INTEGER, error_code INTEGER, error_message TEXT, output_file TEXT, seen_at REAL, ended_at REAL,
-    collected_at REAL
+    cancelled_at REAL, collected_at REAL
 ) STRICT;
 CREATE INDEX jobs_run ON jobs (run);
 CREATE TABLE files (
@@ -127,7 +127,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     output_file: str | None = None
     seen_at: float | None = None
     ended_at: float | None = None
+    cancelled_at: float | None = None
     collected_at: float | None = None
+
+
+class InputFile(msgspec.Struct, frozen=True, kw_only=True):
+    """An input file that a job has uploaded."""
+
+    name: str
+    job: str
+    bytes: int
+    uploaded_at: float
+    expires_at: float | None
 
 
 _RUN_FIELDS = Run.__struct_fields__
@@ -245,6 +256,22 @@ class Ledger:
             "ORDER BY jobs.ended_at"
         )
         return [row["took"] for row in self._read(sql, model)]
+
+    def files(self) -> list[InputFile]:
+        """The input files that this ledger's jobs have uploaded and that are not known to be deleted, oldest first."""
+        rows = self._read("SELECT * FROM files WHERE deleted_at IS NULL ORDER BY uploaded_at")
+        return [InputFile(**{name: row[name] for name in InputFile.__struct_fields__}) for row in rows]
+
+    def file_gone(self, file: InputFile, *, at: float, why: str) -> None:
+        """An input file is no longer at the service."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE files SET deleted_at = ? WHERE name = ?", (at, file.name))
+            self._event(at, None, file.job, f"file {why}", {"file": file.name, "bytes": file.bytes})
+
+    def integrity(self) -> list[str]:
+        """What SQLite itself finds wrong with the database; empty where nothing is."""
+        found = [row[0] for row in self._read("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
 
     def update_job(self, job: Job, what: str, *, at: float, **changes: object) -> Job:
         """Write ``changes`` to a job together with an event that says what happened; returns the job as it is now."""

@@ -90,7 +90,7 @@ async def status(session: Session, name: str, *, wait: bool = False) -> Status:
     target = session.locate(name)
     job = target.job
     if job is not None and job.batch is None:
-        return _not_created(session, target, job)
+        return not_created(session, target, job)
     if job is not None and _final(job):
         return describe(session, target, job, None)
     session.check_bound(target)
@@ -164,7 +164,9 @@ def _worth_waiting(error: ServiceError, absences: int, *, known: bool) -> bool:
     return False
 
 
-def describe(session: Session, target: Target, job: Job | None, remote: RemoteJob | None) -> Status:
+def describe(
+    session: Session, target: Target, job: Job | None, remote: RemoteJob | None, *, usual: bool = True
+) -> Status:
     """Everything worth saying about a job, from what was just seen or from what the ledger holds."""
     now = session.world.now()
     seen = remote or _remembered(job)
@@ -172,7 +174,7 @@ def describe(session: Session, target: Target, job: Job | None, remote: RemoteJo
     alive = not seen.phase.ended
     expiry = catalog.load().limits.job_expiry_hours.value * 3600.0
     collected = job is not None and job.life is Life.COLLECTED
-    took = session.ledger(target.home).durations(seen.model) if target.run is not None and alive else []
+    took = session.ledger(target.home).durations(seen.model) if usual and target.run is not None and alive else []
     age = None if created is None else max(0.0, (now if alive else (seen.end_time or now)) - created)
     return Status(
         job=seen.name or (job.batch if job else None),
@@ -248,7 +250,8 @@ def _next(seen: RemoteJob, age: float | None, *, collected: bool) -> str | None:
     return f"gemini-batch status {seen.name} --wait"
 
 
-def _not_created(session: Session, target: Target, job: Job) -> Status:
+def not_created(session: Session, target: Target, job: Job) -> Status:
+    """A run whose create did not finish."""
     run = target.run
     assert run is not None
     doubt = job.life is Life.INTENDED

@@ -1,0 +1,77 @@
+"""``gemini-batch list``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gemini_batch.cli.common import run, settings, shared_options
+from gemini_batch.cli.outcome import clean, write_json
+from gemini_batch.cli.screen import Screen, span
+
+if TYPE_CHECKING:
+    from gemini_batch.runs.status import Status
+
+
+@click.command("list", short_help="The jobs that this home knows, newest first.")
+@click.option("--alive", is_flag=True, help="Only jobs that have not ended.")
+@click.option("--state", metavar="STATE", help="Only jobs in this state: succeeded, failed, running, …")
+@click.option("--name", metavar="TEXT", help="Only jobs whose display name contains TEXT.")
+@click.option("--model", "-m", metavar="TEXT", help="Only jobs whose model's name contains TEXT.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N.")
+@click.option("--refresh", is_flag=True, help="Ask the service about each job that may be alive.")
+@click.option("--remote", is_flag=True, help="Also the jobs of this key's project that this home does not know.")
+@shared_options
+def command(
+    *,
+    alive: bool,
+    state: str | None,
+    name: str | None,
+    model: str | None,
+    limit: int | None,
+    refresh: bool,
+    remote: bool,
+    offline: bool | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """The jobs that this home knows, newest first, as they were last seen; --refresh looks again.
+
+    One job a line on stdout: name, state, done/total, age, what expires, model, display name.
+    """
+    from gemini_batch import aio
+
+    with Screen(quiet=quiet or as_json) as screen:
+        found = run(
+            aio.jobs(
+                alive=alive,
+                state=state,
+                name=name,
+                model=model,
+                limit=limit,
+                refresh=refresh,
+                remote=remote,
+                settings=settings(offline),
+                on_event=screen.tell,
+            )
+        )
+        if as_json:
+            write_json("list", result=found)
+            return 0
+        for one in found:
+            click.echo(clean(_line(one)))
+        if not found:
+            screen.say("No jobs." if offline else "No jobs. Offline ones are listed with --offline.")
+    return 0
+
+
+def _line(one: Status) -> str:
+    age = "" if one.age is None else span(one.age)
+    if one.alive:
+        expires = "" if one.expires_in is None else f"expires in {span(one.expires_in)}"
+    else:
+        expires = f"results {one.results}"
+    known = "" if one.run else "unknown here"
+    parts = (one.job or one.run or "", one.state, f"{one.done}/{one.total}", age, expires, one.model, one.name, known)
+    return "  ".join(part for part in parts if part)

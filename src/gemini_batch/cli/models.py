@@ -1,0 +1,100 @@
+"""``gemini-batch models``."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from gemini_batch.cli.common import shared_options
+from gemini_batch.cli.outcome import write_json
+from gemini_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from gemini_batch.catalog import Model
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One model on a day: USD per million tokens in batch, None where a price is not known."""
+
+    name: str
+    kind: str
+    methods: list[str]
+    status: str
+    shutdown: str | None
+    replaced_by: str | None
+    batch_input: float | None
+    batch_output: float | None
+    interactive_input: float | None
+    interactive_output: float | None
+    note: str
+    source: str
+    date: str
+
+
+@click.command("models", short_help="Models that batch: prices, shutdown dates.")
+@click.argument("name", metavar="[MODEL]", required=False)
+@click.option("--all", "everything", is_flag=True, help="Also those that are gone or cannot be batched.")
+@shared_options
+def command(*, name: str | None, everything: bool, offline: bool | None, as_json: bool, quiet: bool) -> int:
+    """The models of the catalog that can be batched today: USD per million tokens at batch price, shutdown dates.
+
+    The catalog is a dated page of facts that comes with the program; the service is not asked.
+    """
+    del offline, quiet  # nothing is asked, and everything is the answer
+    from gemini_batch import catalog
+
+    book, today = catalog.load(), dt.datetime.now(dt.UTC).date()
+    if name is not None:
+        one = book.find(name)
+        if one is None:
+            near = book.suggest(name)
+            raise UsageError(
+                f"The catalog of {book.date} has no model {name!r}.",
+                code="unknown_model",
+                next=f"Did you mean {near}?" if near else "Type: gemini-batch models --all",
+            )
+        found = [one]
+    else:
+        found = [m for m in book.models.values() if everything or (m.methods and m.status_on(today) != "gone")]
+    rows = [_row(model, today) for model in found]
+    if as_json:
+        write_json("models", date=str(book.date), result=rows)
+        return 0
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        click.echo(_line(row, width, alone=name is not None))
+    click.echo(f"USD per 1M tokens in batch, as known on {book.date}.", err=True)
+    return 0
+
+
+def _row(model: Model, today: dt.date) -> Row:
+    price = model.price_on(today)
+    return Row(
+        name=model.name,
+        kind=model.kind,
+        methods=list(model.methods),
+        status=model.status_on(today),
+        shutdown=str(model.shutdown.on) if model.shutdown else None,
+        replaced_by=model.shutdown.replaced_by if model.shutdown else None,
+        batch_input=price.batch.input if price else None,
+        batch_output=price.batch.output if price else None,
+        interactive_input=price.interactive.input if price else None,
+        interactive_output=price.interactive.output if price else None,
+        note=model.note,
+        source=model.source,
+        date=str(model.date),
+    )
+
+
+def _line(row: Row, width: int, *, alone: bool) -> str:
+    prices = f"in {_usd(row.batch_input)}  out {_usd(row.batch_output)}"
+    end = "" if row.shutdown is None else f"  {row.status}: {row.shutdown}, then {row.replaced_by}"
+    text = f"{row.name:{width}}  {row.kind:9}  {prices:26}{end}".rstrip()
+    return f"{text}\n{row.note}".rstrip() if alone else text
+
+
+def _usd(amount: float | None) -> str:
+    return "unknown" if amount is None else f"${amount:g}"

@@ -1,0 +1,44 @@
+"""``gemini-batch validate``."""
+
+from __future__ import annotations
+
+import click
+
+from gemini_batch.cli.common import run, shared_options
+from gemini_batch.cli.outcome import SHOWN_PROBLEMS, clean, problem_line, write_json
+from gemini_batch.cli.screen import Screen, size
+
+
+@click.command("validate", short_help="The checks of create, alone.")
+@click.argument("input_file", metavar="INPUT_FILE", type=click.Path())
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Check only the first N requests.")
+@shared_options
+def command(*, input_file: str, limit: int | None, offline: bool | None, as_json: bool, quiet: bool) -> int:
+    """Check every line of a request file as create does; needs no key and no network, keeps nothing.
+
+    Prints "valid" or "invalid" on stdout, the problems on stderr. Ends with 0 if the file can be sent, 1 if lines
+    need mending, 2 if it is no request file at all.
+    """
+    del offline  # nothing is asked of anybody
+    from gemini_batch import aio
+
+    with Screen(quiet=quiet or as_json) as screen:
+        found = run(aio.validate(input_file, limit=limit, on_event=screen.tell))
+        code = 0 if found.valid else 1
+        if as_json:
+            write_json("validate", result=found, exit_code=code)
+            return code
+        for problem in found.problems[:SHOWN_PROBLEMS]:
+            warning = "Warning: " if problem.severity == "warning" else ""
+            click.echo(clean(warning + problem_line(problem, input_file)), err=True)
+        if (total := found.errors + found.warnings) > SHOWN_PROBLEMS:
+            click.echo(f"… and {total - SHOWN_PROBLEMS:,} more (--json has all).", err=True)
+        if found.valid:
+            kind = "embeddings" if found.method == "embed" else "generation"
+            screen.say(f"{found.requests:,} requests for {kind}, {size(found.bytes)}.")
+            screen.say(f"Next: gemini-batch create {input_file}")
+        else:
+            noun = "problem" if found.errors == 1 else "problems"
+            screen.say(f"{found.errors:,} {noun}; create would send nothing.")
+    click.echo("valid" if found.valid else "invalid")
+    return code

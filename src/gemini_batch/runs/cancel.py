@@ -1,0 +1,76 @@
+"""``cancel``: ask the service to stop a job, follow it to its end, and keep whatever it has answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch.errors import ApiError, JobError, UsageError
+from gemini_batch.runs.collect import collect
+from gemini_batch.runs.events import Said
+from gemini_batch.runs.status import Status, status
+
+if TYPE_CHECKING:
+    from gemini_batch.runs.session import Session
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a job that was asked to stop; ``asked`` is False where it had ended before."""
+
+    job: str
+    asked: bool
+    state: str
+    answers: int | None
+    requests: int | None
+    next: str | None
+
+
+async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled:
+    """Ask for a job's end; with ``wait``, follow it there and collect what it has answered by then.
+
+    A job that was running mostly ends as SUCCEEDED all the same, with the answers that were finished; those are paid
+    for. Raises UsageError for a job that was never created, ServiceError, StateError.
+    """
+    seen = await status(session, name)
+    if seen.job is None:
+        raise UsageError(f"{name} has no job yet, so there is nothing to cancel.", code="not_created", next=seen.next)
+    if not seen.alive:
+        session.tell(Said(f"{seen.job} has ended already ({seen.state})."))
+        return await _harvest(session, seen, asked=False)
+    target = session.locate(name)
+    session.check_bound(target)
+    backend = await session.backend()
+    try:
+        await backend.service.cancel(seen.job)
+    except ApiError as error:
+        if not (error.status == 400 and error.reason == "FAILED_PRECONDITION"):  # it has ended in this very moment
+            raise session.explain_absence(error, target) from error
+    now = session.world.now()
+    if target.job is not None:
+        session.ledger(target.home).update_job(target.job, "cancel asked for", at=now, cancelled_at=now)
+    if not wait:
+        following = f"gemini-batch status {seen.job} --wait"
+        return Cancelled(job=seen.job, asked=True, state=seen.state, answers=None, requests=None, next=following)
+    session.tell(Said("The service was asked to stop the job; following it to its end."))
+    return await _harvest(session, await status(session, name, wait=True), asked=True)
+
+
+async def _harvest(session: Session, seen: Status, *, asked: bool) -> Cancelled:
+    assert seen.job is not None
+    try:
+        run, job = await collect(session, session.locate(seen.job))
+    except JobError as error:
+        session.tell(Said(error.message))
+        return Cancelled(job=seen.job, asked=asked, state=seen.state, answers=0, requests=seen.total, next=None)
+    with session.locate(seen.job).home.run(run.id).rows() as rows:
+        counts = rows.counts()
+    requests = sum(counts.values())
+    return Cancelled(
+        job=seen.job,
+        asked=asked,
+        state=job.state or seen.state,
+        answers=counts.get("succeeded", 0),
+        requests=requests,
+        next=f"gemini-batch results {seen.job} -o results.jsonl",
+    )

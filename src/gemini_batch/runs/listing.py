@@ -1,0 +1,86 @@
+"""``list``: the jobs that this home knows, and on request those that the service knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini_batch.errors import ServiceError
+from gemini_batch.runs.events import Said
+from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.session import Target
+from gemini_batch.runs.status import Status, describe, not_created, observe
+from gemini_batch.wire import remote_job
+
+if TYPE_CHECKING:
+    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which jobs are wanted; everything that is given must hold. ``name`` and ``model`` are parts of the text."""
+
+    alive: bool = False
+    state: str | None = None
+    name: str | None = None
+    model: str | None = None
+    limit: int | None = None
+
+    def admits(self, one: Status) -> bool:
+        """Whether this job is wanted."""
+        return (
+            (not self.alive or one.alive)
+            and (self.state is None or self.state.upper().removeprefix("JOB_STATE_") in one.state)
+            and (self.name is None or self.name.lower() in one.name.lower())
+            and (self.model is None or self.model.lower() in one.model.lower())
+        )
+
+
+async def listing(session: Session, wanted: Filter, *, refresh: bool = False, remote: bool = False) -> list[Status]:
+    """Jobs, newest first: as last seen, without any call, or (``refresh``) with a look at each that may be alive.
+
+    ``remote``: all jobs of the key's project that this home does not know as well. A job's absence from the service's
+    list means nothing, so nothing is concluded from it.
+    """
+    found: list[Status] = []
+    if session.home.exists() or remote:
+        for run, job in list(session.ledger().jobs()):
+            one = await _local(session, run, job, refresh=refresh)
+            if wanted.admits(one):
+                found.append(one)
+            if wanted.limit is not None and len(found) >= wanted.limit and not remote:
+                break
+    if remote:
+        found += [one for one in await unknown(session) if wanted.admits(one)]
+        found.sort(key=lambda one: one.created or "", reverse=True)
+    return found[: wanted.limit]
+
+
+async def _local(session: Session, run: Run, job: Job, *, refresh: bool) -> Status:
+    target = Target(job.batch or run.id, session.home, run, job)
+    if job.batch is None:
+        return not_created(session, target, job)
+    seen = None
+    if refresh and job.life is Life.CREATED and run.key_print == session.key_print():
+        try:
+            session.check_bound(target)
+            seen = await observe(session, target)
+            job = session.ledger().job(job.id)
+        except ServiceError as error:
+            session.tell(Said(f"{job.batch}: {error.message}", "warning"))
+    return describe(session, target, job, seen, usual=False)
+
+
+async def unknown(session: Session) -> list[Status]:
+    """The jobs in the service's list that this home does not know."""
+    backend = await session.backend()
+    known = {job.batch for _, job in session.ledger().jobs()}
+    found = []
+    async for page in backend.service.listing():
+        for operation in page:
+            seen = remote_job(operation)
+            if seen.name and seen.name not in known:
+                target = Target(seen.name, session.home, None, None)
+                found.append(describe(session, target, None, seen, usual=False))
+    return found
