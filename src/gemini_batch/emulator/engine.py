@@ -54,6 +54,8 @@ class Engine:
         self.clock = clock
         self.files = files
         self.responder = responder
+        #: Measures how long a look takes; not the emulator's time.
+        self.monotonic: Callable[[], float] = time.monotonic
         self._outputs = store.folder / "outputs"
         self._outputs.mkdir(exist_ok=True)
         #: Set to make every advance end at its next row, at a checkpoint.
@@ -65,7 +67,7 @@ class Engine:
 
     def advance(self, budget: float = BUDGET) -> bool:
         """Work on all batches that are due, for ``budget`` seconds in all; True if some of them can go on at once."""
-        deadline = time.monotonic() + budget
+        deadline = self.monotonic() + budget
         now = self.clock.now()
         due = self.store.rows(
             """SELECT id FROM batches WHERE state IN ('PENDING', 'RUNNING') AND NOT deleted
@@ -74,8 +76,8 @@ class Engine:
         )
         more = False
         for place, (batch_id,) in enumerate(due):
-            left = max(0.0, deadline - time.monotonic())
-            more |= self._advance_one(batch_id, time.monotonic() + left / (len(due) - place))
+            left = max(0.0, deadline - self.monotonic())
+            more |= self._advance_one(batch_id, self.monotonic() + left / (len(due) - place))
         return more
 
     def clean(self, batch_id: str) -> None:
@@ -107,7 +109,7 @@ class Engine:
                     return False
                 case "work":
                     self._work(row, now, deadline)
-                    if self.stop.is_set() or time.monotonic() >= deadline:
+                    if self.stop.is_set() or self.monotonic() >= deadline:
                         return not self.stop.is_set()
                 case step:
                     self._turn(row, step, now)
@@ -272,15 +274,15 @@ class _Work:
             source.seek(self._at["in_offset"])
             serve = self._server()
             while self._at["row"] < self._target:
-                self._serve_until(min(self._deadline, time.monotonic() + _CHECKPOINT), source, output, serve)
+                self._serve_until(min(self._deadline, engine.monotonic() + _CHECKPOINT), source, output, serve)
                 output.flush()
-                if not self._checkpoint() or time.monotonic() >= self._deadline or engine.stop.is_set():
+                if not self._checkpoint() or engine.monotonic() >= self._deadline or engine.stop.is_set():
                     break
 
     def _serve_until(self, pause: float, source: IO[bytes], output: IO[bytes], serve: Callable[[bytes], bytes]) -> None:
         at, target, cut = self._at, self._target, self._row["cut"]
         stop = self._engine.stop
-        clock = time.monotonic
+        clock = self._engine.monotonic
         number, read, wrote = at["row"], 0, 0
         while number < target:
             data = source.readline()

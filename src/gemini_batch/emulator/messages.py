@@ -49,7 +49,8 @@ VideoMetadata startOffset:s endOffset:s fps:f
 PartMediaResolution level:PartMediaLevel
 FunctionCall id:s name:s args:o
 FunctionResponse id:s name:s response:o scheduling:Scheduling willContinue:b parts:FunctionResponsePart*
-FunctionResponsePart inlineData:Blob
+FunctionResponsePart inlineData:FunctionResponseBlob
+FunctionResponseBlob mimeType:s data:y
 ExecutableCode id:s language:CodeLanguage code:s
 CodeExecutionResult id:s outcome:CodeOutcome output:s
 ToolCall id:s toolName:s toolType:ToolType args:o

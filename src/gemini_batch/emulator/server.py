@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 import tempfile
@@ -56,7 +57,7 @@ def serve(
     possible. ``background``: batches move on even if nobody asks. ``ranges``: whether downloads honour HTTP Range.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for the data of a newer version.
     """
-    listener = socket.create_server((host, port), backlog=2048)
+    listener = _listen(host, port)
     try:
         emulator = Emulator(data, responder, ranges=ranges)
     except BaseException:
@@ -112,6 +113,21 @@ def run_forever(
         threading.Event().wait()
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. It names TCP itself: asyncio turns Nagle's delay off only for sockets that do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 def _work(emulator: Emulator) -> None:
     while not emulator.engine.stop.is_set():
         if not emulator.engine.advance(BUDGET):
@@ -157,6 +173,7 @@ def _server(emulator: Emulator) -> Any:
     config = uvicorn.Config(
         emulator.app(),
         loop="asyncio",
+        http="h11",  # httptools would write header names in lower case, and some clients look for Title-Case
         lifespan="off",
         ws="none",
         log_config=None,

@@ -1,0 +1,77 @@
+"""Models, and the methods that answer at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emulator.conftest import EMBEDDER, MODEL, lines
+
+if TYPE_CHECKING:
+    from emulator.conftest import Api
+
+
+def test_a_model_says_what_it_can_do(world: Api) -> None:
+    """``supportedGenerationMethods`` tells whether it can be batched."""
+    text = world.http.get(f"/v1beta/models/{MODEL}").json()
+    assert text["name"] == f"models/{MODEL}"
+    assert {"generateContent", "batchGenerateContent"} <= set(text["supportedGenerationMethods"])
+    assert "asyncBatchEmbedContent" in world.http.get(f"/v1/models/{EMBEDDER}").json()["supportedGenerationMethods"]
+    assert world.http.get("/v1/models/nope").status_code == 404
+
+
+def test_the_list_has_pages(world: Api) -> None:
+    """All models, each once."""
+    names: list[str] = []
+    token = ""
+    while True:
+        page = world.http.get("/v1/models", params={"pageSize": 7, "pageToken": token}).json()
+        names += [model["name"] for model in page["models"]]
+        if not (token := page.get("nextPageToken", "")):
+            break
+    assert f"models/{MODEL}" in names
+    assert len(names) == len(set(names)) == len(world.http.get("/v1/models?pageSize=1000").json()["models"])
+
+
+def test_a_retired_model_is_answered_by_its_successor(world: Api) -> None:
+    """From its last day on, and its name in the answer says so."""
+    body = {"contents": [{"parts": [{"text": "x"}]}]}
+    url = "/v1beta/models/gemini-2.5-pro:generateContent"
+    world.world.clock.advance(60 * 86400)  # past the end of 2026 whenever this runs
+    assert world.http.post(url, json=body).json()["modelVersion"] != "gemini-2.5-pro@offline"
+    name = world.http.post(
+        "/v1/models/gemini-2.5-pro:batchGenerateContent",
+        json={"batch": {"inputConfig": {"fileName": world.upload(lines(1))}}},
+    ).json()["name"]
+    assert world.get(name)["metadata"]["model"] == "models/gemini-2.5-pro"
+
+
+def test_generating_at_once(world: Api) -> None:
+    """The same answer as in a batch; a bad request is 400."""
+    url = f"/v1beta/models/{MODEL}:generateContent"
+    body = {"contents": [{"role": "user", "parts": [{"text": "Say something nice."}]}]}
+    answer = world.http.post(url, json=body).json()
+    assert answer == world.results(world.begin(lines(1)))[0]["response"]
+    assert world.http.post(url, json={"contents": []}).status_code == 400
+    assert world.http.post(url, json={"nonsense": 1}).status_code == 400
+    assert world.http.post(url.replace(MODEL, EMBEDDER), json=body).status_code == 404
+
+
+def test_embedding_at_once(world: Api) -> None:
+    """One, or up to a hundred."""
+    one = {"content": {"parts": [{"text": "hello"}]}, "outputDimensionality": 16}
+    single = world.http.post(f"/v1/models/{EMBEDDER}:embedContent", json=one).json()
+    both = world.http.post(f"/v1/models/{EMBEDDER}:batchEmbedContents", json={"requests": [one, one]}).json()
+    assert both["embeddings"] == [single["embedding"]] * 2
+    assert (
+        world.http.post(f"/v1/models/{EMBEDDER}:batchEmbedContents", json={"requests": [one] * 101}).status_code == 400
+    )
+
+
+def test_counting_tokens(world: Api) -> None:
+    """Of contents, or of a whole request; never of both."""
+    url = f"/v1/models/{MODEL}:countTokens"
+    contents = [{"parts": [{"text": "x" * 40}]}]
+    assert world.http.post(url, json={"contents": contents}).json()["totalTokens"] == 10
+    whole = {"contents": contents, "systemInstruction": {"parts": [{"text": "y" * 40}]}}
+    assert world.http.post(url, json={"generateContentRequest": whole}).json()["totalTokens"] == 20
+    assert world.http.post(url, json={"contents": contents, "generateContentRequest": whole}).status_code == 400
