@@ -276,6 +276,8 @@ class SourceWriter:
         self._ended = False
         with explained(rows.path, "run's row database"):
             db.execute("BEGIN IMMEDIATE")
+            # An adopted run has no requests yet; without the index each key it learns would be sought among all.
+            db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
             old = db.execute("SELECT id FROM sources WHERE job = ?", (job,)).fetchone()
             if old:
                 db.execute(
@@ -326,7 +328,6 @@ class SourceWriter:
         with explained(self._rows.path, "run's row database"):
             self._db.execute("UPDATE sources SET lines = ? WHERE id = ?", (lines, self._source))
             self._db.execute("CREATE INDEX IF NOT EXISTS answers_seq ON answers (seq)")
-            self._db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
             self._db.execute(
                 "UPDATE requests SET answer = (SELECT id FROM answers a WHERE a.seq = requests.seq "
                 "ORDER BY (a.verdict = 'succeeded') DESC, a.attempt DESC, a.id LIMIT 1) "
