@@ -8,11 +8,9 @@ formats, from the SDK's arguments and from fields that belong one level up or do
 from __future__ import annotations
 
 import difflib
+import functools
 import re
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import NamedTuple
 
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _UNDERSCORE = re.compile(r"_([a-z0-9])")
@@ -98,8 +96,8 @@ class Word(NamedTuple):
 _OPENAI = "belongs to an OpenAI batch line"
 _SDK = "is an argument of the Python SDK, not a field of the request"
 
-#: Beside ``key`` and ``request``. The service has been seen to ignore such words without an error, so the intent
-#: would be lost in silence.
+#: Beside ``key``. The service has been seen to ignore such words without an error. Beside a whole ``request`` most of
+#: them are somebody's notes; in the place of one, they are what the line was meant to say.
 LINE_WORDS: dict[str, Word] = {
     "config": Word(
         "is the SDK's word, and beside `request` it has no effect",
@@ -210,8 +208,12 @@ SETTING_WORDS: dict[str, str] = {
 }
 
 
-def near(name: str, known: Iterable[str]) -> str | None:
-    """The camelCase field that ``name`` most probably is a misspelling of, or None."""
+@functools.lru_cache(maxsize=1024)
+def near(name: str, known: frozenset[str]) -> str | None:
+    """The camelCase field that ``name`` most probably is a misspelling of, or None.
+
+    Remembered, because what is wrong in one line of a file mostly is wrong in all of them.
+    """
     if name.startswith("_"):
         # Not a slip of the finger: the service has internal fields of this form.
         return None

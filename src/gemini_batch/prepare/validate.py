@@ -31,11 +31,31 @@ Method = Literal["generate", "embed"]
 #: No limit for keys is documented; a longer one is probably a text in the wrong place.
 LONG_KEY = 512
 
+_KEY = frozenset({"key"})
+_REQUEST = frozenset({"request"})
 _SHAPE = '{"key": "…", "request": {"contents": [{"parts": [{"text": "…"}]}]}}'
 _KEY_WORDS = ("custom_id", "customId", "id", "Key", "KEY", "recordId", "record_id")
-_REQUEST_ONLY = fields.GENERATE | fields.EMBED
-_PYTHON_DICT = re.compile(rb"\s*\{\s*'")
-_COMMA_AT_END = re.compile(rb",\s*$")
+#: Fields that mean something in a request only; a `title` beside it may be anybody's.
+_IN_REQUEST = (fields.GENERATE | fields.EMBED) - {"model", "title"}
+_IN_CONFIG = fields.GENERATION_CONFIG | fields.both("maxTokens maxCompletionTokens thinkingBudget thinkingLevel stop")
+#: Whatever stands beside them, these were meant to have an effect, and have none.
+_NEVER_NOTES = frozenset({"config", "model"})
+#: How a line that is not JSON begins or ends (white space taken off), and what helps. The first that fits is said.
+_HINTS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), fix)
+    for pattern, fix in (
+        (rb"\xef\xbb\xbf", "Take the byte order mark at the start of the line off; it comes from joining files."),
+        (rb"//|#", "There are no comments in JSONL; take the line out."),
+        (rb"\{\s*\xe2\x80[\x98-\x9f]", "Write straight quotes, not typographic ones."),
+        (rb"\{\s*'", "This is a Python dict as printed; write it with `json.dumps(row, ensure_ascii=False)`."),
+        (
+            rb'"|[{}\[\]],?$',
+            "One object a line, not spread over several: `jq -c . FILE` (or `jq -c '.[]' FILE` for a list) does it.",
+        ),
+        (rb".*,$", "Take the comma at the end off: there is none between the lines."),
+        (rb".*\b(?:NaN|Infinity)\b", "NaN and Infinity are not JSON; write a number or null."),
+    )
+)
 
 _decode = msgspec.json.Decoder().decode
 
@@ -88,31 +108,21 @@ def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
 
 def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
     found = Findings(number)
+    start = data.strip()
+    if not start:
+        found.error(None, "The line is empty.", "Take it out.")
+        return tuple(found.problems)
+    message = "Not valid JSON."
     try:
         jsonl.decode(data)
     except ValueError as bad:
         column = getattr(bad, "column", None)
-        where = "" if column is None else f" at column {column}"
-        message = f"Not valid JSON{where}: {bad}."
-    else:
-        message = "Not valid JSON."
-    start = data.strip()
-    if not start:
-        message, fix = "The line is empty.", "Take it out."
-    elif _PYTHON_DICT.match(data):
-        fix = "This is a Python dict as printed; write it with `json.dumps(row, ensure_ascii=False)`."
-    elif start in (b"{", b"[", b"}", b"]", b"},", b"],") or start.startswith(b'"'):
-        fix = "One object a line, not spread over several: `jq -c . FILE` (or `jq -c '.[]' FILE` for a list) does it."
-    elif start.endswith((b"},", b"] ,", b"} ,")) or _COMMA_AT_END.search(data):
-        fix = "Take the comma at the end off: there is none between the lines."
-    elif b"NaN" in data or b"Infinity" in data:
-        fix = "NaN and Infinity are not JSON; write a number or null."
-    elif "surrogate" in message:
+        message = f"Not valid JSON{'' if column is None else f' at column {column}'}: {bad}."
+    fix = next((fix for pattern, fix in _HINTS if pattern.match(start)), f"Write one JSON object on the line: {_SHAPE}")
+    if "surrogate" in message:
         fix = "Write the character itself, or both halves of the pair."
-    elif "UTF-8" in message:
+    elif "not UTF-8" in message:
         fix = "Save the file as UTF-8."
-    else:
-        fix = f"Write one JSON object on the line: {_SHAPE}"
     found.error(None, message, fix)
     return tuple(found.problems)
 
@@ -153,30 +163,27 @@ def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
 
 
 def _check_line_names(line: dict[str, object], found: Findings) -> None:
-    has_request = type(line.get("request")) is dict
+    request = line.get("request")
+    whole = type(request) is dict and ("contents" in request or "content" in request)
     for name in line:
-        if name in fields.LINE:
+        if name in fields.LINE or (name in _KEY_WORDS and "key" not in line):
             continue
         shape = fields.camel(name)
+        word = fields.LINE_WORDS.get(shape)
         if name in _KEY_WORDS:
-            if "key" in line:
-                found.warn(name, f"`{name}` is not read; `key` is.", "Take it out.")
-        elif name != "model" and (name in _REQUEST_ONLY or shape in fields.GENERATION_CONFIG):
-            inside = "request" if name in _REQUEST_ONLY else "request.generationConfig"
-            if has_request or inside != "request":
-                found.error(name, f"`{name}` stands beside `request`.", f"Move it to `{inside}.{shape}`.")
-        elif word := fields.LINE_WORDS.get(shape):
-            if name != "metadata":
-                found.error(name, f"`{name}` {word.what}.", word.instead)
-        elif shape in fields.SETTING_WORDS:
-            found.error(
-                name,
-                f"`{name}` stands beside `request`.",
-                f"Write it as `request.generationConfig.{fields.SETTING_WORDS[shape]}`.",
-            )
-        elif "request" not in line and fields.near(name, ("request",)):
+            found.warn(name, f"`{name}` is not read; `key` is.", "Take it out.")
+        elif name in _IN_REQUEST:
+            # Without a request, the contents are explained when it is missed.
+            if type(request) is dict or name not in ("contents", "content"):
+                found.error(name, f"`{name}` stands beside `request`.", f"Move it to `request.{shape}`.")
+        elif name in _IN_CONFIG:
+            meant = fields.SETTING_WORDS.get(shape, shape)
+            found.error(name, f"`{name}` stands beside `request`.", f"Move it to `request.generationConfig.{meant}`.")
+        elif word is not None and (not whole or shape in _NEVER_NOTES):
+            found.error(name, f"`{name}` {word.what}.", word.instead)
+        elif "request" not in line and fields.near(name, _REQUEST):
             found.error(name, f"{clip(name)} is not a field of a line.", "Did you mean `request`?")
-        elif "key" not in line and fields.near(name, ("key",)):
+        elif "key" not in line and fields.near(name, _KEY):
             found.error(name, f"{clip(name)} is not a field of a line.", "Did you mean `key`?")
         else:
             found.warn(

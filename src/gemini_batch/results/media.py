@@ -10,9 +10,11 @@ from __future__ import annotations
 import binascii
 import hashlib
 import io
+import operator
 import re
 import wave
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -100,18 +102,23 @@ class MediaWriter:
         if b'"inlineData"' not in response:
             return response, []
         names = _Names(file_stem(key))
-        return _within(response, "candidates", lambda raw: self._candidates(raw, names, key)), names.listed(self.folder)
+        before = msgspec.Raw(response)
+        after = _within(before, "candidates", lambda candidates: self._candidates(candidates, names, key))
+        return response if after is before else bytes(after), names.listed(self.folder)
 
-    def _candidates(self, candidates: bytes, names: _Names, key: str) -> bytes:
-        def content(raw: bytes) -> bytes:
-            return _within(raw, "parts", lambda parts: _each(parts, lambda part: self._part(part, names, key)))
+    def _candidates(self, candidates: msgspec.Raw, names: _Names, key: str) -> msgspec.Raw:
+        def part(raw: msgspec.Raw) -> msgspec.Raw:
+            return self._part(raw, names, key)
+
+        def content(raw: msgspec.Raw) -> msgspec.Raw:
+            return _within(raw, "parts", lambda parts: _each(parts, part))
 
         return _each(candidates, lambda candidate: _within(candidate, "content", content))
 
-    def _part(self, part: bytes, names: _Names, key: str) -> bytes:
+    def _part(self, part: msgspec.Raw, names: _Names, key: str) -> msgspec.Raw:
         try:
             fields = _decode_object(part)
-            thought = bytes(fields.get("thought", b"")) == b"true"
+            thought = "thought" in fields and bytes(fields["thought"]) == b"true"
             blob = _decode_object(fields["inlineData"])
             mime = _decode_text(blob["mimeType"]) if "mimeType" in blob else ""
             data = _bytes_of(_decode_text(blob["data"]))
@@ -123,17 +130,16 @@ class MediaWriter:
                 self.unreadable_keys.append(key)
             return part
         data, ending = _as_file(mime, data)
-        name = names.next(ending, thought=thought)
+        file_name = names.next(ending, thought=thought)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self.folder / name) as file:
+        with atomic_write(self.folder / file_name) as file:
             file.write(data)
         self.files += 1
-        # `file` takes the place of `data`, and the other fields keep theirs.
-        shown = msgspec.Raw(_encode(_shown(self.folder, name)))
+        shown = msgspec.Raw(_encode(_shown(self.folder, file_name)))
         moved = {
             ("file" if field == "data" else field): (shown if field == "data" else raw) for field, raw in blob.items()
         }
-        return _encode({**fields, "inlineData": moved})
+        return msgspec.Raw(_encode({**fields, "inlineData": moved}))
 
 
 class _Names:
@@ -164,26 +170,32 @@ def _shown(folder: Path, name: str) -> str:
     return (folder / name).as_posix().encode("utf-8", "replace").decode()
 
 
-def _within(obj: bytes, field: str, change: Any) -> bytes:
-    """``obj`` with ``field`` changed and every other byte of it kept; as it was, if it has no such field."""
+_Change = Callable[[msgspec.Raw], msgspec.Raw]
+
+
+def _within(obj: msgspec.Raw, name: str, change: _Change) -> msgspec.Raw:
+    """``obj`` with one field changed and every other byte of it kept; ``obj`` itself if nothing changes.
+
+    What is decoded to ``Raw`` is a view of the same bytes: a picture is not copied on the way down to it.
+    """
     try:
         fields = _decode_object(obj)
     except msgspec.DecodeError:
         return obj
-    before = fields.get(field)
+    before = fields.get(name)
     if before is None:
         return obj
-    old = bytes(before)
-    new = change(old)
-    return obj if new == old else _encode({**fields, field: msgspec.Raw(new)})
+    after = change(before)
+    return obj if after is before else msgspec.Raw(_encode({**fields, name: after}))
 
 
-def _each(items: bytes, change: Any) -> bytes:
+def _each(items: msgspec.Raw, change: _Change) -> msgspec.Raw:
     try:
-        raws = _decode_list(items)
+        before = _decode_list(items)
     except msgspec.DecodeError:
         return items
-    return _encode([msgspec.Raw(change(bytes(raw))) for raw in raws])
+    after = [change(item) for item in before]
+    return items if all(map(operator.is_, after, before)) else msgspec.Raw(_encode(after))
 
 
 def _bytes_of(data: str) -> bytes:
