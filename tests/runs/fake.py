@@ -234,7 +234,7 @@ class FakeService:
         return self._operation(job)
 
     def _operation(self, job: Job) -> Operation:
-        ended = job.state not in {"BATCH_STATE_PENDING", "BATCH_STATE_RUNNING"}
+        ended = job.state.removeprefix("BATCH_STATE_") in {"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"}
         meta: dict[str, Any] = {
             "@type": "type.googleapis.com/google.ai.generativelanguage.v1main."
             + ("EmbedContentBatch" if job.method == "embed" else "GenerateContentBatch"),

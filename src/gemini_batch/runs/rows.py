@@ -147,10 +147,10 @@ class Rows:
     def duplicates(self, limit: int) -> Iterator[tuple[str, int, int]]:
         """``(key, line, line of its first use)`` for keys that are used again, in file order, at most ``limit``."""
         sql = (
-            "SELECT r.key, r.line, "
-            "(SELECT min(f.line) FROM requests f WHERE f.hash = r.hash AND f.key = r.key) AS first "
-            "FROM requests r WHERE r.hash IN (SELECT hash FROM requests GROUP BY hash HAVING count(*) > 1) "
-            "AND r.line > first ORDER BY r.line LIMIT ?"
+            "WITH firsts AS MATERIALIZED (SELECT key, min(line) AS first FROM requests WHERE hash IN "
+            "(SELECT hash FROM requests GROUP BY hash HAVING count(*) > 1) GROUP BY key HAVING count(*) > 1) "
+            "SELECT r.key, r.line, firsts.first FROM requests r CROSS JOIN firsts ON firsts.key = r.key "
+            "WHERE r.line > firsts.first ORDER BY r.seq LIMIT ?"
         )
         with explained(self.path, "run's row database"):
             for row in self._db.execute(sql, (limit,)):

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from gemini_batch.backend import OFFLINE, Backend, address_of, key_of, open_backend
 from gemini_batch.errors import ApiError, UsageError
@@ -46,7 +46,7 @@ class Session:
     _ledgers: dict[Home, Ledger] = field(default_factory=dict, init=False)
     _backend: Backend | None = field(default=None, init=False)
 
-    async def __aenter__(self) -> Session:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *details: object) -> None:

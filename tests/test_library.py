@@ -1,0 +1,102 @@
+"""The public face: blocking and ``await`` are one thing, and importing it costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+import gemini_batch
+from gemini_batch import aio
+from gemini_batch.errors import InvalidInput, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_both_faces_have_the_same_functions() -> None:
+    assert gemini_batch.__all__ == aio.__all__ == sorted(aio.__all__)
+
+
+@pytest.mark.parametrize("name", gemini_batch.__all__)
+def test_both_faces_have_the_same_arguments_and_words(name: str) -> None:
+    blocking, awaited = getattr(gemini_batch, name), getattr(aio, name)
+
+    assert inspect.signature(blocking) == inspect.signature(awaited)
+    assert blocking.__doc__ == awaited.__doc__
+    assert inspect.iscoroutinefunction(awaited)
+    assert not inspect.iscoroutinefunction(blocking)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        gemini_batch.nonsense  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import gemini_batch", ["asyncio", "click", "httpx2", "sqlite3", "msgspec", "rich"]),
+        ("import gemini_batch.testing", ["asyncio", "httpx2", "sqlite3", "uvicorn", "starlette"]),
+        (
+            "from gemini_batch.cli import cli\ntry: cli(['--help'])\nexcept SystemExit: pass",
+            ["asyncio", "httpx2", "sqlite3", "msgspec", "rich", "uvicorn", "gemini_batch.runs"],
+        ),
+    ],
+    ids=["library", "testing", "help"],
+)
+def test_what_is_not_imported(code: str, absent: list[str]) -> None:
+    """Start-up is a feature: what costs time is imported when it is used."""
+    probe = f"{code}\nimport sys\nprint([m for m in {absent!r} if m in sys.modules], file=sys.stderr)"
+
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.fixture
+def requests_file(tmp_path: Path) -> Path:
+    path = tmp_path / "requests.jsonl"
+    line = {"key": "a", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}}
+    path.write_bytes(msgspec.json.encode(line) + b"\n")
+    return path
+
+
+def test_the_whole_life_blocking(requests_file: Path, tmp_path: Path) -> None:
+    made = gemini_batch.create(requests_file, name="n", offline=True)
+    seen = gemini_batch.status(made.job, wait=True)
+    found = gemini_batch.results(made.job, output=tmp_path / "results.jsonl")
+
+    assert (made.name, seen.state, len(found)) == ("n", "JOB_STATE_SUCCEEDED", 1)
+    (row,) = found
+    assert "Hello" in row["response"]["text"]
+    assert msgspec.json.decode((tmp_path / "results.jsonl").read_bytes()) == row
+    assert gemini_batch.jobs(offline=True)[0].job == made.job
+
+
+def test_the_whole_life_awaited_and_in_a_running_loop(requests_file: Path) -> None:
+    """The blocking face also works where a loop is running, as in a notebook."""
+
+    async def life() -> str:
+        made = await aio.create(requests_file, offline=True)
+        await aio.status(made.job, wait=True)
+        return gemini_batch.results(made.job).summary.state
+
+    assert asyncio.run(life()) == "JOB_STATE_SUCCEEDED"
+
+
+def test_errors_carry_data(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(b'{"key": 1}\n')
+
+    with pytest.raises(InvalidInput) as caught:
+        gemini_batch.create(path, offline=True)
+
+    assert caught.value.problems[0].line == 1
+    assert isinstance(caught.value, UsageError)
+    assert not gemini_batch.validate(path).valid
