@@ -8,15 +8,12 @@ import os
 import shlex
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from gemini_batch.errors import UsageError
 from gemini_batch.prepare.validate import check_file
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LINE = b'{"key": "a", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}}\n'
 
@@ -97,7 +94,44 @@ def test_what_cannot_hold_requests_is_refused(
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     error = refusal(tmp_path / "nowhere.jsonl")
     assert error.reason_code == "file_not_found"
-    assert "working folder" in (error.next or "")
+    assert "working folder" not in (error.next or "")
+
+
+def test_a_relative_name_is_told_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path) in (refusal(Path("nowhere.jsonl")).next or "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the folder one stands in can be removed on POSIX only")
+def test_a_relative_name_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert refusal(Path("nowhere.jsonl")).reason_code == "file_not_found"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("requests.jsonl", b"[{}]"),
+        ("requests.json", b"[{}]"),
+        ("requests.json", b"{}"),
+        ("requests.jsonl", gzip.compress(LINE, mtime=0)),
+        ("requests.jsonl.gz", gzip.compress(LINE, mtime=0)),
+        ("requests.jsonl", LINE.decode().encode("utf-16")),
+        ("requests.jsonl", b'{\n"key": 1}'),
+    ],
+    ids=["array", "json array", "json", "gzip", "gz", "utf-16", "spread"],
+)
+def test_no_printed_command_would_overwrite_a_file(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / "requests.jsonl").write_bytes(LINE)
+    (tmp_path / "requests-2.jsonl").write_bytes(LINE)
+    (tmp_path / name).write_bytes(data)
+    fix = refusal(tmp_path / name).next or ""
+    assert str(tmp_path / "requests-3.jsonl") in fix
+    assert f"{tmp_path}/requests.jsonl`" not in fix
+    assert "requests-2" not in fix
 
 
 def test_a_path_through_a_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import stat
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 _HEAD = 64 * 1024
 
 _MAGIC = (
-    (b"\x1f\x8b", "gzip", "gunzip -c {0} > requests.jsonl"),
+    (b"\x1f\x8b", "gzip", "gunzip -c {0} > {1}"),
     (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unzip it, or export the sheet and make requests of its rows"),
     (b"PAR1", "Parquet", "read it (pandas, duckdb) and write one request a row"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard", "zstd -dc {0} > requests.jsonl"),
-    (b"BZh", "bzip2", "bunzip2 -c {0} > requests.jsonl"),
-    (b"\xfd7zXZ\x00", "xz", "xz -dc {0} > requests.jsonl"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard", "zstd -dc {0} > {1}"),
+    (b"BZh", "bzip2", "bunzip2 -c {0} > {1}"),
+    (b"\xfd7zXZ\x00", "xz", "xz -dc {0} > {1}"),
     (b"SQLite format 3\x00", "an SQLite database", "query it and write one request a row"),
     (b"%PDF", "a PDF", "upload it and refer to it from a request"),
     (b"ARROW1", "Arrow", "read it (pandas, duckdb) and write one request a row"),
@@ -53,6 +54,7 @@ _ENDINGS = {
     ".md": "a text",
 }
 
+_PACKED = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
 _EXPECTED = "Expected JSONL: a text file with one JSON object on each line."
 _SHAPE = '{"key": "…", "request": {"contents": [{"parts": [{"text": "…"}]}]}}'
 _SPREAD = re.compile(rb'\{\s*\n\s*(?:"|\})')
@@ -97,7 +99,7 @@ def _check_place(path: Path) -> int:
         raise UsageError(
             "There is no such file.",
             file=path,
-            next=f"Check the name; the working folder is {path.cwd()}.",
+            next=f"Check the name{_working_folder(path)}.",
             code="file_not_found",
         ) from None
     except (OSError, ValueError) as bad:
@@ -122,11 +124,14 @@ def _check_place(path: Path) -> int:
 
 
 def _check_bytes(path: Path, head: bytes) -> None:
-    quoted = shlex.quote(str(path))
+    quoted, target = shlex.quote(str(path)), _target(path)
     for magic, name, fix in _MAGIC:
         if head.startswith(magic):
             raise UsageError(
-                f"The file is {name}. {_EXPECTED}", file=path, next=f"{_sentence(fix.format(quoted))}", code="not_jsonl"
+                f"The file is {name}. {_EXPECTED}",
+                file=path,
+                next=_sentence(fix.format(quoted, target)),
+                code="not_jsonl",
             )
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if encoding is None and b"\x00" in head:
@@ -145,43 +150,58 @@ def _check_bytes(path: Path, head: bytes) -> None:
         raise UsageError(
             f"The file is text in {encoding.upper()}; the service reads UTF-8.",
             file=path,
-            next=f"Convert it: `iconv -f {encoding.upper()} -t UTF-8 {quoted} > requests.jsonl`.",
+            next=f"Convert it: `iconv -f {encoding.upper()} -t UTF-8 {quoted} > {target}`.",
             code="not_utf8",
         )
 
 
 def _check_shape(path: Path, head: bytes) -> None:
-    quoted = shlex.quote(str(path))
+    quoted, target = shlex.quote(str(path)), _target(path)
     start = head.lstrip()
-    target = shlex.quote(str(path.with_suffix(".jsonl")))
     if not start:
         raise UsageError(
             "The file holds blank lines only.", file=path, next=f"Write one request a line: {_SHAPE}", code="empty"
         )
-    is_json_name = path.suffix.lower() == ".json"
-    out = target if is_json_name else "requests.jsonl"
     if start.startswith(b"["):
         code = "import json,sys; [print(json.dumps(x)) for x in json.load(open(sys.argv[1], encoding='utf-8-sig'))]"
         raise UsageError(
             f"The file is one JSON array. {_EXPECTED}",
             file=path,
-            next=f"Convert it: `jq -c '.[]' {quoted} > {out}`, or `python -c \"{code}\" {quoted} > {out}`.",
+            next=f"Convert it: `jq -c '.[]' {quoted} > {target}`, or `python -c \"{code}\" {quoted} > {target}`.",
             code="json_array",
         )
     if _SPREAD.match(start):
         raise UsageError(
             f"The file holds JSON spread over several lines. {_EXPECTED}",
             file=path,
-            next=f"Convert it: `jq -c . {quoted} > {out}`.",
+            next=f"Convert it: `jq -c . {quoted} > {target}`.",
             code="json_spread",
         )
-    if is_json_name:
+    if path.suffix.lower() == ".json":
         raise UsageError(
             f"The ending `.json` promises one JSON document. {_EXPECTED}",
             file=path,
-            next=f"If it holds one object on each line, rename it: `mv {quoted} {out}`.",
+            next=f"If it holds one object on each line, rename it: `mv {quoted} {target}`.",
             code="json_ending",
         )
+
+
+def _target(path: Path) -> str:
+    """A name for what a command makes of the file, never that of a file which is there: ``>`` empties it first."""
+    plain = path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    target = plain.with_suffix(".jsonl")
+    number = 1
+    while target.exists():
+        number += 1
+        target = plain.with_name(f"{plain.stem}-{number}.jsonl")
+    return shlex.quote(str(target))
+
+
+def _working_folder(path: Path) -> str:
+    """Where a relative name was looked for; a shell can stand in a folder that is gone."""
+    with contextlib.suppress(OSError):
+        return "" if path.is_absolute() else f"; the working folder is {path.cwd()}"
+    return ""
 
 
 def _sentence(text: str) -> str:

@@ -53,8 +53,14 @@ _HINTS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
             "One object a line, not spread over several: `jq -c . FILE` (or `jq -c '.[]' FILE` for a list) does it.",
         ),
         (rb".*,$", "Take the comma at the end off: there is none between the lines."),
-        (rb".*\b(?:NaN|Infinity)\b", "NaN and Infinity are not JSON; write a number or null."),
     )
+)
+
+#: What the message itself tells better than the look of the line.
+_BETTER = (
+    ("is not JSON", "NaN and Infinity are not JSON; write a number or null."),
+    ("surrogate", "Write the character itself, or both halves of the pair."),
+    ("not UTF-8", "Save the file as UTF-8."),
 )
 
 _decode = msgspec.json.Decoder().decode
@@ -119,10 +125,9 @@ def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
         column = getattr(bad, "column", None)
         message = f"Not valid JSON{'' if column is None else f' at column {column}'}: {bad}."
     fix = next((fix for pattern, fix in _HINTS if pattern.match(start)), f"Write one JSON object on the line: {_SHAPE}")
-    if "surrogate" in message:
-        fix = "Write the character itself, or both halves of the pair."
-    elif "not UTF-8" in message:
-        fix = "Save the file as UTF-8."
+    for word, better in _BETTER:
+        if word in message:
+            fix = better
     found.error(None, message, fix)
     return tuple(found.problems)
 
