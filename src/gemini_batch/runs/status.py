@@ -29,6 +29,8 @@ _PATIENCE = 3600.0
 #: Jobs have been seen as SUCCEEDED before their output was there.
 _OUTPUT_PATIENCE = 600.0
 _USUAL_ENDING = 24 * 3600.0
+#: Offline a job moves on only while it is asked for, so that long waits between two looks would only make it late.
+_OFFLINE_POLL = 0.25
 
 NOT_CREATED = "NOT_CREATED"
 
@@ -130,6 +132,9 @@ async def _wait(session: Session, target: Target) -> Status:
     began = last_good = now()
     ended_at: float | None = None
     polls = absences = 0
+    fixed = session.settings.poll
+    if fixed is None and session.settings.offline:
+        fixed = _OFFLINE_POLL
     while True:
         remote: RemoteJob | None = None
         try:
@@ -147,7 +152,7 @@ async def _wait(session: Session, target: Target) -> Status:
                 job = session.ledger(target.home).job(target.job.id) if target.job else None
                 return describe(session, target, job, remote)
         waited = now() - began
-        pause = poll_wait(polls, waited, fixed=session.settings.poll)
+        pause = poll_wait(polls, waited, fixed=fixed)
         polls += 1
         if remote is not None:
             session.tell(Seen(remote, waited, pause))
