@@ -71,18 +71,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(words: list[str]) -> int:
-    from gemini_batch.cli.outcome import CLOSED_PIPE, quiet_pipe, show_error
-
     try:
         code: Any = cli.main(args=words, prog_name="gemini-batch", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
-        quiet_pipe()
-        return CLOSED_PIPE
+        return _closed_pipe()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where errors become words
+        from gemini_batch.cli.outcome import show_error
+
         try:
             return show_error(error, words)
         except BrokenPipeError:
-            quiet_pipe()
-            return CLOSED_PIPE
+            return _closed_pipe()
+
+
+def _closed_pipe() -> int:
+    from gemini_batch.cli.outcome import CLOSED_PIPE, quiet_pipe
+
+    quiet_pipe()
+    return CLOSED_PIPE

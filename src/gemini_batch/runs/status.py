@@ -6,7 +6,6 @@ Looking never spends, never cancels, and a wait that ends (time, Ctrl-C) ends no
 from __future__ import annotations
 
 import datetime as dt
-import statistics
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -201,10 +200,16 @@ def describe(
         error=_error(seen),
         results="held here" if collected else "at the service" if seen.has_output else "none yet" if alive else "none",
         offline=session.settings.offline,
-        usual=statistics.median(took) if took else None,
+        usual=_median(took) if took else None,
         usual_of=len(took),
         next=_next(seen, age, collected=collected),
     )
+
+
+def _median(numbers: list[float]) -> float:
+    from statistics import median  # brings fractions and decimals along, and most looks have no need of it
+
+    return median(numbers)
 
 
 def _remembered(job: Job | None) -> RemoteJob:
