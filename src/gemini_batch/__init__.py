@@ -57,6 +57,11 @@ if TYPE_CHECKING:
     status = _blocking(aio.status)
     validate = _blocking(aio.validate)
 else:
+    # The room `results` and the function `results` share a name. Importing a subpackage binds its name here, once:
+    # done now and taken back, the name is the function's for good, and `gemini_batch.results.verdict` is still found.
+    import gemini_batch.results  # noqa: F401 - see above
+
+    del results
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

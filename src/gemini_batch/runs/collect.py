@@ -74,7 +74,7 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
         if not raw.exists():
             await _fetch(session, operation, raw, target)
         reason = _MISSING.get(remote.phase, "NO_LINE")
-        lines = await in_thread(lambda tell: _judge_file(tell, folder, run, job, reason), session.tell)
+        lines = await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
         if run.origin == "adopted":
             with folder.rows() as rows:
                 ledger.set_requests(run, job, rows.count(), at=session.world.now())
@@ -226,7 +226,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Tar
 # Judging -------------------------------------------------------------------------------------------------------------
 
 
-def _judge_file(tell: Tell, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
+def judge_file(tell: Tell, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
     """Judge every line of a raw file and write all verdicts in one transaction; returns the number of lines."""
     raw = folder.raw(job.id)
     try:

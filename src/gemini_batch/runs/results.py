@@ -221,10 +221,11 @@ async def results(session: Session, name: str) -> Results:
     """
     target = session.locate(name)
     run, job = await collect(session, target)
-    return Results(run, job, target.home, _summary(session, target.home, run, job))
+    return Results(run, job, target.home, summarize(target.home, run, job, offline=session.settings.offline))
 
 
-def _summary(session: Session, home: Home, run: Run, job: Job) -> Summary:
+def summarize(home: Home, run: Run, job: Job, *, offline: bool) -> Summary:
+    """What came of a collected job, from its rows alone."""
     with home.run(run.id).rows() as rows:
         counts = rows.counts()
         usage = rows.usage(LONG_PROMPT)
@@ -238,7 +239,7 @@ def _summary(session: Session, home: Home, run: Run, job: Job) -> Summary:
         name=job.display_name,
         state=job.state or "",
         model=run.model,
-        offline=session.settings.offline,
+        offline=offline,
         requests=requests,
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
         failures=failures,
