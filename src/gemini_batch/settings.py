@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +27,13 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
+_VERSION = re.compile(r"v[0-9][0-9a-z]*")
+#: What an HTTP header can carry and no key has ever been without: visible ASCII.
+_KEY = re.compile(r"[!-~]+")
+
+
 class Secret:
-    """A string that shows itself only to :meth:`reveal`."""
+    """A string that shows itself only to :meth:`reveal`, and refuses to be pickled."""
 
     __slots__ = ("_value",)
 
@@ -40,6 +46,12 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret(…)"
+
+    def __deepcopy__(self, _: object) -> Secret:
+        return self  # `dataclasses.asdict` copies what it meets; a copy that shows its text would be none
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not written anywhere: it cannot be pickled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,25 +109,80 @@ def _read_dotenv(folder: Path) -> dict[str, str]:
     from dotenv import dotenv_values
 
     try:
-        return {name: value for name, value in dotenv_values(path).items() if value}
+        # Taken literally: a file that could fill in variables could send any secret of the environment to the address
+        # that it also sets. `-sig`: editors on Windows put a byte order mark before the first name.
+        found = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The .env file cannot be read: {error}.", file=path, code="bad_dotenv") from None
+        raise UsageError(
+            f"The .env file cannot be read: {error}.", file=path, code="bad_dotenv", next="Save it as UTF-8 text."
+        ) from None
+    ours = {name: value for name, value in found.items() if value and name.startswith(("GEMINI_", "GOOGLE_"))}
+    for name, value in ours.items():
+        if "${" in value:
+            raise UsageError(
+                "Variables are not filled in here; values are taken as they stand.",
+                file=path,
+                field=name,
+                code="bad_dotenv",
+                next="Write the value itself, or export it in the shell.",
+            )
+    return ours
 
 
-def _base_url(text: str, where: str) -> str:
+def checked_base_url(text: str, where: str = "the settings") -> str:
+    """A base URL without its last slash. Raises UsageError for what is no plain http:// or https:// address."""
+    text = text.strip()
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment)
         _ = parts.port
     except ValueError:
         usable = False
-    if not usable or "@" in text:
+    if not usable or not _KEY.fullmatch(text) or any(sign in text for sign in "@\\?#"):
         raise UsageError(
-            f"GOOGLE_GEMINI_BASE_URL in {where} is not a plain http:// or https:// address: {text!r}.",
+            f"GOOGLE_GEMINI_BASE_URL in {where} is not a plain http:// or https:// address: {_without_login(text)!r}.",
             next=f"Write it as {GOOGLE_BASE_URL}, or unset it.",
             code="bad_setting",
         )
     return text.rstrip("/")
+
+
+def _without_login(text: str) -> str:
+    """An address for a message: what stands before an ``@`` may be a password."""
+    return re.sub(r"^(\w+://)?.*@", r"\1…@", text)
+
+
+def checked_key(key: Secret) -> Secret:
+    """The key, if a request can carry it. Raises UsageError, without showing it, if not."""
+    if not _KEY.fullmatch(key.reveal()):
+        raise UsageError(
+            "The API key is empty or holds characters that no key has (spaces, line ends or non-ASCII).",
+            code="bad_api_key",
+            next="Copy it again, without quotation marks or line ends.",
+        )
+    return key
+
+
+def _api_version(text: str) -> str:
+    if not _VERSION.fullmatch(text):
+        raise UsageError(
+            f"GOOGLE_GENAI_API_VERSION={text!r} is not a version of the API.",
+            next=f"Set it to {API_VERSION}, say, or unset it.",
+            code="bad_setting",
+        )
+    return text
+
+
+def _home(home: Path | None, text: str | None) -> Path:
+    stated = home or (Path(text) if text else None)
+    try:
+        return (stated.expanduser() if stated else default_home()).absolute()
+    except RuntimeError as error:  # `~name` of a user who is not known here
+        raise UsageError(
+            f"The home folder {str(stated)!r} cannot be found: {error}",
+            next="Set GEMINI_BATCH_HOME to a full path, or unset it.",
+            code="bad_setting",
+        ) from None
 
 
 def _key(source: Mapping[str, str]) -> str | None:
@@ -141,13 +208,18 @@ def load(
         return environment.get(name) or dotenv.get(name)
 
     env_key, file_key = _key(environment), _key(dotenv)
+    if offline is None:
+        offline = _flag("GEMINI_BATCH_OFFLINE", setting("GEMINI_BATCH_OFFLINE") or "")
+    base_url = GOOGLE_BASE_URL
     if environment.get("GOOGLE_GEMINI_BASE_URL"):
-        base_url = _base_url(environment["GOOGLE_GEMINI_BASE_URL"], "the environment")
+        base_url = checked_base_url(environment["GOOGLE_GEMINI_BASE_URL"], "the environment")
     elif moved := dotenv.get("GOOGLE_GEMINI_BASE_URL"):
-        base_url = _base_url(moved, ".env")
-        if env_key is not None or file_key is None:
+        # A key that the file itself holds is no secret from the file.
+        if env_key in {None, file_key}:
+            base_url = checked_base_url(moved, ".env")
+        elif not offline:  # offline, no key is sent and the address does not matter: it stays as it is
             raise UsageError(
-                "The .env file sets GOOGLE_GEMINI_BASE_URL, but the API key comes from elsewhere; "
+                "The .env file sets GOOGLE_GEMINI_BASE_URL, but the API key comes from the environment; "
                 "your key is not sent to an address that a file chose.",
                 file=(folder or Path.cwd()) / ".env",
                 field="GOOGLE_GEMINI_BASE_URL",
@@ -155,26 +227,17 @@ def load(
                 next="Put the key that belongs to that address into the same .env (and unset it in the environment), "
                 "or export GOOGLE_GEMINI_BASE_URL yourself.",
             )
-    else:
-        base_url = GOOGLE_BASE_URL
     key = env_key or file_key
-    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
-        raise UsageError(
-            "The API key holds characters that no key has (spaces, line ends or non-ASCII).",
-            code="bad_api_key",
-            next="Copy it again, without quotation marks or line ends.",
-        )
-    stated_home = home or (Path(text) if (text := setting("GEMINI_BATCH_HOME")) else None)
     poll_text, settle_text = setting("GEMINI_BATCH_POLL"), setting("GEMINI_BATCH_SETTLE")
     return Settings(
-        home=(stated_home.expanduser() if stated_home else default_home()).absolute(),
+        home=_home(home, setting("GEMINI_BATCH_HOME")),
         base_url=base_url,
-        api_version=setting("GOOGLE_GENAI_API_VERSION") or API_VERSION,
-        api_key=None if key is None else Secret(key),
-        offline=offline
-        if offline is not None
-        else _flag("GEMINI_BATCH_OFFLINE", setting("GEMINI_BATCH_OFFLINE") or ""),
-        poll=poll if poll is not None else (_seconds("GEMINI_BATCH_POLL", poll_text) if poll_text else None),
+        api_version=_api_version(setting("GOOGLE_GENAI_API_VERSION") or API_VERSION),
+        api_key=None if key is None else checked_key(Secret(key)),
+        offline=offline,
+        poll=_seconds("poll", str(poll))
+        if poll is not None
+        else (_seconds("GEMINI_BATCH_POLL", poll_text) if poll_text else None),
         settle=_seconds("GEMINI_BATCH_SETTLE", settle_text) if settle_text else 30.0,
     )
 

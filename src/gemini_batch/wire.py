@@ -148,7 +148,7 @@ class ErrorBody(msgspec.Struct):
     code: Number = None
     message: str | None = None
     status: str | None = None
-    details: list[dict[str, Any]] | None = None
+    details: Any = None
 
 
 class ErrorEnvelope(msgspec.Struct):
@@ -164,7 +164,7 @@ def read(data: bytes, kind: type[T]) -> T:
     """Decode one of the objects above; unknown fields are ignored. Raises ServiceError for what is not one."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServiceError(
             f"The service's answer could not be read as {kind.__name__}: {error}.", code="unreadable_answer"
         ) from None

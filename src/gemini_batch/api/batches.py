@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
 
 import msgspec
 
 from gemini_batch.api import models
+from gemini_batch.api.client import piece
 from gemini_batch.wire import Operation, OperationList, read
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CREATE_TIMEOUT = 180.0
 
 
 def _path(name: str) -> str:
-    return "batches/" + quote(name.removeprefix("batches/"), safe="")
+    return "batches/" + piece(name.removeprefix("batches/"))
 
 
 async def create(
@@ -68,15 +68,16 @@ async def get(client: Client, name: str, *, server_timeout: int | None = None) -
 
 async def listing(client: Client, *, page_size: int = PAGE_SIZE) -> AsyncIterator[list[Operation]]:
     """All jobs of the key's project, page by page; newest first, as far as is known."""
-    token = ""
+    token, seen = "", {""}
     while True:
         params = {"pageSize": str(page_size), **({"pageToken": token} if token else {})}
         response = await client.call("GET", client.url("batches"), params=params)
         page = read(response.content, OperationList)
         yield page.operations
-        if not page.next_page_token or page.next_page_token == token:
-            return
         token = page.next_page_token
+        if token in seen:  # the last page has none; one that was there before would lead in circles
+            return
+        seen.add(token)
 
 
 async def cancel(client: Client, name: str) -> None:

@@ -12,12 +12,13 @@ import email.utils
 import platform
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 import msgspec
 
-from gemini_batch.errors import ApiError, NetworkError, ServiceError
+from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
+from gemini_batch.settings import checked_base_url, checked_key
 from gemini_batch.wire import ErrorBody, ErrorEnvelope
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: HTTP statuses after which the same harmless request may succeed a little later.
 RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+#: Nothing else is a success: the official clients treat 201, 204 and 206 as errors, too.
+_SUCCESS = frozenset({200})
 ATTEMPTS = 6
 #: An address where nobody listens is mostly a wrong address; people should hear so soon.
 UNREACHED_ATTEMPTS = 3
@@ -39,7 +42,10 @@ _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
 
 
 class Client:
-    """Sends requests to one base URL with one key. Use as an async context manager."""
+    """Sends requests to one base URL with one key. Use as an async context manager.
+
+    Raises UsageError for an address or a key that no request can be made with.
+    """
 
     def __init__(
         self,
@@ -51,12 +57,12 @@ class Client:
         transport: httpx2.AsyncBaseTransport | None = None,
         attempts: int = ATTEMPTS,
     ) -> None:
-        parts = urlsplit(base_url)
-        self.base_url = base_url.rstrip("/")
+        self.base_url = checked_base_url(base_url)
+        parts = urlsplit(self.base_url)
         self.version = version
         self.world = world
         self._attempts = attempts
-        self._key = api_key
+        self._key = checked_key(api_key)
         agent = f"gemini-batch/{VERSION} gl-python/{platform.python_version()}"
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(TIMEOUT, connect=15.0),
@@ -79,9 +85,16 @@ class Client:
         return f"{self.base_url}{prefix}/{self.version}/{path}"
 
     def at_home(self, url: str) -> str:
-        """``url`` moved to the base URL's own scheme, host and port: nothing is ever sent anywhere else."""
+        """``url`` moved to the base URL's own scheme, host and port: nothing is ever sent anywhere else.
+
+        The service writes its own address into upload URLs. Where the base URL is a gateway with a path of its own,
+        such a URL goes through that path, as the request that opened the upload did.
+        """
         given, base = urlsplit(url), urlsplit(self.base_url)
-        return given._replace(scheme=base.scheme, netloc=base.netloc).geturl()
+        path = given.path
+        if given.netloc not in {"", base.netloc} and not path.startswith(f"{base.path}/"):
+            path = base.path + path
+        return given._replace(scheme=base.scheme, netloc=base.netloc, path=path).geturl()
 
     async def call(
         self,
@@ -103,7 +116,9 @@ class Client:
         while True:
             attempt += 1
             try:
-                async with self._send(method, url, params, content, headers, keyed=keyed, timeout=timeout) as response:
+                async with self._send(
+                    method, url, params, content, headers, keyed=keyed, timeout=timeout, expected=_SUCCESS
+                ) as response:
                     with _network_errors(sent=True):
                         await response.aread()
                     return response
@@ -115,10 +130,18 @@ class Client:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, method: str, url: str, *, params: Mapping[str, str], headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        expected: frozenset[int] = _SUCCESS,
     ) -> AsyncIterator[httpx2.Response]:
-        """Send one request once and hand over the answer (200 or 206) with its body still to come."""
-        async with self._send(method, url, params, None, headers, keyed=True, timeout=None) as response:
+        """Send one request once and hand over the answer, of an ``expected`` status, with its body still to come."""
+        async with self._send(
+            method, url, params, None, headers, keyed=True, timeout=None, expected=expected
+        ) as response:
             yield response
 
     async def pause(self, attempt: int, error: ServiceError | None = None) -> None:
@@ -138,22 +161,24 @@ class Client:
         *,
         keyed: bool,
         timeout: float | None,  # noqa: ASYNC109 - see call
+        expected: frozenset[int],
     ) -> AsyncIterator[httpx2.Response]:
         all_headers = dict(headers or {})
         if keyed:
             all_headers["x-goog-api-key"] = self._key.reveal()
-        request = self._http.build_request(
-            method,
-            self.at_home(url),
-            params=params or None,
-            content=content,
-            headers=all_headers,
-            timeout=httpx2.USE_CLIENT_DEFAULT if timeout is None else httpx2.Timeout(timeout, connect=15.0),
-        )
+        with _network_errors(sent=False):
+            request = self._http.build_request(
+                method,
+                self.at_home(url),
+                params=params or None,
+                content=content,
+                headers=all_headers,
+                timeout=httpx2.USE_CLIENT_DEFAULT if timeout is None else httpx2.Timeout(timeout, connect=15.0),
+            )
         with _network_errors(sent=True):
             response = await self._http.send(request, stream=True)
         try:
-            if response.status_code not in {200, 206}:
+            if response.status_code not in expected:
                 raise await self._error(response)
             yield response
         finally:
@@ -195,6 +220,13 @@ def error_reached(error: ServiceError) -> bool:
     return not isinstance(error, NetworkError) or error.sent
 
 
+def piece(name: str) -> str:
+    """A name from outside as exactly one piece of a path. Raises UsageError for one that would be none."""
+    if name in {"", ".", ".."}:
+        raise UsageError(f"{name!r} is not the name of anything.", code="bad_name", next="Copy the whole name again.")
+    return quote(name, safe="")
+
+
 def worth_repeating(error: ServiceError) -> bool:
     """Whether the same harmless request may go better a little later."""
     if isinstance(error, NetworkError):
@@ -205,13 +237,15 @@ def worth_repeating(error: ServiceError) -> bool:
 def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: str = "") -> ApiError:
     """The error that an HTTP error answer means, whatever its body is: an envelope, a list of one, HTML, nothing.
 
-    ``secret`` is cut out of the text, should the service echo it.
+    ``secret`` is cut out of everything, should the service echo it.
     """
+    if secret:
+        body = body.replace(secret.encode(), "…".encode())  # before anything is shortened: half a key is one too
     parsed = _error_body(body)
-    message = (parsed.message or "").strip() if parsed else _first_words(body)
+    message = _printable(parsed.message or "").strip() if parsed else _first_words(body)
     if secret:
         message = message.replace(secret, "…")
-    details = tuple((parsed.details or ()) if parsed else ())
+    details = _details(parsed)
     reason = (parsed.status or "") if parsed else ""
     return ApiError(
         f"The service answered {status}{f' {reason}' if reason else ''}: {message or 'no explanation'}",
@@ -224,20 +258,26 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: s
 
 
 def _error_body(body: bytes) -> ErrorBody | None:
-    try:
-        return msgspec.json.decode(body, type=ErrorEnvelope).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    try:
-        many = msgspec.json.decode(body, type=list[ErrorEnvelope])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return many[0].error if many else None
+    for kind in (ErrorEnvelope, list[ErrorEnvelope]):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found: Any = msgspec.json.decode(body, type=kind)
+            return next((each.error for each in found), None) if isinstance(found, list) else found.error
+    return None
+
+
+def _details(parsed: ErrorBody | None) -> tuple[Mapping[str, object], ...]:
+    found = parsed.details if parsed else None
+    return tuple(detail for detail in found if isinstance(detail, dict)) if isinstance(found, list) else ()
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which would speak to the terminal instead of the reader."""
+    return "".join(letter if letter in "\n\t" or letter.isprintable() else " " for letter in text)
 
 
 def _first_words(body: bytes) -> str:
     text = re.sub(r"<[^>]*>", " ", body[:2000].decode("utf-8", "replace"))
-    return " ".join(text.split())[:200]
+    return " ".join(_printable(text).split())[:200]
 
 
 def _retry_after(headers: Mapping[str, str], details: tuple[Mapping[str, object], ...]) -> float | None:
@@ -246,7 +286,7 @@ def _retry_after(headers: Mapping[str, str], details: tuple[Mapping[str, object]
         if isinstance(delay, str) and (found := _DURATION.match(delay)):
             return float(found.group(1))
     value = headers.get("retry-after", "")
-    if value.isdigit():
+    if value.isdecimal():
         return float(value)
     if value and headers.get("date"):
         with contextlib.suppress(ValueError, TypeError):

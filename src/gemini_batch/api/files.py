@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote
 
 import httpx2
 import msgspec
 
-from gemini_batch.api.client import worth_repeating
-from gemini_batch.errors import ApiError, NetworkError, ServiceError
-from gemini_batch.wire import RemoteFile, RemoteFileList, read
+from gemini_batch.api.client import piece, worth_repeating
+from gemini_batch.errors import ApiError, NetworkError, ServiceError, StateError
+from gemini_batch.wire import RemoteFile, RemoteFileList, read, to_int
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,7 +30,8 @@ PATIENCE = 6
 #: ``application/jsonl`` is what most clients send; the service was seen to refuse one or another at times.
 MIME_TYPES = ("application/jsonl", "text/plain", "jsonl")
 _CHUNK_TIMEOUT = 300.0
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+_COUNT = re.compile(r"[0-9]{1,18}")
 
 
 class SessionLost(ServiceError):
@@ -78,8 +78,8 @@ async def query_upload(client: Client, url: str) -> tuple[str, int]:
         if error.status in {400, 404, 410}:
             raise SessionLost("The service no longer knows this upload.") from error
         raise
-    received = response.headers.get("x-goog-upload-size-received", "0")
-    return response.headers.get("x-goog-upload-status", ""), int(received) if received.isdigit() else 0
+    received = to_int(response.headers.get("x-goog-upload-size-received"))
+    return response.headers.get("x-goog-upload-status", ""), max(0, received)
 
 
 async def send_upload(
@@ -95,11 +95,11 @@ async def send_upload(
     """Send the bytes from ``offset`` on and finalize; returns the file as the service describes it.
 
     None where the upload is complete but the answer that describes the file was lost: ask with :func:`get`.
-    Raises SessionLost, ApiError or NetworkError.
+    Raises SessionLost, ApiError or NetworkError; StateError where there are fewer bytes to read than ``size``.
     """
-    idle = 0
+    idle, furthest = 0, offset
     while True:
-        data = read_at(offset, min(chunk, size - offset))
+        data = _exactly(read_at, offset, min(chunk, size - offset), size)
         last = offset + len(data) >= size
         try:
             response = await client.call(
@@ -119,7 +119,9 @@ async def send_upload(
             if status == "final" and last:
                 return _described(response.content)
             if status == "active" and not last:
-                offset, idle = offset + len(data), 0
+                offset += len(data)
+                # Bytes reached before are no progress: a service that forgets what it took gets no new patience.
+                idle, furthest = (0, offset) if offset > furthest else (idle, furthest)
                 progress(offset)
                 continue
             failure: ServiceError = ServiceError(f"The service left the upload in state {status or 'unknown'!r}.")
@@ -138,43 +140,58 @@ async def send_upload(
             return None
         if status not in {"active", ""}:
             raise SessionLost(f"The service ended this upload ({status}).") from failure
-        if received > offset:
-            idle = 0
         offset = min(received, size)
+        idle, furthest = (0, offset) if offset > furthest else (idle, furthest)
         progress(offset)
 
 
-def _described(body: bytes) -> RemoteFile | None:
-    class _Envelope(msgspec.Struct):
-        file: RemoteFile | None = None
+def _exactly(read_at: ReadAt, offset: int, length: int, size: int) -> bytes:
+    data = read_at(offset, length)
+    if len(data) != length:
+        raise StateError(
+            f"The file to upload ended after {offset + len(data)} of {size} bytes: it was changed meanwhile.",
+            code="file_changed",
+        )
+    return data
 
+
+class _Uploaded(msgspec.Struct):
+    file: RemoteFile | None = None
+
+
+def _described(body: bytes) -> RemoteFile | None:
     try:
-        return read(body, _Envelope).file
+        return read(body, _Uploaded).file
     except ServiceError:
         return None
 
 
 async def get(client: Client, name: str) -> RemoteFile:
     """One file. A file that is missing, expired, deleted or another project's is a 403, not a 404."""
-    response = await client.call("GET", client.url(f"files/{quote(name.removeprefix('files/'), safe='')}"))
+    response = await client.call("GET", client.url(f"files/{piece(name.removeprefix('files/'))}"))
     return read(response.content, RemoteFile)
 
 
 async def listing(client: Client, *, page_size: int = 100) -> AsyncIterator[list[RemoteFile]]:
     """All files of the key's project, page by page."""
-    token = ""
+    token, seen = "", {""}
     while True:
         params = {"pageSize": str(page_size), **({"pageToken": token} if token else {})}
         page = read((await client.call("GET", client.url("files"), params=params)).content, RemoteFileList)
         yield page.files
-        if not page.next_page_token or page.next_page_token == token:
-            return
         token = page.next_page_token
+        if token in seen:  # none on the last page; a repeated one would lead in circles
+            return
+        seen.add(token)
 
 
 async def delete(client: Client, name: str) -> None:
     """Delete one file."""
-    await client.call("DELETE", client.url(f"files/{quote(name.removeprefix('files/'), safe='')}"))
+    await client.call("DELETE", client.url(f"files/{piece(name.removeprefix('files/'))}"))
+
+
+class _OtherPartError(NetworkError):
+    """The service cannot, or does not, go on from the bytes that are held; they are dropped."""
 
 
 async def download(client: Client, name: str, part: Path, *, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -183,47 +200,78 @@ async def download(client: Client, name: str, part: Path, *, progress: Callable[
     Only the download path knows result files: their ids are longer than the Files API's own rule allows, so that
     asking for one by ``get`` is refused. Raises ApiError or NetworkError when there was no progress for long.
     """
-    quoted = quote(name.removeprefix("files/"), safe="")
+    quoted = piece(name.removeprefix("files/"))
     url = client.url(f"files/{quoted}:download")
-    idle = 0
+    idle, furthest, restarted = 0, _held(part), False
     while True:
-        offset = part.stat().st_size if part.exists() else 0
         try:
-            return await _download_once(client, url, part, offset, progress)
+            return await _download_once(client, url, part, _held(part), progress)
+        except _OtherPartError as error:
+            failure: ServiceError = error
+            part.unlink(missing_ok=True)
+            # What an earlier process left may never have been this file's; after that, only new ground is progress.
+            furthest, restarted = (furthest, True) if restarted else (0, True)
         except (ApiError, NetworkError) as error:
-            if isinstance(error, ApiError) and error.status == 416 and offset:
-                part.unlink()  # what is there is longer than the file: not ours, start again
-            elif isinstance(error, ApiError) and error.status == 404 and "/download/" not in url:
+            if isinstance(error, ApiError) and error.status == 404 and "/download/" not in url:
                 url = client.url(f"files/{quoted}:download", prefix="/download")  # the documentation's path
-            elif not worth_repeating(error):
+                continue
+            if not worth_repeating(error):
                 raise
-            else:
-                idle = 0 if part.exists() and part.stat().st_size > offset else idle + 1
-                if idle >= PATIENCE:
-                    raise
-                await client.pause(max(1, idle), error)
+            failure = error
+        held = _held(part)
+        idle, furthest = (0, held) if held > furthest else (idle + 1, furthest)
+        if idle >= PATIENCE:
+            raise failure
+        await client.pause(max(1, idle), failure)
+
+
+def _held(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 async def _download_once(client: Client, url: str, part: Path, offset: int, progress: Callable[[int], None]) -> int:
     # `identity`: a compressed body would make offsets and lengths speak of other bytes than those on disk.
     headers = {"accept-encoding": "identity", **({"range": f"bytes={offset}-"} if offset else {})}
-    async with client.stream("GET", url, params={"alt": "media"}, headers=headers) as response:
-        continued = _CONTENT_RANGE.match(response.headers.get("content-range", ""))
-        start = int(continued.group(1)) if response.status_code == 206 and continued else 0
-        if start not in {0, offset}:
-            raise NetworkError("The service sent another part of the file than was asked for.", sent=True)
-        length = response.headers.get("content-length", "")
+    expected = frozenset({200, 206, 416} if offset else {200, 206})
+    async with client.stream("GET", url, params={"alt": "media"}, headers=headers, expected=expected) as response:
+        start, total = _place(response, offset)
+        if start == total:
+            return start  # all of it was here already
+        encoded = response.headers.get("content-encoding", "identity") != "identity"
+        if encoded and start:
+            raise _OtherPartError("The service sent a part of another form of the file.", sent=True)
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
             done = start
             try:
-                async for piece in response.aiter_raw():
-                    file.write(piece)
-                    done += len(piece)
+                async for data in response.aiter_bytes() if encoded else response.aiter_raw():
+                    file.write(data)
+                    done += len(data)
                     progress(done)
             except httpx2.HTTPError as error:
                 raise NetworkError(f"The download broke off after {done} bytes.", sent=True) from error
-        if length.isdigit() and done - start != int(length):
-            raise NetworkError(f"The download ended early: {done - start} of {length} bytes.", sent=True)
+        came, length = response.num_bytes_downloaded, response.headers.get("content-length", "")
+        if _COUNT.fullmatch(length) and came != int(length):
+            raise NetworkError(f"The download ended early: {came} of {length} bytes.", sent=True)
+        if total is not None and done != total:
+            raise NetworkError(f"The download ended early: at byte {done} of {total}.", sent=True)
         return done
+
+
+def _place(response: httpx2.Response, offset: int) -> tuple[int, int | None]:
+    """Where the bytes of an answer belong, and how long the whole file is, if that is said.
+
+    An answer of 200 is the whole file, whatever was asked for. Raises _OtherPartError for a part from elsewhere.
+    """
+    stated = response.headers.get("content-range", "")
+    if response.status_code == 416:
+        if stated == f"bytes */{offset}":
+            return offset, offset
+        raise _OtherPartError("More bytes are held than the file has.", sent=True)
+    if response.status_code == 200:
+        return 0, None
+    found = _CONTENT_RANGE.fullmatch(stated)
+    if found is None or int(found[1]) != offset:
+        raise _OtherPartError("The service sent another part of the file than was asked for.", sent=True)
+    return offset, None if found[2] == "*" else int(found[2])

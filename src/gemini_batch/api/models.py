@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
+from gemini_batch.api.client import piece
 from gemini_batch.wire import RemoteModel, read
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ def path(name: str) -> str:
     """Where a model stands below the version: ``models/…`` for a bare id, ``tunedModels/…`` for a tuned one."""
     kind, slash, rest = name.partition("/")
     if slash and kind in {"models", "tunedModels"}:
-        return f"{kind}/{quote(rest, safe='')}"
-    return f"models/{quote(name, safe='')}"
+        return f"{kind}/{piece(rest)}"
+    return f"models/{piece(name)}"
 
 
 async def get(client: Client, name: str) -> RemoteModel:

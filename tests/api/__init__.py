@@ -1,0 +1,1 @@
+"""The API room against a service that answers from a script."""
