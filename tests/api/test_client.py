@@ -10,7 +10,7 @@ import pytest
 
 from api.script import BASE, KEY, Body, Endless, Script, Waits, ask, error, reset
 from gemini_batch.api import batches, files, models
-from gemini_batch.api.client import Client, api_error
+from gemini_batch.api.client import UNREACHED_ATTEMPTS, Client, api_error
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.settings import Secret
 from gemini_batch.world import World
@@ -119,6 +119,14 @@ def test_patience_has_an_end_and_the_last_error_is_told() -> None:
     with pytest.raises(ApiError, match=r"500 INTERNAL: The last one\."):
         ask(script, get, waits=waits)
     assert waits.seconds == [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+@pytest.mark.parametrize("fault", [httpx2.ConnectError("refused"), httpx2.ConnectTimeout(""), httpx2.PoolTimeout("")])
+def test_address_where_nobody_listens_is_told_sooner(fault: Exception) -> None:
+    script, waits = Script(*[fault] * UNREACHED_ATTEMPTS), Waits()
+    with pytest.raises(NetworkError, match="cannot be reached"):
+        ask(script, get, waits=waits)
+    assert waits.seconds == [1.0, 2.0]
 
 
 def test_waits_grow_to_half_a_minute_and_are_spread_by_a_quarter() -> None:

@@ -22,7 +22,7 @@ from gemini_batch.settings import checked_base_url, checked_key
 from gemini_batch.wire import ErrorBody, ErrorEnvelope
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from gemini_batch.settings import Secret
     from gemini_batch.world import World
@@ -119,7 +119,7 @@ class Client:
                 async with self._send(
                     method, url, params, content, headers, keyed=keyed, timeout=timeout, expected=_SUCCESS
                 ) as response:
-                    with _network_errors(sent=True):
+                    with _network_errors(self._key, sent=True):
                         await response.aread()
                     return response
             except (ApiError, NetworkError) as error:
@@ -166,7 +166,7 @@ class Client:
         all_headers = dict(headers or {})
         if keyed:
             all_headers["x-goog-api-key"] = self._key.reveal()
-        with _network_errors(sent=False):
+        with _network_errors(self._key, sent=False):
             request = self._http.build_request(
                 method,
                 self.at_home(url),
@@ -175,7 +175,7 @@ class Client:
                 headers=all_headers,
                 timeout=httpx2.USE_CLIENT_DEFAULT if timeout is None else httpx2.Timeout(timeout, connect=15.0),
             )
-        with _network_errors(sent=True):
+        with _network_errors(self._key, sent=True):
             response = await self._http.send(request, stream=True)
         try:
             if response.status_code not in expected:
@@ -195,24 +195,31 @@ class Client:
 
 
 @contextlib.contextmanager
-def _network_errors(*, sent: bool) -> Any:
-    """Turn every error of the HTTP library into a NetworkError that knows whether the request can have arrived."""
+def _network_errors(key: Secret, *, sent: bool) -> Iterator[None]:
+    """Turn every error of the HTTP library into a NetworkError that knows whether the request can have arrived.
+
+    The library's words can quote what was on the wire; where that is the ``key``, neither they nor the error are kept.
+    """
     try:
         yield
-    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as error:
-        raise NetworkError(
-            f"The service cannot be reached: {_words(error)}.",
-            sent=False,
-            next="Check the network (and GOOGLE_GEMINI_BASE_URL, if it is set) and run the same command again.",
-        ) from error
-    except httpx2.TimeoutException as error:
-        raise NetworkError("The service did not answer in time.", sent=sent) from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise NetworkError(f"The connection broke: {_words(error)}.", sent=sent) from error
+        clean = key.reveal() not in str(error)
+        raise _network_error(error, str(error) if clean else "", sent=sent) from (error if clean else None)
 
 
-def _words(error: Exception) -> str:
-    return (str(error) or type(error).__name__).rstrip(".")
+def _network_error(error: Exception, words: str, *, sent: bool) -> NetworkError:
+    words = (words or type(error).__name__).rstrip(".")
+    match error:
+        case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout() | httpx2.UnsupportedProtocol():
+            return NetworkError(
+                f"The service cannot be reached: {words}.",
+                sent=False,
+                next="Check the network (and GOOGLE_GEMINI_BASE_URL, if it is set) and run the same command again.",
+            )
+        case httpx2.TimeoutException():
+            return NetworkError("The service did not answer in time.", sent=sent)
+        case _:
+            return NetworkError(f"The connection broke: {words}.", sent=sent)
 
 
 def error_reached(error: ServiceError) -> bool:
