@@ -75,7 +75,7 @@ def _run(words: list[str]) -> int:
         code: Any = cli.main(args=words, prog_name="gemini-batch", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click answers a closed pipe with SystemExit, and nothing else here does
         return _closed_pipe()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where errors become words
         from gemini_batch.cli.outcome import show_error

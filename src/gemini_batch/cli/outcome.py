@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shlex
@@ -106,6 +107,8 @@ def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
         )
     if isinstance(error, OSError):
         name = error.filename if isinstance(error.filename, str) else None
+        if error.errno == errno.ENOSPC:
+            return StateError("The disk is full.", file=name, code="disk_full", next="Make room and run it again.")
         return StateError(f"The system refused: {error.strerror or error}.", file=name)
     return StateError(
         f"Something unexpected happened ({type(error).__name__}: {error}). This is a fault in gemini-batch; "

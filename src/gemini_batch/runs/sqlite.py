@@ -90,7 +90,7 @@ def state_error(error: Exception, path: Path, what: str) -> StateError:
     """What an error of SQLite or of the file system means for a user."""
     text = str(error).lower()
     number = error.errno if isinstance(error, OSError) else None
-    if number in {errno.ENOSPC, errno.EDQUOT} or "disk is full" in text or "disk full" in text:
+    if number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or "disk is full" in text or "disk full" in text:
         return StateError(
             f"The disk is full; the {what} could not be written.",
             file=path,
