@@ -107,6 +107,7 @@ class FinalRow(NamedTuple):
     offset: int
     length: int
     attempt: int
+    verdict: str | None
     missing_reason: str
 
 
@@ -208,7 +209,7 @@ class Rows:
         """Every request with its final answer, in the order of the input."""
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
-            "coalesce(a.attempt, (SELECT max(attempt) FROM sources), 1), "
+            "coalesce(a.attempt, (SELECT max(attempt) FROM sources), 1), a.verdict, "
             "coalesce((SELECT missing_reason FROM sources ORDER BY attempt DESC, id DESC LIMIT 1), 'NO_LINE') "
             "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN sources s ON s.id = a.source "
             "ORDER BY r.seq"
