@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from emulator.conftest import Api, lines
-from gemini_batch.emulator.files import GRANULARITY
 from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.uploads import GRANULARITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ ROWS = 20_000
 SERVE = """
 import sys
 from pathlib import Path
-from gemini_batch.emulator.files import GRANULARITY
+from gemini_batch.emulator.uploads import GRANULARITY
 from gemini_batch.emulator.server import run_forever
 run_forever(Path(sys.argv[1]), rows_per_second=15_000)
 """

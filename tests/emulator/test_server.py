@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sqlite3
 import time
@@ -41,6 +42,25 @@ def test_stopping_leaves_work_at_a_checkpoint(tmp_path: Path) -> None:
     with serve(tmp_path) as second, httpx2.Client(base_url=second.url, headers=headers) as http:
         second.emulator.clock.advance(100)
         assert len(Api(http, second.emulator).results(name)) == 50
+
+
+def test_what_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
+    """Old files that nothing speaks of go; young ones and those in use stay."""
+    headers = {"x-goog-api-key": "k"}
+    with serve(tmp_path) as first, httpx2.Client(base_url=first.url, headers=headers) as http:
+        api = Api(http, first.emulator)
+        name = api.begin(lines(2))
+        api.finish(name)
+    kept = sorted(path.name for path in (tmp_path / "blobs").iterdir())
+    for path in (tmp_path / "blobs" / "inline-old", tmp_path / "outputs" / "x.part", tmp_path / "blobs" / "young"):
+        path.touch()
+    for path in [*(tmp_path / "blobs").iterdir(), tmp_path / "outputs" / "x.part"]:
+        if path.name != "young":
+            os.utime(path, (0, 0))
+    with serve(tmp_path) as second, httpx2.Client(base_url=second.url, headers=headers) as http:
+        assert len(Api(http, second.emulator).results(name)) == 2
+    assert sorted(path.name for path in (tmp_path / "blobs").iterdir()) == sorted([*kept, "young"])
+    assert not list((tmp_path / "outputs").iterdir())
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:

@@ -24,9 +24,10 @@ from gemini_batch.emulator.batches import INLINE_LIMIT, Batches
 from gemini_batch.emulator.calls import Call, Reply
 from gemini_batch.emulator.clock import Clock, rfc3339
 from gemini_batch.emulator.engine import Engine
-from gemini_batch.emulator.files import Chunk, Files
+from gemini_batch.emulator.files import Files
 from gemini_batch.emulator.protojson import BadBody, read_body
 from gemini_batch.emulator.store import Store
+from gemini_batch.emulator.uploads import Chunk, Uploads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -58,12 +59,13 @@ class Emulator:
         self.store = Store(data)
         self.clock = Clock(self.store)
         self.files = Files(self.store, self.clock)
+        self.uploads = Uploads(self.store, self.clock, self.files)
         self.engine = Engine(self.store, self.clock, self.files, responder)
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
         self.responder = responder
         self.ranges = ranges
         self.hooks: Hooks | None = None
-        self._uploads: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._chunks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def close(self) -> None:
         """Stop the work at a checkpoint and close the data folder."""
@@ -164,7 +166,7 @@ class Emulator:
         if request.method != "GET":
             call = self._call(request, call.operation, await _body(request))
         if work is None:
-            work = self.files.start
+            work = self.uploads.start
         return _respond(await anyio.to_thread.run_sync(work, call))
 
     def _call(self, request: Request, operation: str, body: bytes = b"") -> Call:
@@ -188,9 +190,9 @@ class Emulator:
 
     async def _chunk(self, request: Request, call: Call) -> Response:
         upload_id = call.query["upload_id"]
-        lock = self._uploads.setdefault(upload_id, asyncio.Lock())
+        lock = self._chunks.setdefault(upload_id, asyncio.Lock())
         async with lock:
-            chunk = await anyio.to_thread.run_sync(self.files.open_chunk, call)
+            chunk = await anyio.to_thread.run_sync(self.uploads.open_chunk, call)
             try:
                 return _respond(await self._receive(request, call, chunk))
             finally:

@@ -56,9 +56,10 @@ class Batches:
             raise failures.invalid("* batch.display_name: must be at most 512 characters long.\n")
         config = batch.get("inputConfig") or {}
         batch_id = new_id(36)
-        if "requests" in config:
+        requests = (config.get("requests") or {}).get("requests")
+        if requests:
             file_id, blob = "", f"inline-{batch_id}"
-            checked = self._keep_inline(kind, config["requests"].get("requests") or [], self._store.blob(blob))
+            checked = self._keep_inline(kind, requests, self._store.blob(blob))
         elif config.get("fileName"):
             file_id = config["fileName"].removeprefix("files/")
             blob = self._files.find(file_id, call.owner)["blob"]

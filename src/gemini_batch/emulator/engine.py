@@ -56,8 +56,6 @@ class Engine:
         self.responder = responder
         #: Measures how long a look takes; not the emulator's time.
         self.monotonic: Callable[[], float] = time.monotonic
-        self._outputs = store.folder / "outputs"
-        self._outputs.mkdir(exist_ok=True)
         #: Set to make every advance end at its next row, at a checkpoint.
         self.stop = threading.Event()
 
@@ -199,7 +197,7 @@ class Engine:
         )
 
     def partial(self, batch_id: str) -> Path:
-        return self._outputs / f"{batch_id}.part"
+        return self.store.outputs / f"{batch_id}.part"
 
     def _remove(self, batch_id: str) -> None:
         row = self.store.row("SELECT * FROM batches WHERE id = ?", (batch_id,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from gemini_batch import catalog
@@ -44,12 +45,14 @@ def serving(name: str, kind: Kind, *, now: int, version: str, method: str) -> st
             return name
 
 
+@lru_cache(maxsize=256)
 def embedding_dimension(name: str) -> int:
     """How many numbers an embedding of this model has, if the request does not say."""
     model = catalog.load().find(name)
     return (model.embedding_dimension if model else None) or 3072
 
 
+@lru_cache(maxsize=256)
 def kind_of(name: str) -> str:
     """What a model makes: ``text``, ``image``, ``speech``, ``embedding`` or ``other``."""
     model = catalog.load().find(name)

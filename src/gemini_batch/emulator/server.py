@@ -25,10 +25,13 @@ from gemini_batch.emulator.engine import BUDGET
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from uvicorn.server import ServerState
+
 #: Between two looks of the background thread when nothing was to do, in seconds.
 _IDLE = 0.05
 #: So long a stop waits for requests that are being answered, in seconds.
 _GRACE = 2.0
+_TICK = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +163,15 @@ def _server(emulator: Emulator) -> Any:
                 await self._ending.wait()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for one in sockets or []:
+                # Not closed yet: a connection that is just being accepted would be left half made.
+                with contextlib.suppress(NotImplementedError):
+                    asyncio.get_running_loop().remove_reader(one)
+            await _close(self.server_state)
             for server in self.servers:
                 server.close()
             for one in sockets or []:
                 one.close()
-            for connection in list(self.server_state.connections):
-                connection.shutdown()  # idle ones close now, the others after their answer
-            if self.server_state.tasks:
-                await asyncio.wait(set(self.server_state.tasks), timeout=_GRACE)
-            await asyncio.sleep(0)
 
     config = uvicorn.Config(
         emulator.app(),
@@ -184,3 +187,24 @@ def _server(emulator: Emulator) -> Any:
         timeout_keep_alive=60,
     )
     return Server(config)
+
+
+async def _close(state: ServerState) -> None:
+    """End all connections: idle ones now, the others after their answer, those that take too long without it."""
+    loop, told = asyncio.get_running_loop(), set[Any]()
+    end = loop.time() + _GRACE
+    while loop.time() < end:
+        # Tasks are requests, and connections that are just being accepted.
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for connection in state.connections - told:
+            told.add(connection)
+            connection.shutdown()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_TICK)
+        elif state.connections:
+            await asyncio.sleep(_TICK)
+        else:
+            break
+    for connection in list(state.connections):
+        connection.transport.abort()
+    await asyncio.sleep(0)

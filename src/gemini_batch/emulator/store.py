@@ -12,6 +12,7 @@ import hashlib
 import secrets
 import sqlite3
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 #: Waiting for another process's transaction; all of them are short.
 _BUSY_SECONDS = 20.0
+_ORPHAN_SECONDS = 24 * 3600
 
 #: Each step is applied once, in order, in one transaction together with the version that it makes. Only append here.
 _MIGRATIONS = (
@@ -104,11 +106,13 @@ class Store:
         self.folder = folder
         self.blobs = folder / "blobs"
         self.locks = folder / "locks"
+        self.outputs = folder / "outputs"
         self._guard = threading.RLock()
         # Switching to WAL and migrating are done by one process at a time: SQLite does not wait for the first itself.
         with FileLock(folder / "setup.lock", timeout=_BUSY_SECONDS):
             self.blobs.mkdir(exist_ok=True)
             self.locks.mkdir(exist_ok=True)
+            self.outputs.mkdir(exist_ok=True)
             self._db = sqlite3.connect(
                 folder / "emulator.db", timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -118,6 +122,7 @@ class Store:
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._migrate()
                 self.salt = self._make_salt()
+                self._sweep()
             except BaseException:
                 self._db.close()
                 raise
@@ -142,6 +147,30 @@ class Store:
         with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO meta VALUES ('salt', ?)", (secrets.token_bytes(16),))
             return bytes(db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()[0])
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left behind: blobs that no row speaks of, locks and halves of ended batches.
+
+        Only old ones: another process may be about to write the row for a young one.
+        """
+        alive = {
+            row[0]
+            for row in self._db.execute("SELECT id FROM batches WHERE state IN ('PENDING', 'RUNNING') AND NOT deleted")
+        }
+        needed = {
+            row[0]
+            for row in self._db.execute(
+                """SELECT blob FROM files UNION SELECT blob FROM uploads WHERE state = 'active'
+                UNION SELECT input_blob FROM batches WHERE state IN ('PENDING', 'RUNNING') AND NOT deleted
+                UNION SELECT 'output-' || id FROM batches WHERE NOT deleted"""
+            )
+        }
+        young = time.time() - _ORPHAN_SECONDS
+        for path in (*self.blobs.iterdir(), *self.outputs.iterdir(), *self.locks.iterdir()):
+            wanted = path.name in needed if path.parent == self.blobs else path.stem in alive
+            with contextlib.suppress(OSError):  # another process was faster
+                if not wanted and path.stat().st_mtime < young:
+                    path.unlink()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
