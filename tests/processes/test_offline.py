@@ -122,3 +122,18 @@ def test_what_a_killed_process_left_is_swept_and_what_another_writes_is_not(user
 
     assert not old.exists()
     assert young.exists()
+
+
+def test_two_processes_write_the_same_results_file(user: User) -> None:
+    """Both end well, and the file is whole whoever was last."""
+    keys = [f"k{n}" for n in range(5000)]
+    user.write_requests(keys)
+    job = user.run("create", "requests.jsonl", "--offline").stdout.strip()
+    user.run("status", job, "--wait")
+
+    both = [user.start("results", job, "-o", "results.jsonl") for _ in range(2)]
+    errors = [process.communicate(timeout=60)[1] for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert [row["key"] for row in read_results(user.folder / "results.jsonl")] == keys
+    assert not list(user.folder.glob(".results*"))

@@ -286,3 +286,32 @@ def test_a_wait_tells_how_it_goes(service: FakeService, tmp_path: Path) -> None:
 
     events = asyncio.run(work())
     assert any(isinstance(event, Seen) for event in events)
+
+
+def test_a_machine_that_sleeps_for_a_day_while_waiting(service: FakeService, tmp_path: Path) -> None:
+    """The clock jumps: the wait goes on with its next look, nothing is given up and nothing is sent."""
+    job = make(service, tmp_path)
+    service.polls_to_end = 4
+    real = service.clock.sleep
+
+    async def suspended(seconds: float) -> None:
+        await real(seconds + 86_400)
+
+    service.clock.sleep = suspended  # type: ignore[method-assign]
+    seen = do(service, tmp_path / "home", lambda s: status(s, job, wait=True))
+
+    assert seen.succeeded
+    assert len(service.jobs) == 1
+
+
+def test_a_machine_that_sleeps_for_a_day_within_an_unanswered_create(service: FakeService, tmp_path: Path) -> None:
+    service.faults["create", 0] = ("after", NetworkError("reset", sent=True))
+    real = service.clock.sleep
+
+    async def suspended(seconds: float) -> None:
+        await real(seconds + 86_400)
+
+    service.clock.sleep = suspended  # type: ignore[method-assign]
+    make(service, tmp_path)
+
+    assert len(service.jobs) == 1
