@@ -116,18 +116,20 @@ def tag_of(data: bytes, tag: Tag) -> bytes:
 
 def clash(request: dict[str, Any]) -> str | None:
     """What the service refuses in a request although every field of it is known; for requests in canonical form."""
-    if request.get("cachedContent") and any(request.get(name) for name in ("systemInstruction", "tools", "toolConfig")):
-        return CACHE_CLASH
     system = request.get("systemInstruction")
+    if request.get("cachedContent") and (
+        system is not None or request.get("tools") or request.get("toolConfig") is not None
+    ):
+        return CACHE_CLASH
     if system is not None and any(part.get("text") == "" for part in system.get("parts", ())):
         return EMPTY_SYSTEM
     return None
 
 
 def _clash_typed(request: Any) -> str | None:
-    if request.cachedContent and (request.systemInstruction or request.tools or request.toolConfig):
-        return CACHE_CLASH
     system = request.systemInstruction
+    if request.cachedContent and (system is not None or request.tools or request.toolConfig is not None):
+        return CACHE_CLASH
     if system is not None and any(part.text == "" for part in system.parts or ()):
         return EMPTY_SYSTEM
     return None
