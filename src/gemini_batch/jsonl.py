@@ -7,9 +7,11 @@ text-mode line splitting would cut it in two. No function here reads a whole fil
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
+import stat
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -85,14 +87,15 @@ def _explain(data: bytes, error: Exception) -> NotJson:
     except UnicodeDecodeError as bad:
         column = len(data[: bad.start].decode("utf-8", "replace")) + 1
         return NotJson(f"not UTF-8 text at byte {bad.start + 1} of the line", column)
+    if text.startswith("\ufeff"):
+        return NotJson("a byte order mark (BOM) stands before the JSON: save the file as UTF-8 without one", 1)
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        # How large a number is, is not what is asked here; Python refuses to read very long ones.
+        value = json.loads(text, parse_constant=_no_constant, parse_int=len)
     except NotJson as bad:
         return bad
     except json.JSONDecodeError as bad:
-        if bad.msg == "Extra data":
-            return NotJson("there is more after the first JSON value: one JSON object a line", bad.colno)
-        return NotJson(f"{bad.msg[:1].lower()}{bad.msg[1:]}", bad.colno)
+        return _explain_syntax(text, bad)
     except RecursionError:
         return NotJson("nested too deeply")
     try:
@@ -102,6 +105,16 @@ def _explain(data: bytes, error: Exception) -> NotJson:
     except RecursionError:
         return NotJson("nested too deeply")
     return NotJson(str(error))
+
+
+def _explain_syntax(text: str, bad: json.JSONDecodeError) -> NotJson:
+    if bad.msg == "Extra data":
+        return NotJson("there is more after the first JSON value: one JSON object a line", bad.colno)
+    # Some versions of Python point at the comma, others at the bracket after it.
+    before = text[: bad.pos + 1].rstrip().rstrip("]}").rstrip()
+    if before.endswith(",") and text[len(before) :].lstrip()[:1] in {"]", "}"}:
+        return NotJson("a comma too many before the closing bracket", len(before))
+    return NotJson(f"{bad.msg[:1].lower()}{bad.msg[1:]}", bad.colno)
 
 
 def encode(value: object) -> bytes:
@@ -116,6 +129,9 @@ def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network and FUSE file systems know no such thing
+            raise
     finally:
         os.close(handle)
 
@@ -140,7 +156,10 @@ def _lock(file: IO[bytes]) -> bool:
 def _sweep(ours: Path, prefix: str) -> None:
     """Remove the parts of the same file that killed processes have left beside it."""
     now = ours.stat().st_mtime
-    for other in ours.parent.iterdir():
+    beside: list[Path] = []
+    with contextlib.suppress(OSError):  # a folder can allow writing without allowing a look
+        beside.extend(ours.parent.iterdir())
+    for other in beside:
         if other != ours and other.name.startswith(prefix) and other.name.endswith(".part"):
             with contextlib.suppress(OSError), other.open("rb+") as file:
                 if other.stat().st_mtime < now - _STALE and _lock(file):
@@ -151,7 +170,8 @@ def _sweep(ours: Path, prefix: str) -> None:
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Write ``path`` beside itself, sync, then rename over it; on any error nothing is left and nothing is replaced.
 
-    Raises ``OSError`` as the file system gives it.
+    A file that is replaced hands its permissions on: answers that were private stay so. Raises ``OSError`` as the file
+    system gives it.
     """
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
@@ -161,6 +181,8 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            part.chmod(stat.S_IMODE(path.stat().st_mode))
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What everything stands on: lines, errors, settings, the service's objects."""
