@@ -6,11 +6,13 @@ import base64
 import contextlib
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import httpx2
+import pytest
 
 from emulator.conftest import Api, lines
 from gemini_batch.emulator.server import serve
@@ -94,6 +96,19 @@ def test_killed_between_two_chunks(tmp_path: Path) -> None:
         command = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": held}
         file = httpx2.post(upload, headers=command, content=data[GRANULARITY:]).json()["file"]
     assert base64.b64decode(file["sha256Hash"]).decode() == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
+    """Interrupted or terminated, it stops cleanly and says nothing of its own but the exception."""
+    with process(tmp_path) as (running, url):
+        assert httpx2.get(f"{url}/v1/batches?key=k").json() == {}
+        running.send_signal(number)
+        _, errors = running.communicate()
+    last = errors.decode().strip().splitlines()[-1]
+    assert ("KeyboardInterrupt" if number == signal.SIGINT else "Terminated: The emulator was told to stop.") in last
+    assert not (tmp_path / "emulator.db-wal").exists()  # the database was closed
 
 
 def test_two_processes_on_one_folder(tmp_path: Path) -> None:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gemini_batch.emulator.answers import Responder, respond
 from gemini_batch.emulator.app import Emulator
 from gemini_batch.emulator.engine import BUDGET
+from gemini_batch.errors import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,10 +98,12 @@ def run_forever(
 ) -> None:
     """Serve until interrupted, batches moving on by themselves; the base URL is the first line on stdout.
 
-    Without ``data`` everything lives in a temporary folder and is gone at the end. ``KeyboardInterrupt`` passes
-    through, after a clean stop.
+    Without ``data`` everything lives in a temporary folder and is gone at the end. After a clean stop
+    ``KeyboardInterrupt`` passes through, and SIGTERM is :class:`~gemini_batch.errors.Terminated`.
     """
     with contextlib.ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _terminated))
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gemini-batch-emulator-")))
         running = stack.enter_context(
             serve(
@@ -114,6 +118,11 @@ def run_forever(
         sys.stdout.write(f"{running.url}\n")
         sys.stdout.flush()
         threading.Event().wait()
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    del number, frame
+    raise Terminated("The emulator was told to stop.")
 
 
 def _listen(host: str, port: int) -> socket.socket:
