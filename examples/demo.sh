@@ -1,27 +1,44 @@
 #!/bin/sh
-# The main job from end to end, offline: no key, no network, no cost. Works in a folder of its own.
+# The main job from end to end, offline: no key, no network, no cost. Everything it writes is in demo-work/.
 set -eu
-here=$(cd "$(dirname "$0")/.." && pwd)
-work="$here/demo-work"
-rm -rf "$work" && mkdir -p "$work" && cd "$work"
-export GEMINI_BATCH_HOME="$work/home" GEMINI_BATCH_OFFLINE=1
+cd "$(dirname "$0")/.."
+python=$(command -v python3 || command -v python)
+rm -rf demo-work && mkdir demo-work
+GEMINI_BATCH_HOME="$PWD/demo-work/home" GEMINI_BATCH_OFFLINE=1
+export GEMINI_BATCH_HOME GEMINI_BATCH_OFFLINE
+
+python() { "$python" "$@"; }
 say() { printf '\n$ %s\n' "$*"; }
 
-say "cat requests.jsonl"
-echo '{"key": "req1", "request": {"contents": [{"parts": [{"text": "Explain photosynthesis in one sentence."}]}]}}' > requests.jsonl
-echo '{"key": "req2", "request": {"contents": [{"parts": [{"text": "Why is the sky blue?"}]}]}}' >> requests.jsonl
-cat requests.jsonl
+cat > demo-work/requests.jsonl <<'END'
+{"key": "sky", "request": {"contents": [{"parts": [{"text": "Why is the sky blue?"}]}]}}
+{"key": "moons", "request": {"contents": [{"parts": [{"text": "Name three moons of Jupiter."}]}]}}
+{"key": "story", "request": {"contents": [{"parts": [{"text": "Tell me a long story."}]}], "generationConfig": {"maxOutputTokens": 20}}}
+END
+cat > demo-work/show.py <<'END'
+import json
 
-say 'JOB=$(python3 scripts/create_batch.py requests.jsonl --name "science-questions")'
-JOB=$(python3 "$here/scripts/create_batch.py" requests.jsonl --name "science-questions")
-echo "JOB=$JOB"
+with open("demo-work/results.jsonl", encoding="utf-8") as file:
+    for row in map(json.loads, file):
+        print(row["key"], "->", row["error"]["message"] if "error" in row else row["response"]["text"])
+END
 
-say 'python3 scripts/check_status.py $JOB --wait'
-python3 "$here/scripts/check_status.py" "$JOB" --wait
+say 'cat demo-work/requests.jsonl'
+cat demo-work/requests.jsonl
 
-say 'python3 scripts/get_results.py $JOB --output results.jsonl'
-python3 "$here/scripts/get_results.py" "$JOB" --output results.jsonl
+say 'JOB=$(python scripts/create_batch.py demo-work/requests.jsonl --name first-try)'
+JOB=$(python scripts/create_batch.py demo-work/requests.jsonl --name first-try)
 
-say "cat results.jsonl"
-cat results.jsonl
-printf '\nEverything above is in %s\n' "$work"
+say 'python scripts/check_status.py $JOB --wait'
+python scripts/check_status.py "$JOB" --wait
+
+say 'python scripts/get_results.py $JOB --output demo-work/results.jsonl; echo "exit code $?"'
+code=0
+python scripts/get_results.py "$JOB" --output demo-work/results.jsonl || code=$?
+echo "exit code $code"
+
+say 'python demo-work/show.py'
+python demo-work/show.py
+
+say 'python scripts/create_batch.py demo-work/requests.jsonl'
+python scripts/create_batch.py demo-work/requests.jsonl

@@ -1,0 +1,1 @@
+"""Tests of what people and agents read: everything that a page tells to type is typed here."""

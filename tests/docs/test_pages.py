@@ -1,0 +1,311 @@
+"""Every page: its links lead somewhere, its commands and options exist, its code runs, its tables are the program's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sqlite3
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from docs.pages import LANGUAGES, ROOT, Block, blocks, code, headings, pages, read, slug, without_blocks
+from gemini_batch import aio, catalog, errors
+from gemini_batch import settings as settings_module
+from gemini_batch.cli import COMMANDS
+from gemini_batch.runs.ledger import MIGRATIONS as LEDGER
+from gemini_batch.runs.rows import MIGRATIONS as ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import click
+
+    from docs.conftest import Shell
+    from gemini_batch.testing import GeminiEmulator
+
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+RAN_WHOLE = [ROOT / "SKILL.md", README, DOCS / "ledger.md", DOCS / "library.md", DOCS / "emulator.md"]
+each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+
+
+def blocks_in(page: Path, *languages: str) -> list[Block]:
+    found = [block for block in blocks(page) if block.language in languages]
+    assert found
+    return found
+
+
+# All pages ------------------------------------------------------------------------------------------------------------
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_blocks(read(page))):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        there = page.parent / name if name else page
+        assert there.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in map(slug, headings(read(there))), f"{page.name}: {target}"
+
+
+@each_page
+def test_blocks_say_what_they_are_and_json_is_json(page: Path) -> None:
+    assert read(page).count("\n```") == 2 * len(blocks(page)), "a fence is open"
+    for block in blocks(page):
+        assert block.language in LANGUAGES, block.where
+        if block.language == "json":
+            assert isinstance(json.loads(block.text), dict), block.where
+        if block.language == "jsonl":
+            for line in block.text.splitlines():
+                assert isinstance(json.loads(line), dict), block.where
+
+
+@each_page
+def test_commands_and_options_exist(page: Path) -> None:
+    """``gemini-batch WORD`` in code is a command, and every ``--option`` is one of some command."""
+    text = "\n".join(line for line in code(page).splitlines() if "curl" not in line)
+    for word in re.findall(r"gemini-batch ([a-z]+)", text):
+        assert word in COMMANDS, f"{page.name}: gemini-batch {word}"
+    known = {option for command in COMMANDS for option in options_of(command)}
+    for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text):
+        assert option in known, f"{page.name}: {option}"
+
+
+def options_of(command: str) -> set[str]:
+    found: click.Command = import_module(f"gemini_batch.cli.{COMMANDS[command][0]}").command
+    return {"--help"}.union(*(parameter.opts for parameter in found.params))
+
+
+def test_the_scripts_take_what_the_skill_promises() -> None:
+    assert {"--model", "-m", "--name", "-n"} <= options_of("create")
+    assert {"--wait", "-w"} <= options_of("status")
+    assert {"--output", "-o"} <= options_of("results")
+
+
+@each_page
+def test_the_models_named_are_known(page: Path) -> None:
+    if page.name == "service.md":  # it tells what others have seen, of models long gone too
+        return
+    for name in re.findall(r"gemini-(?:\d[\w.]*|embedding|robotics|nano)[\w.-]*", code(page)):
+        assert catalog.load().find(name), f"{page.name}: {name}"
+
+
+def test_the_readme_shows_every_command() -> None:
+    """On its own page or on one that it leads to."""
+    assert COMMANDS.keys() <= set(re.findall(r"`(\w+)`", read(ROOT / "CHANGELOG.md") + read(README)))
+
+
+def test_the_test_files_that_the_readme_names_exist() -> None:
+    for name in re.findall(r"`(tests/[\w/.]*)`", read(README)):
+        assert (ROOT / name).exists(), name
+
+
+# The README -----------------------------------------------------------------------------------------------------------
+
+
+def normalised(text: str) -> str:
+    """What differs from run to run made equal: names that the service gives, times, rounding of what took no time."""
+    text = re.sub(r"batches/[a-z0-9]{36}", "batches/NAME", text)
+    text = re.sub(r"ended after \d+ s, at \S+", "ended after 0 s, at TIME", text)
+    return text.strip()
+
+
+def test_the_first_minute_prints_what_the_readme_shows(offline_shell: Shell) -> None:
+    (transcript,) = blocks_in(README, "console")
+    done = offline_shell.run("sh examples/demo.sh 2>&1")
+    assert normalised(done.stdout) == normalised(transcript.text)
+
+
+def test_the_readme_as_written(offline_shell: Shell) -> None:
+    """The commands, then the library, in one folder; each finds the job that the one before it made."""
+    out, err = "", ""
+    for block in blocks_in(README, "bash", "python"):
+        if "gemini_emulator" not in block.text:
+            done = offline_shell.block(block)
+            out, err = out + done.stdout, err + done.stderr
+    assert err.count("Created ") == 1
+    assert [row["key"] for row in offline_shell.rows("results.jsonl")] == ["sky", "sea"]
+    assert "sky This is an offline answer" in out
+    assert "{'succeeded': 2} 0.0" in out
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "emulator.md"], ids=lambda page: page.name)
+def test_the_pytest_examples(page: Path, gemini_emulator: GeminiEmulator) -> None:
+    """Run as pytest would: the function, called with the fixture."""
+    (block,) = (block for block in blocks_in(page, "python") if "gemini_emulator" in block.text)
+    names: dict[str, Any] = {}
+    exec(compile(block.text, block.where, "exec"), names)
+    (test,) = (value for name, value in names.items() if name.startswith("test_"))
+    test(gemini_emulator)
+
+
+# The other pages ------------------------------------------------------------------------------------------------------
+
+
+def test_every_block_that_runs_is_run() -> None:
+    """A page with runnable blocks is one of those that these tests run."""
+    for page in pages():
+        if any(block.language in {"bash", "python", "sql"} for block in blocks(page)):
+            assert page in RAN_WHOLE or page.name in {"exit-codes.md", "request-format.md"}, page.name
+
+
+def test_the_library_page_as_written(offline_shell: Shell) -> None:
+    """One program, as somebody would try it from top to bottom."""
+    done = offline_shell.python("\n".join(block.text for block in blocks_in(DOCS / "library.md", "python")))
+    assert "JOB_STATE_SUCCEEDED 2 0" in done.stdout
+    assert "question-1 This is an offline answer" in done.stdout
+    assert "1 request.contents " in done.stdout
+    assert "try again later: The service does not know batches/nobody-knows-this" in done.stdout
+    assert (offline_shell.folder / "my-home" / "offline" / "ledger.db").exists()
+
+
+def test_the_library_page_names_every_function_and_error() -> None:
+    text = read(DOCS / "library.md")
+    table = dict(re.findall(r"^\| `(\w+)\(([^)]*)\)` \|", text, re.MULTILINE))
+    assert set(table) == set(aio.__all__)
+    for name, arguments in table.items():
+        given = re.findall(r"[a-z_]+", arguments)
+        taken = [one for one in signature(getattr(aio, name)) if one not in {"offline", "settings", "on_event"}]
+        assert given == taken, name
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE)
+    for name, exit_code in rows:
+        assert getattr(errors, name).exit_code == int(exit_code), name
+    ours = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.Error)}
+    raised = {one.__name__ for one in ours - {errors.Error, errors.Interrupted, errors.Terminated}}
+    assert {name for name, _ in rows} == raised
+
+
+def signature(function: Callable[..., Any]) -> list[str]:
+    import inspect
+
+    return list(inspect.signature(function).parameters)
+
+
+def test_the_settings_named_are_read() -> None:
+    """Every variable that a page names is one that the program reads, and the library page names them all."""
+    source = (ROOT / "src" / "gemini_batch" / "settings.py").read_text(encoding="utf-8")
+    variable = re.compile(r"\b(?:GOOGLE_(?:API|GEMINI|GENAI)|GEMINI_(?:API|BATCH))_[A-Z_]+\b")
+    read_there = set(variable.findall(source))
+    assert set(settings_module.KEY_NAMES) < read_there
+    for page in pages():
+        assert set(variable.findall(code(page))) <= read_there, page.name
+    assert set(variable.findall(read(DOCS / "library.md"))) == read_there
+
+
+def test_the_emulator_page_as_written(make_shell: Callable[..., Shell]) -> None:
+    shell = make_shell()
+    (block,) = blocks_in(DOCS / "emulator.md", "bash")
+    done = shell.run(f"trap 'kill $EMULATOR 2>/dev/null || true' EXIT\n{block.text}wait $EMULATOR || true\ntrap - EXIT")
+    states = [line for line in done.stdout.splitlines() if line.startswith("JOB_STATE")]
+    assert states == ["JOB_STATE_PENDING", "JOB_STATE_SUCCEEDED"]
+    assert '"paid":1' in done.stdout.replace(" ", "")
+
+
+def test_the_routes_on_the_emulator_page_are_there(gemini_emulator: GeminiEmulator) -> None:
+    import httpx2
+
+    routes = re.findall(r"^\| `(GET|POST) (/emulator/\w+)` \|", read(DOCS / "emulator.md"), re.MULTILINE)
+    assert len(routes) == 3
+    for method, path in routes:
+        answer = httpx2.request(method, gemini_emulator.url + path, content=b"{}" if method == "POST" else None)
+        assert answer.status_code == 200, path
+
+
+def sql_blocks() -> list[Any]:
+    found = blocks_in(DOCS / "ledger.md", "sql")
+    return [pytest.param(block, id=block.where) for block in found]
+
+
+@pytest.fixture(scope="module")
+def offline_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which a job was made, ended and collected; returns the folder of the offline home."""
+    folder = tmp_path_factory.mktemp("ledger")
+    here = settings_module.Settings(home=folder / "home", offline=True)
+    lines = [
+        {"key": f"row-{n}", "request": {"contents": [{"parts": [{"text": f"Review {n}"}]}], "generationConfig": config}}
+        for n, config in enumerate([{}, {"maxOutputTokens": 8}, {}])
+    ]
+    file = folder / "requests.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    async def work() -> None:
+        job = await aio.create(file, name="reviews", settings=here)
+        await aio.status(job.job, wait=True, settings=here)
+        await aio.results(job.job, settings=here)
+
+    asyncio.run(work())
+    return folder / "home" / "offline"
+
+
+@pytest.mark.parametrize("block", sql_blocks())
+def test_the_questions_on_the_ledger_page_get_answers(block: Block, offline_run: Path) -> None:
+    (run,) = (offline_run / "runs").iterdir()
+    path = {"ledger.db": offline_run / "ledger.db", "rows.db": run / "rows.db"}[block.heading]
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        assert db.execute(block.text).fetchall()
+    db.close()
+
+
+@pytest.mark.parametrize(("section", "scripts"), [("ledger.db", LEDGER), ("rows.db", ROWS)], ids=["ledger", "rows"])
+def test_the_tables_on_the_ledger_page_are_the_schema(section: str, scripts: tuple[str, ...]) -> None:
+    text = read(DOCS / "ledger.md").split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
+    told: dict[str, list[str]] = {}
+    table = ""
+    for name, columns in re.findall(r"^\| (?:`(\w+)`)? *\| ([^|]+) \|", text, re.MULTILINE):
+        table = name or table
+        told.setdefault(table, []).extend(re.findall(r"`(\w+)`", columns))
+    db = sqlite3.connect(":memory:")
+    for script in scripts:
+        db.executescript(script)
+    schema = {
+        name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")]
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    }
+    views = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
+    db.close()
+    assert {name: sorted(columns) for name, columns in told.items()} == {
+        name: sorted(columns) for name, columns in schema.items()
+    }
+    for view in views:
+        assert f"`{view}`" in text
+
+
+def test_the_home_on_the_ledger_page_is_the_home(offline_run: Path) -> None:
+    """Every file of a real run is in the picture."""
+    (block,) = blocks_in(DOCS / "ledger.md", "text")
+    for folder, _, files in os.walk(offline_run):
+        if "emulator" in folder:
+            continue
+        for name in files:
+            shown = re.sub(r"run-\w+", "run-k7m2q9x4", name)
+            assert shown.removesuffix("-wal").removesuffix("-shm") in block.text, name
+
+
+# Exit codes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ending", "says"),
+    [
+        (0, "all rows answered"),
+        (1, "some rows failed; their lines carry an error"),
+        (5, "the job ended without results"),
+        (6, "not finished yet"),
+        (4, "nothing was fetched; the message above says why"),
+    ],
+)
+def test_the_exit_code_page_tells_the_endings_apart(ending: int, says: str, offline_shell: Shell) -> None:
+    """Each fragment of shell with a gemini-batch that ends as it is told to."""
+    made, told, cron, strict, pipe = (block.text for block in blocks_in(DOCS / "exit-codes.md", "bash"))
+    offline_shell.command("gemini-batch", f"#!/bin/sh\n[ $1 = create ] && echo batches/it && exit 0\nexit {ending}\n")
+    assert offline_shell.run(f"{made}echo $JOB").stdout == "batches/it\n"
+    assert offline_shell.run(f"set +e; JOB=it\n{told}").stdout == f"{says}\n"
+    offline_shell.run(f"set +e; JOB=it\n{cron}exit 9", code={0: ending or 9, 6: 0}.get(ending, 1))
+    offline_shell.run(f"JOB=it\n{strict}", code=0 if ending in {0, 1} else 1)
+    offline_shell.run(f"JOB=it\n{pipe}", code=0 if ending == 0 else 1)
