@@ -1,0 +1,83 @@
+"""``python -m benchmarks``: measure, show, and end with 1 if a target is missed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import pile, startup
+from benchmarks.measure import Place, program
+from gemini_batch import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.report import Compared, Step
+
+PARTS = ("help", "status", "pile")
+
+
+def measured(place: Place, parts: list[str], *, rounds: int, megabytes: int) -> Iterator[Compared | Step]:
+    """Every figure, as soon as it is there."""
+    if "help" in parts:
+        yield startup.help_page(place, rounds)
+    if "status" in parts:
+        yield startup.one_status(place, rounds)
+    if "pile" in parts:
+        requests = place.folder / "requests.jsonl"
+        rows = pile.write_pile(requests, megabytes)
+        yield from pile.ours(place, requests, rows, offline=False)
+        yield from pile.ours(place, requests, rows, offline=True)
+        yield from pile.theirs(place, requests)
+
+
+def main() -> int:
+    """Parse, measure, show."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument("--rounds", type=int, default=15, help="alternating runs behind each median (15)")
+    parser.add_argument("--megabytes", type=int, default=300, help="size of the pile (300); five times that on disk")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+    about = {
+        "gemini_batch": __version__,
+        "google_genai": version("google-genai"),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "rounds": options.rounds,
+        "megabytes": options.megabytes,
+        "program": " ".join(program()),
+    }
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="gemini-batch-benchmarks-") as folder:
+        if not options.json:
+            print(
+                "gemini-batch {gemini_batch}, google-genai {google_genai}, Python {python}, {cores} cores".format(
+                    **about
+                )
+            )
+            print("medians of {rounds} alternating runs; a pile of {megabytes} MB".format(**about), flush=True)
+        place = Place(Path(folder))
+        for figure in measured(place, options.parts or list(PARTS), rounds=options.rounds, megabytes=options.megabytes):
+            figures.append(figure)
+            if not options.json:
+                print(figure, flush=True)
+    good = all(figure.good for figure in figures)
+    if options.json:
+        print(json.dumps({**about, "good": good, "figures": [figure.as_json() for figure in figures]}, indent=2))
+    elif not good:
+        print("A target was missed.", file=sys.stderr)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""What was measured, as values, and how it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Two commands that do the same: medians in seconds, and how many times faster ours is to be."""
+
+    name: str
+    seconds: float
+    sdk_seconds: float
+    target: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is."""
+        return self.sdk_seconds / self.seconds
+
+    @property
+    def good(self) -> bool:
+        """Whether the target is met."""
+        return self.ratio >= self.target
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<32}{1000 * self.seconds:7.0f} ms   SDK {1000 * self.sdk_seconds:5.0f} ms   "
+            f"{self.ratio:4.1f} times faster (target {self.target:g}){'' if self.good else '   MISSED'}"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The figures, the ratio and whether it is good."""
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "sdk_seconds": self.sdk_seconds,
+            "ratio": self.ratio,
+            "target": self.target,
+            "good": self.good,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One process with a pile: wall seconds, the bytes of the file that went through it, peak memory and its bound."""
+
+    name: str
+    peak: int
+    seconds: float | None = None
+    bytes: int = 0
+    bound: int | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether the process stayed within its bound."""
+        return self.bound is None or self.peak < self.bound
+
+    def __str__(self) -> str:
+        speed = ""
+        if self.seconds is not None:
+            speed = f"{self.seconds:7.1f} s   {self.bytes / MEGABYTE / self.seconds:5.0f} MB/s"
+        bound = "" if self.bound is None else f" (bound {self.bound / MEGABYTE:.0f})"
+        missed = "" if self.good else "   MISSED"
+        return f"{self.name:<32}{speed:21}   {self.peak / MEGABYTE:5.0f} MB at most{bound}{missed}"
+
+    def as_json(self) -> dict[str, object]:
+        """The figures and whether they are good."""
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "bytes": self.bytes,
+            "peak": self.peak,
+            "bound": self.bound,
+            "good": self.good,
+        }

@@ -1,0 +1,51 @@
+"""Memory is bounded by settings, not by the size of a file: hundreds of megabytes through whole processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BOUND = 150_000_000
+PROCESSES = {
+    *(f"{command}, {where}" for command in ("create", "status --wait", "results -o")
+      for where in ("standing emulator", "offline")),
+    "the standing emulator itself",
+}  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(sys.platform == "win32", reason="peaks are read by wait4"),
+    pytest.mark.skipif(not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are not part of this distribution"),
+]
+
+
+def peaks(megabytes: int) -> dict[str, int]:
+    """The peak resident memory, in bytes, of each process that a pile of that size went through.
+
+    A process of its own measures: a child's peak begins with what its parent held when it was started.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "pile", "--json", "--megabytes", str(megabytes)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,  # a missed bound ends it with 1, and which one it is stands in the report
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    return {figure["name"]: figure["peak"] for figure in report["figures"] if figure["name"] in PROCESSES}
+
+
+def test_300_megabytes_need_less_than_150_and_no_more_than_30_do() -> None:
+    """Every request is answered, in order, too: the benchmark itself ends with an error where one is not."""
+    small, large = peaks(30), peaks(300)
+
+    assert small.keys() == large.keys() == PROCESSES
+    assert {name: peak for name, peak in large.items() if peak >= BOUND} == {}
+    assert {name: large[name] - small[name] for name in PROCESSES if large[name] - small[name] > 30_000_000} == {}
