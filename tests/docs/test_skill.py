@@ -137,7 +137,8 @@ def test_the_watching_loop_on_a_job_that_takes_hours(make_shell: Callable[..., S
         )
         shell.command("sleep", program)
         out, _ = type_section(shell, "5. Watching without blocking")
-    assert out.splitlines() == ["JOB_STATE_PENDING"] * 3 + ["JOB_STATE_SUCCEEDED"]
+    looks = [look for look in out.splitlines() if look != "JOB_STATE_RUNNING"]  # a busy machine may see it at work
+    assert looks == ["JOB_STATE_PENDING"] * 3 + ["JOB_STATE_SUCCEEDED"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,10 @@ def test_failed_rows_are_found_and_can_be_sent_again(offline_shell: Shell) -> No
                 request["generationConfig"] = {"maxOutputTokens": most}
             file.write(json.dumps({"key": key, "request": request}) + "\n")
     offline_shell.run(
-        "python scripts/get_results.py $(python scripts/create_batch.py requests.jsonl) -o results.jsonl", code=1
+        "JOB=$(python scripts/create_batch.py requests.jsonl)\n"
+        'python scripts/check_status.py "$JOB" --wait\n'
+        'python scripts/get_results.py "$JOB" -o results.jsonl',
+        code=1,
     )
     (block,) = (block for block in blocks(SKILL) if block.heading == "Rows that failed")
 

@@ -147,3 +147,17 @@ def test_a_lost_shell_variable(type_: Type, slow_service: Running) -> None:
 def test_a_trial_sends_only_the_first_lines(type_: Type, slow_service: Running) -> None:
     made = json.loads(type_("create", "requests.jsonl", "--limit", "1", "--json")[1])
     assert made["result"]["requests"] == 1
+
+
+def test_your_file_is_left_alone(type_: Type, folder: Path) -> None:
+    """Nothing is written into it, and results never go over it."""
+    source = folder / "requests.jsonl"
+    before = (source.read_bytes(), source.stat().st_mtime_ns)
+    job = type_("create", "requests.jsonl", "--offline")[1].strip()
+    assert type_("status", job, "--wait")[0] == 0
+    code, _, err = type_("results", job, "-o", "requests.jsonl")
+    assert code == 2
+    assert "results would replace them" in err
+    assert type_("results", job, "-o", "results.jsonl")[0] == 0
+    assert (source.read_bytes(), source.stat().st_mtime_ns) == before
+    assert {path.name for path in folder.iterdir()} == {"requests.jsonl", "results.jsonl"}
