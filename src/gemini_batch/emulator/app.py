@@ -69,7 +69,7 @@ class Emulator:
 
     def close(self) -> None:
         """Stop the work at a checkpoint and close the data folder."""
-        self.engine.stop.set()
+        self.engine.close()
         self.store.close()
 
     def app(self) -> Starlette:

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from gemini_batch import jsonl
 from gemini_batch.emulator import lines, models
+from gemini_batch.emulator.ahead import Ahead, Concurrent
 from gemini_batch.emulator.clock import DAY, SECOND
 from gemini_batch.emulator.failures import ApiFailure, RowError
 
@@ -58,6 +59,8 @@ class Engine:
         self.monotonic: Callable[[], float] = time.monotonic
         #: Set to make every advance end at its next row, at a checkpoint.
         self.stop = threading.Event()
+        #: By batch: what a concurrent responder was asked for and was not written yet.
+        self.ahead: dict[str, Ahead] = {}
 
     def output(self, batch_id: str) -> Path:
         """Where the complete output of a batch is."""
@@ -77,6 +80,17 @@ class Engine:
             left = max(0.0, deadline - self.monotonic())
             more |= self._advance_one(batch_id, self.monotonic() + left / (len(due) - place))
         return more
+
+    def close(self) -> None:
+        """End all work at a checkpoint, and give up the answers that are still being made."""
+        self.stop.set()
+        for batch_id in list(self.ahead):
+            self.forget(batch_id)
+
+    def forget(self, batch_id: str) -> None:
+        """Give up the answers to a batch that are still being made."""
+        if ahead := self.ahead.pop(batch_id, None):
+            ahead.close()
 
     def clean(self, batch_id: str) -> None:
         """Remove what a deleted batch left, unless somebody is working on it: they will."""
@@ -149,11 +163,13 @@ class Engine:
             code=code,
             message=message,
         )
+        self.forget(row["id"])
         self.partial(row["id"]).unlink(missing_ok=True)
         self.store.drop_blob(row["input_blob"])
 
     def _finish(self, row: sqlite3.Row) -> None:
         """Publish a complete output: the file first, then the state."""
+        self.forget(row["id"])
         partial, output = self.partial(row["id"]), self.output(row["id"])
         if partial.exists():
             if partial.stat().st_size < row["out_offset"]:
@@ -200,6 +216,7 @@ class Engine:
         return self.store.outputs / f"{batch_id}.part"
 
     def _remove(self, batch_id: str) -> None:
+        self.forget(batch_id)
         row = self.store.row("SELECT * FROM batches WHERE id = ?", (batch_id,))
         self.partial(batch_id).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -254,6 +271,7 @@ class _Work:
             name: int(row[name])
             for name in ("row", "in_offset", "out_offset", "succeeded", "failed", "prompt_tokens", "output_tokens")
         }
+        self._ahead: Ahead | None = None
 
     def run(self) -> None:
         """Serve rows. Raises :class:`ApiFailure` if the model is gone."""
@@ -270,7 +288,7 @@ class _Work:
             output.seek(self._at["out_offset"])
             output.truncate()
             source.seek(self._at["in_offset"])
-            serve = self._server()
+            serve = self._server(source)
             while self._at["row"] < self._target:
                 self._serve_until(min(self._deadline, engine.monotonic() + _CHECKPOINT), source, output, serve)
                 output.flush()
@@ -282,8 +300,12 @@ class _Work:
         stop = self._engine.stop
         clock = self._engine.monotonic
         number, read, wrote = at["row"], 0, 0
+        ahead = self._ahead
+        following = ahead or source
         while number < target:
-            data = source.readline()
+            if ahead is not None and not ahead.ready(pause - clock()):
+                break
+            data = following.readline()
             if not data:
                 raise ApiFailure(500, "INTERNAL", "The input ended before its last row.")
             read += len(data)
@@ -316,7 +338,7 @@ class _Work:
             ).fetchone()
         return bool(cancelled == self._row["cancelled"] and not deleted)
 
-    def _server(self) -> Callable[[bytes], bytes]:
+    def _server(self, source: IO[bytes]) -> Callable[[bytes], bytes]:
         """The function that turns a line into an answer line, with all that is the same for every row looked up."""
         at, kind, plain = self._at, self._kind, bool(self._row["plain"])
         engine = self._engine
@@ -324,6 +346,9 @@ class _Work:
             self._row["model"], kind, now=engine.clock.now(), version="v1beta", method=models.BATCH_METHOD[kind]
         )
         respond, read, refused = engine.responder, lines.read, self._refused
+        if isinstance(respond, Concurrent):
+            self._ahead = self._asking(respond, model, source)
+            respond = self._ahead.answer
         known: dict[str, bool] = {}
         wanted = self._tag
 
@@ -352,6 +377,20 @@ class _Work:
             return answer
 
         return serve
+
+    def _asking(self, responder: Concurrent, model: str, source: IO[bytes]) -> Ahead:
+        """What was asked for before, if it is of this place; else a beginning. Rows to be refused are not asked for."""
+        row, at, kind, plain = self._row, self._at, self._kind, bool(self._row["plain"])
+        until = self._target if row["cut"] is None else min(self._target, max(row["cut"], at["row"]))
+        place = {"row": at["row"], "offset": at["in_offset"]}
+        kept = self._engine.ahead.get(row["id"])
+        if kept is not None and kept.resume(source, **place, until=until):
+            return kept
+        self._engine.forget(row["id"])
+        new = Ahead(responder, model, lambda data: lines.read(kind, data, plain=plain, tag=self._tag).request, **place)
+        new.resume(source, **place, until=until)
+        self._engine.ahead[row["id"]] = new
+        return new
 
     def _refused(self, error: RowError, tag: bytes) -> bytes:
         self._at["failed"] += 1

@@ -95,6 +95,7 @@ def run_forever(
     port: int = 0,
     queue_delay: float = 0.0,
     rows_per_second: float | None = None,
+    responder: Responder = respond,
 ) -> None:
     """Serve until interrupted, batches moving on by themselves; the base URL is the first line on stdout.
 
@@ -113,6 +114,7 @@ def run_forever(
                 queue_delay=queue_delay,
                 rows_per_second=rows_per_second,
                 background=True,
+                responder=responder,
             )
         )
         sys.stdout.write(f"{running.url}\n")
