@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gemini_batch.emulator import breaking
 from gemini_batch.emulator.answers import Responder, respond
 from gemini_batch.emulator.app import Emulator
 from gemini_batch.emulator.engine import BUDGET
@@ -150,6 +151,7 @@ def _work(emulator: Emulator) -> None:
 
 def _server(emulator: Emulator) -> Any:
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     asked = threading.Event()
 
@@ -184,10 +186,17 @@ def _server(emulator: Emulator) -> Any:
             for one in sockets or []:
                 one.close()
 
+    class Protocol(H11Protocol):
+        """h11, because httptools would write header names in lower case, and some clients look for Title-Case."""
+
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named)
+            self.app = breaking.with_transport(self.app, lambda: self.transport)
+
     config = uvicorn.Config(
         emulator.app(),
         loop="asyncio",
-        http="h11",  # httptools would write header names in lower case, and some clients look for Title-Case
+        http=Protocol,
         lifespan="off",
         ws="none",
         log_config=None,
