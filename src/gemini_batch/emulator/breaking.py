@@ -173,6 +173,8 @@ def _declared(headers: list[tuple[bytes, bytes]], by: int) -> tuple[list[tuple[b
             changed.append((name, b"%d" % declared))
         else:
             changed.append((name, value))
+    # Without this a caller would go on with a connection that is about to end.
+    changed.append((b"Connection", b"close"))
     return changed, declared
 
 

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from gemini_batch import jsonl
 from gemini_batch.emulator import lines, models, outputfaults, rowfaults, spent
 from gemini_batch.emulator.ahead import Ahead, Concurrent
+from gemini_batch.emulator.attachments import Attachments
 from gemini_batch.emulator.clock import DAY
 from gemini_batch.emulator.failures import ApiFailure, RowError
 from gemini_batch.emulator.faults import Faults
@@ -337,7 +338,7 @@ class _Work:
             respond = self._ahead.answer
         met = engine.faults.rows(self._row) if engine.faults.row else None
         play = rowfaults.player(met, self._row["id"], respond) if met else None
-        known: dict[str, bool] = {}
+        attachments = Attachments(engine.files, self._row["owner"])
         wanted = self._tag
 
         def serve(data: bytes) -> bytes:
@@ -346,7 +347,7 @@ class _Work:
                 row = read(kind, data, plain=plain, tag=wanted)
                 tag = row.tag
                 if b"ile_uri" in data or b"ileUri" in data:
-                    self._check_media(row.request, known)
+                    attachments.check(row.request)
                 response = respond(model, row.request) if play is None else play(tag, model, row.request)
                 usage = response.get("usageMetadata")
                 answer = b'{"response":' + _encode(response) + tag + b"}\n"
@@ -385,25 +386,3 @@ class _Work:
         if not error.field:
             return b"{" + tag[1:] + b"}\n"
         return b'{"%s":' % error.field.encode() + _encode(error.body()) + tag + b"}\n"
-
-    def _check_media(self, request: dict[str, Any], known: dict[str, bool]) -> None:
-        contents = [
-            *(request.get("contents") or ()),
-            request.get("content") or {},
-            request.get("systemInstruction") or {},
-        ]
-        for content in contents:
-            for part in content.get("parts") or ():
-                uri = (part.get("fileData") or {}).get("fileUri") or ""
-                _, named, file_id = uri.rpartition("files/")
-                if named and not self._is_there(file_id, known):
-                    raise RowError(3, f"The file files/{file_id} does not exist, or has expired.")
-
-    def _is_there(self, file_id: str, known: dict[str, bool]) -> bool:
-        if file_id not in known:
-            try:
-                self._engine.files.find(file_id, self._row["owner"])
-                known[file_id] = True
-            except ApiFailure:
-                known[file_id] = False
-        return known[file_id]
