@@ -210,11 +210,11 @@ class Emulator:
         async with lock:
             chunk = await anyio.to_thread.run_sync(self.uploads.open_chunk, call)
             try:
-                return _respond(await self._receive(request, call, chunk))
+                return _respond(await self._receive(request, chunk))
             finally:
                 chunk.close()
 
-    async def _receive(self, request: Request, call: Call, chunk: Chunk) -> Reply:
+    async def _receive(self, request: Request, chunk: Chunk) -> Reply:
         pieces, held = [], 0
         try:
             async for piece in request.stream():
@@ -230,7 +230,7 @@ class Emulator:
                 await anyio.to_thread.run_sync(chunk.write, b"".join(pieces))
             await anyio.to_thread.run_sync(chunk.broken)
             return Reply(b"")
-        return await anyio.to_thread.run_sync(chunk.answer, call.base)
+        return await anyio.to_thread.run_sync(chunk.answer)
 
     async def _download(self, call: Call) -> Response:
         file = await anyio.to_thread.run_sync(self.files.open, call)

@@ -118,7 +118,7 @@ class Uploads:
         with self._guard:
             self._digests[upload_id] = (received, running)
 
-    def finish(self, upload: sqlite3.Row, size: int, sha256: str, base: str) -> Reply:
+    def finish(self, upload: sqlite3.Row, size: int, sha256: str) -> Reply:
         """Turn a complete upload into a file; asked again, give the same answer again."""
         if not _MIME.fullmatch(upload["mime_type"] or "application/octet-stream"):
             with self._store.transaction() as db:
@@ -155,7 +155,7 @@ class Uploads:
                     raise refused from None
                 db.execute("UPDATE uploads SET state = 'final', file_id = ? WHERE id = ?", (file_id, upload["id"]))
             row = db.execute("SELECT * FROM files WHERE id = ?", (file_id,)).fetchone()
-        answer = {} if row is None else {"file": shown(row, base)}
+        answer = {} if row is None else {"file": shown(row)}
         return Reply.json(answer, headers={"X-Goog-Upload-Status": "final"})
 
     def cancel_upload(self, upload: sqlite3.Row) -> Reply:
@@ -203,7 +203,7 @@ class Chunk:
         self._digest.update(piece)
         self._received += len(piece)
 
-    def answer(self, base: str) -> Reply:
+    def answer(self) -> Reply:
         """What to say to a request that came whole."""
         if self.upload["state"] == "cancelled":
             return Reply(b"", headers={"X-Goog-Upload-Status": "cancelled"})
@@ -211,7 +211,7 @@ class Chunk:
             return self._uploads.cancel_upload(self.upload)
         if self.upload["state"] == "final":
             # The client did not hear the answer to its last chunk: it is given once more.
-            return self._uploads.finish(self.upload, 0, "", base)
+            return self._uploads.finish(self.upload, 0, "")
         if "query" in self._commands:
             return Reply(b"", headers=_progress(self.upload))
         if not self._commands & {"upload", "finalize"}:
@@ -233,7 +233,7 @@ class Chunk:
                 f"The upload was declared as {declared} bytes; {self._received} bytes were received.",
                 headers={"X-Goog-Upload-Status": "active", "X-Goog-Upload-Size-Received": str(self._received)},
             )
-        return self._uploads.finish(self.upload, self._received, self._digest.hexdigest(), base)
+        return self._uploads.finish(self.upload, self._received, self._digest.hexdigest())
 
     def broken(self) -> None:
         """The connection broke: keep the whole granules that came."""
