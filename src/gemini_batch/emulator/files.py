@@ -100,7 +100,10 @@ class Files:
     def expire(self, db: sqlite3.Connection, now: int) -> None:
         """Forget what has expired, so that its ids and its room are free again."""
         gone = db.execute("DELETE FROM files WHERE expires <= ? RETURNING blob", (now,)).fetchall()
-        gone += db.execute("DELETE FROM uploads WHERE created <= ? RETURNING blob", (now - self.life,)).fetchall()
+        gone += db.execute(
+            "UPDATE uploads SET state = 'expired' WHERE created <= ? AND state != 'expired' RETURNING blob",
+            (now - self.life,),
+        ).fetchall()
         for (blob,) in gone:
             self._store.drop_blob(blob)
 

@@ -20,11 +20,10 @@ from gemini_batch.emulator.files import LONGEST_DISPLAY_NAME, Files, check_lengt
 
 if TYPE_CHECKING:
     from gemini_batch.emulator.clock import Clock
+    from gemini_batch.emulator.quotas import Limits
     from gemini_batch.emulator.store import Store
 
 GRANULARITY = 262_144
-LARGEST_FILE = 2 * 1024**3
-LARGEST_STORE = 20 * 1024**3
 
 _CUSTOM_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _MIME = re.compile(r"(?:application|audio|font|image|model|multipart|text|video)/[\w.+-]+(?:\s*;.*)?|jsonl")
@@ -33,7 +32,8 @@ _MIME = re.compile(r"(?:application|audio|font|image|model|multipart|text|video)
 class Uploads:
     """The uploads of one data folder."""
 
-    def __init__(self, store: Store, clock: Clock, files: Files) -> None:
+    def __init__(self, store: Store, clock: Clock, files: Files, limits: Limits) -> None:
+        self.limits = limits
         self._store = store
         self._clock = clock
         self._files = files
@@ -53,8 +53,9 @@ class Uploads:
         display_name = file.get("displayName", "")
         if len(display_name) > LONGEST_DISPLAY_NAME:
             raise failures.invalid("* CreateFileRequest.file.display_name: must be at most 512 characters long.\n")
-        if declared is not None and declared > LARGEST_FILE:
-            raise failures.invalid(f"The file is larger than {LARGEST_FILE} bytes.")
+        quotas = self.limits.quotas
+        if declared is not None and declared > quotas.file:
+            raise failures.invalid(f"The file is larger than {quotas.file} bytes.")
         file_id = _chosen_id(file.get("name", ""))
         upload_id, now = secrets.token_urlsafe(36), self._clock.now()
         with self._store.transaction() as db:
@@ -64,11 +65,11 @@ class Uploads:
             (stored,) = db.execute(
                 "SELECT total(size) FROM files WHERE owner = ? AND source = 'UPLOADED'", (call.owner,)
             ).fetchone()
-            if stored + (declared or 0) > LARGEST_STORE:
+            if stored + (declared or 0) > quotas.storage:
                 raise failures.ApiFailure(
                     429,
                     "RESOURCE_EXHAUSTED",
-                    f"You exceeded your current quota: file_storage_bytes, limit: {LARGEST_STORE}.",
+                    f"You exceeded your current quota: file_storage_bytes, limit: {quotas.storage}.",
                 )
             db.execute(
                 """INSERT INTO uploads (id, owner, file_id, display_name, mime_type, declared, created, blob)
@@ -167,7 +168,7 @@ class Uploads:
 
     def _upload(self, upload_id: str) -> sqlite3.Row:
         row = self._store.row("SELECT * FROM uploads WHERE id = ?", (upload_id,))
-        if row is None:
+        if row is None or row["state"] == "expired":
             refused = failures.not_found()
             refused.headers["X-Goog-Upload-Status"] = "final"
             raise refused
@@ -197,8 +198,9 @@ class Chunk:
         if not self._takes:
             return
         blob = self._open()
-        if self._received + len(piece) > LARGEST_FILE:
-            raise failures.invalid(f"The file is larger than {LARGEST_FILE} bytes.", headers=_progress(self.upload))
+        limit = self._uploads.limits.quotas.file
+        if self._received + len(piece) > limit:
+            raise failures.invalid(f"The file is larger than {limit} bytes.", headers=_progress(self.upload))
         blob.write(piece)
         self._digest.update(piece)
         self._received += len(piece)
