@@ -169,8 +169,8 @@ class Emulator:
         # Nobody comes between while nothing is armed.
         hooks: Hooks | None = self._player if self.faults.wire else None
         try:
-            if hooks:
-                request = hooks.incoming(call, request)
+            if hooks and (breaking := hooks.incoming(call, request)) is not request:
+                request, hooks = breaking, None
             if request.method != "GET" and operation not in _CHUNK:
                 call = self._call(request, operation, await _body(request, self.limits.quotas.inline))
             if hooks and (answer := await hooks.before(call)) is not None:

@@ -84,12 +84,21 @@ def _chosen(fault: Fault, old: IO[bytes], starts: Sequence[int]) -> set[int]:
     for number, start in enumerate(starts):
         if fault.key != "*":
             old.seek(start)
-            if not matches(fault.key, _key(jsonl.decode(old.readline()))):
+            if not matches(fault.key, _key(_decoded(old.readline()))):
                 continue
         found.add(number)
         if len(found) == most:
             break
     return found
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    """An answer; empty for what an earlier change left unreadable."""
+    try:
+        value = jsonl.decode(line)
+    except jsonl.NotJson:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _key(answer: dict[str, Any]) -> str:
@@ -112,7 +121,7 @@ def _changed(kind: str, line: bytes) -> Iterator[bytes]:
         case "drop":
             return
         case "no_key":
-            yield jsonl.encode({k: v for k, v in jsonl.decode(line).items() if k not in ("key", "metadata")}) + b"\n"
+            yield jsonl.encode({k: v for k, v in _decoded(line).items() if k not in ("key", "metadata")}) + b"\n"
         case "broken":
             yield line[: len(line) // 2] + b"\n"
         case "not_json":
@@ -122,16 +131,17 @@ def _changed(kind: str, line: bytes) -> Iterator[bytes]:
         case "blank":
             yield line + b"\n\n"
         case "separators":
-            yield jsonl.encode(_with_text(jsonl.decode(line), SEPARATORS)) + b"\n"
+            answer = _decoded(line)
+            yield (jsonl.encode(_with_text(answer, SEPARATORS)) if answer else line) + b"\n"
         case _:
             yield line + b"\n"
 
 
 def _twin(kind: str, line: bytes, fault: Fault, number: int) -> bytes:
     """A second line made from a chosen one."""
-    if kind == "duplicate":
+    answer = _decoded(line)
+    if kind == "duplicate" or not answer:
         return line + b"\n"
-    answer = jsonl.decode(line)
     if kind == "foreign":
         tag = "metadata" if "metadata" in answer else "key"
         stranger = f"stranger-{fault.seed}-{number}"

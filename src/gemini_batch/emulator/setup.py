@@ -62,8 +62,9 @@ class Setup(NamedTuple):
 
 
 def setup(names: Iterable[str] = (), *, file: Path | None = None, tier: int | None = None) -> Setup:
-    """Read all that is asked for; what stands in the file comes last. Raises :class:`UsageError`."""
+    """Read all that is asked for; the file has the last word on quotas. Raises :class:`UsageError`."""
     quotas: dict[str, Any] = {} if tier is None else {"tier": tier, "jobs": _JOBS}
+    last: dict[str, Any] = {}
     armed: list[tuple[str, Scenario]] = []
     try:
         armed += [(name, scenarios.made(name)) for name in names]
@@ -79,9 +80,10 @@ def setup(names: Iterable[str] = (), *, file: Path | None = None, tier: int | No
             raise UsageError(f"The file of faults cannot be read: {error}", file=file) from None
         except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError, TypeError) as error:
             raise UsageError(f"This is no file of faults: {error}.", file=file, next=_SEE) from None
-        quotas |= read.quotas
+        last = read.quotas
     for _, scenario in armed:
         quotas |= scenario.quotas
+    quotas |= last
     try:
         return Setup(tuple(armed), msgspec.convert(quotas, Quotas))
     except msgspec.ValidationError as error:
