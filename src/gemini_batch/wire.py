@@ -173,7 +173,10 @@ def read(data: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServiceError(
-            f"The service's answer could not be read as {kind.__name__}: {error}.", code="unreadable_answer"
+            f"The service's answer could not be read as {kind.__name__}: {error}.",
+            code="unreadable_answer",
+            next="Something on the way may have answered in its place: look at the network (and at "
+            "GOOGLE_GEMINI_BASE_URL, if it is set) and run the same command again.",
         ) from None
 
 

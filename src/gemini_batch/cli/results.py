@@ -104,11 +104,12 @@ def _lines(summary: Summary, output: str | None) -> Iterator[str]:
     if summary.error and summary.failures:
         yield f"  the service's error for the job: {summary.error}"
     if summary.unknown_keys:
-        yield f"  {summary.unknown_keys:,} more requests have no answer; their keys are not known here"
+        yield f"  {plural(summary.unknown_keys, 'more request')} without an answer; the keys are not known here"
     for reason, count in summary.quarantined.items():
-        yield f"  {count:,} answer lines belong to no request ({reason}); they are kept in {summary.folder}/raw"
+        belong = "belongs to no request" if count == 1 else "belong to no request"
+        yield f"  {plural(count, 'answer line')} that {belong} ({reason}), kept in {summary.folder}/raw"
     if summary.repeated:
-        yield f"  {summary.repeated:,} answers came twice; the first good one counts"
+        yield f"  {plural(summary.repeated, 'answer')} more than requests; the first good one of each counts"
     t = summary.tokens
     kinds = [
         ("input", t.input),
@@ -120,7 +121,7 @@ def _lines(summary: Summary, output: str | None) -> Iterator[str]:
     yield (
         "tokens: "
         + ", ".join(f"{count:,} {kind}" for kind, count in kinds if count or kind in {"input", "output"})
-        + (f"; {t.unknown:,} answers carried no counts" if t.unknown else "")
+        + (f"; {plural(t.unknown, 'answer')} without counts" if t.unknown else "")
     )
     yield _money(summary)
     if output not in {None, "-"}:
@@ -128,12 +129,16 @@ def _lines(summary: Summary, output: str | None) -> Iterator[str]:
 
 
 def _money(summary: Summary) -> str:
+    if not summary.answered:
+        return "cost: unknown (no answers came, and so no token counts)"
     if summary.usd.batch is None or summary.usd.interactive is None:
         return "cost: unknown (no price, or no token counts, for all of it)"
     would = "would have cost " if summary.offline else ""
     saved = summary.usd.interactive - summary.usd.batch
     share = f", {100 * saved / summary.usd.interactive:.0f} % less" if summary.usd.interactive else ""
-    return f"cost: {would}${_usd(summary.usd.batch)} in batch; interactive ${_usd(summary.usd.interactive)}{share}"
+    missing = "; what has no answer may have been billed, too" if summary.verdicts.get("missing") else ""
+    batch, interactive = _usd(summary.usd.batch), _usd(summary.usd.interactive)
+    return f"cost: {would}${batch} in batch; interactive ${interactive}{share}{missing}"
 
 
 def _usd(amount: float) -> str:

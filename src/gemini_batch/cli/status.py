@@ -71,7 +71,8 @@ def _lines(seen: Status) -> Iterator[str]:
     if seen.error is not None:
         code = "" if seen.error.code is None else f" (code {seen.error.code})"
         message = seen.error.message or ("no message" if code else "")
-        yield f"The service's error{code}: {message}" if message else "The service gave no error."
+        if message:
+            yield f"The service's error{code}: {message}"
         if seen.error.meaning:
             yield seen.error.meaning
     if seen.next:

@@ -103,12 +103,20 @@ async def _ended(session: Session, target: Target) -> Operation:
     if target.job is not None:
         session.ledger(target.home).seen(target.job, remote, at=session.world.now())
     if not remote.phase.ended or (remote.phase is Phase.SUCCEEDED and not remote.has_output):
+        following = f"Type: gemini-batch status {batch} --wait"
+        if remote.phase is Phase.SUCCEEDED:
+            raise NotFinished(
+                f"{batch} has succeeded, and its results are not there yet.",
+                job=batch,
+                state=remote.state,
+                next=following,
+            )
         counts = f", {remote.succeeded + remote.failed} of {remote.total} done" if remote.total else ""
         raise NotFinished(
             f"{batch} is not finished: {remote.state}{counts}.",
             job=batch,
             state=remote.state,
-            next=f"Type: gemini-batch status {batch} --wait",
+            next=following,
         )
     if not remote.has_output and (target.run is None or target.run.origin == "adopted"):
         why = f": {remote.error_message}" if remote.error_message else ""

@@ -75,12 +75,13 @@ async def _local(session: Session, run: Run, job: Job, *, refresh: bool) -> Stat
 async def unknown(session: Session) -> list[Status]:
     """The jobs in the service's list that this home does not know."""
     backend = await session.backend()
-    known = {job.batch for _, job in session.ledger().jobs()}
+    known = {job.batch for _, job in session.ledger().jobs()}  # and, as they come, those that stand on two pages
     found = []
     async for page in backend.service.listing():
         for operation in page:
             seen = remote_job(operation)
             if seen.name and seen.name not in known:
+                known.add(seen.name)
                 target = Target(seen.name, session.home, None, None)
                 found.append(describe(session, target, None, seen, usual=False))
     return found

@@ -270,11 +270,11 @@ def summarize(home: Home, run: Run, job: Job, *, offline: bool) -> Summary:
 
 
 def _money(run: Run, job: Job, usage: list[Any]) -> Money:
-    """What the answers cost on the day the job was made; unknown as soon as one part of it is."""
+    """What the answers cost on the day the job was made; unknown as soon as one part of it is, or without answers."""
     day = dt.datetime.fromtimestamp(job.created_at or run.created_at, dt.UTC).date()
     model = catalog.load().find(run.model)
     price = model.price_on(day) if model else None
-    if price is None or any(u["known"] < u["answers"] for u in usage):
+    if price is None or not usage or any(u["known"] < u["answers"] for u in usage):
         return Money(batch=None, interactive=None)
     cost = catalog.Cost()
     for u in usage:

@@ -139,7 +139,7 @@ async def _wait(session: Session, target: Target) -> Status:
         try:
             remote = await observe(session, target)
             last_good, absences = now(), 0
-        except (ApiError, NetworkError) as error:
+        except ServiceError as error:
             absences += isinstance(error, ApiError) and error.status == 404
             if not _worth_waiting(error, absences, known=target.job is not None) or now() - last_good > _PATIENCE:
                 raise
@@ -165,7 +165,8 @@ def _worth_waiting(error: ServiceError, absences: int, *, known: bool) -> bool:
         if error.status == 404:
             return known and absences < _ABSENCES and error.reason_code != "other_key"
         return error.status in {408, 429} or error.status >= 500
-    return False
+    # Something between here and the service has answered in its place, or has cut its answer short.
+    return error.reason_code == "unreadable_answer"
 
 
 def describe(
