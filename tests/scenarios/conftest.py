@@ -116,3 +116,9 @@ def stage(
     for module, name in ((client, "TIMEOUT"), (batches, "CREATE_TIMEOUT"), (files, "_CHUNK_TIMEOUT")):
         monkeypatch.setattr(module, name, 0.4)
     return Stage(Shell(folder, tmp_path / "home", capsys), gemini_emulator, time_)
+
+
+@pytest.fixture
+def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three jobs a page, so that few make many pages."""
+    monkeypatch.setattr(batches.listing, "__kwdefaults__", {"page_size": 3})
