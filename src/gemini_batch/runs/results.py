@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gemini_batch.results.media import MediaWriter
     from gemini_batch.runs.home import Home, RunFolder
     from gemini_batch.runs.ledger import Job, Run
-    from gemini_batch.runs.rows import FinalRow
+    from gemini_batch.runs.rowtypes import FinalRow
     from gemini_batch.runs.session import Session
 
 #: Prompts longer than this cost more with some models (docs/service.md).

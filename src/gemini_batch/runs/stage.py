@@ -16,7 +16,7 @@ from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, read_lines
 from gemini_batch.prepare.validate import Checked, check_file, check_line
 from gemini_batch.runs.events import Moved, Tell, nobody
-from gemini_batch.runs.rows import RequestRow
+from gemini_batch.runs.rowtypes import RequestRow
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class _Pass:
             return None
         if not (isinstance(key, str) and key):
             return None
-        return RequestRow(self._seq(), number, key, 0, 0, expects_json=False, dimension=None)
+        return RequestRow(self._seq(), number, key, 0, 0, expects_json=False, dimension=None, tokens=0)
 
     def _seq(self) -> int:
         self._loaded += 1
