@@ -28,6 +28,6 @@ def _again_in_the_clone(command):  # type: (str) -> None
     if os.path.exists(os.path.join(root, "Makefile")):
         hint = "make -C '%s' setup   (or: uv run '%s' ...)" % (root, script)
     else:
-        hint = "pip install gemini-batch"
+        hint = "%s -m pip install PATH-OF-THE-GEMINI-BATCH-CLONE" % os.path.basename(sys.executable or "python")
     sys.stderr.write("%s: the gemini-batch library is not installed. Type: %s\n" % (command, hint))
     sys.exit(3)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_ENDS = (".", "!", "?", "…", ":", ";")
+
+
 class Error(Exception):
     """Anything this package raises on purpose. ``str()`` is one plain paragraph for a person."""
 
@@ -58,7 +61,14 @@ class Error(Exception):
 
     def __str__(self) -> str:
         head = f"{self.place}: {self.message}" if self.place else self.message
-        return f"{head} {self.next}" if self.next else head
+        if not self.next:
+            return head
+        # The words of a service or a library often lack their full stop.
+        return f"{head}{'' if head.endswith(_ENDS) else '.'} {self.next}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are made again from their positional arguments; these take others. Process pools need it.
+        return _again, (type(self), self.args, dict(self.__dict__))
 
     def as_json(self) -> dict[str, object]:
         """The documented error object: ``code, message, file, line, field, next``, absent fields as null."""
@@ -70,6 +80,12 @@ class Error(Exception):
             "field": self.field,
             "next": self.next,
         }
+
+
+def _again(kind: type[Error], args: tuple[object, ...], fields: dict[str, object]) -> Error:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class UsageError(Error):

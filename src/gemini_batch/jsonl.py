@@ -112,8 +112,9 @@ def _explain_syntax(text: str, bad: json.JSONDecodeError) -> NotJson:
         return NotJson("there is more after the first JSON value: one JSON object a line", bad.colno)
     # Some versions of Python point at the comma, others at the bracket after it.
     before = text[: bad.pos + 1].rstrip().rstrip("]}").rstrip()
-    if before.endswith(",") and text[len(before) :].lstrip()[:1] in {"]", "}"}:
-        return NotJson("a comma too many before the closing bracket", len(before))
+    after = text[len(before) :].lstrip()
+    if before.endswith(",") and after[:1] in {"]", "}"}:
+        return NotJson("a comma too many before the closing bracket", len(text) - len(after) + 1)
     return NotJson(f"{bad.msg[:1].lower()}{bad.msg[1:]}", bad.colno)
 
 

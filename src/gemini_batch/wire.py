@@ -12,6 +12,7 @@ import base64
 import binascii
 import datetime as dt
 import enum
+import re
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -21,25 +22,30 @@ from gemini_batch.errors import ServiceError
 Number = int | float | str | None
 
 
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-][0-9]{2}:[0-9]{2}))"
+)
+
+
 def to_int(value: Number) -> int:
     """A count as the service may send it (``"12"``, ``12``, ``12.0``, absent) as an int; nonsense counts as 0."""
     try:
-        return int(value or 0)
+        return max(0, int(value or 0))
     except (ValueError, OverflowError):
         return 0
 
 
 def to_time(value: str | None) -> float | None:
-    """An RFC 3339 time, with up to nine fractional digits, as seconds since 1970; None for anything else."""
-    if not value:
+    """An RFC 3339 time, with any number of fractional digits, as seconds since 1970; None for anything else."""
+    found = _TIME.fullmatch(value or "")
+    if found is None:
         return None
+    moment, fraction, offset = found.groups()
     try:
-        head, dot, tail = value.partition(".")
-        fraction = tail.rstrip("Zz")[:6] if dot else ""
-        moment = dt.datetime.fromisoformat((head if dot else head.rstrip("Zz")) + "+00:00")
-        return moment.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)
-    except ValueError:
+        whole = dt.datetime.fromisoformat(moment + (offset or "+00:00")).timestamp()
+    except (ValueError, OverflowError):
         return None
+    return whole + float(f"0.{fraction or 0}")
 
 
 class Status(msgspec.Struct):
@@ -47,7 +53,8 @@ class Status(msgspec.Struct):
 
     code: Number = None
     message: str | None = None
-    details: msgspec.Raw | None = None
+    # Anything at all; `Raw | None` would take nothing but null, and no job with details could be read.
+    details: msgspec.Raw = msgspec.Raw(b"")
 
 
 class BatchStats(msgspec.Struct, rename="camel"):
@@ -236,16 +243,17 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _output(operation: Operation) -> BatchOutput:
-    """The output wherever it stands; a file is preferred to inline answers, ``metadata`` to ``response``."""
+    """The output wherever it stands: a file before inline answers before none, ``metadata`` before ``response``."""
     places = [operation.metadata.output if operation.metadata else None, operation.response]
     found = [place for place in places if place is not None]
     for place in found:
         if place.responses_file:
             return place
-    for place in found:
-        if place.inlined_responses is not None:
+    inline = [place for place in found if place.inlined_responses is not None]
+    for place in inline:
+        if place.inlined_responses and place.inlined_responses.inlined_responses:
             return place
-    return BatchOutput()
+    return inline[0] if inline else BatchOutput()
 
 
 def inline_answers(operation: Operation) -> list[msgspec.Raw]:
@@ -254,14 +262,16 @@ def inline_answers(operation: Operation) -> list[msgspec.Raw]:
     return (inner.inlined_responses or []) if inner else []
 
 
-def _phase(state: str, operation: Operation) -> Phase:
-    known = _PHASES.get(state)
-    if known is not None:
+def _phase(state: str, operation: Operation, *, has_output: bool) -> Phase:
+    known = _PHASES.get(state, Phase.UNKNOWN)
+    if known.ended or not operation.done:
         return known
-    if not operation.done:
-        return Phase.UNKNOWN
-    # `done` is the protocol's own word for the end, whatever the state is called.
-    return Phase.FAILED if operation.error is not None else Phase.SUCCEEDED
+    # `done` is the protocol's own word for the end, whatever the state is called; what came of it has to be shown.
+    if operation.error is not None:
+        return Phase.FAILED
+    if has_output:
+        return Phase.SUCCEEDED
+    return Phase.FAILED if known is Phase.UNKNOWN else known
 
 
 def remote_job(operation: Operation) -> RemoteJob:
@@ -270,10 +280,11 @@ def remote_job(operation: Operation) -> RemoteJob:
     stats = meta.batch_stats or BatchStats()
     output = _output(operation)
     state = state_word(meta.state)
+    has_output = bool(output.responses_file) or output.inlined_responses is not None
     return RemoteJob(
         name=operation.name or meta.name or "",
         state=state,
-        phase=_phase(state, operation),
+        phase=_phase(state, operation, has_output=has_output),
         model=(meta.model or "").removeprefix("models/"),
         method="embed" if "EmbedContent" in (meta.kind or "") else "generate",
         display_name=meta.display_name or "",
@@ -284,7 +295,7 @@ def remote_job(operation: Operation) -> RemoteJob:
         pending=to_int(stats.pending_request_count),
         create_time=to_time(meta.create_time),
         end_time=to_time(meta.end_time),
-        error_code=None if operation.error is None else to_int(operation.error.code),
+        error_code=None if operation.error is None else to_int(operation.error.code) or None,
         error_message=None if operation.error is None else operation.error.message,
         output_file=output.responses_file or None,
         output_inline=output.inlined_responses is not None and not output.responses_file,
@@ -298,9 +309,9 @@ def hash_matches(sent_hex: str, received: str | None) -> bool:
     """
     if not received:
         return True
-    forms = {sent_hex, base64.b64encode(sent_hex.encode()).decode()}
+    forms = {base64.b64encode(sent_hex.encode()).decode()}
     try:
         forms.add(base64.b64encode(binascii.unhexlify(sent_hex)).decode())
     except binascii.Error:
         return False
-    return received in forms
+    return received in forms or received.lower() == sent_hex

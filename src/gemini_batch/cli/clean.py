@@ -9,7 +9,7 @@ import click
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import clean as clean_text
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, size
+from gemini_batch.cli.screen import Screen, plural, size
 from gemini_batch.errors import UsageError
 
 
@@ -39,15 +39,17 @@ def command(*, dry_run: bool, yes: bool, offline: bool | None, as_json: bool, qu
         for name, why in plan.kept.items():
             screen.say(f"kept {name}: {why}")
         verb = "would be deleted" if dry_run else "deleted"
-        screen.say(f"{len(plan.deleted)} files {verb} ({size(plan.bytes)}); {len(plan.gone)} were gone already.")
+        screen.say(
+            f"{plural(len(plan.deleted), 'file')} {verb} ({size(plan.bytes)}); {len(plan.gone)} were gone already."
+        )
     return 0
 
 
 def _ask(count: int, total: int) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
-            f"{count} files ({size(total)}) would be deleted, and there is no terminal to ask in.",
+            f"{plural(count, 'file')} ({size(total)}) would be deleted, and there is no terminal to ask in.",
             code="not_confirmed",
             next="Add --yes to delete them, or --dry-run to see which.",
         )
-    click.confirm(f"Delete {count} files ({size(total)}) at the service?", abort=True, err=True)
+    click.confirm(f"Delete {plural(count, 'file')} ({size(total)}) at the service?", abort=True, err=True)

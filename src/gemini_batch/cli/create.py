@@ -8,7 +8,7 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, size
+from gemini_batch.cli.screen import Screen, plural, size
 
 if TYPE_CHECKING:
     from gemini_batch.runs.create import Created
@@ -62,7 +62,9 @@ def command(
             return 0
         if not made.attached:
             screen.say(_made(made, limit))
-        screen.say(f"Next: gemini-batch status {made.job} --wait")
+        ended = made.state in {"JOB_STATE_SUCCEEDED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
+        following = f"results {made.job} -o results.jsonl" if ended else f"status {made.job} --wait"
+        screen.say(f"Next: gemini-batch {following}")
     click.echo(made.job)
     return 0
 
@@ -70,5 +72,4 @@ def command(
 def _made(made: Created, limit: int | None) -> str:
     where = " (offline: answers are made up here, nothing is paid)" if made.offline else ""
     trial = f" as a trial (--limit {limit})" if limit else ""
-    noun = "request" if made.requests == 1 else "requests"
-    return f"Created {made.name}: {made.requests:,} {noun}, {size(made.bytes)}, {made.model}{trial}{where}."
+    return f"Created {made.name}: {plural(made.requests, 'request')}, {size(made.bytes)}, {made.model}{trial}{where}."

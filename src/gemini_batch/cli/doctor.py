@@ -6,7 +6,7 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import as_invoked, clean, write_json
-from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.screen import Screen, plural
 
 
 @click.command("doctor", short_help="Check the ledger, the run folders and the service's list.")
@@ -34,5 +34,6 @@ def command(*, adopt: bool, offline: bool | None, as_json: bool, quiet: bool) ->
             click.echo(clean(f"adopted: {name}"))
         asked = "" if found.asked_service else " The service was not asked."
         verdict = "No problems." if found.healthy else "There are problems."
-        screen.say(f"{verdict} {found.runs} runs, {found.jobs} jobs.{asked}")
+        runs, jobs = plural(found.runs, "run"), plural(found.jobs, "job")
+        screen.say(f"{verdict} {runs}, {jobs}.{asked}")
     return code

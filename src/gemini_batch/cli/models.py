@@ -90,8 +90,10 @@ def _row(model: Model, today: dt.date) -> Row:
 
 
 def _line(row: Row, width: int, *, alone: bool) -> str:
-    prices = f"in {_usd(row.batch_input)}  out {_usd(row.batch_output)}"
-    end = "" if row.shutdown is None else f"  {row.status}: {row.shutdown}, then {row.replaced_by}"
+    output = "" if row.kind == "embedding" and row.batch_output is None else f"  out {_usd(row.batch_output)}"
+    prices = f"in {_usd(row.batch_input)}{output}"
+    word = "gone since" if row.status == "gone" else "until"
+    end = "" if row.shutdown is None else f"  {word} {row.shutdown}, then {row.replaced_by}"
     text = f"{row.name:{width}}  {row.kind:9}  {prices:26}{end}".rstrip()
     return f"{text}\n{row.note}".rstrip() if alone else text
 

@@ -45,7 +45,8 @@ def _invocation(command: str) -> str | None:
         return None
     program = Path(sys.argv[0]).absolute()
     if program.name in _SCRIPTS.values() and command in _SCRIPTS:
-        return f"python {_near(program.with_name(_SCRIPTS[command]))}"
+        runner = "uv run" if "UV_RUN_RECURSION_DEPTH" in os.environ else "python"
+        return f"{runner} {_near(program.with_name(_SCRIPTS[command]))}"
     if program.name == "__main__.py":
         return f"python -m gemini_batch {command}"
     if shutil.which("gemini-batch"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import clean, write_json
-from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.screen import Screen, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ def _lines(summary: Summary, output: str | None) -> Iterator[str]:
     offline = " · offline: made up here, nothing was paid" if summary.offline else ""
     yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{offline}"
     verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in summary.verdicts.items())
-    yield f"{summary.requests:,} {'request' if summary.requests == 1 else 'requests'}: {verdicts or 'no answers'}"
+    yield f"{plural(summary.requests, 'request')}: {verdicts or 'no answers'}"
     for failure in summary.failures[:10]:
         keys = ", ".join(failure.keys) + (", …" if failure.count > len(failure.keys) else "")
         yield f"  {failure.count:,} {failure.verdict}: {failure.reason} (keys: {keys})"
@@ -136,4 +137,10 @@ def _money(summary: Summary) -> str:
 
 
 def _usd(amount: float) -> str:
-    return f"{amount:,.2f}" if amount >= 1 else f"{amount:.6f}".rstrip("0").rstrip(".") if amount else "0"
+    """Two digits that count, however small the sum is."""
+    if amount >= 1:
+        return f"{amount:,.2f}"
+    if amount == 0:
+        return "0"
+    digits = max(6, 1 - math.floor(math.log10(amount)))
+    return f"{amount:.{digits}f}".rstrip("0")

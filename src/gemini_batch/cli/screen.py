@@ -119,6 +119,11 @@ def tally(done: int, failed: int, pending: int, total: int) -> str:
     return f"{done:,} of {total:,} done, {failed:,} failed, {pending:,} pending"
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 request``, ``2 requests``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def size(count: int) -> str:
     """Bytes for people."""
     value = float(count)

@@ -6,7 +6,7 @@ import click
 
 from gemini_batch.cli.common import run, shared_options
 from gemini_batch.cli.outcome import SHOWN_PROBLEMS, clean, problem_line, write_json
-from gemini_batch.cli.screen import Screen, size
+from gemini_batch.cli.screen import Screen, plural, size
 
 
 @click.command("validate", short_help="The checks of create, alone.")
@@ -35,10 +35,9 @@ def command(*, input_file: str, limit: int | None, offline: bool | None, as_json
             click.echo(f"… and {total - SHOWN_PROBLEMS:,} more (--json has all).", err=True)
         if found.valid:
             kind = "embeddings" if found.method == "embed" else "generation"
-            screen.say(f"{found.requests:,} requests for {kind}, {size(found.bytes)}.")
+            screen.say(f"{plural(found.requests, 'request')} for {kind}, {size(found.bytes)}.")
             screen.say(f"Next: gemini-batch create {input_file}")
         else:
-            noun = "problem" if found.errors == 1 else "problems"
-            screen.say(f"{found.errors:,} {noun}; create would send nothing.")
+            screen.say(f"{plural(found.errors, 'problem')}; create would send nothing.")
     click.echo("valid" if found.valid else "invalid")
     return code

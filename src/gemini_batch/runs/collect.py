@@ -80,11 +80,11 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
         if run.origin == "adopted":
             with folder.rows() as rows:
                 ledger.set_requests(run, job, rows.count(), at=session.world.now())
-        job = ledger.update_job(
-            job, "collected", at=session.world.now(), life=Life.COLLECTED, collected_at=session.world.now()
-        )
+        now = session.world.now()
+        done = msgspec.structs.replace(job, life=Life.COLLECTED, collected_at=now)
+        _write_manifest(folder, ledger.run(run.id) or run, done, lines)
+        job = ledger.update_job(job, "collected", at=now, life=Life.COLLECTED, collected_at=now)
         run = ledger.run(run.id) or run
-        _write_manifest(folder, run, job, lines)
     return run, job
 
 
