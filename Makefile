@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: setup dev demo test test-slow lint types floors skill check bench constraints clean
+.PHONY: setup dev demo test test-slow conformance js lint types floors skill check bench constraints clean
 
 setup: .venv/.ready  ## Make .venv with the package and what it needs
 
@@ -31,6 +31,12 @@ test: dev  ## All quick tests
 
 test-slow: dev  ## The heavy ones: hundreds of megabytes, memory bounds
 	$(BIN)/python -m pytest -m slow -o addopts="-ra --import-mode=importlib" tests
+
+conformance: dev  ## Official clients against the emulator: google-genai's own tests, an older SDK, the JavaScript SDK
+	$(BIN)/python -m pytest -m "conformance or js" tests/conformance
+
+js: dev  ## The JavaScript SDK alone; needs node and npm
+	$(BIN)/python -m pytest -m js tests/conformance
 
 lint: dev
 	$(BIN)/ruff check .

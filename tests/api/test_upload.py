@@ -353,9 +353,12 @@ def test_upload_url_of_another_host_is_brought_home() -> None:
     )
 
 
-def test_answer_without_an_upload_url_is_an_error() -> None:
-    with pytest.raises(ServiceError, match="no upload session"):
-        start(Script(httpx2.Response(200)))
+@pytest.mark.parametrize("url", [None, "", "https://[bad/upload", "https://elsewhere.example", "?upload_id=u"])
+def test_answer_without_an_upload_url_is_an_error(url: str | None) -> None:
+    answer = httpx2.Response(200) if url is None else opened(url)
+    with pytest.raises(ServiceError, match="no upload session") as caught:
+        start(Script(answer))
+    assert caught.value.reason_code == "upload_refused"
 
 
 def test_refused_mime_type_is_spelled_otherwise() -> None:

@@ -88,10 +88,12 @@ class Client:
         """``url`` moved to the base URL's own scheme, host and port: nothing is ever sent anywhere else.
 
         The service writes its own address into upload URLs. Where the base URL is a gateway with a path of its own,
-        such a URL goes through that path, as the request that opened the upload did.
+        such a URL goes through that path, as the request that opened the upload did. Raises ValueError for no URL.
         """
         given, base = urlsplit(url), urlsplit(self.base_url)
         path = given.path
+        if not path:
+            raise ValueError("an address without a path")
         if given.netloc not in {"", base.netloc} and not path.startswith(f"{base.path}/"):
             path = base.path + path
         return given._replace(scheme=base.scheme, netloc=base.netloc, path=path).geturl()

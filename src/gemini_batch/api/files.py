@@ -62,9 +62,12 @@ async def start_upload(client: Client, *, name: str, display_name: str, mime_typ
         },
     )
     url = response.headers.get("x-goog-upload-url")
-    if not url:
-        raise ServiceError("The service opened no upload session (no upload URL in its answer).", code="upload_refused")
-    return client.at_home(url)
+    try:
+        return client.at_home(url or "")
+    except ValueError:
+        raise ServiceError(
+            "The service opened no upload session (no usable upload URL in its answer).", code="upload_refused"
+        ) from None
 
 
 async def query_upload(client: Client, url: str) -> tuple[str, int]:

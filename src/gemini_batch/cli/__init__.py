@@ -21,7 +21,7 @@ COMMANDS = {
     "create": ("create", "Check a JSONL file, upload it and make one batch job."),
     "status": ("status", "How a job stands; --wait until it has ended."),
     "results": ("results", "Fetch a job's answers, one a key, in the order of the input."),
-    "list": ("list", "The jobs that this home knows, newest first."),
+    "list": ("listing", "The jobs that this home knows, newest first."),
     "cancel": ("cancel", "Ask for a job's end and keep what it has answered."),
     "clean": ("clean", "Delete input files at the service that no job needs any more."),
     "validate": ("validate", "The checks of create, alone."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -28,9 +29,25 @@ import click
     metavar="N",
     help="How fast jobs are worked off; default: as fast as it goes.",
 )
+@click.option(
+    "--responder",
+    "spec",
+    metavar="SPEC",
+    help="Who answers, instead of made-up text: module:function, a Python function (model, request) -> response; or "
+    "openai=URL[,model=NAME][,concurrency=N][,timeout=SECONDS], an OpenAI-compatible server.",
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def command(*, port: int, data: Path | None, queue_delay: float, rows_per_second: float | None, debug: bool) -> int:
-    """Serve a local Gemini API: files, batches, models. Any API key is good; nothing leaves this machine.
+def command(
+    *,
+    port: int,
+    data: Path | None,
+    queue_delay: float,
+    rows_per_second: float | None,
+    spec: str | None,
+    debug: bool,
+) -> int:
+    """Serve a local Gemini API: files, batches, models. Any API key is good; nothing leaves this machine, unless
+    --responder names a server elsewhere. That one's key is read from OPENAI_API_KEY.
 
     Prints its base URL as the first line on stdout. Point a client at it with GOOGLE_GEMINI_BASE_URL=<that URL>: this
     tool, the official SDKs and others work with it unchanged. Ctrl-C ends it; with --data it goes on from there.
@@ -38,5 +55,11 @@ def command(*, port: int, data: Path | None, queue_delay: float, rows_per_second
     del debug  # read where errors are shown
     from gemini_batch.emulator.server import run_forever
 
-    run_forever(data, port=port, queue_delay=queue_delay, rows_per_second=rows_per_second)
+    if spec is None:
+        run_forever(data, port=port, queue_delay=queue_delay, rows_per_second=rows_per_second)
+        return 0
+    from gemini_batch.emulator.responders import opened
+
+    with opened(spec, folder=Path.cwd(), openai_key=os.environ.get("OPENAI_API_KEY")) as responder:
+        run_forever(data, port=port, queue_delay=queue_delay, rows_per_second=rows_per_second, responder=responder)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +57,11 @@ class _StoppedError(Exception):
 
 
 async def in_thread(work: Callable[[Tell], T], tell: Tell) -> T:
-    """Do long blocking work beside the event loop. When the caller is cancelled, the work stops at its next event."""
+    """Do long blocking work beside the event loop.
+
+    When the caller is cancelled, the work stops at its next event; only then does the cancellation go on, so that
+    nothing is cleaned up under a thread that still writes.
+    """
     stop = threading.Event()
 
     def checked(event: Event) -> None:
@@ -64,7 +69,12 @@ async def in_thread(work: Callable[[Tell], T], tell: Tell) -> T:
             raise _StoppedError
         tell(event)
 
+    working = asyncio.ensure_future(asyncio.to_thread(work, checked))
     try:
-        return await asyncio.to_thread(work, checked)
-    finally:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
         stop.set()
+        await asyncio.wait([working])
+        with contextlib.suppress(Exception):
+            working.result()
+        raise
