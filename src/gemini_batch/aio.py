@@ -55,8 +55,9 @@ async def create(
     sent, StateError for this machine's disk and ledger, ServiceError for the service and the network.
     """
     from gemini_batch.runs import create as room
+    from gemini_batch.runs.order import Order
 
-    order = room.Order(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
+    order = Order(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
     async with _session(settings, offline, on_event) as session:
         return await room.create(session, order)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from gemini_batch.errors import ApiError, NetworkError, NotFinished, ServiceError
-from gemini_batch.runs.create import Created, Order, create
+from gemini_batch.runs.create import Created, create
 from gemini_batch.runs.ledger import Ledger
+from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import Results, results
 from gemini_batch.runs.status import Status, status
 from runs.fake import Clock, FakeService, FakeSession, Killed, reset, write_requests

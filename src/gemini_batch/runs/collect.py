@@ -315,7 +315,7 @@ class _Judging:
         found = self._rows.wanted(key, self._ordinal)
         if found is None and self._adopting:
             found = Wanted(self._learned, expects_json=False, dimension=None, attempt=1)
-            self._writer.add_request(RequestRow(self._learned, number, key, 0, 0, False, None, 0))  # noqa: FBT003 - in order
+            self._writer.add_request(RequestRow(self._learned, number, key, 0, 0, False, None, 0))
             self._learned += 1
             return found
         if found is not None and not self._adopting:

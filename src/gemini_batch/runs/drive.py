@@ -152,7 +152,9 @@ class Driver:
         assert job.file is not None
         size = to_int(remote.size_bytes)
         if size != job.bytes or not hash_matches(job.sha256, remote.sha256_hash):
-            raise _ArrivedDamagedError(f"The service holds {size:,} bytes that are not the {job.bytes:,} that were sent.")
+            raise _ArrivedDamagedError(
+                f"The service holds {size:,} bytes that are not the {job.bytes:,} that were sent."
+            )
         return self._ledger.uploaded(
             job,
             at=self._now(),

@@ -34,7 +34,8 @@ CREATE TABLE requests (
     tokens INTEGER NOT NULL DEFAULT 0, job INTEGER, attempts INTEGER NOT NULL DEFAULT 0, answer INTEGER
 ) STRICT;
 CREATE TABLE sources (
-    id INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, file TEXT NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, lines INTEGER NOT NULL, missing_reason TEXT NOT NULL
+    id INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, lines INTEGER NOT NULL, missing_reason TEXT NOT NULL
 ) STRICT;
 CREATE TABLE answers (
     id INTEGER PRIMARY KEY, seq INTEGER NOT NULL REFERENCES requests (seq), source INTEGER NOT NULL,
@@ -55,8 +56,7 @@ CREATE VIEW results AS
 
 _BATCH = 5000
 _JOINED = (
-    "FROM requests r LEFT JOIN answers a ON a.id = r.answer "
-    "LEFT JOIN sources last ON last.id = r.job AND a.id IS NULL"
+    "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN sources last ON last.id = r.job AND a.id IS NULL"
 )
 _WHY = "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'NOT_SENT' ELSE '' END)"
 
@@ -243,11 +243,11 @@ class Rows:
     def reasons(self) -> list[tuple[str, str, int, list[str]]]:
         """``(verdict, reason, how many, the first three keys)`` of everything that did not succeed, most first."""
         sql = (
-            f"SELECT coalesce(a.verdict, 'missing') AS v, {_WHY} AS why, count(*) AS n {_JOINED} "  # noqa: S608 - our own
+            f"SELECT coalesce(a.verdict, 'missing') AS v, {_WHY} AS why, count(*) AS n {_JOINED} "
             "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
         )
         keys = (
-            f"SELECT r.key {_JOINED} "  # noqa: S608 - our own
+            f"SELECT r.key {_JOINED} "
             f"WHERE coalesce(a.verdict, 'missing') = ? AND {_WHY} = ? ORDER BY r.seq LIMIT 3"
         )
         with explained(self.path, "run's row database"):
