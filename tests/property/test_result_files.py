@@ -111,7 +111,7 @@ def results_of(raw: bytes) -> Iterator[Results]:
         folder.raw(job.id).parent.mkdir()
         folder.raw(job.id).write_bytes(raw)
         judge_file(nobody, folder, run, job, "NO_LINE")
-        yield Results(run, job, home, summarize(home, run, job, offline=False))
+        yield Results(run, [job], home, summarize(home, run, [job], offline=False))
     finally:
         shutil.rmtree(home.path)
 

@@ -64,28 +64,41 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
     session.check_bound(target)
     operation = await _ended(session, target)
     run, job = adopt(session, target, remote_job(operation))
-    folder = target.home.run(run.id)
-    ledger = session.ledger(target.home)
-    with folder.lock(wait=_LOCK_WAIT):
-        job = ledger.job(job.id)
+    with target.home.run(run.id).lock(wait=_LOCK_WAIT):
+        job = session.ledger(target.home).job(job.id)
         if job.life is Life.COLLECTED:  # another process was quicker
             return run, job
-        remote = remote_job(operation)
-        job = ledger.seen(job, remote, at=session.world.now())
-        raw = folder.raw(job.id)
-        if not raw.exists():
-            await _fetch(session, operation, raw, target)
-        reason = _MISSING.get(remote.phase, "NO_LINE")
-        lines = await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
-        if run.origin == "adopted":
-            with folder.rows() as rows:
-                ledger.set_requests(run, job, rows.count(), at=session.world.now())
-        now = session.world.now()
-        done = msgspec.structs.replace(job, life=Life.COLLECTED, collected_at=now)
-        _write_manifest(folder, ledger.run(run.id) or run, done, lines)
-        job = ledger.update_job(job, "collected", at=now, life=Life.COLLECTED, collected_at=now)
-        run = ledger.run(run.id) or run
-    return run, job
+        return await gather(session, target, run, job, operation)
+
+
+async def gather_ended(session: Session, target: Target) -> Job:
+    """The same for a job of a run that this process drives, and whose lock it holds."""
+    assert target.run is not None
+    assert target.job is not None
+    operation = await _ended(session, target)
+    _, job = await gather(session, target, target.run, target.job, operation)
+    return job
+
+
+async def gather(session: Session, target: Target, run: Run, job: Job, operation: Operation) -> tuple[Run, Job]:
+    """Bring the answers of an ended job here and judge them. The caller holds the run's lock."""
+    folder = target.home.run(run.id)
+    ledger = session.ledger(target.home)
+    remote = remote_job(operation)
+    job = ledger.seen(job, remote, at=session.world.now())
+    raw = folder.raw(job.id)
+    if not raw.exists():
+        await _fetch(session, operation, raw, target)
+    reason = _MISSING.get(remote.phase, "NO_LINE")
+    lines = await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
+    if run.origin == "adopted":
+        with folder.rows() as rows:
+            ledger.set_requests(run, job, rows.count(), at=session.world.now())
+    now = session.world.now()
+    done = msgspec.structs.replace(job, life=Life.COLLECTED, collected_at=now)
+    _write_manifest(folder, ledger.run(run.id) or run, done, lines)
+    job = ledger.update_job(job, "collected", at=now, life=Life.COLLECTED, collected_at=now)
+    return ledger.run(run.id) or run, job
 
 
 async def _ended(session: Session, target: Target) -> Operation:

@@ -17,7 +17,6 @@ from gemini_batch.runs.order import Order, check_order, default_name, say, stage
 from gemini_batch.wire import remote_job, state_word
 
 if TYPE_CHECKING:
-
     from gemini_batch.runs.home import RunFolder
     from gemini_batch.runs.ledger import Ledger
     from gemini_batch.runs.session import Session

@@ -173,6 +173,11 @@ class Rows:
         with explained(self.path, "run's row database"), transaction(self._db):
             return self._db.execute(sql, tuple(verdicts)).rowcount
 
+    def answered(self) -> int:
+        """How many requests have an answer of any kind."""
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute("SELECT count(*) FROM requests WHERE answer IS NOT NULL").fetchone()[0])
+
     def ordinals(self) -> set[int]:
         """The jobs that requests are in."""
         return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job IS NOT NULL")}
@@ -231,6 +236,16 @@ class Rows:
             for row in self._db.execute(sql):
                 yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
 
+    def failures(self) -> Iterator[tuple[str, int, int, str, str]]:
+        """``(key, offset, length, verdict, reason)`` of the requests that have no good answer, in input order."""
+        sql = (
+            f"SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), {_WHY} {_JOINED} "
+            "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
+        )
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql):
+                yield tuple(row)
+
     def counts(self) -> dict[str, int]:
         """How many requests have each verdict."""
         sql = (
@@ -246,10 +261,7 @@ class Rows:
             f"SELECT coalesce(a.verdict, 'missing') AS v, {_WHY} AS why, count(*) AS n {_JOINED} "
             "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
         )
-        keys = (
-            f"SELECT r.key {_JOINED} "
-            f"WHERE coalesce(a.verdict, 'missing') = ? AND {_WHY} = ? ORDER BY r.seq LIMIT 3"
-        )
+        keys = f"SELECT r.key {_JOINED} WHERE coalesce(a.verdict, 'missing') = ? AND {_WHY} = ? ORDER BY r.seq LIMIT 3"
         with explained(self.path, "run's row database"):
             found = self._db.execute(sql).fetchall()
             return [

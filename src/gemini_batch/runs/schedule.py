@@ -8,10 +8,13 @@ refused requests are planned again in smaller jobs, and sent as room appears.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gemini_batch.runs.ledger import Ceiling, Job, Life
-from gemini_batch.runs.rowtypes import Waiting
 from gemini_batch.wire import Phase
+
+if TYPE_CHECKING:
+    from gemini_batch.runs.rowtypes import Waiting
 
 #: Codes of failed jobs whose requests go once more by themselves: exhausted, internal, unavailable.
 RESENT_CODES = frozenset({8, 13, 14})
@@ -25,12 +28,13 @@ MAKERS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How large a job may be, and how many may live; ``tokens`` None: not known."""
+    """How large a job may be, how many may live, and how many tokens they may queue together; None: not known."""
 
     requests: int
     bytes: int
     tokens: int | None
     jobs: int
+    queue: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +99,17 @@ class Finished:
 Action = Plan | Make | LookAt | Collect | Wait | Finished
 
 
-def room(queued: int, ceiling: Ceiling) -> int | None:
-    """How many more tokens may be queued by what is known; None where nothing is.
+def room(queued: int, ceiling: Ceiling, stated: int | None = None) -> int | None:
+    """How many more tokens may be queued by what is known; None where nothing is. ``stated``: the tier's own limit.
 
     Between a sum that was accepted and one that was refused the truth may lie anywhere. What was accepted is taken
     once it is at least half of what was refused: finding the rest would cost refusals, each of them an upload.
     """
     if ceiling.refused is None:
-        return None
+        return None if stated is None else max(0, stated - queued)
     accepted = ceiling.accepted or 0
     target = accepted if accepted * 2 >= ceiling.refused else ceiling.refused // 2
-    return max(0, target - queued)
+    return max(0, (target if stated is None else min(target, stated)) - queued)
 
 
 def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
@@ -138,7 +142,7 @@ def _begin(facts: Facts, limits: Limits, now: float, planned: list[Job], making:
         return []
     ready = [job for job in planned if job.ordinal not in facts.busy]
     busy_tokens = sum(job.tokens for job in planned if job.ordinal in facts.busy)
-    free = room(facts.queued + busy_tokens, facts.ceiling)
+    free = room(facts.queued + busy_tokens, facts.ceiling, limits.queue)
     slots = limits.jobs - facts.living - (making - len(ready))
     actions: list[Action] = []
     for job in ready:
