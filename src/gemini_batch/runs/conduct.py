@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, assert_never
 
-from gemini_batch.errors import ApiError, NetworkError, ServiceError
+from gemini_batch.errors import ApiError, Error, NetworkError, NotFinished, ServiceError
 from gemini_batch.runs import schedule as s
 from gemini_batch.runs.collect import gather_ended
 from gemini_batch.runs.decide import poll_wait
@@ -290,8 +290,21 @@ class Conductor:
     # Collecting ------------------------------------------------------------------------------------------------------
 
     async def _collect(self, rows: Rows, job: Job) -> None:
+        """Bring an ended job's answers here, however long the service takes to hand them out."""
         assert job.batch is not None
-        job = await gather_ended(self._session, Target(job.batch, self._home, self._run, job))
+        target = Target(job.batch, self._home, self._run, job)
+        since, tries = self._now(), 0
+        while True:
+            try:
+                job = await gather_ended(self._session, target)
+                break
+            except (ServiceError, NotFinished) as error:
+                if not _passes(error) or self._now() - since > _PATIENCE:
+                    raise
+                pause = s.PAUSES[min(tries, len(s.PAUSES) - 1)]
+                tries += 1
+                self._tell(Said(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
+                await self._session.world.sleep(pause)
         self._requeue(rows, job)
         # A job's end makes room: whatever waited for it may go now.
         self._hold_until = 0.0
@@ -323,9 +336,9 @@ class Conductor:
         )
 
 
-def _passes(error: ServiceError) -> bool:
+def _passes(error: Error) -> bool:
     """Whether the service may be well again later, so that a run should wait and not end."""
-    if isinstance(error, NetworkError):
+    if isinstance(error, (NetworkError, NotFinished)):
         return True
     if isinstance(error, ApiError):
         return (error.status in {404, 408, 409, 429} and error.reason_code != "model_refused") or error.status >= 500

@@ -110,7 +110,7 @@ def _check_life(job: Job) -> Iterator[Finding]:
         ("it has a name but is not created", not made and job.batch is not None),
         ("it is intended but says not when", job.life is Life.INTENDED and job.intended_at is None),
         ("it is collected but says not when", job.life is Life.COLLECTED and job.collected_at is None),
-        ("it holds no requests", job.requests < 1 and job.life is not Life.CREATED),
+        ("it holds no requests", job.requests < 1 and job.sha256 is not None),
     ]
     for message, is_so in wrong:
         if is_so:

@@ -62,7 +62,10 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a run; ``job`` is its one job, None where it has several. ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers."""
+    """What came of a run; ``job`` is its one job, None where it has several.
+
+    ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers.
+    """
 
     job: str | None
     run: str

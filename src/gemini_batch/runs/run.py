@@ -16,7 +16,6 @@ from gemini_batch import catalog
 from gemini_batch.backend import key_of
 from gemini_batch.errors import UsageError
 from gemini_batch.jsonl import atomic_write
-from gemini_batch.runs.change import Change
 from gemini_batch.runs.conduct import Conductor
 from gemini_batch.runs.create import ask_for_model
 from gemini_batch.runs.events import Said
@@ -28,6 +27,7 @@ from gemini_batch.runs.sqlite import state_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gemini_batch.runs.change import Change
     from gemini_batch.runs.home import RunFolder
     from gemini_batch.runs.ledger import Ledger, Run
     from gemini_batch.runs.session import Session

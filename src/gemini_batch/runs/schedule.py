@@ -166,6 +166,8 @@ def _wait(facts: Facts, limits: Limits, now: float, *, alive: bool) -> Wait:
         why = "the service refused a job for lack of room; trying again later"
     elif facts.waiting.requests and facts.living >= limits.jobs:
         why = f"{facts.living} jobs are alive, and no more are allowed at once"
+    elif facts.waiting.requests and facts.busy:
+        why = "jobs are being sent and collected"
     elif facts.waiting.requests:
         why = "the model's queue has no room; more is sent when jobs end"
     else:

@@ -34,7 +34,7 @@ _SPACE = b" \t\r"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` are those of the canonical file."""
+    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` are the canonical file's."""
 
     requests: int
     bytes: int
@@ -189,8 +189,8 @@ def stage(
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
     ``limit``: only the first so many requests. ``max_bytes``: a larger file is refused. ``job``: the one that all
-    requests are in; None where they wait to be planned. Raises UsageError for a file that is none, InvalidInput with all
-    problems of its lines, StateError if ``folder`` cannot be written.
+    requests are in; None where they wait to be planned. Raises UsageError for a file that is none, InvalidInput with
+    all problems of its lines, StateError if ``folder`` cannot be written.
     """
     check_file(source, limit=None if limit is not None else max_bytes)
     try:
