@@ -26,7 +26,37 @@ if TYPE_CHECKING:
 
     from gemini_batch.emulator.app import Emulator
 
-__all__ = ["GeminiEmulator", "gemini_emulator"]
+__all__ = ["FaultControl", "GeminiEmulator", "gemini_emulator"]
+
+
+@dataclass(frozen=True, slots=True)
+class FaultControl:
+    """The faults of one emulator. What a fault can be is said in the project's page on the emulator."""
+
+    _world: Emulator
+
+    def arm(self, scenario: str = "", /, **fields: Any) -> list[int]:
+        """Arm a scenario by its name, with some fields of its faults changed; or one fault made of fields.
+
+        ::
+
+            gemini_emulator.faults.arm("C8a")                                     # created, then the connection breaks
+            gemini_emulator.faults.arm("G13", key="row-3", code=8, times=0)       # this row always fails
+            gemini_emulator.faults.arm(operation="batches.get", status=503)       # the next look, once
+
+        Returns the ids of the faults. Raises ``ValueError`` for an unknown scenario, field or value.
+        """
+        from gemini_batch.emulator.admin import arm
+
+        return arm(self._world, scenario=scenario, **fields)
+
+    def clear(self, number: int | None = None) -> None:
+        """Take back one fault, by its id, or all of them."""
+        self._world.faults.clear(number)
+
+    def armed(self) -> list[dict[str, Any]]:
+        """All faults with how often each was ``seen`` (matched) and ``played``."""
+        return self._world.faults.shown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +76,23 @@ class GeminiEmulator:
         self._world.batches.queue_delay = queue_delay
         self._world.batches.rows_per_second = rows_per_second
 
+    @property
+    def faults(self) -> FaultControl:
+        """What goes wrong: ``.arm("C8a")``, ``.arm(operation="batches.get", status=503)``, ``.clear()``."""
+        return FaultControl(self._world)
+
     def accounting(self) -> dict[str, Any]:
-        """What was used: ``totals``, how many jobs each of ``projects`` made, and ``jobs``, deleted ones too."""
+        """What was used: ``totals``, how many jobs each of ``projects`` made, ``jobs`` and ``uploads``, deleted ones
+        too, and ``keys``: how often each request key was paid for.
+        """
         from gemini_batch.emulator.accounting import accounting
 
-        return accounting(self._world.store)
+        return accounting(self._world.store, keys=True)
 
 
 @pytest.fixture
 def gemini_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeminiEmulator]:
-    """A local Gemini API for one test: ``.url``, ``.advance(seconds)``, ``.pace(…)``, ``.accounting()``."""
+    """A local Gemini API for one test: ``.url``, ``.advance(…)``, ``.pace(…)``, ``.faults``, ``.accounting()``."""
     from gemini_batch.emulator.server import serve
 
     data = tmp_path_factory.mktemp("gemini-emulator")

@@ -9,7 +9,7 @@ import httpx2
 import msgspec
 import pytest
 
-from api.script import Body, Endless, Script, Waits, ask, error, reset
+from api.script import BASE, Body, Endless, Script, Waits, ask, error, reset
 from gemini_batch.api import batches, files
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.wire import inline_answers
@@ -72,6 +72,30 @@ def test_create_that_failed_says_whether_it_can_have_arrived(fault: Exception, s
     with pytest.raises(NetworkError) as caught:
         ask(Script(fault), create)
     assert caught.value.sent is sent
+
+
+def test_what_is_written_is_exact() -> None:
+    # The service reads other spellings too; ours is the one that it writes itself.
+    script = Script(*[httpx2.Response(200, json={})] * 2)
+
+    async def embed(client: Client) -> Operation:
+        return await batches.create(
+            client, model="models/m", method="embed", display_name="d", requests=[("1", msgspec.Raw(b"{}"))]
+        )
+
+    ask(script, create)
+    ask(script, embed)
+    source = b'{"requests":{"requests":[{"request":{},"metadata":{"key":"1"}}]}}'
+    assert [(str(request.url), request.content) for request in script.requests] == [
+        (
+            f"{BASE}/v1beta/models/m:batchGenerateContent",
+            b'{"batch":{"displayName":"d","inputConfig":{"fileName":"files/f"}}}',
+        ),
+        (
+            f"{BASE}/v1beta/models/m:asyncBatchEmbedContent",
+            b'{"batch":{"displayName":"d","inputConfig":' + source + b"}}",
+        ),
+    ]
 
 
 def test_inline_requests_travel_byte_for_byte() -> None:

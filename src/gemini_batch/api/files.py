@@ -243,9 +243,7 @@ async def _download_once(client: Client, url: str, part: Path, offset: int, prog
         encoded = response.headers.get("content-encoding", "identity") != "identity"
         if encoded and start:
             raise _OtherPartError("The service sent a part of another form of the file.", sent=True)
-        with part.open("r+b" if start else "wb") as file:
-            file.seek(start)
-            file.truncate()
+        with part.open("ab" if start else "wb") as file:
             done = start
             try:
                 async for data in response.aiter_bytes() if encoded else response.aiter_raw():

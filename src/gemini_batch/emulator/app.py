@@ -19,13 +19,14 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from gemini_batch.emulator import failures, inference
-from gemini_batch.emulator.accounting import accounting
+from gemini_batch.emulator.admin import Admin
 from gemini_batch.emulator.batches import INLINE_LIMIT, Batches
+from gemini_batch.emulator.breaking import Broken
 from gemini_batch.emulator.calls import Call, Reply
-from gemini_batch.emulator.clock import Clock, rfc3339
+from gemini_batch.emulator.clock import Clock
 from gemini_batch.emulator.engine import Engine
 from gemini_batch.emulator.files import Files
-from gemini_batch.emulator.protojson import BadBody, read_body
+from gemini_batch.emulator.playing import Player
 from gemini_batch.emulator.store import Store
 from gemini_batch.emulator.uploads import Chunk, Uploads
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.emulator.answers import Responder
 
+_CHUNK = frozenset({"files.upload.chunk", "files.upload.query", "files.upload.cancel"})
 _VERSIONS = frozenset({"v1", "v1beta", "v1alpha"})
 _PIECE = 1 << 20
 #: A body that is too large is read on to here and forgotten, so that its sender hears why.
@@ -44,6 +46,9 @@ _PATIENCE = 256 << 20
 
 class Hooks(Protocol):
     """What may come between a caller and an operation."""
+
+    def incoming(self, call: Call, request: Request) -> Request:
+        """The request to go on with; its body was not read yet."""
 
     async def before(self, call: Call) -> Response | None:
         """An answer given here is sent instead of doing the operation."""
@@ -64,12 +69,13 @@ class Emulator:
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
         self.responder = responder
         self.ranges = ranges
-        self.hooks: Hooks | None = None
+        self.faults = self.engine.faults
+        self._player = Player(self)
         self._chunks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def close(self) -> None:
         """Stop the work at a checkpoint and close the data folder."""
-        self.engine.stop.set()
+        self.engine.close()
         self.store.close()
 
     def app(self) -> Starlette:
@@ -82,6 +88,7 @@ class Emulator:
     def _operations(self) -> list[tuple[str, str, str, Callable[[Call], Reply] | None]]:
         """Method, path after the version, name, and what does it (None: it streams, and has a way of its own)."""
         batches, files, answer = self.batches, self.files, inference.Inference(self.clock, self.responder)
+        admin = Admin(self)
         model = "/models/{model}"
         return [
             ("POST", f"{model}:batchGenerateContent", "batches.create", lambda call: batches.create(call, "generate")),
@@ -114,9 +121,13 @@ class Emulator:
             ("GET", model, "models.get", answer.get_model),
             ("POST", "/upload/files", "files.upload", None),
             ("GET", "/download/files/{file}:download", "files.download", None),
-            ("GET", "/emulator/accounting", "emulator.accounting", self._accounting),
-            ("GET", "/emulator/clock", "emulator.clock", self._clock),
-            ("POST", "/emulator/clock", "emulator.clock", self._clock),
+            ("GET", "/emulator/accounting", "emulator.accounting", admin.accounting),
+            ("GET", "/emulator/clock", "emulator.clock", admin.clock),
+            ("POST", "/emulator/clock", "emulator.clock", admin.clock),
+            ("GET", "/emulator/faults", "emulator.faults", admin.faults),
+            ("POST", "/emulator/faults", "emulator.faults", admin.arm),
+            ("DELETE", "/emulator/faults", "emulator.faults", admin.clear),
+            ("DELETE", "/emulator/faults/{fault}", "emulator.faults", admin.clear),
         ]
 
     def _route(self, method: str, path: str, operation: str, work: Callable[[Call], Reply] | None) -> Route:
@@ -134,15 +145,22 @@ class Emulator:
 
     async def _serve(self, request: Request, operation: str, work: Callable[[Call], Reply] | None) -> Response:
         if operation == "files.upload":
-            operation = "files.upload.chunk" if "upload_id" in request.query_params else "files.upload.start"
+            operation = _upload_operation(request)
         try:
             call = self._call(request, operation)
         except failures.ApiFailure as failure:
             await _drain(request)
             return _respond(Reply.refused(failure))
+        # Nobody comes between while nothing is armed.
+        hooks: Hooks | None = self._player if self.faults.wire else None
         try:
-            if self.hooks and (answer := await self.hooks.before(call)) is not None:
-                await _drain(request)
+            if hooks:
+                request = hooks.incoming(call, request)
+            if request.method != "GET" and operation not in _CHUNK:
+                call = self._call(request, operation, await _body(request))
+            if hooks and (answer := await hooks.before(call)) is not None:
+                if not (isinstance(answer, Broken) and answer.abrupt):
+                    await _drain(request)
                 return answer
             response = await self._do(request, call, work)
         except failures.ApiFailure as failure:
@@ -150,21 +168,19 @@ class Emulator:
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the caller gets an answer that says so
             shown = f"The emulator failed: {type(error).__name__}: {error}"
             response = _respond(Reply.refused(failures.internal(shown)))
-        if self.hooks:
-            response = await self.hooks.after(call, response)
+        if hooks:
+            response = await hooks.after(call, response)
         await _drain(request)
         return response
 
     async def _do(self, request: Request, call: Call, work: Callable[[Call], Reply] | None) -> Response:
-        if call.operation == "files.upload.chunk":
+        if call.operation in _CHUNK:
             return await self._chunk(request, call)
         if request.method == "GET" and not call.operation.startswith("emulator."):
             # Looking moves the batches on; what changes something finds them as they were last seen.
             await anyio.to_thread.run_sync(self.engine.advance)
         if call.operation == "files.download":
             return await self._download(call)
-        if request.method != "GET":
-            call = self._call(request, call.operation, await _body(request))
         if work is None:
             work = self.uploads.start
         return _respond(await anyio.to_thread.run_sync(work, call))
@@ -173,7 +189,7 @@ class Emulator:
         key = request.headers.get("x-goog-api-key") or request.query_params.get("key") or ""
         if request.path_params.get("version", "v1") not in _VERSIONS:
             raise failures.not_found()
-        keyless = operation == "files.upload.chunk" or operation.startswith("emulator.")
+        keyless = operation in _CHUNK or operation.startswith("emulator.")
         if not key.strip() and not keyless:
             raise failures.no_key()
         names = {name: str(value) for name, value in request.path_params.items()}
@@ -237,19 +253,12 @@ class Emulator:
         response.raw_headers = _raw(headers)
         return response
 
-    def _accounting(self, call: Call) -> Reply:
-        del call
-        return Reply.json(accounting(self.store))
 
-    def _clock(self, call: Call) -> Reply:
-        """Show the clock; or move it: ``{"advance": seconds}``."""
-        try:
-            asked = read_body(call.body)
-            seconds = float(asked.get("advance", 0))
-            now = self.clock.advance(seconds) if seconds else self.clock.now()
-        except (BadBody, ValueError, TypeError, AttributeError) as error:
-            raise failures.invalid(f'The clock takes {{"advance": seconds}}: {error}') from None
-        return Reply.json({"now": rfc3339(now)})
+def _upload_operation(request: Request) -> str:
+    if "upload_id" not in request.query_params:
+        return "files.upload.start"
+    command = request.headers.get("x-goog-upload-command", "").strip().lower()
+    return f"files.upload.{command}" if command in ("query", "cancel") else "files.upload.chunk"
 
 
 async def _nowhere(request: Request, error: Exception) -> Response:

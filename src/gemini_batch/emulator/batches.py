@@ -213,12 +213,12 @@ class Batches:
         return {name: value for name, value in shown.items() if value}
 
     def _output(self, row: sqlite3.Row) -> dict[str, Any]:
-        if row["state"] != "SUCCEEDED":
+        if not row["published"]:
             return {}
         if row["input_file"]:
             return {"responsesFile": f"files/batch-{row['id']}"}
         try:
-            with self._engine.output(row["id"]).open("rb") as file:
+            with self._store.output(row["id"]).open("rb") as file:
                 return {"inlinedResponses": {"inlinedResponses": _joined(file)}}
         except FileNotFoundError:
             return {}

@@ -15,24 +15,29 @@ import contextlib
 import os
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 from filelock import FileLock, Timeout
 
 from gemini_batch import jsonl
-from gemini_batch.emulator import lines, models
-from gemini_batch.emulator.clock import DAY, SECOND
+from gemini_batch.emulator import lines, models, outputfaults, rowfaults, spent
+from gemini_batch.emulator.ahead import Ahead, Concurrent
+from gemini_batch.emulator.attachments import Attachments
+from gemini_batch.emulator.clock import DAY
 from gemini_batch.emulator.failures import ApiFailure, RowError
+from gemini_batch.emulator.faults import Faults
+from gemini_batch.emulator.steps import allowed, next_step
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
-    from pathlib import Path
 
     from gemini_batch.emulator.answers import Responder
     from gemini_batch.emulator.clock import Clock
+    from gemini_batch.emulator.faults import Outcome
     from gemini_batch.emulator.files import Files
+    from gemini_batch.emulator.steps import Step
     from gemini_batch.emulator.store import Store
 
 #: How long one request may be held up by work on batches.
@@ -54,14 +59,13 @@ class Engine:
         self.clock = clock
         self.files = files
         self.responder = responder
+        self.faults = Faults()
         #: Measures how long a look takes; not the emulator's time.
         self.monotonic: Callable[[], float] = time.monotonic
         #: Set to make every advance end at its next row, at a checkpoint.
         self.stop = threading.Event()
-
-    def output(self, batch_id: str) -> Path:
-        """Where the complete output of a batch is."""
-        return self.store.blob(f"output-{batch_id}")
+        #: By batch: what a concurrent responder was asked for and was not written yet.
+        self.ahead: dict[str, Ahead] = {}
 
     def advance(self, budget: float = BUDGET) -> bool:
         """Work on all batches that are due, for ``budget`` seconds in all; True if some of them can go on at once."""
@@ -77,6 +81,17 @@ class Engine:
             left = max(0.0, deadline - self.monotonic())
             more |= self._advance_one(batch_id, self.monotonic() + left / (len(due) - place))
         return more
+
+    def close(self) -> None:
+        """End all work at a checkpoint, and give up the answers that are still being made."""
+        self.stop.set()
+        for batch_id in list(self.ahead):
+            self.forget(batch_id)
+
+    def forget(self, batch_id: str) -> None:
+        """Give up the answers to a batch that are still being made."""
+        if ahead := self.ahead.pop(batch_id, None):
+            ahead.close()
 
     def clean(self, batch_id: str) -> None:
         """Remove what a deleted batch left, unless somebody is working on it: they will."""
@@ -102,19 +117,27 @@ class Engine:
             if row["state"] not in ("PENDING", "RUNNING"):
                 return False
             now = self.clock.now()
-            match _next_step(row, now):
+            outcome = self.faults.outcome(row) if self.faults.job else None
+            step, target = next_step(row, now, outcome)
+            match step:
                 case "wait":
                     return False
                 case "work":
-                    self._work(row, now, deadline)
+                    self._work(row, target, deadline)
                     if self.stop.is_set() or self.monotonic() >= deadline:
                         return not self.stop.is_set()
-                case step:
-                    self._turn(row, step, now)
+                case _:
+                    self._turn(row, step, now, outcome)
 
-    def _turn(self, row: sqlite3.Row, step: Step, now: int) -> None:
+    def _turn(self, row: sqlite3.Row, step: Step, now: int, outcome: Outcome | None) -> None:
         """A step that takes no time."""
         match step:
+            case "end":
+                assert outcome is not None
+                if outcome.keep:
+                    self._publish(row, outcome.state, error=outcome.error)
+                else:
+                    self._end(row, outcome.state, error=outcome.error)
             case "cancel":
                 self._end(row, "CANCELLED", error=(13, f"Batch {row['id']} failed without error."))
             case "expire":
@@ -122,14 +145,13 @@ class Engine:
             case "start":
                 self._update(row, "state = 'RUNNING', updated = :now", now=now)
             case "cut":
-                self._update(row, "cut = :cut", cut=_allowed(row, row["cancelled"]))
+                self._update(row, "cut = :cut", cut=allowed(row, row["cancelled"]))
             case "finish":
-                self._finish(row)
+                self._publish(row, "SUCCEEDED")
             case "wait" | "work":
                 raise AssertionError(step)
 
-    def _work(self, row: sqlite3.Row, now: int, deadline: float) -> None:
-        target = row["total"] if row["cut"] is not None else _allowed(row, now)
+    def _work(self, row: sqlite3.Row, target: int, deadline: float) -> None:
         try:
             _Work(self, row, target, deadline).run()
         except ApiFailure as failure:
@@ -149,12 +171,23 @@ class Engine:
             code=code,
             message=message,
         )
-        self.partial(row["id"]).unlink(missing_ok=True)
+        self._discard(row)
+
+    def _discard(self, row: sqlite3.Row) -> None:
+        """Remove what nobody will get to see; what was paid for is noted before."""
+        self.forget(row["id"])
+        spent.keep(self.store, row)
+        self.store.partial(row["id"]).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.store.output(row["id"]).unlink(missing_ok=True)
         self.store.drop_blob(row["input_blob"])
 
-    def _finish(self, row: sqlite3.Row) -> None:
-        """Publish a complete output: the file first, then the state."""
-        partial, output = self.partial(row["id"]), self.output(row["id"])
+    def _publish(self, row: sqlite3.Row, state: str, error: tuple[int, str] | None = None) -> None:
+        """Publish an output, all of it or what there is: the file first, then the state."""
+        self.forget(row["id"])
+        partial, output = self.store.partial(row["id"]), self.store.output(row["id"])
+        if not row["row"]:
+            partial.touch()
         if partial.exists():
             if partial.stat().st_size < row["out_offset"]:
                 self.restart(row)
@@ -162,16 +195,23 @@ class Engine:
             with partial.open("r+b") as file:
                 file.truncate(row["out_offset"])
                 os.fsync(file.fileno())
-            partial.replace(output)
+            if changes := self.faults.changes(row) if self.faults.output else ():
+                spent.note(self.store, row["id"], partial)
+                outputfaults.rewrite(changes, partial, output, lines=bool(row["input_file"]))
+                partial.unlink()
+            else:
+                partial.replace(output)
             jsonl.sync_folder(output.parent)
         elif not output.exists():
             self.restart(row)
             return
         now = self.clock.now()
+        code, message = error or (None, None)
         with self.store.transaction() as db:
             db.execute(
-                "UPDATE batches SET state = 'SUCCEEDED', ended = :now, updated = :now WHERE id = :id AND NOT deleted",
-                {"now": now, "id": row["id"]},
+                """UPDATE batches SET state = :state, ended = :now, updated = :now, published = 1,
+                error_code = :code, error_message = :message WHERE id = :id AND NOT deleted""",
+                {"state": state, "now": now, "code": code, "message": message, "id": row["id"]},
             )
             if row["input_file"]:
                 db.execute(
@@ -180,7 +220,7 @@ class Engine:
                     {
                         "file": f"batch-{row['id']}",
                         "owner": row["owner"],
-                        "size": row["out_offset"],
+                        "size": output.stat().st_size,
                         "now": now,
                         "expires": now + _RESULTS_LIFE,
                         "blob": output.name,
@@ -190,53 +230,17 @@ class Engine:
 
     def restart(self, row: sqlite3.Row) -> None:
         """The output is shorter than the checkpoint says (the machine lost power): begin again, as if never begun."""
-        self.partial(row["id"]).unlink(missing_ok=True)
+        self.store.partial(row["id"]).unlink(missing_ok=True)
         self._update(
             row,
             "row = 0, in_offset = 0, out_offset = 0, succeeded = 0, failed = 0, prompt_tokens = 0, output_tokens = 0",
         )
 
-    def partial(self, batch_id: str) -> Path:
-        return self.store.outputs / f"{batch_id}.part"
-
     def _remove(self, batch_id: str) -> None:
+        self.forget(batch_id)
         row = self.store.row("SELECT * FROM batches WHERE id = ?", (batch_id,))
-        self.partial(batch_id).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.output(batch_id).unlink(missing_ok=True)
         if row is not None:
-            self.store.drop_blob(row["input_blob"])
-
-
-Step = Literal["wait", "cancel", "expire", "start", "cut", "finish", "work"]
-
-
-def _next_step(row: sqlite3.Row, now: int) -> Step:
-    """What is next for a living batch; depends on nothing but its row and the time."""
-    if row["state"] == "PENDING":
-        if row["cancelled"] is not None:
-            return "cancel"
-        if row["due"] > row["expires"]:
-            return "expire" if now >= row["expires"] else "wait"
-        return "start" if now >= row["due"] else "wait"
-    if row["row"] == row["total"]:
-        return "finish"
-    if row["cancelled"] is not None:
-        return "work" if row["cut"] is not None else "cut"
-    if row["row"] < _allowed(row, now):
-        return "work"
-    return "expire" if now >= row["expires"] else "wait"
-
-
-def _allowed(row: sqlite3.Row, now: int) -> int:
-    """How many rows a batch can have served by ``now``; without a set speed all, or, once cancelled, those it has."""
-    total: int = row["total"]
-    speed: float | None = row["rows_per_second"]
-    if speed is None:
-        return total if row["cancelled"] is None else int(row["row"])
-    done: int = row["row"]
-    ran = max(0, min(now, row["expires"]) - row["due"]) / SECOND
-    return max(done, min(total, int(ran * speed)))
+            self._discard(row)
 
 
 class _Work:
@@ -254,11 +258,12 @@ class _Work:
             name: int(row[name])
             for name in ("row", "in_offset", "out_offset", "succeeded", "failed", "prompt_tokens", "output_tokens")
         }
+        self._ahead: Ahead | None = None
 
     def run(self) -> None:
         """Serve rows. Raises :class:`ApiFailure` if the model is gone."""
         row, engine = self._row, self._engine
-        partial = engine.partial(row["id"])
+        partial = engine.store.partial(row["id"])
         partial.touch()
         with (
             self.store.blob(row["input_blob"]).open("rb", buffering=_BUFFER) as source,
@@ -270,7 +275,7 @@ class _Work:
             output.seek(self._at["out_offset"])
             output.truncate()
             source.seek(self._at["in_offset"])
-            serve = self._server()
+            serve = self._server(source)
             while self._at["row"] < self._target:
                 self._serve_until(min(self._deadline, engine.monotonic() + _CHECKPOINT), source, output, serve)
                 output.flush()
@@ -282,8 +287,12 @@ class _Work:
         stop = self._engine.stop
         clock = self._engine.monotonic
         number, read, wrote = at["row"], 0, 0
+        ahead = self._ahead
+        following = ahead or source
         while number < target:
-            data = source.readline()
+            if ahead is not None and not ahead.ready(pause - clock()):
+                break
+            data = following.readline()
             if not data:
                 raise ApiFailure(500, "INTERNAL", "The input ended before its last row.")
             read += len(data)
@@ -316,7 +325,7 @@ class _Work:
             ).fetchone()
         return bool(cancelled == self._row["cancelled"] and not deleted)
 
-    def _server(self) -> Callable[[bytes], bytes]:
+    def _server(self, source: IO[bytes]) -> Callable[[bytes], bytes]:
         """The function that turns a line into an answer line, with all that is the same for every row looked up."""
         at, kind, plain = self._at, self._kind, bool(self._row["plain"])
         engine = self._engine
@@ -324,7 +333,12 @@ class _Work:
             self._row["model"], kind, now=engine.clock.now(), version="v1beta", method=models.BATCH_METHOD[kind]
         )
         respond, read, refused = engine.responder, lines.read, self._refused
-        known: dict[str, bool] = {}
+        if isinstance(respond, Concurrent):
+            self._ahead = self._asking(respond, model, source)
+            respond = self._ahead.answer
+        met = engine.faults.rows(self._row) if engine.faults.row else None
+        play = rowfaults.player(met, self._row["id"], respond) if met else None
+        attachments = Attachments(engine.files, self._row["owner"])
         wanted = self._tag
 
         def serve(data: bytes) -> bytes:
@@ -333,8 +347,8 @@ class _Work:
                 row = read(kind, data, plain=plain, tag=wanted)
                 tag = row.tag
                 if b"ile_uri" in data or b"ileUri" in data:
-                    self._check_media(row.request, known)
-                response = respond(model, row.request)
+                    attachments.check(row.request)
+                response = respond(model, row.request) if play is None else play(tag, model, row.request)
                 usage = response.get("usageMetadata")
                 answer = b'{"response":' + _encode(response) + tag + b"}\n"
             except RowError as error:
@@ -353,28 +367,22 @@ class _Work:
 
         return serve
 
+    def _asking(self, responder: Concurrent, model: str, source: IO[bytes]) -> Ahead:
+        """What was asked for before, if it is of this place; else a beginning. Rows to be refused are not asked for."""
+        row, at, kind, plain = self._row, self._at, self._kind, bool(self._row["plain"])
+        until = self._target if row["cut"] is None else min(self._target, max(row["cut"], at["row"]))
+        place = {"row": at["row"], "offset": at["in_offset"]}
+        kept = self._engine.ahead.get(row["id"])
+        if kept is not None and kept.resume(source, **place, until=until):
+            return kept
+        self._engine.forget(row["id"])
+        new = Ahead(responder, model, lambda data: lines.read(kind, data, plain=plain, tag=self._tag).request, **place)
+        new.resume(source, **place, until=until)
+        self._engine.ahead[row["id"]] = new
+        return new
+
     def _refused(self, error: RowError, tag: bytes) -> bytes:
         self._at["failed"] += 1
-        return b'{"error":' + _encode(error.body()) + tag + b"}\n"
-
-    def _check_media(self, request: dict[str, Any], known: dict[str, bool]) -> None:
-        contents = [
-            *(request.get("contents") or ()),
-            request.get("content") or {},
-            request.get("systemInstruction") or {},
-        ]
-        for content in contents:
-            for part in content.get("parts") or ():
-                uri = (part.get("fileData") or {}).get("fileUri") or ""
-                _, named, file_id = uri.rpartition("files/")
-                if named and not self._is_there(file_id, known):
-                    raise RowError(3, f"The file files/{file_id} does not exist, or has expired.")
-
-    def _is_there(self, file_id: str, known: dict[str, bool]) -> bool:
-        if file_id not in known:
-            try:
-                self._engine.files.find(file_id, self._row["owner"])
-                known[file_id] = True
-            except ApiFailure:
-                known[file_id] = False
-        return known[file_id]
+        if not error.field:
+            return b"{" + tag[1:] + b"}\n"
+        return b'{"%s":' % error.field.encode() + _encode(error.body()) + tag + b"}\n"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+_HELP = "type.googleapis.com/google.rpc.Help"
 
 
 class ApiFailure(Exception):
@@ -41,16 +42,28 @@ class ApiFailure(Exception):
 
 
 class RowError(Exception):
-    """One row without an answer: a gRPC code and a message, empty where the service gives none."""
+    """One row without an answer: a gRPC code and a message, empty where the service gives none.
 
-    def __init__(self, code: int, message: str = "") -> None:
+    ``field`` is the name that stands for it in the answer's line; the service writes ``error``.
+    """
+
+    def __init__(
+        self, code: int, message: str = "", *, details: Sequence[Mapping[str, Any]] = (), field: str = "error"
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.details = tuple(details)
+        self.field = field
 
     def body(self) -> dict[str, Any]:
         """A ``google.rpc.Status``."""
-        return {"code": self.code, "message": self.message} if self.message else {"code": self.code}
+        status: dict[str, Any] = {"code": self.code}
+        if self.message:
+            status["message"] = self.message
+        if self.details:
+            status["details"] = list(self.details)
+        return status
 
 
 def invalid(message: str, *, headers: Mapping[str, str] | None = None) -> ApiFailure:
@@ -95,6 +108,20 @@ def no_model(name: str, version: str, method: str) -> ApiFailure:
         f"models/{name} is not found for API version {version}, or is not supported for {method}. "
         "Call ListModels to see the list of available models and their supported methods."
     )
+
+
+def exhausted() -> ApiFailure:
+    """429 as creating a batch answers it: nothing in it tells which limit, nor when to come again."""
+    message = (
+        "You exceeded your current quota, please check your plan and billing details. For more information on this "
+        "error, head to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, head to: "
+        "https://ai.dev/rate-limit. "
+    )
+    link = {
+        "description": "Learn more about Gemini API quotas",
+        "url": "https://ai.google.dev/gemini-api/docs/rate-limits",
+    }
+    return ApiFailure(429, "RESOURCE_EXHAUSTED", message, details=[{"@type": _HELP, "links": [link]}])
 
 
 def exists(what: str) -> ApiFailure:

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.clock import Clock
     from gemini_batch.emulator.models import Kind
 
-_BY_GRPC_CODE = {3: (400, "INVALID_ARGUMENT"), 5: (404, "NOT_FOUND"), 7: (403, "PERMISSION_DENIED")}
+_BY_GRPC_CODE = {
+    3: (400, "INVALID_ARGUMENT"),
+    4: (504, "DEADLINE_EXCEEDED"),
+    5: (404, "NOT_FOUND"),
+    7: (403, "PERMISSION_DENIED"),
+    8: (429, "RESOURCE_EXHAUSTED"),
+    14: (503, "UNAVAILABLE"),
+}
 
 
 class Inference:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gemini_batch.emulator import breaking
 from gemini_batch.emulator.answers import Responder, respond
 from gemini_batch.emulator.app import Emulator
 from gemini_batch.emulator.engine import BUDGET
@@ -95,6 +96,7 @@ def run_forever(
     port: int = 0,
     queue_delay: float = 0.0,
     rows_per_second: float | None = None,
+    responder: Responder = respond,
 ) -> None:
     """Serve until interrupted, batches moving on by themselves; the base URL is the first line on stdout.
 
@@ -113,6 +115,7 @@ def run_forever(
                 queue_delay=queue_delay,
                 rows_per_second=rows_per_second,
                 background=True,
+                responder=responder,
             )
         )
         sys.stdout.write(f"{running.url}\n")
@@ -148,6 +151,7 @@ def _work(emulator: Emulator) -> None:
 
 def _server(emulator: Emulator) -> Any:
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     asked = threading.Event()
 
@@ -182,10 +186,17 @@ def _server(emulator: Emulator) -> Any:
             for one in sockets or []:
                 one.close()
 
+    class Protocol(H11Protocol):
+        """h11, because httptools would write header names in lower case, and some clients look for Title-Case."""
+
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named)
+            self.app = breaking.with_transport(self.app, lambda: self.transport)
+
     config = uvicorn.Config(
         emulator.app(),
         loop="asyncio",
-        http="h11",  # httptools would write header names in lower case, and some clients look for Title-Case
+        http=Protocol,
         lifespan="off",
         ws="none",
         log_config=None,

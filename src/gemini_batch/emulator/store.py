@@ -94,6 +94,13 @@ _MIGRATIONS = (
     CREATE INDEX batches_alive ON batches (state) WHERE state IN ('PENDING', 'RUNNING');
     CREATE INDEX batches_by_blob ON batches (input_blob);
     """,
+    """
+    ALTER TABLE batches ADD COLUMN published INTEGER NOT NULL DEFAULT 0;
+    UPDATE batches SET published = 1 WHERE state = 'SUCCEEDED';
+    ALTER TABLE batches ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE uploads ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+    UPDATE uploads SET sent = received;
+    """,
 )
 
 
@@ -162,7 +169,8 @@ class Store:
             for row in self._db.execute(
                 """SELECT blob FROM files UNION SELECT blob FROM uploads WHERE state = 'active'
                 UNION SELECT input_blob FROM batches WHERE state IN ('PENDING', 'RUNNING') AND NOT deleted
-                UNION SELECT 'output-' || id FROM batches WHERE NOT deleted"""
+                UNION SELECT 'output-' || id FROM batches WHERE NOT deleted
+                UNION SELECT 'paid-' || id FROM batches"""
             )
         }
         young = time.time() - _ORPHAN_SECONDS
@@ -202,6 +210,14 @@ class Store:
     def blob(self, name: str) -> Path:
         """Where a blob lives. Names are made by the emulator, never by a caller."""
         return self.blobs / name
+
+    def partial(self, batch_id: str) -> Path:
+        """Where the output of a batch is made."""
+        return self.outputs / f"{batch_id}.part"
+
+    def output(self, batch_id: str) -> Path:
+        """Where the complete output of a batch is."""
+        return self.blob(f"output-{batch_id}")
 
     def drop_blob(self, name: str) -> None:
         """Remove a blob, unless a file, an upload or a living batch still needs it."""

@@ -189,10 +189,11 @@ class Chunk:
         self._received: int = upload["received"]
         self._blob: IO[bytes] | None = None
         self._digest: Any = None
-        self._tail: list[bytes] = []
+        self._sent = 0
 
     def write(self, piece: bytes) -> None:
         """Take some more bytes, of any size; bytes that no command asked for are ignored."""
+        self._sent += len(piece)
         if not self._takes:
             return
         blob = self._open()
@@ -242,9 +243,12 @@ class Chunk:
             self._keep(whole)
 
     def close(self) -> None:
-        """Let go of the blob."""
+        """Let go of the blob, and note how much came over the wire, whatever became of it."""
         if self._blob is not None:
             self._blob.close()
+        if self._sent:
+            with self._store.transaction() as db:
+                db.execute("UPDATE uploads SET sent = sent + ? WHERE id = ?", (self._sent, self.upload["id"]))
 
     def _open(self) -> IO[bytes]:
         if self._blob is None:

@@ -1,0 +1,64 @@
+"""The emulator's own routes: clock, accounting, faults. They need no key and are never spoilt by a fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_batch.emulator import failures, scenarios
+from gemini_batch.emulator.accounting import accounting
+from gemini_batch.emulator.calls import Call, Reply
+from gemini_batch.emulator.clock import rfc3339
+from gemini_batch.emulator.protojson import BadBody, read_body
+
+if TYPE_CHECKING:
+    from gemini_batch.emulator.app import Emulator
+
+
+class Admin:
+    """What those who test may ask of one emulator."""
+
+    def __init__(self, world: Emulator) -> None:
+        self._world = world
+
+    def accounting(self, call: Call) -> Reply:
+        """What was used; with ``?keys=true`` also how often each request key was paid for."""
+        keys = call.text("keys").lower() in ("1", "true", "yes")
+        return Reply.json(accounting(self._world.store, keys=keys))
+
+    def clock(self, call: Call) -> Reply:
+        """Show the clock; or move it: ``{"advance": seconds}``."""
+        clock = self._world.clock
+        try:
+            asked = read_body(call.body)
+            seconds = float(asked.get("advance", 0))
+            now = clock.advance(seconds) if seconds else clock.now()
+        except (BadBody, ValueError, TypeError, AttributeError) as error:
+            raise failures.invalid(f'The clock takes {{"advance": seconds}}: {error}') from None
+        return Reply.json({"now": rfc3339(now)})
+
+    def faults(self, call: Call) -> Reply:
+        """All armed faults with their counters."""
+        del call
+        return Reply.json({"faults": self._world.faults.shown()})
+
+    def arm(self, call: Call) -> Reply:
+        """Arm one fault (its fields), or a scenario: ``{"scenario": "C8a"}``, whose faults take all further fields."""
+        try:
+            asked = msgspec.json.decode(call.body or b"{}", type=dict[str, Any])
+            return Reply.json({"ids": arm(self._world, **asked)})
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            raise failures.invalid(f"This cannot be armed: {error}") from None
+
+    def clear(self, call: Call) -> Reply:
+        """Take back one fault (``/emulator/faults/ID``), or all."""
+        name = call.names.get("fault")
+        if not self._world.faults.clear(None if name is None else int(name) if name.isdecimal() else 0):
+            raise failures.not_found()
+        return Reply()
+
+
+def arm(world: Emulator, *, scenario: str = "", **fields: Any) -> list[int]:
+    """Arm a fault, or a scenario with some fields changed; the ids. Raises ``ValueError`` or msgspec's errors."""
+    return world.faults.arm(*scenarios.made(scenario, **fields), scenario=scenario)
