@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gemini_batch.runs.create import Created
     from gemini_batch.runs.doctor import Diagnosis
     from gemini_batch.runs.results import Results
-    from gemini_batch.runs.status import Status
+    from gemini_batch.runs.status import RunStatus, Status
     from gemini_batch.runs.validate import Validated
     from gemini_batch.settings import Settings
 
@@ -70,7 +70,7 @@ async def status(
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: Tell = nobody,
-) -> Status:
+) -> Status | RunStatus:
     """How a job stands (``batches/…`` or a run id); with ``wait``, once it has ended and its output is there.
 
     Never spends and never cancels. Raises UsageError, ServiceError, StateError.
