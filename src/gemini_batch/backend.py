@@ -88,7 +88,6 @@ class GeminiService:
         from gemini_batch.api import batches, files, models
 
         self.query_upload = partial(files.query_upload, client)
-        self.send_upload = partial(files.send_upload, client)
         self.get_file = partial(files.get, client)
         self.delete_file = partial(files.delete, client)
         self.create = partial(batches.create, client)
@@ -99,17 +98,38 @@ class GeminiService:
         self.download = partial(files.download, client)
         self.get_model = partial(models.get, client)
         self._start = partial(files.start_upload, client)
-        self._mime_types = files.MIME_TYPES
+        self._send = partial(files.send_upload, client)
+        self._mime_types = list(files.MIME_TYPES)
 
     async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
         """Open a session, with the next spelling of the MIME type where the service refuses one."""
-        for mime_type in self._mime_types[:-1]:
+        while True:
+            mime_type = self._mime_types[0]
             try:
                 return await self._start(name=name, display_name=display_name, mime_type=mime_type, size=size)
             except ApiError as error:
-                if not (error.status == 400 and "mime" in error.message.lower()):
+                if not self._turn_to_next_type(error):
                     raise
-        return await self._start(name=name, display_name=display_name, mime_type=self._mime_types[-1], size=size)
+
+    async def send_upload(
+        self, session: str, read_at: ReadAt, *, size: int, offset: int, progress: Callable[[int], None]
+    ) -> RemoteFile | None:
+        """Send the rest. Raises SessionLost where the MIME type is refused only now, and there is another to try."""
+        from gemini_batch.api.files import SessionLost
+
+        try:
+            return await self._send(session, read_at, size=size, offset=offset, progress=progress)
+        except ApiError as error:
+            if self._turn_to_next_type(error):
+                raise SessionLost(error.message) from error
+            raise
+
+    def _turn_to_next_type(self, error: ApiError) -> bool:
+        """Whether a MIME type was refused and there is another spelling, which is the one from now on."""
+        if error.status != 400 or "mime" not in error.message.lower() or len(self._mime_types) == 1:
+            return False
+        del self._mime_types[0]
+        return True
 
 
 @dataclass(frozen=True, slots=True)

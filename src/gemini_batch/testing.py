@@ -51,8 +51,13 @@ class FaultControl:
         return arm(self._world, scenario=scenario, **fields)
 
     def clear(self, number: int | None = None) -> None:
-        """Take back one fault, by its id, or all of them."""
-        self._world.faults.clear(number)
+        """Take back one fault, by its id; or all of them, and the quotas that scenarios changed."""
+        from gemini_batch.emulator.admin import clear
+
+        if number is None:
+            clear(self._world)
+        else:
+            self._world.faults.clear(number)
 
     def armed(self) -> list[dict[str, Any]]:
         """All faults with how often each was ``seen`` (matched) and ``played``."""
@@ -75,6 +80,13 @@ class GeminiEmulator:
         """For batches created from now on: seconds before they start, and how fast they are; None is at once."""
         self._world.batches.queue_delay = queue_delay
         self._world.batches.rows_per_second = rows_per_second
+
+    def limit(self, **quotas: Any) -> None:
+        """Change quotas: ``tier=1`` (enqueued tokens), ``jobs=2``, ``when_full="wait"``, ``storage``, ``file``, …
+
+        Raises ``ValueError`` for unknown names and wrong values.
+        """
+        self._world.limits.change(**quotas)
 
     @property
     def faults(self) -> FaultControl:

@@ -130,6 +130,15 @@ def test_nothing_to_answer(request_value: dict[str, Any]) -> None:
     assert caught.value.code == 3
 
 
+def test_an_empty_text_is_answered() -> None:
+    """As at the service; no text at all is something else, and nothing can be embedded."""
+    response = ask("")
+    assert "offline" in parts(response)[0]["text"]
+    assert response["usageMetadata"]["promptTokenCount"] == 1
+    with pytest.raises(RowError, match="content is not specified"):
+        respond("gemini-embedding-001", {"content": {"parts": [{"text": ""}]}})
+
+
 def test_json_without_a_schema() -> None:
     """An object that says that it is offline."""
     value = json.loads(parts(ask("Hello.", responseMimeType="application/json"))[0]["text"])

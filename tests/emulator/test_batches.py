@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from emulator.conftest import Api
 
 TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main."
+#: A row that passes the check of the file and fails when it is its turn.
+SPEECHLESS = b'{"key":"b","request":{"contents":[{"parts":[]}]}}'
 
 
 def inline(text: str, **metadata: str) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def test_a_batch_from_a_file(world: Api) -> None:
 
 def test_the_output_file(world: Api) -> None:
     """Compact lines in the order of the input, the key last."""
-    name = world.begin(line("a") + b"\n" + line("b", "") + b"\n\n" + line("c"))
+    name = world.begin(line("a") + b"\n" + SPEECHLESS + b"\n\n" + line("c"))
     url = f"/v1/{world.finish(name)['response']['responsesFile']}:download?alt=media"
     first, second, third = world.http.get(url).content.splitlines()
     assert first.startswith(b'{"response":{"candidates":[{"content":{"parts":[{"text":')
@@ -83,7 +85,9 @@ def test_the_output_file(world: Api) -> None:
 
 def test_an_inline_batch(world: Api) -> None:
     """Results stand in the operation twice, with the metadata that was sent."""
-    name = world.begin([inline("one", key="1"), inline("two"), inline("", key="3")])
+    name = world.begin(
+        [inline("one", key="1"), inline("two"), {"request": {"contents": [{"parts": []}]}, "metadata": {"key": "3"}}]
+    )
     done = world.finish(name)
     output = done["metadata"]["output"]
     assert done["response"] == {"@type": f"{TYPE}GenerateContentBatchOutput", **output}
@@ -335,7 +339,7 @@ def test_media_that_is_not_there(world: Api) -> None:
 
 def test_accounting(world: Api, other: Api) -> None:
     """Rows processed and paid, by job and by project."""
-    world.finish(world.begin(line("a") + b"\n" + line("b", ""), displayName="d"))
+    world.finish(world.begin(line("a") + b"\n" + SPEECHLESS, displayName="d"))
     other.begin([inline("x")])
     seen = world.http.get("/emulator/accounting").json()
     assert seen["totals"].items() >= {"jobs": 2, "rows": 3, "processed": 2, "paid": 1, "failed": 1}.items()

@@ -36,7 +36,7 @@ def test_an_uploaded_file_is_described_as_the_service_does(world: Api) -> None:
             "mimeType": "application/jsonl",
             "sizeBytes": "3",
             "sha256Hash": digest,
-            "uri": f"{str(world.http.base_url).rstrip('/')}/v1beta/{name}",
+            "uri": f"https://generativelanguage.googleapis.com/v1beta/{name}",
             "state": "ACTIVE",
             "source": "UPLOADED",
         }.items()

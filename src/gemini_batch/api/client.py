@@ -262,7 +262,7 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: s
         reason=reason,
         retry_after=_retry_after(headers, details),
         details=details,
-        **_advice(status, details),
+        **_advice(status, details, message),
     )
 
 
@@ -304,7 +304,7 @@ def _retry_after(headers: Mapping[str, str], details: tuple[Mapping[str, object]
     return None
 
 
-def _advice(status: int, details: tuple[Mapping[str, object], ...]) -> dict[str, Any]:
+def _advice(status: int, details: tuple[Mapping[str, object], ...], message: str) -> dict[str, Any]:
     """What to do next, where the status alone says it."""
     if any(detail.get("reason") == "API_KEY_INVALID" for detail in details) or status == 401:
         return {"code": "api_key_refused", "next": "Check GEMINI_API_KEY (GOOGLE_API_KEY is read before it)."}
@@ -312,6 +312,12 @@ def _advice(status: int, details: tuple[Mapping[str, object], ...]) -> dict[str,
         return {
             "code": "redirected",
             "next": "Redirects are not followed: the key stays with one host. Set GOOGLE_GEMINI_BASE_URL right.",
+        }
+    if status == 429 and "file_storage" in message:
+        return {
+            "code": "storage_full",
+            "next": "The project's file store is full. `gemini-batch clean` deletes uploads that no job needs any "
+            "more; files go by themselves after 48 hours. Then run the same command again.",
         }
     if status == 429:
         return {"code": "resource_exhausted", "next": "Nothing is lost; run the same command again later."}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -36,6 +37,26 @@ import click
     help="Who answers, instead of made-up text: module:function, a Python function (model, request) -> response; or "
     "openai=URL[,model=NAME][,concurrency=N][,timeout=SECONDS], an OpenAI-compatible server.",
 )
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    metavar="ID",
+    help="Let something go wrong, by its name; may be given more than once.",
+)
+@click.option(
+    "--faults",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Faults and quotas from a TOML file.",
+)
+@click.option(
+    "--tier",
+    type=click.IntRange(1, 3),
+    metavar="1|2|3",
+    help="Quotas as in this tier: 100 living jobs, the models' enqueued tokens. Default: none.",
+)
+@click.option("--list-scenarios", is_flag=True, help="Print the names of what can go wrong, and end.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
     *,
@@ -44,6 +65,10 @@ def command(
     queue_delay: float,
     rows_per_second: float | None,
     spec: str | None,
+    scenarios: tuple[str, ...],
+    faults: Path | None,
+    tier: int | None,
+    list_scenarios: bool,
     debug: bool,
 ) -> int:
     """Serve a local Gemini API: files, batches, models. Any API key is good; nothing leaves this machine, unless
@@ -53,13 +78,28 @@ def command(
     tool, the official SDKs and others work with it unchanged. Ctrl-C ends it; with --data it goes on from there.
     """
     del debug  # read where errors are shown
-    from gemini_batch.emulator.server import run_forever
+    if list_scenarios:
+        from gemini_batch.emulator.scenarios import SCENARIOS
 
+        for name, scenario in SCENARIOS.items():
+            click.echo(f"{name:<4} {scenario.about}")
+        return 0
+    from gemini_batch.emulator.server import run_forever
+    from gemini_batch.emulator.setup import setup
+
+    begin = partial(
+        run_forever,
+        data,
+        port=port,
+        queue_delay=queue_delay,
+        rows_per_second=rows_per_second,
+        setup=setup(scenarios, file=faults, tier=tier),
+    )
     if spec is None:
-        run_forever(data, port=port, queue_delay=queue_delay, rows_per_second=rows_per_second)
+        begin()
         return 0
     from gemini_batch.emulator.responders import opened
 
     with opened(spec, folder=Path.cwd(), openai_key=os.environ.get("OPENAI_API_KEY")) as responder:
-        run_forever(data, port=port, queue_delay=queue_delay, rows_per_second=rows_per_second, responder=responder)
+        begin(responder=responder)
     return 0

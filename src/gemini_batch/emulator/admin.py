@@ -51,14 +51,41 @@ class Admin:
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise failures.invalid(f"This cannot be armed: {error}") from None
 
+    def quotas(self, call: Call) -> Reply:
+        """The limits; and for the project of the caller's key, if it has one, how much of them it holds."""
+        limits = self._world.limits
+        shown: dict[str, Any] = {"quotas": msgspec.to_builtins(limits.quotas)}
+        if call.owner:
+            shown["held"] = {"jobs": limits.living(call.owner), "tokens": limits.held(call.owner)}
+        return Reply.json(shown)
+
+    def limit(self, call: Call) -> Reply:
+        """Change some limits: the fields of :class:`~gemini_batch.emulator.quotas.Quotas`."""
+        try:
+            self._world.limits.change(**msgspec.json.decode(call.body or b"{}", type=dict[str, Any]))
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            raise failures.invalid(f"These are no quotas: {error}") from None
+        return self.quotas(call)
+
     def clear(self, call: Call) -> Reply:
-        """Take back one fault (``/emulator/faults/ID``), or all."""
+        """Take back one fault (``/emulator/faults/ID``), or all; with all, quotas are what they were at the start."""
         name = call.names.get("fault")
-        if not self._world.faults.clear(None if name is None else int(name) if name.isdecimal() else 0):
+        if name is None:
+            clear(self._world)
+        elif not self._world.faults.clear(int(name) if name.isdecimal() else 0):
             raise failures.not_found()
         return Reply()
 
 
 def arm(world: Emulator, *, scenario: str = "", **fields: Any) -> list[int]:
-    """Arm a fault, or a scenario with some fields changed; the ids. Raises ``ValueError`` or msgspec's errors."""
-    return world.faults.arm(*scenarios.made(scenario, **fields), scenario=scenario)
+    """Arm a fault, or a scenario with some fields changed; the ids. Raises ``ValueError``."""
+    made = scenarios.made(scenario, **fields)
+    if made.quotas:
+        world.limits.change(**made.quotas)
+    return world.faults.arm(*made.faults, scenario=scenario)
+
+
+def clear(world: Emulator) -> None:
+    """Take back all faults, and the quotas that scenarios changed."""
+    world.faults.clear()
+    world.limits.reset()

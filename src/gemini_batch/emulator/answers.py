@@ -58,7 +58,8 @@ def generation(model: str, request: dict[str, Any]) -> dict[str, Any]:
     if not texts and not others:
         raise RowError(3, "* GenerateContentRequest.contents[0].parts: contents.parts must not be empty.\n")
     config = request.get("generationConfig") or {}
-    prompted = _prompt_tokens(request, texts, others)
+    prompted = max(1, _prompt_tokens(request, texts, others))
+    # An empty text is a prompt, too: the official client's own tests send one and get an answer.
     prompt = texts[-1] if texts else ""
     seed = zlib.crc32("\n".join(texts).encode("utf-8", "surrogatepass"), int(config.get("seed") or 0) & 0xFFFFFFFF)
     count = max(1, min(int(config.get("candidateCount") or 1), _MOST_CANDIDATES))
@@ -92,7 +93,7 @@ def generation(model: str, request: dict[str, Any]) -> dict[str, Any]:
 def embedding(model: str, request: dict[str, Any]) -> dict[str, Any]:
     """An ``EmbedContentResponse``."""
     texts, others = _read([request["content"]])
-    if not texts and not others:
+    if not any(texts) and not others:
         raise RowError(3, "* EmbedContentRequest.content: content is not specified\n")
     config = request.get("embedContentConfig") or {}
     asked = request.get("outputDimensionality", config.get("outputDimensionality"))
@@ -134,7 +135,7 @@ def _read(contents: list[Any]) -> tuple[list[str], int]:
             text = part.get("text")
             if text is None:
                 others += 1
-            elif text:
+            else:
                 texts.append(text)
     return texts, others
 

@@ -18,9 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gemini_batch.emulator import failures, inference
+from gemini_batch.emulator import failures, inference, models
 from gemini_batch.emulator.admin import Admin
-from gemini_batch.emulator.batches import INLINE_LIMIT, Batches
+from gemini_batch.emulator.batches import Batches
 from gemini_batch.emulator.breaking import Broken
 from gemini_batch.emulator.calls import Call, Reply
 from gemini_batch.emulator.clock import Clock
@@ -64,8 +64,9 @@ class Emulator:
         self.store = Store(data)
         self.clock = Clock(self.store)
         self.files = Files(self.store, self.clock)
-        self.uploads = Uploads(self.store, self.clock, self.files)
         self.engine = Engine(self.store, self.clock, self.files, responder)
+        self.limits = self.engine.limits
+        self.uploads = Uploads(self.store, self.clock, self.files, self.limits)
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
         self.responder = responder
         self.ranges = ranges
@@ -91,6 +92,18 @@ class Emulator:
         admin = Admin(self)
         model = "/models/{model}"
         return [
+            (
+                "POST",
+                "/tunedModels/{tuned}:batchGenerateContent",
+                "batches.create",
+                lambda call: batches.create(call, "generate"),
+            ),
+            (
+                "POST",
+                "/tunedModels/{tuned}:asyncBatchEmbedContent",
+                "batches.create",
+                lambda call: batches.create(call, "embed"),
+            ),
             ("POST", f"{model}:batchGenerateContent", "batches.create", lambda call: batches.create(call, "generate")),
             ("POST", f"{model}:asyncBatchEmbedContent", "batches.create", lambda call: batches.create(call, "embed")),
             ("GET", "/batches", "batches.list", batches.list),
@@ -128,6 +141,8 @@ class Emulator:
             ("POST", "/emulator/faults", "emulator.faults", admin.arm),
             ("DELETE", "/emulator/faults", "emulator.faults", admin.clear),
             ("DELETE", "/emulator/faults/{fault}", "emulator.faults", admin.clear),
+            ("GET", "/emulator/quotas", "emulator.quotas", admin.quotas),
+            ("POST", "/emulator/quotas", "emulator.quotas", admin.limit),
         ]
 
     def _route(self, method: str, path: str, operation: str, work: Callable[[Call], Reply] | None) -> Route:
@@ -157,7 +172,7 @@ class Emulator:
             if hooks:
                 request = hooks.incoming(call, request)
             if request.method != "GET" and operation not in _CHUNK:
-                call = self._call(request, operation, await _body(request))
+                call = self._call(request, operation, await _body(request, self.limits.quotas.inline))
             if hooks and (answer := await hooks.before(call)) is not None:
                 if not (isinstance(answer, Broken) and answer.abrupt):
                     await _drain(request)
@@ -193,6 +208,8 @@ class Emulator:
         if not key.strip() and not keyless:
             raise failures.no_key()
         names = {name: str(value) for name, value in request.path_params.items()}
+        if tuned := names.pop("tuned", None):
+            names["model"] = models.TUNED + tuned
         return Call(
             operation=operation,
             version=names.pop("version", ""),
@@ -210,11 +227,11 @@ class Emulator:
         async with lock:
             chunk = await anyio.to_thread.run_sync(self.uploads.open_chunk, call)
             try:
-                return _respond(await self._receive(request, call, chunk))
+                return _respond(await self._receive(request, chunk))
             finally:
                 chunk.close()
 
-    async def _receive(self, request: Request, call: Call, chunk: Chunk) -> Reply:
+    async def _receive(self, request: Request, chunk: Chunk) -> Reply:
         pieces, held = [], 0
         try:
             async for piece in request.stream():
@@ -230,7 +247,7 @@ class Emulator:
                 await anyio.to_thread.run_sync(chunk.write, b"".join(pieces))
             await anyio.to_thread.run_sync(chunk.broken)
             return Reply(b"")
-        return await anyio.to_thread.run_sync(chunk.answer, call.base)
+        return await anyio.to_thread.run_sync(chunk.answer)
 
     async def _download(self, call: Call) -> Response:
         file = await anyio.to_thread.run_sync(self.files.open, call)
@@ -266,14 +283,14 @@ async def _nowhere(request: Request, error: Exception) -> Response:
     return _respond(Reply.refused(failures.not_found()))
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, limit: int) -> bytes:
     """The body; of one that is too large for the service only as much as proves it."""
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
         pieces.append(piece)
         size += len(piece)
-        if size > INLINE_LIMIT:
+        if size > limit:
             break
     return b"".join(pieces)
 

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch import jsonl
-from gemini_batch.emulator import failures, lines, models
+from gemini_batch.emulator import failures, lines, models, quotas
 from gemini_batch.emulator.calls import Call, Reply
 from gemini_batch.emulator.clock import HOUR, SECOND, Clock, rfc3339
 from gemini_batch.emulator.files import LONGEST_DISPLAY_NAME, Files, new_id, page_token, read_token
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.store import Store
 
 LIFE = 48 * HOUR
-INLINE_LIMIT = 20_971_520
 _TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main."
 _MESSAGE: dict[Kind, str] = {"generate": "GenerateContentBatch", "embed": "EmbedContentBatch"}
 _CREATE: dict[Kind, str] = {"generate": "BatchGenerateContentRequest", "embed": "AsyncBatchEmbedContentRequest"}
@@ -38,6 +37,7 @@ class Batches:
     """The batches of one data folder. ``queue_delay`` (seconds) and ``rows_per_second`` hold for new batches."""
 
     def __init__(self, store: Store, clock: Clock, files: Files, engine: Engine) -> None:
+        self._limits = engine.limits
         self._store = store
         self._clock = clock
         self._files = files
@@ -47,8 +47,8 @@ class Batches:
 
     def create(self, call: Call, kind: Kind) -> Reply:
         """Check the whole input, then make a batch; the answer is the operation in its first state."""
-        if len(call.body) > INLINE_LIMIT:
-            raise failures.invalid(f"Request payload size exceeds the limit: {INLINE_LIMIT} bytes.")
+        if len(call.body) > (limit := self._limits.quotas.inline):
+            raise failures.invalid(f"Request payload size exceeds the limit: {limit} bytes.")
         model, now = call.names["model"], self._clock.now()
         models.serving(model, kind, now=now, version=call.version, method=models.BATCH_METHOD[kind])
         batch = call.message(_CREATE[kind]).get("batch") or {}
@@ -71,11 +71,13 @@ class Batches:
             raise failures.invalid("\n".join(checked.problems))
         if not checked.rows:
             raise failures.invalid("* batch.input_config: there are no requests in the input.\n")
+        tokens = self._tokens(kind, model, blob, plain=checked.plain)
         with self._store.transaction() as db:
+            self._limits.admit(call.owner, model, tokens)
             db.execute(
                 """INSERT INTO batches (id, owner, kind, model, display_name, priority, input_file, input_blob, plain,
-                state, created, updated, due, expires, rows_per_second, total)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?)""",
+                state, created, updated, due, expires, rows_per_second, total, tokens)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?, ?)""",
                 (
                     batch_id,
                     call.owner,
@@ -92,9 +94,20 @@ class Batches:
                     now + LIFE,
                     self.rows_per_second,
                     checked.rows,
+                    tokens,
                 ),
             )
         return Reply.json(self._operation(self._find(batch_id, call.owner)))
+
+    def _tokens(self, kind: Kind, model: str, blob: str, *, plain: bool) -> int:
+        """What a job is going to hold of its model's quota; 0 where nobody counts."""
+        if self._limits.any():
+            # What would have ended by now holds nothing any more.
+            self._engine.advance()
+        if not self._limits.counts(model):
+            return 0
+        with self._store.blob(blob).open("rb") as source:
+            return quotas.count_tokens(kind, source, plain=plain)
 
     def _keep_inline(self, kind: Kind, requests: list[dict[str, Any]], path: Path) -> lines.Checked:
         """Write inline requests as a file of rows; they are in canonical form already."""
@@ -162,10 +175,16 @@ class Batches:
     def delete(self, call: Call) -> Reply:
         """Forget a batch, its work and its output."""
         row = self._find(call.names["batch"], call.owner)
+        goes_on = row["state"] not in _ENDED and self._engine.faults.runs_on(row)
         with self._store.transaction() as db:
-            db.execute("UPDATE batches SET deleted = 1 WHERE id = ?", (row["id"],))
+            db.execute(
+                """UPDATE batches SET deleted = :how, ended = CASE :how WHEN 1 THEN coalesce(ended, :now) END
+                WHERE id = :id""",
+                {"how": 2 if goes_on else 1, "now": self._clock.now(), "id": row["id"]},
+            )
             db.execute("DELETE FROM files WHERE id = ?", (f"batch-{row['id']}",))
-        self._engine.clean(row["id"])
+        if not goes_on:
+            self._engine.clean(row["id"])
         return Reply()
 
     def _find(self, batch_id: str, owner: str) -> sqlite3.Row:
@@ -198,7 +217,7 @@ class Batches:
             "pendingRequestCount": pending,
         }
         shown = {
-            "model": f"models/{row['model']}",
+            "model": models.resource(row["model"]),
             "displayName": row["display_name"],
             "inputConfig": {"fileName": f"files/{row['input_file']}"} if row["input_file"] else None,
             "output": output,

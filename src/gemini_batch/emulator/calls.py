@@ -24,7 +24,7 @@ JSON_TYPE = "application/json; charset=UTF-8"
 class Call:
     """One request, named by its operation (``batches.create``). ``owner`` is the project, empty where none is needed.
 
-    ``base`` is the scheme and host that the caller used; links in answers start with it.
+    ``base`` is the scheme and host that the caller used; upload URLs start with it.
     """
 
     operation: str

@@ -27,6 +27,7 @@ from gemini_batch.emulator.attachments import Attachments
 from gemini_batch.emulator.clock import DAY
 from gemini_batch.emulator.failures import ApiFailure, RowError
 from gemini_batch.emulator.faults import Faults
+from gemini_batch.emulator.quotas import Limits
 from gemini_batch.emulator.steps import allowed, next_step
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Engine:
         self.files = files
         self.responder = responder
         self.faults = Faults()
+        self.limits = Limits(store, clock)
         #: Measures how long a look takes; not the emulator's time.
         self.monotonic: Callable[[], float] = time.monotonic
         #: Set to make every advance end at its next row, at a checkpoint.
@@ -72,7 +74,7 @@ class Engine:
         deadline = self.monotonic() + budget
         now = self.clock.now()
         due = self.store.rows(
-            """SELECT id FROM batches WHERE state IN ('PENDING', 'RUNNING') AND NOT deleted
+            """SELECT id FROM batches WHERE state IN ('PENDING', 'RUNNING') AND deleted != 1
             AND (due <= :now OR expires <= :now OR cancelled IS NOT NULL) ORDER BY priority DESC, seq""",
             {"now": now},
         )
@@ -111,7 +113,7 @@ class Engine:
     def _steps(self, batch_id: str, deadline: float) -> bool:
         while True:
             row = self.store.row("SELECT * FROM batches WHERE id = ?", (batch_id,))
-            if row is None or row["deleted"]:
+            if row is None or row["deleted"] == 1:
                 self._remove(batch_id)
                 return False
             if row["state"] not in ("PENDING", "RUNNING"):
@@ -119,6 +121,8 @@ class Engine:
             now = self.clock.now()
             outcome = self.faults.outcome(row) if self.faults.job else None
             step, target = next_step(row, now, outcome)
+            if step == "start" and self.limits.waits(row):
+                step = "expire" if now >= row["expires"] else "wait"
             match step:
                 case "wait":
                     return False
@@ -143,7 +147,8 @@ class Engine:
             case "expire":
                 self._end(row, "EXPIRED")
             case "start":
-                self._update(row, "state = 'RUNNING', updated = :now", now=now)
+                begun = now if self.limits.quotas.when_full == "wait" else row["due"]
+                self._update(row, "state = 'RUNNING', updated = :now, due = max(due, :begun)", now=now, begun=begun)
             case "cut":
                 self._update(row, "cut = :cut", cut=allowed(row, row["cancelled"]))
             case "finish":
@@ -208,12 +213,13 @@ class Engine:
         now = self.clock.now()
         code, message = error or (None, None)
         with self.store.transaction() as db:
-            db.execute(
+            found = db.execute(
                 """UPDATE batches SET state = :state, ended = :now, updated = :now, published = 1,
-                error_code = :code, error_message = :message WHERE id = :id AND NOT deleted""",
+                error_code = :code, error_message = :message WHERE id = :id AND deleted != 1 RETURNING deleted""",
                 {"state": state, "now": now, "code": code, "message": message, "id": row["id"]},
-            )
-            if row["input_file"]:
+            ).fetchone()
+            visible = found is not None and not found["deleted"]
+            if row["input_file"] and visible:
                 db.execute(
                     """INSERT OR IGNORE INTO files VALUES (:file, (SELECT coalesce(max(seq), 0) + 1 FROM files),
                     :owner, '', 'application/jsonl', :size, '', :now, :expires, 'GENERATED', :blob)""",
@@ -226,7 +232,10 @@ class Engine:
                         "blob": output.name,
                     },
                 )
-        self.store.drop_blob(row["input_blob"])
+        if visible:
+            self.store.drop_blob(row["input_blob"])
+        else:
+            self._discard(row)
 
     def restart(self, row: sqlite3.Row) -> None:
         """The output is shorter than the checkpoint says (the machine lost power): begin again, as if never begun."""
@@ -323,7 +332,7 @@ class _Work:
             cancelled, deleted = db.execute(
                 "SELECT cancelled, deleted FROM batches WHERE id = ?", (self._row["id"],)
             ).fetchone()
-        return bool(cancelled == self._row["cancelled"] and not deleted)
+        return bool(cancelled == self._row["cancelled"] and deleted != 1)
 
     def _server(self, source: IO[bytes]) -> Callable[[bytes], bytes]:
         """The function that turns a line into an answer line, with all that is the same for every row looked up."""

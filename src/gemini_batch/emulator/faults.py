@@ -52,6 +52,7 @@ RowOutcome = Literal[
     "partial_usage",
     "short_vector",
     "nan_vector",
+    "schema_missed",
 ]
 
 OutputChange = Literal[

@@ -22,6 +22,9 @@ LIFE = 48 * HOUR
 LONGEST_ID = 40
 LONGEST_DISPLAY_NAME = 512
 
+#: A file's URI is its name in requests, not an address. Official clients take it for a name only if it begins with
+#: https, which is not spoken here: so it is the one that the service would give.
+_NAMES = "https://generativelanguage.googleapis.com/v1beta/files/"
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -42,7 +45,7 @@ class Files:
         """One file's facts."""
         file_id = call.names["file"]
         check_length("GetFileRequest", file_id)
-        return Reply.json(shown(self.find(file_id, call.owner), call.base))
+        return Reply.json(shown(self.find(file_id, call.owner)))
 
     def list(self, call: Call) -> Reply:
         """The project's uploaded files, newest first, in pages."""
@@ -54,7 +57,7 @@ class Files:
         )
         answer: dict[str, Any] = {}
         if rows:
-            answer["files"] = [shown(row, call.base) for row in rows[:size]]
+            answer["files"] = [shown(row) for row in rows[:size]]
         if len(rows) > size:
             answer["nextPageToken"] = page_token(rows[size - 1]["seq"])
         return Reply.json(answer)
@@ -97,7 +100,10 @@ class Files:
     def expire(self, db: sqlite3.Connection, now: int) -> None:
         """Forget what has expired, so that its ids and its room are free again."""
         gone = db.execute("DELETE FROM files WHERE expires <= ? RETURNING blob", (now,)).fetchall()
-        gone += db.execute("DELETE FROM uploads WHERE created <= ? RETURNING blob", (now - self.life,)).fetchall()
+        gone += db.execute(
+            "UPDATE uploads SET state = 'expired' WHERE created <= ? AND state != 'expired' RETURNING blob",
+            (now - self.life,),
+        ).fetchall()
         for (blob,) in gone:
             self._store.drop_blob(blob)
 
@@ -110,7 +116,7 @@ def check_length(request: str, file_id: str) -> None:
         )
 
 
-def shown(row: sqlite3.Row, base: str) -> dict[str, Any]:
+def shown(row: sqlite3.Row) -> dict[str, Any]:
     """A file as the API's ``File``."""
     created = rfc3339(row["created"])
     facts = {
@@ -123,7 +129,7 @@ def shown(row: sqlite3.Row, base: str) -> dict[str, Any]:
         "expirationTime": rfc3339(row["expires"]),
         # The service encodes the digest's hexadecimal text, not its bytes.
         "sha256Hash": base64.b64encode(row["sha256"].encode()).decode(),
-        "uri": f"{base}/v1beta/files/{row['id']}",
+        "uri": f"{_NAMES}{row['id']}",
         "state": "ACTIVE",
         "source": row["source"],
     }

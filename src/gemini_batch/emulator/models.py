@@ -21,6 +21,8 @@ _METHODS: dict[Kind, list[str]] = {
     "generate": ["generateContent", "countTokens", "batchGenerateContent"],
     "embed": ["embedContent", "countTokens", "asyncBatchEmbedContent"],
 }
+#: How the name of a tuned model begins; other names stand without their ``models/``.
+TUNED = "tunedModels/"
 #: A model without a known limit of its own gets these; they are only shown, never enforced.
 _INPUT_TOKENS, _OUTPUT_TOKENS = 1_048_576, 65_536
 
@@ -28,8 +30,12 @@ _INPUT_TOKENS, _OUTPUT_TOKENS = 1_048_576, 65_536
 def serving(name: str, kind: Kind, *, now: int, version: str, method: str) -> str:
     """The model that answers for ``name``: itself, or its successor where the service re-routes a retired one.
 
+    Any tuned model is there, and made for everything: nobody tunes models here.
+
     Raises :class:`failures.ApiFailure` (404) for a model that is unknown, gone, or not made for ``method``.
     """
+    if name.startswith(TUNED):
+        return name
     model = catalog.load().find(name)
     if model is None or kind not in model.methods:
         raise failures.no_model(name, version, method)
@@ -43,6 +49,11 @@ def serving(name: str, kind: Kind, *, now: int, version: str, method: str) -> st
             return model.shutdown.replaced_by
         case _:
             return name
+
+
+def resource(name: str) -> str:
+    """A model's resource name: ``models/…`` or ``tunedModels/…``."""
+    return name if name.startswith(TUNED) else f"models/{name}"
 
 
 @lru_cache(maxsize=256)

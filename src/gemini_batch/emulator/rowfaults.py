@@ -48,7 +48,7 @@ def player(armed: Sequence[Armed], batch_id: str, respond: Responder) -> Callabl
     def play(tag: bytes, model: str, request: Response) -> Response:
         key = key_of(tag)
         for one in armed:
-            if matches(one.fault.key, key) and one.take_for(f"{batch_id} {key}"):
+            if _meant(one.fault, key, request) and one.take_for(f"{batch_id} {key}"):
                 fault = one.fault
                 break
         else:
@@ -61,6 +61,12 @@ def player(armed: Sequence[Armed], batch_id: str, respond: Responder) -> Callabl
         return reshape(fault, respond(model, request))
 
     return play
+
+
+def _meant(fault: Fault, key: str, request: Response) -> bool:
+    if fault.row == "schema_missed" and "responseJsonSchema" not in (request.get("generationConfig") or {}):
+        return False
+    return matches(fault.key, key)
 
 
 def _message(code: int, fault: Fault) -> str:
@@ -138,7 +144,11 @@ def _generated(fault: Fault, response: Response) -> Response:
 
 
 _FINISH = {"finish": "SAFETY", "cut_empty": "MAX_TOKENS", "cut_half": "MAX_TOKENS"}
-_SAID = frozenset({"finish", "citations", "cut_empty", "cut_half", "thought_first", "empty_text", "signed", "text"})
+_SAID = frozenset(
+    {"finish", "citations", "cut_empty", "cut_half", "thought_first", "empty_text", "signed", "text", "schema_missed"}
+)
+#: Without a text of the fault's own.
+_MISSED = "Here is what I found: nothing was asked, so there is nothing to fill in."
 
 
 def _said(fault: Fault, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -147,6 +157,8 @@ def _said(fault: Fault, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"text": _THOUGHT, "thought": True}, *parts]
     if fault.row == "signed":
         return [{**parts[0], "thoughtSignature": _SIGNATURE}, *parts[1:]] if parts else []
+    if fault.row == "schema_missed":
+        return [{"text": fault.text or _MISSED}]
     if fault.row in ("empty_text", "text") or fault.text:
         return [{"text": fault.text}]
     if fault.row == "cut_half":

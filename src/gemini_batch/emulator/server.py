@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from uvicorn.server import ServerState
 
+    from gemini_batch.emulator.setup import Setup
+
 #: Between two looks of the background thread when nothing was to do, in seconds.
 _IDLE = 0.05
 #: So long a stop waits for requests that are being answered, in seconds.
@@ -56,11 +58,13 @@ def serve(
     background: bool = False,
     responder: Responder = respond,
     ranges: bool = True,
+    setup: Setup | None = None,
 ) -> Iterator[Running]:
     """Serve ``data`` from a thread until the block ends.
 
     ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed, None for as fast as
     possible. ``background``: batches move on even if nobody asks. ``ranges``: whether downloads honour HTTP Range.
+    ``setup``: faults and quotas to begin with.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for the data of a newer version.
     """
     listener = _listen(host, port)
@@ -71,6 +75,8 @@ def serve(
         raise
     emulator.batches.queue_delay = queue_delay
     emulator.batches.rows_per_second = rows_per_second
+    if setup is not None:
+        setup.apply(emulator)
     server = _server(emulator)
     threads = [threading.Thread(target=server.run, args=([listener],), name="gemini-batch emulator", daemon=True)]
     if background:
@@ -97,6 +103,7 @@ def run_forever(
     queue_delay: float = 0.0,
     rows_per_second: float | None = None,
     responder: Responder = respond,
+    setup: Setup | None = None,
 ) -> None:
     """Serve until interrupted, batches moving on by themselves; the base URL is the first line on stdout.
 
@@ -116,6 +123,7 @@ def run_forever(
                 rows_per_second=rows_per_second,
                 background=True,
                 responder=responder,
+                setup=setup,
             )
         )
         sys.stdout.write(f"{running.url}\n")

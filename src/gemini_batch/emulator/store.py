@@ -162,13 +162,13 @@ class Store:
         """
         alive = {
             row[0]
-            for row in self._db.execute("SELECT id FROM batches WHERE state IN ('PENDING', 'RUNNING') AND NOT deleted")
+            for row in self._db.execute("SELECT id FROM batches WHERE state IN ('PENDING', 'RUNNING') AND deleted != 1")
         }
         needed = {
             row[0]
             for row in self._db.execute(
                 """SELECT blob FROM files UNION SELECT blob FROM uploads WHERE state = 'active'
-                UNION SELECT input_blob FROM batches WHERE state IN ('PENDING', 'RUNNING') AND NOT deleted
+                UNION SELECT input_blob FROM batches WHERE state IN ('PENDING', 'RUNNING') AND deleted != 1
                 UNION SELECT 'output-' || id FROM batches WHERE NOT deleted
                 UNION SELECT 'paid-' || id FROM batches"""
             )
@@ -223,7 +223,7 @@ class Store:
         """Remove a blob, unless a file, an upload or a living batch still needs it."""
         needed = self.row(
             """SELECT 1 FROM files WHERE blob = :b
-            UNION ALL SELECT 1 FROM batches WHERE input_blob = :b AND state IN ('PENDING', 'RUNNING') AND NOT deleted
+            UNION ALL SELECT 1 FROM batches WHERE input_blob = :b AND state IN ('PENDING', 'RUNNING') AND deleted != 1
             UNION ALL SELECT 1 FROM uploads WHERE blob = :b AND state = 'active'""",
             {"b": name},
         )

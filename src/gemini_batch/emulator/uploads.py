@@ -20,11 +20,10 @@ from gemini_batch.emulator.files import LONGEST_DISPLAY_NAME, Files, check_lengt
 
 if TYPE_CHECKING:
     from gemini_batch.emulator.clock import Clock
+    from gemini_batch.emulator.quotas import Limits
     from gemini_batch.emulator.store import Store
 
 GRANULARITY = 262_144
-LARGEST_FILE = 2 * 1024**3
-LARGEST_STORE = 20 * 1024**3
 
 _CUSTOM_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _MIME = re.compile(r"(?:application|audio|font|image|model|multipart|text|video)/[\w.+-]+(?:\s*;.*)?|jsonl")
@@ -33,7 +32,8 @@ _MIME = re.compile(r"(?:application|audio|font|image|model|multipart|text|video)
 class Uploads:
     """The uploads of one data folder."""
 
-    def __init__(self, store: Store, clock: Clock, files: Files) -> None:
+    def __init__(self, store: Store, clock: Clock, files: Files, limits: Limits) -> None:
+        self.limits = limits
         self._store = store
         self._clock = clock
         self._files = files
@@ -53,8 +53,9 @@ class Uploads:
         display_name = file.get("displayName", "")
         if len(display_name) > LONGEST_DISPLAY_NAME:
             raise failures.invalid("* CreateFileRequest.file.display_name: must be at most 512 characters long.\n")
-        if declared is not None and declared > LARGEST_FILE:
-            raise failures.invalid(f"The file is larger than {LARGEST_FILE} bytes.")
+        quotas = self.limits.quotas
+        if declared is not None and declared > quotas.file:
+            raise failures.invalid(f"The file is larger than {quotas.file} bytes.")
         file_id = _chosen_id(file.get("name", ""))
         upload_id, now = secrets.token_urlsafe(36), self._clock.now()
         with self._store.transaction() as db:
@@ -64,11 +65,11 @@ class Uploads:
             (stored,) = db.execute(
                 "SELECT total(size) FROM files WHERE owner = ? AND source = 'UPLOADED'", (call.owner,)
             ).fetchone()
-            if stored + (declared or 0) > LARGEST_STORE:
+            if stored + (declared or 0) > quotas.storage:
                 raise failures.ApiFailure(
                     429,
                     "RESOURCE_EXHAUSTED",
-                    f"You exceeded your current quota: file_storage_bytes, limit: {LARGEST_STORE}.",
+                    f"You exceeded your current quota: file_storage_bytes, limit: {quotas.storage}.",
                 )
             db.execute(
                 """INSERT INTO uploads (id, owner, file_id, display_name, mime_type, declared, created, blob)
@@ -118,7 +119,7 @@ class Uploads:
         with self._guard:
             self._digests[upload_id] = (received, running)
 
-    def finish(self, upload: sqlite3.Row, size: int, sha256: str, base: str) -> Reply:
+    def finish(self, upload: sqlite3.Row, size: int, sha256: str) -> Reply:
         """Turn a complete upload into a file; asked again, give the same answer again."""
         if not _MIME.fullmatch(upload["mime_type"] or "application/octet-stream"):
             with self._store.transaction() as db:
@@ -155,7 +156,7 @@ class Uploads:
                     raise refused from None
                 db.execute("UPDATE uploads SET state = 'final', file_id = ? WHERE id = ?", (file_id, upload["id"]))
             row = db.execute("SELECT * FROM files WHERE id = ?", (file_id,)).fetchone()
-        answer = {} if row is None else {"file": shown(row, base)}
+        answer = {} if row is None else {"file": shown(row)}
         return Reply.json(answer, headers={"X-Goog-Upload-Status": "final"})
 
     def cancel_upload(self, upload: sqlite3.Row) -> Reply:
@@ -167,7 +168,7 @@ class Uploads:
 
     def _upload(self, upload_id: str) -> sqlite3.Row:
         row = self._store.row("SELECT * FROM uploads WHERE id = ?", (upload_id,))
-        if row is None:
+        if row is None or row["state"] == "expired":
             refused = failures.not_found()
             refused.headers["X-Goog-Upload-Status"] = "final"
             raise refused
@@ -197,13 +198,14 @@ class Chunk:
         if not self._takes:
             return
         blob = self._open()
-        if self._received + len(piece) > LARGEST_FILE:
-            raise failures.invalid(f"The file is larger than {LARGEST_FILE} bytes.", headers=_progress(self.upload))
+        limit = self._uploads.limits.quotas.file
+        if self._received + len(piece) > limit:
+            raise failures.invalid(f"The file is larger than {limit} bytes.", headers=_progress(self.upload))
         blob.write(piece)
         self._digest.update(piece)
         self._received += len(piece)
 
-    def answer(self, base: str) -> Reply:
+    def answer(self) -> Reply:
         """What to say to a request that came whole."""
         if self.upload["state"] == "cancelled":
             return Reply(b"", headers={"X-Goog-Upload-Status": "cancelled"})
@@ -211,7 +213,7 @@ class Chunk:
             return self._uploads.cancel_upload(self.upload)
         if self.upload["state"] == "final":
             # The client did not hear the answer to its last chunk: it is given once more.
-            return self._uploads.finish(self.upload, 0, "", base)
+            return self._uploads.finish(self.upload, 0, "")
         if "query" in self._commands:
             return Reply(b"", headers=_progress(self.upload))
         if not self._commands & {"upload", "finalize"}:
@@ -233,7 +235,7 @@ class Chunk:
                 f"The upload was declared as {declared} bytes; {self._received} bytes were received.",
                 headers={"X-Goog-Upload-Status": "active", "X-Goog-Upload-Size-Received": str(self._received)},
             )
-        return self._uploads.finish(self.upload, self._received, self._digest.hexdigest(), base)
+        return self._uploads.finish(self.upload, self._received, self._digest.hexdigest())
 
     def broken(self) -> None:
         """The connection broke: keep the whole granules that came."""

@@ -89,6 +89,14 @@ WORDINGS: dict[str, Wording] = {
             "You do not have permission to access the File gone or it may not exist.",
         )
     ),
+    "retired": _said(
+        ApiFailure(
+            404,
+            "NOT_FOUND",
+            "This model models/gemini-2.5-flash-lite is no longer available to new users. "
+            "Please update your code to use models/gemini-3.5-flash-lite",
+        )
+    ),
     "ended": _said(ApiFailure(400, "FAILED_PRECONDITION", "The batch has ended and cannot be cancelled.")),
     "internal": _said(
         ApiFailure(

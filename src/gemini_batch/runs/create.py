@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: What the service's envelope adds to each inline request; its exact size depends on the key.
 _INLINE_OVERHEAD = 64
 _LOCK_WAIT = 600.0
+#: A job that is known here has been seen to be unknown at the service and back a moment later.
+_ABSENCE_WAITS = (1.0, 2.0)
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +107,7 @@ async def _enter(
                     code="already_run",
                     next=f"Type: gemini-batch run {known.id} to go on with it, or create --new for one more job.",
                 )
-            job = await refreshed(session, ledger, known, jobs[0])
+            job = await _refreshed(session, ledger, jobs[0])
             if standing(job) != "over":
                 return known, job, False
             session.tell(
@@ -147,22 +149,34 @@ async def _finish(session: Session, ledger: Ledger, run: Run, job: Job) -> tuple
         return await Driver(session, backend.service, ledger, run, place).make(job), False
 
 
-async def refreshed(session: Session, ledger: Ledger, run: Run, job: Job) -> Job:
-    """The job as it is now, where the service says so; as last seen, where it does not."""
+async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
+    """The job as it is now, where the service says so; as last seen, where it does not.
+
+    A job that the service does not know (404, several times) may be back in a moment, or deleted and paid for all the
+    same: that is for the user to judge. Raises ApiError then.
+    """
     if job.life is not Life.CREATED or job.batch is None:
         return job
-    try:
-        operation = await (await session.backend()).service.get(job.batch)
-    except ApiError as error:
-        if error.status == 404 and run.key_print == session.key_print():
-            session.tell(Said(f"The service no longer knows {job.batch}.", "warning"))
-            return ledger.update_job(
-                job, "gone", at=session.world.now(), life=Life.ENDED, state="JOB_STATE_DELETED", succeeded=0
-            )
-        return job
-    except ServiceError:
-        return job
-    return ledger.seen(job, remote_job(operation), at=session.world.now())
+    service = (await session.backend()).service
+    absences = 0
+    while True:
+        try:
+            return ledger.seen(job, remote_job(await service.get(job.batch)), at=session.world.now())
+        except ApiError as error:
+            if error.status != 404:
+                return job
+            if absences == len(_ABSENCE_WAITS):
+                raise ApiError(
+                    f"These requests have a job, {job.batch}, and the service does not know it (404).",
+                    status=404,
+                    reason=error.reason,
+                    code="job_not_found",
+                    next="Somebody may have deleted it. --new makes another one, which is paid for again.",
+                ) from error
+        except ServiceError:
+            return job
+        await session.world.sleep(_ABSENCE_WAITS[absences])
+        absences += 1
 
 
 async def ask_for_model(session: Session, run: Run) -> None:

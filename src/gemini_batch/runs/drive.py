@@ -39,6 +39,7 @@ class Driver:
         self._run, self._folder = run, folder
         self._now = session.world.now
         self._doubt: ServiceError | None = None
+        self._has_uploaded = False
 
     async def make(self, job: Job) -> Job:
         """Bring ``job`` to ``created``. Raises ServiceError where that is not possible now; nothing is lost then."""
@@ -49,6 +50,7 @@ class Driver:
             match next_step(facts, self._now(), settle=self._session.settings.settle):
                 case Upload():
                     job = await self._upload(job)
+                    self._has_uploaded = True
                     facts = replace(facts, life=job.life)
                 case Send():
                     job = await self._send(job)
@@ -88,8 +90,8 @@ class Driver:
                     assert job.file is not None
                     remote = await self._service.get_file(job.file)
                 return self._verified(job, remote)
-            except SessionLost:
-                self._session.tell(Said("The service has forgotten the upload; starting it again."))
+            except SessionLost as error:
+                self._session.tell(Said(f"{error.message.removesuffix('.')}. Starting the upload again."))
             except _ArrivedDamagedError as error:
                 self._session.tell(Said(f"{error.message} Uploading again.", "warning"))
             job = self._ledger.update_job(job, "upload starts again", at=self._now(), file=None, upload_url=None)
@@ -181,9 +183,12 @@ class Driver:
         except ServiceError as error:
             if decide.certainly_refused(error):
                 back = Life.PLANNED if job.how == "inline" else Life.UPLOADED
-                self._ledger.update_job(
+                job = self._ledger.update_job(
                     job, "create refused", at=self._now(), life=back, intended_at=None, sends=job.sends - 1
                 )
+                if await self._lost_its_file(job, error):
+                    self._session.tell(Said("The service no longer has the uploaded file; uploading it again."))
+                    return self._ledger.input_gone(job, at=self._now())
                 raise self._explained(error) from error
             self._doubt = error
             self._session.tell(Said(f"{error.message} Looking whether the job was made all the same.", "warning"))
@@ -194,6 +199,20 @@ class Driver:
             return job
         job = self._ledger.update_job(job, "created", at=self._now(), life=Life.CREATED, batch=remote.name)
         return self._ledger.seen(job, remote, at=self._now())
+
+    async def _lost_its_file(self, job: Job, error: ServiceError) -> bool:
+        """Whether a create was refused since its input file has expired (403) or was deleted, and not for the model.
+
+        A file that was uploaded just now is not the reason: it would be uploaded without end.
+        """
+        missing = isinstance(error, ApiError) and error.status in {403, 404}
+        if not missing or self._has_uploaded or job.file is None:
+            return False
+        try:
+            await self._service.get_file(job.file)
+        except ServiceError as answer:
+            return isinstance(answer, ApiError) and answer.status in {403, 404}
+        return False
 
     def _inline_requests(self, job: Job) -> list[tuple[str, msgspec.Raw]]:
         class _Line(msgspec.Struct):
@@ -247,13 +266,16 @@ class Driver:
         back = Life.PLANNED if job.how == "inline" else Life.UPLOADED
         self._ledger.update_job(job, f"not created: {why}", at=self._now(), life=back, intended_at=None, sends=0)
         if why == "over quota" and isinstance(self._doubt, ApiError):
+            full = self._doubt.reason_code == "storage_full"
             return ApiError(
                 f"{self._doubt.message} No job was made.",
                 status=429,
                 reason=self._doubt.reason,
                 retry_after=self._doubt.retry_after,
-                code="over_quota",
-                next="The service limits the tokens that wait in a model's queue, the jobs that run, and the files "
+                code="storage_full" if full else "over_quota",
+                next=self._doubt.next
+                if full
+                else "The service limits the tokens that wait in a model's queue, the jobs that run, and the files "
                 "stored; it does not say which. Run the same command again when other jobs have ended "
                 "(nothing is uploaded twice), or send fewer requests with --limit.",
             )

@@ -3,8 +3,9 @@
 What always holds:
 
 - An intent is committed before the create call that it announces; the answer is committed right after.
-- A job's life only goes forward (``planned → uploaded → intended → created → ended → collected``), but for one step
-  back: a create that was certainly refused leaves its job ``uploaded`` (``planned`` for an inline one).
+- A job's life only goes forward (``planned → uploaded → intended → created → ended → collected``), but for two steps
+  back: a create that was certainly refused leaves its job ``uploaded`` (``planned`` for an inline one), and so is one
+  ``planned`` whose input file has expired before it was created.
 - A remote batch belongs to one job, and a file to the job that uploaded it.
 - No key is stored: a salted fingerprint recognises one again.
 
@@ -357,6 +358,14 @@ class Ledger:
             )
             self._set(job.id, {"life": Life.UPLOADED, "upload_url": None})
             self._event(at, job.run, job.id, "uploaded", {"file": name, "bytes": size})
+        return self.job(job.id)
+
+    def input_gone(self, job: Job, *, at: float) -> Job:
+        """A job's input file is no longer at the service, before the job was created: it is to be uploaded anew."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE files SET deleted_at = ? WHERE name = ?", (at, job.file))
+            self._set(job.id, {"life": Life.PLANNED, "file": None, "upload_url": None})
+            self._event(at, job.run, job.id, "input file gone", {"file": job.file})
         return self.job(job.id)
 
     def seen(self, job: Job, remote: RemoteJob, *, at: float) -> Job:

@@ -123,7 +123,7 @@ def say(session: Session, said: list[str], message: str, following: str | None, 
 
 def _sentence(source: Path, problem: Problem) -> str:
     place = ":".join(str(p) for p in (source.name, problem.line, problem.field) if p is not None)
-    return f"{place}: {problem.message}."
+    return f"{place}: {problem.message.removesuffix('.')}."
 
 
 def default_name(source: Path, run_id: str) -> str:

@@ -1,0 +1,1 @@
+"""Tests of the emulator's other responders: functions, and OpenAI-compatible servers."""
