@@ -38,6 +38,9 @@ conformance: dev  ## Official clients against the emulator: google-genai's own t
 js: dev  ## The JavaScript SDK alone; needs node and npm
 	$(BIN)/python -m pytest -m js tests/conformance
 
+crash-matrix: dev  ## Death at every call and every write of a run, all of them
+	CRASH_POINTS=all $(BIN)/python -m pytest -n 2 -o timeout=1200 tests/runs
+
 lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

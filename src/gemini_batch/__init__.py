@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["cancel", "clean", "create", "doctor", "jobs", "results", "status", "validate"]
+__all__ = ["cancel", "clean", "create", "doctor", "jobs", "results", "retry", "run", "status", "validate"]
 __version__ = "1.0.0"
 
 P = ParamSpec("P")
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     doctor = _blocking(aio.doctor)
     jobs = _blocking(aio.jobs)
     results = _blocking(aio.results)
+    retry = _blocking(aio.retry)
+    run = _blocking(aio.run)
     status = _blocking(aio.status)
     validate = _blocking(aio.validate)
 else:

@@ -16,17 +16,18 @@ from gemini_batch.runs.session import Session
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from gemini_batch.runs.cancel import Cancelled
     from gemini_batch.runs.clean import Cleaned
     from gemini_batch.runs.create import Created
     from gemini_batch.runs.doctor import Diagnosis
     from gemini_batch.runs.results import Results
-    from gemini_batch.runs.status import Status
+    from gemini_batch.runs.status import RunStatus, Status
     from gemini_batch.runs.validate import Validated
     from gemini_batch.settings import Settings
 
-__all__ = ["cancel", "clean", "create", "doctor", "jobs", "results", "status", "validate"]
+__all__ = ["cancel", "clean", "create", "doctor", "jobs", "results", "retry", "run", "status", "validate"]
 
 
 def _session(settings: Settings | None, offline: bool | None, on_event: Tell) -> Session:
@@ -55,8 +56,9 @@ async def create(
     sent, StateError for this machine's disk and ledger, ServiceError for the service and the network.
     """
     from gemini_batch.runs import create as room
+    from gemini_batch.runs.order import Order
 
-    order = room.Order(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
+    order = Order(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
     async with _session(settings, offline, on_event) as session:
         return await room.create(session, order)
 
@@ -68,7 +70,7 @@ async def status(
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: Tell = nobody,
-) -> Status:
+) -> Status | RunStatus:
     """How a job stands (``batches/…`` or a run id); with ``wait``, once it has ended and its output is there.
 
     Never spends and never cancels. Raises UsageError, ServiceError, StateError.
@@ -108,6 +110,75 @@ async def results(
     if output is not None:
         found.write(Path(output), media=media)
     return found
+
+
+async def run(
+    what: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    model: str | None = None,
+    name: str | None = None,
+    limit: int | None = None,
+    new: bool = False,
+    max_requests_per_job: int | None = None,
+    max_tokens_per_job: int | None = None,
+    attempts: int | None = None,
+    tier: int | None = None,
+    offline: bool | None = None,
+    settings: Settings | None = None,
+    on_event: Tell = nobody,
+) -> Results:
+    """Do all of it: validate a file, cut it into jobs, send them as there is room, wait, collect, and send again what
+    failed in passing; or go on with a known run (``run-…``). Returns the results, written to ``output`` if it is given.
+
+    ``max_requests_per_job``, ``max_tokens_per_job``: how large a job may be. ``attempts``: in how many jobs a request
+    may be at most (3). ``tier``: the project's tier, if it is known; else the room in the queue is learned from
+    refusals. The rest as for :func:`create`. Killed or interrupted, the same call goes on where it stopped.
+
+    Raises UsageError (:class:`~gemini_batch.errors.InvalidInput` with every problem of the file) before anything is
+    sent, ServiceError where the service refuses for good, StateError.
+    """
+    from gemini_batch.runs import run as room
+    from gemini_batch.runs.order import Order
+
+    stated = {
+        "max_requests_per_job": max_requests_per_job,
+        "max_tokens_per_job": max_tokens_per_job,
+        "attempts": attempts,
+        "tier": tier,
+    }
+    chosen = {option: value for option, value in stated.items() if value is not None}
+    options = room.Options(**chosen) if chosen else None
+    known = isinstance(what, str) and what.startswith("run-") and not Path(what).exists()
+    order = str(what) if known else Order(source=Path(what), model=model, name=name, limit=limit, new=new)
+    async with _session(settings, offline, on_event) as session:
+        return await room.run(session, order, options, output=None if output is None else Path(output))
+
+
+async def retry(
+    run_id: str,
+    *,
+    only: Sequence[str] = ("failed", "missing"),
+    max_output_tokens: int | None = None,
+    temperature: float | None = None,
+    output: str | os.PathLike[str] | None = None,
+    offline: bool | None = None,
+    settings: Settings | None = None,
+    on_event: Tell = nobody,
+) -> Results:
+    """Send the requests of a run once more whose verdict is one of ``only``; this spends.
+
+    ``max_output_tokens`` and ``temperature`` replace those of the requests: what was cut off or blocked as it was will
+    be so again. What the new attempt answers replaces what was no success. Raises UsageError where there is nothing to
+    send, ServiceError, StateError.
+    """
+    from gemini_batch.runs import run as room
+    from gemini_batch.runs.change import Change
+
+    change = Change(max_output_tokens=max_output_tokens, temperature=temperature)
+    again = room.Again(verdicts=room.parse_verdicts(only), change=change)
+    async with _session(settings, offline, on_event) as session:
+        return await room.retry(session, run_id, again, output=None if output is None else Path(output))
 
 
 async def validate(

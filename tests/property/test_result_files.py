@@ -34,7 +34,7 @@ def template() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="gemini-batch-property-"))
     run = RunFolder(folder / "run-a")
     run.path.mkdir()
-    stage(write_requests(folder / "in.jsonl", KEYS), run, max_bytes=10**9)
+    stage(write_requests(folder / "in.jsonl", KEYS), run, max_bytes=10**9, job=1)
     return folder
 
 
@@ -105,13 +105,14 @@ def results_of(raw: bytes) -> Iterator[Results]:
             backend="x", key_print="x", requests=len(KEYS), bytes=0, sha256="", source=None,
         )  # fmt: skip
         job = Job(
-            id="run-a-1", run="run-a", attempt=1, first_seq=0, end_seq=len(KEYS), how="file", display_name="n",
-            life=Life.COLLECTED, batch="batches/x", state="JOB_STATE_SUCCEEDED", total=len(KEYS),
+            id="run-a-1", run="run-a", ordinal=1, requests=len(KEYS), tokens=0, part=None, offset=0, bytes=0, sha256="",
+            how="file", display_name="n", life=Life.COLLECTED, batch="batches/x", state="JOB_STATE_SUCCEEDED",
+            total=len(KEYS),
         )  # fmt: skip
         folder.raw(job.id).parent.mkdir()
         folder.raw(job.id).write_bytes(raw)
         judge_file(nobody, folder, run, job, "NO_LINE")
-        yield Results(run, job, home, summarize(home, run, job, offline=False))
+        yield Results(run, [job], home, summarize(home, run, [job], offline=False))
     finally:
         shutil.rmtree(home.path)
 

@@ -100,6 +100,12 @@ class Job:
     inline: list[Any] | None = None
     output: bool = True
     deleted: bool = False
+    looks: int = 0
+    tokens: int = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.state in {"BATCH_STATE_PENDING", "BATCH_STATE_RUNNING"}
 
 
 @dataclass
@@ -117,12 +123,21 @@ class FakeService:
     #: For ``(operation, how often it was called before)``: raise this, before or after the work was done.
     faults: dict[tuple[str, int], tuple[Literal["before", "after"], Exception]] = field(default_factory=dict)
     chunk: int = 64
+    page: int = 100
     end_state: str = "BATCH_STATE_SUCCEEDED"
     polls_to_end: int = 2
     answer: Callable[[str], bytes | None] = answer_line
+    #: The same with the number of the attempt, where that matters.
+    answer_at: Callable[[str, int], bytes | None] | None = None
     arrange: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
     output_after: int = 0
     list_hides: int = 0
+    #: Limits on what may be alive at once; a create over them is refused with 429.
+    most_tokens: int | None = None
+    most_jobs: int | None = None
+    refusals: int = 0
+    #: How the n-th job ends, where it is not ``end_state``: state and error code.
+    ends: dict[int, tuple[str, int | None]] = field(default_factory=dict)
 
     # The machinery ---------------------------------------------------------------------------------------------------
 
@@ -221,13 +236,20 @@ class FakeService:
         requests: Sequence[tuple[str, msgspec.Raw]] | None = None,
     ) -> Operation:
         end = self._begin("create")
+        tokens = 0 if file_name is None else len(self.files[file_name]) // 4
+        alive = [job for job in self.jobs if job.alive]
+        if (self.most_tokens is not None and sum(job.tokens for job in alive) + tokens > self.most_tokens) or (
+            self.most_jobs is not None and len(alive) >= self.most_jobs
+        ):
+            self.refusals += 1
+            raise ApiError("You exceeded your current quota.", status=429, reason="RESOURCE_EXHAUSTED")
         if file_name is not None:
             keys = [json.loads(line)["key"] for line in self.files[file_name].splitlines()]
         else:
             keys = [key for key, _ in requests or ()]
         job = Job(
             f"batches/job{len(self.jobs)}", display_name, model, method, keys, file_name, self.clock.now,
-            inline=None if file_name is not None else [],
+            inline=None if file_name is not None else [], tokens=tokens,
         )  # fmt: skip
         self.jobs.append(job)
         end()
@@ -262,10 +284,19 @@ class FakeService:
         return msgspec.json.decode(msgspec.json.encode(body), type=Operation)
 
     def _move(self, job: Job) -> None:
-        if job.state == "BATCH_STATE_PENDING" and self.calls.count("get") >= self.polls_to_end:
-            job.state = self.end_state
-            lines = [line for key in job.keys if (line := self.answer(key)) is not None]
-            job.lines = self.arrange(lines) if self.end_state == "BATCH_STATE_SUCCEEDED" else []
+        job.looks += 1
+        if job.alive and job.looks >= self.polls_to_end:
+            number = self.jobs.index(job)
+            job.state, code = self.ends.get(number, (self.end_state, None))
+            job.error = None if code is None else {"code": code, "message": "why"}
+            attempt = {key: sum(key in earlier.keys for earlier in self.jobs[:number]) + 1 for key in job.keys}
+            lines = [line for key in job.keys if (line := self._answer(key, attempt[key])) is not None]
+            job.lines = self.arrange(lines) if job.state == "BATCH_STATE_SUCCEEDED" else []
+
+    def _answer(self, key: str, attempt: int) -> bytes | None:
+        if self.answer_at is not None:
+            return self.answer_at(key, attempt)
+        return self.answer(key)
 
     async def get(self, name: str, *, server_timeout: int | None = None) -> Operation:
         end = self._begin("get")
@@ -287,8 +318,11 @@ class FakeService:
             self.list_hides -= 1
             yield []
             return
-        for job in reversed(self.jobs):
-            yield [self._operation(job)]
+        found = list(reversed(self.jobs))
+        for job in found:
+            self._move(job)
+        for start in range(0, len(found) or 1, self.page):
+            yield [self._operation(job) for job in found[start : start + self.page]]
         end()
 
     async def cancel(self, name: str) -> None:

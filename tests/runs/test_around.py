@@ -10,10 +10,11 @@ import pytest
 from gemini_batch.errors import ApiError, JobError, NetworkError, UsageError
 from gemini_batch.runs.cancel import cancel
 from gemini_batch.runs.clean import clean
-from gemini_batch.runs.create import Order, create
+from gemini_batch.runs.create import create
 from gemini_batch.runs.doctor import Diagnosis, doctor
 from gemini_batch.runs.events import Seen
 from gemini_batch.runs.listing import Filter, listing
+from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
 from gemini_batch.runs.status import status
 from runs.fake import Clock, FakeService, FakeSession, answer_line, write_requests

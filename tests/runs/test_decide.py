@@ -106,7 +106,8 @@ def test_what_is_certainly_refused(error: Exception, certain: bool) -> None:
 
 def job(**changes: object) -> Job:
     values = {
-        "id": "run-a-1", "run": "run-a", "attempt": 1, "first_seq": 0, "end_seq": 3, "how": "file",
+        "id": "run-a-1", "run": "run-a",
+        "ordinal": 1, "requests": 3, "tokens": 9, "part": None, "offset": 0, "bytes": 9, "sha256": "x", "how": "file",
         "display_name": "n", "life": Life.INTENDED, "file": "files/gb-x", "intended_at": NOW, **changes,
     }  # fmt: skip
     return Job(**values)  # type: ignore[arg-type]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from gemini_batch.errors import ApiError, NetworkError, NotFinished, ServiceError
-from gemini_batch.runs.create import Created, Order, create
+from gemini_batch.runs.create import Created, create
 from gemini_batch.runs.ledger import Ledger
+from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import Results, results
-from gemini_batch.runs.status import Status, status
+from gemini_batch.runs.status import Status, job_status
 from runs.fake import Clock, FakeService, FakeSession, Killed, reset, write_requests
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def make(service: FakeService, tmp_path: Path, **order: Any) -> Created:
 def wait(service: FakeService, tmp_path: Path, name: str) -> Status:
     async def work() -> Status:
         async with FakeSession(service, tmp_path / "home") as session:
-            return await status(session, name, wait=True)
+            return await job_status(session, session.locate(name), wait=True)
 
     return asyncio.run(work())
 

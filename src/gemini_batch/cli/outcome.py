@@ -26,6 +26,8 @@ _COME_BACK = {
     "create": "Run the same command again: it goes on where this one stopped, and nothing is sent twice.",
     "status": "The job goes on without you. Come back with the same command.",
     "results": "Run the same command again: it goes on where this one stopped.",
+    "run": "The jobs go on without you. Come back with the same command: it goes on where this one stopped.",
+    "retry": "The jobs go on without you. Come back with: gemini-batch run RUN",
 }
 
 

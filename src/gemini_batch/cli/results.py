@@ -62,7 +62,7 @@ def command(
             _print(found, media, limit=_PREVIEW)
             if summary.requests > _PREVIEW:
                 screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
-        for line in _lines(summary, output):
+        for line in summary_lines(summary, output):
             screen.say(line)
     return summary.exit_code
 
@@ -92,7 +92,7 @@ def _json(found: Results, output: str | None, media: MediaWriter | None) -> None
     write_json("results", result=found.summary, output=output, preview=preview, exit_code=found.summary.exit_code)
 
 
-def _lines(summary: Summary, output: str | None) -> Iterator[str]:
+def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     """The summary for people: counts by verdict, tokens by kind, money, and where the failures are."""
     offline = " · offline: made up here, nothing was paid" if summary.offline else ""
     yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{offline}"

@@ -12,7 +12,7 @@ import click
 from gemini_batch.cli.outcome import as_invoked, clean
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.events import Event, Moved, Seen
+    from gemini_batch.runs.events import Event, Moved, Seen, Went
     from gemini_batch.wire import RemoteJob
 
 _PLAIN_EVERY = 10.0
@@ -44,7 +44,7 @@ class Screen:
 
     def tell(self, event: Event) -> None:
         """Show an event of the library."""
-        from gemini_batch.runs.events import Moved, Said, Seen
+        from gemini_batch.runs.events import Moved, Said, Seen, Went
 
         if self._quiet:
             return
@@ -56,6 +56,8 @@ class Screen:
                 self._moved(event)
             case Seen():
                 self._seen_job(event)
+            case Went():
+                self._went(event)
 
     def _moved(self, event: Moved) -> None:
         now = time.monotonic()
@@ -69,14 +71,29 @@ class Screen:
             click.echo(_progress(event), err=True)
 
     def _seen_job(self, event: Seen) -> None:
-        line = counts(event.job)
+        waited = f" · waited {span(event.waited)}"
+        self._status(
+            counts(event.job), f"{waited} · next look in {span(event.next_look)}" if self._is_terminal else waited
+        )
+
+    def _went(self, event: Went) -> None:
+        line = (
+            f"{event.answered:,} of {plural(event.requests, 'request')} answered · "
+            f"jobs: {event.alive} alive, {event.done} done"
+        )
+        if event.waiting:
+            line += f" · {event.waiting:,} requests wait"
+        self._status(line, f" · {event.why}")
+
+    def _status(self, line: str, rest: str) -> None:
+        """How it stands: always in place in a terminal; in a pipe when it has changed, or at times."""
         if self._is_terminal:
-            self._update(clean(f"{line} · waited {span(event.waited)} · next look in {span(event.next_look)}"))
+            self._update(clean(line + rest))
             return
         now = time.monotonic()
         if line != self._seen or now - self._last >= _STILL_EVERY:
             self._seen, self._last = line, now
-            click.echo(clean(f"{line} · waited {span(event.waited)}"), err=True)
+            click.echo(clean(line + rest), err=True)
 
     def _update(self, text: str) -> None:
         if not text:

@@ -13,7 +13,7 @@ from gemini_batch.cli.screen import Screen, span, tally
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.runs.status import Status
+    from gemini_batch.runs.status import RunStatus, Status
 
 
 @click.command("status", short_help="How a job stands; --wait until it has ended.")
@@ -41,15 +41,34 @@ def command(
     expired or was cancelled. Waiting may be interrupted at any time: the job goes on.
     """
     from gemini_batch import aio
+    from gemini_batch.runs.status import RunStatus
 
     with Screen(quiet=quiet or as_json) as screen:
         seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.tell))
+        if isinstance(seen, RunStatus):
+            return _show_run(seen, screen, as_json=as_json, exit_code=exit_code)
         code = 5 if seen.ended_badly else 6 if exit_code and not seen.succeeded else 0
         if as_json:
             write_json("status", result=seen, exit_code=code)
             return code
         for line in _lines(seen):
             screen.say(line)
+    click.echo(seen.state)
+    return code
+
+
+def _show_run(seen: RunStatus, screen: Screen, *, as_json: bool, exit_code: bool) -> int:
+    """A run of several jobs: a line a job, and how many requests are answered."""
+    code = 6 if exit_code and seen.state != "FINISHED" else 0
+    if as_json:
+        write_json("status", result=seen, exit_code=code)
+        return code
+    screen.say(f"{seen.run} · {seen.model}{' · offline' if seen.offline else ''}")
+    for job in seen.jobs:
+        screen.say(f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}")
+    screen.say(f"{seen.answered:,} of {seen.requests:,} requests answered, {seen.waiting:,} wait to be sent")
+    if seen.next:
+        screen.say(f"Next: {seen.next}")
     click.echo(seen.state)
     return code
 

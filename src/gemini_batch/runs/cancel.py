@@ -9,10 +9,12 @@ import msgspec
 from gemini_batch.errors import ApiError, JobError, UsageError
 from gemini_batch.runs.collect import collect
 from gemini_batch.runs.events import Said
-from gemini_batch.runs.status import Status, status
+from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.status import Status, job_status
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.session import Session
+    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.session import Session, Target
 
 
 class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,13 +34,17 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
     A job that was running mostly ends as SUCCEEDED all the same, with the answers that were finished; those are paid
     for. Raises UsageError for a job that was never created, ServiceError, StateError.
     """
-    seen = await status(session, name)
+    target = session.locate(name)
+    if target.run is not None and name.startswith("run-"):
+        jobs = [job for job in session.ledger(target.home).jobs_of(target.run.id) if job.dropped_at is None]
+        if len(jobs) != 1:
+            return await _cancel_all(session, target, target.run, jobs)
+    seen = await job_status(session, target)
     if seen.job is None:
         raise UsageError(f"{name} has no job yet, so there is nothing to cancel.", code="not_created", next=seen.next)
     if not seen.alive:
         session.tell(Said(f"{seen.job} has ended already ({seen.state})."))
         return await _harvest(session, seen, asked=False)
-    target = session.locate(name)
     session.check_bound(target)
     backend = await session.backend()
     try:
@@ -53,7 +59,30 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
         following = f"gemini-batch status {seen.job} --wait"
         return Cancelled(job=seen.job, asked=True, state=seen.state, answers=None, requests=None, next=following)
     session.tell(Said("The service was asked to stop the job; following it to its end."))
-    return await _harvest(session, await status(session, name, wait=True), asked=True)
+    return await _harvest(session, await job_status(session, session.locate(name), wait=True), asked=True)
+
+
+async def _cancel_all(session: Session, target: Target, run: Run, jobs: list[Job]) -> Cancelled:
+    """Ask for the end of every living job of a run that nobody conducts at the moment.
+
+    Collecting is ``run``'s part, and so is what has not been sent yet: it stays where it is until somebody says run.
+    """
+    living = [job for job in jobs if job.life is Life.CREATED and job.batch]
+    with target.home.run(run.id).lock(wait=0.0):
+        for job in living:
+            assert job.batch is not None
+            session.check_bound(target)
+            await (await session.backend()).service.cancel(job.batch)
+            now = session.world.now()
+            session.ledger(target.home).update_job(job, "cancel asked for", at=now, cancelled_at=now)
+    return Cancelled(
+        job=run.id,
+        asked=bool(living),
+        state=f"{len(living)} of {len(jobs)} jobs asked to stop",
+        answers=None,
+        requests=run.requests,
+        next=f"gemini-batch status {run.id}",
+    )
 
 
 async def _harvest(session: Session, seen: Status, *, asked: bool) -> Cancelled:

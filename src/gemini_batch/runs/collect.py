@@ -18,7 +18,7 @@ from gemini_batch.jsonl import atomic_write, read_lines, sync_folder
 from gemini_batch.results.verdict import Answer, Usage, judge, parse_line
 from gemini_batch.runs.events import Moved, Said, Tell, in_thread
 from gemini_batch.runs.ledger import Job, Life, Run
-from gemini_batch.runs.rows import AnswerRow, RequestRow, Rows, SourceWriter, Wanted
+from gemini_batch.runs.rowtypes import AnswerRow, RequestRow, Wanted
 from gemini_batch.runs.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.results.verdict import Judged
     from gemini_batch.runs.home import RunFolder
+    from gemini_batch.runs.rows import Rows
     from gemini_batch.runs.session import Session, Target
+    from gemini_batch.runs.source import SourceWriter
     from gemini_batch.wire import RemoteJob
 
 #: Seconds that the service is granted for a large inline answer; its own default is 60.
@@ -62,28 +64,41 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
     session.check_bound(target)
     operation = await _ended(session, target)
     run, job = adopt(session, target, remote_job(operation))
-    folder = target.home.run(run.id)
-    ledger = session.ledger(target.home)
-    with folder.lock(wait=_LOCK_WAIT):
-        job = ledger.job(job.id)
+    with target.home.run(run.id).lock(wait=_LOCK_WAIT):
+        job = session.ledger(target.home).job(job.id)
         if job.life is Life.COLLECTED:  # another process was quicker
             return run, job
-        remote = remote_job(operation)
-        job = ledger.seen(job, remote, at=session.world.now())
-        raw = folder.raw(job.id)
-        if not raw.exists():
-            await _fetch(session, operation, raw, target)
-        reason = _MISSING.get(remote.phase, "NO_LINE")
-        lines = await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
-        if run.origin == "adopted":
-            with folder.rows() as rows:
-                ledger.set_requests(run, job, rows.count(), at=session.world.now())
-        now = session.world.now()
-        done = msgspec.structs.replace(job, life=Life.COLLECTED, collected_at=now)
-        _write_manifest(folder, ledger.run(run.id) or run, done, lines)
-        job = ledger.update_job(job, "collected", at=now, life=Life.COLLECTED, collected_at=now)
-        run = ledger.run(run.id) or run
-    return run, job
+        return await gather(session, target, run, job, operation)
+
+
+async def gather_ended(session: Session, target: Target) -> Job:
+    """The same for a job of a run that this process drives, and whose lock it holds."""
+    assert target.run is not None
+    assert target.job is not None
+    operation = await _ended(session, target)
+    _, job = await gather(session, target, target.run, target.job, operation)
+    return job
+
+
+async def gather(session: Session, target: Target, run: Run, job: Job, operation: Operation) -> tuple[Run, Job]:
+    """Bring the answers of an ended job here and judge them. The caller holds the run's lock."""
+    folder = target.home.run(run.id)
+    ledger = session.ledger(target.home)
+    remote = remote_job(operation)
+    job = ledger.seen(job, remote, at=session.world.now())
+    raw = folder.raw(job.id)
+    if not raw.exists():
+        await _fetch(session, operation, raw, target)
+    reason = _MISSING.get(remote.phase, "NO_LINE")
+    lines = await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
+    if run.origin == "adopted":
+        with folder.rows() as rows:
+            ledger.set_requests(run, job, rows.count(), at=session.world.now())
+    now = session.world.now()
+    done = msgspec.structs.replace(job, life=Life.COLLECTED, collected_at=now)
+    _write_manifest(folder, ledger.run(run.id) or run, done, lines)
+    job = ledger.update_job(job, "collected", at=now, life=Life.COLLECTED, collected_at=now)
+    return ledger.run(run.id) or run, job
 
 
 async def _ended(session: Session, target: Target) -> Operation:
@@ -164,9 +179,13 @@ def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job
     job = Job(
         id=f"{run_id}-1",
         run=run_id,
-        attempt=1,
-        first_seq=0,
-        end_seq=0,
+        ordinal=1,
+        requests=0,
+        tokens=0,
+        part=None,
+        offset=0,
+        bytes=0,
+        sha256=None,
         how="inline" if remote.output_inline else "file",
         display_name=remote.display_name,
         life=Life.CREATED,
@@ -242,10 +261,10 @@ def judge_file(tell: Tell, folder: RunFolder, run: Run, job: Job, missing_reason
         digest = _sha256(raw)
         with folder.rows() as rows, raw.open("rb") as file:
             source = rows.begin_source(
-                job.id, attempt=job.attempt, file=raw.name, size=size, sha256=digest, missing_reason=missing_reason
+                job.ordinal, job.id, file=raw.name, size=size, sha256=digest, missing_reason=missing_reason
             )
             with source as writer:
-                lines = _Judging(rows, writer, run).read(file, size, tell)
+                lines = _Judging(rows, writer, run, job.ordinal).read(file, size, tell)
                 writer.finish(lines)
         return lines
     except OSError as error:
@@ -264,8 +283,8 @@ class _Judging:
     order reading ahead would cost more than it saves, and each key is looked up by itself.
     """
 
-    def __init__(self, rows: Rows, writer: SourceWriter, run: Run) -> None:
-        self._rows, self._writer = rows, writer
+    def __init__(self, rows: Rows, writer: SourceWriter, run: Run, ordinal: int) -> None:
+        self._rows, self._writer, self._ordinal = rows, writer, ordinal
         self._method: Literal["generate", "embed"] = run.method
         self._adopting = run.origin == "adopted"
         self._at_hand: dict[str, Wanted] = {}
@@ -307,32 +326,33 @@ class _Judging:
             self._writer.quarantine(offset, len(data), "FOREIGN_KEY")
             return
         judged = judge(answer, method=self._method, expects_json=wanted.expects_json, dimension=wanted.dimension)
-        self._verdicts.append(answer_row(wanted.seq, offset, len(data), judged))
+        self._verdicts.append(answer_row(wanted, offset, len(data), judged))
 
     def _wanted(self, key: str, number: int) -> Wanted | None:
         found = self._at_hand.get(key)
         if found is not None:
             self._used += 1
             return found
-        found = self._rows.wanted(key)
+        found = self._rows.wanted(key, self._ordinal)
         if found is None and self._adopting:
-            found = Wanted(self._learned, expects_json=False, dimension=None)
-            self._writer.add_request(RequestRow(self._learned, number, key, 0, 0, expects_json=False, dimension=None))
+            found = Wanted(self._learned, expects_json=False, dimension=None, attempt=1)
+            self._writer.add_request(RequestRow(self._learned, number, key, 0, 0, False, None, 0))
             self._learned += 1
             return found
         if found is not None and not self._adopting:
             # One lookup by key costs as much as about eight rows read in order. Some rows before it are read too: an
             # order that is only locally another one then stays cheap.
             count = min(_BATCH, 8 * self._used + 16)
-            self._at_hand, self._used = self._rows.wanted_from(max(0, found.seq - count // 8), count), 0
+            self._at_hand, self._used = self._rows.wanted_from(max(0, found.seq - count // 8), count, self._ordinal), 0
         return found
 
 
-def answer_row(seq: int, offset: int, length: int, judged: Judged) -> AnswerRow:
+def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged) -> AnswerRow:
     """A judged answer as ``rows.db`` keeps it."""
     u: Usage = judged.usage
     return AnswerRow(
-        seq,
+        wanted.seq,
+        wanted.attempt,
         offset,
         length,
         judged.verdict,

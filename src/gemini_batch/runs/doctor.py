@@ -110,7 +110,7 @@ def _check_life(job: Job) -> Iterator[Finding]:
         ("it has a name but is not created", not made and job.batch is not None),
         ("it is intended but says not when", job.life is Life.INTENDED and job.intended_at is None),
         ("it is collected but says not when", job.life is Life.COLLECTED and job.collected_at is None),
-        ("its range of requests is empty", job.end_seq < job.first_seq),
+        ("it holds no requests", job.requests < 1 and job.sha256 is not None),
     ]
     for message, is_so in wrong:
         if is_so:

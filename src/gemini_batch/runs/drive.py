@@ -115,7 +115,7 @@ class Driver:
         return found if to_int(found.size_bytes) else None
 
     async def _transfer(self, job: Job) -> RemoteFile | None:
-        size = self._run.bytes
+        size = job.bytes
         offset = 0
         assert job.file is not None
         if job.upload_url is not None:
@@ -131,10 +131,10 @@ class Driver:
             url = await self._service.start_upload(name=name, display_name=job.id, size=size)
             job = self._ledger.update_job(job, "upload session", at=self._now(), upload_url=url)
         assert job.upload_url is not None
-        with self._folder.requests.open("rb") as file:
+        with self._folder.input(job.part).open("rb") as file:
 
             def read_at(start: int, length: int) -> bytes:
-                file.seek(start)
+                file.seek(job.offset + start)
                 return file.read(length)
 
             tell = self._session.tell
@@ -150,20 +150,19 @@ class Driver:
         return remote
 
     def _verified(self, job: Job, remote: RemoteFile) -> Job:
-        run = self._run
-        assert run.sha256 is not None
+        assert job.sha256 is not None
         assert job.file is not None
         size = to_int(remote.size_bytes)
-        if size != run.bytes or not hash_matches(run.sha256, remote.sha256_hash):
+        if size != job.bytes or not hash_matches(job.sha256, remote.sha256_hash):
             raise _ArrivedDamagedError(
-                f"The service holds {size:,} bytes that are not the {run.bytes:,} that were sent."
+                f"The service holds {size:,} bytes that are not the {job.bytes:,} that were sent."
             )
         return self._ledger.uploaded(
             job,
             at=self._now(),
             name=remote.name or job.file,
-            size=run.bytes,
-            sha256=run.sha256,
+            size=job.bytes,
+            sha256=job.sha256,
             expires_at=to_time(remote.expiration_time),
         )
 
@@ -221,7 +220,7 @@ class Driver:
 
         with self._folder.rows() as rows, self._folder.requests.open("rb") as file:
             found = []
-            for key, offset, length in rows.places(job.first_seq, job.end_seq):
+            for key, offset, length in rows.members(job.ordinal):
                 file.seek(offset)
                 found.append((key, msgspec.json.decode(file.read(length), type=_Line).request))
         return found

@@ -41,7 +41,21 @@ class Seen:
     next_look: float
 
 
-Event = Said | Moved | Seen
+@dataclass(frozen=True, slots=True)
+class Went:
+    """How a run of many jobs stands: requests answered and waiting, jobs made, alive and done, what it waits for."""
+
+    run: str
+    requests: int
+    answered: int
+    waiting: int
+    jobs: int
+    alive: int
+    done: int
+    why: str
+
+
+Event = Said | Moved | Seen | Went
 Tell = Callable[[Event], None]
 
 

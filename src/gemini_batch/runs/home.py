@@ -91,6 +91,10 @@ class RunFolder:
         """The canonical requests: UTF-8, ``\\n``, no BOM, no blank lines; never changed once written."""
         return self.path / "requests.jsonl"
 
+    def input(self, part: str | None) -> Path:
+        """The file that a job's requests are in: a part of its own, or the run's. Names of parts are our own."""
+        return self.requests if part is None else self.path / "parts" / part
+
     @property
     def manifest(self) -> Path:
         """Provenance: hashes, settings, job names, counts, tokens."""

@@ -39,23 +39,29 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, identity TEXT, origin TEXT NOT NULL CHECK (origin IN ('made', 'adopted')),
     created_at REAL NOT NULL, method TEXT NOT NULL, model TEXT NOT NULL, backend TEXT NOT NULL,
-    key_print TEXT NOT NULL, requests INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT, source TEXT
+    key_print TEXT NOT NULL, requests INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT, source TEXT,
+    options TEXT
 ) STRICT;
 CREATE INDEX runs_identity ON runs (identity);
 CREATE TABLE jobs (
-    id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id), attempt INTEGER NOT NULL,
-    first_seq INTEGER NOT NULL, end_seq INTEGER NOT NULL,
+    id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id), ordinal INTEGER NOT NULL,
+    requests INTEGER NOT NULL, tokens INTEGER NOT NULL, part TEXT, offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    sha256 TEXT,
     how TEXT NOT NULL CHECK (how IN ('file', 'inline')), display_name TEXT NOT NULL,
     life TEXT NOT NULL CHECK (life IN ('planned', 'uploaded', 'intended', 'created', 'ended', 'collected')),
     upload_url TEXT, file TEXT, intended_at REAL, sends INTEGER NOT NULL DEFAULT 0,
     batch TEXT UNIQUE, created_at REAL, state TEXT, phase TEXT, total INTEGER, succeeded INTEGER, failed INTEGER,
     pending INTEGER, error_code INTEGER, error_message TEXT, output_file TEXT, seen_at REAL, ended_at REAL,
-    cancelled_at REAL, collected_at REAL
+    cancelled_at REAL, collected_at REAL, dropped_at REAL
 ) STRICT;
 CREATE INDEX jobs_run ON jobs (run);
 CREATE TABLE files (
     name TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES jobs (id), bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
     uploaded_at REAL NOT NULL, expires_at REAL, deleted_at REAL
+) STRICT;
+CREATE TABLE ceilings (
+    key_print TEXT NOT NULL, model TEXT NOT NULL, refused INTEGER, accepted INTEGER, learned_at REAL NOT NULL,
+    PRIMARY KEY (key_print, model)
 ) STRICT;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, run TEXT, job TEXT, what TEXT NOT NULL, detail TEXT
@@ -98,16 +104,26 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     sha256: str | None
     source: str | None
+    options: str | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at the requests ``first_seq`` ≤ seq < ``end_seq`` of a run: one remote batch."""
+    """One attempt at an ordered set of a run's requests: one remote batch.
+
+    ``ordinal`` counts a run's jobs from 1; ``rows.db`` says by it which requests are in which job. What is uploaded
+    are ``bytes`` bytes from ``offset`` on of the run's ``requests.jsonl`` or, where the set is no stretch of that file,
+    of the file ``part``. ``tokens`` is an estimate. A job that was dropped will not be made: its requests go to others.
+    """
 
     id: str
     run: str
-    attempt: int
-    first_seq: int
-    end_seq: int
+    ordinal: int
+    requests: int
+    tokens: int
+    part: str | None
+    offset: int
+    bytes: int
+    sha256: str | None
     how: Literal["file", "inline"]
     display_name: str
     life: Life
@@ -130,6 +146,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None = None
     cancelled_at: float | None = None
     collected_at: float | None = None
+    dropped_at: float | None = None
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """Token sums in a model's queue: the smallest that was refused and the largest that was accepted, if any were."""
+
+    refused: int | None
+    accepted: int | None
 
 
 class InputFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,16 +209,15 @@ class Ledger:
 
     # Runs ------------------------------------------------------------------------------------------------------------
 
-    def add_run(self, run: Run, job: Job, *, at: float, unless: str | None = None) -> bool:
-        """Write a new run with its first job. ``unless``: not if a run that is newer than this id has the identity.
+    def add_run(self, run: Run, job: Job | None, *, at: float, unless: str | None = None) -> bool:
+        """Write a new run, with its first job if it has one.
 
+        ``unless``: not if another run than this one is the newest with its identity.
         Returns False where another process made a run with the same identity, or for the same batch, meanwhile.
         """
         with explained(self.path, "ledger"), transaction(self._db):
-            if (
-                job.batch is not None
-                and self._db.execute("SELECT 1 FROM jobs WHERE batch = ?", (job.batch,)).fetchone()
-            ):
+            batch = job.batch if job else None
+            if batch is not None and self._db.execute("SELECT 1 FROM jobs WHERE batch = ?", (batch,)).fetchone():
                 return False
             if run.identity is not None:
                 newest = self._db.execute(
@@ -208,13 +231,25 @@ class Ledger:
                 f"INSERT INTO runs ({', '.join(_RUN_FIELDS)}) VALUES ({marks})",  # noqa: S608 - names are our own
                 [_plain(getattr(run, name)) for name in _RUN_FIELDS],
             )
-            marks = ", ".join("?" * len(_JOB_FIELDS))
-            self._db.execute(
-                f"INSERT INTO jobs ({', '.join(_JOB_FIELDS)}) VALUES ({marks})",  # noqa: S608 - names are our own
-                [_plain(getattr(job, name)) for name in _JOB_FIELDS],
+            if job is not None:
+                self._insert_job(job)
+            self._event(
+                at, run.id, job.id if job else None, f"run {run.origin}", {"model": run.model, "requests": run.requests}
             )
-            self._event(at, run.id, job.id, f"run {run.origin}", {"model": run.model, "requests": run.requests})
         return True
+
+    def add_job(self, job: Job, *, at: float) -> None:
+        """Write one more job of a run."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._insert_job(job)
+            self._event(at, job.run, job.id, "planned", {"requests": job.requests, "bytes": job.bytes})
+
+    def _insert_job(self, job: Job) -> None:
+        marks = ", ".join("?" * len(_JOB_FIELDS))
+        self._db.execute(
+            f"INSERT INTO jobs ({', '.join(_JOB_FIELDS)}) VALUES ({marks})",  # noqa: S608 - names are our own
+            [_plain(getattr(job, name)) for name in _JOB_FIELDS],
+        )
 
     def run(self, run_id: str) -> Run | None:
         """The run with that id."""
@@ -240,7 +275,7 @@ class Ledger:
 
     def jobs_of(self, run_id: str) -> list[Job]:
         """All jobs of a run, oldest first."""
-        return [_job(row) for row in self._read("SELECT * FROM jobs WHERE run = ? ORDER BY attempt, first_seq", run_id)]
+        return [_job(row) for row in self._read("SELECT * FROM jobs WHERE run = ? ORDER BY ordinal", run_id)]
 
     def jobs(self) -> Iterator[tuple[Run, Job]]:
         """All jobs with their runs, newest first."""
@@ -268,6 +303,39 @@ class Ledger:
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("UPDATE files SET deleted_at = ? WHERE name = ?", (at, file.name))
             self._event(at, None, file.job, f"file {why}", {"file": file.name, "bytes": file.bytes})
+
+    # Quota -----------------------------------------------------------------------------------------------------------
+
+    def ceiling(self, key_print: str, model: str, *, since: float) -> Ceiling:
+        """What was learned, not longer ago than ``since``, of how many tokens the service lets wait for a model."""
+        sql = "SELECT refused, accepted FROM ceilings WHERE key_print = ? AND model = ? AND learned_at >= ?"
+        rows = self._read(sql, key_print, model, since)
+        return Ceiling(rows[0]["refused"], rows[0]["accepted"]) if rows else Ceiling(None, None)
+
+    def learn(self, key_print: str, model: str, ceiling: Ceiling, *, at: float) -> None:
+        """Write down what was learned; the day of it is the day of the newest refusal."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute(
+                "INSERT OR REPLACE INTO ceilings VALUES (?, ?, ?, ?, ?)",
+                (key_print, model, ceiling.refused, ceiling.accepted, at),
+            )
+
+    def queued_tokens(self, key_print: str, model: str) -> int:
+        """Estimated tokens of all jobs of that key and model, of whatever run, that may be in the service's queue."""
+        sql = (
+            "SELECT coalesce(sum(jobs.tokens), 0) AS n FROM jobs JOIN runs ON runs.id = jobs.run "
+            "WHERE runs.key_print = ? AND runs.model = ? AND jobs.life IN ('intended', 'created') "
+            "AND jobs.dropped_at IS NULL"
+        )
+        return int(self._read(sql, key_print, model)[0]["n"])
+
+    def living(self, key_print: str) -> int:
+        """How many jobs of that key may be alive at the service."""
+        sql = (
+            "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_print = ? "
+            "AND jobs.life IN ('intended', 'created') AND jobs.dropped_at IS NULL"
+        )
+        return int(self._read(sql, key_print)[0]["n"])
 
     def integrity(self) -> list[str]:
         """What SQLite itself finds wrong with the database; empty where nothing is."""
@@ -330,7 +398,7 @@ class Ledger:
         """An adopted run has learned from its answers how many requests it has."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("UPDATE runs SET requests = ? WHERE id = ?", (requests, run.id))
-            self._set(job.id, {"end_seq": requests})
+            self._set(job.id, {"requests": requests})
             self._event(at, run.id, job.id, "requests counted", {"requests": requests})
 
     def _set(self, job_id: str, changes: dict[str, object]) -> None:

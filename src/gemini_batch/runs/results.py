@@ -13,20 +13,21 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import NotFinished, UsageError
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.results.export import result_line
 from gemini_batch.results.verdict import VERDICTS, Answer, judge, parse_line
 from gemini_batch.runs.collect import collect
+from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gemini_batch.results.media import MediaWriter
     from gemini_batch.runs.home import Home, RunFolder
     from gemini_batch.runs.ledger import Job, Run
-    from gemini_batch.runs.rows import FinalRow
+    from gemini_batch.runs.rowtypes import FinalRow
     from gemini_batch.runs.session import Session
 
 #: Prompts longer than this cost more with some models (docs/service.md).
@@ -61,7 +62,10 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a job. ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers."""
+    """What came of a run; ``job`` is its one job, None where it has several.
+
+    ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers.
+    """
 
     job: str | None
     run: str
@@ -103,7 +107,7 @@ class Results:
     """The results of one run, held on this machine; reading them needs no network."""
 
     run: Run
-    job: Job
+    jobs: Sequence[Job]
     home: Home
     summary: Summary
 
@@ -229,24 +233,53 @@ async def results(session: Session, name: str) -> Results:
     Raises NotFinished while the job is alive, JobError where there is nothing, UsageError, ServiceError, StateError.
     """
     target = session.locate(name)
+    if target.run is not None:
+        jobs = _counted(session, target.home, target.run)
+        if len(jobs) != 1 and target.run.origin == "made":
+            _check_finished(target.run, jobs, name)
+            offline = session.settings.offline
+            return Results(target.run, jobs, target.home, summarize(target.home, target.run, jobs, offline=offline))
     run, job = await collect(session, target)
-    return Results(run, job, target.home, summarize(target.home, run, job, offline=session.settings.offline))
+    return Results(run, [job], target.home, summarize(target.home, run, [job], offline=session.settings.offline))
 
 
-def summarize(home: Home, run: Run, job: Job, *, offline: bool) -> Summary:
-    """What came of a collected job, from its rows alone."""
+def _counted(session: Session, home: Home, run: Run) -> list[Job]:
+    return [job for job in session.ledger(home).jobs_of(run.id) if job.dropped_at is None]
+
+
+def _check_finished(run: Run, jobs: Sequence[Job], name: str) -> None:
+    """A run of several jobs is read as a whole, once it is whole."""
+    if not name.startswith("run-"):
+        raise UsageError(
+            f"{name} is one of {len(jobs)} jobs of {run.id}; its answers are part of that run's results.",
+            code="part_of_a_run",
+            next=f"Type: gemini-batch results {run.id}",
+        )
+    done = sum(job.life is Life.COLLECTED for job in jobs)
+    if done < len(jobs) or not jobs:
+        raise NotFinished(
+            f"{run.id} is not finished: {done} of {len(jobs)} jobs so far are collected.",
+            job=run.id,
+            state="RUNNING",
+            next=f"Type: gemini-batch run {run.id}",
+        )
+
+
+def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool) -> Summary:
+    """What came of a run whose jobs are collected, from its rows alone."""
     with home.run(run.id).rows() as rows:
         counts = rows.counts()
         usage = rows.usage(LONG_PROMPT)
         failures = [Reason(verdict=v, reason=r, count=n, keys=keys) for v, r, n, keys in rows.reasons()]
         quarantined, repeated = rows.quarantined(), rows.repeated()
     requests = sum(counts.values())
-    total = job.total or 0
+    total = sum(job.total or 0 for job in jobs)
+    states = {job.state or "" for job in jobs}
     return Summary(
-        job=job.batch,
+        job=jobs[0].batch if len(jobs) == 1 else None,
         run=run.id,
-        name=job.display_name,
-        state=job.state or "",
+        name=jobs[-1].display_name if jobs else "",
+        state=states.pop() if len(states) == 1 else f"{len(jobs)} jobs: {', '.join(sorted(states))}",
         model=run.model,
         offline=offline,
         requests=requests,
@@ -263,15 +296,16 @@ def summarize(home: Home, run: Run, job: Job, *, offline: bool) -> Summary:
             tool_use=sum(u["tool_use"] for u in usage),
             unknown=sum(u["answers"] - u["known"] for u in usage),
         ),
-        usd=_money(run, job, usage),
-        error=job.error_message,
+        usd=_money(run, jobs, usage),
+        error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(home.run(run.id).path),
     )
 
 
-def _money(run: Run, job: Job, usage: list[Any]) -> Money:
-    """What the answers cost on the day the job was made; unknown as soon as one part of it is, or without answers."""
-    day = dt.datetime.fromtimestamp(job.created_at or run.created_at, dt.UTC).date()
+def _money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
+    """What the answers cost on the day the first job was made; unknown as soon as one part is."""
+    made = min((job.created_at for job in jobs if job.created_at), default=run.created_at)
+    day = dt.datetime.fromtimestamp(made, dt.UTC).date()
     model = catalog.load().find(run.model)
     price = model.price_on(day) if model else None
     if price is None or not usage or any(u["known"] < u["answers"] for u in usage):

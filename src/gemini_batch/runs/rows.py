@@ -2,8 +2,9 @@
 
 What always holds:
 
-- ``seq`` counts the requests of a run from 0, in the order of the input; ``requests.answer`` points at the answer that
-  is final at this moment, NULL where there is none.
+- ``seq`` counts the requests of a run from 0, in the order of the input; ``requests.job`` is the ordinal of the job
+  that a request is in, NULL while it waits to be sent (again); ``requests.attempts`` counts the jobs it has been in;
+  ``requests.answer`` points at the answer that is final at this moment, NULL where there is none.
 - Everything that a raw file holds is written in one transaction, and can be written again: the same file gives the
   same rows.
 - An answer line whose key is missing or not ours is in ``quarantine``, never given to a request.
@@ -13,15 +14,16 @@ Keys are found by a 64-bit hash, indexed after loading, and then compared; memor
 
 from __future__ import annotations
 
-import hashlib
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from gemini_batch.runs.rowtypes import INSERT_REQUEST, Chunk, FinalRow, RequestRow, Waiting, Wanted, key_hash
+from gemini_batch.runs.source import SourceWriter
 from gemini_batch.runs.sqlite import connect, explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 MIGRATIONS = (
@@ -29,11 +31,11 @@ MIGRATIONS = (
 CREATE TABLE requests (
     seq INTEGER PRIMARY KEY, line INTEGER NOT NULL, key TEXT NOT NULL, hash INTEGER NOT NULL,
     offset INTEGER NOT NULL, length INTEGER NOT NULL, expects_json INTEGER NOT NULL, dimension INTEGER,
-    answer INTEGER
+    tokens INTEGER NOT NULL DEFAULT 0, job INTEGER, attempts INTEGER NOT NULL DEFAULT 0, answer INTEGER
 ) STRICT;
 CREATE TABLE sources (
-    id INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, attempt INTEGER NOT NULL, file TEXT NOT NULL,
-    bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, lines INTEGER NOT NULL, missing_reason TEXT NOT NULL
+    id INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, lines INTEGER NOT NULL, missing_reason TEXT NOT NULL
 ) STRICT;
 CREATE TABLE answers (
     id INTEGER PRIMARY KEY, seq INTEGER NOT NULL REFERENCES requests (seq), source INTEGER NOT NULL,
@@ -53,68 +55,10 @@ CREATE VIEW results AS
 )
 
 _BATCH = 5000
-_INSERT_REQUEST = (
-    "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension) VALUES (?,?,?,?,?,?,?,?)"
+_JOINED = (
+    "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN sources last ON last.id = r.job AND a.id IS NULL"
 )
-
-
-class RequestRow(NamedTuple):
-    """One request as loaded; ``line`` is its number in the user's own file."""
-
-    seq: int
-    line: int
-    key: str
-    offset: int
-    length: int
-    expects_json: bool
-    dimension: int | None
-
-
-class Wanted(NamedTuple):
-    """What judging an answer needs to know of its request."""
-
-    seq: int
-    expects_json: bool
-    dimension: int | None
-
-
-class AnswerRow(NamedTuple):
-    """One judged answer; the counts are tokens."""
-
-    seq: int
-    offset: int
-    length: int
-    verdict: str
-    reason: str | None
-    usage_known: bool
-    input: int
-    cached: int
-    output: int
-    thoughts: int
-    tool_use: int
-    audio_input: int
-    image_output: int
-
-
-class FinalRow(NamedTuple):
-    """One request with its final answer: where it stands, or the reason why there is none."""
-
-    seq: int
-    key: str
-    expects_json: bool
-    dimension: int | None
-    file: str | None
-    offset: int
-    length: int
-    attempt: int
-    verdict: str | None
-    missing_reason: str
-
-
-def key_hash(key: str) -> int:
-    """A signed 64-bit hash of a key."""
-    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+_WHY = "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'NOT_SENT' ELSE '' END)"
 
 
 class Rows:
@@ -134,14 +78,14 @@ class Rows:
         """Close the database."""
         self._db.close()
 
-    def load(self, rows: Iterable[RequestRow]) -> None:
-        """Write all requests in one transaction, then index their hashes."""
+    def load(self, rows: Iterable[RequestRow], *, job: int | None = None) -> None:
+        """Write all requests in one transaction, then index their hashes. ``job``: the one that they all are in."""
         with explained(self.path, "run's row database"), transaction(self._db):
             source = iter(rows)
             while batch := list(islice(source, _BATCH)):
                 self._db.executemany(
-                    _INSERT_REQUEST,
-                    [(r.seq, r.line, r.key, key_hash(r.key), *r[3:]) for r in batch],
+                    INSERT_REQUEST,
+                    [(r.seq, r.line, r.key, key_hash(r.key), *r[3:], job, 0 if job is None else 1) for r in batch],
                 )
             self._db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
 
@@ -166,11 +110,83 @@ class Rows:
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql).fetchone()[0])
 
-    def places(self, first: int, end: int) -> Iterator[tuple[str, int, int]]:
-        """``(key, offset, length)`` of the requests with first ≤ seq < end."""
-        sql = "SELECT key, offset, length FROM requests WHERE seq >= ? AND seq < ? ORDER BY seq"
+    # Planning --------------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> Waiting:
+        """How much waits to be sent."""
+        sql = "SELECT count(*), coalesce(sum(length + 1), 0), coalesce(sum(tokens), 0) FROM requests WHERE job IS NULL"
         with explained(self.path, "run's row database"):
-            for row in self._db.execute(sql, (first, end)):
+            return Waiting(*self._db.execute(sql).fetchone())
+
+    def take(self, ordinal: int, *, requests: int, bytes: int, tokens: int | None) -> Chunk | None:  # noqa: A002 - units
+        """Put the next waiting requests into job ``ordinal``, as many as the limits allow and at least one."""
+        count = size = sum_tokens = 0
+        first_offset = last_seq = expected = -1
+        whole = True
+        with explained(self.path, "run's row database"), transaction(self._db):
+            sql = "SELECT seq, offset, length, tokens FROM requests WHERE job IS NULL ORDER BY seq"
+            for row in self._db.execute(sql):
+                grown = size + row["length"] + 1
+                full = (
+                    count >= requests or grown > bytes or (tokens is not None and sum_tokens + row["tokens"] > tokens)
+                )
+                if count and full:
+                    break
+                if not count:
+                    first_offset = row["offset"]
+                whole = whole and (expected in {-1, row["offset"]})
+                expected = row["offset"] + row["length"] + 1
+                count, size, sum_tokens, last_seq = count + 1, grown, sum_tokens + row["tokens"], row["seq"]
+            if not count:
+                return None
+            self._db.execute(
+                "UPDATE requests SET job = ?, attempts = attempts + 1 WHERE job IS NULL AND seq <= ?",
+                (ordinal, last_seq),
+            )
+        return Chunk(count, size, sum_tokens, first_offset, whole)
+
+    def release(self, ordinal: int) -> None:
+        """The job ``ordinal`` will not be made: its requests wait again, as if they had never been in it."""
+        with explained(self.path, "run's row database"), transaction(self._db):
+            self._db.execute("UPDATE requests SET job = NULL, attempts = attempts - 1 WHERE job = ?", (ordinal,))
+
+    def requeue(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
+        """Requests of a collected job wait again: failed for one of ``reasons``, or without an answer (``missing``).
+
+        Only those that have been in fewer than ``most`` jobs. Returns how many.
+        """
+        marks = ", ".join("?" * len(reasons))
+        sql = (
+            "UPDATE requests SET job = NULL WHERE job = ? AND attempts < ? AND ((answer IS NULL AND ?) OR answer IN "  # noqa: S608 - marks only
+            f"(SELECT id FROM answers WHERE verdict = 'failed' AND reason IN ({marks})))"
+        )
+        with explained(self.path, "run's row database"), transaction(self._db):
+            return self._db.execute(sql, (ordinal, most, missing, *reasons)).rowcount
+
+    def choose(self, verdicts: Sequence[str]) -> int:
+        """Requests with one of these final verdicts wait again, because the user says so; returns how many."""
+        marks = ", ".join("?" * len(verdicts))
+        sql = (
+            "UPDATE requests SET job = NULL WHERE job IS NOT NULL AND coalesce("  # noqa: S608 - marks only
+            f"(SELECT verdict FROM answers WHERE id = requests.answer), 'missing') IN ({marks})"
+        )
+        with explained(self.path, "run's row database"), transaction(self._db):
+            return self._db.execute(sql, tuple(verdicts)).rowcount
+
+    def answered(self) -> int:
+        """How many requests have an answer of any kind."""
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute("SELECT count(*) FROM requests WHERE answer IS NOT NULL").fetchone()[0])
+
+    def ordinals(self) -> set[int]:
+        """The jobs that requests are in."""
+        return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job IS NOT NULL")}
+
+    def members(self, ordinal: int) -> Iterator[tuple[str, int, int]]:
+        """``(key, offset, length)`` of the requests in a job, in order."""
+        sql = "SELECT key, offset, length FROM requests WHERE job = ? ORDER BY seq"
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql, (ordinal,)):
                 yield row["key"], row["offset"], row["length"]
 
     def count(self) -> int:
@@ -179,44 +195,56 @@ class Rows:
 
     # Collecting ------------------------------------------------------------------------------------------------------
 
-    def wanted_from(self, seq: int, count: int) -> dict[str, Wanted]:
-        """The next ``count`` requests from ``seq`` on, by key: answers usually come in that order."""
-        sql = "SELECT seq, key, expects_json, dimension FROM requests WHERE seq >= ? ORDER BY seq LIMIT ?"
+    def wanted_from(self, seq: int, count: int, ordinal: int) -> dict[str, Wanted]:
+        """The next ``count`` requests of a job from ``seq`` on, by key: answers usually come in that order."""
+        sql = (
+            "SELECT seq, key, expects_json, dimension, attempts FROM requests WHERE seq >= ? AND job = ? "
+            "ORDER BY seq LIMIT ?"
+        )
         return {
-            r["key"]: Wanted(r["seq"], bool(r["expects_json"]), r["dimension"])
-            for r in self._db.execute(sql, (seq, count))
+            r["key"]: Wanted(r["seq"], bool(r["expects_json"]), r["dimension"], r["attempts"])
+            for r in self._db.execute(sql, (seq, ordinal, count))
         }
 
-    def wanted(self, key: str) -> Wanted | None:
-        """The request with that key, wherever it stands."""
-        sql = "SELECT seq, expects_json, dimension FROM requests WHERE hash = ? AND key = ?"
-        row = self._db.execute(sql, (key_hash(key), key)).fetchone()
-        return None if row is None else Wanted(row["seq"], bool(row["expects_json"]), row["dimension"])
+    def wanted(self, key: str, ordinal: int) -> Wanted | None:
+        """The request with that key, if it is in that job."""
+        sql = "SELECT seq, expects_json, dimension, attempts FROM requests WHERE hash = ? AND key = ? AND job = ?"
+        row = self._db.execute(sql, (key_hash(key), key, ordinal)).fetchone()
+        return None if row is None else Wanted(row["seq"], bool(row["expects_json"]), row["dimension"], row["attempts"])
 
     def begin_source(
-        self, job: str, *, attempt: int, file: str, size: int, sha256: str, missing_reason: str
+        self, ordinal: int, job: str, *, file: str, size: int, sha256: str, missing_reason: str
     ) -> SourceWriter:
-        """Start writing what one job answered; anything written for that job before is replaced."""
-        return SourceWriter(self, self._db, (job, attempt, file, size, sha256, missing_reason))
+        """Start writing what job ``ordinal`` answered; anything written for it before is replaced."""
+        return SourceWriter(self, self._db, (ordinal, job, file, size, sha256, missing_reason))
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
     def sources(self) -> list[sqlite3.Row]:
         """The raw files that were collected."""
-        return self._db.execute("SELECT * FROM sources ORDER BY attempt, id").fetchall()
+        return self._db.execute("SELECT * FROM sources ORDER BY id").fetchall()
 
     def final(self) -> Iterator[FinalRow]:
         """Every request with its final answer, in the order of the input."""
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
-            "coalesce(a.attempt, (SELECT max(attempt) FROM sources), 1), a.verdict, "
-            "coalesce((SELECT missing_reason FROM sources ORDER BY attempt DESC, id DESC LIMIT 1), 'NO_LINE') "
+            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'NOT_SENT') "
             "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN sources s ON s.id = a.source "
-            "ORDER BY r.seq"
+            "LEFT JOIN sources last ON last.id = r.job ORDER BY r.seq"
         )
         with explained(self.path, "run's row database"):
             for row in self._db.execute(sql):
                 yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
+
+    def failures(self) -> Iterator[tuple[str, int, int, str, str]]:
+        """``(key, offset, length, verdict, reason)`` of the requests that have no good answer, in input order."""
+        sql = (
+            f"SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), {_WHY} {_JOINED} "
+            "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
+        )
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql):
+                yield tuple(row)
 
     def counts(self) -> dict[str, int]:
         """How many requests have each verdict."""
@@ -230,15 +258,10 @@ class Rows:
     def reasons(self) -> list[tuple[str, str, int, list[str]]]:
         """``(verdict, reason, how many, the first three keys)`` of everything that did not succeed, most first."""
         sql = (
-            "SELECT coalesce(a.verdict, 'missing') AS v, coalesce(a.reason, CASE WHEN a.id IS NULL THEN "
-            "(SELECT missing_reason FROM sources ORDER BY attempt DESC, id DESC LIMIT 1) END, 'NO_LINE') AS why, "
-            "count(*) AS n FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+            f"SELECT coalesce(a.verdict, 'missing') AS v, {_WHY} AS why, count(*) AS n {_JOINED} "
             "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
         )
-        keys = (
-            "SELECT r.key FROM requests r LEFT JOIN answers a ON a.id = r.answer "
-            "WHERE coalesce(a.verdict, 'missing') = ? AND (a.id IS NULL OR a.reason IS ?) ORDER BY r.seq LIMIT 3"
-        )
+        keys = f"SELECT r.key {_JOINED} WHERE coalesce(a.verdict, 'missing') = ? AND {_WHY} = ? ORDER BY r.seq LIMIT 3"
         with explained(self.path, "run's row database"):
             found = self._db.execute(sql).fetchall()
             return [
@@ -266,74 +289,3 @@ class Rows:
         """Answers beyond the first of a request within one job: the service sent a line twice."""
         sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, source)"
         return int(self._db.execute(sql).fetchone()[0])
-
-
-class SourceWriter:
-    """Writes the answers of one raw file; everything appears at :meth:`finish`, or nothing does."""
-
-    def __init__(self, rows: Rows, db: sqlite3.Connection, source: tuple[str, int, str, int, str, str]) -> None:
-        job, attempt = source[:2]
-        self._rows, self._db, self._attempt = rows, db, attempt
-        self._ended = False
-        with explained(rows.path, "run's row database"):
-            db.execute("BEGIN IMMEDIATE")
-            # An adopted run has no requests yet; without the index each key it learns would be sought among all.
-            db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
-            old = db.execute("SELECT id FROM sources WHERE job = ?", (job,)).fetchone()
-            if old:
-                db.execute(
-                    "UPDATE requests SET answer = NULL WHERE answer IN (SELECT id FROM answers WHERE source = ?)",
-                    (old["id"],),
-                )
-                for table, column in (("answers", "source"), ("quarantine", "source"), ("sources", "id")):
-                    db.execute(f"DELETE FROM {table} WHERE {column} = ?", (old["id"],))  # noqa: S608 - names are our own
-            cursor = db.execute(
-                "INSERT INTO sources (job, attempt, file, bytes, sha256, lines, missing_reason) VALUES (?,?,?,?,?,0,?)",
-                source,
-            )
-            assert cursor.lastrowid is not None
-            self._source = cursor.lastrowid
-
-    def __enter__(self) -> SourceWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self._ended:
-            self._db.execute("ROLLBACK")
-
-    def add_request(self, row: RequestRow) -> None:
-        """A request that is only known by its answer: the job was made elsewhere."""
-        self._db.execute(
-            _INSERT_REQUEST,
-            (row.seq, row.line, row.key, key_hash(row.key), *row[3:]),
-        )
-
-    def add(self, answers: Iterable[AnswerRow]) -> None:
-        """Write judged answers."""
-        self._db.executemany(
-            "INSERT INTO answers (source, attempt, seq, offset, length, verdict, reason, usage_known, input, cached, "
-            "output, thoughts, tool_use, audio_input, image_output) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [(self._source, self._attempt, *row) for row in answers],
-        )
-
-    def quarantine(self, offset: int, length: int, reason: str) -> None:
-        """Note an answer line that belongs to no request."""
-        self._db.execute("INSERT INTO quarantine VALUES (?, ?, ?, ?)", (self._source, offset, length, reason))
-
-    def finish(self, lines: int) -> None:
-        """Choose the final answer of every request that got one, and commit.
-
-        A success beats everything; among the rest a later attempt beats an earlier one, and within one file the first
-        line wins.
-        """
-        with explained(self._rows.path, "run's row database"):
-            self._db.execute("UPDATE sources SET lines = ? WHERE id = ?", (lines, self._source))
-            self._db.execute("CREATE INDEX IF NOT EXISTS answers_seq ON answers (seq)")
-            self._db.execute(
-                "UPDATE requests SET answer = (SELECT id FROM answers a WHERE a.seq = requests.seq "
-                "ORDER BY (a.verdict = 'succeeded') DESC, a.attempt DESC, a.id LIMIT 1) "
-                "WHERE seq IN (SELECT seq FROM answers WHERE source = ?)",
-                (self._source,),
-            )
-            self._db.execute("COMMIT")
-        self._ended = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Literal
@@ -16,7 +17,7 @@ from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, read_lines
 from gemini_batch.prepare.validate import Checked, check_file, check_line
 from gemini_batch.runs.events import Moved, Tell, nobody
-from gemini_batch.runs.rows import RequestRow
+from gemini_batch.runs.rowtypes import RequestRow
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ _SPACE = b" \t\r"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` are those of the canonical file."""
+    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` are the canonical file's."""
 
     requests: int
     bytes: int
     sha256: str
+    tokens: int
     method: Literal["generate", "embed"]
     warnings: tuple[Problem, ...]
     warning_count: int
@@ -72,6 +74,7 @@ class _Pass:
         self.hash = hashlib.sha256()
         self.requests = 0
         self.bytes = 0
+        self.tokens = 0
         self.method: Literal["generate", "embed"] | None = None
         self.first_line = 0
         self._loaded = 0
@@ -123,12 +126,20 @@ class _Pass:
             )
             return None
         row = RequestRow(
-            self._seq(), number, checked.key, self.bytes, len(data), checked.expects_json, checked.dimension
+            self._seq(),
+            number,
+            checked.key,
+            self.bytes,
+            len(data),
+            checked.expects_json,
+            checked.dimension,
+            estimate_tokens(data),
         )
         line = data + b"\n"
         self.sink.write(line)
         self.hash.update(line)
         self.bytes += len(line)
+        self.tokens += row.tokens
         self.requests += 1
         return row
 
@@ -140,7 +151,7 @@ class _Pass:
             return None
         if not (isinstance(key, str) and key):
             return None
-        return RequestRow(self._seq(), number, key, 0, 0, expects_json=False, dimension=None)
+        return RequestRow(self._seq(), number, key, 0, 0, expects_json=False, dimension=None, tokens=0)
 
     def _seq(self) -> int:
         self._loaded += 1
@@ -151,11 +162,35 @@ def _kind(method: str) -> str:
     return "an embedding" if method == "embed" else "generated content"
 
 
-def stage(source: Path, folder: RunFolder, *, limit: int | None = None, max_bytes: int, tell: Tell = nobody) -> Staged:
+#: Characters a token, on the whole, and the tokens of a picture or a short sound. An estimate for planning: what
+#: counts in the end is the service's own number.
+_CHARS_A_TOKEN = 4
+_MEDIA_TOKENS = 300
+_BASE64 = re.compile(rb'"data"\s*:\s*"[A-Za-z0-9+/=_-]{64,}"')
+
+
+def estimate_tokens(line: bytes) -> int:
+    """About how many tokens a request's prompt has; base64 media count as media and not as text."""
+    media = 0
+    if len(line) > 512 and b'"data"' in line:
+        line, media = _BASE64.subn(b"", line)
+    return max(1, len(line) // _CHARS_A_TOKEN) + media * _MEDIA_TOKENS
+
+
+def stage(
+    source: Path,
+    folder: RunFolder,
+    *,
+    limit: int | None = None,
+    max_bytes: int | None,
+    job: int | None = None,
+    tell: Tell = nobody,
+) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
-    ``limit``: only the first so many requests. Raises UsageError for a file that is none, InvalidInput with all
-    problems of its lines, StateError if ``folder`` cannot be written.
+    ``limit``: only the first so many requests. ``max_bytes``: a larger file is refused. ``job``: the one that all
+    requests are in; None where they wait to be planned. Raises UsageError for a file that is none, InvalidInput with
+    all problems of its lines, StateError if ``folder`` cannot be written.
     """
     check_file(source, limit=None if limit is not None else max_bytes)
     try:
@@ -165,7 +200,7 @@ def stage(source: Path, folder: RunFolder, *, limit: int | None = None, max_byte
     with opened as reader:
         before = os.fstat(reader.fileno())
         try:
-            done = _write(reader, folder, size=before.st_size, limit=limit, tell=tell)
+            done = _write(reader, folder, size=before.st_size, limit=limit, job=job, tell=tell)
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
@@ -190,17 +225,18 @@ def stage(source: Path, folder: RunFolder, *, limit: int | None = None, max_byte
         requests=done.requests,
         bytes=done.bytes,
         sha256=done.hash.hexdigest(),
+        tokens=done.tokens,
         method=done.method,
         warnings=tuple(findings.warnings),
         warning_count=findings.warning_count,
     )
 
 
-def _write(reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, tell: Tell) -> _Pass:
+def _write(reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, job: int | None, tell: Tell) -> _Pass:
     with folder.requests.open("xb") as sink:
         work = _Pass(reader, sink, size=size, limit=limit, tell=tell)
         with folder.rows() as rows:
-            rows.load(work.rows())
+            rows.load(work.rows(), job=job)
             repeated = rows.count_duplicates()
             for key, line, first in islice(rows.duplicates(KEPT_PROBLEMS), KEPT_PROBLEMS):
                 work.findings.add(

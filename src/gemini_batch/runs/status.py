@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.errors import ApiError, NetworkError, ServiceError
+from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.runs.decide import poll_wait
 from gemini_batch.runs.events import Said, Seen
 from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.session import Target
 from gemini_batch.wire import Phase, RemoteJob, remote_job, state_word
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.ledger import Job
-    from gemini_batch.runs.session import Session, Target
+    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.session import Session
 
 #: A job that is known here and suddenly unknown there has been seen to be back a moment later.
 _ABSENCES = 3
@@ -83,12 +84,52 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         return not self.alive and not self.succeeded and self.state != NOT_CREATED
 
 
-async def status(session: Session, name: str, *, wait: bool = False) -> Status:
-    """Look at a job (or at a run's job) once, or until it has ended and its output is there.
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run of several jobs stands. ``state`` is RUNNING or FINISHED; jobs are as last seen, oldest first."""
+
+    run: str
+    state: str
+    model: str
+    requests: int
+    answered: int
+    waiting: int
+    verdicts: dict[str, int]
+    jobs: list[Status]
+    offline: bool
+    next: str | None
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is anything left to send, to wait for or to collect."""
+        return self.state != "FINISHED"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether all of it is done; what became of each request is a matter of the results."""
+        return self.state == "FINISHED"
+
+
+async def status(session: Session, name: str, *, wait: bool = False) -> Status | RunStatus:
+    """Look at a job once, or until it has ended and its output is there; or at a run of several jobs, once.
 
     Raises UsageError for a name that cannot be meant, ServiceError where the service cannot be asked.
     """
     target = session.locate(name)
+    if target.run is not None and name.startswith("run-"):
+        jobs = [job for job in session.ledger(target.home).jobs_of(target.run.id) if job.dropped_at is None]
+        if len(jobs) != 1:
+            if wait:
+                raise UsageError(
+                    f"{name} has {len(jobs)} jobs, and somebody has to conduct them.",
+                    code="run_needs_run",
+                    next=f"Type: gemini-batch run {name}",
+                )
+            return await _run_status(session, target, target.run, jobs)
+    return await job_status(session, target, wait=wait)
+
+
+async def job_status(session: Session, target: Target, *, wait: bool = False) -> Status:
+    """Look at the one job that a name means."""
     job = target.job
     if job is not None and job.batch is None:
         return not_created(session, target, job)
@@ -96,6 +137,35 @@ async def status(session: Session, name: str, *, wait: bool = False) -> Status:
         return describe(session, target, job, None)
     session.check_bound(target)
     return await (_wait(session, target) if wait else _look(session, target))
+
+
+async def _run_status(session: Session, target: Target, run: Run, jobs: list[Job]) -> RunStatus:
+    """Every job as it is now, the living ones by asking for them."""
+    found = []
+    for job in jobs:
+        one = Target(job.batch or run.id, target.home, run, job)
+        if job.batch is None:
+            found.append(not_created(session, one, job))
+        elif job.life is Life.CREATED:
+            session.check_bound(one)
+            found.append(await _look(session, one))
+        else:
+            found.append(describe(session, one, job, None, usual=False))
+    with target.home.run(run.id).rows() as rows:
+        waiting, answered, counts = rows.waiting().requests, rows.answered(), rows.counts()
+    finished = not waiting and all(job.life is Life.COLLECTED for job in jobs)
+    return RunStatus(
+        run=run.id,
+        state="FINISHED" if finished else "RUNNING",
+        model=run.model,
+        requests=run.requests,
+        answered=answered,
+        waiting=waiting,
+        verdicts={verdict: count for verdict, count in counts.items() if finished or verdict != "missing"},
+        jobs=found,
+        offline=session.settings.offline,
+        next=f"gemini-batch results {run.id} -o results.jsonl" if finished else f"gemini-batch run {run.id}",
+    )
 
 
 def _final(job: Job) -> bool:

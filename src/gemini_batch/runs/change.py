@@ -1,0 +1,35 @@
+"""What ``retry`` changes in the requests that it sends again: a request that failed as it was fails again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Settings that replace those of each request; None leaves them."""
+
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything changes."""
+        return self.max_output_tokens is not None or self.temperature is not None
+
+    def apply(self, line: bytes) -> bytes:
+        """One request line with the settings in it; everything else stays."""
+        document: dict[str, Any] = msgspec.json.decode(line)
+        request = document["request"]
+        spelled = "generation_config" if "generation_config" in request else "generationConfig"
+        config = request.setdefault(spelled, {})
+        for camel, snake, value in (
+            ("maxOutputTokens", "max_output_tokens", self.max_output_tokens),
+            ("temperature", "temperature", self.temperature),
+        ):
+            if value is not None:
+                config[snake if snake in config else camel] = value
+        return msgspec.json.encode(document)

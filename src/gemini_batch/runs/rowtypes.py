@@ -1,0 +1,91 @@
+"""What goes into ``rows.db`` and comes out of it, as values."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+INSERT_REQUEST = (
+    "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, job, attempts) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+)
+
+
+class RequestRow(NamedTuple):
+    """One request as loaded; ``line`` is its number in the user's own file."""
+
+    seq: int
+    line: int
+    key: str
+    offset: int
+    length: int
+    expects_json: bool
+    dimension: int | None
+    tokens: int
+
+
+class Wanted(NamedTuple):
+    """What judging an answer needs to know of its request."""
+
+    seq: int
+    expects_json: bool
+    dimension: int | None
+    attempt: int
+
+
+class Chunk(NamedTuple):
+    """An ordered set of requests for one job; ``whole`` if it is one stretch of the requests file."""
+
+    requests: int
+    bytes: int
+    tokens: int
+    offset: int
+    whole: bool
+
+
+class Waiting(NamedTuple):
+    """What waits to be sent, in sum."""
+
+    requests: int
+    bytes: int
+    tokens: int
+
+
+class AnswerRow(NamedTuple):
+    """One judged answer; the counts are tokens."""
+
+    seq: int
+    attempt: int
+    offset: int
+    length: int
+    verdict: str
+    reason: str | None
+    usage_known: bool
+    input: int
+    cached: int
+    output: int
+    thoughts: int
+    tool_use: int
+    audio_input: int
+    image_output: int
+
+
+class FinalRow(NamedTuple):
+    """One request with its final answer: where it stands, or the reason why there is none."""
+
+    seq: int
+    key: str
+    expects_json: bool
+    dimension: int | None
+    file: str | None
+    offset: int
+    length: int
+    attempt: int
+    verdict: str | None
+    missing_reason: str
+
+
+def key_hash(key: str) -> int:
+    """A signed 64-bit hash of a key."""
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

@@ -1,0 +1,234 @@
+"""``run``: all of it. Validate, cut into jobs, send, wait, collect, send again what failed in passing, write results.
+
+The same command again, or ``run RUN``, goes on where it stopped, whatever stopped it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch import catalog
+from gemini_batch.backend import key_of
+from gemini_batch.errors import UsageError
+from gemini_batch.jsonl import atomic_write
+from gemini_batch.runs.conduct import Conductor
+from gemini_batch.runs.create import ask_for_model
+from gemini_batch.runs.events import Said
+from gemini_batch.runs.order import Order, check_order, default_name, stage_run
+from gemini_batch.runs.results import Results, check_output, summarize
+from gemini_batch.runs.schedule import Limits
+from gemini_batch.runs.sqlite import state_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini_batch.runs.change import Change
+    from gemini_batch.runs.home import RunFolder
+    from gemini_batch.runs.ledger import Ledger, Run
+    from gemini_batch.runs.session import Session
+
+#: More in one job is possible (the service publishes no bound), but one stuck job should not hold everything.
+REQUESTS_A_JOB = 50_000
+ATTEMPTS = 3
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run is worked off; kept with it, so that ``run RUN`` goes on in the same way."""
+
+    max_requests_per_job: int = REQUESTS_A_JOB
+    max_tokens_per_job: int | None = None
+    attempts: int = ATTEMPTS
+    tier: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """What ``retry`` asks for: final verdicts whose requests go once more, and what changes in them."""
+
+    verdicts: tuple[str, ...]
+    change: Change
+
+
+async def run(session: Session, what: str | Order, options: Options | None, *, output: Path | None = None) -> Results:
+    """Work a file (an :class:`Order`) or a known run (its id) off to the end, and write its results to ``output``.
+
+    Beside ``output`` stands ``failures.jsonl``, the requests without a good answer, where there are any. Raises
+    UsageError (InvalidInput with all problems) before anything is sent, ServiceError where the service refuses for
+    good, StateError. Whatever ends it, the same call goes on where it stopped.
+    """
+    if output is not None:
+        check_output(output, None)
+    entered = _known(session, what) if isinstance(what, str) else await _enter(session, what, options)
+    name = what.name if isinstance(what, Order) and what.name is not None else None
+    await _conduct(session, entered, options, name=name)
+    return _finish(session, entered, output)
+
+
+async def retry(session: Session, run_id: str, again: Again, *, output: Path | None = None) -> Results:
+    """Send the requests of a finished run once more whose final verdict is one of those asked for.
+
+    This spends: only the user's explicit word does it. What the new attempt answers replaces what was not a success.
+    Raises UsageError where there is nothing to send.
+    """
+    entered = _known(session, run_id)
+    home = session.locate(run_id).home
+    with home.run(entered.id).lock(wait=0.0), home.run(entered.id).rows() as rows:
+        count = rows.choose(again.verdicts)
+    if not count:
+        raise UsageError(
+            f"No request of {run_id} has ended as {', '.join(again.verdicts)}.",
+            code="nothing_to_retry",
+            next=f"Type: gemini-batch results {run_id} to see how they ended.",
+        )
+    session.tell(Said(f"{count:,} requests are sent again."))
+    await _conduct(session, entered, None, name=None, change=again.change)
+    return _finish(session, entered, output)
+
+
+def _known(session: Session, run_id: str) -> Run:
+    target = session.locate(run_id)
+    if target.run is None or target.run.origin != "made":
+        raise UsageError(
+            f"{run_id} was not made here, so its requests are not known and it cannot be gone on with.",
+            code="not_our_run",
+            next=f"Type: gemini-batch results {run_id}",
+        )
+    session.check_bound(target)
+    return target.run
+
+
+async def _enter(session: Session, order: Order, options: Options | None) -> Run:
+    """Stage the file and enter it into the ledger, or find the run that these requests already have."""
+    check_order(order)
+    key_of(session.settings)
+    ledger = session.ledger()
+    token = session.world.token(8)
+    with session.home.staging(token) as folder:
+        new, _, _ = await stage_run(session, order, folder, run_id=f"run-{token}", job=None, max_bytes=None)
+        new = msgspec.structs.replace(new, options=msgspec.json.encode(options or Options()).decode())
+        assert new.identity is not None
+        while True:
+            known = ledger.newest_with_identity(new.identity)
+            if known is not None and not order.new:
+                session.tell(Said(f"These requests have a run already: going on with {known.id}."))
+                return known
+            place = session.home.run(new.id)
+            folder.path.rename(place.path)
+            if ledger.add_run(new, None, at=session.world.now(), unless=known.id if known else None):
+                session.tell(Said(f"This is {new.id}: {new.requests:,} requests for {new.model}."))
+                return new
+            place.path.rename(folder.path)
+
+
+async def _conduct(
+    session: Session, run: Run, options: Options | None, *, name: str | None, change: Change | None = None
+) -> None:
+    home = session.home
+    folder = home.run(run.id)
+    kept = msgspec.json.decode(run.options, type=Options) if run.options else Options()
+    with folder.lock(wait=0.0):
+        if not _work_left(session.ledger(home), folder, run):
+            return
+        backend = await session.backend()
+        if not session.ledger(home).jobs_of(run.id):
+            await ask_for_model(session, run)
+        conductor = Conductor(
+            session,
+            backend.service,
+            home,
+            run,
+            limits=_limits(run, options or kept),
+            attempts=(options or kept).attempts,
+            display_name=name if name is not None else default_name(Path(run.source or run.id), run.id),
+            change=change.apply if change is not None and change.asked else None,
+        )
+        await conductor.conduct()
+
+
+def _work_left(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
+    """Whether anything is to be sent, watched or collected; where nothing is, no service is needed."""
+    from gemini_batch.runs.schedule import live_work
+
+    with folder.rows() as rows:
+        waiting = rows.waiting().requests
+    return bool(waiting) or live_work([job for job in ledger.jobs_of(run.id) if job.dropped_at is None])
+
+
+def _limits(run: Run, options: Options) -> Limits:
+    book = catalog.load()
+    model = book.find(run.model)
+    known = model.enqueued_tokens.of_tier(options.tier) if model and model.enqueued_tokens and options.tier else None
+    bounds = [bound for bound in (options.max_tokens_per_job, known) if bound is not None]
+    return Limits(
+        requests=options.max_requests_per_job,
+        bytes=book.limits.input_file_bytes.value,
+        tokens=min(bounds) if bounds else None,
+        jobs=book.limits.concurrent_jobs.value,
+        queue=known,
+    )
+
+
+def _finish(session: Session, run: Run, output: Path | None) -> Results:
+    home = session.home
+    jobs = [job for job in session.ledger(home).jobs_of(run.id) if job.dropped_at is None]
+    found = Results(run, jobs, home, summarize(home, run, jobs, offline=session.settings.offline))
+    if output is not None:
+        found.write(output)
+        _write_failures(found, home.run(run.id), output)
+    return found
+
+
+def _write_failures(found: Results, folder: RunFolder, output: Path) -> None:
+    """Beside the results: every request without a good answer, with verdict, reason and the request itself."""
+    target = (
+        output.with_name(f"{output.stem}.failures.jsonl")
+        if output.stem != "results"
+        else output.with_name("failures.jsonl")
+    )
+    if found.summary.all_succeeded:
+        if os.path.exists(target) and _is_ours(target):  # noqa: PTH110 - a name that we chose
+            target.unlink()
+        return
+    try:
+        with atomic_write(target) as file, folder.rows() as rows, folder.requests.open("rb") as requests:
+            for key, offset, length, verdict, reason in rows.failures():
+                requests.seek(offset)
+                request = msgspec.Raw(requests.read(length))
+                file.write(
+                    msgspec.json.encode({"key": key, "verdict": verdict, "reason": reason, "line": request}) + b"\n"
+                )
+    except OSError as error:
+        raise state_error(error, target, "failures file") from error
+
+
+def _is_ours(path: Path) -> bool:
+    """A failures file of an earlier state of the same results, which is no longer true."""
+    with path.open("rb") as file:
+        first = file.readline(1 << 20)
+    try:
+        line = msgspec.json.decode(first)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(line, dict) and set(line) == {"key", "verdict", "reason", "line"}
+
+
+def parse_verdicts(words: Sequence[str]) -> tuple[str, ...]:
+    """Verdicts as a user names them. Raises UsageError for one that there is not, or for ``succeeded``."""
+    from gemini_batch.results.verdict import VERDICTS
+
+    chosen = tuple(dict.fromkeys(word.strip() for part in words for word in part.split(",") if word.strip()))
+    allowed = [verdict for verdict in VERDICTS if verdict != "succeeded"]
+    for word in chosen:
+        if word not in allowed:
+            raise UsageError(
+                f"{word!r} is no verdict that can be sent again.",
+                field="--only",
+                code="bad_argument",
+                next=f"Choose from {', '.join(allowed)}.",
+            )
+    return chosen
