@@ -1,0 +1,126 @@
+// The whole life of jobs and files through Google's JavaScript SDK. Finds the service by the environment, as a user's
+// program does; works in the folder given; prints what it saw as one JSON document, for the test to judge.
+
+import {GoogleGenAI} from '@google/genai';
+import {readFileSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+
+const [folder, url] = process.argv.slice(2);
+const MODEL = 'gemini-3.8-flash';
+const EMBEDDER = 'gemini-embedding-001';
+const JSONL = 'application/jsonl';
+const ai = new GoogleGenAI(process.env.WITH_VERSION ? {httpOptions: {apiVersion: process.env.WITH_VERSION}} : {});
+const seen = {};
+
+const row = (key, text = key) => JSON.stringify({key, request: {contents: [{parts: [{text}]}]}}) + '\n';
+const lines = (path) => readFileSync(path, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line));
+
+async function upload(name, content, config = {}) {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return ai.files.upload({file: path, config: {mimeType: JSONL, ...config}});
+}
+
+async function ended(name) {
+  for (;;) {
+    const job = await ai.batches.get({name});
+    if (!['JOB_STATE_PENDING', 'JOB_STATE_RUNNING'].includes(job.state)) return job;
+  }
+}
+
+async function every(list, pageSize) {
+  const found = [];
+  for await (const one of await list({config: {pageSize}})) found.push(one.name);
+  return found;
+}
+
+async function refusal(promise) {
+  try {
+    await promise;
+  } catch (error) {
+    return [error.status, error.message];
+  }
+  return 'no error';
+}
+
+async function clock(seconds) {
+  await fetch(`${url}/emulator/clock`, {method: 'POST', body: JSON.stringify({advance: seconds})});
+}
+
+// Nothing yet.
+seen.nothing = [await every(ai.batches.list, 2), await every(ai.files.list, 2)];
+
+// A file job; the file is larger than one of the SDK's chunks.
+const file = await upload('in.jsonl', row('1') + row('long', 'x'.repeat(9 << 20)), {displayName: 'in'});
+seen.file = file;
+seen.fileAgain = await ai.files.get({name: file.name});
+seen.fileByUri = await ai.files.get({name: file.uri});
+let job = await ai.batches.create({model: MODEL, src: file.name, config: {displayName: 'nightly'}});
+seen.created = job;
+await clock(3600);
+job = await ended(job.name);
+seen.ended = job;
+await ai.files.download({file: job.dest.fileName, downloadPath: join(folder, 'out.jsonl')});
+seen.rows = lines(join(folder, 'out.jsonl'));
+seen.outputFile = await refusal(ai.files.get({name: job.dest.fileName}));
+
+// An inline job, one of whose rows fails.
+const gone = {fileData: {fileUri: 'https://example.com/files/gone', mimeType: 'image/png'}};
+const inline = await ai.batches.create({
+  model: MODEL,
+  src: [
+    {
+      contents: 'One.',
+      metadata: {key: '1'},
+      config: {
+        systemInstruction: 'Be brief.',
+        topK: 5,
+        thinkingConfig: {includeThoughts: true},
+        responseMimeType: 'application/json',
+        responseSchema: {type: 'OBJECT', properties: {a: {type: 'INTEGER'}}},
+      },
+    },
+    {contents: [{role: 'user', parts: [gone]}], metadata: {key: '2'}},
+  ],
+});
+await clock(3600);
+seen.inline = await ended(inline.name);
+
+// Embeddings, both ways.
+const contents = {contents: ['one', 'two'], config: {outputDimensionality: 8}};
+const embedded = await ai.batches.createEmbeddings({model: EMBEDDER, src: {inlinedRequests: contents}});
+const vectors = await upload(
+  'vectors.jsonl',
+  JSON.stringify({key: 'a', request: {content: {parts: [{text: 'one'}]}, outputDimensionality: 8}}) + '\n',
+);
+const embeddedFile = await ai.batches.createEmbeddings({model: EMBEDDER, src: {fileName: vectors.name}});
+await clock(3600);
+seen.embedded = await ended(embedded.name);
+await ai.files.download({
+  file: (await ended(embeddedFile.name)).dest.fileName,
+  downloadPath: join(folder, 'vectors-out.jsonl'),
+});
+seen.embeddedRows = lines(join(folder, 'vectors-out.jsonl'));
+
+// Lists in pages.
+seen.made = [job.name, inline.name, embedded.name, embeddedFile.name];
+seen.lists = [];
+for (const size of [1, 3, 4]) seen.lists.push(await every(ai.batches.list, size));
+seen.files = await every(ai.files.list, 1);
+
+// Cancel one that waits; delete one that is done; delete a file.
+const waiting = await ai.batches.create({model: MODEL, src: [{contents: 'Hello.'}]});
+await ai.batches.cancel({name: waiting.name});
+seen.cancelled = await ended(waiting.name);
+await ai.batches.delete({name: job.name});
+seen.deletedJob = await refusal(ai.batches.get({name: job.name}));
+await ai.files.delete({name: file.name});
+seen.deletedFile = await refusal(ai.files.get({name: file.name}));
+
+// What users meet most.
+const bad = await upload('bad.jsonl', row('1') + '{\n');
+seen.badLine = await refusal(ai.batches.create({model: MODEL, src: bad.name}));
+seen.badModel = await refusal(ai.batches.create({model: 'gemini-0', src: [{contents: 'Hello.'}]}));
+seen.badType = await refusal(upload('x.bin', 'x', {mimeType: 'bad/mime_type'}));
+
+process.stdout.write(JSON.stringify(seen));

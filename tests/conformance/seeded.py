@@ -1,0 +1,198 @@
+"""A pytest plugin for google-genai's own suite: every test finds an emulator of its own that holds what it expects.
+
+The suite was recorded against one project of the real service. It names jobs and files of that project, wants media
+beside it that the wheel does not carry, and its test client knows only the real hosts. So each test gets a fresh
+service with those names in it (some delete or cancel theirs), and requests are turned to it as late as possible: the
+URL is changed when the client has built the whole request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import httpx2
+import pytest
+
+from conformance.page import left_out
+from gemini_batch.emulator import batches
+from gemini_batch.emulator.media import png
+from gemini_batch.emulator.server import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from gemini_batch.emulator.server import Running
+
+KEY = "a-key-of-nobody"
+HOSTS = (
+    "https://generativelanguage.googleapis.com",
+    "https://autopush-generativelanguage.sandbox.googleapis.com",
+)
+#: The day for which the seeded service stands: models that the suite names are retired after it.
+TODAY = 1_795_341_600_000_000_000  # 2026-11-22T10:00:00Z
+#: Where the report of the run goes: the environment variable that names a file.
+REPORT = "CONFORMANCE_REPORT"
+_BEGAN = time.time_ns()
+
+_MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0\0\0\x08free"
+_JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xd9"
+#: The files that the suite reads from its own ``data`` folder.
+MEDIA = {
+    "google.png": png(1),
+    "google.jpg": _JPEG,
+    "story.pdf": b"%PDF-1.4\n%%EOF\n",
+    "animal.mp4": _MP4,
+    "pixel.m4a": _MP4.replace(b"mp42", b"M4A "),
+}
+
+_GENERATE: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "what is the number after 1?"}]}]}
+_EMBED: dict[str, Any] = {"content": {"parts": [{"text": "1"}]}, "outputDimensionality": 64}
+#: Uploaded files: id, type, bytes.
+FILES: tuple[tuple[str, str, bytes], ...] = (
+    ("s0pa54alni6w", "application/jsonl", json.dumps({"key": "1", "request": _GENERATE}).encode()),
+    ("mq9e3mg3u2y5", "application/jsonl", json.dumps({"key": "1", "request": _EMBED}).encode()),
+    ("kje1wewvo85z", "image/jpeg", _JPEG),
+    ("tyvaih24jwje", "video/mp4", _MP4),
+    ("1g583ke2xdsn", "text/plain", b"for files.delete"),
+    ("n1gls7dyh90q", "text/plain", b"for the asynchronous one"),
+    ("vjvu9fwk2qj8", "text/plain", b"for files.get"),
+)
+_INLINE = {"requests": {"requests": [{"request": _GENERATE}]}}
+#: Jobs: id, model, input.
+_FINISHED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("z2p8ksus4lyxt25rntl3fpd67p2niw4hfij5", "gemini-2.5-flash", _INLINE),
+    ("70h2jo0ic2t1zejyl0p4jgi8mk1gj0wvjusv", "gemini-2.5-flash", {"fileName": "files/s0pa54alni6w"}),
+    ("wdx71o8cgbzoa6gg3be1mg7g8ulrhapcjgo3", "gemini-embedding-001", {"requests": {"requests": [{"request": _EMBED}]}}),
+    ("507oatd242het8ox60pwsmn7tcmtkrj8itff", "gemini-embedding-001", {"fileName": "files/mq9e3mg3u2y5"}),
+)
+_WAITING = ("0yew7plxupyybd7appsrq5vw7w0lp3l79lab", "gemini-2.5-flash", _INLINE)
+
+
+@dataclass
+class Report:
+    """What became of every test: ``passed``, ``failed``, ``skipped: why``; and what was left out."""
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    #: Left out, as the page names it.
+    left_out: list[str] = field(default_factory=list)
+    #: Tests of which the service heard.
+    heard: set[str] = field(default_factory=set)
+
+
+_REPORT = pytest.StashKey[Report]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_REPORT] = Report()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the page lists; the variants of such a test for the other platform skip themselves."""
+    report, listed = config.stash[_REPORT], left_out()
+    left, kept = list[pytest.Item](), list[pytest.Item]()
+    for item in items:
+        name = item.nodeid.partition("[")[0].removeprefix("tests/")
+        (left if name in listed and "[True-" not in item.nodeid else kept).append(item)
+        if left and left[-1] is item:
+            report.left_out.append(name)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    outcomes = item.config.stash[_REPORT].outcomes
+    if report.skipped:
+        assert isinstance(report.longrepr, tuple)
+        outcomes[item.nodeid] = f"skipped: {report.longrepr[2].removeprefix('Skipped: ')}"
+    elif report.failed:
+        outcomes[item.nodeid] = "failed"
+    else:
+        outcomes.setdefault(item.nodeid, "passed")
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    report = asdict(session.config.stash[_REPORT])
+    Path(os.environ[REPORT]).write_text(json.dumps(report, default=sorted))
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a service that holds everything."""
+    folder = tmp_path_factory.mktemp("service")
+    with _serving(folder) as running, httpx2.Client(base_url=running.url, headers={"x-goog-api-key": KEY}) as http:
+        for name, mime_type, data in FILES:
+            _upload(http, name, mime_type, data)
+        for name, model, source in _FINISHED:
+            _create(http, name, model, source)
+        while not all(http.get(f"/v1beta/batches/{name}").json().get("done") for name, _, _ in _FINISHED):
+            pass
+        running.emulator.batches.queue_delay = 3600
+        _create(http, *_WAITING)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def seeded_service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A service that holds the suite's objects, and every client of this test talking to it."""
+    if "use_vertex" in request.fixturenames and request.getfixturevalue("use_vertex"):
+        yield  # the suite itself skips what is meant for the other platform
+        return
+    from google.genai import _api_client
+
+    client = _api_client.BaseApiClient
+    build = client._build_request
+    folder = tmp_path_factory.mktemp("test") / "service"
+    shutil.copytree(request.getfixturevalue("template"), folder)
+    report = request.config.stash[_REPORT]
+    with _serving(folder) as running:
+        answer = running.emulator._serve
+
+        def redirected(*args: Any, **kwargs: Any) -> Any:
+            made = build(*args, **kwargs)
+            for host in HOSTS:
+                made.url = made.url.replace(host, running.url)
+            return made
+
+        async def listening(*args: Any, **kwargs: Any) -> Any:
+            report.heard.add(request.node.nodeid)
+            return await answer(*args, **kwargs)
+
+        with (
+            mock.patch.object(client, "_build_request", redirected),
+            mock.patch.object(running.emulator, "_serve", listening),
+        ):
+            yield
+
+
+@contextlib.contextmanager
+def _serving(folder: Path) -> Iterator[Running]:
+    with serve(folder) as running:
+        running.emulator.clock._base = lambda: TODAY + time.time_ns() - _BEGAN
+        yield running
+
+
+def _upload(http: httpx2.Client, name: str, mime_type: str, data: bytes) -> None:
+    headers = {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start"}
+    body = {"file": {"name": f"files/{name}", "mimeType": mime_type}}
+    url = http.post("/upload/v1beta/files", headers=headers, json=body).headers["X-Goog-Upload-URL"]
+    headers = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0"}
+    assert http.post(url, headers=headers, content=data).json()["file"]["name"] == f"files/{name}"
+
+
+def _create(http: httpx2.Client, name: str, model: str, source: dict[str, Any]) -> None:
+    """Make a job under a name of our choice, which nobody can at the service."""
+    method = "asyncBatchEmbedContent" if "embedding" in model else "batchGenerateContent"
+    with mock.patch.object(batches, "new_id", return_value=name):
+        made = http.post(f"/v1beta/models/{model}:{method}", json={"batch": {"inputConfig": source}})
+    assert made.json()["name"] == f"batches/{name}", made.text

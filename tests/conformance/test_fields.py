@@ -1,0 +1,125 @@
+"""Every field that the SDK lets through to the Developer API is one that the emulator takes, or the page lists it.
+
+One request is made for each field of the SDK's types, and for each word of their enums, and sent as the SDK sends it.
+What the SDK itself refuses for this API does not count.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import enum
+import json
+import re
+import types as python_types
+import typing
+import warnings
+from typing import Any
+from unittest import mock
+
+import pydantic
+import pytest
+
+from conformance import page
+from gemini_batch.emulator.protojson import normalise
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+genai = pytest.importorskip("google.genai")
+
+#: The way to a field: (field, the SDK's type that has it), outermost first.
+Way = tuple[tuple[str, str], ...]
+
+_DEEPEST = 8
+_PLAIN: dict[Any, Any] = {bool: True, int: 1, float: 1.0, str: "x", bytes: b"x", Any: {"a": 1}}
+#: Strings that are words of an enum, though the SDK does not say so.
+_WORDS = {"response_modalities": "TEXT", "task_type": "CLUSTERING"}
+_UNKNOWN = re.compile(r'Unknown name "(\w+)"')
+_WRONG = re.compile(r"Invalid value at '.*' \((\w+)\), \"(\w+)\"")
+
+
+class Sent(Exception):
+    """What the SDK was about to send."""
+
+
+def samples(wanted: Any, way: Way) -> Iterator[tuple[Way, Any]]:
+    """Values of a type, each with one more field set than none, and the way to that field."""
+    origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin in (typing.Union, python_types.UnionType):
+        for one in inner:
+            yield from samples(one, way)
+    elif origin in (list, collections.abc.Sequence):
+        yield from ((found, [value]) for found, value in samples(inner[0], way))
+    elif origin is dict:
+        yield from ((found, {"a": value}) for found, value in samples(inner[1], way))
+    elif wanted in _PLAIN:
+        yield way, _WORDS.get(way[-1][0], _PLAIN[wanted]) if way else _PLAIN[wanted]
+    elif isinstance(wanted, type) and issubclass(wanted, enum.Enum):
+        yield from ((way, member) for member in wanted)
+    elif isinstance(wanted, type) and issubclass(wanted, pydantic.BaseModel):
+        name = wanted.__name__
+        if len(way) > _DEEPEST or sum(owner == name for _, owner in way) > 1:
+            return
+        yield way, {}
+        for field, about in wanted.model_fields.items():
+            inside = samples(about.annotation, (*way, (field, name)))
+            yield from ((found, {field: value}) for found, value in inside)
+
+
+def sent(client: Any, method: str, **arguments: Any) -> Any:
+    """The body of a call, None where the SDK refuses to send it."""
+
+    def catch(_method: str, _path: str, body: dict[str, Any], _options: Any = None) -> None:
+        raise Sent(json.dumps({name: value for name, value in body.items() if not name.startswith("_")}))
+
+    with mock.patch.object(client._api_client, "request", catch), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            getattr(client.batches, method)(**arguments)
+        except Sent as body:
+            return json.loads(str(body))
+        except ValueError:
+            return None
+    raise AssertionError("nothing was sent")
+
+
+def unknown(message: str, body: Any, way: Way) -> Iterator[str]:
+    """What of a body the emulator does not take: ``Type.field``, ``Enum.WORD``."""
+    violations: list[Any] = []
+    normalise(message, body, violations=violations)
+    for one in violations:
+        if found := _UNKNOWN.search(one.described):
+            name = re.sub(r"_(\w)", lambda match: match[1].upper(), found[1])
+            ways = {re.sub(r"_(\w)", lambda match: match[1].upper(), field): owner for field, owner in way}
+            yield f"{ways[name]}.{name}"
+        else:
+            wrong = _WRONG.search(one.described)
+            assert wrong, one.described
+            yield f"{wrong[1]}.{wrong[2]}"
+
+
+def test_every_field_of_a_request() -> None:
+    """Of contents and configuration, for generation and embeddings."""
+    types, client = genai.types, genai.Client(api_key="a-key")
+    found: set[str] = set()
+    taken = 0
+    for way, config in samples(types.GenerateContentConfig, ()):
+        request = {"contents": [{"parts": [{"text": "x"}]}], "config": config}
+        body = sent(client, "create", model="gemini-3.8-flash", src=[request])
+        if body is not None:
+            taken += 1
+            found.update(unknown("BatchGenerateContentRequest", body, way))
+    for way, content in samples(types.Content, ()):
+        body = sent(client, "create", model="gemini-3.8-flash", src=[{"contents": [content]}])
+        if body is not None:
+            taken += 1
+            found.update(unknown("BatchGenerateContentRequest", body, way))
+    for way, config in samples(types.EmbedContentConfig, ()):
+        source = {"inlined_requests": {"contents": ["x"], "config": config}}
+        body = sent(client, "create_embeddings", model="gemini-embedding-001", src=source)
+        if body is not None:
+            taken += 1
+            found.update(unknown("AsyncBatchEmbedContentRequest", body, way))
+    client.close()
+    assert taken > 800
+    assert found == {row[0].strip("`") for row in page.table("Fields that only the client knows")}
