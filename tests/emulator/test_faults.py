@@ -181,3 +181,117 @@ def test_the_admin_route(world: Api) -> None:
     for wrong in ({"scenario": "C99"}, {"status": 500, "row": "error"}, {"sttus": 500}, {}, {"error": "bad luck"}):
         refused = world.http.post("/emulator/faults", content=json.dumps(wrong))
         assert refused.status_code == 400, refused.text
+
+
+def test_the_address_of_an_upload_is_lost(world: Api) -> None:
+    """Any header can be left out."""
+    arm(world.world, operation="files.upload.start", without_headers=["X-Goog-Upload-URL"])
+    assert "x-goog-upload-url" not in world.start(3).headers
+    assert "x-goog-upload-url" in world.start(3).headers
+
+
+def test_late_answers(world: Api) -> None:
+    """So many seconds later, whatever the answer."""
+    arm(world.world, operation="batches.list", delay=0.4)
+    arm(world.world, operation="models.list", delay=0.4, status=503)
+    for path, status in (("/v1/batches", 200), ("/v1/models", 503)):
+        with pytest.raises(httpx2.ReadTimeout):
+            world.http.get(path, timeout=0.1)
+        arm(world.world, operation="batches.list|models.list", delay=0.01, status=status)
+        assert world.http.get(path).status_code == status
+
+
+def test_by_name_model_and_display_name(world: Api) -> None:
+    """A fault means one job, one model, one name; before the work and after it."""
+    first, second = world.begin(lines(1), displayName="one"), world.begin(lines(1), displayName="two")
+    for which in ({"resource": second}, {"display_name": "tw*"}, {"display_name": "/^t.o$/", "model": "gemini-*"}):
+        for commit in (False, True):
+            arm(world.world, operation="batches.get", status=503, commit=commit, **which)
+            assert [world.http.get(f"/v1/{name}").status_code for name in (first, second)] == [200, 503]
+    arm(world.world, operation="batches.create", display_name="three", status=503)
+    assert world.create(lines(1), displayName="two").status_code == 200
+    assert world.create(lines(1), displayName="three").status_code == 503
+    arm(world.world, operation="files.*", display_name="a file", status=503)
+    other = world.upload(b"x", displayName="another")
+    assert world.http.get(f"/v1/{other}").status_code == 200
+    assert world.start(1, displayName="a file").status_code == 503
+    arm(world.world, operation="batches.list", display_name="one", set={"metadata.state": "ODD"})
+    listed = world.http.get("/v1/batches").json()["operations"]
+    assert {one["metadata"]["displayName"]: one["metadata"]["state"] == "ODD" for one in listed} == {
+        "one": True,
+        "two": False,
+    }
+
+
+def test_together_means_one_after_the_other(world: Api) -> None:
+    """Faults of a scenario are played in turn; those armed apart at the same time."""
+    name = world.begin(lines(1))
+    arm(world.world, scenario="L5")
+    arm(world.world, operation="batches.get", remove=["metadata.batchStats"], times=2)
+    seen = [world.get(name)["metadata"] for _ in range(4)]
+    assert [one.get("state") for one in seen[:3]] == ["BATCH_STATE_SOMETHING_NEW", "JOB_STATE_QUEUED", None]
+    assert ["batchStats" in one for one in seen] == [False, False, True, True]
+
+
+def test_chance_is_seeded(world: Api) -> None:
+    """The same seed fails the same calls."""
+    runs = []
+    for _ in range(2):
+        (number,) = arm(world.world, operation="batches.list", status=503, times=0, probability=0.5, seed=7)
+        runs.append([world.http.get("/v1/batches").status_code for _ in range(20)])
+        world.world.faults.clear(number)
+    assert runs[0] == runs[1]
+    assert set(runs[0]) == {200, 503}
+
+
+def pages(api: Api, most: int = 10) -> list[list[str]]:
+    """The names on every page of the list, two to a page."""
+    found, token = [], ""
+    for _ in range(most):
+        page = api.http.get("/v1/batches", params={"pageSize": 2, "pageToken": token}).json()
+        found.append([one["name"] for one in page.get("operations", ())])
+        if not (token := page.get("nextPageToken", "")):
+            break
+    return found
+
+
+def test_lists_with_odd_pages(world: Api) -> None:
+    """One that ends too soon, one that begins with an empty page, one that never ends."""
+    names = [world.begin([{"request": {"contents": []}}]) for _ in range(5)][::-1]
+    usual = [names[:2], names[2:4], names[4:]]
+    assert pages(world) == usual
+    arm(world.world, operation="batches.list", listing="no_next")
+    assert pages(world) == usual[:1]
+    arm(world.world, operation="batches.list", listing="empty_page")
+    assert pages(world) == [[], *usual]
+    arm(world.world, operation="batches.list", listing="empty_page", skip=1)
+    assert pages(world) == [usual[0], [], *usual[1:]]
+    arm(world.world, operation="batches.list", listing="same_next", times=0)
+    assert pages(world, most=4) == [names[:2]] * 4
+    world.world.faults.clear()
+    arm(world.world, operation="batches.list", listing="omit", resource=names[1])
+    assert pages(world) == [names[:1], *usual[1:]]
+    assert pages(world) == usual
+
+
+def test_what_nobody_armed_changes_nothing(world: Api) -> None:
+    """With faults of every kind armed for others, the same bytes."""
+    name = world.begin(lines(3), displayName="mine")
+    file = world.finish(name)["response"]["responsesFile"]
+    paths = [f"/v1/{name}", "/v1/batches", f"/v1/{file}:download", "/v1/models", "/v1/files"]
+    before = [(answer.headers, answer.content) for answer in map(world.http.get, paths)]
+    results = world.results(name)
+    faults: list[dict[str, Any]] = [
+        {"status": 503, "display_name": "theirs"},
+        {"cut": 1, "resource": "batches/other|files/other"},
+        {"set": {"done": False}, "state": "RUNNING"},
+        {"job": "FAILED", "display_name": "theirs"},
+        {"row": "error", "key": "other"},
+        {"output": "drop", "model": "other"},
+    ]
+    for fault in faults:
+        arm(world.world, times=0, **fault)
+    assert [(answer.headers, answer.content) for answer in map(world.http.get, paths)] == before
+    again = world.results(world.begin(lines(3), displayName="mine"))
+    assert again == results
+    assert [one["played"] for one in world.world.faults.shown()] == [0] * 6

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx2
 import pytest
 
 from emulator.conftest import Api, line, lines
 from gemini_batch.emulator.admin import arm
+from gemini_batch.emulator.server import serve
 
 
 def output(api: Api, name: str) -> bytes:
@@ -172,3 +174,72 @@ def test_keys_of_deleted_jobs(world: Api) -> None:
     world.finish(name)
     world.http.delete(f"/v1/{name}")
     assert keys(world) == {"row-0": 1, "row-1": 1}
+
+
+def test_rows_by_key_and_number(world: Api) -> None:
+    """By glob and by regular expression, after some, so many."""
+    arm(world.world, row="blocked", key="/-[13]$/", times=0)
+    arm(world.world, row="no_usage", key="row-*", skip=1, times=2)
+    found = world.results(world.begin(lines(6)))
+    assert ["promptFeedback" in one["response"] for one in found] == [False, True, False, True, False, False]
+    assert ["usageMetadata" not in one["response"] for one in found] == [False, False, True, False, True, False]
+
+
+def test_rows_whose_answer_is_no_answer(world: Api) -> None:
+    """A status in the place of the error, neither of them, an error with details."""
+    arm(world.world, row="status", key="row-0", code=3)
+    arm(world.world, row="nothing", key="row-1")
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "LATE"}]
+    arm(world.world, row="error", key="row-2", code=4, message="late", details=details)
+    found = world.results(world.begin(lines(3)))
+    assert found == [
+        {"status": {"code": 3, "message": "Request contains an invalid argument."}, "key": "row-0"},
+        {"key": "row-1"},
+        {"error": {"code": 4, "message": "late", "details": details}, "key": "row-2"},
+    ]
+    assert keys(world) == {}
+    answers = world.finish(world.begin([{"request": {"contents": []}, "metadata": {"key": "x", "more": [1]}}]))
+    arm(world.world, row="nothing", key="x")
+    answers = world.finish(world.begin([{"request": {"contents": []}, "metadata": {"key": "x", "more": [1]}}]))
+    assert answers["response"]["inlinedResponses"]["inlinedResponses"] == [{"metadata": {"key": "x", "more": [1]}}]
+
+
+def test_output_files_by_key(world: Api) -> None:
+    """The lines that a pattern means; several changes in their order."""
+    arm(world.world, output="drop", key="/[024]$/", rows=2)
+    arm(world.world, output="reverse")
+    arm(world.world, output="not_json", key="row-3")
+    name = world.begin(lines(6))
+    world.finish(name)
+    found = [one.partition(b'"key":')[2] for one in output(world, name).splitlines()]
+    assert found == [b'"row-5"}', b'"row-4"}', b"", b'"row-1"}']
+
+
+def test_faults_of_a_model(world: Api) -> None:
+    """Other models' jobs are not touched."""
+    arm(world.world, job="FAILED", model="*-lite", times=0)
+    arm(world.world, output="drop", display_name="small", rows=0)
+    assert len(world.results(world.begin(lines(2)))) == 2
+    assert world.results(world.begin(lines(2), displayName="small")) == []
+
+
+def test_a_restart_forgets_nothing_that_happened(world: Api) -> None:
+    """What a job came to is in the data; the faults are not."""
+    arm(world.world, scenario="L4")
+    name = world.begin(lines(3))
+    world.finish(name)
+    with serve(world.world.store.folder) as running:
+        again = httpx2.get(f"{running.url}/v1/{name}", headers={"x-goog-api-key": "a-key"}).json()
+        assert again["metadata"]["state"] == "BATCH_STATE_EXPIRED"
+        assert httpx2.get(f"{running.url}/emulator/faults").json() == {"faults": []}
+        assert httpx2.get(f"{running.url}/emulator/accounting?keys=true").json()["keys"] == {"row-0": 1}
+
+
+def test_keys_by_metadata(world: Api) -> None:
+    """Inline requests are counted by their key, or by all of their metadata; others under an empty one."""
+    text = {"contents": [{"parts": [{"text": "x"}]}]}
+    tags: list[Any] = [{"key": "a"}, {"key": "a"}, {"row": 7}, None]
+    world.finish(
+        world.begin([{"request": text} if tag is None else {"request": text, "metadata": tag} for tag in tags])
+    )
+    assert keys(world) == {"": 1, "a": 2, '{"row":7}': 1}

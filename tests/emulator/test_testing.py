@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
@@ -27,6 +27,39 @@ def test_the_fixture(gemini_emulator: GeminiEmulator) -> None:
     assert gemini_emulator.accounting()["totals"]["paid"] == 1
     with pytest.raises(ValueError, match="forward"):
         gemini_emulator.advance(-1)
+
+
+def test_faults_and_quotas(gemini_emulator: GeminiEmulator) -> None:
+    """Armed, played, counted, cleared; limits too."""
+    emulator = gemini_emulator
+    with httpx2.Client(base_url=emulator.url, headers={"x-goog-api-key": "k"}) as http:
+        (number,) = emulator.faults.arm(operation="batches.list", status=503, times=2)
+        assert http.get("/v1/batches").status_code == 503
+        assert emulator.faults.armed() == [
+            {
+                "id": number,
+                "seen": 1,
+                "played": 1,
+                "fault": {"operation": "batches.list", "status": 503, "times": 2},
+            }
+        ]
+        emulator.faults.clear(number)
+        assert http.get("/v1/batches").status_code == 200
+        requests: list[dict[str, Any]] = [{"request": {"contents": []}}]
+        body = {"batch": {"inputConfig": {"requests": {"requests": requests}}}}
+        emulator.faults.arm("C8a")
+        emulator.limit(jobs=0)
+        assert http.post("/v1/models/gemini-3.8-flash:batchGenerateContent", json=body).status_code == 429
+        emulator.faults.clear()
+        assert http.post("/v1/models/gemini-3.8-flash:batchGenerateContent", json=body).status_code == 200
+        assert emulator.accounting()["totals"]["jobs"] == 1
+    for wrong in ({"sttus": 503}, {"status": "503"}, {}, {"probability": 2, "status": 500}):
+        with pytest.raises(ValueError, match=r".+"):
+            emulator.faults.arm(**wrong)
+    with pytest.raises(ValueError, match="C99"):
+        emulator.faults.arm("C99")
+    with pytest.raises(ValueError, match="tier"):
+        emulator.limit(tier=4)
 
 
 def test_importing_it_is_cheap() -> None:

@@ -30,7 +30,10 @@ def state_of(answer: dict[str, Any]) -> str:
 
 
 def concerns(fault: Fault, page: dict[str, Any]) -> bool:
-    """Whether there is anything for a fault to do on a page of jobs."""
+    """Whether a fault means a page of jobs, or some job on it."""
+    changes = fault.set or fault.remove or fault.inline or fault.listing
+    if not changes and all(one == "*" for one in (fault.resource, fault.model, fault.display_name, fault.state)):
+        return True
     if fault.listing in ("no_next", "same_next", "empty_page"):
         return fault.listing != "no_next" or "nextPageToken" in page
     return any(_means(fault, job) for job in page.get("operations", ()))

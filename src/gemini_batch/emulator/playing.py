@@ -17,7 +17,7 @@ from gemini_batch import jsonl
 from gemini_batch.emulator import editing
 from gemini_batch.emulator.breaking import Broken, cut_request
 from gemini_batch.emulator.faults import matches
-from gemini_batch.emulator.wording import worded
+from gemini_batch.emulator.wording import NAME, worded
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -57,7 +57,7 @@ class Player:
         for one in self._armed(call):
             fault = one.fault
             if fault.early and fault.receive is None and self._means(fault, call) and one.take():
-                return self._broken(fault, _refusal(fault) if fault.status or fault.error else Response())
+                return self._broken(fault, _refusal(fault, call) if fault.status or fault.error else Response())
         return None
 
     async def after(self, call: Call, response: Response) -> Response:
@@ -106,20 +106,18 @@ class Player:
             return None
         answer = _object(body) if plain else None
         listed = call.operation == "batches.list"
-        if not listed and not self._means(fault, call, state=False):
+        changes = fault.set or fault.remove or fault.inline or fault.listing
+        if (changes and answer is None) or (fault.listing and not listed):
             return None
-        if not listed and not matches(fault.state, _state(response, answer)):
+        if listed:
+            meant = editing.concerns(fault, answer or {})
+        else:
+            meant = self._means(fault, call, state=False) and matches(fault.state, _state(response, answer))
+        if not meant or not one.take():
             return None
-        if (fault.set or fault.remove or fault.inline or fault.listing) and answer is not None:
-            if listed and not editing.concerns(fault, answer):
-                return None
-            if not one.take():
-                return None
-            body = jsonl.encode(editing.edit(fault, answer, call, self._output))
-            response = _replaced(response, body)
-        elif not one.take():
-            return None
-        return self._broken(fault, _dressed(fault, response))
+        if changes and answer is not None:
+            response = _replaced(response, jsonl.encode(editing.edit(fault, answer, call, self._output)))
+        return self._broken(fault, _dressed(fault, call, response))
 
     def _output(self, name: str) -> list[Any]:
         """The lines of an output file, as inline answers."""
@@ -138,19 +136,27 @@ class Player:
         return Broken(response, fault, self._world.engine.stop) if on_wire else response
 
 
-def _refusal(fault: Fault) -> Response:
+def _refusal(fault: Fault, call: Call) -> Response:
     wording = worded(fault.status, fault.error)
-    body = wording.body if fault.body is None else fault.body.encode()
+    body = wording.body.replace(NAME, _file(call)) if fault.body is None else fault.body.encode()
     headers = {"Content-Type": wording.content_type, "Content-Length": str(len(body)), **fault.headers}
     response = Response(body, wording.status)
     response.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     return response
 
 
-def _dressed(fault: Fault, response: Response) -> Response:
+def _file(call: Call) -> bytes:
+    """The id of the file that a call is about."""
+    config = (_object(call.body) or {}).get("batch", {})
+    config = config.get("inputConfig", config.get("input_config")) if isinstance(config, dict) else None
+    named = config.get("fileName", config.get("file_name")) if isinstance(config, dict) else None
+    return (call.names.get("file") or str(named or "").removeprefix("files/") or "unknown").encode()
+
+
+def _dressed(fault: Fault, call: Call, response: Response) -> Response:
     """The answer with another status, body and headers."""
     if fault.status or fault.error:
-        return _refusal(fault)
+        return _refusal(fault, call)
     if fault.body is not None and type(response) is Response:
         response = _replaced(response, fault.body.encode())
     gone = {name.lower().encode("latin-1") for name in (*fault.without_headers, *fault.headers)}

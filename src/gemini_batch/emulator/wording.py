@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _LOCALE = "type.googleapis.com/google.rpc.LocalizedMessage"
 _INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+#: Stands for the id of the file that a call was about.
+NAME = b"{file}"
 _BAD_KEY = "API key not valid. Please pass a valid API key."
 _JSON = "application/json; charset=UTF-8"
 
@@ -86,7 +88,7 @@ WORDINGS: dict[str, Wording] = {
         ApiFailure(
             403,
             "PERMISSION_DENIED",
-            "You do not have permission to access the File gone or it may not exist.",
+            "You do not have permission to access the File {file} or it may not exist.",
         )
     ),
     "retired": _said(
