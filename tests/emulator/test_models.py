@@ -75,3 +75,18 @@ def test_counting_tokens(world: Api) -> None:
     whole = {"contents": contents, "systemInstruction": {"parts": [{"text": "y" * 40}]}}
     assert world.http.post(url, json={"generateContentRequest": whole}).json()["totalTokens"] == 20
     assert world.http.post(url, json={"contents": contents, "generateContentRequest": whole}).status_code == 400
+
+
+def test_tuned_models(world: Api) -> None:
+    """They have a path of their own; any of them is there."""
+    name = "tunedModels/my-own-1"
+    assert world.http.get(f"/v1beta/{name}").json() == {"name": name, "displayName": "my-own-1", "state": "ACTIVE"}
+    request = {"contents": [{"parts": [{"text": "x"}]}]}
+    body = {"batch": {"inputConfig": {"requests": {"requests": [{"request": request}]}}}}
+    made = world.http.post(f"/v1beta/{name}:batchGenerateContent", json=body).json()
+    ended = world.finish(made["name"])
+    assert ended["metadata"]["model"] == name
+    (answer,) = ended["response"]["inlinedResponses"]["inlinedResponses"]
+    assert answer["response"]["modelVersion"] == f"{name}@offline"
+    said = world.http.post(f"/v1beta/{name}:generateContent", json=request).json()
+    assert said["candidates"] == answer["response"]["candidates"]

@@ -90,22 +90,17 @@ class Emulator:
         """Method, path after the version, name, and what does it (None: it streams, and has a way of its own)."""
         batches, files, answer = self.batches, self.files, inference.Inference(self.clock, self.responder)
         admin = Admin(self)
-        model = "/models/{model}"
+        model, tuned = "/models/{model}", "/tunedModels/{tuned}"
+        make = {
+            "batchGenerateContent": lambda call: batches.create(call, "generate"),
+            "asyncBatchEmbedContent": lambda call: batches.create(call, "embed"),
+        }
         return [
-            (
-                "POST",
-                "/tunedModels/{tuned}:batchGenerateContent",
-                "batches.create",
-                lambda call: batches.create(call, "generate"),
+            *(
+                ("POST", f"{of}:{method}", "batches.create", work)
+                for of in (model, tuned)
+                for method, work in make.items()
             ),
-            (
-                "POST",
-                "/tunedModels/{tuned}:asyncBatchEmbedContent",
-                "batches.create",
-                lambda call: batches.create(call, "embed"),
-            ),
-            ("POST", f"{model}:batchGenerateContent", "batches.create", lambda call: batches.create(call, "generate")),
-            ("POST", f"{model}:asyncBatchEmbedContent", "batches.create", lambda call: batches.create(call, "embed")),
             ("GET", "/batches", "batches.list", batches.list),
             ("POST", "/batches/{batch}:cancel", "batches.cancel", batches.cancel),
             (
@@ -132,6 +127,8 @@ class Emulator:
             ("POST", f"{model}:countTokens", "models.countTokens", answer.count_tokens),
             ("GET", "/models", "models.list", answer.list_models),
             ("GET", model, "models.get", answer.get_model),
+            ("GET", tuned, "models.get", answer.get_model),
+            ("POST", f"{tuned}:generateContent", "models.generateContent", answer.generate_content),
             ("POST", "/upload/files", "files.upload", None),
             ("GET", "/download/files/{file}:download", "files.download", None),
             ("GET", "/emulator/accounting", "emulator.accounting", admin.accounting),

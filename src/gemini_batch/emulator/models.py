@@ -77,6 +77,8 @@ def thinks(name: str) -> bool:
 
 def describe(name: str, *, now: int, version: str) -> dict[str, Any]:
     """The API's ``Model``. Raises :class:`failures.ApiFailure` (404) for one that is unknown or gone."""
+    if name.startswith(TUNED):
+        return {"name": name, "displayName": name.removeprefix(TUNED), "state": "ACTIVE"}
     model = catalog.load().find(name)
     if model is None or (model.status_on(_day(now)) == "gone" and not (model.shutdown and model.shutdown.doubt)):
         raise failures.no_model(name, version, "GetModel")
