@@ -37,6 +37,7 @@ UNREACHED_ATTEMPTS = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 TIMEOUT = 60.0
 VERSION = "1.0.0"
+_AGAIN = "Nothing is lost; check the network and run the same command again."
 _LARGEST_ERROR_BODY = 64 * 1024
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
 
@@ -219,9 +220,9 @@ def _network_error(error: Exception, words: str, *, sent: bool) -> NetworkError:
                 next="Check the network (and GOOGLE_GEMINI_BASE_URL, if it is set) and run the same command again.",
             )
         case httpx2.TimeoutException():
-            return NetworkError("The service did not answer in time.", sent=sent)
+            return NetworkError("The service did not answer in time.", sent=sent, next=_AGAIN)
         case _:
-            return NetworkError(f"The connection broke: {words}.", sent=sent)
+            return NetworkError(f"The connection broke: {words}.", sent=sent, next=_AGAIN)
 
 
 def error_reached(error: ServiceError) -> bool:

@@ -29,6 +29,7 @@ GRANULARITY = 256 * 1024
 PATIENCE = 6
 #: ``application/jsonl`` is what most clients send; the service was seen to refuse one or another at times.
 MIME_TYPES = ("application/jsonl", "text/plain", "jsonl")
+_GOES_ON = "Run the same command again: it goes on where this one stopped."
 _CHUNK_TIMEOUT = 300.0
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 _COUNT = re.compile(r"[0-9]{1,18}")
@@ -251,12 +252,12 @@ async def _download_once(client: Client, url: str, part: Path, offset: int, prog
                     done += len(data)
                     progress(done)
             except httpx2.HTTPError as error:
-                raise NetworkError(f"The download broke off after {done} bytes.", sent=True) from error
+                raise NetworkError(f"The download broke off after {done} bytes.", sent=True, next=_GOES_ON) from error
         came, length = response.num_bytes_downloaded, response.headers.get("content-length", "")
         if _COUNT.fullmatch(length) and came != int(length):
-            raise NetworkError(f"The download ended early: {came} of {length} bytes.", sent=True)
+            raise NetworkError(f"The download ended early: {came} of {length} bytes.", sent=True, next=_GOES_ON)
         if total is not None and done != total:
-            raise NetworkError(f"The download ended early: at byte {done} of {total}.", sent=True)
+            raise NetworkError(f"The download ended early: at byte {done} of {total}.", sent=True, next=_GOES_ON)
         return done
 
 

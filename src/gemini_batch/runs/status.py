@@ -19,6 +19,7 @@ from gemini_batch.runs.session import Target
 from gemini_batch.wire import Phase, RemoteJob, remote_job, state_word
 
 if TYPE_CHECKING:
+    from gemini_batch.backend import Service
     from gemini_batch.runs.ledger import Job, Run
     from gemini_batch.runs.session import Session
 
@@ -183,11 +184,32 @@ async def observe(session: Session, target: Target) -> RemoteJob:
     backend = await session.backend()
     try:
         remote = remote_job(await backend.service.get(batch))
-    except ApiError as error:
-        raise session.explain_absence(error, target) from error
+    except (ApiError, NetworkError) as error:
+        listed = await _listed(backend.service, batch, error)
+        if listed is None:
+            raise session.explain_absence(error, target) if isinstance(error, ApiError) else error from error
+        remote = listed
     if job is not None:
         session.ledger(target.home).seen(job, remote, at=session.world.now())
     return remote
+
+
+async def _listed(service: Service, batch: str, error: ApiError | NetworkError) -> RemoteJob | None:
+    """How a job stands by the list, where the service cannot show the job itself in time; None where that is no help.
+
+    A job that holds gigabytes of inline answers has been seen to answer 503 after a minute, every time, while the
+    list, which leaves answers out, stays quick.
+    """
+    if not (error.sent if isinstance(error, NetworkError) else error.status in {503, 504}):
+        return None
+    try:
+        async for page in service.listing():
+            for operation in page:
+                if operation.name == batch:
+                    return remote_job(operation)
+    except ServiceError:
+        return None
+    return None
 
 
 async def _look(session: Session, target: Target) -> Status:
