@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gemini_batch.errors import InvalidInput
-from gemini_batch.runs.create import Order, create
+from gemini_batch.runs.create import create
 from gemini_batch.runs.home import Home
+from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import Results, results
 from gemini_batch.runs.stage import stage
 from runs.fake import Clock, FakeService, FakeSession, answer_line, write_requests

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import clean, write_json
-from gemini_batch.cli.screen import Screen, plural
+from gemini_batch.cli.screen import Screen, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,15 +136,5 @@ def _money(summary: Summary) -> str:
     saved = summary.usd.interactive - summary.usd.batch
     share = f", {100 * saved / summary.usd.interactive:.0f} % less" if summary.usd.interactive else ""
     missing = "; what has no answer may have been billed, too" if summary.verdicts.get("missing") else ""
-    batch, interactive = _usd(summary.usd.batch), _usd(summary.usd.interactive)
+    batch, interactive = usd(summary.usd.batch), usd(summary.usd.interactive)
     return f"cost: {would}${batch} in batch; interactive ${interactive}{share}{missing}"
-
-
-def _usd(amount: float) -> str:
-    """Two digits that count, however small the sum is."""
-    if amount >= 1:
-        return f"{amount:,.2f}"
-    if amount == 0:
-        return "0"
-    digits = max(6, 1 - math.floor(math.log10(amount)))
-    return f"{amount:.{digits}f}".rstrip("0")

@@ -6,7 +6,7 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.run import show
-from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.screen import JsonEvents, Screen
 
 
 @click.command("retry", short_help="Send named failures of a run once more, with a change that can help.")
@@ -41,7 +41,7 @@ def command(
     """
     from gemini_batch import aio
 
-    with Screen(quiet=quiet or as_json) as screen:
+    with JsonEvents() if as_json else Screen(quiet=quiet) as screen:
         found = run(
             aio.retry(
                 run_id,

@@ -9,7 +9,7 @@ import click
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import write_json
 from gemini_batch.cli.results import summary_lines
-from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.screen import JsonEvents, Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def command(
     """
     from gemini_batch import aio
 
-    with Screen(quiet=quiet or as_json) as screen:
+    with JsonEvents() if as_json else Screen(quiet=quiet) as screen:
         found = run(aio.run(what, output=output, settings=settings(offline, poll=poll), on_event=screen.tell, **given))
         return show(found, "run", output, as_json=as_json, say=screen.say)
 

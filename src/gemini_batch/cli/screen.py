@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -18,6 +19,37 @@ if TYPE_CHECKING:
 _PLAIN_EVERY = 10.0
 _STILL_EVERY = 300.0
 _LIVE_FROM = 1.0
+
+
+class JsonEvents:
+    """The same as JSON lines on stdout: ``{"version": 1, "event": …, …}``, one an event."""
+
+    def __init__(self) -> None:
+        self._moved = 0.0
+
+    def __enter__(self) -> JsonEvents:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        """Nothing: what is for eyes only has no place in a stream of events."""
+
+    def tell(self, event: Event) -> None:
+        """Write an event of the library; bytes that move, at most every few seconds."""
+        import msgspec
+
+        from gemini_batch.runs.events import Moved
+
+        if isinstance(event, Moved):
+            now = time.monotonic()
+            if now - self._moved < _PLAIN_EVERY:
+                return
+            self._moved = now
+        body = {"version": 1, "event": type(event).__name__.lower(), **msgspec.to_builtins(event)}
+        sys.stdout.buffer.write(msgspec.json.encode(body) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 class Screen:
@@ -77,13 +109,19 @@ class Screen:
         )
 
     def _went(self, event: Went) -> None:
-        line = (
-            f"{event.answered:,} of {plural(event.requests, 'request')} answered · "
-            f"jobs: {event.alive} alive, {event.done} done"
+        answered = sum(event.verdicts.values())
+        others = ", ".join(
+            f"{count:,} {verdict}" for verdict, count in event.verdicts.items() if verdict != "succeeded"
         )
+        parts = [f"{answered:,} of {plural(event.requests, 'request')} answered{f' ({others})' if others else ''}"]
+        parts.append(f"jobs: {event.alive} alive, {event.done} done")
         if event.waiting:
-            line += f" · {event.waiting:,} requests wait"
-        self._status(line, f" · {event.why}")
+            parts.append(f"{event.waiting:,} requests to send")
+        if event.tokens:
+            parts.append(f"{event.tokens:,} tokens")
+        if event.usd:
+            parts.append(f"${usd(event.usd)}")
+        self._status(" · ".join(parts), f" · {span(event.elapsed)} · {event.why}")
 
     def _status(self, line: str, rest: str) -> None:
         """How it stands: always in place in a terminal; in a pipe when it has changed, or at times."""
@@ -139,6 +177,16 @@ def tally(done: int, failed: int, pending: int, total: int) -> str:
 def plural(count: int, noun: str) -> str:
     """``1 request``, ``2 requests``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def usd(amount: float) -> str:
+    """Two digits that count, however small the sum is."""
+    if amount >= 1:
+        return f"{amount:,.2f}"
+    if amount == 0:
+        return "0"
+    digits = max(6, 1 - math.floor(math.log10(amount)))
+    return f"{amount:.{digits}f}".rstrip("0")
 
 
 def size(count: int) -> str:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
 from gemini_batch.errors import ApiError, JobError, NetworkError, NotFinished
-from gemini_batch.jsonl import MAX_LINE, atomic_write, read_lines, sync_folder
+from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
 from gemini_batch.results.verdict import Answer, Usage, judge, parse_line
 from gemini_batch.runs.events import Moved, Said, Tell, in_thread
 from gemini_batch.runs.ledger import Job, Life, Run
+from gemini_batch.runs.manifest import write_manifest
 from gemini_batch.runs.rowtypes import AnswerRow, RequestRow, Wanted
 from gemini_batch.runs.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
@@ -90,13 +90,14 @@ async def gather(session: Session, target: Target, run: Run, job: Job, operation
     if not raw.exists():
         await _fetch(session, operation, raw, target)
     reason = _MISSING.get(remote.phase, "NO_LINE")
-    lines = await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
+    await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
     if run.origin == "adopted":
         with folder.rows() as rows:
             ledger.set_requests(run, job, rows.count(), at=session.world.now())
     now = session.world.now()
     done = msgspec.structs.replace(job, life=Life.COLLECTED, collected_at=now)
-    _write_manifest(folder, ledger.run(run.id) or run, done, lines)
+    others = [other for other in ledger.jobs_of(run.id) if other.id != job.id]
+    write_manifest(folder, ledger.run(run.id) or run, sorted([*others, done], key=lambda one: one.ordinal))
     job = ledger.update_job(job, "collected", at=now, life=Life.COLLECTED, collected_at=now)
     return ledger.run(run.id) or run, job
 
@@ -391,21 +392,3 @@ def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged) -> Answ
         u.audio_input,
         u.image_output,
     )
-
-
-def _write_manifest(folder: RunFolder, run: Run, job: Job, lines: int) -> None:
-    """Where everything came from; for people and for later checks, read by nothing here."""
-    with folder.rows() as rows:
-        document = {
-            "version": 1,
-            "run": run,
-            "job": {name: getattr(job, name) for name in Job.__struct_fields__ if name != "upload_url"},
-            "answers": {"lines": lines, "verdicts": rows.counts(), "quarantined": rows.quarantined()},
-            "raw": [dict(row) for row in rows.sources()],
-            "python": platform.python_version(),
-        }
-    try:
-        with atomic_write(folder.manifest) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
-    except OSError as error:
-        raise state_error(error, folder.manifest, "manifest") from error

@@ -17,6 +17,7 @@ from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.ledger import Ceiling, Job, Life
 from gemini_batch.runs.plan import plan_job, reconcile
+from gemini_batch.runs.results import LONG_PROMPT, money
 from gemini_batch.runs.session import Target
 from gemini_batch.wire import remote_job
 
@@ -69,6 +70,10 @@ class Conductor:
         self._look_at = 0.0
         self._waiting_since = self._now()
         self._unseen: dict[str, int] = {}
+        self._counted = -1
+        self._verdicts: dict[str, int] = {}
+        self._tokens = 0
+        self._usd: float | None = None
 
     async def conduct(self) -> None:
         """Plan, send, watch, collect and send again, until every request has had its attempts.
@@ -322,15 +327,26 @@ class Conductor:
 
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
         counted = [job for job in jobs if job.dropped_at is None]
+        done = sum(job.life is Life.COLLECTED for job in counted)
+        if done != self._counted:
+            # Counting reads every row, so it is done when a job has come in, and not at each look.
+            self._counted = done
+            usage = rows.usage(LONG_PROMPT)
+            self._verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
+            self._tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)
+            self._usd = money(self._run, counted, usage).batch
         self._tell(
             Went(
                 run=self._run.id,
                 requests=self._run.requests,
-                answered=rows.answered(),
+                verdicts=self._verdicts,
                 waiting=rows.waiting().requests,
                 jobs=len(counted),
                 alive=sum(job.life is Life.CREATED for job in counted),
-                done=sum(job.life is Life.COLLECTED for job in counted),
+                done=done,
+                tokens=self._tokens,
+                usd=self._usd,
+                elapsed=self._now() - self._waiting_since,
                 why=why,
             )
         )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gemini_batch.wire import RemoteJob
 
 
@@ -43,15 +45,22 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Went:
-    """How a run of many jobs stands: requests answered and waiting, jobs made, alive and done, what it waits for."""
+    """How a run of many jobs stands.
+
+    ``verdicts`` count the requests that have an answer, ``waiting`` those that are still to be sent. ``tokens`` and
+    ``usd`` (batch price; None: not known) are those of all answers so far, ``elapsed`` seconds of this process.
+    """
 
     run: str
     requests: int
-    answered: int
+    verdicts: Mapping[str, int]
     waiting: int
     jobs: int
     alive: int
     done: int
+    tokens: int
+    usd: float | None
+    elapsed: float
     why: str
 
 

@@ -296,13 +296,13 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool) -> Su
             tool_use=sum(u["tool_use"] for u in usage),
             unknown=sum(u["answers"] - u["known"] for u in usage),
         ),
-        usd=_money(run, jobs, usage),
+        usd=money(run, jobs, usage),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(home.run(run.id).path),
     )
 
 
-def _money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
+def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
     """What the answers cost on the day the first job was made; unknown as soon as one part is."""
     made = min((job.created_at for job in jobs if job.created_at), default=run.created_at)
     day = dt.datetime.fromtimestamp(made, dt.UTC).date()

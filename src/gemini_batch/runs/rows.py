@@ -33,6 +33,7 @@ CREATE TABLE requests (
     offset INTEGER NOT NULL, length INTEGER NOT NULL, expects_json INTEGER NOT NULL, dimension INTEGER,
     tokens INTEGER NOT NULL DEFAULT 0, job INTEGER, attempts INTEGER NOT NULL DEFAULT 0, answer INTEGER
 ) STRICT;
+CREATE INDEX requests_waiting ON requests (seq) WHERE job IS NULL;
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, file TEXT NOT NULL, bytes INTEGER NOT NULL,
     sha256 TEXT NOT NULL, lines INTEGER NOT NULL, missing_reason TEXT NOT NULL
