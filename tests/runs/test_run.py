@@ -204,6 +204,31 @@ def test_retry_sends_only_what_is_named_and_changes_it(service: FakeService, tmp
         asyncio.run(whole())
 
 
+def test_a_retry_that_died_is_gone_on_with_as_it_was_asked_for(service: FakeService, tmp_path: Path) -> None:
+    """A plain run after the crash sends the rows with the change, and forgets it afterwards."""
+    service.answer_at = lambda key, attempt: cut_line(key) if key == "k3" and attempt == 1 else answer_line(key)
+    first = work(service, tmp_path)
+    service.death = (len(service.calls), "before")
+
+    async def whole() -> Results:
+        async with FakeSession(service, tmp_path / "home") as session:
+            again = Again(verdicts=("truncated",), change=Change(max_output_tokens=8192))
+            return await retry(session, first.run.id, again)
+
+    with pytest.raises(Killed):
+        asyncio.run(whole())
+    service.death = None
+    found = work(service, tmp_path, first.run.id)
+
+    assert texts(found) == GOOD
+    sent = msgspec.json.decode(service.files[service.jobs[-1].file_name or ""])
+    assert sent["request"]["generationConfig"] == {"maxOutputTokens": 8192}
+    with FakeSession(service, tmp_path / "home").ledger() as ledger:
+        kept = ledger.run(first.run.id)
+    assert kept is not None
+    assert '"change":null' in (kept.options or "")
+
+
 # Death ---------------------------------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.backend import Service
     from gemini_batch.runs.home import Home
-    from gemini_batch.runs.ledger import Run
+    from gemini_batch.runs.ledger import InputFile, Run
     from gemini_batch.runs.rows import Rows
     from gemini_batch.runs.session import Session
 
@@ -64,6 +64,7 @@ class Conductor:
         self._tasks: dict[asyncio.Task[None], int] = {}
         self._hold_until = 0.0
         self._refusals = 0
+        self._store_full = False
         self._troubles = 0
         self._trouble_since: float | None = None
         self._looks = 0
@@ -188,9 +189,12 @@ class Conductor:
         self._refusals += 1
         pause = s.PAUSES[min(self._refusals, len(s.PAUSES)) - 1]
         living = self._ledger.living(self._run.key_print)
-        if "storage" in error.message:
-            self._hold_until = self._now() + pause
-            self._tell(Said(f"The service's file store is full; trying again in {pause:.0f} s.", "warning"))
+        if error.reason_code == "storage_full":
+            self._store_full = True
+            freed = await self._free_store()
+            self._hold_until = self._now() + (0.0 if freed else pause)
+            then = f"{freed} input files of jobs that have ended were deleted" if freed else f"again in {pause:.0f} s"
+            self._tell(Said(f"The service's file store is full; {then}.", "warning"))
             return
         if job.requests == 1 and living == 0 and self._refusals > len(s.PAUSES):
             raise ServiceError(
@@ -210,14 +214,32 @@ class Conductor:
         )
 
     async def _forget_file(self, job: Job) -> None:
-        """The input file of a job that will not be made is of no use to anybody."""
+        """The input file of a job that will not be made, or has ended, is of no use to anybody."""
         for file in self._ledger.files():
             if file.job == job.id:
-                try:
-                    await self._service.delete_file(file.name)
-                except ServiceError:
-                    return
-                self._ledger.file_gone(file, at=self._now(), why="deleted")
+                await self._delete(file)
+
+    async def _free_store(self) -> int:
+        """Delete what this ledger uploaded with this key for jobs that have ended; returns how many files."""
+        freed = 0
+        for file in self._ledger.files():
+            job = self._ledger.job(file.job)
+            run = self._ledger.run(job.run)
+            ours = run is not None and (run.key_print, run.backend) == (self._run.key_print, self._run.backend)
+            if ours and job.life in {Life.ENDED, Life.COLLECTED}:
+                freed += await self._delete(file)
+        return freed
+
+    async def _delete(self, file: InputFile) -> bool:
+        """Delete an input file; False where it cannot be done now, or somebody else has done it."""
+        try:
+            await self._service.delete_file(file.name)
+        except ServiceError as error:
+            if isinstance(error, ApiError) and error.status in {403, 404}:
+                self._ledger.file_gone(file, at=self._now(), why="was gone")
+            return False
+        self._ledger.file_gone(file, at=self._now(), why="deleted")
+        return True
 
     def _trouble(self, error: ServiceError) -> None:
         """The service is away: try again later, for as long as is reasonable."""
@@ -311,6 +333,8 @@ class Conductor:
                 self._tell(Said(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
                 await self._session.world.sleep(pause)
         self._requeue(rows, job)
+        if self._store_full:
+            await self._forget_file(job)
         # A job's end makes room: whatever waited for it may go now.
         self._hold_until = 0.0
 

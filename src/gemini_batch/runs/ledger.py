@@ -256,6 +256,15 @@ class Ledger:
         rows = self._read("SELECT * FROM runs WHERE id = ?", run_id)
         return _run(rows[0]) if rows else None
 
+    def set_options(self, run: Run, options: str, *, at: float) -> Run:
+        """How a run is worked off from now on; returns the run as it is now."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE runs SET options = ? WHERE id = ?", (options, run.id))
+            self._event(at, run.id, None, "options", {"options": options})
+        found = self.run(run.id)
+        assert found is not None
+        return found
+
     def newest_with_identity(self, identity: str) -> Run | None:
         """The newest run that was made of the same requests, model, backend and key."""
         sql = "SELECT * FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"

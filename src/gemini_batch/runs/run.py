@@ -16,6 +16,7 @@ from gemini_batch import catalog
 from gemini_batch.backend import key_of
 from gemini_batch.errors import UsageError
 from gemini_batch.jsonl import atomic_write
+from gemini_batch.runs.change import Change  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.runs.conduct import Conductor
 from gemini_batch.runs.create import ask_for_model
 from gemini_batch.runs.events import Said
@@ -27,7 +28,6 @@ from gemini_batch.runs.sqlite import state_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini_batch.runs.change import Change
     from gemini_batch.runs.home import RunFolder
     from gemini_batch.runs.ledger import Ledger, Run
     from gemini_batch.runs.session import Session
@@ -44,6 +44,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens_per_job: int | None = None
     attempts: int = ATTEMPTS
     tier: int | None = None
+    #: What a retry that is not finished yet changes in the requests that wait.
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +79,19 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
     """
     entered = _known(session, run_id)
     home = session.locate(run_id).home
-    with home.run(entered.id).lock(wait=0.0), home.run(entered.id).rows() as rows:
-        count = rows.choose(again.verdicts)
+    ledger, folder = session.ledger(home), home.run(entered.id)
+    with folder.lock(wait=0.0):
+        if _work_left(ledger, folder, entered):
+            raise UsageError(
+                f"{run_id} is not finished, so it is too early to send anything of it again.",
+                code="not_finished",
+                next=f"Type: gemini-batch run {run_id}",
+            )
+        # The change is written down before anything waits for it: a plain `run` after a crash makes the same change.
+        kept = msgspec.structs.replace(_kept(entered), change=again.change if again.change.asked else None)
+        entered = ledger.set_options(entered, msgspec.json.encode(kept).decode(), at=session.world.now())
+        with folder.rows() as rows:
+            count = rows.choose(again.verdicts)
     if not count:
         raise UsageError(
             f"No request of {run_id} has ended as {', '.join(again.verdicts)}.",
@@ -86,8 +99,12 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
             next=f"Type: gemini-batch results {run_id} to see how they ended.",
         )
     session.tell(Said(f"{count:,} requests are sent again."))
-    await _conduct(session, entered, None, name=None, change=again.change)
+    await _conduct(session, entered, None, name=None)
     return _finish(session, entered, output)
+
+
+def _kept(run: Run) -> Options:
+    return msgspec.json.decode(run.options, type=Options) if run.options else Options()
 
 
 def _known(session: Session, run_id: str) -> Run:
@@ -125,12 +142,11 @@ async def _enter(session: Session, order: Order, options: Options | None) -> Run
             place.path.rename(folder.path)
 
 
-async def _conduct(
-    session: Session, run: Run, options: Options | None, *, name: str | None, change: Change | None = None
-) -> None:
+async def _conduct(session: Session, run: Run, options: Options | None, *, name: str | None) -> None:
     home = session.home
     folder = home.run(run.id)
-    kept = msgspec.json.decode(run.options, type=Options) if run.options else Options()
+    kept = _kept(run)
+    change = kept.change
     with folder.lock(wait=0.0):
         if not _work_left(session.ledger(home), folder, run):
             return
@@ -145,9 +161,12 @@ async def _conduct(
             limits=_limits(run, options or kept),
             attempts=(options or kept).attempts,
             display_name=name if name is not None else default_name(Path(run.source or run.id), run.id),
-            change=change.apply if change is not None and change.asked else None,
+            change=change.apply if change is not None else None,
         )
         await conductor.conduct()
+        if change is not None:
+            done = msgspec.structs.replace(kept, change=None)
+            session.ledger(home).set_options(run, msgspec.json.encode(done).decode(), at=session.world.now())
 
 
 def _work_left(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
