@@ -178,7 +178,17 @@ def test_the_admin_route(world: Api) -> None:
     assert world.http.delete(f"/emulator/faults/{number}").status_code == 200
     assert world.http.delete(f"/emulator/faults/{number}").status_code == 404
     assert world.http.get("/emulator/faults").json() == {"faults": []}
-    for wrong in ({"scenario": "C99"}, {"status": 500, "row": "error"}, {"sttus": 500}, {}, {"error": "bad luck"}):
+    for wrong in (
+        {"scenario": "C99"},
+        {"job": "FAILED", "operation": "batches.get"},
+        {"status": 500, "key": "row-1"},
+        {"row": "error", "rows": 2},
+        {"output": "drop", "code": 2},
+        {"status": 500, "row": "error"},
+        {"sttus": 500},
+        {},
+        {"error": "bad luck"},
+    ):
         refused = world.http.post("/emulator/faults", content=json.dumps(wrong))
         assert refused.status_code == 400, refused.text
 

@@ -77,7 +77,8 @@ ListChange = Literal["omit", "twice", "no_next", "same_next", "empty_page"]
 class Fault(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One fault. Patterns are globs; ``a|b`` is either; ``/…/`` is a regular expression that is searched for.
 
-    Raises ``ValueError`` where it has no effect, effects of two kinds, or a pattern or number that cannot be.
+    Raises ``ValueError`` where it has no effect, effects of two kinds, fields that belong to another kind, or a pattern
+    or number that cannot be.
     """
 
     # Which. `state` is a job's state, a file's, or an upload's status; for effects on answers, as the answer shows it.
@@ -145,6 +146,9 @@ class Fault(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
         if len(layers := _layers(self)) != 1:
             found = " and ".join(layers) or "nothing"
             raise ValueError(f"a fault does exactly one thing to a call, a job, a row or an output file, not {found}")
+        if misplaced := _misplaced(self, layers[0]):
+            what = {"wire": "calls", "job": "jobs", "row": "rows", "output": "output files"}[layers[0]]
+            raise ValueError(f"{' and '.join(misplaced)} mean nothing in a fault on {what}")
         if self.times < 0 or self.skip < 0 or not 0 <= self.probability <= 1 or (self.rows or 0) < 0:
             raise ValueError("times, skip and rows are not negative; probability is between 0 and 1")
         for pattern in (self.operation, self.resource, self.model, self.display_name, self.state, self.key):
@@ -192,6 +196,21 @@ def _layers(fault: Fault) -> list[Layer]:
         ("output", bool(fault.output)),
     ]
     return [layer for layer, there in found if there]
+
+
+_ALL = frozenset({"resource", "model", "display_name", "times", "skip", "probability", "seed"})
+_OF_LAYER: dict[Layer, frozenset[str]] = {
+    "job": frozenset({"job", "rows", "keep", "on_cancel", "runs_on", "code", "message"}),
+    "row": frozenset({"row", "key", "reason", "text", "megabytes", "code", "message", "details"}),
+    "output": frozenset({"output", "rows", "key"}),
+}
+
+
+def _misplaced(fault: Fault, layer: Layer) -> list[str]:
+    """The fields that were given but belong to another kind of fault."""
+    given = msgspec.to_builtins(fault).keys() - _ALL
+    others = frozenset[str]().union(*_OF_LAYER.values())
+    return sorted(given & others if layer == "wire" else given - _OF_LAYER[layer])
 
 
 def matches(pattern: str, text: str) -> bool:
