@@ -238,10 +238,10 @@ def piece(name: str) -> str:
 
 
 def worth_repeating(error: ServiceError) -> bool:
-    """Whether the same harmless request may go better a little later."""
+    """Whether the same harmless request may go better a little later; a full file store takes hours to empty."""
     if isinstance(error, NetworkError):
         return True
-    return isinstance(error, ApiError) and error.status in RETRY_STATUSES
+    return isinstance(error, ApiError) and error.status in RETRY_STATUSES and error.reason_code != "storage_full"
 
 
 def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: str = "") -> ApiError:
