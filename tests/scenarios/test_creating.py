@@ -238,6 +238,58 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize(
+    "quota", [{"jobs": 1}, {"tokens": {"gemini-3-flash-preview": 12}}], ids=["C3b-jobs", "C3a-tokens"]
+)
+def test_room_comes_back(stage: Stage, quota: dict[str, Any]) -> None:
+    """C3: refused while another job holds the room, and taken, without a second upload, once that has ended."""
+    stage.service.limit(**quota)
+    stage.service.pace(queue_delay=600.0)
+    stage.shell.write("first.jsonl", *map(asking, "wxyz"))
+    first = stage.run("create", "first.jsonl").out.strip()
+    stage.shell.write("requests.jsonl", *map(asking, "abcd"))
+
+    refused = stage.run("create", "requests.jsonl")
+    assert (refused.code, refused.out) == (4, "")
+    assert "No job was made" in refused.err
+    assert stage.made() == 1
+    sent = stage.sent()
+    assert stage.run("status", first, "--wait").out == f"{SUCCEEDED}\n"
+
+    second = stage.run("create", "requests.jsonl")
+    assert second.code == 0, second
+    assert (stage.made(), stage.sent()) == (2, sent)
+    assert stage.run("status", second.out.strip(), "--wait").out == f"{SUCCEEDED}\n"
+    assert set(stage.paid().values()) == {1}
+
+
+def test_room_comes_back_late(stage: Stage) -> None:
+    """C3c: an ended job may hold its tokens for a while longer; asking again is free."""
+    stage.service.limit(tokens={"gemini-3-flash-preview": 12}, release_after=900.0)
+    stage.shell.write("first.jsonl", *map(asking, "wxyz"))
+    stage.run("status", stage.run("create", "first.jsonl").out.strip(), "--wait")
+    stage.shell.write("requests.jsonl", *map(asking, "abcd"))
+    assert stage.run("create", "requests.jsonl").code == 4
+
+    stage.time.jump(1000)
+
+    assert stage.run("create", "requests.jsonl").code == 0
+    assert stage.made() == 2
+
+
+def test_a_job_that_has_to_wait_for_room(stage: Stage) -> None:
+    """C3b, as others report it: accepted, and PENDING until there is room."""
+    stage.service.limit(jobs=1, when_full="wait")
+    stage.service.pace(queue_delay=600.0)
+    stage.shell.write("first.jsonl", *map(asking, "wxyz"))
+    stage.run("create", "first.jsonl")
+    stage.shell.write("requests.jsonl", *map(asking, "abcd"))
+    job = stage.run("create", "requests.jsonl").out.strip()
+
+    assert stage.run("status", job, "--wait").out == f"{SUCCEEDED}\n"
+    assert stage.made() == 2
+
+
 GONE = {"operation": "batches.get", "error": "not_found"}
 
 

@@ -1,4 +1,4 @@
-"""Jobs that succeed and rows that do not: blocked, cut, empty, refused, strange. Each has its verdict, none is a success."""
+"""Jobs that succeed and rows that do not: blocked, cut, empty, refused, strange. Each gets the verdict it deserves."""
 
 from __future__ import annotations
 
