@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: setup dev demo test test-slow conformance js lint types floors skill check bench constraints clean
+.PHONY: setup dev demo test test-slow conformance js interop lint types floors skill check bench constraints clean
 
 setup: .venv/.ready  ## Make .venv with the package and what it needs
 
@@ -40,6 +40,9 @@ js: dev  ## The JavaScript SDK alone; needs node and npm
 
 crash-matrix: dev  ## Death at every call and every write of a run, all of them
 	CRASH_POINTS=all $(BIN)/python -m pytest -n 2 -o timeout=1200 tests/runs
+
+interop: dev  ## Other people's Gemini batch clients, and OpenAI-compatible servers, in environments of their own
+	$(BIN)/python -m pytest -m interop tests/interop
 
 lint: dev
 	$(BIN)/ruff check .
