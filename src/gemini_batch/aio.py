@@ -138,6 +138,8 @@ async def run(
     Raises UsageError (:class:`~gemini_batch.errors.InvalidInput` with every problem of the file) before anything is
     sent, ServiceError where the service refuses for good, StateError.
     """
+    import msgspec
+
     from gemini_batch.runs import run as room
     from gemini_batch.runs.order import Order
 
@@ -148,7 +150,7 @@ async def run(
         "tier": tier,
     }
     chosen = {option: value for option, value in stated.items() if value is not None}
-    options = room.Options(**chosen) if chosen else None
+    options = msgspec.convert(chosen, room.Options) if chosen else None
     known = isinstance(what, str) and what.startswith("run-") and not Path(what).exists()
     order = str(what) if known else Order(source=Path(what), model=model, name=name, limit=limit, new=new)
     async with _session(settings, offline, on_event) as session:
