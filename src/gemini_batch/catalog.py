@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from gemini_batch.jsonl import decoder
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -256,7 +258,8 @@ def load() -> Catalog:
     import tomllib
 
     with Path(__file__).with_name("catalog.toml").open("rb") as file:
-        return parse(tomllib.load(file))
+        document = tomllib.load(file)
+    return decoder(lambda: parse(document))
 
 
 def parse(document: Mapping[str, Any]) -> Catalog:

@@ -12,12 +12,13 @@ import json
 import os
 import secrets
 import stat
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+import threading
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -116,6 +117,29 @@ def _explain_syntax(text: str, bad: json.JSONDecodeError) -> NotJson:
     if before.endswith(",") and after[:1] in {"]", "}"}:
         return NotJson("a comma too many before the closing bracket", len(text) - len(after) + 1)
     return NotJson(f"{bad.msg[:1].lower()}{bad.msg[1:]}", bad.colno)
+
+
+T = TypeVar("T")
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+_building = threading.RLock()
+
+
+def decoder(build: Callable[[], T]) -> T:
+    """Build something that makes msgspec learn a type: one thread at a time.
+
+    msgspec learns a type at its first use, and two threads that do so at once crash the interpreter (seen with 0.22).
+    """
+    with _building:
+        return build()
+
+
+def decode_as(data: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """Decode one JSON value as ``kind``, from any thread. Raises what msgspec raises."""
+    known = _decoders.get(kind)
+    if known is None:
+        known = _decoders[kind] = decoder(lambda: msgspec.json.Decoder(kind))
+    found: T = known.decode(data)
+    return found
 
 
 def encode(value: object) -> bytes:

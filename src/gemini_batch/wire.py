@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from gemini_batch.errors import ServiceError
+from gemini_batch.jsonl import decode_as
 
 Number = int | float | str | None
 
@@ -170,7 +171,7 @@ T = TypeVar("T")
 def read(data: bytes, kind: type[T]) -> T:
     """Decode one of the objects above; unknown fields are ignored. Raises ServiceError for what is not one."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decode_as(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServiceError(
             f"The service's answer could not be read as {kind.__name__}: {error}.",

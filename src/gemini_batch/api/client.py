@@ -18,6 +18,7 @@ import httpx2
 import msgspec
 
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
+from gemini_batch.jsonl import decode_as
 from gemini_batch.settings import checked_base_url, checked_key
 from gemini_batch.wire import ErrorBody, ErrorEnvelope
 
@@ -270,7 +271,7 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: s
 def _error_body(body: bytes) -> ErrorBody | None:
     for kind in (ErrorEnvelope, list[ErrorEnvelope]):
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found: Any = msgspec.json.decode(body, type=kind)
+            found: Any = decode_as(body, kind)
             return next((each.error for each in found), None) if isinstance(found, list) else found.error
     return None
 

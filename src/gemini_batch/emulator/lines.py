@@ -51,6 +51,10 @@ class Row(NamedTuple):
 
 @cache
 def _typed(kind: Kind) -> msgspec.json.Decoder[Any]:
+    return jsonl.decoder(lambda: _built(kind))
+
+
+def _built(kind: Kind) -> msgspec.json.Decoder[Any]:
     fields: list[Any] = [("request", struct(REQUEST[kind])), ("key", str | None, None)]
     return msgspec.json.Decoder(msgspec.defstruct("TypedLine", fields, gc=False))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gemini_batch.jsonl import decode_as
 from gemini_batch.results.answer import mend
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def read_embedded(response: bytes) -> tuple[Embedded, Sequence[object] | None]:
 def _piece(raw: msgspec.Raw | None, shape: Any) -> Any:
     """A piece of a response as ``shape``, or None if it is something else."""
     try:
-        return None if raw is None else msgspec.json.decode(raw, type=shape)
+        return None if raw is None else decode_as(raw, shape)
     except (msgspec.DecodeError, RecursionError):
         return None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from gemini_batch import jsonl
+from gemini_batch.jsonl import decode_as
 from gemini_batch.results import shapes
 from gemini_batch.results.answer import Answer, NotAnAnswer, mend, parse_line
 from gemini_batch.results.reasons import (
@@ -263,7 +264,7 @@ def _code(status: _Status) -> int | None:
 
 def _read_status(error: bytes) -> _Status:
     try:
-        return msgspec.json.decode(error, type=_Status)
+        return decode_as(error, _Status)
     except (msgspec.DecodeError, RecursionError):
         return _loose_status(mend(error))
 

@@ -15,7 +15,7 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.backend import key_of
 from gemini_batch.errors import UsageError
-from gemini_batch.jsonl import atomic_write
+from gemini_batch.jsonl import atomic_write, decode_as
 from gemini_batch.runs.change import Change  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.runs.conduct import Conductor
 from gemini_batch.runs.create import ask_for_model
@@ -104,7 +104,7 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
 
 
 def _kept(run: Run) -> Options:
-    return msgspec.json.decode(run.options, type=Options) if run.options else Options()
+    return decode_as(run.options.encode(), Options) if run.options else Options()
 
 
 def _known(session: Session, run_id: str) -> Run:
