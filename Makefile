@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: setup dev demo test test-slow conformance js interop lint types floors skill check bench constraints clean
+.PHONY: setup dev demo test test-slow conformance js interop lint types floors skill check bench fault-matrix constraints clean
 
 setup: .venv/.ready  ## Make .venv with the package and what it needs
 
@@ -63,6 +63,9 @@ check: lint types floors skill test demo  ## What CI runs
 
 bench: dev  ## Ratios against the official SDK, measured in this run
 	$(BIN)/python -m benchmarks
+
+fault-matrix: dev  ## Eight situations, our commands, our row: written to README.md and docs/fault-matrix.md
+	PYTHONPATH=tests $(BIN)/python -m matrix
 
 constraints: dev  ## Write constraints.txt anew: names and versions only
 	$(BIN)/python -m pip --quiet install uv

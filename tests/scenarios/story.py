@@ -62,7 +62,7 @@ class Case:
     success, as ``"verdict REASON"``. ``life`` None: the ledger knows no job. ``jobs``: how many the service was asked
     for in the end. ``extra``: bytes uploaded beyond the file itself; None is not checked. ``again``: what the same
     create does afterwards, when nothing is armed: ``attach``, or make the job that was not made (``make``), or make
-    one more since the first left nothing (``another``).
+    one more since the first left nothing (``another``). ``idle``: how many of the faults are not met.
     """
 
     scenario: str
@@ -81,6 +81,7 @@ class Case:
     extra: int | None = 0
     own_text: bool = True
     again: str = "attach"
+    idle: int = 0
 
     def __str__(self) -> str:
         return f"{self.scenario}-{self.title.replace(' ', '-')}"
@@ -110,6 +111,8 @@ def play(case: Case, stage: Stage) -> None:
     if case.extra is not None and "--inline" not in case.options and (case.jobs or job):
         assert stage.sent() == len(before) + case.extra, "bytes uploaded"
 
+    idle = [fault for fault in stage.service.faults.armed() if not fault["played"]]
+    assert len(idle) == case.idle, f"did the scenario happen? {idle}"
     stage.service.faults.clear()
     _again(case, stage, job)
     assert source.read_bytes() == before, "the user's file is as it was"

@@ -109,6 +109,7 @@ CASES = [
     Case(
         scenario="R9",
         title="too much inline to be had in a minute",
+        idle=1,
         faults=("R9", {"row": "huge", "megabytes": 2, "key": "b"}),
         options=("--inline",),
         own_text=False,

@@ -79,7 +79,14 @@ CASES = [
         faults=({"job": "EXPIRED", "rows": 2},),
         **ended_badly(EXPIRED, "JOB_EXPIRED", "2 of 4 done", again="attach"),
     ),
-    Case(scenario="L5", title="unknown states at the end", faults=("L5",), status=Step(), state="JOB_STATE_QUEUED"),
+    Case(
+        scenario="L5",
+        title="unknown states at the end",
+        idle=1,
+        faults=("L5",),
+        status=Step(),
+        state="JOB_STATE_QUEUED",
+    ),
     Case(
         scenario="L5",
         title="unknown states while it lives",
@@ -196,7 +203,6 @@ CASES = [
         faults=(get(body="<html>Sign in</html>", times=2),),
         status=Step(out=f"{SUCCEEDED}\n", says=("could not be read", "Still waiting")),
     ),
-    Case(scenario="P3", title="lists leave the job out", faults=("P3",)),
 ]
 
 

@@ -137,7 +137,7 @@ CASES = [
         create=Step(code=4, says=("larger than 2147483648 bytes",)),
         **FAILS_FIRST,
     ),
-    Case(scenario="U7", title="the file is still being processed", faults=("U7",)),
+    Case(scenario="U7", title="the file is still being processed", idle=1, faults=("U7",)),
     Case(
         scenario="U8",
         title="the store is full",
