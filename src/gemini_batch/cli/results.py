@@ -103,7 +103,7 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     if summary.error and summary.failures:
         yield f"  the service's error for the job: {summary.error}"
     if summary.unknown_keys:
-        yield f"  {plural(summary.unknown_keys, 'more request')} without an answer; the keys are not known here"
+        yield f"  {plural(summary.unknown_keys, 'more request')} without a line; the keys are not known here"
     for reason, count in summary.quarantined.items():
         belong = "belongs to no request" if count == 1 else "belong to no request"
         yield f"  {plural(count, 'answer line')} that {belong} ({reason}), kept in {summary.folder}/raw"
