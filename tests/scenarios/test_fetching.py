@@ -280,3 +280,53 @@ def test_partial_outputs_are_kept(stage: Stage, state: str, inline: bool) -> Non
     lines = stage.read()
     assert [line["verdict"] for line in lines] == ["succeeded", "succeeded", "missing", "missing"]
     assert {line["error"]["reason"] for line in lines[2:]} == {f"JOB_{word}"}
+
+
+def elsewhere(stage: Stage, keys: str = "abcd") -> str:
+    """A job of the same project that another program has made, inline."""
+    items = [{"request": asking(key)["request"], "metadata": {"key": key}} for key in keys]
+    batch = {"displayName": "made elsewhere", "inputConfig": {"requests": {"requests": items}}}
+    name: str = stage.ask("POST", "models/gemini-3.8-flash:batchGenerateContent", {"batch": batch})["name"]
+    return name
+
+
+@pytest.mark.parametrize(
+    ("faults", "code", "keys", "says"),
+    [
+        ((), 0, "abcd", "4 requests: 4 succeeded"),
+        (({"output": "reverse"},), 0, "dcba", "4 succeeded"),
+        (("R2",), 0, "abcd", "4 succeeded"),
+        (("R3",), 1, "bcd", "1 more request without a line"),
+        (("R4",), 1, "bcd", "1 answer line that belongs to no request (NO_KEY)"),
+        (("G1",), 1, "abcd", "1 blocked"),
+        (({"job": "EXPIRED", "rows": 2, "keep": True},), 1, "ab", "2 more requests without a line"),
+    ],
+    ids=["good", "R1", "R2", "R3", "R4", "G1", "L4"],
+)
+def test_a_job_made_elsewhere(stage: Stage, faults: tuple[Any, ...], code: int, keys: str, says: str) -> None:
+    """Its requests are not known here: what it answered is fetched, and what is absent is counted."""
+    for fault in faults:
+        stage.arm(fault) if isinstance(fault, str) else stage.arm(**fault)
+    job = elsewhere(stage)
+    stage.run("status", job, "--wait")
+
+    done = stage.run("results", job, "-o", "results.jsonl")
+
+    assert done.code == code, done
+    assert says in done.err
+    assert [line["key"] for line in stage.read()] == list(keys)
+    assert all(f"Say {line['key']}”" in line["response"]["text"] for line in stage.read() if "error" not in line)
+    assert stage.made() == 1
+
+
+@pytest.mark.parametrize("fault", ["L3", "L7", "L8"])
+def test_a_job_made_elsewhere_that_left_nothing(stage: Stage, fault: str) -> None:
+    """5, and no file: nobody here knows its keys."""
+    stage.arm(fault)
+    job = elsewhere(stage)
+
+    done = stage.run("results", job, "-o", "results.jsonl")
+
+    assert (done.code, done.out) == (5, "")
+    assert "left no results" in done.err
+    assert not (stage.shell.folder / "results.jsonl").exists()

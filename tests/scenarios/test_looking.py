@@ -163,6 +163,26 @@ CASES = [
     Case(scenario="L10", title="output under metadata only", faults=("L10",)),
     Case(scenario="L10", title="inline output under metadata only", faults=("L10",), options=("--inline",)),
     Case(
+        scenario="L9",
+        title="no metadata at the end",
+        faults=(get(remove=["metadata"], state="SUCCEEDED", times=0),),
+        status=Step(),
+        state="JOB_STATE_UNSPECIFIED",
+    ),
+    Case(
+        scenario="L5",
+        title="no metadata while it lives",
+        pace={"queue_delay": 60.0},
+        faults=(get(remove=["metadata"], times=3),),
+        status=Step(out=f"{SUCCEEDED}\n", says=("JOB_STATE_UNSPECIFIED",)),
+    ),
+    Case(
+        scenario="L5",
+        title="fields of other kinds for a while",
+        faults=(get(set={"metadata.state": 7}), get(set={"metadata.batchStats": "many"}), get(set={"metadata": []})),
+        status=Step(out=f"{SUCCEEDED}\n", says=("could not be read", "Still waiting")),
+    ),
+    Case(
         scenario="L11",
         title="every failure once",
         faults=("L11",),
