@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import pytest
 
-from gemini_batch.errors import ApiError, ServiceError, StateError, UsageError
+from gemini_batch.errors import ApiError, NotFinished, ServiceError, StateError, UsageError
 from gemini_batch.runs.change import Change
+from gemini_batch.runs.create import create
 from gemini_batch.runs.ledger import Ledger
 from gemini_batch.runs.order import Order
+from gemini_batch.runs.results import results
 from gemini_batch.runs.rows import Rows
 from gemini_batch.runs.run import Again, Options, retry, run
 from gemini_batch.runs.source import SourceWriter
+from gemini_batch.runs.status import job_status
 from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
 
 if TYPE_CHECKING:
@@ -85,7 +88,6 @@ def test_the_same_command_again_asks_nobody(service: FakeService, tmp_path: Path
 
 def test_a_run_goes_on_with_what_create_began(service: FakeService, tmp_path: Path) -> None:
     """A one-job run that nobody drives can be driven."""
-    from gemini_batch.runs.create import create
 
     async def begin() -> str:
         async with FakeSession(service, tmp_path / "home") as session:
@@ -449,3 +451,101 @@ def test_a_list_that_shows_nothing_delays_and_loses_nothing(tmp_path: Path) -> N
     service = FakeService(Clock(), chunk=1_000_000, list_hides=10_000)
 
     assert work(service, tmp_path, options=Options(max_requests_per_job=1)).summary.all_succeeded
+
+
+# What a review found -------------------------------------------------------------------------------------------------
+
+
+def begin(service: FakeService, folder: Path, **changes: Any) -> Any:
+    async def whole() -> Any:
+        async with FakeSession(service, folder / "home", **changes) as session:
+            return await create(session, Order(source=folder / "in.jsonl"))
+
+    return asyncio.run(whole())
+
+
+def test_create_leaves_a_run_of_many_jobs_alone(service: FakeService, tmp_path: Path) -> None:
+    """Killed when only its first job was made: create neither attaches to that part nor makes it anew."""
+    service.death = (4, "before")
+    with pytest.raises(Killed):
+        work(service, tmp_path)
+    service.death = None
+
+    with pytest.raises(UsageError, match="several jobs"):
+        begin(service, tmp_path)
+
+    work(service, tmp_path)
+    assert service.paid() == dict.fromkeys(KEYS, 1)
+
+
+def test_create_does_not_take_over_what_a_run_has_dropped(service: FakeService, tmp_path: Path) -> None:
+    service.most_jobs = 0
+    with pytest.raises(ServiceError):
+        work(service, tmp_path)
+    service.most_jobs = None
+
+    with pytest.raises(UsageError, match="several jobs"):
+        begin(service, tmp_path)
+    work(service, tmp_path)
+
+    assert service.paid() == dict.fromkeys(KEYS, 1)
+
+
+def test_a_run_goes_on_with_its_own_key_only(service: FakeService, tmp_path: Path) -> None:
+    """Another project's list cannot settle a create in doubt."""
+    service.death = (4, "before")
+    with pytest.raises(Killed):
+        work(service, tmp_path)
+    service.death = None
+
+    async def other() -> None:
+        async with FakeSession(service, tmp_path / "home", key="another") as session:
+            (known,) = {one.run for _, one in session.ledger().jobs()}
+            await run(session, known, SMALL)
+
+    calls = len(service.calls)
+    with pytest.raises(UsageError, match="another API key"):
+        asyncio.run(other())
+    assert len(service.calls) == calls
+
+
+def test_results_of_a_run_that_is_not_finished(service: FakeService, tmp_path: Path) -> None:
+    """Exit code 6, not a file in which most rows are missing."""
+    service.death = (9, "after")
+    with pytest.raises(Killed):
+        work(service, tmp_path)
+    service.death = None
+
+    async def whole() -> None:
+        async with FakeSession(service, tmp_path / "home") as session:
+            (known,) = {one.run for _, one in session.ledger().jobs()}
+            await results(session, known)
+
+    with pytest.raises(NotFinished, match="requests wait"):
+        asyncio.run(whole())
+
+
+def test_the_users_own_file_is_not_taken_for_the_failures(service: FakeService, tmp_path: Path) -> None:
+    mine = write_requests(tmp_path / "failures.jsonl", KEYS)
+    before = mine.read_bytes()
+
+    with pytest.raises(UsageError, match="something else"):
+        work(service, tmp_path)
+
+    assert mine.read_bytes() == before
+    assert not service.jobs
+
+
+def test_what_an_earlier_process_collected_is_sent_again_by_the_next(service: FakeService, tmp_path: Path) -> None:
+    """Killed between collecting a job and sending its failed rows again."""
+    service.answer_at = lambda key, attempt: error_line(key, 13) if key == "k6" and attempt == 1 else answer_line(key)
+
+    async def collected_elsewhere() -> None:
+        async with FakeSession(service, tmp_path / "home") as session:
+            made = await create(session, Order(source=tmp_path / "in.jsonl"))
+            await job_status(session, session.locate(made.job), wait=True)
+            await results(session, made.job)
+
+    asyncio.run(collected_elsewhere())
+
+    assert texts(work(service, tmp_path)) == GOOD

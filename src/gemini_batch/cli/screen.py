@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ class Screen:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._live: Any = None
+        self._lock = threading.RLock()
         self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._began = self._last = time.monotonic()
         self._seen = ""
@@ -71,15 +73,19 @@ class Screen:
     def say(self, text: str) -> None:
         """One line for a person."""
         if not self._quiet:
-            self._close()
-            click.echo(clean(as_invoked(text)), err=True)
+            with self._lock:
+                self._close()
+                click.echo(clean(as_invoked(text)), err=True)
 
     def tell(self, event: Event) -> None:
-        """Show an event of the library."""
+        """Show an event of the library; they come from several threads."""
+        if not self._quiet:
+            with self._lock:
+                self._show(event)
+
+    def _show(self, event: Event) -> None:
         from gemini_batch.runs.events import Moved, Said, Seen, Went
 
-        if self._quiet:
-            return
         match event:
             case Said(message, level, following):
                 sign = "Warning: " if level == "warning" else ""

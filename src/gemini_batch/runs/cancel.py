@@ -36,7 +36,7 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
     """
     target = session.locate(name)
     if target.run is not None and name.startswith("run-"):
-        jobs = [job for job in session.ledger(target.home).jobs_of(target.run.id) if job.dropped_at is None]
+        jobs = session.ledger(target.home).jobs_of(target.run.id)
         if len(jobs) != 1:
             return await _cancel_all(session, target, target.run, jobs)
     seen = await job_status(session, target)
@@ -46,15 +46,7 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
         session.tell(Said(f"{seen.job} has ended already ({seen.state})."))
         return await _harvest(session, seen, asked=False)
     session.check_bound(target)
-    backend = await session.backend()
-    try:
-        await backend.service.cancel(seen.job)
-    except ApiError as error:
-        if not (error.status == 400 and error.reason == "FAILED_PRECONDITION"):  # it has ended in this very moment
-            raise session.explain_absence(error, target) from error
-    now = session.world.now()
-    if target.job is not None:
-        session.ledger(target.home).update_job(target.job, "cancel asked for", at=now, cancelled_at=now)
+    await _ask(session, target, target.job, seen.job)
     if not wait:
         following = f"gemini-batch status {seen.job} --wait"
         return Cancelled(job=seen.job, asked=True, state=seen.state, answers=None, requests=None, next=following)
@@ -68,21 +60,39 @@ async def _cancel_all(session: Session, target: Target, run: Run, jobs: list[Job
     Collecting is ``run``'s part, and so is what has not been sent yet: it stays where it is until somebody says run.
     """
     living = [job for job in jobs if job.life is Life.CREATED and job.batch]
+    asked = 0
     with target.home.run(run.id).lock(wait=0.0):
+        session.check_bound(target)
         for job in living:
             assert job.batch is not None
-            session.check_bound(target)
-            await (await session.backend()).service.cancel(job.batch)
-            now = session.world.now()
-            session.ledger(target.home).update_job(job, "cancel asked for", at=now, cancelled_at=now)
+            try:
+                await _ask(session, target, job, job.batch)
+                asked += 1
+            except ApiError as error:
+                session.tell(Said(f"{job.batch}: {error.message}", "warning"))
     return Cancelled(
         job=run.id,
-        asked=bool(living),
-        state=f"{len(living)} of {len(jobs)} jobs asked to stop",
+        asked=bool(asked),
+        state=f"{asked} of {len(jobs)} jobs asked to stop",
         answers=None,
         requests=run.requests,
         next=f"gemini-batch status {run.id}",
     )
+
+
+async def _ask(session: Session, target: Target, job: Job | None, batch: str) -> None:
+    """Ask for the end of one job. That the user wants it is written down first: nothing of it is sent again then."""
+    ledger, now = session.ledger(target.home) if job else None, session.world.now()
+    if job is not None and ledger is not None:
+        ledger.update_job(job, "cancel asked for", at=now, cancelled_at=now)
+    try:
+        await (await session.backend()).service.cancel(batch)
+    except ApiError as error:
+        if error.status == 400 and error.reason == "FAILED_PRECONDITION":
+            return  # it has ended in this very moment
+        if job is not None and ledger is not None and 400 <= error.status < 500:
+            ledger.update_job(job, "cancel refused", at=now, cancelled_at=None)
+        raise session.explain_absence(error, target) from error
 
 
 async def _harvest(session: Session, seen: Status, *, asked: bool) -> Cancelled:

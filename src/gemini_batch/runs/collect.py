@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
@@ -293,7 +294,7 @@ def judge_file(tell: Tell, folder: RunFolder, run: Run, job: Job, missing_reason
                 lines = _Judging(rows, writer, run, job.ordinal).read(file, size, tell)
                 writer.finish(lines)
         return lines
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise state_error(error, folder.path, "run folder") from error
 
 

@@ -40,6 +40,8 @@ _MEMORY = 86_400.0
 #: The service may be away for so long, in seconds, before a run gives up (and can be started again).
 _PATIENCE = 6 * 3600.0
 _OFFLINE_LOOK = 0.25
+#: A job that is older has ended or expired (48 hours), and two hours for clocks that differ.
+_LONGEST_LIFE = 50 * 3600.0
 
 
 class Conductor:
@@ -84,7 +86,6 @@ class Conductor:
         """
         with self._folder.rows() as rows:
             reconcile(self._ledger, rows, self._run)
-            self._requeue_all(rows)
             try:
                 while await self._step(rows):
                     pass
@@ -100,8 +101,8 @@ class Conductor:
             waiting=rows.waiting(),
             jobs=jobs,
             busy=frozenset(self._tasks.values()),
-            queued=self._ledger.queued_tokens(self._run.key_print, self._run.model),
-            living=self._ledger.living(self._run.key_print),
+            queued=self._queued(),
+            living=self._living(),
             ceiling=self._ceiling(),
             hold_until=self._hold_until,
             look_at=self._look_at,
@@ -166,14 +167,11 @@ class Conductor:
 
     async def _make(self, rows: Rows, job: Job) -> None:
         driver = Driver(self._session, self._service, self._ledger, self._run, self._folder)
-        queued = self._ledger.queued_tokens(self._run.key_print, self._run.model)
-        if job.life is Life.INTENDED:
-            queued = max(0, queued - job.tokens)
         try:
             await driver.make(job)
         except ServiceError as error:
             if error.reason_code in {"over_quota", "storage_full"}:
-                await self._refused(rows, self._ledger.job(job.id), queued, error)
+                await self._refused(rows, self._ledger.job(job.id), self._queued(), error)
             elif _passes(error):
                 self._trouble(error)
             else:
@@ -181,14 +179,15 @@ class Conductor:
             return
         self._refusals = self._troubles = 0
         self._trouble_since = None
-        self._learn(s.learned(self._ceiling(), queued=queued, tokens=job.tokens, accepted=True))
+        others = max(0, self._queued() - job.tokens)
+        self._learn(s.learned(self._ceiling(), queued=others, tokens=job.tokens, accepted=True))
         self._looks, self._look_at = 0, self._now()
 
     async def _refused(self, rows: Rows, job: Job, queued: int, error: ServiceError) -> None:
         """No room for this job: its requests wait again and are cut smaller, or the store is full and it waits."""
         self._refusals += 1
         pause = s.PAUSES[min(self._refusals, len(s.PAUSES)) - 1]
-        living = self._ledger.living(self._run.key_print)
+        living = self._living()
         if error.reason_code == "storage_full":
             self._store_full = True
             freed = await self._free_store()
@@ -202,7 +201,7 @@ class Conductor:
                 code="refused_at_all",
                 next="Look at the project's billing, its tier, and whether the model is served to it. " + error.message,
             )
-        if living == 0 or queued:
+        if living < self._limits.jobs:
             self._learn(s.learned(self._ceiling(), queued=queued, tokens=job.tokens, accepted=False))
         self._ledger.update_job(job, "dropped", at=self._now(), dropped_at=self._now())
         rows.release(job.ordinal)
@@ -252,6 +251,13 @@ class Conductor:
         self._hold_until = now + pause
         self._tell(Said(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
 
+    def _queued(self) -> int:
+        since = self._now() - _LONGEST_LIFE
+        return self._ledger.queued_tokens(self._run.key_print, self._run.model, since=since)
+
+    def _living(self) -> int:
+        return self._ledger.living(self._run.key_print, since=self._now() - _LONGEST_LIFE)
+
     def _ceiling(self) -> Ceiling:
         return self._ledger.ceiling(self._run.key_print, self._run.model, since=self._now() - _MEMORY)
 
@@ -265,12 +271,11 @@ class Conductor:
         """Look at living jobs: one by one if they are few, else through the list, with a bounded number of calls."""
         try:
             if len(jobs) <= ONE_BY_ONE:
-                for job in jobs:
-                    await self._get(job)
+                await self._look_one_by_one(jobs)
             else:
                 await self._look_through_list({job.batch: job for job in jobs if job.batch})
             self._trouble_since = None
-        except (ApiError, NetworkError) as error:
+        except ServiceError as error:
             if not _passes(error):
                 raise
             self._trouble_since = self._now() if self._trouble_since is None else self._trouble_since
@@ -283,6 +288,17 @@ class Conductor:
         pause = poll_wait(self._looks, self._now() - self._waiting_since, fixed=fixed)
         self._looks += 1
         self._look_at = self._now() + pause * self._session.world.uniform(0.9, 1.1)
+
+    async def _look_one_by_one(self, jobs: list[Job]) -> None:
+        """Every job is asked for, also where one before it cannot be seen; then the first error is raised."""
+        first: ServiceError | None = None
+        for job in jobs:
+            try:
+                await self._get(job)
+            except (ApiError, NetworkError) as error:
+                first = first or error
+        if first is not None:
+            raise first
 
     async def _look_through_list(self, wanted: dict[str, Job]) -> None:
         """Absence from the list means nothing: jobs that it does not show are asked for, a few at each look."""
@@ -337,11 +353,6 @@ class Conductor:
             await self._forget_file(job)
         # A job's end makes room: whatever waited for it may go now.
         self._hold_until = 0.0
-
-    def _requeue_all(self, rows: Rows) -> None:
-        for job in self._ledger.jobs_of(self._run.id):
-            if job.life is Life.COLLECTED:
-                self._requeue(rows, job)
 
     def _requeue(self, rows: Rows, job: Job) -> None:
         rule = s.resend(job, self._attempts)

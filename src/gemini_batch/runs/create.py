@@ -12,6 +12,7 @@ from gemini_batch.errors import ApiError, ServiceError, UsageError
 from gemini_batch.runs.decide import standing
 from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said
+from gemini_batch.runs.home import is_one_job
 from gemini_batch.runs.ledger import Job, Life, Run
 from gemini_batch.runs.order import Order, check_order, default_name, say, stage_run
 from gemini_batch.wire import remote_job, state_word
@@ -100,9 +101,9 @@ async def _enter(
         known = ledger.newest_with_identity(run.identity)
         if known is not None and not order.new:
             jobs = ledger.jobs_of(known.id)
-            if len(jobs) != 1:
+            if not is_one_job(session.home.run(known.id), known, jobs):
                 raise UsageError(
-                    f"These requests are worked off by {known.id}, in {len(jobs)} jobs so far.",
+                    f"These requests are worked off by {known.id}, in several jobs.",
                     file=order.source,
                     code="already_run",
                     next=f"Type: gemini-batch run {known.id} to go on with it, or create --new for one more job.",

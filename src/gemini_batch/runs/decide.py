@@ -151,7 +151,7 @@ def made_by(job: Job, model: str, seen: Iterable[RemoteJob], *, known: frozenset
         and r.file_name is None
         and r.display_name == job.display_name
         and r.model == model.removeprefix("models/")
-        and r.total == job.requests
+        and r.total in {0, job.requests}
         and (r.create_time is None or r.create_time >= since)
     )
 

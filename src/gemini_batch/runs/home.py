@@ -13,8 +13,10 @@ from gemini_batch.runs.rows import Rows
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from gemini_batch.runs.ledger import Job, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,16 @@ class Home:
             if path != ours.path:
                 with contextlib.suppress(StateError), RunFolder(path).lock(wait=0.0):
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def is_one_job(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> bool:
+    """Whether one job carries all requests of a run; else ``run`` works it off, in as many as it takes."""
+    if len(jobs) != 1 or (run.origin == "made" and jobs[0].requests != run.requests):
+        return False
+    if run.origin == "adopted" or not folder.path.is_dir():
+        return True
+    with folder.rows() as rows:
+        return not rows.waiting().requests
 
 
 @dataclass(frozen=True, slots=True)

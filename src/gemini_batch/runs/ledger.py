@@ -283,7 +283,11 @@ class Ledger:
         return _job(rows[0]) if rows else None
 
     def jobs_of(self, run_id: str) -> list[Job]:
-        """All jobs of a run, oldest first."""
+        """The jobs of a run, oldest first, without those that were dropped before they were made."""
+        return [job for job in self.all_jobs_of(run_id) if job.dropped_at is None]
+
+    def all_jobs_of(self, run_id: str) -> list[Job]:
+        """Every job that was ever planned for a run, oldest first."""
         return [_job(row) for row in self._read("SELECT * FROM jobs WHERE run = ? ORDER BY ordinal", run_id)]
 
     def jobs(self) -> Iterator[tuple[Run, Job]]:
@@ -329,22 +333,26 @@ class Ledger:
                 (key_print, model, ceiling.refused, ceiling.accepted, at),
             )
 
-    def queued_tokens(self, key_print: str, model: str) -> int:
-        """Estimated tokens of all jobs of that key and model, of whatever run, that may be in the service's queue."""
+    def queued_tokens(self, key_print: str, model: str, *, since: float) -> int:
+        """Estimated tokens of all jobs of that key and model, of whatever run, that may be in the service's queue.
+
+        Jobs that were made before ``since`` have ended or expired, even if nobody here has looked at them again.
+        """
         sql = (
             "SELECT coalesce(sum(jobs.tokens), 0) AS n FROM jobs JOIN runs ON runs.id = jobs.run "
             "WHERE runs.key_print = ? AND runs.model = ? AND jobs.life IN ('intended', 'created') "
-            "AND jobs.dropped_at IS NULL"
+            "AND jobs.dropped_at IS NULL AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
         )
-        return int(self._read(sql, key_print, model)[0]["n"])
+        return int(self._read(sql, key_print, model, since)[0]["n"])
 
-    def living(self, key_print: str) -> int:
-        """How many jobs of that key may be alive at the service."""
+    def living(self, key_print: str, *, since: float) -> int:
+        """How many jobs of that key, made since then, may be alive at the service."""
         sql = (
             "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_print = ? "
-            "AND jobs.life IN ('intended', 'created') AND jobs.dropped_at IS NULL"
+            "AND jobs.life IN ('intended', 'created') AND jobs.dropped_at IS NULL "
+            "AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
         )
-        return int(self._read(sql, key_print)[0]["n"])
+        return int(self._read(sql, key_print, since)[0]["n"])
 
     def integrity(self) -> list[str]:
         """What SQLite itself finds wrong with the database; empty where nothing is."""

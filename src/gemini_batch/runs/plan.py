@@ -27,7 +27,7 @@ _PIECE = 1024 * 1024
 
 def reconcile(ledger: Ledger, rows: Rows, run: Run) -> None:
     """Requests in jobs that will not be made wait again."""
-    valid = {job.ordinal for job in ledger.jobs_of(run.id) if job.dropped_at is None}
+    valid = {job.ordinal for job in ledger.jobs_of(run.id)}
     for ordinal in rows.ordinals() - valid:
         rows.release(ordinal)
 
@@ -48,7 +48,7 @@ def plan_job(
 
     ``change`` rewrites each request line of the job. Raises StateError if the run folder cannot be written.
     """
-    ordinal = max((job.ordinal for job in ledger.jobs_of(run.id)), default=0) + 1
+    ordinal = max((job.ordinal for job in ledger.all_jobs_of(run.id)), default=0) + 1
     chunk = rows.take(ordinal, requests=limits.requests, bytes=limits.bytes, tokens=tokens)
     if chunk is None:
         return None

@@ -18,6 +18,7 @@ from gemini_batch.jsonl import atomic_write
 from gemini_batch.results.export import result_line
 from gemini_batch.results.verdict import VERDICTS, Answer, judge, parse_line
 from gemini_batch.runs.collect import collect
+from gemini_batch.runs.home import is_one_job
 from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.sqlite import state_error
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from gemini_batch.runs.home import Home, RunFolder
     from gemini_batch.runs.ledger import Job, Run
     from gemini_batch.runs.rowtypes import FinalRow
-    from gemini_batch.runs.session import Session
+    from gemini_batch.runs.session import Session, Target
 
 #: Prompts longer than this cost more with some models (docs/service.md).
 LONG_PROMPT = 200_000
@@ -235,8 +236,8 @@ async def results(session: Session, name: str) -> Results:
     target = session.locate(name)
     if target.run is not None:
         jobs = _counted(session, target.home, target.run)
-        if len(jobs) != 1 and target.run.origin == "made":
-            _check_finished(target.run, jobs, name)
+        if target.run.origin == "made" and not is_one_job(target.home.run(target.run.id), target.run, jobs):
+            _check_finished(target, jobs, name)
             offline = session.settings.offline
             return Results(target.run, jobs, target.home, summarize(target.home, target.run, jobs, offline=offline))
     run, job = await collect(session, target)
@@ -244,21 +245,25 @@ async def results(session: Session, name: str) -> Results:
 
 
 def _counted(session: Session, home: Home, run: Run) -> list[Job]:
-    return [job for job in session.ledger(home).jobs_of(run.id) if job.dropped_at is None]
+    return session.ledger(home).jobs_of(run.id)
 
 
-def _check_finished(run: Run, jobs: Sequence[Job], name: str) -> None:
+def _check_finished(target: Target, jobs: Sequence[Job], name: str) -> None:
     """A run of several jobs is read as a whole, once it is whole."""
+    run = target.run
+    assert run is not None
     if not name.startswith("run-"):
         raise UsageError(
-            f"{name} is one of {len(jobs)} jobs of {run.id}; its answers are part of that run's results.",
+            f"{name} carries a part of {run.id}; its answers belong to that run's results.",
             code="part_of_a_run",
             next=f"Type: gemini-batch results {run.id}",
         )
+    with target.home.run(run.id).rows() as rows:
+        waiting = rows.waiting().requests
     done = sum(job.life is Life.COLLECTED for job in jobs)
-    if done < len(jobs) or not jobs:
+    if waiting or done < len(jobs):
         raise NotFinished(
-            f"{run.id} is not finished: {done} of {len(jobs)} jobs so far are collected.",
+            f"{run.id} is not finished: {done} of {len(jobs)} jobs are collected, and {waiting:,} requests wait.",
             job=run.id,
             state="RUNNING",
             next=f"Type: gemini-batch run {run.id}",

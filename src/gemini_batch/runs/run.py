@@ -20,9 +20,10 @@ from gemini_batch.runs.change import Change  # noqa: TC001 - msgspec needs the t
 from gemini_batch.runs.conduct import Conductor
 from gemini_batch.runs.create import ask_for_model
 from gemini_batch.runs.events import Said
+from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.order import Order, check_order, default_name, stage_run
 from gemini_batch.runs.results import Results, check_output, summarize
-from gemini_batch.runs.schedule import Limits
+from gemini_batch.runs.schedule import Limits, live_work, resend
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ async def run(session: Session, what: str | Order, options: Options | None, *, o
     """
     if output is not None:
         check_output(output, None)
+        _check_failures(_failures_beside(output))
     entered = _known(session, what) if isinstance(what, str) else await _enter(session, what, options)
     name = what.name if isinstance(what, Order) and what.name is not None else None
     await _conduct(session, entered, options, name=name)
@@ -77,11 +79,13 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
     This spends: only the user's explicit word does it. What the new attempt answers replaces what was not a success.
     Raises UsageError where there is nothing to send.
     """
+    if output is not None:
+        _check_failures(_failures_beside(output))
     entered = _known(session, run_id)
     home = session.locate(run_id).home
     ledger, folder = session.ledger(home), home.run(entered.id)
     with folder.lock(wait=0.0):
-        if _work_left(ledger, folder, entered):
+        if _work_left(ledger, folder, entered, _kept(entered).attempts):
             raise UsageError(
                 f"{run_id} is not finished, so it is too early to send anything of it again.",
                 code="not_finished",
@@ -148,8 +152,16 @@ async def _conduct(session: Session, run: Run, options: Options | None, *, name:
     kept = _kept(run)
     change = kept.change
     with folder.lock(wait=0.0):
-        if not _work_left(session.ledger(home), folder, run):
+        attempts = (options or kept).attempts
+        if not _work_left(session.ledger(home), folder, run, attempts):
             return
+        if session.key_print() != run.key_print:
+            # Another project's list says nothing about this run's creates in doubt, and its queue is another one.
+            raise UsageError(
+                f"{run.id} was begun with another API key; it goes on with that one only.",
+                code="other_key",
+                next="Use the key of the project that it was begun with.",
+            )
         backend = await session.backend()
         if not session.ledger(home).jobs_of(run.id):
             await ask_for_model(session, run)
@@ -159,7 +171,7 @@ async def _conduct(session: Session, run: Run, options: Options | None, *, name:
             home,
             run,
             limits=_limits(run, options or kept),
-            attempts=(options or kept).attempts,
+            attempts=attempts,
             display_name=name if name is not None else default_name(Path(run.source or run.id), run.id),
             change=change.apply if change is not None else None,
         )
@@ -169,13 +181,19 @@ async def _conduct(session: Session, run: Run, options: Options | None, *, name:
             session.ledger(home).set_options(run, msgspec.json.encode(done).decode(), at=session.world.now())
 
 
-def _work_left(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
-    """Whether anything is to be sent, watched or collected; where nothing is, no service is needed."""
-    from gemini_batch.runs.schedule import live_work
+def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bool:
+    """Whether anything is to be sent, watched or collected; where nothing is, no service is needed.
 
+    What an earlier process collected and did not come to send again waits from here on.
+    """
+    jobs = ledger.jobs_of(run.id)
     with folder.rows() as rows:
+        for job in jobs:
+            if job.life is Life.COLLECTED:
+                rule = resend(job, attempts)
+                rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
         waiting = rows.waiting().requests
-    return bool(waiting) or live_work([job for job in ledger.jobs_of(run.id) if job.dropped_at is None])
+    return bool(waiting) or live_work(jobs)
 
 
 def _limits(run: Run, options: Options) -> Limits:
@@ -194,7 +212,7 @@ def _limits(run: Run, options: Options) -> Limits:
 
 def _finish(session: Session, run: Run, output: Path | None) -> Results:
     home = session.home
-    jobs = [job for job in session.ledger(home).jobs_of(run.id) if job.dropped_at is None]
+    jobs = session.ledger(home).jobs_of(run.id)
     found = Results(run, jobs, home, summarize(home, run, jobs, offline=session.settings.offline))
     if output is not None:
         found.write(output)
@@ -204,11 +222,8 @@ def _finish(session: Session, run: Run, output: Path | None) -> Results:
 
 def _write_failures(found: Results, folder: RunFolder, output: Path) -> None:
     """Beside the results: every request without a good answer, with verdict, reason and the request itself."""
-    target = (
-        output.with_name(f"{output.stem}.failures.jsonl")
-        if output.stem != "results"
-        else output.with_name("failures.jsonl")
-    )
+    target = _failures_beside(output)
+    _check_failures(target)
     if found.summary.all_succeeded:
         if os.path.exists(target) and _is_ours(target):  # noqa: PTH110 - a name that we chose
             target.unlink()
@@ -223,6 +238,23 @@ def _write_failures(found: Results, folder: RunFolder, output: Path) -> None:
                 )
     except OSError as error:
         raise state_error(error, target, "failures file") from error
+
+
+def _failures_beside(output: Path) -> Path:
+    """``failures.jsonl`` beside ``results.jsonl``, ``NAME.failures.jsonl`` beside any other."""
+    return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
+
+
+def _check_failures(path: Path) -> None:
+    """A file that happens to have that name and is not one of ours stays as it is. Raises UsageError."""
+    if path.exists() and not (path.is_file() and (not path.stat().st_size or _is_ours(path))):
+        raise UsageError(
+            "The failures would be written into this file, and it holds something else.",
+            file=path,
+            field="--output",
+            code="bad_output",
+            next="Move it away, or give the results another name.",
+        )
 
 
 def _is_ours(path: Path) -> bool:

@@ -24,6 +24,8 @@ TRANSIENT = ("UNKNOWN", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "I
 PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0)
 #: Jobs that are uploaded and created at the same time.
 MAKERS = 3
+#: Jobs that are collected at the same time; judging them is one writer's work anyhow.
+COLLECTORS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +118,11 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
     """Everything to begin now; where that is nothing, one Wait or Finished."""
     live = [job for job in facts.jobs if job.dropped_at is None]
     idle = [job for job in live if job.ordinal not in facts.busy]
-    actions: list[Action] = [Collect(job.ordinal) for job in idle if job.life is Life.ENDED]
+    collecting = sum(job.life is Life.ENDED and job.ordinal in facts.busy for job in live)
+    ended = [job for job in idle if job.life is Life.ENDED]
+    actions: list[Action] = [Collect(job.ordinal) for job in ended[: max(0, COLLECTORS - collecting)]]
     making = [job for job in live if job.life in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}]
-    in_doubt = [job for job in idle if job.life is Life.INTENDED]
+    in_doubt = [job for job in idle if job.life is Life.INTENDED and now >= facts.hold_until]
     actions += [Make(job.ordinal) for job in in_doubt]
     actions += _begin(facts, limits, now, [job for job in making if job.life is not Life.INTENDED], len(making))
     alive = tuple(job.ordinal for job in idle if job.life is Life.CREATED)

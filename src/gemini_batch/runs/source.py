@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import TYPE_CHECKING
 
 from gemini_batch.runs.rowtypes import INSERT_REQUEST, key_hash
 from gemini_batch.runs.sqlite import explained
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable
 
     from gemini_batch.runs.rows import Rows
@@ -41,7 +42,8 @@ class SourceWriter:
 
     def __exit__(self, *_: object) -> None:
         if not self._ended:
-            self._db.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself; the first error counts
+                self._db.execute("ROLLBACK")
 
     def add_request(self, row: RequestRow) -> None:
         """A request that is only known by its answer: the job was made elsewhere."""

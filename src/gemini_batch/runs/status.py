@@ -117,7 +117,7 @@ async def status(session: Session, name: str, *, wait: bool = False) -> Status |
     """
     target = session.locate(name)
     if target.run is not None and name.startswith("run-"):
-        jobs = [job for job in session.ledger(target.home).jobs_of(target.run.id) if job.dropped_at is None]
+        jobs = session.ledger(target.home).jobs_of(target.run.id)
         if len(jobs) != 1:
             if wait:
                 raise UsageError(
