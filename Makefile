@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: setup dev demo test test-slow conformance js interop lint types floors skill check bench fault-matrix constraints clean
+.PHONY: setup dev demo test test-slow durable conformance js interop lint types floors skill check bench fault-matrix constraints clean
 
 setup: .venv/.ready  ## Make .venv with the package and what it needs
 
@@ -43,6 +43,9 @@ crash-matrix: dev  ## Death at every call and every write of a run, all of them
 
 interop: dev  ## Other people's Gemini batch clients, and OpenAI-compatible servers, in environments of their own
 	$(BIN)/python -m pytest -m interop tests/interop
+
+durable: dev  ## A run against the emulator: death at every step, and a thousand generated worlds
+	CRASH_POINTS=all PROPERTY_EXAMPLES=1000 $(BIN)/python -m pytest -n 2 -o timeout=3600 tests/durable
 
 lint: dev
 	$(BIN)/ruff check .

@@ -128,16 +128,19 @@ def live(service: Wild, folder: Path, options: Options) -> Results:
 def through(service: Wild, folder: Path, world: dict[str, Any]) -> Results:
     """The same command again and again until it comes to its end; a death is due so many calls after its start."""
     options = Options(max_requests_per_job=world["size"], attempts=ATTEMPTS)
-    deaths = list(world["deaths"])
+    deaths: list[tuple[int, Any]] = list(world["deaths"])
     for _ in range(MOST_LIVES):
-        after, when = deaths.pop(0) if deaths else (None, "before")
-        service.death = None if after is None else (len(service.calls) + after, when)
+        service.death = None
+        if deaths:
+            after, when = deaths.pop(0)
+            service.death = (len(service.calls) + after, when)
         try:
             return live(service, folder, options)
         except Killed:
             continue
         except Error as error:
-            assert error.exit_code == 4, error
+            if error.exit_code != 4:
+                raise
     raise AssertionError("it never comes to its end")
 
 
