@@ -549,3 +549,14 @@ def test_what_an_earlier_process_collected_is_sent_again_by_the_next(service: Fa
     asyncio.run(collected_elsewhere())
 
     assert texts(work(service, tmp_path)) == GOOD
+
+
+def test_results_that_are_gone_do_not_hold_up_the_other_jobs(service: FakeService, tmp_path: Path) -> None:
+    """The one job's requests are missing and say why; nothing of it is paid for again by itself."""
+    service.faults["download", 1] = ("before", ApiError("gone", status=404, reason="NOT_FOUND"))
+
+    found = work(service, tmp_path)
+
+    assert found.summary.verdicts == {"succeeded": 5, "missing": 2}
+    assert {row["error"]["reason"] for row in found if row["verdict"] == "missing"} == {"RESULTS_GONE"}
+    assert service.paid() == dict.fromkeys(KEYS, 1)

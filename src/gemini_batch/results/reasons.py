@@ -122,6 +122,8 @@ MESSAGES: dict[str, str] = {
     "DIMENSION": "The embedding has another length than was asked for.",
     # no answer
     "NO_LINE": "The job ended, and the service sent no answer for this key.",
+    "NOT_SENT": "The request has not been sent.",
+    "RESULTS_GONE": "The service no longer had the results of its job when they were asked for.",
     "JOB_FAILED": "The job failed before this request was answered.",
     "JOB_EXPIRED": "The job expired before this request was answered.",
     "JOB_CANCELLED": "The job was cancelled before this request was answered.",

@@ -39,7 +39,6 @@ _INLINE_SERVER_TIMEOUT = 600
 #: Looks at a job that is SUCCEEDED but whose output is not there yet, seconds apart.
 _OUTPUT_WAITS = (1.0, 2.0, 4.0, 8.0)
 _BATCH = 2000
-_LOCK_WAIT = 600.0
 
 _MISSING = {
     Phase.FAILED: "JOB_FAILED",
@@ -65,7 +64,7 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
     session.check_bound(target)
     operation = await _ended(session, target)
     run, job = adopt(session, target, remote_job(operation))
-    with target.home.run(run.id).lock(wait=_LOCK_WAIT):
+    async with session.locked(target.home.run(run.id)):
         job = session.ledger(target.home).job(job.id)
         if job.life is Life.COLLECTED:  # another process was quicker
             return run, job

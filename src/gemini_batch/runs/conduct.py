@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, assert_never
 
-from gemini_batch.errors import ApiError, Error, NetworkError, NotFinished, ServiceError
+from gemini_batch.errors import ApiError, Error, JobError, NetworkError, NotFinished, ServiceError
 from gemini_batch.runs import schedule as s
-from gemini_batch.runs.collect import gather_ended
+from gemini_batch.runs.collect import gather_ended, judge_file
 from gemini_batch.runs.decide import poll_wait
 from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said, Went
@@ -341,6 +341,9 @@ class Conductor:
             try:
                 job = await gather_ended(self._session, target)
                 break
+            except JobError as error:
+                job = self._lost(job, error)
+                break
             except (ServiceError, NotFinished) as error:
                 if not _passes(error) or self._now() - since > _PATIENCE:
                     raise
@@ -353,6 +356,23 @@ class Conductor:
             await self._forget_file(job)
         # A job's end makes room: whatever waited for it may go now.
         self._hold_until = 0.0
+
+    def _lost(self, job: Job, error: JobError) -> Job:
+        """Results that the service no longer has are missing for good; the other jobs' are not.
+
+        They were paid for once: nothing of this job is sent again but by the user's own word.
+        """
+        self._tell(
+            Said(error.message, "warning", "Its requests stay without an answer; `retry --only missing` sends them.")
+        )
+        raw = self._folder.raw(job.id)
+        raw.parent.mkdir(exist_ok=True)
+        raw.touch()
+        judge_file(self._tell, self._folder, self._run, job, "RESULTS_GONE")
+        now = self._now()
+        return self._ledger.update_job(
+            job, "results gone", at=now, life=Life.COLLECTED, collected_at=now, cancelled_at=job.cancelled_at or now
+        )
 
     def _requeue(self, rows: Rows, job: Job) -> None:
         rule = s.resend(job, self._attempts)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 #: What the service's envelope adds to each inline request; its exact size depends on the key.
 _INLINE_OVERHEAD = 64
-_LOCK_WAIT = 600.0
 #: A job that is known here has been seen to be unknown at the service and back a moment later.
 _ABSENCE_WAITS = (1.0, 2.0)
 
@@ -140,7 +139,7 @@ async def _enter(
 async def _finish(session: Session, ledger: Ledger, run: Run, job: Job) -> tuple[Job, bool]:
     """Drive the run's job until it is made; ``(the job, whether somebody else had made it meanwhile)``."""
     place = session.home.run(run.id)
-    with place.lock(wait=_LOCK_WAIT):
+    async with session.locked(place):
         job = ledger.job(job.id)
         if job.life not in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}:
             return job, True

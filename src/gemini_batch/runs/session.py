@@ -13,15 +13,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from gemini_batch.backend import OFFLINE, Backend, address_of, key_of, open_backend
-from gemini_batch.errors import ApiError, UsageError
-from gemini_batch.runs.events import Tell, nobody
+from gemini_batch.errors import ApiError, StateError, UsageError
+from gemini_batch.runs.events import Said, Tell, nobody
 from gemini_batch.runs.home import Home
 from gemini_batch.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gemini_batch.runs.home import RunFolder
     from gemini_batch.runs.ledger import Job, Ledger, Run
     from gemini_batch.settings import Settings
 
+#: How long a command waits for another process that works on the same run, and how often it looks, in seconds.
+_LOCK_WAIT, _LOCK_PAUSE = 600.0, 0.2
 _NAME = re.compile(r"(batches/)?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -113,6 +118,27 @@ class Session:
         if job := ledger.job_by_batch(batch):
             return Target(batch, home, ledger.run(job.run), job)
         return None
+
+    @contextlib.asynccontextmanager
+    async def locked(self, folder: RunFolder) -> AsyncIterator[None]:
+        """Hold a run's lock; while another process has it, wait (and say so), so that Ctrl-C is heard.
+
+        Raises StateError after ten minutes.
+        """
+        with contextlib.ExitStack() as held:
+            left = _LOCK_WAIT
+            while True:
+                try:
+                    held.enter_context(folder.lock(wait=0.0))
+                    break
+                except StateError as error:
+                    if error.reason_code != "locked" or left <= 0:
+                        raise
+                    if left == _LOCK_WAIT:
+                        self.tell(Said("Another process is working on this run; waiting for it."))
+                await self.world.sleep(_LOCK_PAUSE)
+                left -= _LOCK_PAUSE
+            yield
 
     def check_bound(self, target: Target) -> None:
         """Before the service is asked: a run belongs to the address it was made at. Raises UsageError."""
