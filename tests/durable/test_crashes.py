@@ -154,7 +154,7 @@ def test_death_at_every_step(place: Place, reaper: Reaper, trouble: str, when: W
     assert len(points) > 50
 
     deaths = 0
-    every = 1 if os.environ.get("CRASH_POINTS") == "all" else 11
+    every = 1 if os.environ.get("CRASH_POINTS") == "all" else 23
     for point in range(0, len(points), every):
         arm(place, trouble)
         before, jobs = place.paid(), place.jobs()
