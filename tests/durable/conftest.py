@@ -47,10 +47,11 @@ class Time:
 
     def __init__(self) -> None:
         self.now = 1_790_000_000.0
+        self.pace = _PACE
 
     async def sleep(self, seconds: float) -> None:
         wake = self.now + seconds
-        await asyncio.sleep(seconds / _PACE)
+        await asyncio.sleep(seconds / self.pace)
         self.now = max(self.now, wake)
 
     def world(self) -> World:
