@@ -33,9 +33,7 @@ def _blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     def twin(*args: P.args, **kwargs: P.kwargs) -> T:
         import asyncio
 
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if asyncio._get_running_loop() is None:  # noqa: SLF001 - documented for this: the question without an exception
             return asyncio.run(function(*args, **kwargs))
         from concurrent.futures import ThreadPoolExecutor
 

@@ -99,7 +99,7 @@ async def results(
     from gemini_batch.runs import results as room
 
     if output is not None:
-        room.check_output(Path(output), None)
+        room.check_output(Path(output))
     async with _session(settings, offline, on_event) as session:
         found = await room.results(session, job_name)
     media = None

@@ -107,6 +107,8 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "not batchable": (lines(request()), (*CREATE, "-m", "veo-3.1-generate-preview"), ("--model", "cannot be used in a batch")),
     "text lines, embedding model": (lines(request()), (*CREATE, "-m", "gemini-embedding-001"), ("--model", "embeddings")),
     "embedding lines, text model": (lines(EMBED), (*CREATE, "-m", "gemini-2.5-flash"), ("--model", "embeddings")),
+    "speech from a text model": (lines(request(generationConfig={"responseModalities": ["AUDIO"]})), CREATE, ("--model", "speech", "-tts")),
+    "pictures from a text model": (lines(request(generationConfig={"responseModalities": ["TEXT", "IMAGE"]})), CREATE, ("--model", "pictures", "image")),
     "model with a slash path": (lines(request()), (*CREATE, "-m", "../x"), ("--model", "name")),
     "model of spaces": (lines(request()), (*CREATE, "-m", " "), ("--model",)),
     # arguments
@@ -128,7 +130,8 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "a poll of words": (lambda _: None, ("status", "batches/a", "--poll", "soon"), ("--poll",)),
     "results into a folder": (lambda _: None, ("results", "batches/a", "-o", "."), ("--output", "folder")),
     "results into nowhere": (lambda _: None, ("results", "batches/a", "-o", "no/where.jsonl"), ("--output", "mkdir -p no")),
-    "results over requests": (lines(request()), ("results", "batches/a", "-o", "in.jsonl"), ("in.jsonl", "holds requests")),
+    "results over a text": (raw("thesis.txt", b"my notes\n"), ("results", "batches/a", "-o", "thesis.txt"), ("thesis.txt", "would be lost")),
+    "results over requests": (lines(request()), ("results", "batches/a", "-o", "in.jsonl"), ("in.jsonl", "something else than results")),
 }  # fmt: skip
 
 

@@ -120,7 +120,7 @@ class Screen:
             f"{count:,} {verdict}" for verdict, count in event.verdicts.items() if verdict != "succeeded"
         )
         parts = [f"{answered:,} of {plural(event.requests, 'request')} answered{f' ({others})' if others else ''}"]
-        parts.append(f"jobs: {event.alive} alive, {event.done} done")
+        parts.append(f"{plural(event.jobs, 'job')}, {event.alive} at work, {event.done} collected")
         if event.waiting:
             parts.append(f"{event.waiting:,} requests to send")
         if event.tokens:

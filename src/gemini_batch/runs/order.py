@@ -66,6 +66,7 @@ async def stage_run(
     model = order.model or (catalog.DEFAULT_MODEL if staged.method == "generate" else catalog.EMBEDDING_MODEL)
     model = model.removeprefix("models/")
     _advise(session, model, staged.method, today, said)
+    _check_modalities(model, staged)
     address, key_print = address_of(session.settings), session.key_print()
     run = Run(
         id=run_id,
@@ -82,6 +83,24 @@ async def stage_run(
         source=str(order.source.absolute()),
     )
     return run, staged, said
+
+
+def _check_modalities(model: str, staged: Staged) -> None:
+    """Refuse speech or pictures that a model of the catalog does not make. Raises UsageError."""
+    known = catalog.load().find(model)
+    if known is None or known.kind == "other":
+        return
+    for modality, kind, what, instead in (
+        ("AUDIO", "speech", "speech", "gemini-3.8-flash-tts"),
+        ("IMAGE", "image", "pictures", "gemini-3.1-flash-image"),
+    ):
+        if modality in staged.modalities and known.kind != kind:
+            raise UsageError(
+                f"These requests ask for {what} (responseModalities), and {known.name} does not make any.",
+                field="--model",
+                code="model_not_usable",
+                next=f"Use --model {instead}, for example.",
+            )
 
 
 def check_order(order: Order) -> None:

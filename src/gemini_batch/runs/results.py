@@ -176,7 +176,7 @@ class Results:
 
         Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
         """
-        check_output(path, self.run)
+        check_output(path)
         target = Path(os.path.realpath(path))
         try:
             regular = not target.exists() or stat.S_ISREG(target.stat().st_mode)
@@ -190,8 +190,8 @@ class Results:
         return count
 
 
-def check_output(path: Path, run: Run | None) -> None:
-    """Refuse to write results where they would replace requests, or where they cannot be written at all."""
+def check_output(path: Path) -> None:
+    """Refuse to write results where they would replace anything but results, or where they cannot be written."""
     if path.is_dir():
         raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
     if not path.parent.is_dir():
@@ -202,30 +202,26 @@ def check_output(path: Path, run: Run | None) -> None:
             code="bad_output",
             next=f"Type: mkdir -p {path.parent}",
         )
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size or _holds_results(path):
         return
-    same = run is not None and run.source is not None and os.path.exists(run.source) and path.samefile(run.source)  # noqa: PTH110 - a recorded name
-    if same or _holds_requests(path):
-        raise UsageError(
-            "This file holds requests; results would replace them.",
-            file=path,
-            field="--output",
-            code="bad_output",
-            next="Choose another name, results.jsonl for example.",
-        )
+    raise UsageError(
+        "This file exists and holds something else than results; it would be lost.",
+        file=path,
+        field="--output",
+        code="bad_output",
+        next="Choose another name (results.jsonl for example), or move the file away.",
+    )
 
 
-def _holds_requests(path: Path) -> bool:
+def _holds_results(path: Path) -> bool:
+    """Whether the first line is one of ours, so that writing the file anew loses nothing."""
     try:
         with path.open("rb") as file:
-            first = file.readline(1 << 20)
-    except OSError:
-        return False
-    try:
+            first = file.readline(1 << 24)
         line = msgspec.json.decode(first)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return False
-    return isinstance(line, dict) and "request" in line and "verdict" not in line
+    return isinstance(line, dict) and {"key", "verdict"} <= line.keys()
 
 
 async def results(session: Session, name: str) -> Results:

@@ -65,7 +65,7 @@ async def run(session: Session, what: str | Order, options: Options | None, *, o
     good, StateError. Whatever ends it, the same call goes on where it stopped.
     """
     if output is not None:
-        check_output(output, None)
+        check_output(output)
         _check_failures(_failures_beside(output))
     entered = _known(session, what) if isinstance(what, str) else await _enter(session, what, options)
     name = what.name if isinstance(what, Order) and what.name is not None else None
@@ -102,7 +102,11 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
             code="nothing_to_retry",
             next=f"Type: gemini-batch results {run_id} to see how they ended.",
         )
-    session.tell(Said(f"{count:,} requests are sent again."))
+    session.tell(Said(f"{count:,} {'request is' if count == 1 else 'requests are'} sent again."))
+    if not again.change.asked and set(again.verdicts) & {"truncated", "blocked", "empty", "invalid"}:
+        session.tell(
+            Said("They are sent as they were, and will mostly end as they did.", "warning", "--help lists changes.")
+        )
     await _conduct(session, entered, None, name=None)
     return _finish(session, entered, output)
 

@@ -107,7 +107,24 @@ class Session:
                 code="unknown_run",
                 next="Check the id, or set GEMINI_BATCH_HOME to the folder that it was made with.",
             )
+        self._not_a_display_name(name)
         return Target("batches/" + name.removeprefix("batches/"), self.home, None, None)
+
+    def _not_a_display_name(self, name: str) -> None:
+        """What people see is the display name, and some type it. Raises UsageError with the job's real name."""
+        home = Home(self.settings.home)
+        for candidate in (home, home.offline):
+            if candidate.exists():
+                named = [
+                    job.batch for _, job in self.ledger(candidate).jobs() if job.display_name == name and job.batch
+                ]
+                if named:
+                    raise UsageError(
+                        f"{name!r} is a display name.",
+                        code="display_name",
+                        next=f"The job that has it is {named[0]}"
+                        + (f", or one of {len(named)}." if named[1:] else "."),
+                    )
 
     def _look(self, home: Home, name: str) -> Target | None:
         ledger = self.ledger(home)

@@ -40,6 +40,7 @@ class Staged:
     bytes: int
     sha256: str
     tokens: int
+    modalities: frozenset[str]
     method: Literal["generate", "embed"]
     warnings: tuple[Problem, ...]
     warning_count: int
@@ -75,6 +76,7 @@ class _Pass:
         self.requests = 0
         self.bytes = 0
         self.tokens = 0
+        self.modalities: set[str] = set()
         self.method: Literal["generate", "embed"] | None = None
         self.first_line = 0
         self._loaded = 0
@@ -137,6 +139,8 @@ class _Pass:
         )
         line = data + b"\n"
         self.sink.write(line)
+        if b"odalities" in data:
+            self.modalities |= _modalities(data)
         self.hash.update(line)
         self.bytes += len(line)
         self.tokens += row.tokens
@@ -156,6 +160,14 @@ class _Pass:
     def _seq(self) -> int:
         self._loaded += 1
         return self._loaded - 1
+
+
+def _modalities(data: bytes) -> set[str]:
+    """What a request wants to be answered with besides text: ``AUDIO``, ``IMAGE``."""
+    request = decode(data)["request"]
+    config = request.get("generationConfig") or request.get("generation_config") or {}
+    asked = config.get("responseModalities") or config.get("response_modalities") or []
+    return {word.upper() for word in asked if isinstance(word, str)} if isinstance(asked, list) else set()
 
 
 def _kind(method: str) -> str:
@@ -226,6 +238,7 @@ def stage(
         bytes=done.bytes,
         sha256=done.hash.hexdigest(),
         tokens=done.tokens,
+        modalities=frozenset(done.modalities),
         method=done.method,
         warnings=tuple(findings.warnings),
         warning_count=findings.warning_count,
