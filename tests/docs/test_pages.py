@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from gemini_batch.testing import GeminiEmulator
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
-RAN_WHOLE = [ROOT / "SKILL.md", README, DOCS / "ledger.md", DOCS / "library.md", DOCS / "emulator.md"]
+RAN_WHOLE = [ROOT / "SKILL.md", README, *(DOCS / f"{name}.md" for name in ("ledger", "library", "emulator"))]
+RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/responders
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
 

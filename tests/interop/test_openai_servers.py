@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
+SERVERS = (KATAN, LLMOCK) = ("llm-katan==0.22.0", "llmock==0.2.2")
 SCHEMA = {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}, "required": ["city"]}
 
 
@@ -54,7 +55,7 @@ def server(tmp_path: Path) -> Iterator[Callable[..., str]]:
 @pytest.fixture
 def katan(server: Callable[..., str]) -> Callable[..., str]:
     """llm-katan, which echoes what it is asked, checks keys and can be told to refuse."""
-    python = interpreter("llm_katan", "llm-katan==0.22.0")
+    python = interpreter("llm_katan", KATAN)
 
     def start(*words: str) -> str:
         options = ("--model", "tiny", "--backend", "echo", "--stats-file", "stats.json", "--disable-dashboard")
@@ -66,7 +67,7 @@ def katan(server: Callable[..., str]) -> Callable[..., str]:
 @pytest.fixture
 def llmock(server: Callable[..., str]) -> Callable[..., str]:
     """llmock, which keeps to schemas, calls functions, and makes embeddings."""
-    python = interpreter("llmock", "llmock==0.2.2")
+    python = interpreter("llmock", LLMOCK)
 
     def start(*words: str) -> str:
         return server(python, "llmock", "serve", *words, path="/v1/models")

@@ -1,0 +1,27 @@
+"""The page on other people's programs names the versions that are really run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from interop.test_clients import CLIENTS
+from interop.test_openai_servers import SERVERS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "interop.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> dict[str, str]:
+    """Program and version, by the first two cells of the rows under a heading."""
+    _, _, text = PAGE.partition(f"\n## {heading}\n")
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", text.partition("\n## ")[0], re.MULTILINE)
+    return {name: version for name, version in rows if name not in ("client", "server", "---")}
+
+
+def test_the_clients_and_their_versions() -> None:
+    run = dict(client.requirements[0].split("==") for client in CLIENTS)
+    assert table("Clients") == {name.partition("[")[0]: version for name, version in run.items()}
+
+
+def test_the_servers_and_their_versions() -> None:
+    assert table("Servers of the other kind") == dict(one.split("==") for one in SERVERS)
