@@ -7,6 +7,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 
 from processes.conftest import User
@@ -98,6 +99,42 @@ def test_an_end_does_not_wait_for_the_model(
     kept = [path for path in (user.folder / "data").rglob("*") if path.is_file()]
     assert kept
     assert not any(b"sk-of-the-environment" in path.read_bytes() for path in kept)
+
+
+def test_an_end_in_the_middle_of_a_single_call(
+    user: User, stub: Stub, start: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """A caller of generateContent loses its connection; the emulator does not wait for the model's ten minutes."""
+    go, held = threading.Event(), threading.Event()
+
+    def answer(body: dict[str, object]) -> Reply:
+        held.set()
+        go.wait(60)
+        return Reply(completion())
+
+    stub.answer = answer
+    server = user.start("emulator", "--responder", f"openai={stub.url}")
+    start.append(server)
+    assert server.stdout is not None
+    url = f"{server.stdout.readline().strip()}/v1beta/models/gemini-3.8-flash:generateContent?key=any"
+    lost: list[Exception] = []
+
+    def call() -> None:
+        try:
+            httpx2.post(url, json={"contents": [{"parts": [{"text": "Hi"}]}]}, timeout=60)
+        except httpx2.TransportError as error:
+            lost.append(error)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    assert held.wait(30)
+    server.send_signal(signal.SIGINT)
+    _, said = server.communicate(timeout=30)
+    go.set()
+    caller.join(30)
+    assert server.returncode == 130
+    assert lost
+    assert "Traceback" not in said
 
 
 def test_a_wrong_word_is_an_error_of_usage(user: User) -> None:

@@ -151,7 +151,9 @@ def test_what_cannot_be_a_responder(write: Any, emulate: Open, spec: str, words:
     assert caught.value.next
 
 
-@pytest.mark.parametrize("source", ["def broken(:", "raise RuntimeError('no luck')", "import no_such_module_here"])
+@pytest.mark.parametrize(
+    "source", ["def broken(:", "raise RuntimeError('no luck')", "import no_such_module_here", "raise SystemExit(0)"]
+)
 def test_a_module_that_does_not_load(write: Any, emulate: Open, source: str) -> None:
     name = write(source)
     with pytest.raises(UsageError, match="could not be imported") as caught, emulate(f"{name}:answer"):

@@ -124,7 +124,7 @@ def _function(name: str, options: list[str], folder: Path) -> Responder:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the first line on stdout is the address
             module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself when it is imported is no module
         raise UsageError(
             f"The module {module_name} could not be imported: {type(error).__name__}: {error}",
             next=f"It is looked for in {folder} first. Try: python -c 'import {module_name}'",
