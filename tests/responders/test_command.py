@@ -66,6 +66,31 @@ def test_the_same_file_on_a_function(user: User, start: list[subprocess.Popen[st
     ]
 
 
+def test_a_server_that_was_busy_for_a_moment(user: User, stub: Stub, start: list[subprocess.Popen[str]]) -> None:
+    """``run`` sends the row again, in a job of its own, and nobody has to do anything."""
+
+    def answer(body: dict[str, object]) -> Reply:
+        first = len(stub.asked) == 1
+        return Reply({"error": "loading"}, 503) if first else Reply(completion("Here."))
+
+    stub.answer = answer
+    user.write_requests(["a", "b", "c"])
+    server = user.start("emulator", "--responder", f"openai={stub.url},concurrency=1")
+    start.append(server)
+    assert server.stdout is not None
+    user.environment = {"GOOGLE_GEMINI_BASE_URL": server.stdout.readline().strip(), "GEMINI_API_KEY": "any"}
+
+    user.run("run", "requests.jsonl", "-o", "results.jsonl", "--poll", "0.1")
+    found = [json.loads(line) for line in (user.folder / "results.jsonl").read_text().splitlines()]
+
+    assert [(row["key"], row["verdict"], row["attempt"]) for row in found] == [
+        ("a", "succeeded", 2),
+        ("b", "succeeded", 1),
+        ("c", "succeeded", 1),
+    ]
+    assert len(stub.asked) == 4
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_end_does_not_wait_for_the_model(
     user: User, stub: Stub, start: list[subprocess.Popen[str]], number: signal.Signals, code: int
