@@ -6,6 +6,7 @@ and the results of a finished batch stand in it twice, as on the wire.
 
 from __future__ import annotations
 
+import json
 import os
 from typing import IO, TYPE_CHECKING, Any
 
@@ -76,8 +77,8 @@ class Batches:
             self._limits.admit(call.owner, model, tokens)
             db.execute(
                 """INSERT INTO batches (id, owner, kind, model, display_name, priority, input_file, input_blob, plain,
-                state, created, updated, due, expires, rows_per_second, total, tokens)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?, ?)""",
+                state, created, updated, due, expires, rows_per_second, total, tokens, webhook)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?, ?, ?)""",
                 (
                     batch_id,
                     call.owner,
@@ -95,6 +96,7 @@ class Batches:
                     self.rows_per_second,
                     checked.rows,
                     tokens,
+                    json.dumps(batch["webhookConfig"]) if batch.get("webhookConfig") else None,
                 ),
             )
         return Reply.json(self._operation(self._find(batch_id, call.owner)))
@@ -227,6 +229,7 @@ class Batches:
             "batchStats": {name: str(count) for name, count in stats.items() if count},
             "state": f"BATCH_STATE_{row['state']}",
             "priority": str(row["priority"]) if row["priority"] else None,
+            "webhookConfig": json.loads(row["webhook"]) if row["webhook"] else None,
             "name": f"batches/{row['id']}",
         }
         return {name: value for name, value in shown.items() if value}

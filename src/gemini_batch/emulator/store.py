@@ -101,6 +101,7 @@ _MIGRATIONS = (
     ALTER TABLE uploads ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
     UPDATE uploads SET sent = received;
     """,
+    "ALTER TABLE batches ADD COLUMN webhook TEXT",
 )
 
 
