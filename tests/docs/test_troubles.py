@@ -157,7 +157,7 @@ def test_your_file_is_left_alone(type_: Type, folder: Path) -> None:
     assert type_("status", job, "--wait")[0] == 0
     code, _, err = type_("results", job, "-o", "requests.jsonl")
     assert code == 2
-    assert "results would replace them" in err
+    assert "would be lost" in err
     assert type_("results", job, "-o", "results.jsonl")[0] == 0
     assert (source.read_bytes(), source.stat().st_mtime_ns) == before
     assert {path.name for path in folder.iterdir()} == {"requests.jsonl", "results.jsonl"}

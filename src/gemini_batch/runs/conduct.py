@@ -167,11 +167,16 @@ class Conductor:
 
     async def _make(self, rows: Rows, job: Job) -> None:
         driver = Driver(self._session, self._service, self._ledger, self._run, self._folder)
+        # Asked before the upload: jobs that end meanwhile are still in the books, and would make an accepted sum look
+        # larger than it was.
+        queued = self._queued()
+        if job.life is Life.INTENDED:
+            queued = max(0, queued - job.tokens)
         try:
             await driver.make(job)
         except ServiceError as error:
             if error.reason_code in {"over_quota", "storage_full"}:
-                await self._refused(rows, self._ledger.job(job.id), self._queued(), error)
+                await self._refused(rows, self._ledger.job(job.id), queued, error)
             elif _passes(error):
                 self._trouble(error)
             else:
@@ -179,8 +184,7 @@ class Conductor:
             return
         self._refusals = self._troubles = 0
         self._trouble_since = None
-        others = max(0, self._queued() - job.tokens)
-        self._learn(s.learned(self._ceiling(), queued=others, tokens=job.tokens, accepted=True))
+        self._learn(s.learned(self._ceiling(), queued=queued, tokens=job.tokens, accepted=True))
         self._looks, self._look_at = 0, self._now()
 
     async def _refused(self, rows: Rows, job: Job, queued: int, error: ServiceError) -> None:
@@ -201,7 +205,7 @@ class Conductor:
                 code="refused_at_all",
                 next="Look at the project's billing, its tier, and whether the model is served to it. " + error.message,
             )
-        if living < self._limits.jobs:
+        if living == 0 or queued:
             self._learn(s.learned(self._ceiling(), queued=queued, tokens=job.tokens, accepted=False))
         self._ledger.update_job(job, "dropped", at=self._now(), dropped_at=self._now())
         rows.release(job.ordinal)
