@@ -7,21 +7,21 @@ transaction writes all verdicts into ``rows.db``; then the ledger says ``collect
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
 from gemini_batch.errors import ApiError, JobError, NetworkError, NotFinished
-from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
+from gemini_batch.jsonl import read_lines
 from gemini_batch.results.verdict import Answer, Usage, judge, parse_line
 from gemini_batch.runs.events import Moved, Said, Tell, in_thread
+from gemini_batch.runs.fetch import fetch
 from gemini_batch.runs.ledger import Job, Life, Run
 from gemini_batch.runs.manifest import write_manifest
 from gemini_batch.runs.rowtypes import AnswerRow, RequestRow, Wanted
 from gemini_batch.runs.sqlite import state_error
-from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
+from gemini_batch.wire import Operation, Phase, remote_job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _INLINE_SERVER_TIMEOUT = 600
 #: Looks at a job that is SUCCEEDED but whose output is not there yet, seconds apart.
 _OUTPUT_WAITS = (1.0, 2.0, 4.0, 8.0)
+#: A job that has succeeded for so many seconds and shows no output is not waited for any more.
+_OUTPUT_LATEST = 86_400.0
 _BATCH = 2000
 
 _MISSING = {
@@ -88,7 +90,7 @@ async def gather(session: Session, target: Target, run: Run, job: Job, operation
     job = ledger.seen(job, remote, at=session.world.now())
     raw = folder.raw(job.id)
     if not raw.exists():
-        await _fetch(session, operation, raw, target)
+        await fetch(session, operation, raw, target)
     reason = _MISSING.get(remote.phase, "NO_LINE")
     await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
     if run.origin == "adopted":
@@ -121,6 +123,14 @@ async def _ended(session: Session, target: Target) -> Operation:
     if not remote.phase.ended or (remote.phase is Phase.SUCCEEDED and not remote.has_output):
         following = f"Type: gemini-batch status {batch} --wait"
         if remote.phase is Phase.SUCCEEDED:
+            if session.world.now() - (remote.end_time or session.world.now()) > _OUTPUT_LATEST:
+                raise JobError(
+                    f"{batch} has succeeded more than a day ago, and still shows no results.",
+                    job=batch,
+                    state=remote.state,
+                    next="They may come yet: the same command looks again. create --new sends the requests once more, "
+                    "at full batch price.",
+                )
             raise NotFinished(
                 f"{batch} has succeeded, and its results are not there yet.",
                 job=batch,
@@ -205,75 +215,6 @@ def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job
     assert found.run is not None
     assert found.job is not None
     return found.run, found.job
-
-
-# Fetching ------------------------------------------------------------------------------------------------------------
-
-
-async def _fetch(session: Session, operation: Operation, raw: Path, target: Target) -> None:
-    """Bring the raw answers to ``raw``: complete, synced and renamed into place."""
-    remote = remote_job(operation)
-    part = raw.with_suffix(".part")
-    try:
-        raw.parent.mkdir(exist_ok=True)
-        if remote.output_file is not None:
-            await _download(session, remote, part, target)
-        else:
-            part.unlink(missing_ok=True)
-            with part.open("wb") as file:
-                for answer in inline_answers(operation):
-                    file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(raw)
-        sync_folder(raw.parent)
-    except OSError as error:
-        raise state_error(error, raw, "raw results file") from error
-
-
-async def _download(session: Session, remote: RemoteJob, part: Path, target: Target) -> None:
-    assert remote.output_file is not None
-    tell = session.tell
-    service = (await session.backend()).service
-    try:
-        for last in (False, True):
-            await service.download(
-                remote.output_file, part, progress=lambda done: tell(Moved("downloading", done, None))
-            )
-            if last or not _ends_within_a_line(part):
-                return
-            # A length that was stated too short hides that something is missing; asking again goes on from there.
-            tell(Said("The download ends in the middle of a line; asking for more."))
-    except ApiError as error:
-        if error.status not in {403, 404}:
-            raise
-        if target.run is not None and target.run.key_print != session.key_print():
-            raise session.explain_absence(error, target) from error
-        raise JobError(
-            f"The service no longer has the results of {remote.name} ({error.status}): it keeps them for a while only.",
-            job=remote.name,
-            state=remote.state,
-            next="They cannot be had again. To send the requests once more, at full batch price: create --new.",
-        ) from error
-
-
-def _ends_within_a_line(path: Path) -> bool:
-    """Whether a file of JSON lines breaks off: its last line has no end and is no JSON."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        start, tail = size, b""
-        while start and b"\n" not in tail and len(tail) < MAX_LINE:
-            start = max(0, size - max(2 * len(tail), 1 << 16))
-            file.seek(start)
-            tail = file.read(size - start)
-    last = tail.rpartition(b"\n")[2].strip()
-    if not last:
-        return False
-    try:
-        msgspec.json.decode(last)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return True
-    return False
 
 
 # Judging -------------------------------------------------------------------------------------------------------------

@@ -138,12 +138,14 @@ def made_by(job: Job, model: str, seen: Iterable[RemoteJob], *, known: frozenset
     """The jobs of a list that a create in doubt can have made.
 
     A file belongs to one attempt, so the input file's name is proof. An inline job echoes nothing but its name, model
-    and size; together with its age that is enough where exactly one matches. ``known`` jobs belong to other attempts.
+    and size; together with its age, by two clocks, that is enough where exactly one matches. A name that holds the
+    run's id needs no age. ``known`` jobs belong to other attempts.
     """
     if job.how == "file":
         wanted = f"files/{job.file}" if job.file and not job.file.startswith("files/") else job.file
         return tuple(r.name for r in seen if wanted is not None and r.file_name == wanted)
-    since = (job.intended_at or 0.0) - CLOCK_SKEW
+    only_ours = job.run.removeprefix("run-") in job.display_name
+    since = 0.0 if only_ours else (job.intended_at or 0.0) - CLOCK_SKEW
     return tuple(
         r.name
         for r in seen
