@@ -366,6 +366,21 @@ def test_the_job_is_found_behind_many_others(stage: Stage, short_pages: None) ->
     assert {stage.paid()[key] for key in "abcd"} == {1}
 
 
+@pytest.mark.parametrize("hours", [-5, 5])
+@pytest.mark.parametrize("option", [(), ("--inline",)], ids=["file", "inline"])
+def test_a_clock_that_is_hours_wrong(stage: Stage, hours: int, option: tuple[str, ...]) -> None:
+    """C8a: the job is found all the same, by the file or by the name that only it has."""
+    stage.shell.write("requests.jsonl", *map(asking, "abcd"))
+    stage.time.ahead += hours * 3600
+    stage.arm("C8a")
+
+    done = stage.run("create", "requests.jsonl", *option)
+
+    assert done.code == 0
+    assert "The create had happened" in done.err
+    assert stage.made() == 1
+
+
 def one_request(number: int) -> dict[str, Any]:
     inline = {"request": asking("other")["request"], "metadata": {"key": f"other-{number}"}}
     return {"displayName": f"other {number}", "inputConfig": {"requests": {"requests": [inline]}}}

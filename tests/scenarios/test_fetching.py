@@ -20,6 +20,9 @@ MISSING_A = {
 }
 
 
+PAGE = "<html>\n<title>Sign in</title>\n</html>"
+
+
 def download(**fields: Any) -> dict[str, Any]:
     return {"operation": DOWNLOAD, **fields}
 
@@ -128,6 +131,26 @@ CASES = [
     Case(scenario="R10", title="declared shorter than it is", faults=(download(length=-64),)),
     Case(scenario="R10", title="refused without end", faults=(download(error="overloaded", times=0),), **CUT_OFF),
     Case(scenario="R10", title="reset without end", faults=(download(drop="reset", times=0),), **CUT_OFF),
+    Case(
+        scenario="R6",
+        title="a page instead of the file",
+        faults=(download(status=200, body=PAGE),),
+        results=Step(says=("asking once more",)),
+    ),
+    Case(scenario="R6", title="an empty file at first", faults=(download(status=200, body=""),)),
+    Case(
+        scenario="R6",
+        title="JSON of a gateway instead of the file",
+        faults=(download(status=200, body='{"status":"ok"}'),),
+    ),
+    Case(scenario="R6", title="a page and then a cut", faults=(download(status=200, body=PAGE), download(cut=300))),
+    Case(
+        scenario="R6",
+        title="a page instead of the file without end",
+        faults=(download(status=200, body=PAGE, times=0),),
+        results=Step(code=4, says=("is no results file", "same command again")),
+        life="ended",
+    ),
     Case(
         scenario="R12",
         title="the results are gone",
@@ -246,6 +269,29 @@ def test_one_look_at_a_job_that_is_too_large_to_be_shown(stage: Stage) -> None:
 
     assert (done.code, done.out) == (0, f"{SUCCEEDED}\n")
     assert f"results {job}" in done.err
+
+
+def test_an_output_that_never_comes(stage: Stage) -> None:
+    """L6: for a day it may still come (6); then 5, said, and never paid for again unasked."""
+    job = ended(stage)
+    stage.arm(operation=GET, remove=["metadata.output", "response"], times=0)
+    stage.shell.write("other.jsonl", *map(asking, "xyz"))
+    other = stage.run("create", "other.jsonl").out.strip()
+    stage.run("status", other)
+
+    assert stage.run("results", other, "-o", "results.jsonl").code == 6
+    stage.time.jump(30 * 3600)
+    late = stage.run("results", other, "-o", "results.jsonl")
+
+    assert (late.code, late.out) == (5, "")
+    assert "shows no results" in late.err
+    assert "--new" in late.err
+    assert not (stage.shell.folder / "results.jsonl").exists()
+    assert stage.run("create", "other.jsonl").out.strip() == other
+    stage.service.faults.clear()
+    assert stage.run("results", other, "-o", "results.jsonl").code == 0
+    assert stage.run("results", job).code == 0
+    assert stage.made() == 2
 
 
 def test_results_as_json_and_on_stdout(stage: Stage) -> None:
