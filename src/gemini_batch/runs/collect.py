@@ -21,7 +21,7 @@ from gemini_batch.runs.ledger import Job, Life, Run
 from gemini_batch.runs.manifest import write_manifest
 from gemini_batch.runs.rowtypes import AnswerRow, RequestRow, Wanted
 from gemini_batch.runs.sqlite import state_error
-from gemini_batch.wire import Operation, Phase, remote_job
+from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: Seconds that the service is granted for a large inline answer; its own default is 60.
 _INLINE_SERVER_TIMEOUT = 600
-#: Looks at a job that is SUCCEEDED but whose output is not there yet, seconds apart.
+#: Looks at a job that has ended but whose output is not there yet, seconds apart.
 _OUTPUT_WAITS = (1.0, 2.0, 4.0, 8.0)
 #: A job that has succeeded for so many seconds and shows no output is not waited for any more.
 _OUTPUT_LATEST = 86_400.0
@@ -111,10 +111,9 @@ async def _ended(session: Session, target: Target) -> Operation:
     assert batch is not None
     operation = await _get(session, service, batch, target)
     for wait in _OUTPUT_WAITS:
-        remote = remote_job(operation)
-        if remote.has_output or remote.phase is not Phase.SUCCEEDED:
+        if not _waits_for_output(operation):
             break
-        session.tell(Said("The job has succeeded, but its results are not there yet; looking again."))
+        session.tell(Said("The job has ended, but its results are not there yet; looking again."))
         await session.world.sleep(wait)
         operation = await _get(session, service, batch, target)
     remote = remote_job(operation)
@@ -150,6 +149,16 @@ async def _ended(session: Session, target: Target) -> Operation:
             f"{batch} ended as {remote.state} and left no results{why}.", job=batch, state=remote.state, next=None
         )
     return operation
+
+
+def _waits_for_output(operation: Operation) -> bool:
+    """Whether a job has ended and does not show yet what it must have: by its state, or by its own counts."""
+    remote = remote_job(operation)
+    if not remote.phase.ended:
+        return False
+    if remote.has_output:
+        return remote.output_inline and remote.succeeded > 0 and not inline_answers(operation)
+    return remote.phase is Phase.SUCCEEDED or remote.succeeded > 0
 
 
 async def _get(session: Session, service: Service, batch: str, target: Target) -> Operation:
