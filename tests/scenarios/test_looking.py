@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from scenarios.conftest import Stage
 
 GET = "batches.get"
-NOTHING = dict.fromkeys("abcd", "missing")
+EMPTY: dict[str, object] = {"inlinedResponses": {}}
 HOUR = 3600.0
 
 
@@ -133,6 +133,25 @@ CASES = [
         faults=(get(state="SUCCEEDED", times=8, skip=1, remove=["metadata.output", "response"]),),
         results=Step(code=6, says=("looking again", "has succeeded, and its results are not there yet.", "Type:")),
         life="ended",
+    ),
+    Case(
+        scenario="L6",
+        title="inline answers come later",
+        options=("--inline",),
+        faults=(get(state="SUCCEEDED", times=3, set={"metadata.output": EMPTY, "response": EMPTY}),),
+        results=Step(says=("looking again",)),
+    ),
+    Case(
+        scenario="L4",
+        title="the partial output comes later",
+        faults=(
+            {"job": "EXPIRED", "rows": 2, "keep": True},
+            get(state="EXPIRED", times=3, remove=["metadata.output", "response"]),
+        ),
+        status=Step(code=5, out=f"{EXPIRED}\n"),
+        results=Step(code=1, says=("looking again", "2 succeeded, 2 missing")),
+        verdicts=dict.fromkeys("cd", "missing JOB_EXPIRED"),
+        state=EXPIRED,
     ),
     Case(
         scenario="L7",
