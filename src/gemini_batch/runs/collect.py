@@ -152,13 +152,18 @@ async def _ended(session: Session, target: Target) -> Operation:
 
 
 def _waits_for_output(operation: Operation) -> bool:
-    """Whether a job has ended and does not show yet what it must have: by its state, or by its own counts."""
+    """Whether a job has ended and does not show yet what it must have: by its state, or by its own counts.
+
+    An end without an error in a state that nobody knows, or in none, is looked at again, too.
+    """
     remote = remote_job(operation)
     if not remote.phase.ended:
         return False
     if remote.has_output:
         return remote.output_inline and remote.succeeded > 0 and not inline_answers(operation)
-    return remote.phase is Phase.SUCCEEDED or remote.succeeded > 0
+    said_to_fail = operation.error is not None or remote.state == "JOB_STATE_FAILED"
+    unsaid = remote.phase is Phase.FAILED and not said_to_fail
+    return remote.phase is Phase.SUCCEEDED or remote.succeeded > 0 or unsaid
 
 
 async def _get(session: Session, service: Service, batch: str, target: Target) -> Operation:
