@@ -142,6 +142,12 @@ CASES = [
         results=Step(says=("looking again",)),
     ),
     Case(
+        scenario="L6",
+        title="an end that says nothing at first",
+        faults=(get(state="SUCCEEDED", skip=1, times=2, remove=["metadata", "response"]),),
+        results=Step(says=("looking again",)),
+    ),
+    Case(
         scenario="L4",
         title="the partial output comes later",
         faults=(
