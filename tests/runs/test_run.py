@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -12,7 +11,7 @@ import pytest
 from gemini_batch.errors import ApiError, NotFinished, ServiceError, StateError, UsageError
 from gemini_batch.runs.change import Change
 from gemini_batch.runs.create import create
-from gemini_batch.runs.ledger import Ledger
+from gemini_batch.runs.ledger import Job, Ledger
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
 from gemini_batch.runs.rows import Rows
@@ -149,6 +148,13 @@ def test_an_absent_row_is_sent_again(service: FakeService, tmp_path: Path) -> No
     assert texts(work(service, tmp_path)) == GOOD
 
 
+def test_a_job_whose_only_line_is_broken_is_not_waited_for(service: FakeService, tmp_path: Path) -> None:
+    """Remains of results are results: what is broken off is missing, and is sent again."""
+    service.answer_at = lambda key, attempt: answer_line(key)[: 40 if attempt == 1 else None]
+
+    assert texts(work(service, tmp_path, options=Options(max_requests_per_job=1))) == GOOD
+
+
 @pytest.mark.parametrize(
     ("state", "code", "again"),
     [
@@ -248,11 +254,6 @@ def fresh(folder: Path, **changes: Any) -> FakeService:
     return unruly(FakeService(Clock(), chunk=10_000, **changes))
 
 
-def sampled(points: int) -> range:
-    """Every fourth point, or all of them with ``CRASH_POINTS=all`` (`make crash-matrix`)."""
-    return range(points) if os.environ.get("CRASH_POINTS") == "all" else range(0, points, 4)
-
-
 def undisturbed(tmp_path: Path) -> tuple[int, bytes, dict[str, int]]:
     service = fresh(tmp_path / "plain")
     work(service, tmp_path / "plain")
@@ -264,7 +265,7 @@ def test_death_at_every_call_of_the_service(tmp_path: Path, when: Literal["befor
     """The results equal those of an undisturbed run byte for byte, and each attempt was paid once."""
     calls, expected, paid = undisturbed(tmp_path)
     assert calls > 20
-    for point in sampled(calls):
+    for point in range(calls):
         folder = tmp_path / f"at{point}"
         service = fresh(folder, death=(point, when))
         with pytest.raises(Killed):
@@ -333,7 +334,27 @@ def test_death_at_every_write(
             assert (folder / "results.jsonl").read_bytes() == expected, point
         else:
             assert texts(work(service, folder)) == GOOD
-        point += 1 if os.environ.get("CRASH_POINTS") == "all" else 4
+        point += 1
+
+
+def test_death_while_the_last_job_is_planned(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything else is collected then, and yet the run is not at its end."""
+    service.answer_at = lambda key, attempt: error_line(key, 13) if key == "k1" and attempt == 1 else answer_line(key)
+    real = Ledger.add_job
+
+    def dying(self: Ledger, job: Job, *, at: float) -> None:
+        if job.ordinal == 2:
+            raise Killed
+        real(self, job, at=at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "add_job", dying)
+        with pytest.raises(Killed):
+            work(service, tmp_path, options=Options())
+
+    assert texts(work(service, tmp_path, options=Options())) == GOOD
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -101,21 +101,22 @@ async def _is_whole(session: Session, remote: RemoteJob, part: Path) -> bool:
     return True
 
 
-def _glance(path: Path) -> Literal["answers", "no keys", "something else"]:
-    """What a downloaded file seems to be: results, lines that have lost their keys (or none at all), or another thing.
+def _glance(path: Path) -> Literal["answers", "remains", "something else"]:
+    """What a downloaded file seems to be: results, remains of them (lines without keys, or none), or another thing.
 
-    The first answer decides; only where there is none, all of the file is read.
+    The first answer decides; only where there is none, all of the file is read. A line that begins as a JSON object
+    and breaks off was a result once: no page begins so.
     """
     if not path.stat().st_size:
-        return "no keys"
-    found: Literal["no keys", "something else"] = "something else"
+        return "remains"
+    found: Literal["remains", "something else"] = "something else"
     with path.open("rb") as file:
         for line in read_lines(file):
             answer = parse_line(line.data)
             if isinstance(answer, Answer):
                 return "answers"
-            if answer.reason in {"NO_KEY", "KEY_NOT_TEXT"}:
-                found = "no keys"
+            if answer.reason in {"NO_KEY", "KEY_NOT_TEXT"} or line.data.lstrip().startswith(b"{"):
+                found = "remains"
     return found
 
 

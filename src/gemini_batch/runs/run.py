@@ -22,6 +22,7 @@ from gemini_batch.runs.create import ask_for_model
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.order import Order, check_order, default_name, stage_run
+from gemini_batch.runs.plan import reconcile
 from gemini_batch.runs.results import Results, check_output, summarize
 from gemini_batch.runs.schedule import Limits, live_work, resend
 from gemini_batch.runs.sqlite import state_error
@@ -188,10 +189,12 @@ async def _conduct(session: Session, run: Run, options: Options | None, *, name:
 def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bool:
     """Whether anything is to be sent, watched or collected; where nothing is, no service is needed.
 
-    What an earlier process collected and did not come to send again waits from here on.
+    What an earlier process collected and did not come to send again waits from here on, and what it put into a job
+    that it did not come to write down.
     """
     jobs = ledger.jobs_of(run.id)
     with folder.rows() as rows:
+        reconcile(ledger, rows, run)
         for job in jobs:
             if job.life is Life.COLLECTED:
                 rule = resend(job, attempts)
