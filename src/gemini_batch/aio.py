@@ -163,6 +163,7 @@ async def retry(
     only: Sequence[str] = ("failed", "missing"),
     max_output_tokens: int | None = None,
     temperature: float | None = None,
+    model: str | None = None,
     output: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     settings: Settings | None = None,
@@ -170,14 +171,15 @@ async def retry(
 ) -> Results:
     """Send the requests of a run once more whose verdict is one of ``only``; this spends.
 
-    ``max_output_tokens`` and ``temperature`` replace those of the requests: what was cut off or blocked as it was will
-    be so again. What the new attempt answers replaces what was no success. Raises UsageError where there is nothing to
-    send, ServiceError, StateError.
+    ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` asks another one: what was
+    cut off or blocked as it was will be so again. What the new attempt answers replaces what was no success. Raises
+    UsageError where there is nothing to send, ServiceError, StateError.
     """
     from gemini_batch.runs import run as room
     from gemini_batch.runs.change import Change
 
-    change = Change(max_output_tokens=max_output_tokens, temperature=temperature)
+    name = None if model is None else model.removeprefix("models/")
+    change = Change(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
     again = room.Again(verdicts=room.parse_verdicts(only), change=change)
     async with _session(settings, offline, on_event) as session:
         return await room.retry(session, run_id, again, output=None if output is None else Path(output))

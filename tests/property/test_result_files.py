@@ -105,9 +105,9 @@ def results_of(raw: bytes) -> Iterator[Results]:
             backend="x", key_print="x", requests=len(KEYS), bytes=0, sha256="", source=None,
         )  # fmt: skip
         job = Job(
-            id="run-a-1", run="run-a", ordinal=1, requests=len(KEYS), tokens=0, part=None, offset=0, bytes=0, sha256="",
-            how="file", display_name="n", life=Life.COLLECTED, batch="batches/x", state="JOB_STATE_SUCCEEDED",
-            total=len(KEYS),
+            id="run-a-1", run="run-a", ordinal=1, model="m", requests=len(KEYS), tokens=0, part=None, offset=0, bytes=0,
+            sha256="", how="file", display_name="n", life=Life.COLLECTED, batch="batches/x",
+            state="JOB_STATE_SUCCEEDED", total=len(KEYS),
         )  # fmt: skip
         folder.raw(job.id).parent.mkdir()
         folder.raw(job.id).write_bytes(raw)

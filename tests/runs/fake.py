@@ -318,7 +318,7 @@ class FakeService:
             self.list_hides -= 1
             yield []
             return
-        found = list(reversed(self.jobs))
+        found = [job for job in reversed(self.jobs) if not job.deleted]
         for job in found:
             self._move(job)
         for start in range(0, len(found) or 1, self.page):

@@ -51,7 +51,8 @@ def facts(life: Life = Life.INTENDED, **changes: object) -> Facts:
         (facts(passes=2, last_pass=NOW + 500, sends=MOST_SENDS), NOW + 500, GiveUp("unanswered")),
         (facts(passes=2, last_pass=NOW + 500, over_quota=True), NOW + 500, GiveUp("over quota")),
         (facts(passes=1, last_pass=NOW, found=("batches/x",)), NOW, Adopt("batches/x")),
-        (facts(passes=1, last_pass=NOW, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
+        (facts(passes=1, last_pass=NOW, found=("batches/x", "batches/y")), NOW, Adopt("batches/x")),
+        (facts(how="inline", passes=1, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
         (facts(Life.CREATED), NOW, Made()),
         (facts(Life.ENDED), NOW, Made()),
         (facts(Life.COLLECTED), NOW, Made()),
@@ -107,7 +108,8 @@ def test_what_is_certainly_refused(error: Exception, certain: bool) -> None:
 def job(**changes: object) -> Job:
     values = {
         "id": "run-a-1", "run": "run-a",
-        "ordinal": 1, "requests": 3, "tokens": 9, "part": None, "offset": 0, "bytes": 9, "sha256": "x", "how": "file",
+        "ordinal": 1, "model": "m", "requests": 3, "tokens": 9, "part": None, "offset": 0, "bytes": 9, "sha256": "x",
+        "how": "file",
         "display_name": "n", "life": Life.INTENDED, "file": "files/gb-x", "intended_at": NOW, **changes,
     }  # fmt: skip
     return Job(**values)  # type: ignore[arg-type]
@@ -139,7 +141,7 @@ def remote(name: str = "batches/x", **changes: object) -> RemoteJob:
     ],
 )
 def test_which_job_a_create_in_doubt_has_made(ours: Job, there: RemoteJob, found: bool) -> None:
-    assert bool(made_by(ours, "m", [there], known=frozenset({"batches/known"}))) is found
+    assert bool(made_by(ours, [there], known=frozenset({"batches/known"}))) is found
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from gemini_batch.cli.screen import JsonEvents, Screen
 @click.option(
     "--temperature", type=click.FloatRange(0, 2), metavar="T", help="For answers that were blocked or invalid."
 )
+@click.option("--model", "-m", metavar="MODEL", help="Ask another model.")
 @click.option("--output", "-o", metavar="FILE", help="Write all result lines of the run to FILE.")
 @shared_options
 def command(
@@ -30,6 +31,7 @@ def command(
     only: str,
     max_output_tokens: int | None,
     temperature: float | None,
+    model: str | None,
     output: str | None,
     offline: bool | None,
     as_json: bool,
@@ -48,6 +50,7 @@ def command(
                 only=[only],
                 max_output_tokens=max_output_tokens,
                 temperature=temperature,
+                model=model,
                 output=output,
                 settings=settings(offline),
                 on_event=screen.tell,

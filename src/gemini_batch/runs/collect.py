@@ -6,6 +6,7 @@ transaction writes all verdicts into ``rows.db``; then the ledger says ``collect
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sqlite3
 from typing import IO, TYPE_CHECKING, Literal
@@ -73,16 +74,41 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
         return await gather(session, target, run, job, operation)
 
 
-async def gather_ended(session: Session, target: Target) -> Job:
-    """The same for a job of a run that this process drives, and whose lock it holds."""
+async def gather_ended(session: Session, target: Target, *, writing: asyncio.Lock) -> Job:
+    """The same for a job of a run that this process drives, and whose lock it holds.
+
+    ``writing`` is held while ``rows.db`` is written: other jobs of the run are planned and collected meanwhile.
+    """
     assert target.run is not None
     assert target.job is not None
     operation = await _ended(session, target)
-    _, job = await gather(session, target, target.run, target.job, operation)
+    _, job = await gather(session, target, target.run, target.job, operation, writing=writing)
     return job
 
 
-async def gather(session: Session, target: Target, run: Run, job: Job, operation: Operation) -> tuple[Run, Job]:
+async def lose(session: Session, target: Target, reason: str) -> Job:
+    """Collect a job without answers, because the service no longer has them; its requests are missing for ``reason``.
+
+    The caller holds the run's lock.
+    """
+    assert target.run is not None
+    assert target.job is not None
+    folder, job, now = target.home.run(target.run.id), target.job, session.world.now()
+    raw = folder.raw(job.id)
+    try:
+        raw.parent.mkdir(exist_ok=True)
+        raw.touch()
+    except OSError as error:
+        raise state_error(error, raw, "raw results file") from error
+    judge_file(session.tell, folder, target.run, job, reason)
+    return session.ledger(target.home).update_job(
+        job, "lost", at=now, life=Life.COLLECTED, collected_at=now, lost=reason
+    )
+
+
+async def gather(
+    session: Session, target: Target, run: Run, job: Job, operation: Operation, *, writing: asyncio.Lock | None = None
+) -> tuple[Run, Job]:
     """Bring the answers of an ended job here and judge them. The caller holds the run's lock."""
     folder = target.home.run(run.id)
     ledger = session.ledger(target.home)
@@ -92,7 +118,8 @@ async def gather(session: Session, target: Target, run: Run, job: Job, operation
     if not raw.exists():
         await fetch(session, operation, raw, target)
     reason = _MISSING.get(remote.phase, "NO_LINE")
-    await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
+    async with writing or asyncio.Lock():
+        await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
     if run.origin == "adopted":
         with folder.rows() as rows:
             ledger.set_requests(run, job, rows.count(), at=session.world.now())
@@ -205,6 +232,7 @@ def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job
         id=f"{run_id}-1",
         run=run_id,
         ordinal=1,
+        model=remote.model,
         requests=0,
         tokens=0,
         part=None,

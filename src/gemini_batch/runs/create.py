@@ -117,6 +117,7 @@ async def _enter(
             id=f"{run.id}-1",
             run=run.id,
             ordinal=1,
+            model=run.model,
             requests=run.requests,
             tokens=staged.tokens,
             part=None,
@@ -145,7 +146,7 @@ async def _finish(session: Session, ledger: Ledger, run: Run, job: Job) -> tuple
             return job, True
         backend = await session.backend()
         if job.life is Life.PLANNED:
-            await ask_for_model(session, run)
+            await ask_for_model(session, run.model)
         return await Driver(session, backend.service, ledger, run, place).make(job), False
 
 
@@ -179,20 +180,20 @@ async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
         absences += 1
 
 
-async def ask_for_model(session: Session, run: Run) -> None:
+async def ask_for_model(session: Session, model: str) -> None:
     """Ask the service for a model that the catalog does not know, before anything is uploaded.
 
     Only a clear "no such model" stops the work; a check that itself fails stops nothing.
     """
-    if catalog.load().find(run.model) is not None:
+    if catalog.load().find(model) is not None:
         return
     try:
-        await (await session.backend()).service.get_model(run.model)
+        await (await session.backend()).service.get_model(model)
     except ApiError as error:
         if error.status == 404:
-            near = catalog.load().suggest(run.model)
+            near = catalog.load().suggest(model)
             raise UsageError(
-                f"The service knows no model {run.model!r}.",
+                f"The service knows no model {model!r}.",
                 field="--model",
                 code="unknown_model",
                 next=f"Did you mean {near}?" if near else "`gemini-batch models` lists those that batch.",

@@ -108,9 +108,9 @@ def next_step(facts: Facts, now: float, *, settle: float) -> Step:
 
 
 def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
-    if len(facts.found) == 1:
-        return Adopt(facts.found[0])
-    if len(facts.found) > 1:
+    if len(facts.found) == 1 or (facts.found and facts.how == "file"):
+        return Adopt(facts.found[0])  # of several that read our own file all are ours, and the first will do
+    if facts.found:
         return GiveUp("ambiguous")
     settled_at = (facts.intended_at or 0.0) + settle
     if facts.passes >= PASSES and (facts.last_pass or 0.0) >= settled_at:
@@ -134,7 +134,7 @@ def certainly_refused(error: Exception) -> bool:
     return isinstance(error, ApiError) and 400 <= error.status < 500 and error.status not in {408, 409, 429}
 
 
-def made_by(job: Job, model: str, seen: Iterable[RemoteJob], *, known: frozenset[str]) -> tuple[str, ...]:
+def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str]) -> tuple[str, ...]:
     """The jobs of a list that a create in doubt can have made.
 
     A file belongs to one attempt, so the input file's name is proof. An inline job echoes nothing but its name, model
@@ -152,7 +152,7 @@ def made_by(job: Job, model: str, seen: Iterable[RemoteJob], *, known: frozenset
         if r.name not in known
         and r.file_name is None
         and r.display_name == job.display_name
-        and r.model == model.removeprefix("models/")
+        and r.model == job.model.removeprefix("models/")
         and r.total in {0, job.requests}
         and (r.create_time is None or r.create_time >= since)
     )

@@ -22,6 +22,8 @@ from gemini_batch.runs.ledger import Life
 from gemini_batch.wire import hash_matches, remote_job, to_int, to_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gemini_batch.backend import Service
     from gemini_batch.runs.home import RunFolder
     from gemini_batch.runs.ledger import Job, Ledger, Run
@@ -34,16 +36,30 @@ _UPLOADS = 3
 class Driver:
     """Drives one job of one run. The caller holds the run's lock."""
 
-    def __init__(self, session: Session, service: Service, ledger: Ledger, run: Run, folder: RunFolder) -> None:
+    def __init__(
+        self,
+        session: Session,
+        service: Service,
+        ledger: Ledger,
+        run: Run,
+        folder: RunFolder,
+        *,
+        may_send: Callable[[Job], bool] | None = None,
+    ) -> None:
         self._session, self._service, self._ledger = session, service, ledger
-        self._run, self._folder = run, folder
+        self._run, self._folder, self._may_send = run, folder, may_send
         self._now = session.world.now
         self._doubt: ServiceError | None = None
         self._has_uploaded = False
 
     async def make(self, job: Job) -> Job:
-        """Bring ``job`` to ``created``. Raises ServiceError where that is not possible now; nothing is lost then."""
-        facts = Facts(life=job.life, how=job.how, intended_at=job.intended_at, sends=job.sends)
+        """Bring ``job`` to ``created``; where ``may_send`` says no just before the create, it stays ``uploaded``.
+
+        Raises ServiceError where that is not possible now; nothing is lost then.
+        """
+        # A clock that was set back since the intent must not keep its job in doubt until it is right again.
+        intended_at = None if job.intended_at is None else min(job.intended_at, self._now())
+        facts = Facts(life=job.life, how=job.how, intended_at=intended_at, sends=job.sends)
         if job.life is Life.INTENDED:
             self._session.tell(Said("An earlier create was not answered; looking whether it made the job."))
         while True:
@@ -53,6 +69,8 @@ class Driver:
                     self._has_uploaded = True
                     facts = replace(facts, life=job.life)
                 case Send():
+                    if self._may_send is not None and job.life is Life.UPLOADED and not self._may_send(job):
+                        return job
                     job = await self._send(job)
                     facts = Facts(
                         life=job.life,
@@ -65,6 +83,8 @@ class Driver:
                     facts = await self._look(job, facts, wait)
                 case Adopt(batch):
                     self._session.tell(Said(f"The create had happened: {batch} is this run's job."))
+                    for other in facts.found[1:]:
+                        self._warn_of_twin(other, batch)
                     return await self._adopt(job, batch)
                 case GiveUp(why):
                     raise self._undecided(job, facts, why)
@@ -179,7 +199,7 @@ class Driver:
             job, "intends to create", at=self._now(), life=Life.INTENDED, intended_at=self._now(), sends=job.sends + 1
         )
         try:
-            operation = await create(model=self._run.model, method=self._run.method, display_name=job.display_name)
+            operation = await create(model=job.model, method=self._run.method, display_name=job.display_name)
         except ServiceError as error:
             if decide.certainly_refused(error):
                 back = Life.PLANNED if job.how == "inline" else Life.UPLOADED
@@ -189,7 +209,7 @@ class Driver:
                 if await self._lost_its_file(job, error):
                     self._session.tell(Said("The service no longer has the uploaded file; uploading it again."))
                     return self._ledger.input_gone(job, at=self._now())
-                raise self._explained(error) from error
+                raise _explained(job, error) from error
             self._doubt = error
             self._session.tell(Said(f"{error.message} Looking whether the job was made all the same.", "warning"))
             return job
@@ -233,27 +253,22 @@ class Driver:
         known = frozenset(j.batch for _, j in self._ledger.jobs() if j.batch and j.id != job.id)
         found: list[str] = []
         async for page in self._service.listing():
-            found += decide.made_by(job, self._run.model, map(remote_job, page), known=known)
+            found += decide.made_by(job, map(remote_job, page), known=known)
         return replace(facts, passes=facts.passes + 1, last_pass=began, found=tuple(dict.fromkeys(found)))
 
     async def _adopt(self, job: Job, batch: str) -> Job:
         job = self._ledger.update_job(job, "adopted", at=self._now(), life=Life.CREATED, batch=batch)
         return self._ledger.seen(job, remote_job(await self._service.get(batch)), at=self._now())
 
-    def _explained(self, error: ServiceError) -> ServiceError:
-        if isinstance(error, ApiError) and error.status == 404:
-            return ApiError(
-                f"The service cannot batch with {self._run.model}: {error.message}",
-                status=404,
-                reason=error.reason,
-                code="model_refused",
-                next="Nothing was created. Choose another --model; `gemini-batch models` lists them.",
+    def _warn_of_twin(self, other: str, batch: str) -> None:
+        """Only the user's own word cancels a job."""
+        self._session.tell(
+            Said(
+                f"The service has made a second job of the same file: {other}. It would be paid for, too.",
+                "warning",
+                f"Type: gemini-batch cancel {other}   ({batch} is the one that counts)",
             )
-        if isinstance(error, ApiError) and error.status == 400:
-            error.next = error.next or "Nothing was created. Mend what the service names and run the command again."
-        if isinstance(error, NetworkError):
-            error.next = "Nothing was created. Run the same command again; what was uploaded is not sent twice."
-        return error
+        )
 
     def _undecided(self, job: Job, facts: Facts, why: str) -> ServiceError:
         if why == "ambiguous":
@@ -290,3 +305,19 @@ class Driver:
 
 class _ArrivedDamagedError(ServiceError):
     code = "upload_damaged"
+
+
+def _explained(job: Job, error: ServiceError) -> ServiceError:
+    if isinstance(error, ApiError) and error.status == 404:
+        return ApiError(
+            f"The service cannot batch with {job.model}: {error.message}",
+            status=404,
+            reason=error.reason,
+            code="model_refused",
+            next="Nothing was created. Choose another --model; `gemini-batch models` lists them.",
+        )
+    if isinstance(error, ApiError) and error.status == 400:
+        error.next = error.next or "Nothing was created. Mend what the service names and run the command again."
+    if isinstance(error, NetworkError):
+        error.next = "Nothing was created. Run the same command again; what was uploaded is not sent twice."
+    return error

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     from gemini_batch.wire import RemoteJob
 
+#: Seconds for which a learned ceiling is believed.
+MEMORY = 86_400.0
+
 MIGRATIONS = (
     """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -44,7 +47,7 @@ CREATE TABLE runs (
 ) STRICT;
 CREATE INDEX runs_identity ON runs (identity);
 CREATE TABLE jobs (
-    id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id), ordinal INTEGER NOT NULL,
+    id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id), ordinal INTEGER NOT NULL, model TEXT NOT NULL,
     requests INTEGER NOT NULL, tokens INTEGER NOT NULL, part TEXT, offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
     sha256 TEXT,
     how TEXT NOT NULL CHECK (how IN ('file', 'inline')), display_name TEXT NOT NULL,
@@ -52,7 +55,7 @@ CREATE TABLE jobs (
     upload_url TEXT, file TEXT, intended_at REAL, sends INTEGER NOT NULL DEFAULT 0,
     batch TEXT UNIQUE, created_at REAL, state TEXT, phase TEXT, total INTEGER, succeeded INTEGER, failed INTEGER,
     pending INTEGER, error_code INTEGER, error_message TEXT, output_file TEXT, seen_at REAL, ended_at REAL,
-    cancelled_at REAL, collected_at REAL, dropped_at REAL
+    cancelled_at REAL, collected_at REAL, dropped_at REAL, lost TEXT
 ) STRICT;
 CREATE INDEX jobs_run ON jobs (run);
 CREATE TABLE files (
@@ -67,7 +70,7 @@ CREATE TABLE events (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, run TEXT, job TEXT, what TEXT NOT NULL, detail TEXT
 ) STRICT;
 CREATE VIEW job_overview AS
-    SELECT jobs.id AS job, jobs.batch, jobs.display_name AS name, runs.model, jobs.life, jobs.state,
+    SELECT jobs.id AS job, jobs.batch, jobs.display_name AS name, jobs.model, jobs.life, jobs.state,
            jobs.total, jobs.succeeded, jobs.failed, jobs.pending,
            datetime(jobs.created_at, 'unixepoch') AS created, datetime(jobs.ended_at, 'unixepoch') AS ended,
            datetime(jobs.collected_at, 'unixepoch') AS collected, runs.backend, runs.source
@@ -112,12 +115,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ordinal`` counts a run's jobs from 1; ``rows.db`` says by it which requests are in which job. What is uploaded
     are ``bytes`` bytes from ``offset`` on of the run's ``requests.jsonl`` or, where the set is no stretch of that file,
-    of the file ``part``. ``tokens`` is an estimate. A job that was dropped will not be made: its requests go to others.
+    of the file ``part``. ``tokens`` is an estimate. ``model`` is the run's, but where a retry asked for another one.
+    A job that was dropped will not be made: its requests go to others. One that was ``lost`` (``JOB_GONE``,
+    ``RESULTS_GONE``) is collected without its answers, because the service no longer has them.
     """
 
     id: str
     run: str
     ordinal: int
+    model: str
     requests: int
     tokens: int
     part: str | None
@@ -147,6 +153,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancelled_at: float | None = None
     collected_at: float | None = None
     dropped_at: float | None = None
+    lost: str | None = None
 
 
 class Ceiling(msgspec.Struct, frozen=True):
@@ -300,9 +307,8 @@ class Ledger:
     def durations(self, model: str) -> list[float]:
         """How many seconds the ended jobs of a model took, oldest first."""
         sql = (
-            "SELECT jobs.ended_at - jobs.created_at AS took FROM jobs JOIN runs ON runs.id = jobs.run "
-            "WHERE runs.model = ? AND jobs.phase = 'succeeded' AND jobs.ended_at >= jobs.created_at "
-            "ORDER BY jobs.ended_at"
+            "SELECT ended_at - created_at AS took FROM jobs "
+            "WHERE model = ? AND phase = 'succeeded' AND ended_at >= created_at ORDER BY ended_at"
         )
         return [row["took"] for row in self._read(sql, model)]
 
@@ -319,19 +325,21 @@ class Ledger:
 
     # Quota -----------------------------------------------------------------------------------------------------------
 
-    def ceiling(self, key_print: str, model: str, *, since: float) -> Ceiling:
-        """What was learned, not longer ago than ``since``, of how many tokens the service lets wait for a model."""
+    def ceiling(self, key_print: str, model: str, *, at: float) -> Ceiling:
+        """What was learned in the last day of how many tokens the service lets wait for a model: tiers grow."""
         sql = "SELECT refused, accepted FROM ceilings WHERE key_print = ? AND model = ? AND learned_at >= ?"
-        rows = self._read(sql, key_print, model, since)
+        rows = self._read(sql, key_print, model, at - MEMORY)
         return Ceiling(rows[0]["refused"], rows[0]["accepted"]) if rows else Ceiling(None, None)
 
     def learn(self, key_print: str, model: str, ceiling: Ceiling, *, at: float) -> None:
-        """Write down what was learned; the day of it is the day of the newest refusal."""
+        """Write down what was learned; its day is the day of the newest refusal, so that it grows old."""
+        sql = (
+            "INSERT INTO ceilings VALUES (?, ?, ?, ?, ?) ON CONFLICT (key_print, model) DO UPDATE SET "
+            "learned_at = iif(excluded.refused IS refused AND learned_at >= ?, learned_at, excluded.learned_at), "
+            "refused = excluded.refused, accepted = excluded.accepted"
+        )
         with explained(self.path, "ledger"), transaction(self._db):
-            self._db.execute(
-                "INSERT OR REPLACE INTO ceilings VALUES (?, ?, ?, ?, ?)",
-                (key_print, model, ceiling.refused, ceiling.accepted, at),
-            )
+            self._db.execute(sql, (key_print, model, ceiling.refused, ceiling.accepted, at, at - MEMORY))
 
     def queued_tokens(self, key_print: str, model: str, *, since: float) -> int:
         """Estimated tokens of all jobs of that key and model, of whatever run, that may be in the service's queue.
@@ -340,7 +348,7 @@ class Ledger:
         """
         sql = (
             "SELECT coalesce(sum(jobs.tokens), 0) AS n FROM jobs JOIN runs ON runs.id = jobs.run "
-            "WHERE runs.key_print = ? AND runs.model = ? AND jobs.life IN ('intended', 'created') "
+            "WHERE runs.key_print = ? AND jobs.model = ? AND jobs.life IN ('intended', 'created') "
             "AND jobs.dropped_at IS NULL AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
         )
         return int(self._read(sql, key_print, model, since)[0]["n"])

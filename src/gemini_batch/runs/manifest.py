@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: What a manifest says of a job: where it came from and what became of it, not how it was sent.
 _JOB_FIELDS = (
-    "ordinal", "batch", "display_name", "requests", "bytes", "sha256", "file", "created_at", "ended_at", "collected_at",
-    "state", "total", "succeeded", "failed", "error_code", "error_message", "dropped_at",
+    "ordinal", "model", "batch", "display_name", "requests", "bytes", "sha256", "file", "created_at", "ended_at",
+    "collected_at", "state", "total", "succeeded", "failed", "error_code", "error_message", "dropped_at", "lost",
 )  # fmt: skip
 
 

@@ -124,6 +124,12 @@ def check_model_name(model: str) -> None:
         )
 
 
+def check_model(session: Session, model: str, method: Literal["generate", "embed"]) -> None:
+    """Say what is known of a model; refuse one that certainly cannot serve these requests. Raises UsageError."""
+    check_model_name(model)
+    _advise(session, model, method, dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date(), [])
+
+
 def _advise(
     session: Session, model: str, method: Literal["generate", "embed"], today: dt.date, said: list[str]
 ) -> None:

@@ -10,12 +10,14 @@ import hashlib
 from typing import IO, TYPE_CHECKING
 
 from gemini_batch.jsonl import atomic_write
+from gemini_batch.runs.events import in_thread, nobody
 from gemini_batch.runs.ledger import Job, Life
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gemini_batch.runs.change import Change
     from gemini_batch.runs.home import RunFolder
     from gemini_batch.runs.ledger import Ledger, Run
     from gemini_batch.runs.rows import Rows
@@ -32,7 +34,7 @@ def reconcile(ledger: Ledger, rows: Rows, run: Run) -> None:
         rows.release(ordinal)
 
 
-def plan_job(
+async def plan_job(
     ledger: Ledger,
     rows: Rows,
     folder: RunFolder,
@@ -40,31 +42,34 @@ def plan_job(
     limits: Limits,
     *,
     tokens: int | None,
+    model: str,
     display_name: str,
-    at: float,
-    change: Callable[[bytes], bytes] | None = None,
+    now: Callable[[], float],
+    change: Change | None = None,
 ) -> Job | None:
     """Plan one more job of at most ``tokens``; None where nothing waits.
 
     ``change`` rewrites each request line of the job. Raises StateError if the run folder cannot be written.
     """
+    rewrite = change.apply if change is not None and change.rewrites else None
     ordinal = max((job.ordinal for job in ledger.all_jobs_of(run.id)), default=0) + 1
     chunk = rows.take(ordinal, requests=limits.requests, bytes=limits.bytes, tokens=tokens)
     if chunk is None:
         return None
     try:
-        if chunk.whole and change is None:
+        if chunk.whole and rewrite is None:
             part, offset, size = None, chunk.offset, chunk.bytes
-            sha256 = _range_digest(folder, chunk)
+            sha256 = await in_thread(lambda _: _range_digest(folder, chunk), nobody)
         else:
             part, offset = f"{ordinal}.jsonl", 0
-            size, sha256 = _write_part(rows, folder, ordinal, change)
+            size, sha256 = await in_thread(lambda _: _write_part(folder, ordinal, rewrite), nobody)
     except OSError as error:
         raise state_error(error, folder.path, "run folder") from error
     job = Job(
         id=f"{run.id}-{ordinal}",
         run=run.id,
         ordinal=ordinal,
+        model=model,
         requests=chunk.requests,
         tokens=chunk.tokens,
         part=part,
@@ -75,7 +80,7 @@ def plan_job(
         display_name=display_name,
         life=Life.PLANNED,
     )
-    ledger.add_job(job, at=at)
+    ledger.add_job(job, at=now())
     return job
 
 
@@ -89,16 +94,14 @@ def _range_digest(folder: RunFolder, chunk: Chunk) -> str:
     return digest.hexdigest()
 
 
-def _write_part(
-    rows: Rows, folder: RunFolder, ordinal: int, change: Callable[[bytes], bytes] | None
-) -> tuple[int, str]:
+def _write_part(folder: RunFolder, ordinal: int, rewrite: Callable[[bytes], bytes] | None) -> tuple[int, str]:
     """Copy the requests of a job into a file of their own; returns its bytes and digest."""
     digest, size = hashlib.sha256(), 0
     target = folder.input(f"{ordinal}.jsonl")
     target.parent.mkdir(exist_ok=True)
-    with folder.requests.open("rb") as source, atomic_write(target) as part:
+    with folder.rows() as rows, folder.requests.open("rb") as source, atomic_write(target) as part:
         for line in _lines(rows, source, ordinal):
-            line = (change(line) if change else line) + b"\n"  # noqa: PLW2901 - the line as it is sent
+            line = (rewrite(line) if rewrite else line) + b"\n"  # noqa: PLW2901 - the line as it is sent
             part.write(line)
             digest.update(line)
             size += len(line)

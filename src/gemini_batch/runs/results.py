@@ -281,7 +281,7 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool) -> Su
         run=run.id,
         name=jobs[-1].display_name if jobs else "",
         state=states.pop() if len(states) == 1 else f"{len(jobs)} jobs: {', '.join(sorted(states))}",
-        model=run.model,
+        model=", ".join(dict.fromkeys([run.model, *(job.model for job in jobs)])),
         offline=offline,
         requests=requests,
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
@@ -308,12 +308,15 @@ def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
     """What the answers cost on the day the first job was made; unknown as soon as one part is."""
     made = min((job.created_at for job in jobs if job.created_at), default=run.created_at)
     day = dt.datetime.fromtimestamp(made, dt.UTC).date()
-    model = catalog.load().find(run.model)
-    price = model.price_on(day) if model else None
-    if price is None or not usage or any(u["known"] < u["answers"] for u in usage):
+    models = {job.ordinal: job.model for job in jobs}
+    if not usage or any(u["known"] < u["answers"] for u in usage):
         return Money(batch=None, interactive=None)
     cost = catalog.Cost()
     for u in usage:
+        model = catalog.load().find(models.get(u["source"], run.model))
+        price = model.price_on(day) if model else None
+        if price is None:
+            return Money(batch=None, interactive=None)
         tokens = catalog.Tokens(
             input=max(0, u["input"] + u["tool_use"] - u["cached"] - u["audio_input"]),
             cached=u["cached"],

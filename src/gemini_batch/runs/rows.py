@@ -271,12 +271,15 @@ class Rows:
             ]
 
     def usage(self, long_prompt: int) -> list[sqlite3.Row]:
-        """Token sums of all answers received; prompts over ``long_prompt`` tokens (``long`` = 1) apart."""
+        """Token sums of all answers received, by job (``source``: its ordinal).
+
+        Prompts over ``long_prompt`` tokens (``long`` = 1) are apart.
+        """
         sql = (
-            "SELECT input > ? AS long, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, "
+            "SELECT source, input > ? AS long, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, "
             "sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, sum(audio_input) AS audio_input, "
             "sum(image_output) AS image_output, count(*) AS answers, sum(usage_known) AS known "
-            "FROM answers GROUP BY 1 ORDER BY 1"
+            "FROM answers GROUP BY 1, 2 ORDER BY 1, 2"
         )
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()

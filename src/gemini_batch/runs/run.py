@@ -21,7 +21,7 @@ from gemini_batch.runs.conduct import Conductor
 from gemini_batch.runs.create import ask_for_model
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.ledger import Life
-from gemini_batch.runs.order import Order, check_order, default_name, stage_run
+from gemini_batch.runs.order import Order, check_model, check_order, default_name, stage_run
 from gemini_batch.runs.plan import reconcile
 from gemini_batch.runs.results import Results, check_output, summarize
 from gemini_batch.runs.schedule import Limits, live_work, resend
@@ -40,14 +40,24 @@ ATTEMPTS = 3
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is worked off; kept with it, so that ``run RUN`` goes on in the same way."""
+    """How a run is worked off; None: not said. Kept with it, so that ``run RUN`` goes on in the same way."""
 
-    max_requests_per_job: int = REQUESTS_A_JOB
+    max_requests_per_job: int | None = None
     max_tokens_per_job: int | None = None
-    attempts: int = ATTEMPTS
+    attempts: int | None = None
     tier: int | None = None
     #: What a retry that is not finished yet changes in the requests that wait.
     change: Change | None = None
+
+    def over(self, kept: Options) -> Options:
+        """What is said here, and what was kept of the rest."""
+        said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        return msgspec.structs.replace(kept, **said)
+
+    @property
+    def most_attempts(self) -> int:
+        """In how many jobs a request may be."""
+        return self.attempts or ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +95,10 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
     entered = _known(session, run_id)
     home = session.locate(run_id).home
     ledger, folder = session.ledger(home), home.run(entered.id)
+    _check_change(session, entered, again.change)
     with folder.lock(wait=0.0):
-        if _work_left(ledger, folder, entered, _kept(entered).attempts):
+        entered = ledger.run(entered.id) or entered
+        if _work_left(ledger, folder, entered, _kept(entered).most_attempts):
             raise UsageError(
                 f"{run_id} is not finished, so it is too early to send anything of it again.",
                 code="not_finished",
@@ -94,7 +106,7 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
             )
         # The change is written down before anything waits for it: a plain `run` after a crash makes the same change.
         kept = msgspec.structs.replace(_kept(entered), change=again.change if again.change.asked else None)
-        entered = ledger.set_options(entered, msgspec.json.encode(kept).decode(), at=session.world.now())
+        entered = _keep(session, entered, kept)
         with folder.rows() as rows:
             count = rows.choose(again.verdicts)
     if not count:
@@ -114,6 +126,23 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
 
 def _kept(run: Run) -> Options:
     return decode_as(run.options.encode(), Options) if run.options else Options()
+
+
+def _keep(session: Session, run: Run, options: Options) -> Run:
+    text = msgspec.json.encode(options).decode()
+    return session.ledger(session.home).set_options(run, text, at=session.world.now())
+
+
+def _check_change(session: Session, run: Run, change: Change) -> None:
+    """Refuse a change that cannot help this run. Raises UsageError."""
+    if run.method == "embed" and change.rewrites:
+        raise UsageError(
+            "Embeddings have no temperature and no output tokens to change.",
+            code="bad_argument",
+            next=f"Type: gemini-batch retry {run.id} --only failed,missing",
+        )
+    if change.model is not None:
+        check_model(session, change.model, run.method)
 
 
 def _known(session: Session, run_id: str) -> Run:
@@ -154,11 +183,12 @@ async def _enter(session: Session, order: Order, options: Options | None) -> Run
 async def _conduct(session: Session, run: Run, options: Options | None, *, name: str | None) -> None:
     home = session.home
     folder = home.run(run.id)
-    kept = _kept(run)
-    change = kept.change
     with folder.lock(wait=0.0):
-        attempts = (options or kept).attempts
-        if not _work_left(session.ledger(home), folder, run, attempts):
+        run = session.ledger(home).run(run.id) or run  # another process may have worked on it until now
+        kept = _kept(run)
+        chosen = options.over(kept) if options is not None else kept
+        change = chosen.change
+        if not _work_left(session.ledger(home), folder, run, chosen.most_attempts):
             return
         if session.key_print() != run.key_print:
             # Another project's list says nothing about this run's creates in doubt, and its queue is another one.
@@ -167,23 +197,26 @@ async def _conduct(session: Session, run: Run, options: Options | None, *, name:
                 code="other_key",
                 next="Use the key of the project that it was begun with.",
             )
+        if chosen != kept:
+            run = _keep(session, run, chosen)
         backend = await session.backend()
-        if not session.ledger(home).jobs_of(run.id):
-            await ask_for_model(session, run)
+        if change is not None and change.model is not None:
+            await ask_for_model(session, change.model)
+        elif not session.ledger(home).jobs_of(run.id):
+            await ask_for_model(session, run.model)
         conductor = Conductor(
             session,
             backend.service,
             home,
             run,
-            limits=_limits(run, options or kept),
-            attempts=attempts,
+            limits=_limits((change and change.model) or run.model, chosen),
+            attempts=chosen.most_attempts,
             display_name=name if name is not None else default_name(Path(run.source or run.id), run.id),
-            change=change.apply if change is not None else None,
+            change=change,
         )
         await conductor.conduct()
         if change is not None:
-            done = msgspec.structs.replace(kept, change=None)
-            session.ledger(home).set_options(run, msgspec.json.encode(done).decode(), at=session.world.now())
+            _keep(session, run, msgspec.structs.replace(chosen, change=None))
 
 
 def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bool:
@@ -203,13 +236,13 @@ def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bo
     return bool(waiting) or live_work(jobs)
 
 
-def _limits(run: Run, options: Options) -> Limits:
+def _limits(name: str, options: Options) -> Limits:
     book = catalog.load()
-    model = book.find(run.model)
+    model = book.find(name)
     known = model.enqueued_tokens.of_tier(options.tier) if model and model.enqueued_tokens and options.tier else None
     bounds = [bound for bound in (options.max_tokens_per_job, known) if bound is not None]
     return Limits(
-        requests=options.max_requests_per_job,
+        requests=options.max_requests_per_job or REQUESTS_A_JOB,
         bytes=book.limits.input_file_bytes.value,
         tokens=min(bounds) if bounds else None,
         jobs=book.limits.concurrent_jobs.value,

@@ -7,6 +7,7 @@ refused requests are planned again in smaller jobs, and sent as room appears.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from gemini_batch.runs.ledger import Ceiling, Job, Life
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gemini_batch.runs.rowtypes import Waiting
 
 #: Codes of failed jobs whose requests go once more by themselves: exhausted, internal, unavailable.
@@ -22,6 +25,8 @@ RESENT_CODES = frozenset({8, 13, 14})
 TRANSIENT = ("UNKNOWN", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNAVAILABLE")
 #: Pauses after refusals in a row, in seconds.
 PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0)
+#: Seconds until other runs' jobs are looked at again, whose end makes room.
+_PAUSE = 60.0
 #: Jobs that are uploaded and created at the same time.
 MAKERS = 3
 #: Jobs that are collected at the same time; judging them is one writer's work anyhow.
@@ -44,7 +49,10 @@ class Facts:
     """What a run knows at one moment.
 
     ``busy`` are the ordinals of jobs that somebody is making or collecting. ``queued`` and ``living`` count all jobs
-    of the key, of other runs too. ``hold_until``: no create before. ``look_at``: when living jobs are looked at next.
+    of the key, of other runs too. ``hold_until``: no create before, for the reason ``hold_why``. ``look_at``: when
+    living jobs are looked at next. ``later``: ordinals of ended jobs that are not to be collected before a time;
+    infinity: not by this process.
+    ``closed``: the service has refused a job for good, so nothing more is planned or made.
     """
 
     waiting: Waiting
@@ -54,7 +62,10 @@ class Facts:
     living: int
     ceiling: Ceiling
     hold_until: float
+    hold_why: str
     look_at: float
+    later: Mapping[int, float]
+    closed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +98,10 @@ class Collect:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do until then, unless something that is being done ends before; ``why`` is for the user."""
+    """Nothing to do until then, unless something that is being done ends before; ``why`` is for the user.
+
+    Infinity: only such an end changes anything.
+    """
 
     until: float
     why: str
@@ -118,21 +132,35 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
     """Everything to begin now; where that is nothing, one Wait or Finished."""
     live = [job for job in facts.jobs if job.dropped_at is None]
     idle = [job for job in live if job.ordinal not in facts.busy]
-    collecting = sum(job.life is Life.ENDED and job.ordinal in facts.busy for job in live)
-    ended = [job for job in idle if job.life is Life.ENDED]
-    actions: list[Action] = [Collect(job.ordinal) for job in ended[: max(0, COLLECTORS - collecting)]]
-    making = [job for job in live if job.life in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}]
-    in_doubt = [job for job in idle if job.life is Life.INTENDED and now >= facts.hold_until]
-    actions += [Make(job.ordinal) for job in in_doubt]
-    actions += _begin(facts, limits, now, [job for job in making if job.life is not Life.INTENDED], len(making))
     alive = tuple(job.ordinal for job in idle if job.life is Life.CREATED)
+    actions: list[Action] = _collect(facts, live, idle, now)
+    if not facts.closed:
+        actions += _make(facts, limits, now, live)
     if alive and now >= facts.look_at:
         actions.append(LookAt(alive))
     if actions:
         return actions
-    if not live_work(live) and not facts.waiting.requests and not facts.busy:
+    times = _due(facts, idle, alive=bool(alive))
+    unsent = not facts.closed and bool(facts.waiting.requests or _unmade(live))
+    if not times and not facts.busy and not unsent:
         return [Finished()]
-    return [_wait(facts, limits, now, alive=bool(alive))]
+    return [_wait(facts, limits, now, times, unsent=unsent)]
+
+
+def _unmade(jobs: list[Job]) -> list[Job]:
+    return [job for job in jobs if job.life in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}]
+
+
+def _collect(facts: Facts, live: list[Job], idle: list[Job], now: float) -> list[Action]:
+    collecting = sum(job.life is Life.ENDED and job.ordinal in facts.busy for job in live)
+    ended = [job for job in idle if job.life is Life.ENDED and now >= facts.later.get(job.ordinal, 0.0)]
+    return [Collect(job.ordinal) for job in ended[: max(0, COLLECTORS - collecting)]]
+
+
+def _due(facts: Facts, idle: list[Job], *, alive: bool) -> list[float]:
+    """When something can be done that cannot be done now; empty where only a task's end changes anything."""
+    later = [facts.later.get(job.ordinal, 0.0) for job in idle if job.life is Life.ENDED]
+    return [time for time in later if time < math.inf] + ([facts.look_at] if alive else [])
 
 
 def live_work(jobs: list[Job]) -> bool:
@@ -140,43 +168,54 @@ def live_work(jobs: list[Job]) -> bool:
     return any(job.life is not Life.COLLECTED for job in jobs)
 
 
-def _begin(facts: Facts, limits: Limits, now: float, planned: list[Job], making: int) -> list[Action]:
+def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Action]:
     """Jobs to make, or one more to plan, as far as there is room for it."""
     if now < facts.hold_until:
         return []
+    making = _unmade(live)
+    doubtful = [job for job in making if job.life is Life.INTENDED]
+    planned = [job for job in making if job.life is not Life.INTENDED]
     ready = [job for job in planned if job.ordinal not in facts.busy]
-    busy_tokens = sum(job.tokens for job in planned if job.ordinal in facts.busy)
-    free = room(facts.queued + busy_tokens, facts.ceiling, limits.queue)
-    slots = limits.jobs - facts.living - (making - len(ready))
-    actions: list[Action] = []
+    begun = [job for job in planned if job.ordinal in facts.busy]
+    queued = facts.queued + sum(job.tokens for job in begun)
+    free = room(queued, facts.ceiling, limits.queue)
+    slots = limits.jobs - facts.living - len(begun)
+    actions: list[Action] = [Make(job.ordinal) for job in doubtful if job.ordinal not in facts.busy]
+    sent = False
     for job in ready:
-        alone = facts.queued + busy_tokens == 0 and not actions
+        alone = queued == 0 and not sent
         if slots > 0 and (free is None or job.tokens <= free or alone):
             actions.append(Make(job.ordinal))
+            sent = True
             slots -= 1
             free = None if free is None else max(0, free - job.tokens)
-    if actions or ready or slots <= 0 or making >= MAKERS or not facts.waiting.requests:
+    if actions or ready or slots <= 0 or len(making) >= MAKERS or not facts.waiting.requests or free == 0:
         return actions
-    if free == 0:
-        return []
     bounds = [bound for bound in (limits.tokens, free) if bound is not None]
     return [Plan(min(bounds) if bounds else None)]
 
 
-def _wait(facts: Facts, limits: Limits, now: float, *, alive: bool) -> Wait:
-    times = [facts.look_at] if alive else []
-    if facts.hold_until > now and (facts.waiting.requests or facts.jobs):
-        times.append(facts.hold_until)
-        why = "the service refused a job for lack of room; trying again later"
-    elif facts.waiting.requests and facts.living >= limits.jobs:
+def fits(job: Job, *, queued: int, living: int, ceiling: Ceiling, limits: Limits) -> bool:
+    """Whether there is still room for a job just before its create; ``queued`` and ``living`` are the others."""
+    free = room(queued, ceiling, limits.queue)
+    return living < limits.jobs and (free is None or job.tokens <= free or queued == 0)
+
+
+def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsent: bool) -> Wait:
+    if facts.hold_until > now and unsent:
+        times = [*times, facts.hold_until]
+        why = facts.hold_why
+    elif facts.closed:
+        why = "the service has refused a job; what is there already is brought in"
+    elif unsent and facts.living >= limits.jobs:
         why = f"{facts.living} jobs are alive, and no more are allowed at once"
-    elif facts.waiting.requests and facts.busy:
+    elif unsent and facts.busy:
         why = "jobs are being sent and collected"
-    elif facts.waiting.requests:
+    elif unsent:
         why = "the model's queue has no room; more is sent when jobs end"
     else:
         why = "the service is working"
-    return Wait(min(times) if times else now + 60.0, why)
+    return Wait(min(times, default=math.inf if facts.busy else now + _PAUSE), why)
 
 
 def learned(ceiling: Ceiling, *, queued: int, tokens: int, accepted: bool) -> Ceiling:
@@ -204,8 +243,8 @@ class Resend:
 
 
 def resend(job: Job, attempts: int) -> Resend:
-    """The design's rule of what is sent again: nothing after the user's cancel, a failed or expired job once."""
-    if job.cancelled_at is not None:
+    """The rule of what is sent again: a failed or expired job once; nothing after a cancel, or of a lost job."""
+    if job.cancelled_at is not None or job.lost is not None:
         return Resend((), missing=False, most=0)
     match job.phase:
         case Phase.SUCCEEDED:

@@ -1,0 +1,126 @@
+"""Room at the service: what is known of its limits, what refusals have taught, and when to try again.
+
+What always holds: nothing is assumed of a limit until the user states it or a refusal teaches it; what was learned is
+in the ledger, dated, by key and model, so that other runs know it too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.runs import schedule as s
+from gemini_batch.runs.ledger import Life
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gemini_batch.runs.ledger import Ceiling, Job, Ledger, Run
+
+#: The service may be away, or its store be full, for so long, in seconds, before a run gives up (and can go on later).
+PATIENCE = 6 * 3600.0
+#: A job that is older has ended or expired (48 hours), and two hours for clocks that differ.
+_LONGEST_LIFE = 50 * 3600.0
+
+
+class Room:
+    """What one run knows of the room for its jobs, all of one model."""
+
+    def __init__(self, ledger: Ledger, run: Run, model: str, limits: s.Limits, now: Callable[[], float]) -> None:
+        self._ledger, self._key, self._model, self._limits, self._now = ledger, run.key_print, model, limits, now
+        self.hold_until = 0.0
+        self.hold_why = ""
+        self._refusals = 0
+        self._troubles = 0
+        self._trouble_since: float | None = None
+
+    def queued(self, besides: Job | None = None) -> int:
+        """Estimated tokens of all jobs in the model's queue, without those of ``besides``."""
+        found = self._ledger.queued_tokens(self._key, self._model, since=self._now() - _LONGEST_LIFE)
+        return found - besides.tokens if besides is not None and besides.life is Life.INTENDED else found
+
+    def living(self, besides: Job | None = None) -> int:
+        """How many jobs of the key may be alive, without ``besides``."""
+        found = self._ledger.living(self._key, since=self._now() - _LONGEST_LIFE)
+        return found - 1 if besides is not None and besides.life is Life.INTENDED else found
+
+    def ceiling(self) -> Ceiling:
+        """What was learned of the model's queue."""
+        return self._ledger.ceiling(self._key, self._model, at=self._now())
+
+    def fits(self, job: Job) -> bool:
+        """Whether there is room for a job at this very moment: others may have taken it during the upload."""
+        return s.fits(
+            job, queued=self.queued(job), living=self.living(job), ceiling=self.ceiling(), limits=self._limits
+        )
+
+    def accepted(self, job: Job, queued: int) -> None:
+        """The service has taken a job on top of ``queued`` tokens."""
+        self._refusals = self._troubles = 0
+        self._trouble_since = None
+        self._learn(s.learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=True))
+
+    def refused(self, job: Job, queued: int, error: ServiceError) -> None:
+        """The service had no room for a job on top of ``queued`` tokens.
+
+        Raises ServiceError where a single request is refused again and again with nothing else alive.
+        """
+        self._refusals += 1
+        living = self.living(job)
+        if job.requests == 1 and living == 0 and self._refusals > len(s.PAUSES):
+            raise ServiceError(
+                "The service refuses even a single request, with nothing else in its queue.",
+                code="refused_at_all",
+                next="Look at the project's billing, its tier, and whether the model is served to it. " + error.message,
+            )
+        if living == 0 or queued:
+            self._learn(s.learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=False))
+        # With nothing else in the queue a smaller job may fit at once; else room appears when a job ends.
+        self._hold(
+            self._pause(self._refusals, error) if living or job.requests == 1 else 0.0,
+            "the service refused a job for lack of room; trying again later",
+        )
+
+    def store_full(self, freed: int, error: ServiceError) -> float:
+        """The file store is full, and ``freed`` files were deleted; returns the seconds until the next try.
+
+        Raises ``error`` where it has been full for longer than is reasonable.
+        """
+        if freed:
+            self._trouble_since = None
+            return 0.0
+        return self._again_later(error, "the service's file store is full; trying again later")
+
+    def away(self, error: ServiceError) -> float:
+        """The service cannot be had; returns the seconds until the next try. Raises ``error`` when patience ends."""
+        return self._again_later(error, "the service is away; trying again later")
+
+    def freed(self) -> None:
+        """A job's end has made room: whatever waits for it may go now."""
+        self.hold_until = 0.0
+
+    def clock_went_back(self, seconds: float) -> None:
+        """Everything that is timed is that much earlier."""
+        self.hold_until -= seconds
+        self._trouble_since = None if self._trouble_since is None else self._trouble_since - seconds
+
+    def _again_later(self, error: ServiceError, why: str) -> float:
+        now = self._now()
+        self._trouble_since = now if self._trouble_since is None else self._trouble_since
+        if now - self._trouble_since > PATIENCE:
+            raise error
+        self._troubles += 1
+        pause = self._pause(self._troubles, error)
+        self._hold(pause, why)
+        return pause
+
+    def _pause(self, times: int, error: ServiceError) -> float:
+        asked = error.retry_after if isinstance(error, ApiError) else None
+        return max(s.PAUSES[min(times, len(s.PAUSES)) - 1], min(asked or 0.0, s.PAUSES[-1]))
+
+    def _hold(self, seconds: float, why: str) -> None:
+        self.hold_until, self.hold_why = self._now() + seconds, why
+
+    def _learn(self, ceiling: Ceiling) -> None:
+        if ceiling != self.ceiling():
+            self._ledger.learn(self._key, self._model, ceiling, at=self._now())
