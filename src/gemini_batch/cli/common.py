@@ -40,6 +40,15 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+#: Names by which a shell's user means this process's own stdout.
+_STDOUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+
+
+def is_stdout(output: str | None) -> bool:
+    """Whether ``-o`` names stdout, however it is spelt."""
+    return output in _STDOUT
+
+
 def settings(offline: bool | None, *, poll: float | None = None) -> Settings:
     """The settings of this process with the command's flags before them."""
     from gemini_batch import settings as module

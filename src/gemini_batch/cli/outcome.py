@@ -76,6 +76,9 @@ def clean(text: str) -> str:
 
 def show_error(error: BaseException, words: Sequence[str]) -> int:
     """Show what ended a command, as a paragraph or (``--json``) as the documented object; returns the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return UsageError.exit_code
     known = as_error(error, words)
     if known is None:
         if isinstance(error, click.exceptions.Exit):
@@ -85,7 +88,9 @@ def show_error(error: BaseException, words: Sequence[str]) -> int:
         import traceback
 
         print(clean("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201 - asked for
-    if "--json" in words:
+    if known.reason_code == "stdout":
+        quiet_pipe()  # neither the error nor what is still buffered can go there
+    if "--json" in words and known.reason_code != "stdout":
         write_json(_command(words), error=known.as_json(), exit_code=known.exit_code)
     else:
         show_problems(known.problems, known.total, known.file) if isinstance(known, InvalidInput) else None
@@ -110,6 +115,13 @@ def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
         )
     if isinstance(error, OSError):
         name = error.filename if isinstance(error.filename, str) else None
+        if name is None and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}:
+            # Files of our own are explained, with their names, where they are written; this one has none.
+            return StateError(
+                f"stdout cannot be written: {error.strerror}.",
+                code="stdout",
+                next="What the command did is done and kept; send its stdout elsewhere and run it again.",
+            )
         if error.errno == errno.ENOSPC:
             return StateError("The disk is full.", file=name, code="disk_full", next="Make room and run it again.")
         return StateError(f"The system refused: {error.strerror or error}.", file=name)

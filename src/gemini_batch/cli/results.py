@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import run, settings, shared_options
+from gemini_batch.cli.common import is_stdout, run, settings, shared_options
 from gemini_batch.cli.outcome import clean, write_json
 from gemini_batch.cli.screen import Screen, plural, usd
 
@@ -23,7 +23,9 @@ _PREVIEW = 20
 
 @click.command("results", short_help="Fetch a job's answers, one a key, in the order of the input.")
 @click.argument("job_name", metavar="JOB_NAME")
-@click.option("--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout.")
+@click.option(
+    "--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout (/dev/stdout is the same)."
+)
 @click.option("--media-dir", metavar="DIR", help="Write images and speech into files there (WAV, PNG, …).")
 @shared_options
 def command(
@@ -41,6 +43,8 @@ def command(
     is not "succeeded" has an error. Without -o the first 20 lines are shown. Ends with 0 if every request succeeded,
     1 if some did not, 5 if nothing could be had, 6 if the job is not finished.
     """
+    if is_stdout(output):
+        output = "-"
     if as_json and output == "-":
         raise click.UsageError("--json and -o - both want stdout")
     from gemini_batch import aio

@@ -177,10 +177,10 @@ class Results:
         Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
         """
         check_output(path)
-        target = Path(os.path.realpath(path))
         try:
-            regular = not target.exists() or stat.S_ISREG(target.stat().st_mode)
-            with atomic_write(target) if regular else target.open("wb") as file:
+            # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
+            regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
+            with atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as file:
                 count = 0
                 for line in self.lines(media=media):
                     file.write(line + b"\n")
