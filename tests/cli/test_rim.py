@@ -123,3 +123,13 @@ def test_a_file_called_like_an_option_value_is_not_made(shell: Shell, job: str, 
 
     assert len(done.out.splitlines()) == 2
     assert not (shell.folder / "-").exists()
+
+
+@pytest.mark.parametrize("command", ["validate", "models"])
+def test_a_command_that_asks_nobody_does_not_offer_offline(shell: Shell, command: str) -> None:
+    """It is taken all the same: whoever puts it everywhere is not stopped."""
+    shell.write("in.jsonl", request())
+
+    assert "--offline" not in shell.run(command, "--help").out
+    words = ("in.jsonl",) if command == "validate" else ()
+    assert shell.run(command, *words, "--offline").code == 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: 128 + SIGPIPE, as a program that the system itself stopped would end.
 CLOSED_PIPE = 141
 SHOWN_PROBLEMS = 20
+_SHOWN_LINES = 5
 _COME_BACK = {
     "create": "Run the same command again: it goes on where this one stopped, and nothing is sent twice.",
     "status": "The job goes on without you. Come back with the same command.",
@@ -145,11 +146,21 @@ def _command(words: Sequence[str]) -> str:
 
 
 def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> None:
-    """The first problems of a request file, one a paragraph; the rest is counted."""
-    for problem in problems[:SHOWN_PROBLEMS]:
-        click.echo(clean(as_invoked(problem_line(problem, file))), err=True)
-    if total > SHOWN_PROBLEMS:
-        click.echo(f"… and {total - SHOWN_PROBLEMS:,} more problems (--json has all).", err=True)
+    """What is wrong with a request file, one finding a paragraph; the same finding in other lines is counted there."""
+    alike: dict[tuple[str, str | None, str], list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.severity, problem.field, problem.message), []).append(problem)
+    left = total
+    for same in list(alike.values())[:SHOWN_PROBLEMS]:
+        left -= len(same)
+        sign = "Warning: " if same[0].severity == "warning" else ""
+        click.echo(clean(as_invoked(sign + problem_line(same[0], file))), err=True)
+        if len(same) > 1:
+            more = ", ".join(str(one.line) for one in same[1 : 1 + _SHOWN_LINES])
+            dots = ", …" if len(same) > 1 + _SHOWN_LINES else ""
+            click.echo(f"    the same in {len(same) - 1:,} more: line {more}{dots}", err=True)
+    if left:
+        click.echo(f"… and {left:,} more problems (--json has all).", err=True)
 
 
 def problem_line(problem: Problem, file: str | None) -> str:
