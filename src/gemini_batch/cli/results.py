@@ -10,7 +10,7 @@ import click
 
 from gemini_batch.cli.common import is_stdout, run, settings, shared_options
 from gemini_batch.cli.outcome import clean, write_json
-from gemini_batch.cli.screen import Screen, plural, usd
+from gemini_batch.cli.screen import Screen, place, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,8 +97,12 @@ def _json(found: Results, output: str | None, media: MediaWriter | None) -> None
 
 def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     """The summary for people: counts by verdict, tokens by kind, money, and where the failures are."""
-    offline = " · offline: made up here, nothing was paid" if summary.offline else ""
-    yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{offline}"
+    where = place(summary.backend)
+    if summary.offline:
+        where = " · offline: made up here, nothing was paid"
+    elif summary.emulated:
+        where = place(summary.backend, " · answered by an emulator at ") + ", not by Google"
+    yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{where}"
     verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in summary.verdicts.items())
     yield f"{plural(summary.requests, 'request')}: {verdicts or 'no answers'}"
     for failure in summary.failures[:10]:
@@ -136,7 +140,7 @@ def _money(summary: Summary) -> str:
         return "cost: unknown (no answers came, and so no token counts)"
     if summary.usd.batch is None or summary.usd.interactive is None:
         return "cost: unknown (no price, or no token counts, for all of it)"
-    would = "would have cost " if summary.offline else ""
+    would = "would have cost " if summary.emulated else ""
     saved = summary.usd.interactive - summary.usd.batch
     share = f", {100 * saved / summary.usd.interactive:.0f} % less" if summary.usd.interactive else ""
     missing = "; what has no answer may have been billed, too" if summary.verdicts.get("missing") else ""
