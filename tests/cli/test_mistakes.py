@@ -171,16 +171,37 @@ def test_a_mistake_as_json(shell: Shell, trap: Trap, monkeypatch: pytest.MonkeyP
     assert {"code", "message", "file", "line", "field", "next"} <= set(done.document["error"])
 
 
-def test_twenty_problems_are_shown_and_the_rest_is_counted(shell: Shell) -> None:
+def test_the_same_problem_in_many_lines_is_said_once(shell: Shell) -> None:
     shell.write("in.jsonl", *[request("same") for _ in range(3001)])
 
     shown = shell.run("create", "in.jsonl", "--offline")
     everything = shell.run("create", "in.jsonl", "--offline", "--json")
 
-    assert shown.err.count("was used before") == 20
-    assert "2,980 more" in shown.err
+    assert shown.err.count("was used before") == 1
+    assert "the same in 2,999 more: line 3, 4, 5, 6, 7, …" in shown.err
     assert everything.document["error"]["total"] == 3000
     assert len(everything.document["error"]["problems"]) == 3000
+
+
+def test_twenty_problems_are_shown_and_the_rest_is_counted(shell: Shell) -> None:
+    shell.write("in.jsonl", *[request(str(n // 2)) for n in range(6000)])
+
+    for command in ("create", "validate"):
+        shown = shell.run(command, "in.jsonl", "--offline")
+        assert shown.err.count("was used before") == 20, command
+        assert "2,980 more" in shown.err
+
+
+def test_results_in_the_place_of_requests_are_one_mistake(shell: Shell) -> None:
+    """Not twenty: what the file is, and the two ways on."""
+    shell.write("results.jsonl", *[{"key": str(n), "verdict": "failed", "error": {}, "attempt": 1} for n in range(30)])
+
+    for command in ("create", "validate", "run"):
+        done = shell.run(command, "results.jsonl", "--offline")
+        assert done.code == 2
+        assert len(done.err.splitlines()) == 1
+        assert "a file of results" in done.err
+        assert "gemini-batch retry" in done.err
 
 
 @pytest.mark.parametrize(

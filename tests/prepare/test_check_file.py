@@ -91,6 +91,55 @@ def test_what_cannot_hold_requests_is_refused(
     assert error.exit_code == 2
 
 
+RESULT = b'{"key":"a","verdict":"succeeded","response":{"candidates":[],"text":"Hi"},"attempt":1}\n'
+LONG = b'{"key":"a \\" b","verdict":"succeeded","response":{"text":"' + b"x" * 100_000 + b'"},"attempt":1}\n'
+RAW = b'{"response": {"candidates": []}, "key": "a"}\n'
+FAILURE = b'{"key":"a","verdict":"failed","reason":"INTERNAL","line":{"key":"a","request":{"contents":[]}}}\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "fix"),
+    [
+        (RESULT * 30, "a file of results", "gemini-batch retry"),
+        (b"\n" + RESULT, "a file of results", "gemini-batch retry"),
+        (b"\xef\xbb\xbf" + RESULT, "a file of results", "gemini-batch retry"),
+        (b'{"key":"a","verdict":"missing","error":{},"attempt":1}\n', "a file of results", "gemini-batch retry"),
+        (LONG, "a file of results", "the original file of requests"),
+        (RAW, "answers as the service", "the original file of requests"),
+        (b'{"key": "a", "response": {"text": "' + b"x" * 100_000 + b'"}}\n', "answers as the service", "original"),
+        (b'{"key": "a", "error": {"code": 3, "message": "no"}}\n', "answers as the service", "original"),
+        (FAILURE, "a file of failures", "jq -c .line"),
+    ],
+    ids=["results", "blank first", "bom", "only missing", "long line", "raw", "long raw", "raw error", "failures"],
+)
+def test_answers_in_the_place_of_requests_are_known_at_once(
+    tmp_path: Path, data: bytes, message: str, fix: str
+) -> None:
+    """Not a problem a line, but one for the file, with the way on."""
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(data)
+
+    error = refusal(path)
+
+    assert error.reason_code == "results_file"
+    assert message in error.message
+    assert fix in (error.next or "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"key": "a", "request": {"contents": []}, "response": "an old one, kept beside it"},
+        {"key": "a", "request": {"contents": []}, "verdict": "a column of the user's"},
+        {"key": "a", "response": "a slip, with the request below"},
+    ],
+)
+def test_a_request_with_such_a_word_beside_it_is_no_result(tmp_path: Path, line: dict[str, object]) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    check_file(path)
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     error = refusal(tmp_path / "nowhere.jsonl")
     assert error.reason_code == "file_not_found"

@@ -12,7 +12,7 @@ from gemini_batch.runs.cancel import cancel
 from gemini_batch.runs.clean import clean
 from gemini_batch.runs.create import create
 from gemini_batch.runs.doctor import Diagnosis, doctor
-from gemini_batch.runs.events import Seen
+from gemini_batch.runs.events import Said, Seen
 from gemini_batch.runs.listing import Filter, listing
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
@@ -316,3 +316,29 @@ def test_a_machine_that_sleeps_for_a_day_within_an_unanswered_create(service: Fa
     make(service, tmp_path)
 
     assert len(service.jobs) == 1
+
+
+def test_a_model_that_only_the_service_knows_is_used_and_its_price_called_unknown(
+    service: FakeService, tmp_path: Path
+) -> None:
+    """No guess at another name: the service was asked, and has it."""
+
+    async def work() -> list[Any]:
+        async with FakeSession(service, tmp_path / "home") as session:
+            await create(session, Order(source=tmp_path / "in.jsonl", model="gemini-99-flash"))
+            return list(session.events)
+
+    said = [event.message for event in asyncio.run(work()) if isinstance(event, Said)]
+    assert service.calls.index("get_model") < service.calls.index("start_upload")
+    assert any("price is unknown" in sentence for sentence in said)
+    assert not any("Did you mean" in str(event) for event in said)
+
+
+def test_a_model_that_nobody_knows_leaves_no_run(service: FakeService, tmp_path: Path) -> None:
+    service.faults["get_model", 0] = ("before", ApiError("no such model", status=404, reason="NOT_FOUND"))
+
+    with pytest.raises(UsageError, match="knows no model"):
+        make(service, tmp_path, model="gemini-99-flash")
+
+    assert do(service, tmp_path / "home", lambda s: listing(s, Filter())) == []
+    assert list((tmp_path / "home" / "runs").iterdir()) == []

@@ -51,10 +51,27 @@ class Commands(click.Group):
         command: click.Command = import_module(f"gemini_batch.cli.{COMMANDS[cmd_name][0]}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The same with a guess where the name is nearly one, or that of a script of the skill."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and (meant := _meant(args[0])):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {meant}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
         """List the commands from the table above."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _meant(word: str) -> str | None:
+    from difflib import get_close_matches
+
+    words = {**{name: name for name in COMMANDS}, **{f"get_{name}": name for name in COMMANDS}}
+    words |= {f"check_{name}": name for name in COMMANDS} | {f"{name}_batch": name for name in COMMANDS}
+    near = get_close_matches(word.lower().removesuffix(".py").replace("-", "_"), words, n=1, cutoff=0.7)
+    return words[near[0]] if near else None
 
 
 @click.group(cls=Commands, context_settings=CONTEXT, epilog="Every command has --help. Docs: README.md, docs/.")

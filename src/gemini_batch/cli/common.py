@@ -18,12 +18,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def local_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a command that asks nobody: ``--offline`` is taken, and not shown, since it changes nothing."""
+    return _options(function, shows_offline=False)
+
+
 def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--offline --json --quiet --debug``."""
+    return _options(function, shows_offline=True)
+
+
+def _options(function: Callable[..., Any], *, shows_offline: bool) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option(
-                "--offline", is_flag=True, default=None, help="Use the local emulator: no key, no network, no cost."
+                "--offline",
+                is_flag=True,
+                default=None,
+                hidden=not shows_offline,
+                help="Use the local emulator: no key, no network, no cost.",
             ),
             click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, errors too."),
             click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
@@ -38,6 +51,15 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return wrapped
+
+
+#: Names by which a shell's user means this process's own stdout.
+_STDOUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+
+
+def is_stdout(output: str | None) -> bool:
+    """Whether ``-o`` names stdout, however it is spelt."""
+    return output in _STDOUT
 
 
 def settings(offline: bool | None, *, poll: float | None = None) -> Settings:

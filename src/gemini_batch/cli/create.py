@@ -8,7 +8,7 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, plural, size
+from gemini_batch.cli.screen import Screen, place, plural, size
 
 if TYPE_CHECKING:
     from gemini_batch.runs.create import Created
@@ -70,6 +70,6 @@ def command(
 
 
 def _made(made: Created, limit: int | None) -> str:
-    where = " (offline: answers are made up here, nothing is paid)" if made.offline else ""
+    where = " (offline: answers are made up here, nothing is paid)" if made.offline else place(made.backend, ", at ")
     trial = f" as a trial (--limit {limit})" if limit else ""
     return f"Created {made.name}: {plural(made.requests, 'request')}, {size(made.bytes)}, {made.model}{trial}{where}."

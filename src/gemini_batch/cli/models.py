@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from gemini_batch.cli.common import shared_options
+from gemini_batch.cli.common import local_options
 from gemini_batch.cli.outcome import write_json
 from gemini_batch.errors import UsageError
 
@@ -37,7 +37,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 @click.command("models", short_help="Models that batch: prices, shutdown dates.")
 @click.argument("name", metavar="[MODEL]", required=False)
 @click.option("--all", "everything", is_flag=True, help="Also those that are gone or cannot be batched.")
-@shared_options
+@local_options
 def command(*, name: str | None, everything: bool, offline: bool | None, as_json: bool, quiet: bool) -> int:
     """The models of the catalog that can be batched today: USD per million tokens at batch price, shutdown dates.
 

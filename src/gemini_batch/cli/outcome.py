@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: 128 + SIGPIPE, as a program that the system itself stopped would end.
 CLOSED_PIPE = 141
 SHOWN_PROBLEMS = 20
+_SHOWN_LINES = 5
 _COME_BACK = {
     "create": "Run the same command again: it goes on where this one stopped, and nothing is sent twice.",
     "status": "The job goes on without you. Come back with the same command.",
@@ -76,6 +77,9 @@ def clean(text: str) -> str:
 
 def show_error(error: BaseException, words: Sequence[str]) -> int:
     """Show what ended a command, as a paragraph or (``--json``) as the documented object; returns the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return UsageError.exit_code
     known = as_error(error, words)
     if known is None:
         if isinstance(error, click.exceptions.Exit):
@@ -85,7 +89,9 @@ def show_error(error: BaseException, words: Sequence[str]) -> int:
         import traceback
 
         print(clean("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201 - asked for
-    if "--json" in words:
+    if known.reason_code == "stdout":
+        quiet_pipe()  # neither the error nor what is still buffered can go there
+    if "--json" in words and known.reason_code != "stdout":
         write_json(_command(words), error=known.as_json(), exit_code=known.exit_code)
     else:
         show_problems(known.problems, known.total, known.file) if isinstance(known, InvalidInput) else None
@@ -110,6 +116,13 @@ def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
         )
     if isinstance(error, OSError):
         name = error.filename if isinstance(error.filename, str) else None
+        if name is None and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}:
+            # Files of our own are explained, with their names, where they are written; this one has none.
+            return StateError(
+                f"stdout cannot be written: {error.strerror}.",
+                code="stdout",
+                next="What the command did is done and kept; send its stdout elsewhere and run it again.",
+            )
         if error.errno == errno.ENOSPC:
             return StateError("The disk is full.", file=name, code="disk_full", next="Make room and run it again.")
         return StateError(f"The system refused: {error.strerror or error}.", file=name)
@@ -133,11 +146,21 @@ def _command(words: Sequence[str]) -> str:
 
 
 def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> None:
-    """The first problems of a request file, one a paragraph; the rest is counted."""
-    for problem in problems[:SHOWN_PROBLEMS]:
-        click.echo(clean(as_invoked(problem_line(problem, file))), err=True)
-    if total > SHOWN_PROBLEMS:
-        click.echo(f"… and {total - SHOWN_PROBLEMS:,} more problems (--json has all).", err=True)
+    """What is wrong with a request file, one finding a paragraph; the same finding in other lines is counted there."""
+    alike: dict[tuple[str, str | None, str], list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.severity, problem.field, problem.message), []).append(problem)
+    left = total
+    for same in list(alike.values())[:SHOWN_PROBLEMS]:
+        left -= len(same)
+        sign = "Warning: " if same[0].severity == "warning" else ""
+        click.echo(clean(as_invoked(sign + problem_line(same[0], file))), err=True)
+        if len(same) > 1:
+            more = ", ".join(str(one.line) for one in same[1 : 1 + _SHOWN_LINES])
+            dots = ", …" if len(same) > 1 + _SHOWN_LINES else ""
+            click.echo(f"    the same in {len(same) - 1:,} more: line {more}{dots}", err=True)
+    if left:
+        click.echo(f"… and {left:,} more problems (--json has all).", err=True)
 
 
 def problem_line(problem: Problem, file: str | None) -> str:

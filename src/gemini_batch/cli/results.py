@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import run, settings, shared_options
+from gemini_batch.cli.common import is_stdout, run, settings, shared_options
 from gemini_batch.cli.outcome import clean, write_json
-from gemini_batch.cli.screen import Screen, plural, usd
+from gemini_batch.cli.screen import Screen, place, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,9 @@ _PREVIEW = 20
 
 @click.command("results", short_help="Fetch a job's answers, one a key, in the order of the input.")
 @click.argument("job_name", metavar="JOB_NAME")
-@click.option("--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout.")
+@click.option(
+    "--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout (/dev/stdout is the same)."
+)
 @click.option("--media-dir", metavar="DIR", help="Write images and speech into files there (WAV, PNG, …).")
 @shared_options
 def command(
@@ -41,6 +43,8 @@ def command(
     is not "succeeded" has an error. Without -o the first 20 lines are shown. Ends with 0 if every request succeeded,
     1 if some did not, 5 if nothing could be had, 6 if the job is not finished.
     """
+    if is_stdout(output):
+        output = "-"
     if as_json and output == "-":
         raise click.UsageError("--json and -o - both want stdout")
     from gemini_batch import aio
@@ -93,8 +97,12 @@ def _json(found: Results, output: str | None, media: MediaWriter | None) -> None
 
 def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     """The summary for people: counts by verdict, tokens by kind, money, and where the failures are."""
-    offline = " · offline: made up here, nothing was paid" if summary.offline else ""
-    yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{offline}"
+    where = place(summary.backend)
+    if summary.offline:
+        where = " · offline: made up here, nothing was paid"
+    elif summary.emulated:
+        where = place(summary.backend, " · answered by an emulator at ") + ", not by Google"
+    yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{where}"
     verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in summary.verdicts.items())
     yield f"{plural(summary.requests, 'request')}: {verdicts or 'no answers'}"
     for failure in summary.failures[:10]:
@@ -132,7 +140,7 @@ def _money(summary: Summary) -> str:
         return "cost: unknown (no answers came, and so no token counts)"
     if summary.usd.batch is None or summary.usd.interactive is None:
         return "cost: unknown (no price, or no token counts, for all of it)"
-    would = "would have cost " if summary.offline else ""
+    would = "would have cost " if summary.emulated else ""
     saved = summary.usd.interactive - summary.usd.batch
     share = f", {100 * saved / summary.usd.interactive:.0f} % less" if summary.usd.interactive else ""
     missing = "; what has no answer may have been billed, too" if summary.verdicts.get("missing") else ""

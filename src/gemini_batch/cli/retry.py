@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gemini_batch.cli.common import run, settings, shared_options
-from gemini_batch.cli.run import show
+from gemini_batch.cli.run import check_file_name, show
 from gemini_batch.cli.screen import JsonEvents, Screen
 
 
@@ -41,6 +41,7 @@ def command(
 
     What the new attempt answers replaces what was no success. Ends as run does.
     """
+    check_file_name(output)
     from gemini_batch import aio
 
     with JsonEvents() if as_json else Screen(quiet=quiet) as screen:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import run, settings, shared_options
+from gemini_batch.cli.common import is_stdout, run, settings, shared_options
 from gemini_batch.cli.outcome import write_json
 from gemini_batch.cli.results import summary_lines
 from gemini_batch.cli.screen import JsonEvents, Screen
+from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +45,23 @@ def command(
     Ends with 0 if every request succeeded, 1 if some did not (failures.jsonl beside the results says which and why),
     5 if nothing could be had.
     """
+    check_file_name(output)
     from gemini_batch import aio
 
     with JsonEvents() if as_json else Screen(quiet=quiet) as screen:
         found = run(aio.run(what, output=output, settings=settings(offline, poll=poll), on_event=screen.tell, **given))
         return show(found, "run", output, as_json=as_json, say=screen.say)
+
+
+def check_file_name(output: str | None) -> None:
+    """``-o`` of run and retry is a file: failures are written beside it, and stdout carries the run's id."""
+    if is_stdout(output):
+        raise UsageError(
+            "stdout carries the run's id here, so the results need a file.",
+            field="--output",
+            code="bad_output",
+            next="Type: -o results.jsonl, or afterwards: gemini-batch results RUN -o -",
+        )
 
 
 def show(found: Results, name: str, output: str | None, *, as_json: bool, say: Callable[[str], None]) -> int:

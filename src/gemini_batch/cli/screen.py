@@ -180,6 +180,14 @@ def tally(done: int, failed: int, pending: int, total: int) -> str:
     return f"{done:,} of {total:,} done, {failed:,} failed, {pending:,} pending"
 
 
+def place(backend: str, before: str = " · at ") -> str:
+    """The address of what does not live at Google, with a word before it; empty for Google and for offline work."""
+    from gemini_batch.runs.payment import elsewhere
+
+    address = elsewhere(backend)
+    return f"{before}{address}" if address else ""
+
+
 def plural(count: int, noun: str) -> str:
     """``1 request``, ``2 requests``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

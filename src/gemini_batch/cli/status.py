@@ -8,7 +8,7 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, span, tally
+from gemini_batch.cli.screen import Screen, place, span, tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ def _show_run(seen: RunStatus, screen: Screen, *, as_json: bool, exit_code: bool
     if as_json:
         write_json("status", result=seen, exit_code=code)
         return code
-    screen.say(f"{seen.run} · {seen.model}{' · offline' if seen.offline else ''}")
+    screen.say(f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}")
     for job in seen.jobs:
         screen.say(f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}")
     screen.say(f"{seen.answered:,} of {seen.requests:,} requests answered, {seen.waiting:,} wait to be sent")
@@ -74,9 +74,8 @@ def _show_run(seen: RunStatus, screen: Screen, *, as_json: bool, exit_code: bool
 
 
 def _lines(seen: Status) -> Iterator[str]:
-    yield " · ".join(
-        part for part in (seen.job or seen.run, seen.name, seen.model, "offline" if seen.offline else "") if part
-    )
+    head = " · ".join(part for part in (seen.job or seen.run, seen.name, seen.model) if part)
+    yield head + (" · offline" if seen.offline else place(seen.backend))
     if seen.total:
         yield tally(seen.done, seen.failed_count, seen.pending_count, seen.total)
     if seen.age is not None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from gemini_batch.cli.common import run, shared_options
-from gemini_batch.cli.outcome import SHOWN_PROBLEMS, clean, problem_line, write_json
+from gemini_batch.cli.common import local_options, run
+from gemini_batch.cli.outcome import show_problems, write_json
 from gemini_batch.cli.screen import Screen, plural, size
 
 
 @click.command("validate", short_help="The checks of create, alone.")
 @click.argument("input_file", metavar="INPUT_FILE", type=click.Path())
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Check only the first N requests.")
-@shared_options
+@local_options
 def command(*, input_file: str, limit: int | None, offline: bool | None, as_json: bool, quiet: bool) -> int:
     """Check every line of a request file as create does; needs no key and no network, keeps nothing.
 
@@ -28,11 +28,7 @@ def command(*, input_file: str, limit: int | None, offline: bool | None, as_json
         if as_json:
             write_json("validate", result=found, exit_code=code)
             return code
-        for problem in found.problems[:SHOWN_PROBLEMS]:
-            warning = "Warning: " if problem.severity == "warning" else ""
-            click.echo(clean(warning + problem_line(problem, input_file)), err=True)
-        if (total := found.errors + found.warnings) > SHOWN_PROBLEMS:
-            click.echo(f"… and {total - SHOWN_PROBLEMS:,} more (--json has all).", err=True)
+        show_problems(found.problems, found.errors + found.warnings, input_file)
         if found.valid:
             kind = "embeddings" if found.method == "embed" else "generation"
             screen.say(f"{plural(found.requests, 'request')} for {kind}, {size(found.bytes)}.")

@@ -176,7 +176,10 @@ REQUEST_WORDS: dict[str, Word] = {
         'For JSON answers write `"generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": '
         "{…}}`.",
     ),
-    "labels": Word("exists on Vertex AI only", "Take it out."),
+    "labels": Word(
+        "belongs to Vertex AI; the Gemini API's schema does not have it, and unknown fields are refused there",
+        "Take it out; what comes back with the answer is the `key` beside `request`.",
+    ),
     "httpOptions": Word(_SDK, "Take it out."),
     "automaticFunctionCalling": Word(_SDK, "Take it out."),
     "priority": Word("belongs to the job, not to a request", "Take it out."),

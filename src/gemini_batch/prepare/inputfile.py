@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gemini_batch import jsonl
 from gemini_batch.errors import UsageError
@@ -57,6 +57,10 @@ _ENDINGS = {
 _PACKED = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
 _EXPECTED = "Expected JSONL: a text file with one JSON object on each line."
 _SHAPE = '{"key": "…", "request": {"contents": [{"parts": [{"text": "…"}]}]}}'
+#: How a line of our results begins, and one of the service's own where it is too long to be read whole.
+_OUR_RESULT = re.compile(rb'\{"key":"(?:[^"\\]|\\.)*","verdict":"')
+_RAW_RESULT = re.compile(rb'\{\s*(?:"key"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*)?"response"\s*:\s*\{')
+_FAILURE_FIELDS = {"key", "verdict", "reason", "line"}
 _SPREAD = re.compile(rb'\{\s*\n\s*(?:"|\})')
 
 
@@ -76,6 +80,7 @@ def check_file(path: Path, *, limit: int | None = None) -> None:
         ) from None
     _check_bytes(path, head)
     _check_shape(path, head.removeprefix(jsonl.UTF8_BOM))
+    _check_direction(path, head.removeprefix(jsonl.UTF8_BOM), size)
     if path.suffix.lower() in _ENDINGS:
         raise UsageError(
             f"The ending `{path.suffix}` says that the file is {_ENDINGS[path.suffix.lower()]}. {_EXPECTED}",
@@ -184,6 +189,52 @@ def _check_shape(path: Path, head: bytes) -> None:
             next=f"If it holds one object on each line, rename it: `mv {quoted} {target}`.",
             code="json_ending",
         )
+
+
+def _check_direction(path: Path, head: bytes, size: int) -> None:
+    """Refuse answers in the place of requests, by the first line: one word for the file instead of one a line."""
+    start = head.lstrip()
+    first, _, rest = start.partition(b"\n")
+    whole = bool(rest) or size <= _HEAD
+    kind = _kind_of_answer(first) if whole else _kind_of_long_line(first)
+    if kind is None:
+        return
+    what, fix = {
+        "results": ("This is a file of results, not of requests.", ""),
+        "raw": ("These are answers as the service hands them out, not requests.", ""),
+        "failures": (
+            "This is a file of failures: the requests stand in it under `line`.",
+            f", or take the requests out and mend them: `jq -c .line {shlex.quote(str(path))} > {_target(path)}`",
+        ),
+    }[kind]
+    raise UsageError(
+        what,
+        file=path,
+        next="To send all again, give the original file of requests. To send only what has no good answer, type: "
+        f"gemini-batch retry JOB (gemini-batch list shows the jobs){fix}.",
+        code="results_file",
+    )
+
+
+def _kind_of_answer(line: bytes) -> Literal["results", "raw", "failures"] | None:
+    try:
+        found = jsonl.decode(line)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or "request" in found:
+        return None
+    if found.keys() >= _FAILURE_FIELDS:
+        return "failures"
+    if "key" in found and "verdict" in found:
+        return "results"
+    answer = isinstance(found.get("response"), dict) and found["response"]
+    return "raw" if answer or ("key" in found and isinstance(found.get("error"), dict)) else None
+
+
+def _kind_of_long_line(beginning: bytes) -> Literal["results", "raw"] | None:
+    if _OUR_RESULT.match(beginning):
+        return "results"
+    return "raw" if _RAW_RESULT.match(beginning) and b'"request"' not in beginning else None
 
 
 def _target(path: Path) -> str:

@@ -9,12 +9,14 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.backend import key_of
 from gemini_batch.errors import ApiError, ServiceError, UsageError
+from gemini_batch.prepare.validate import check_file
 from gemini_batch.runs.decide import standing
 from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.home import is_one_job
 from gemini_batch.runs.ledger import Job, Life, Run
 from gemini_batch.runs.order import Order, check_order, default_name, say, stage_run
+from gemini_batch.runs.payment import paid_again
 from gemini_batch.wire import remote_job, state_word
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ _ABSENCE_WAITS = (1.0, 2.0)
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``create`` did. ``attached``: the job had been made before, by this or another command."""
+    """What ``create`` did. ``attached``: the job had been made before, by this or another command.
+
+    ``backend``: the address that the job lives at, or ``offline``.
+    """
 
     job: str
     run: str
@@ -41,6 +46,7 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     bytes: int
     attached: bool
+    backend: str
     offline: bool
     warnings: list[str]
 
@@ -51,6 +57,7 @@ async def create(session: Session, order: Order) -> Created:
     Raises UsageError (InvalidInput with all problems) before anything is sent, StateError, ServiceError.
     """
     check_order(order)
+    check_file(order.source)  # what is wrong with the file itself is said before a missing key
     key_of(session.settings)
     ledger = session.ledger()
     limits = catalog.load().limits
@@ -65,13 +72,15 @@ async def create(session: Session, order: Order) -> Created:
     if not attached:
         job, attached = await _finish(session, ledger, run, job)
     if attached:
-        name = job.batch
         session.tell(
             Said(
-                f"These requests already have a job: {name} ({job.state or 'state not seen yet'}); nothing was sent.",
-                next="Use --new to make another one, which is paid for again.",
+                f"These requests already have a job: {job.batch} ({job.state or 'state not seen yet'}); "
+                "nothing was sent.",
+                next=f"Use --new to make another one{paid_again(session.settings)}.",
             )
         )
+        if order.name not in {None, job.display_name}:
+            session.tell(Said(f"--name {order.name!r} changes nothing: the job is called {job.display_name!r}."))
     assert job.batch is not None
     if job.total and job.total != run.requests:
         say(session, said, f"The service counts {job.total} requests, {run.requests} were sent.", None)
@@ -85,6 +94,7 @@ async def create(session: Session, order: Order) -> Created:
         requests=run.requests,
         bytes=run.bytes,
         attached=attached,
+        backend=run.backend,
         offline=session.settings.offline,
         warnings=said,
     )
@@ -145,8 +155,6 @@ async def _finish(session: Session, ledger: Ledger, run: Run, job: Job) -> tuple
         if job.life not in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}:
             return job, True
         backend = await session.backend()
-        if job.life is Life.PLANNED:
-            await ask_for_model(session, run.model)
         return await Driver(session, backend.service, ledger, run, place).make(job), False
 
 
@@ -172,34 +180,12 @@ async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
                     status=404,
                     reason=error.reason,
                     code="job_not_found",
-                    next="Somebody may have deleted it. --new makes another one, which is paid for again.",
+                    next=f"Somebody may have deleted it. --new makes another one{paid_again(session.settings)}.",
                 ) from error
         except ServiceError:
             return job
         await session.world.sleep(_ABSENCE_WAITS[absences])
         absences += 1
-
-
-async def ask_for_model(session: Session, model: str) -> None:
-    """Ask the service for a model that the catalog does not know, before anything is uploaded.
-
-    Only a clear "no such model" stops the work; a check that itself fails stops nothing.
-    """
-    if catalog.load().find(model) is not None:
-        return
-    try:
-        await (await session.backend()).service.get_model(model)
-    except ApiError as error:
-        if error.status == 404:
-            near = catalog.load().suggest(model)
-            raise UsageError(
-                f"The service knows no model {model!r}.",
-                field="--model",
-                code="unknown_model",
-                next=f"Did you mean {near}?" if near else "`gemini-batch models` lists those that batch.",
-            ) from error
-    except ServiceError:
-        return
 
 
 def _check_size(order: Order, staged: Staged, limits: catalog.Limits) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
-from gemini_batch.errors import Problem, UsageError
+from gemini_batch.errors import ApiError, Problem, ServiceError, UsageError
 from gemini_batch.runs.events import Said, in_thread
 from gemini_batch.runs.ledger import Run
 from gemini_batch.runs.stage import Staged, stage
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
     from gemini_batch.runs.home import RunFolder
     from gemini_batch.runs.session import Session
+
+
+_SHOWN_WARNINGS = 20
+#: ai.google.dev/gemini-api/docs/embeddings, 2026-11: no error, and no effect.
+_IGNORES_TASK_TYPE = frozenset({"gemini-embedding-2"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +64,12 @@ async def stage_run(
         lambda tell: stage(order.source, folder, limit=order.limit, max_bytes=max_bytes, job=job, tell=tell),
         session.tell,
     )
-    for problem in staged.warnings[:20]:
-        say(session, said, _sentence(order.source, problem), problem.next)
-    if staged.warning_count > 20:
-        say(session, said, f"{staged.warning_count - 20} more warnings like these.", None)
+    _warn(session, order.source, staged, said)
     model = order.model or (catalog.DEFAULT_MODEL if staged.method == "generate" else catalog.EMBEDDING_MODEL)
     model = model.removeprefix("models/")
+    await ask_for_model(session, model)
     _advise(session, model, staged.method, today, said)
+    _advise_on_embeddings(session, model, staged, said)
     _check_modalities(model, staged)
     address, key_print = address_of(session.settings), session.key_print()
     run = Run(
@@ -83,6 +87,54 @@ async def stage_run(
         source=str(order.source.absolute()),
     )
     return run, staged, said
+
+
+def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> None:
+    """The warnings about lines; the same one about many lines is said once."""
+    alike: dict[tuple[str | None, str], list[Problem]] = {}
+    for problem in staged.warnings:
+        alike.setdefault((problem.field, problem.message), []).append(problem)
+    shown = list(alike.values())[:_SHOWN_WARNINGS]
+    for first, *others in shown:
+        more = f" (the same in {len(others):,} more {'line' if len(others) == 1 else 'lines'})" if others else ""
+        say(session, said, f"{_sentence(source, first).removesuffix('.')}{more}.", first.next)
+    if left := staged.warning_count - sum(map(len, shown)):
+        say(session, said, f"{left:,} more warnings; `gemini-batch validate` shows them.", None)
+
+
+def _advise_on_embeddings(session: Session, model: str, staged: Staged, said: list[str]) -> None:
+    if "taskType" in staged.traits and model in _IGNORES_TASK_TYPE:
+        say(session, said, f"{model} ignores taskType.", "Write the task into the text instead.")
+    if "media" in staged.traits:
+        say(
+            session,
+            said,
+            "Images, sound and video cost more than text; in the costs shown they are counted as text.",
+            None,
+            warn=False,
+        )
+
+
+async def ask_for_model(session: Session, model: str) -> None:
+    """Ask the service for a model that the catalog does not know, before anything is written down or uploaded.
+
+    Only a clear "no such model" stops the work; a check that itself fails stops nothing.
+    """
+    if catalog.load().find(model) is not None:
+        return
+    try:
+        await (await session.backend()).service.get_model(model)
+    except ApiError as error:
+        if error.status == 404:
+            near = catalog.load().suggest(model)
+            raise UsageError(
+                f"The service knows no model {model!r}.",
+                field="--model",
+                code="unknown_model",
+                next=f"Did you mean {near}?" if near else "`gemini-batch models` lists those that batch.",
+            ) from error
+    except ServiceError:
+        return
 
 
 def _check_modalities(model: str, staged: Staged) -> None:
@@ -134,7 +186,15 @@ def _advise(
     session: Session, model: str, method: Literal["generate", "embed"], today: dt.date, said: list[str]
 ) -> None:
     """Say what the catalog knows of the model; what is certain to fail is refused here."""
-    for one in catalog.advice(catalog.load(), model, method, today):
+    book = catalog.load()
+    known = book.find(model)
+    if known is None:
+        # The service has been asked and knows it, or could not be asked: no place for guesses at another name.
+        say(session, said, f"The model {model!r} is not in the catalog of {book.date}; its price is unknown.", None)
+        return
+    for one in catalog.advice(book, model, method, today):
+        if method == "embed" and one.message == known.note:
+            continue  # a page about the model; what concerns these very requests is said by itself
         if one.severity == "error":
             raise UsageError(one.message, field="--model", code="model_not_usable", next=one.next)
         say(session, said, one.message, one.next, warn=one.severity == "warning")

@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import stat
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from gemini_batch.results.verdict import VERDICTS, Answer, judge, parse_line
 from gemini_batch.runs.collect import collect
 from gemini_batch.runs.home import is_one_job
 from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.payment import elsewhere, says_emulated
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from gemini_batch.runs.rowtypes import FinalRow
     from gemini_batch.runs.session import Session, Target
 
+#: An answer is looked for among so many of the first requests, to see who wrote it.
+_FIRST_ROWS = 1000
 #: Prompts longer than this cost more with some models (docs/service.md).
 LONG_PROMPT = 200_000
 
@@ -65,6 +69,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a run; ``job`` is its one job, None where it has several.
 
+    ``backend`` is the address that answered, or ``offline``; ``emulated``: the answers say that an emulator wrote them.
     ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers.
     """
 
@@ -73,7 +78,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: str
     model: str
+    backend: str
     offline: bool
+    emulated: bool
     requests: int
     verdicts: dict[str, int]
     failures: list[Reason]
@@ -177,10 +184,10 @@ class Results:
         Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
         """
         check_output(path)
-        target = Path(os.path.realpath(path))
         try:
-            regular = not target.exists() or stat.S_ISREG(target.stat().st_mode)
-            with atomic_write(target) if regular else target.open("wb") as file:
+            # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
+            regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
+            with atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as file:
                 count = 0
                 for line in self.lines(media=media):
                     file.write(line + b"\n")
@@ -282,7 +289,9 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool) -> Su
         name=jobs[-1].display_name if jobs else "",
         state=states.pop() if len(states) == 1 else f"{len(jobs)} jobs: {', '.join(sorted(states))}",
         model=", ".join(dict.fromkeys([run.model, *(job.model for job in jobs)])),
+        backend=run.backend,
         offline=offline,
+        emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(home.run(run.id))),
         requests=requests,
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
         failures=failures,
@@ -302,6 +311,21 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool) -> Su
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(home.run(run.id).path),
     )
+
+
+def _says_emulated(folder: RunFolder) -> bool:
+    """Whether the first answer says that no model of Google's wrote it."""
+    with folder.rows() as rows:
+        first = next((row for row in islice(rows.final(), _FIRST_ROWS) if row.file is not None), None)
+    if first is None or first.file is None:
+        return False
+    try:
+        with (folder.path / "raw" / first.file).open("rb") as file:
+            file.seek(first.offset)
+            answer = parse_line(file.read(first.length))
+    except OSError:
+        return False
+    return isinstance(answer, Answer) and answer.response is not None and says_emulated(bytes(answer.response))
 
 
 def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:

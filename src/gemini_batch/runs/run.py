@@ -18,10 +18,9 @@ from gemini_batch.errors import UsageError
 from gemini_batch.jsonl import atomic_write, decode_as
 from gemini_batch.runs.change import Change  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.runs.conduct import Conductor
-from gemini_batch.runs.create import ask_for_model
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.ledger import Life
-from gemini_batch.runs.order import Order, check_model, check_order, default_name, stage_run
+from gemini_batch.runs.order import Order, ask_for_model, check_model, check_order, default_name, stage_run
 from gemini_batch.runs.plan import reconcile
 from gemini_batch.runs.results import Results, check_output, summarize
 from gemini_batch.runs.schedule import Limits, live_work, resend
@@ -95,7 +94,7 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
     entered = _known(session, run_id)
     home = session.locate(run_id).home
     ledger, folder = session.ledger(home), home.run(entered.id)
-    _check_change(session, entered, again.change)
+    await _check_change(session, entered, again.change)
     with folder.lock(wait=0.0):
         entered = ledger.run(entered.id) or entered
         if _work_left(ledger, folder, entered, _kept(entered).most_attempts):
@@ -133,7 +132,7 @@ def _keep(session: Session, run: Run, options: Options) -> Run:
     return session.ledger(session.home).set_options(run, text, at=session.world.now())
 
 
-def _check_change(session: Session, run: Run, change: Change) -> None:
+async def _check_change(session: Session, run: Run, change: Change) -> None:
     """Refuse a change that cannot help this run. Raises UsageError."""
     if run.method == "embed" and change.rewrites:
         raise UsageError(
@@ -143,6 +142,7 @@ def _check_change(session: Session, run: Run, change: Change) -> None:
         )
     if change.model is not None:
         check_model(session, change.model, run.method)
+        await ask_for_model(session, change.model)
 
 
 def _known(session: Session, run_id: str) -> Run:
@@ -200,10 +200,6 @@ async def _conduct(session: Session, run: Run, options: Options | None, *, name:
         if chosen != kept:
             run = _keep(session, run, chosen)
         backend = await session.backend()
-        if change is not None and change.model is not None:
-            await ask_for_model(session, change.model)
-        elif not session.ledger(home).jobs_of(run.id):
-            await ask_for_model(session, run.model)
         conductor = Conductor(
             session,
             backend.service,

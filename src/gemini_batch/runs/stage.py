@@ -34,13 +34,18 @@ _SPACE = b" \t\r"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` are the canonical file's."""
+    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` are the canonical file's.
+
+    ``modalities``: what generation asks for besides text (``AUDIO``, ``IMAGE``). ``traits``: what occurs in embedding
+    requests (``taskType``, ``media``).
+    """
 
     requests: int
     bytes: int
     sha256: str
     tokens: int
     modalities: frozenset[str]
+    traits: frozenset[str]
     method: Literal["generate", "embed"]
     warnings: tuple[Problem, ...]
     warning_count: int
@@ -77,6 +82,7 @@ class _Pass:
         self.bytes = 0
         self.tokens = 0
         self.modalities: set[str] = set()
+        self.traits: set[str] = set()
         self.method: Literal["generate", "embed"] | None = None
         self.first_line = 0
         self._loaded = 0
@@ -141,6 +147,8 @@ class _Pass:
         self.sink.write(line)
         if b"odalities" in data:
             self.modalities |= _modalities(data)
+        if checked.method == "embed" and len(self.traits) < len(_TRAITS):
+            self.traits |= _traits(data)
         self.hash.update(line)
         self.bytes += len(line)
         self.tokens += row.tokens
@@ -168,6 +176,37 @@ def _modalities(data: bytes) -> set[str]:
     config = request.get("generationConfig") or request.get("generation_config") or {}
     asked = config.get("responseModalities") or config.get("response_modalities") or []
     return {word.upper() for word in asked if isinstance(word, str)} if isinstance(asked, list) else set()
+
+
+#: What is worth knowing of embedding requests: its name, and the fields that show it.
+_TRAITS = {
+    "taskType": (b"taskType", b"task_type"),
+    "media": (b"inlineData", b"inline_data", b"fileData", b"file_data"),
+}
+
+
+def _traits(data: bytes) -> set[str]:
+    """Which of them an embedding request has. Words in its text are none: only names of fields count."""
+    found = {trait for trait, names in _TRAITS.items() if any(name in data for name in names)}
+    if not found:
+        return found
+    names = _names(decode(data))
+    return {trait for trait in found if not names.isdisjoint(name.decode() for name in _TRAITS[trait])}
+
+
+def _names(value: object) -> set[str]:
+    names: set[str] = set()
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case dict() as inner:
+                names.update(inner)
+                waiting.extend(inner.values())
+            case list() as inner:
+                waiting.extend(inner)
+            case _:
+                pass
+    return names
 
 
 def _kind(method: str) -> str:
@@ -239,6 +278,7 @@ def stage(
         sha256=done.hash.hexdigest(),
         tokens=done.tokens,
         modalities=frozenset(done.modalities),
+        traits=frozenset(done.traits),
         method=done.method,
         warnings=tuple(findings.warnings),
         warning_count=findings.warning_count,

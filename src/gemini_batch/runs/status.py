@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
+from gemini_batch.backend import address_of
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.runs.decide import poll_wait
 from gemini_batch.runs.events import Said, Seen
@@ -74,6 +75,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     expires_in: float | None
     error: JobErrorInfo | None
     results: str
+    backend: str
     offline: bool
     usual: float | None
     usual_of: int
@@ -96,6 +98,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     verdicts: dict[str, int]
     jobs: list[Status]
+    backend: str
     offline: bool
     next: str | None
 
@@ -164,6 +167,7 @@ async def _run_status(session: Session, target: Target, run: Run, jobs: list[Job
         waiting=waiting,
         verdicts={verdict: count for verdict, count in counts.items() if finished or verdict != "missing"},
         jobs=found,
+        backend=run.backend,
         offline=session.settings.offline,
         next=f"gemini-batch results {run.id} -o results.jsonl" if finished else f"gemini-batch run {run.id}",
     )
@@ -292,6 +296,7 @@ def describe(
         expires_in=None if created is None or not alive else created + expiry - now,
         error=_error(seen),
         results="held here" if collected else "at the service" if seen.has_output else "none yet" if alive else "none",
+        backend=target.run.backend if target.run else address_of(session.settings),
         offline=session.settings.offline,
         usual=_median(took) if took else None,
         usual_of=len(took),
@@ -377,6 +382,7 @@ def not_created(session: Session, target: Target, job: Job) -> Status:
         expires_in=None,
         error=None,
         results="none",
+        backend=run.backend,
         offline=session.settings.offline,
         usual=None,
         usual_of=0,
