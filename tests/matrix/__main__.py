@@ -1,4 +1,4 @@
-"""``make fault-matrix``: play all situations, show our row, and write it on the pages; ends with 1 if one is not ok."""
+"""``make fault-matrix``: play all situations, show our rows, write them on the pages; ends with 1 if one is not ok."""
 
 from __future__ import annotations
 
@@ -7,27 +7,45 @@ import sys
 import tempfile
 from pathlib import Path
 
-from matrix.judge import judge
-from matrix.page import put
-from matrix.play import ROOT, play
-from matrix.situations import SITUATIONS
+from matrix.judge import judge, judge_run
+from matrix.page import COMMANDS, RUN, put
+from matrix.play import ROOT, play, play_run
+from matrix.situations import SITUATIONS, Situation
 
 PAGES = (ROOT / "README.md", ROOT / "docs" / "fault-matrix.md")
 
 
+def of_commands(situation: Situation, folder: Path) -> str:
+    """The cell of the three commands."""
+    return judge(situation, play(situation, folder))
+
+
+def of_run(situation: Situation, folder: Path) -> str:
+    """The cell of ``run``: right where the trouble passes, and where it does not."""
+    passing = judge_run(situation.run, play_run(situation, folder / "passing"))
+    if situation.lasting is None:
+        return passing
+    lasting = judge_run(situation.lasting, play_run(situation, folder / "lasting", lasting=True))
+    if passing == lasting == "ok":
+        return "ok"
+    return f"where it passes: {passing}; where it lasts: {lasting}"
+
+
 def main() -> int:
     """Play, show, write."""
-    cells: dict[str, str] = {}
+    cells: dict[str, dict[str, str]] = {COMMANDS: {}, RUN: {}}
     with tempfile.TemporaryDirectory(prefix="gemini-batch-matrix-") as folder:
         for number, situation in enumerate(SITUATIONS):
-            cells[situation.name] = judge(situation, play(situation, Path(folder) / str(number)))
-            sys.stdout.write(f"{situation.name:<30} {cells[situation.name]}\n")
+            for label, cell in ((COMMANDS, of_commands), (RUN, of_run)):
+                cells[label][situation.name] = cell(situation, Path(folder) / cell.__name__ / str(number))
+            ours = ", ".join(cells[label][situation.name] for label in cells)
+            sys.stdout.write(f"{situation.name:<30} {ours}\n")
             sys.stdout.flush()
     day = dt.datetime.now(dt.UTC).date().isoformat()
     for page in PAGES:
         put(page, cells, day)
     sys.stdout.write(f"Written to {', '.join(str(page.relative_to(ROOT)) for page in PAGES)}.\n")
-    return 0 if set(cells.values()) == {"ok"} else 1
+    return 0 if {cell for row in cells.values() for cell in row.values()} == {"ok"} else 1
 
 
 if __name__ == "__main__":

@@ -16,11 +16,27 @@ SUCCEEDED, FAILED, EXPIRED = "JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STA
 
 
 @dataclass(frozen=True, kw_only=True)
+class Run:
+    """What is right for ``gemini-batch run``, which sends again what failed in passing.
+
+    ``jobs`` is how many it makes, ``verdicts`` by key what is no success in the end, ``paid`` by key how often the
+    service may have answered it, where that is not once; ``says`` what the summary must not keep to itself.
+    """
+
+    code: int = 0
+    jobs: int = 1
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    paid: Mapping[str, int] = field(default_factory=dict)
+    says: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Situation:
     """One situation. ``fault`` is armed before anything is sent; the rest is what is right.
 
-    ``status_code`` and ``results_code`` are the exit codes of the two commands, ``verdicts`` by key what is no success,
-    ``says`` what the summary on stderr must not keep to itself.
+    For the three commands: ``status_code`` and ``results_code`` are the exit codes of two of them, ``verdicts`` by key
+    what is no success, ``says`` what the summary on stderr must not keep to itself. For ``run``: ``run``, and
+    ``lasting`` where it sends something again, which is right if the trouble does not pass but meets every job.
     """
 
     name: str
@@ -30,6 +46,8 @@ class Situation:
     results_code: int = 0
     verdicts: Mapping[str, str] = field(default_factory=dict)
     says: str = ""
+    run: Run = field(default_factory=Run)
+    lasting: Run | None = None
 
 
 SITUATIONS = (
@@ -42,6 +60,14 @@ SITUATIONS = (
         results_code=5,
         verdicts=dict.fromkeys(KEYS, "missing JOB_FAILED"),
         says="An internal error has occurred.",
+        run=Run(jobs=2, says="6 succeeded"),
+        lasting=Run(
+            code=5,
+            jobs=2,
+            verdicts=dict.fromkeys(KEYS, "missing JOB_FAILED"),
+            paid=dict.fromkeys(KEYS, 0),
+            says="An internal error has occurred.",
+        ),
     ),
     Situation(name="one 503 while polling", fault={"operation": "batches.get", "error": "overloaded"}),
     Situation(name="results in another order", fault={"output": "shuffle"}),
@@ -51,8 +77,22 @@ SITUATIONS = (
         results_code=1,
         verdicts={"earth": "missing NO_LINE"},
         says="1 missing: NO_LINE (keys: earth)",
+        # The service has worked on the row whose answer it lost; whether it charges for that, nobody knows.
+        run=Run(jobs=2, paid={"earth": 2}, says="6 succeeded"),
+        lasting=Run(
+            code=1,
+            jobs=3,
+            verdicts={"earth": "missing NO_LINE"},
+            paid={"earth": 3},
+            says="1 missing: NO_LINE (keys: earth)",
+        ),
     ),
-    Situation(name="one row twice", fault={"output": "duplicate", "key": "earth"}, says="1 answer more than requests"),
+    Situation(
+        name="one row twice",
+        fault={"output": "duplicate", "key": "earth"},
+        says="1 answer more than requests",
+        run=Run(says="1 answer more than requests"),
+    ),
     Situation(
         name="EXPIRED with partial results",
         fault={"job": "EXPIRED", "rows": 2, "keep": True},
@@ -61,6 +101,14 @@ SITUATIONS = (
         results_code=1,
         verdicts=dict.fromkeys(KEYS[2:], "missing JOB_EXPIRED"),
         says="2 succeeded, 4 missing",
+        run=Run(jobs=2, says="6 succeeded"),
+        lasting=Run(
+            code=1,
+            jobs=2,
+            verdicts=dict.fromkeys(KEYS[4:], "missing JOB_EXPIRED"),
+            paid=dict.fromkeys(KEYS[4:], 0),
+            says="4 succeeded, 2 missing",
+        ),
     ),
     Situation(name="file job answered inline", fault={"operation": "batches.get", "times": 0, "inline": True}),
 )

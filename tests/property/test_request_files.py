@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gemini_batch.cli.outcome import as_invoked, clean, problem_line
 from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch.jsonl import UTF8_BOM
 from gemini_batch.runs.home import RunFolder
 from gemini_batch.runs.stage import Staged, stage
 from gemini_batch.wire import read
@@ -32,6 +35,42 @@ request_lines = st.fixed_dictionaries(
 junk = st.binary(max_size=60)
 pieces = st.one_of(request_lines, junk, json_values.map(msgspec.json.encode), st.just(GOOD))
 
+damage = st.one_of(
+    st.tuples(st.just("cut"), st.integers(0, 120)),
+    st.tuples(st.just("flip"), st.integers(0, 120)),
+    st.tuples(st.just("insert"), st.integers(0, 120)),
+    st.tuples(st.just("repeat"), st.integers(0, 9)),
+    st.tuples(st.just("blank"), st.integers(0, 9)),
+    st.tuples(st.just("crlf"), st.integers(0, 9)),
+)
+
+
+def good_line(number: int) -> bytes:
+    return msgspec.json.encode({"key": f"k{number}", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}})
+
+
+def damaged(count: int, steps: list[tuple[str, int, int]]) -> bytes:
+    """A file of ``count`` good lines after everything in ``steps`` has happened to it."""
+    lines = [good_line(n) for n in range(count)]
+    for what, at, how in steps:
+        i = at % len(lines)
+        line = lines[i]
+        place = how % (len(line) + 1)
+        match what:
+            case "cut":
+                lines[i] = line[:place]
+            case "flip":
+                lines[i] = line[:place] + bytes(byte ^ 0x15 for byte in line[place : place + 1]) + line[place + 1 :]
+            case "insert":
+                lines[i] = line[:place] + bytes([how, 255 - how]) + line[place:]
+            case "repeat":
+                lines.append(line)
+            case "blank":
+                lines.insert(i, b" \t")
+            case _:
+                lines[i] = line + b"\r"
+    return b"\n".join(lines)
+
 
 def staged(data: bytes) -> tuple[Staged, bytes] | UsageError:
     with tempfile.TemporaryDirectory() as name:
@@ -42,8 +81,36 @@ def staged(data: bytes) -> tuple[Staged, bytes] | UsageError:
         try:
             return stage(folder / "in.jsonl", run, max_bytes=10**9), run.requests.read_bytes()
         except UsageError as error:
-            assert (folder / "in.jsonl").read_bytes() == data
             return error
+        finally:
+            assert (folder / "in.jsonl").read_bytes() == data
+
+
+def check(data: bytes) -> None:
+    """What must hold of any file: a job whose canonical copy holds each request once and as it stood, or an error
+    with words for every line.
+    """
+    found = staged(data)
+    lines = [line for line in (line.strip(b" \t\r") for line in data.removeprefix(UTF8_BOM).split(b"\n")) if line]
+
+    if isinstance(found, UsageError):
+        assert found.exit_code == 2
+        shown = [str(found)]
+        if isinstance(found, InvalidInput):
+            assert all(problem.message and problem.line for problem in found.problems)
+            assert {problem.line for problem in found.problems} <= set(range(1, data.count(b"\n") + 2))
+            assert found.total >= len(found.problems) > 0
+            shown += [problem_line(problem, "in.jsonl") for problem in found.problems]
+        for words in shown:
+            assert words.strip()
+            assert all(sign in "\n\t" or sign.isprintable() for sign in clean(as_invoked(words)))
+        return
+    work, copy = found
+    assert copy == b"".join(line + b"\n" for line in lines)
+    keys = [read(line, dict[str, object])["key"] for line in lines]
+    assert len(keys) == len(set(keys)) == work.requests > 0
+    assert len(copy) == work.bytes
+    assert hashlib.sha256(copy).hexdigest() == work.sha256
 
 
 @given(st.lists(pieces, max_size=6).map(b"\n".join))
@@ -54,20 +121,18 @@ def staged(data: bytes) -> tuple[Staged, bytes] | UsageError:
 @example(b"[" * 200_000)
 @example(b'{"key":"' + b"a" * 100_000 + b'","request":{}}')
 def test_any_bytes_as_a_request_file(data: bytes) -> None:
-    """A job whose canonical copy holds each request once, or an error with words for every line."""
-    found = staged(data)
+    """Bytes, JSON and requests that somebody made up."""
+    check(data)
 
-    if isinstance(found, UsageError):
-        assert found.exit_code == 2
-        assert str(found)
-        if isinstance(found, InvalidInput):
-            assert all(problem.message and problem.line for problem in found.problems)
-            assert found.total >= len(found.problems) > 0
-        return
-    work, copy = found
-    keys = [read(line, dict[str, object])["key"] for line in copy.rstrip(b"\n").split(b"\n")]
-    assert len(keys) == len(set(keys)) == work.requests > 0
-    assert len(copy) == work.bytes
+
+@given(st.integers(1, 5), st.lists(st.tuples(st.integers(0, 9), damage), max_size=4))
+def test_any_damage(count: int, steps: list[tuple[int, tuple[str, int]]]) -> None:
+    """A good file that was cut, flipped, repeated, broken into: taken as it is where it is still good, else refused."""
+    data = damaged(count, [(what, at, how) for at, (what, how) in steps])
+
+    check(data)
+    if not any(what in {"cut", "flip", "insert", "repeat"} for _, (what, _) in steps):
+        assert not isinstance(staged(data), UsageError)
 
 
 @given(st.lists(st.text(min_size=1, max_size=3), min_size=1, max_size=8))
