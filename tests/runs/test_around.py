@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from gemini_batch.runs.clean import clean
 from gemini_batch.runs.create import create
 from gemini_batch.runs.doctor import Diagnosis, doctor
 from gemini_batch.runs.events import Said, Seen
+from gemini_batch.runs.home import Home
 from gemini_batch.runs.listing import Filter, listing
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
@@ -342,3 +344,15 @@ def test_a_model_that_nobody_knows_leaves_no_run(service: FakeService, tmp_path:
 
     assert do(service, tmp_path / "home", lambda s: listing(s, Filter())) == []
     assert list((tmp_path / "home" / "runs").iterdir()) == []
+
+
+def test_only_old_staging_folders_are_swept(tmp_path: Path) -> None:
+    """A young one without a lock may be another process's that just begins."""
+    home = Home(tmp_path)
+    for name, age in ((".new-young", 0.0), (".new-old", 3600.0)):
+        left = tmp_path / "runs" / name
+        left.mkdir(parents=True)
+        os.utime(left, (left.stat().st_mtime - age,) * 2)
+
+    with home.staging("ours") as folder:
+        assert {path.name for path in (tmp_path / "runs").iterdir()} == {".new-young", folder.path.name}

@@ -123,6 +123,7 @@ MESSAGES: dict[str, str] = {
     # no answer
     "NO_LINE": "The job ended, and the service sent no answer for this key.",
     "NOT_SENT": "The request has not been sent.",
+    "JOB_GONE": "The service no longer knew its job; somebody may have deleted it.",
     "RESULTS_GONE": "The service no longer had the results of its job when they were asked for.",
     "JOB_FAILED": "The job failed before this request was answered.",
     "JOB_EXPIRED": "The job expired before this request was answered.",

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from gemini_batch.runs.ledger import Job, Run
 
+#: Seconds after which a staging folder that nobody has locked was left behind by a killed process.
+_STALE = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -76,10 +79,13 @@ class Home:
             shutil.rmtree(folder.path, ignore_errors=True)
 
     def _sweep(self, runs: Path, ours: RunFolder) -> None:
+        """Young folders are left alone: one that is not locked yet may be another process's that just begins."""
+        now = ours.path.stat().st_mtime
         for path in runs.glob(".new-*"):
-            if path != ours.path:
-                with contextlib.suppress(StateError), RunFolder(path).lock(wait=0.0):
-                    shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(StateError, OSError):
+                if path != ours.path and path.stat().st_mtime < now - _STALE:
+                    with RunFolder(path).lock(wait=0.0):
+                        shutil.rmtree(path, ignore_errors=True)
 
 
 def is_one_job(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> bool:
