@@ -12,42 +12,49 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import pile, startup
+from benchmarks import killed, pile, startup
 from benchmarks.measure import Place, program
 from gemini_batch import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.report import Compared, Step
+    from benchmarks.report import Compared, Resumed, Step
 
 PARTS = ("help", "status", "pile")
+#: Only where it is asked for.
+LONG = ("run",)
 
 
-def measured(place: Place, parts: list[str], *, rounds: int, megabytes: int) -> Iterator[Compared | Step]:
+def measured(
+    place: Place, parts: list[str], *, rounds: int, megabytes: int, requests: int
+) -> Iterator[Compared | Step | Resumed]:
     """Every figure, as soon as it is there."""
     if "help" in parts:
         yield startup.help_page(place, rounds)
     if "status" in parts:
         yield startup.one_status(place, rounds)
     if "pile" in parts:
-        requests = place.folder / "requests.jsonl"
-        rows = pile.write_pile(requests, megabytes)
-        yield from pile.ours(place, requests, rows, offline=False)
-        yield from pile.ours(place, requests, rows, offline=True)
-        yield from pile.theirs(place, requests)
+        file = place.folder / "requests.jsonl"
+        rows = pile.write_pile(file, megabytes)
+        yield from pile.ours(place, file, rows, offline=False)
+        yield from pile.ours(place, file, rows, offline=True)
+        yield from pile.theirs(place, file)
+    if "run" in parts:
+        yield from killed.runs(place, requests)
 
 
 def main() -> int:
     """Parse, measure, show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default), {', '.join(LONG)}")
     parser.add_argument("--rounds", type=int, default=15, help="alternating runs behind each median (15)")
     parser.add_argument("--megabytes", type=int, default=300, help="size of the pile (300); five times that on disk")
+    parser.add_argument("--requests", type=int, default=1_000_000, help="size of the run (1,000,000)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+    if unknown := set(options.parts) - {*PARTS, *LONG}:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join((*PARTS, *LONG))}")
     about = {
         "gemini_batch": __version__,
         "google_genai": version("google-genai"),
@@ -55,6 +62,7 @@ def main() -> int:
         "cores": os.cpu_count(),
         "rounds": options.rounds,
         "megabytes": options.megabytes,
+        "requests": options.requests,
         "program": " ".join(program()),
     }
     figures = []
@@ -67,7 +75,8 @@ def main() -> int:
             )
             print("medians of {rounds} alternating runs; a pile of {megabytes} MB".format(**about), flush=True)
         place = Place(Path(folder))
-        for figure in measured(place, options.parts or list(PARTS), rounds=options.rounds, megabytes=options.megabytes):
+        sizes = {"rounds": options.rounds, "megabytes": options.megabytes, "requests": options.requests}
+        for figure in measured(place, options.parts or list(PARTS), **sizes):
             figures.append(figure)
             if not options.json:
                 print(figure, flush=True)

@@ -61,7 +61,7 @@ class Place:
         with (self.folder / "stdout").open("w+b") as out, (self.folder / "stderr").open("w+b") as err:
             began = time.perf_counter()
             process = subprocess.Popen(words, env=environment, cwd=self.folder, stdout=out, stderr=err)
-            peak = _wait(process)
+            peak = peak_of(process)
             seconds = time.perf_counter() - began
             out.seek(0)
             err.seek(0)
@@ -100,11 +100,11 @@ class Place:
                 yield standing
             finally:
                 process.terminate()
-                standing.peak = _wait(process)
+                standing.peak = peak_of(process)
                 process.stdout.close()
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
+def peak_of(process: subprocess.Popen[bytes]) -> int:
     """Wait for a child and return its peak resident memory in bytes."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

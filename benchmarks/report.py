@@ -77,3 +77,42 @@ class Step:
             "bound": self.bound,
             "good": self.good,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A run that was killed and begun again: both lives in seconds, and how soon the second one was at work."""
+
+    name: str
+    seconds: float
+    undisturbed: float
+    on_again: float
+    target: float
+    peak: int
+    bound: int
+
+    @property
+    def good(self) -> bool:
+        """Whether it was at work soon enough, and within its bound of memory."""
+        return self.on_again < self.target and self.peak < self.bound
+
+    def __str__(self) -> str:
+        missed = "" if self.good else "   MISSED"
+        return (
+            f"{self.name:<32}{self.seconds:7.1f} s   {self.seconds / self.undisturbed:4.2f} times the undisturbed one, "
+            f"at work again after {self.on_again:.1f} s (target {self.target:g}), "
+            f"{self.peak / MEGABYTE:.0f} MB at most (bound {self.bound / MEGABYTE:.0f}){missed}"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The figures and whether they are good."""
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "undisturbed": self.undisturbed,
+            "on_again": self.on_again,
+            "target": self.target,
+            "peak": self.peak,
+            "bound": self.bound,
+            "good": self.good,
+        }

@@ -1,0 +1,112 @@
+"""A run of many jobs: left alone, and killed at its half and begun again. Time, peak memory, and the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+from benchmarks.measure import peak_of, program
+from benchmarks.report import MEGABYTE, Resumed, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from benchmarks.measure import Place
+
+#: What a run may need, however many requests it has.
+BOUND = 300 * MEGABYTE
+#: Seconds after which a run that was killed is at work again.
+ON_AGAIN = 5.0
+
+
+def write_requests(path: Path, rows: int) -> None:
+    """Write so many requests, about 130 bytes each and no two alike."""
+    with path.open("wb") as file:
+        for row in range(rows):
+            prompt = f"Describe product {row} in one sentence, for a catalogue."
+            file.write(
+                f'{{"key":"row-{row:08}","request":{{"contents":[{{"parts":[{{"text":"{prompt}"}}]}}]}}}}\n'.encode()
+            )
+
+
+def runs(place: Place, rows: int) -> Iterator[Step | Resumed]:
+    """The undisturbed run and the one that is killed. Raises RuntimeError where the second one's answers differ, or
+    where the service was paid for a request twice."""
+    requests = place.folder / "many.jsonl"
+    write_requests(requests, rows)
+    size = requests.stat().st_size
+    with place.subfolder("home") as home, place.emulator() as emulator:
+        given = {"GEMINI_BATCH_HOME": str(home), "GOOGLE_GEMINI_BASE_URL": emulator.url, "GEMINI_BATCH_POLL": "0.5"}
+        plain = place.environment(**given, GEMINI_API_KEY="plain")
+        words = [*program(), "run", str(requests), "--json", "-o"]
+        left_alone = place.run([*words, "plain.jsonl"], plain)
+        yield Step(name=f"run of {rows:,}", seconds=left_alone.seconds, peak=left_alone.peak, bytes=size, bound=BOUND)
+
+        environment = place.environment(**given, GEMINI_API_KEY="killed")
+        began = time.perf_counter()
+        run, peak = _killed_at_the_half([*words, "killed.jsonl"], place.folder, environment, rows)
+        on_again, later_peak = _again([*program(), "run", run, "--json", "-o", "killed.jsonl"], place, environment)
+        seconds = time.perf_counter() - began
+        yield Resumed(
+            name="killed at the half", seconds=seconds, on_again=on_again, target=ON_AGAIN,
+            peak=max(peak, later_peak), bound=BOUND, undisturbed=left_alone.seconds,
+        )  # fmt: skip
+        _same(place.folder / "plain.jsonl", place.folder / "killed.jsonl")
+        _paid_once(emulator.url, 2 * rows)
+    yield Step(name="the standing emulator itself", peak=emulator.peak, bound=BOUND)
+    requests.unlink()
+
+
+def _killed_at_the_half(words: list[str], folder: Path, environment: Mapping[str, str], rows: int) -> tuple[str, int]:
+    """Start a run and kill it when half of its requests are answered; its id, and its peak memory."""
+    process = subprocess.Popen(words, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    with process.stdout as events:
+        for line in events:
+            event = json.loads(line)
+            if event.get("event") == "went" and sum(event["verdicts"].values()) >= rows // 2:
+                process.kill()
+                return event["run"], peak_of(process)
+    raise RuntimeError(f"The run ended with {process.wait()} before it could be killed.")
+
+
+def _again(words: list[str], place: Place, environment: Mapping[str, str]) -> tuple[float, int]:
+    """Begin the run again: seconds until it was at work, and its peak memory at the end."""
+    began = time.perf_counter()
+    on_again = 0.0
+    with (place.folder / "stderr").open("w+b") as err:
+        process = subprocess.Popen(words, env=environment, cwd=place.folder, stdout=subprocess.PIPE, stderr=err)
+        assert process.stdout is not None
+        with process.stdout as events:
+            for line in events:
+                if not on_again and json.loads(line).get("event") in {"went", "moved"}:
+                    on_again = time.perf_counter() - began
+        peak = peak_of(process)
+        if process.returncode:
+            err.seek(0)
+            raise RuntimeError(f"The run that went on ended with {process.returncode}: {err.read()!r}")
+    if not on_again:
+        raise RuntimeError("The run was over before it was killed; more requests are needed.")
+    return on_again, peak
+
+
+def _same(one: Path, other: Path) -> None:
+    digests = []
+    for path in (one, other):
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").digest())
+    if digests[0] != digests[1]:
+        raise RuntimeError("The results of the run that was killed are not those of the one that was left alone.")
+
+
+def _paid_once(url: str, rows: int) -> None:
+    with urllib.request.urlopen(f"{url}/emulator/accounting") as answer:
+        spent = json.load(answer)["totals"]
+    # Every request has an answer, so as many as there are requests means each of them once.
+    if spent["paid"] != rows:
+        raise RuntimeError(f"{spent['paid']} were paid for instead of {rows}.")
