@@ -49,8 +49,8 @@ def runs(place: Place, rows: int) -> Iterator[Step | Resumed]:
 
         environment = place.environment(**given, GEMINI_API_KEY="killed")
         began = time.perf_counter()
-        run, peak = _killed_at_the_half([*words, "killed.jsonl"], place.folder, environment, rows)
-        on_again, later_peak = _again([*program(), "run", run, "--json", "-o", "killed.jsonl"], place, environment)
+        peak = _killed_at_the_half([*words, "killed.jsonl"], place.folder, environment, rows)
+        on_again, later_peak = _again([*words, "killed.jsonl"], place, environment)
         seconds = time.perf_counter() - began
         yield Resumed(
             name="killed at the half", seconds=seconds, on_again=on_again, target=ON_AGAIN,
@@ -62,8 +62,8 @@ def runs(place: Place, rows: int) -> Iterator[Step | Resumed]:
     requests.unlink()
 
 
-def _killed_at_the_half(words: list[str], folder: Path, environment: Mapping[str, str], rows: int) -> tuple[str, int]:
-    """Start a run and kill it when half of its requests are answered; its id, and its peak memory."""
+def _killed_at_the_half(words: list[str], folder: Path, environment: Mapping[str, str], rows: int) -> int:
+    """Start a run and kill it when half of its requests are answered; its peak memory."""
     process = subprocess.Popen(words, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     with process.stdout as events:
@@ -71,12 +71,12 @@ def _killed_at_the_half(words: list[str], folder: Path, environment: Mapping[str
             event = json.loads(line)
             if event.get("event") == "went" and sum(event["verdicts"].values()) >= rows // 2:
                 process.kill()
-                return event["run"], peak_of(process)
+                return peak_of(process)
     raise RuntimeError(f"The run ended with {process.wait()} before it could be killed.")
 
 
 def _again(words: list[str], place: Place, environment: Mapping[str, str]) -> tuple[float, int]:
-    """Begin the run again: seconds until it was at work, and its peak memory at the end."""
+    """Give the same command again: seconds until it was at work, and its peak memory at the end."""
     began = time.perf_counter()
     on_again = 0.0
     with (place.folder / "stderr").open("w+b") as err:

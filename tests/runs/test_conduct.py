@@ -372,3 +372,39 @@ def test_what_the_screen_hears_is_true(service: FakeService, tmp_path: Path) -> 
     assert (last.requests, last.waiting, last.jobs, last.alive, last.done) == (6, 0, 3, 0, 3)
     assert last.verdicts == {"succeeded": 6}
     assert last.tokens == 36
+
+
+# The same file again -------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_has_a_run_is_not_read_line_by_line_again(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hash is enough, so that a large run is at work again at once."""
+    first = work(service, tmp_path)
+
+    def unwanted(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was staged again")
+
+    monkeypatch.setattr("gemini_batch.runs.order.stage", unwanted)
+
+    assert work(service, tmp_path).run.id == first.run.id
+
+
+@pytest.mark.parametrize("change", [b"\n", b" \n", b'{"key":"k9","request":{"contents":[{"parts":[{"text":"x"}]}]}}\n'])
+def test_a_file_that_has_changed_is_read_again(service: FakeService, tmp_path: Path, change: bytes) -> None:
+    """Blank lines make no other run, another request does."""
+    first = work(service, tmp_path)
+    with (tmp_path / "in.jsonl").open("ab") as file:
+        file.write(change)
+
+    assert (work(service, tmp_path).run.id == first.run.id) is (not change.strip())
+
+
+@pytest.mark.parametrize("order", [{"model": "gemini-3.1-flash-lite"}, {"new": True}, {"limit": 2}], ids=str)
+def test_another_model_or_another_part_of_the_file_is_another_run(
+    service: FakeService, tmp_path: Path, order: dict[str, Any]
+) -> None:
+    first = work(service, tmp_path)
+
+    assert work(service, tmp_path, **order).run.id != first.run.id

@@ -278,6 +278,10 @@ class Ledger:
         rows = self._read(sql, identity)
         return _run(rows[0]) if rows else None
 
+    def has_run_of(self, size: int) -> bool:
+        """Whether a run has requests of so many bytes."""
+        return bool(self._read("SELECT 1 FROM runs WHERE bytes = ? LIMIT 1", size))
+
     # Jobs ------------------------------------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> Job:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from gemini_batch.runs.session import Session
 
 
+Method = Literal["generate", "embed"]
+
+_METHODS: tuple[Method, ...] = ("generate", "embed")
 _SHOWN_WARNINGS = 20
 #: ai.google.dev/gemini-api/docs/embeddings, 2026-11: no error, and no effect.
 _IGNORES_TASK_TYPE = frozenset({"gemini-embedding-2"})
@@ -39,10 +42,41 @@ class Order:
     new: bool = False
 
 
-def identity(staged: Staged, *, model: str, backend: str, key_print: str) -> str:
-    """What a run is recognised by: its requests, method, model, backend and key; not its name, not its limits."""
-    parts = (staged.sha256, staged.method, model, backend, key_print)
+def identity(sha256: str, method: Method, *, model: str, backend: str, key_print: str) -> str:
+    """What a run is recognised by: its canonical requests, method, model, backend and key; not its name or limits."""
+    parts = (sha256, method, model, backend, key_print)
     return "i1:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+async def known_run(session: Session, order: Order) -> Run | None:
+    """The run that a file's requests have already, found by the file's hash alone: no line of it is read again.
+
+    Only a file that is canonical as it stands can be found so. Files of another size are not even hashed.
+    """
+    ledger = session.ledger()
+    try:
+        if order.limit is not None or not ledger.has_run_of(order.source.stat().st_size):
+            return None
+        digest = await in_thread(lambda _: _digest(order.source), session.tell)
+    except OSError:
+        return None  # what is wrong with the file is for staging to say
+    address, key_print = address_of(session.settings), session.key_print()
+    for method in _METHODS:
+        model = _model(order, method)
+        known = ledger.newest_with_identity(identity(digest, method, model=model, backend=address, key_print=key_print))
+        if known is not None:
+            return known
+    return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _model(order: Order, method: Method) -> str:
+    default = catalog.DEFAULT_MODEL if method == "generate" else catalog.EMBEDDING_MODEL
+    return (order.model or default).removeprefix("models/")
 
 
 async def stage_run(
@@ -65,8 +99,7 @@ async def stage_run(
         session.tell,
     )
     _warn(session, order.source, staged, said)
-    model = order.model or (catalog.DEFAULT_MODEL if staged.method == "generate" else catalog.EMBEDDING_MODEL)
-    model = model.removeprefix("models/")
+    model = _model(order, staged.method)
     await ask_for_model(session, model)
     _advise(session, model, staged.method, today, said)
     _advise_on_embeddings(session, model, staged, said)
@@ -74,7 +107,7 @@ async def stage_run(
     address, key_print = address_of(session.settings), session.key_print()
     run = Run(
         id=run_id,
-        identity=identity(staged, model=model, backend=address, key_print=key_print),
+        identity=identity(staged.sha256, staged.method, model=model, backend=address, key_print=key_print),
         origin="made",
         created_at=session.world.now(),
         method=staged.method,
@@ -176,15 +209,13 @@ def check_model_name(model: str) -> None:
         )
 
 
-def check_model(session: Session, model: str, method: Literal["generate", "embed"]) -> None:
+def check_model(session: Session, model: str, method: Method) -> None:
     """Say what is known of a model; refuse one that certainly cannot serve these requests. Raises UsageError."""
     check_model_name(model)
     _advise(session, model, method, dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date(), [])
 
 
-def _advise(
-    session: Session, model: str, method: Literal["generate", "embed"], today: dt.date, said: list[str]
-) -> None:
+def _advise(session: Session, model: str, method: Method, today: dt.date, said: list[str]) -> None:
     """Say what the catalog knows of the model; what is certain to fail is refused here."""
     book = catalog.load()
     known = book.find(model)

@@ -20,7 +20,7 @@ from gemini_batch.runs.change import Change  # noqa: TC001 - msgspec needs the t
 from gemini_batch.runs.conduct import Conductor
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.ledger import Life
-from gemini_batch.runs.order import Order, ask_for_model, check_model, check_order, default_name, stage_run
+from gemini_batch.runs.order import Order, ask_for_model, check_model, check_order, default_name, known_run, stage_run
 from gemini_batch.runs.plan import reconcile
 from gemini_batch.runs.results import Results, check_output, summarize
 from gemini_batch.runs.schedule import Limits, live_work, resend
@@ -162,6 +162,9 @@ async def _enter(session: Session, order: Order, options: Options | None) -> Run
     check_order(order)
     key_of(session.settings)
     ledger = session.ledger()
+    if not order.new and (begun := await known_run(session, order)) is not None:
+        session.tell(Said(f"These requests have a run already: going on with {begun.id}."))
+        return begun
     token = session.world.token(8)
     with session.home.staging(token) as folder:
         new, _, _ = await stage_run(session, order, folder, run_id=f"run-{token}", job=None, max_bytes=None)
