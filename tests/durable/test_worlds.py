@@ -1,7 +1,8 @@
 """Generated worlds: whatever the service does and wherever the process dies, every key ends with one honest answer.
 
-What a job comes to, what a row answers at each attempt, what goes wrong with each call, what is refused, and where the
-process dies are drawn; so many examples as ``PROPERTY_EXAMPLES`` says.
+What a job comes to, what a row answers at each attempt, what goes wrong with each call, what is refused, which jobs
+somebody deletes, where the clock jumps and where the process dies are drawn; so many examples
+as ``PROPERTY_EXAMPLES`` says.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from gemini_batch.runs.run import Options, run
 from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
 
     from gemini_batch.runs.results import Results
+    from runs.fake import Job
 
 KEYS = [f"k{n}" for n in range(9)]
 ATTEMPTS = 3
@@ -34,7 +37,11 @@ ROW = st.sampled_from(["good", "good", "good", 13, 14, 8, 4, 3, 7, "none", "brok
 END = st.sampled_from([("SUCCEEDED", None)] * 5 + [("FAILED", 13), ("FAILED", 3), ("FAILED", None), ("EXPIRED", None)])
 ORDER = st.sampled_from(["as sent", "reversed", "shuffled", "foreign", "no key"])
 TROUBLE = st.sampled_from(["reset", "503", "500", "429", "408"])
+#: A create can be refused for good, too: a later command sends it again.
+REFUSED = st.tuples(st.just("create"), st.integers(0, 6))
 #: Calls that may go wrong, now and then, before or after the service has done its part.
+#: How far a clock is set, in seconds, before a call.
+JUMP = st.sampled_from([-90_000.0, -3_600.0, 90_000.0, 300_000.0])
 CALLS = st.sampled_from(["create", "create", "create", "get", "list", "get_file", "download"])
 MOST_LIVES = 12
 
@@ -45,11 +52,23 @@ class Wild(FakeService):
     rows: dict[str, list[Any]]
     chance: random.Random
     order: str
+    gone: set[int]
+    jumps: dict[int, float]
 
-    def plan(self, rows: dict[str, list[Any]], seed: int, order: str) -> None:
-        self.rows, self.chance, self.order = rows, random.Random(seed), order
+    def plan(self, world: dict[str, Any]) -> None:
+        self.rows, self.chance, self.order = world["rows"], random.Random(world["seed"]), world["order"]
+        self.gone, self.jumps = set(world["gone"]), dict(world["jumps"])
         self.answer_at = self._row
         self.arrange = self._order
+
+    def _begin(self, operation: str) -> Callable[[], None]:
+        self.clock.now += self.jumps.pop(len(self.calls), 0.0)
+        return super()._begin(operation)
+
+    def _move(self, job: Job) -> None:
+        """Somebody deletes a job that was seen, before it has ended."""
+        super()._move(job)
+        job.deleted = job.alive and self.jobs.index(job) in self.gone
 
     def _row(self, key: str, attempt: int) -> bytes | None:
         what = self.rows[key][min(attempt, ATTEMPTS) - 1]
@@ -86,11 +105,16 @@ def error_of(word: str) -> Exception:
 def worlds(draw: st.DrawFn) -> dict[str, Any]:
     calls = st.tuples(CALLS, st.integers(0, 6))
     return {
+        "gone": draw(st.lists(st.integers(0, 6), max_size=2)),
+        "jumps": draw(st.dictionaries(st.integers(0, 60), JUMP, max_size=3)),
         "rows": {key: draw(st.lists(ROW, min_size=ATTEMPTS, max_size=ATTEMPTS)) for key in KEYS},
         "ends": dict(enumerate(draw(st.lists(END, max_size=6)))),
         "order": draw(ORDER),
         "seed": draw(st.integers(0, 1000)),
-        "faults": draw(st.dictionaries(calls, st.tuples(st.sampled_from(["before", "after"]), TROUBLE), max_size=6)),
+        "faults": {
+            **draw(st.dictionaries(REFUSED, st.just(("before", "400")), max_size=2)),
+            **draw(st.dictionaries(calls, st.tuples(st.sampled_from(["before", "after"]), TROUBLE), max_size=6)),
+        },
         "deaths": draw(st.lists(st.tuples(st.integers(0, 25), st.sampled_from(["before", "after"])), max_size=4)),
         "output_after": draw(st.integers(0, 12)),
         "list_hides": draw(st.integers(0, 1)),
@@ -113,7 +137,7 @@ def service_of(world: dict[str, Any]) -> Wild:
         ends={number: (f"BATCH_STATE_{state}", code) for number, (state, code) in world["ends"].items()},
         faults={call: (when, error_of(word)) for call, (when, word) in world["faults"].items()},
     )
-    service.plan(world["rows"], world["seed"], world["order"])
+    service.plan(world)
     return service
 
 
@@ -152,7 +176,9 @@ def expected(service: Wild, key: str) -> tuple[int, str]:
         state, last = job.state.removeprefix("BATCH_STATE_"), attempt == len(mine)
         most = ATTEMPTS if state == "SUCCEEDED" else 2
         again = state == "EXPIRED" or (state == "FAILED" and (job.error or {}).get("code") in {8, 13, 14})
-        if state == "SUCCEEDED":
+        if job.deleted:
+            again = False
+        elif state == "SUCCEEDED":
             what = service.rows[key][min(attempt, ATTEMPTS) - 1]
             again = what in ("none", "broken") or what in (2, 4, 8, 10, 13, 14)
             if what in ("good", "twice"):

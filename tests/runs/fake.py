@@ -105,7 +105,7 @@ class Job:
 
     @property
     def alive(self) -> bool:
-        return self.state in {"BATCH_STATE_PENDING", "BATCH_STATE_RUNNING"}
+        return not self.deleted and self.state in {"BATCH_STATE_PENDING", "BATCH_STATE_RUNNING"}
 
 
 @dataclass

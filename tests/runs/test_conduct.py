@@ -278,6 +278,20 @@ def test_room_that_others_took_during_the_upload_is_not_asked_for(service: FakeS
     assert service.refusals == 0
 
 
+def test_a_queue_that_others_fill_is_waited_for_and_not_hammered(service: FakeService, tmp_path: Path) -> None:
+    """Nothing of ours is alive, and less than was taken before is refused: pauses, and an end after hours."""
+    work(service, tmp_path, options=Options(max_requests_per_job=6))
+    service.most_jobs = 0
+    write_requests(tmp_path / "in.jsonl", [f"n{n}" for n in range(6)])
+
+    with pytest.raises(ServiceError, match="no room for hours"):
+        work(service, tmp_path, options=PAIRS)
+    assert service.refusals < 60
+
+    service.most_jobs = None
+    assert work(service, tmp_path).summary.all_succeeded
+
+
 def test_a_refusal_that_says_when_is_heeded(service: FakeService, tmp_path: Path) -> None:
     """Retry-After is longer than what would have been waited."""
     error = ApiError("full", status=429, reason="RESOURCE_EXHAUSTED", retry_after=700.0)

@@ -6,7 +6,7 @@ process loses nothing but its place, and the next one decides the same from the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from gemini_batch.errors import ApiError, NetworkError
@@ -105,6 +105,13 @@ def next_step(facts: Facts, now: float, *, settle: float) -> Step:
             return Made()
         case never:
             assert_never(never)
+
+
+def not_in_future(facts: Facts, now: float) -> Facts:
+    """The facts by a clock that may have been set back: a create must not stay in doubt until it is right again."""
+    intended_at = None if facts.intended_at is None else min(facts.intended_at, now)
+    last_pass = None if facts.last_pass is None else min(facts.last_pass, now)
+    return replace(facts, intended_at=intended_at, last_pass=last_pass)
 
 
 def _in_doubt(facts: Facts, now: float, settle: float) -> Step:

@@ -57,12 +57,11 @@ class Driver:
 
         Raises ServiceError where that is not possible now; nothing is lost then.
         """
-        # A clock that was set back since the intent must not keep its job in doubt until it is right again.
-        intended_at = None if job.intended_at is None else min(job.intended_at, self._now())
-        facts = Facts(life=job.life, how=job.how, intended_at=intended_at, sends=job.sends)
+        facts = Facts(life=job.life, how=job.how, intended_at=job.intended_at, sends=job.sends)
         if job.life is Life.INTENDED:
             self._session.tell(Said("An earlier create was not answered; looking whether it made the job."))
         while True:
+            facts = decide.not_in_future(facts, self._now())
             match next_step(facts, self._now(), settle=self._session.settings.settle):
                 case Upload():
                     job = await self._upload(job)
@@ -250,7 +249,7 @@ class Driver:
         if wait:
             await self._session.world.sleep(wait)
         began = self._now()
-        known = frozenset(j.batch for _, j in self._ledger.jobs() if j.batch and j.id != job.id)
+        known = self._ledger.batches() - {job.batch}
         found: list[str] = []
         async for page in self._service.listing():
             found += decide.made_by(job, map(remote_job, page), known=known)

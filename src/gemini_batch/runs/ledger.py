@@ -293,6 +293,10 @@ class Ledger:
         rows = self._read("SELECT * FROM jobs WHERE batch = ?", batch)
         return _job(rows[0]) if rows else None
 
+    def batches(self) -> frozenset[str]:
+        """The names of all remote batches that are known here."""
+        return frozenset(row["batch"] for row in self._read("SELECT batch FROM jobs WHERE batch IS NOT NULL"))
+
     def jobs_of(self, run_id: str) -> list[Job]:
         """The jobs of a run, oldest first, without those that were dropped before they were made."""
         return [job for job in self.all_jobs_of(run_id) if job.dropped_at is None]

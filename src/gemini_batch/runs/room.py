@@ -31,6 +31,7 @@ class Room:
         self.hold_until = 0.0
         self.hold_why = ""
         self._refusals = 0
+        self._refused_since: float | None = None
         self._troubles = 0
         self._trouble_since: float | None = None
 
@@ -57,27 +58,37 @@ class Room:
     def accepted(self, job: Job, queued: int) -> None:
         """The service has taken a job on top of ``queued`` tokens."""
         self._refusals = self._troubles = 0
-        self._trouble_since = None
+        self._trouble_since = self._refused_since = None
         self._learn(s.learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=True))
 
     def refused(self, job: Job, queued: int, error: ServiceError) -> None:
         """The service had no room for a job on top of ``queued`` tokens.
 
-        Raises ServiceError where a single request is refused again and again with nothing else alive.
+        Raises ServiceError where a single request is refused again and again with nothing else alive, or anything for
+        hours.
         """
         self._refusals += 1
         living = self.living(job)
+        self._refused_since = None if living else self._refused_since or self._now()
+        if self._refused_since is not None and self._now() - self._refused_since > PATIENCE:
+            raise ServiceError(
+                "The service has had no room for hours, and nothing of this home is in its queue.",
+                code="refused_for_hours",
+                next="Other programs may use the same project. The same command goes on later. " + error.message,
+            )
         if job.requests == 1 and living == 0 and self._refusals > len(s.PAUSES):
             raise ServiceError(
                 "The service refuses even a single request, with nothing else in its queue.",
                 code="refused_at_all",
                 next="Look at the project's billing, its tier, and whether the model is served to it. " + error.message,
             )
+        before = self.ceiling()
         if living == 0 or queued:
-            self._learn(s.learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=False))
+            self._learn(s.learned(before, queued=queued, tokens=job.tokens, accepted=False))
         # With nothing else in the queue a smaller job may fit at once; else room appears when a job ends.
+        smaller = job.requests > 1 and living == 0 and self.ceiling() != before
         self._hold(
-            self._pause(self._refusals, error) if living or job.requests == 1 else 0.0,
+            0.0 if smaller else self._pause(self._refusals, error),
             "the service refused a job for lack of room; trying again later",
         )
 
@@ -103,6 +114,7 @@ class Room:
         """Everything that is timed is that much earlier."""
         self.hold_until -= seconds
         self._trouble_since = None if self._trouble_since is None else self._trouble_since - seconds
+        self._refused_since = None if self._refused_since is None else self._refused_since - seconds
 
     def _again_later(self, error: ServiceError, why: str) -> float:
         now = self._now()
