@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, assert_never
 
 from gemini_batch.errors import ApiError, Error, JobError, NetworkError, NotFinished, ServiceError
@@ -18,9 +19,10 @@ from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.inputs import delete_input, inputs_of, needless_inputs
 from gemini_batch.runs.ledger import Job, Life
+from gemini_batch.runs.patience import PAUSES, Patience
 from gemini_batch.runs.plan import plan_job, reconcile
 from gemini_batch.runs.results import LONG_PROMPT, money
-from gemini_batch.runs.room import PATIENCE, Room
+from gemini_batch.runs.room import Room
 from gemini_batch.runs.session import Target
 from gemini_batch.runs.watch import Watch
 
@@ -63,12 +65,11 @@ class Conductor:
         #: Whoever writes to ``rows.db`` holds it: SQLite lets one write, and would keep the loop waiting for it.
         self._writing = asyncio.Lock()
         self._later: dict[int, float] = {}
-        self._late_since: dict[int, float] = {}
-        self._tries: dict[int, int] = {}
+        self._patience: defaultdict[int, Patience] = defaultdict(Patience)
         self._stopper: Error | None = None
         self._closed = False
         self._store_full = False
-        self._began = self._last = self._now()
+        self._began = self._now()
         self._waiting: Waiting | None = None
         self._progress = _Progress()
 
@@ -136,16 +137,15 @@ class Conductor:
         return self._waiting
 
     def _mind_the_clock(self) -> None:
-        """A clock that was set back moves everything that is timed back with it."""
-        back = self._last - self._now()
-        self._last = self._now()
-        if back <= 0:
-            return
-        self._room.clock_went_back(back)
-        self._watch.clock_went_back(back)
-        self._began -= back
-        for times in (self._later, self._late_since):
-            times.update({ordinal: time - back for ordinal, time in times.items()})
+        """A clock that was set back: what has begun cannot lie ahead, and nothing waits longer than it may."""
+        now = self._now()
+        self._room.mind_the_clock()
+        self._watch.mind_the_clock()
+        self._began = min(self._began, now)
+        latest = now + PAUSES[-1]
+        self._later = {
+            ordinal: time if time == math.inf else min(time, latest) for ordinal, time in self._later.items()
+        }
 
     # Tasks -----------------------------------------------------------------------------------------------------------
 
@@ -278,13 +278,13 @@ class Conductor:
 
     def _postpone(self, job: Job, error: Error) -> None:
         """What passes is tried again, ever less often; anything else, or too long, is set aside for the end."""
-        since = self._late_since.setdefault(job.ordinal, self._now())
-        if not _passes(error) or self._now() - since > PATIENCE:
+        patience = self._patience[job.ordinal]
+        patience.failed(self._now())
+        if not _passes(error) or patience.is_over(self._now()):
             self._later[job.ordinal] = math.inf
             self._stopper = self._stopper or error
             return
-        tries = self._tries[job.ordinal] = self._tries.get(job.ordinal, 0) + 1
-        pause = s.PAUSES[min(tries, len(s.PAUSES)) - 1]
+        pause = patience.pause(error)
         self._later[job.ordinal] = self._now() + pause
         self._tell(Said(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.errors import ServiceError
 from gemini_batch.runs import schedule as s
 from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.patience import PAUSES, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini_batch.runs.ledger import Ceiling, Job, Ledger, Run
 
-#: The service may be away, or its store be full, for so long, in seconds, before a run gives up (and can go on later).
-PATIENCE = 6 * 3600.0
 #: A job that is older has ended or expired (48 hours), and two hours for clocks that differ.
 _LONGEST_LIFE = 50 * 3600.0
 
@@ -30,10 +29,8 @@ class Room:
         self._ledger, self._key, self._model, self._limits, self._now = ledger, run.key_print, model, limits, now
         self.hold_until = 0.0
         self.hold_why = ""
-        self._refusals = 0
-        self._refused_since: float | None = None
-        self._troubles = 0
-        self._trouble_since: float | None = None
+        self._refusals = Patience()
+        self._troubles = Patience()
 
     def queued(self, besides: Job | None = None) -> int:
         """Estimated tokens of all jobs in the model's queue, without those of ``besides``."""
@@ -57,8 +54,7 @@ class Room:
 
     def accepted(self, job: Job, queued: int) -> None:
         """The service has taken a job on top of ``queued`` tokens."""
-        self._refusals = self._troubles = 0
-        self._trouble_since = self._refused_since = None
+        self._refusals, self._troubles = Patience(), Patience()
         self._learn(s.learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=True))
 
     def refused(self, job: Job, queued: int, error: ServiceError) -> None:
@@ -67,16 +63,17 @@ class Room:
         Raises ServiceError where a single request is refused again and again with nothing else alive, or anything for
         hours.
         """
-        self._refusals += 1
         living = self.living(job)
-        self._refused_since = None if living else self._refused_since or self._now()
-        if self._refused_since is not None and self._now() - self._refused_since > PATIENCE:
+        if living:  # whose end will make room, however long that takes
+            self._refusals = Patience()
+        self._refusals.failed(self._now())
+        if self._refusals.is_over(self._now()):
             raise ServiceError(
                 "The service has had no room for hours, and nothing of this home is in its queue.",
                 code="refused_for_hours",
                 next="Other programs may use the same project. The same command goes on later. " + error.message,
             )
-        if job.requests == 1 and living == 0 and self._refusals > len(s.PAUSES):
+        if job.requests == 1 and living == 0 and self._refusals.tries > len(PAUSES):
             raise ServiceError(
                 "The service refuses even a single request, with nothing else in its queue.",
                 code="refused_at_all",
@@ -88,7 +85,7 @@ class Room:
         # With nothing else in the queue a smaller job may fit at once; else room appears when a job ends.
         smaller = job.requests > 1 and living == 0 and self.ceiling() != before
         self._hold(
-            0.0 if smaller else self._pause(self._refusals, error),
+            0.0 if smaller else self._refusals.pause(error),
             "the service refused a job for lack of room; trying again later",
         )
 
@@ -98,7 +95,7 @@ class Room:
         Raises ``error`` where it has been full for longer than is reasonable.
         """
         if freed:
-            self._trouble_since = None
+            self._troubles = Patience()
             return 0.0
         return self._again_later(error, "the service's file store is full; trying again later")
 
@@ -110,25 +107,17 @@ class Room:
         """A job's end has made room: whatever waits for it may go now."""
         self.hold_until = 0.0
 
-    def clock_went_back(self, seconds: float) -> None:
-        """Everything that is timed is that much earlier."""
-        self.hold_until -= seconds
-        self._trouble_since = None if self._trouble_since is None else self._trouble_since - seconds
-        self._refused_since = None if self._refused_since is None else self._refused_since - seconds
+    def mind_the_clock(self) -> None:
+        """A clock that was set back: nothing is held longer than the longest pause."""
+        self.hold_until = min(self.hold_until, self._now() + PAUSES[-1])
 
     def _again_later(self, error: ServiceError, why: str) -> float:
-        now = self._now()
-        self._trouble_since = now if self._trouble_since is None else self._trouble_since
-        if now - self._trouble_since > PATIENCE:
+        self._troubles.failed(self._now())
+        if self._troubles.is_over(self._now()):
             raise error
-        self._troubles += 1
-        pause = self._pause(self._troubles, error)
+        pause = self._troubles.pause(error)
         self._hold(pause, why)
         return pause
-
-    def _pause(self, times: int, error: ServiceError) -> float:
-        asked = error.retry_after if isinstance(error, ApiError) else None
-        return max(s.PAUSES[min(times, len(s.PAUSES)) - 1], min(asked or 0.0, s.PAUSES[-1]))
 
     def _hold(self, seconds: float, why: str) -> None:
         self.hold_until, self.hold_why = self._now() + seconds, why

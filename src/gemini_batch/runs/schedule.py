@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 RESENT_CODES = frozenset({8, 13, 14})
 #: Row errors that may pass when the row is sent again.
 TRANSIENT = ("UNKNOWN", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNAVAILABLE")
-#: Pauses after refusals in a row, in seconds.
-PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0)
 #: Seconds until other runs' jobs are looked at again, whose end makes room.
 _PAUSE = 60.0
 #: Jobs that are uploaded and created at the same time.

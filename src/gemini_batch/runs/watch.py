@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.runs.decide import poll_wait
 from gemini_batch.runs.events import Said
-from gemini_batch.runs.room import PATIENCE
+from gemini_batch.runs.patience import Patience
 from gemini_batch.runs.session import Target
 from gemini_batch.wire import remote_job
 
@@ -49,22 +49,23 @@ class Watch:
         self._session, self._service, self._home, self._run, self._passes = session, service, home, run, passes
         self._ledger, self._now = session.ledger(home), session.world.now
         self.due = 0.0
+        self._pause = 0.0
         self._since = self._now()
         self._looks = 0
-        self._trouble_since: float | None = None
+        self._troubles = Patience()
         self._absences: dict[str, _Absence] = {}
 
     def soon(self) -> None:
         """There is a new job: look at once, and then ever less often again."""
         self._looks, self.due = 0, self._now()
 
-    def clock_went_back(self, seconds: float) -> None:
-        """Everything that is timed is that much earlier."""
-        self.due -= seconds
-        self._since -= seconds
-        self._trouble_since = None if self._trouble_since is None else self._trouble_since - seconds
+    def mind_the_clock(self) -> None:
+        """A clock that was set back: the next look is no further away than it may be."""
+        now = self._now()
+        self.due = min(self.due, now + self._pause)
+        self._since = min(self._since, now)
         for absence in self._absences.values():
-            absence.since -= seconds
+            absence.since = min(absence.since, now)
 
     async def look(self, jobs: list[Job]) -> list[Job]:
         """Look at living jobs and write down what they are; returns those that the service no longer has.
@@ -77,20 +78,21 @@ class Watch:
                 await self._each(jobs)
             else:
                 await self._through_list({job.batch: job for job in jobs if job.batch})
-            self._trouble_since = None
+            self._troubles = Patience()
         except ServiceError as error:
             if not self._passes(error):
                 raise
-            self._trouble_since = self._now() if self._trouble_since is None else self._trouble_since
-            if self._now() - self._trouble_since > PATIENCE:
+            self._troubles.failed(self._now())
+            if self._troubles.is_over(self._now()):
                 raise
             self._session.tell(Said(f"{error.message} Still waiting.", "warning"))
         fixed = self._session.settings.poll
         if fixed is None and self._session.settings.offline:
             fixed = _OFFLINE_LOOK
         pause = poll_wait(self._looks, self._now() - self._since, fixed=fixed)
+        self._pause = pause * self._session.world.uniform(0.9, 1.1)
         self._looks += 1
-        self.due = self._now() + pause * self._session.world.uniform(0.9, 1.1)
+        self.due = self._now() + self._pause
         return [job for job in jobs if self._is_gone(job)]
 
     async def _each(self, jobs: list[Job]) -> None:

@@ -1,0 +1,37 @@
+"""Patience: how long what passes by itself is waited for, and how often it is tried meanwhile."""
+
+from __future__ import annotations
+
+from gemini_batch.errors import ApiError, Error
+
+#: Pauses after failures in a row, in seconds.
+PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0)
+#: The service may be away for so many seconds before a run gives up (and can go on later) ...
+SECONDS = 6 * 3600.0
+#: ... and must have failed so often: a machine that slept for a day has not been patient for a day.
+TRIES = 10
+
+
+class Patience:
+    """Failures in a row of one thing."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+        self._since: float | None = None
+
+    def failed(self, now: float) -> None:
+        """It has failed once more."""
+        self.tries += 1
+        self._since = now if self._since is None else min(self._since, now)
+
+    def is_over(self, now: float) -> bool:
+        """Whether it has failed for too long, and often enough. A clock that was set back only makes it last longer."""
+        if self._since is None:
+            return False
+        self._since = min(self._since, now)
+        return self.tries >= TRIES and now - self._since > SECONDS
+
+    def pause(self, error: Error | None = None) -> float:
+        """Seconds until the next try: ever longer, and as long as the service has asked for within reason."""
+        asked = error.retry_after if isinstance(error, ApiError) else None
+        return max(PAUSES[min(max(self.tries, 1), len(PAUSES)) - 1], min(asked or 0.0, PAUSES[-1]))
