@@ -171,6 +171,14 @@ def test_body_that_ends_early_is_not_the_file(fault: Fault, part: Path) -> None:
     assert len(store.asked) == 2
 
 
+def test_body_that_ends_early_from_the_start_is_not_the_file(part: Path) -> None:
+    """Where all was asked for, its length alone tells: no place in the file is stated."""
+    store = Store(["short"])
+    assert fetch(store, part)[0] == len(TEXT)
+    assert part.read_bytes() == TEXT
+    assert store.asked == ["", "bytes=12-"]
+
+
 def test_body_longer_than_it_says_is_not_the_file(part: Path) -> None:
     def long() -> httpx2.Response:
         return httpx2.Response(200, headers={"content-length": "10"}, stream=Body(TEXT))

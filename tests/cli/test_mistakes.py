@@ -120,6 +120,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "limit of words": (lines(request()), (*CREATE, "--limit", "ten"), ("--limit",)),
     "empty name": (lines(request()), (*CREATE, "--name", ""), ("--name",)),
     "endless name": (lines(request()), (*CREATE, "--name", "x" * 600), ("--name", "512")),
+    "file name with escape codes": (lambda _: None, ("create", "in\x1b[2J.jsonl"), ("in\\x1b[2J.jsonl", "no such file")),
     "name with escape codes": (lines(request()), (*CREATE, "--name", "a\x1b[2J"), ("--name", "printable")),
     "no job name": (lambda _: None, ("status",), ("JOB_NAME",)),
     "a path as job name": (lambda _: None, ("status", "../../etc/passwd"), ("not a job name", "batches/")),

@@ -125,10 +125,10 @@ def test_any_bytes_as_a_request_file(data: bytes) -> None:
     check(data)
 
 
-@given(st.integers(1, 5), st.lists(st.tuples(st.integers(0, 9), damage), max_size=4))
-def test_any_damage(count: int, steps: list[tuple[int, tuple[str, int]]]) -> None:
+@given(st.booleans(), st.integers(1, 5), st.lists(st.tuples(st.integers(0, 9), damage), max_size=4))
+def test_any_damage(mark: bool, count: int, steps: list[tuple[int, tuple[str, int]]]) -> None:
     """A good file that was cut, flipped, repeated, broken into: taken as it is where it is still good, else refused."""
-    data = damaged(count, [(what, at, how) for at, (what, how) in steps])
+    data = (UTF8_BOM if mark else b"") + damaged(count, [(what, at, how) for at, (what, how) in steps])
 
     check(data)
     if not any(what in {"cut", "flip", "insert", "repeat"} for _, (what, _) in steps):
@@ -150,3 +150,24 @@ def test_keys_must_differ(keys: list[str]) -> None:
     else:
         assert not isinstance(found, UsageError), found
         assert found[0].requests == len(keys)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), min_size=2, max_size=8))
+def test_a_key_of_a_line_that_is_refused_is_used_up(lines: list[tuple[str, bool]]) -> None:
+    """Mending one line must not bring up a repetition that nobody spoke of: all is said at once."""
+    contents = {"contents": [{"parts": [{"text": "x"}]}]}
+    data = b"".join(
+        msgspec.json.encode({"key": key, "request": contents if good else {}}) + b"\n" for key, good in lines
+    )
+
+    found = staged(data)
+
+    keys = [key for key, _ in lines]
+    refused = [n for n, (_, good) in enumerate(lines, 1) if not good]
+    repeated = [n for n, key in enumerate(keys, 1) if key in keys[: n - 1]]
+    if refused or repeated:
+        assert isinstance(found, InvalidInput)
+        assert [problem.line for problem in found.problems if "was used before" in problem.message] == repeated
+        assert [problem.line for problem in found.problems if problem.field != "key"] == refused
+    else:
+        assert not isinstance(found, UsageError), found

@@ -29,16 +29,21 @@ KEYS = [hashlib.sha256(bytes([n])).hexdigest()[:16] for n in range(6)]
 FOREIGN = "f" * 16
 
 
-def template() -> Path:
-    """A run folder with staged requests, made once."""
-    folder = Path(tempfile.mkdtemp(prefix="gemini-batch-property-"))
+def template(jobs: int) -> Path:
+    """A run folder with staged requests, equally many in each job."""
+    folder = _FOLDER / f"template{jobs}"
+    folder.mkdir()
     run = RunFolder(folder / "run-a")
     run.path.mkdir()
-    stage(write_requests(folder / "in.jsonl", KEYS), run, max_bytes=10**9, job=1)
-    return folder
+    stage(write_requests(folder / "in.jsonl", KEYS), run, max_bytes=10**9)
+    with run.rows() as rows:
+        for ordinal in range(1, jobs + 1):
+            rows.take(ordinal, requests=len(KEYS) // jobs, bytes=10**9, tokens=None)
+    return run.path
 
 
-_TEMPLATE = template()
+_FOLDER = Path(tempfile.mkdtemp(prefix="gemini-batch-property-"))
+_TEMPLATES = {jobs: template(jobs) for jobs in (1, 2)}
 _NUMBERS = itertools.count()
 
 index = st.integers(0, len(KEYS) + 3)
@@ -95,24 +100,34 @@ def damaged(steps: list[tuple[str, int, object]]) -> bytes:
     return b"\n".join(lines)
 
 
-def results_of(raw: bytes) -> Iterator[Results]:
-    home = Home(_TEMPLATE / f"home{next(_NUMBERS)}")
+def error_line(key: str) -> bytes:
+    return msgspec.json.encode({"error": {"code": 13, "message": "An internal error has occurred."}, "key": key})
+
+
+def results_of(*raws: bytes) -> Iterator[Results]:
+    """What comes of a run of so many jobs, whose raw files hold these bytes."""
+    home = Home(_FOLDER / f"home{next(_NUMBERS)}")
     folder = home.run("run-a")
-    shutil.copytree(_TEMPLATE / "run-a", folder.path)
+    shutil.copytree(_TEMPLATES[len(raws)], folder.path)
     try:
         run = Run(
             id="run-a", identity="i", origin="made", created_at=0.0, method="generate", model="gemini-3.8-flash",
             backend="x", key_print="x", requests=len(KEYS), bytes=0, sha256="", source=None,
         )  # fmt: skip
-        job = Job(
-            id="run-a-1", run="run-a", ordinal=1, model="m", requests=len(KEYS), tokens=0, part=None, offset=0, bytes=0,
-            sha256="", how="file", display_name="n", life=Life.COLLECTED, batch="batches/x",
-            state="JOB_STATE_SUCCEEDED", total=len(KEYS),
-        )  # fmt: skip
-        folder.raw(job.id).parent.mkdir()
-        folder.raw(job.id).write_bytes(raw)
-        judge_file(nobody, folder, run, job, "NO_LINE")
-        yield Results(run, [job], home, summarize(home, run, [job], offline=False))
+        share = len(KEYS) // len(raws)
+        jobs = [
+            Job(
+                id=f"run-a-{ordinal}", run="run-a", ordinal=ordinal, model="m", requests=share, tokens=0, part=None,
+                offset=0, bytes=0, sha256="", how="file", display_name="n", life=Life.COLLECTED,
+                batch=f"batches/x{ordinal}", state="JOB_STATE_SUCCEEDED", total=share,
+            )
+            for ordinal in range(1, len(raws) + 1)
+        ]  # fmt: skip
+        folder.raw("run-a-1").parent.mkdir()
+        for job, raw in zip(jobs, raws, strict=True):
+            folder.raw(job.id).write_bytes(raw)
+            judge_file(nobody, folder, run, job, "NO_LINE")
+        yield Results(run, jobs, home, summarize(home, run, jobs, offline=False))
     finally:
         shutil.rmtree(home.path)
 
@@ -139,3 +154,29 @@ def test_any_bytes(raw: bytes) -> None:
     for found in results_of(raw):
         assert [row["key"] for row in found] == KEYS
         assert found.summary.exit_code == 5
+
+
+@given(st.lists(st.tuples(st.integers(0, len(KEYS) - 1), st.integers(0, 1)), max_size=12))
+def test_answers_in_the_file_of_another_job(placed: list[tuple[int, int]]) -> None:
+    """Whatever answer stands in whichever of two files: it counts where its request was sent, and is set aside else."""
+    files = [b"\n".join(answer_line(KEYS[n]) for n, file in placed if file == number) for number in (0, 1)]
+    at_home = {n for n, file in placed if file == n // 3}
+
+    for found in results_of(*files):
+        rows = list(found)
+
+        assert [row["key"] for row in rows] == KEYS
+        assert [row["verdict"] for row in rows] == ["succeeded" if n in at_home else "missing" for n in range(6)]
+        assert sum(found.summary.quarantined.values()) == sum(file != n // 3 for n, file in placed)
+
+
+@given(st.permutations([answer_line(KEYS[0]), error_line(KEYS[0]), error_line(KEYS[0])]))
+def test_a_good_answer_counts_wherever_it_stands(lines: list[bytes]) -> None:
+    """A line that came twice, and only once as a success, is a success."""
+    for found in results_of(b"\n".join(lines)):
+        (first, *others) = found
+
+        assert first["verdict"] == "succeeded"
+        assert f"answer to {KEYS[0]}" in first["response"]["text"]
+        assert {row["verdict"] for row in others} == {"missing"}
+        assert found.summary.repeated == 2
