@@ -14,13 +14,16 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.errors import NotFinished, UsageError
+from gemini_batch.errors import ApiError, NotFinished, UsageError
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.results.export import result_line
 from gemini_batch.results.verdict import VERDICTS, Answer, judge, parse_line
 from gemini_batch.runs.collect import collect
+from gemini_batch.runs.events import Said
 from gemini_batch.runs.home import is_one_job
 from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.names import check_name, helped
+from gemini_batch.runs.part import open_rows
 from gemini_batch.runs.payment import elsewhere, says_emulated
 from gemini_batch.runs.sqlite import state_error
 
@@ -118,6 +121,8 @@ class Results:
     jobs: Sequence[Job]
     home: Home
     summary: Summary
+    #: The one job whose own answers these are, where its run has several; None for all of a run.
+    part: Job | None = None
 
     @property
     def _folder(self) -> RunFolder:
@@ -127,7 +132,7 @@ class Results:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``."""
         folder = self._folder
         with contextlib.ExitStack() as stack:
-            rows = stack.enter_context(folder.rows())
+            rows = stack.enter_context(open_rows(folder, self.part))
             files: dict[str, IO[bytes]] = {}
             for number, row in enumerate(rows.final()):
                 if limit is not None and number >= limit:
@@ -176,7 +181,7 @@ class Results:
             yield msgspec.json.decode(line)
 
     def __len__(self) -> int:
-        return self.run.requests
+        return self.run.requests if self.part is None else self.part.requests
 
     def write(self, path: Path, *, media: MediaWriter | None = None) -> int:
         """Write all result lines to ``path``: complete or not at all; returns how many.
@@ -236,31 +241,53 @@ async def results(session: Session, name: str) -> Results:
 
     Raises NotFinished while the job is alive, JobError where there is nothing, UsageError, ServiceError, StateError.
     """
+    check_name(name)
     target = session.locate(name)
+    offline = session.settings.offline
     if target.run is not None:
         jobs = _counted(session, target.home, target.run)
         if target.run.origin == "made" and not is_one_job(target.home.run(target.run.id), target.run, jobs):
-            _check_finished(target, jobs, name)
-            offline = session.settings.offline
+            if not name.startswith("run-"):
+                return _of_one_job(session, target, len(jobs))
+            _check_finished(target, jobs)
             return Results(target.run, jobs, target.home, summarize(target.home, target.run, jobs, offline=offline))
-    run, job = await collect(session, target)
-    return Results(run, [job], target.home, summarize(target.home, run, [job], offline=session.settings.offline))
+    try:
+        run, job = await collect(session, target)
+    except ApiError as error:
+        raise helped(session, target, error) from error
+    return Results(run, [job], target.home, summarize(target.home, run, [job], offline=offline))
+
+
+def _of_one_job(session: Session, target: Target, jobs: int) -> Results:
+    """What one job of several has answered itself. Raises NotFinished where that is not held here yet."""
+    run, job = target.run, target.job
+    assert run is not None
+    assert job is not None
+    if job.life is not Life.COLLECTED:
+        raise NotFinished(
+            f"{target.name} is a part of {run.id}, and its answers are not collected yet ({job.state}).",
+            job=target.name,
+            state=job.state or "",
+            next=f"Type: gemini-batch run {run.id}",
+        )
+    session.tell(
+        Said(
+            f"{target.name} is one of {jobs} jobs of {run.id}; these are its own answers.",
+            next=f"For all of the run: gemini-batch results {run.id}",
+        )
+    )
+    summary = summarize(target.home, run, [job], offline=session.settings.offline, part=job)
+    return Results(run, [job], target.home, summary, part=job)
 
 
 def _counted(session: Session, home: Home, run: Run) -> list[Job]:
     return session.ledger(home).jobs_of(run.id)
 
 
-def _check_finished(target: Target, jobs: Sequence[Job], name: str) -> None:
+def _check_finished(target: Target, jobs: Sequence[Job]) -> None:
     """A run of several jobs is read as a whole, once it is whole."""
     run = target.run
     assert run is not None
-    if not name.startswith("run-"):
-        raise UsageError(
-            f"{name} carries a part of {run.id}; its answers belong to that run's results.",
-            code="part_of_a_run",
-            next=f"Type: gemini-batch results {run.id}",
-        )
     with target.home.run(run.id).rows() as rows:
         waiting = rows.waiting().requests
     done = sum(job.life is Life.COLLECTED for job in jobs)
@@ -273,9 +300,9 @@ def _check_finished(target: Target, jobs: Sequence[Job], name: str) -> None:
         )
 
 
-def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool) -> Summary:
-    """What came of a run whose jobs are collected, from its rows alone."""
-    with home.run(run.id).rows() as rows:
+def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part: Job | None = None) -> Summary:
+    """What came of a run whose jobs are collected, or of one of them (``part``), from the run's rows alone."""
+    with open_rows(home.run(run.id), part) as rows:
         counts = rows.counts()
         usage = rows.usage(LONG_PROMPT)
         failures = [Reason(verdict=v, reason=r, count=n, keys=keys) for v, r, n, keys in rows.reasons()]

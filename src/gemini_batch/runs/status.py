@@ -16,6 +16,7 @@ from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.runs.decide import poll_wait
 from gemini_batch.runs.events import Said, Seen
 from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.names import check_name, helped
 from gemini_batch.runs.session import Target
 from gemini_batch.wire import Phase, RemoteJob, remote_job, state_word
 
@@ -118,10 +119,18 @@ async def status(session: Session, name: str, *, wait: bool = False) -> Status |
 
     Raises UsageError for a name that cannot be meant, ServiceError where the service cannot be asked.
     """
+    check_name(name)
     target = session.locate(name)
-    if target.run is not None and name.startswith("run-"):
+    if target.run is not None:
         jobs = session.ledger(target.home).jobs_of(target.run.id)
-        if len(jobs) != 1:
+        if len(jobs) != 1 and not name.startswith("run-"):
+            session.tell(
+                Said(
+                    f"{target.name} is one of {len(jobs)} jobs of {target.run.id}.",
+                    next=f"For all of the run: gemini-batch status {target.run.id}",
+                )
+            )
+        elif len(jobs) != 1:
             if wait:
                 raise UsageError(
                     f"{name} has {len(jobs)} jobs, and somebody has to conduct them.",
@@ -191,7 +200,9 @@ async def observe(session: Session, target: Target) -> RemoteJob:
     except (ApiError, NetworkError) as error:
         listed = await _listed(backend.service, batch, error)
         if listed is None:
-            raise session.explain_absence(error, target) if isinstance(error, ApiError) else error from error
+            if isinstance(error, NetworkError):
+                raise
+            raise helped(session, target, session.explain_absence(error, target)) from error
         remote = listed
     if job is not None:
         session.ledger(target.home).seen(job, remote, at=session.world.now())
