@@ -241,15 +241,19 @@ async def cancel(
 async def clean(
     *,
     dry_run: bool = True,
+    not_created: bool = False,
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: Tell = nobody,
 ) -> Cleaned:
-    """Delete input files at the service that this home uploaded and no living job needs; by default only say which."""
+    """Delete input files at the service that this home uploaded and no living job needs; by default only say which.
+
+    ``not_created``: also forget runs whose job was certainly never made. Raises UsageError, ServiceError, StateError.
+    """
     from gemini_batch.runs import clean as room
 
     async with _session(settings, offline, on_event) as session:
-        return await room.clean(session, dry_run=dry_run)
+        return await room.clean(session, dry_run=dry_run, not_created=not_created)
 
 
 async def doctor(
