@@ -114,6 +114,7 @@ def test_the_test_files_that_the_readme_names_exist() -> None:
 def normalised(text: str) -> str:
     """What differs from run to run made equal: names that the service gives, times, what a wait says."""
     text = re.sub(r"batches/[a-z0-9]{36}", "batches/NAME", text)
+    text = re.sub(r"\S*gemini-batch retry run-[a-z0-9]{8}", "gemini-batch retry run-NAME", text)
     text = re.sub(r"ended after \d+ s, at \S+", "ended after 0 s, at TIME", text)
     return re.sub(r"^JOB_STATE_.* waited \d+ s\n", "", text, flags=re.MULTILINE).strip()
 

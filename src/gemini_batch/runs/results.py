@@ -18,6 +18,7 @@ from gemini_batch.errors import ApiError, NotFinished, UsageError
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.results.export import result_line
 from gemini_batch.results.verdict import VERDICTS, Answer, judge, parse_line
+from gemini_batch.runs.again import what_next
 from gemini_batch.runs.collect import collect
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.home import is_one_job
@@ -94,6 +95,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     usd: Money
     error: str | None
     folder: str
+    next: str | None
 
     @property
     def answered(self) -> int:
@@ -225,6 +227,11 @@ def check_output(path: Path) -> None:
     )
 
 
+def failures_beside(output: Path) -> Path:
+    """Where what has no good answer goes: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name."""
+    return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
+
+
 def _holds_results(path: Path) -> bool:
     """Whether the first line is one of ours, so that writing the file anew loses nothing."""
     try:
@@ -270,12 +277,9 @@ def _of_one_job(session: Session, target: Target, jobs: int) -> Results:
             state=job.state or "",
             next=f"Type: gemini-batch run {run.id}",
         )
-    session.tell(
-        Said(
-            f"{target.name} is one of {jobs} jobs of {run.id}; these are its own answers.",
-            next=f"For all of the run: gemini-batch results {run.id}",
-        )
-    )
+    of = f"one of {jobs} jobs of {run.id}" if jobs > 1 else f"a job of {run.id}, which has more to send"
+    whole = f"For all of the run: gemini-batch {'results' if jobs > 1 else 'run'} {run.id}"
+    session.tell(Said(f"{target.name} is {of}; these are its own answers.", next=whole))
     summary = summarize(target.home, run, [job], offline=session.settings.offline, part=job)
     return Results(run, [job], target.home, summary, part=job)
 
@@ -337,13 +341,15 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part:
         usd=money(run, jobs, usage),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(home.run(run.id).path),
+        next=what_next(run, jobs, counts, failures) if part is None else None,
     )
 
 
 def _says_emulated(folder: RunFolder) -> bool:
     """Whether the first answer says that no model of Google's wrote it."""
     with folder.rows() as rows:
-        first = next((row for row in islice(rows.final(), _FIRST_ROWS) if row.file is not None), None)
+        answered = (row for row in islice(rows.final(), _FIRST_ROWS) if row.verdict not in {None, "failed"})
+        first = next(answered, None)
     if first is None or first.file is None:
         return False
     try:
