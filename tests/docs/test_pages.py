@@ -201,6 +201,11 @@ def test_the_settings_named_are_read() -> None:
     assert set(variable.findall(read(DOCS / "library.md"))) == read_there
 
 
+def test_the_emulator_page_names_every_option() -> None:
+    told = re.findall(r"^\| `(--[a-z-]+)", read(DOCS / "emulator.md"), re.MULTILINE)
+    assert sorted(told) == sorted(options_of("emulator") - {"--help", "--debug"})
+
+
 def test_the_emulator_page_as_written(make_shell: Callable[..., Shell]) -> None:
     shell = make_shell()
     (block,) = blocks_in(DOCS / "emulator.md", "bash")
