@@ -37,12 +37,12 @@ def test_what_was_not_created_is_listed_and_forgotten(shell: Shell, monkeypatch:
     assert plain.err == "Nothing to delete.\n1 run NOT_CREATED in the list: --not-created forgets what was not sent.\n"
     refused = shell.run("clean", "--not-created")
     assert refused.code == 2
-    assert "1 run forgotten" in refused.err
+    assert "This would forget 1 run, and there is no terminal" in refused.err
     assert "--yes" in refused.err
     done = shell.run("clean", "--not-created", "--yes")
     assert done.code == 0
     assert done.out.startswith("run-")
-    assert done.err == "Done: 1 run forgotten.\n"
+    assert done.err == "Forgot 1 run.\n"
 
     assert shell.run("list").out == ""
 
@@ -62,3 +62,25 @@ def test_a_filter_that_nothing_passes(shell: Shell, words: tuple[str, ...]) -> N
 
     assert (done.code, done.out) == (0, "")
     assert "No job fits" in done.err
+
+
+def test_what_is_deleted_is_counted(shell: Shell) -> None:
+    shell.write("in.jsonl", request())
+    job = shell.run("create", "in.jsonl", "--offline").out.strip()
+    shell.run("status", job, "--wait")
+
+    assert "Would delete 1 file (" in shell.run("clean", "--offline", "--dry-run").err
+    asked = shell.run("clean", "--offline")
+    assert asked.code == 2
+    assert "This would delete 1 file (" in asked.err
+    assert "Deleted 1 file (" in shell.run("clean", "--offline", "--yes").err
+    assert shell.run("clean", "--offline").err == "Nothing to delete.\n"
+
+
+@pytest.mark.parametrize("command", ["status", "results", "cancel"])
+def test_a_shell_variable_that_holds_nothing(shell: Shell, command: str) -> None:
+    """JOB=$(gemini-batch create …) of a create that failed."""
+    done = shell.run(command, "")
+
+    assert done.code == 2
+    assert "a create that failed" in done.err

@@ -52,31 +52,31 @@ def command(*, dry_run: bool, not_created: bool, yes: bool, offline: bool | None
 
 
 def _summary(plan: Cleaned) -> str:
-    parts = _parts(plan)
+    done = ("would delete", "would forget") if plan.dry_run else ("deleted", "forgot")
+    parts = _parts(plan, *done)
     if plan.gone:
         parts.append(f"{plural(len(plan.gone), 'file')} gone already")
-    if not parts:
-        return "Nothing to delete."
-    return f"{'Would be done' if plan.dry_run else 'Done'}: {', '.join(parts)}."
+    text = ", ".join(parts) or "nothing to delete"
+    return f"{text[0].upper()}{text[1:]}."
 
 
-def _parts(plan: Cleaned) -> list[str]:
+def _parts(plan: Cleaned, delete: str, forget: str) -> list[str]:
     found = []
     if plan.deleted:
-        found.append(f"{plural(len(plan.deleted), 'file')} deleted ({size(plan.bytes)})")
+        found.append(f"{delete} {plural(len(plan.deleted), 'file')} ({size(plan.bytes)}) at the service")
     if plan.forgotten:
-        found.append(f"{plural(len(plan.forgotten), 'run')} forgotten")
+        found.append(f"{forget} {plural(len(plan.forgotten), 'run')}")
     return found
 
 
 def _ask(plan: Cleaned) -> None:
-    what = " and ".join(_parts(plan))
+    what = " and ".join(_parts(plan, "delete", "forget"))
     if not what:
         return  # only what the service has deleted by itself is noted
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
-            f"To be done: {what}; and there is no terminal to ask in.",
+            f"This would {what}, and there is no terminal to ask in.",
             code="not_confirmed",
             next="Add --yes to do it, or --dry-run to see which.",
         )
-    click.confirm(f"To be done: {what}. Go on?", abort=True, err=True)
+    click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)

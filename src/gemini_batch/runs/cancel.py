@@ -51,6 +51,7 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
     session.check_bound(target)
     await _ask(session, target, target.job, seen.job)
     if not wait:
+        session.tell(Said(f"The service was asked to stop {seen.job}; it may take a while, and may come too late."))
         following = f"gemini-batch status {seen.job} --wait"
         return Cancelled(job=seen.job, asked=True, state=seen.state, answers=None, requests=None, next=following)
     session.tell(Said("The service was asked to stop the job; following it to its end."))
