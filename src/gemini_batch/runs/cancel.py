@@ -44,7 +44,11 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
             return await _cancel_all(session, target, target.run, jobs)
     seen = await job_status(session, target)
     if seen.job is None:
-        raise UsageError(f"{name} has no job yet, so there is nothing to cancel.", code="not_created", next=seen.next)
+        raise UsageError(
+            f"{name} has no job yet, so there is nothing to cancel.",
+            code="not_created",
+            next=f"To make it: {seen.next}",
+        )
     if not seen.alive:
         session.tell(Said(f"{seen.job} has ended already ({seen.state})."))
         return await _harvest(session, seen, asked=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from itertools import islice
@@ -14,13 +15,14 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.errors import ApiError, NotFinished, UsageError
+from gemini_batch.errors import ApiError, NotFinished, StateError, UsageError
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.results.export import result_line
 from gemini_batch.results.verdict import VERDICTS, Answer, judge, parse_line
 from gemini_batch.runs.again import what_next
 from gemini_batch.runs.collect import collect
 from gemini_batch.runs.events import Said
+from gemini_batch.runs.held import check_held
 from gemini_batch.runs.home import is_one_job
 from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.names import check_name, helped
@@ -154,7 +156,8 @@ class Results:
             )
         file.seek(row.offset)
         answer = parse_line(file.read(row.length))
-        assert isinstance(answer, Answer)  # it was one when it was judged, and raw files never change
+        if not isinstance(answer, Answer):  # it was one when it was judged, and raw files never change
+            raise StateError(f"An answer file was changed: {file.name}.", file=self._folder.path)
         if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
             return result_line(
                 row.key,
@@ -199,6 +202,9 @@ class Results:
                 for line in self.lines(media=media):
                     file.write(line + b"\n")
                     count += 1
+                if self.run.origin == "made" and count != len(self):
+                    # Raised before the file takes its place: no good results are replaced by fewer.
+                    raise StateError(f"Only {count:,} of {len(self):,} results are here.", file=self._folder.path)
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count
@@ -214,7 +220,7 @@ def check_output(path: Path) -> None:
             file=path.parent,
             field="--output",
             code="bad_output",
-            next=f"Type: mkdir -p {path.parent}",
+            next=f"Type: mkdir -p {shlex.quote(str(path.parent))}",
         )
     if not path.is_file() or not path.stat().st_size or _holds_results(path):
         return
@@ -256,12 +262,14 @@ async def results(session: Session, name: str) -> Results:
         if target.run.origin == "made" and not is_one_job(target.home.run(target.run.id), target.run, jobs):
             if not name.startswith("run-"):
                 return _of_one_job(session, target, len(jobs))
+            check_held(target.home.run(target.run.id), target.run, name, offline=offline)
             _check_finished(target, jobs)
             return Results(target.run, jobs, target.home, summarize(target.home, target.run, jobs, offline=offline))
     try:
         run, job = await collect(session, target)
     except ApiError as error:
         raise helped(session, target, error) from error
+    check_held(target.home.run(run.id), run, target.name, offline=offline)
     return Results(run, [job], target.home, summarize(target.home, run, [job], offline=offline))
 
 
@@ -277,6 +285,7 @@ def _of_one_job(session: Session, target: Target, jobs: int) -> Results:
             state=job.state or "",
             next=f"Type: gemini-batch run {run.id}",
         )
+    check_held(target.home.run(run.id), run, target.name, offline=session.settings.offline)
     of = f"one of {jobs} jobs of {run.id}" if jobs > 1 else f"a job of {run.id}, which has more to send"
     whole = f"For all of the run: gemini-batch {'results' if jobs > 1 else 'run'} {run.id}"
     session.tell(Said(f"{target.name} is {of}; these are its own answers.", next=whole))
