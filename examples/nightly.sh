@@ -3,7 +3,7 @@
 # later one goes on with it wherever it stopped (a reboot, a lost network, a full queue), and when all is done it does
 # nothing:
 #
-#   0 * * * *  /srv/reviews/nightly.sh /srv/reviews >> /srv/reviews/nightly.log 2>&1
+#   0 * * * *  /srv/gemini-batch/examples/nightly.sh /srv/reviews >> /srv/reviews/nightly.log 2>&1
 #
 # In that folder your own export puts requests-2026-11-22.jsonl (renamed into place when it is complete), and a .env
 # file holds GEMINI_API_KEY. Afterwards results-2026-11-22.jsonl is there, whole or not at all, and
