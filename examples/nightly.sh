@@ -9,11 +9,11 @@
 # file holds GEMINI_API_KEY. Afterwards results-2026-11-22.jsonl is there, whole or not at all, and
 # results-2026-11-22.failures.jsonl if some requests have no good answer.
 set -u
+PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin" # cron's own is short; `make setup` puts gemini-batch there
 cd "${1:?the folder of requests}" || exit 3
 day=${2:-$(date -u +%F)}
 requests=requests-$day.jsonl
 results=results-$day.jsonl
-export PATH="$PATH:/usr/local/bin"
 
 say() { echo "$(date -u +%FT%TZ) $day: $*"; }
 call_somebody() { say "$*" >&2; } # your mail or pager here

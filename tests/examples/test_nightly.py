@@ -106,3 +106,15 @@ def test_the_codes_that_it_tells_apart_are_the_documented_ones(offline_shell: Sh
     text = (offline_shell.folder / "examples" / "nightly.sh").read_text()
 
     assert re.findall(r"^    (\d|\*)\)", text, re.MULTILINE) == ["0", "1", "2", "5", "*"]
+
+
+def test_it_finds_the_program_that_make_setup_has_made(offline_shell: Shell, night: Path) -> None:
+    """cron's PATH is short."""
+    requests(night)
+    there = offline_shell.folder / ".venv" / "bin"
+    there.mkdir(parents=True)
+    (offline_shell.bin / "gemini-batch").rename(there / "gemini-batch")
+
+    done = offline_shell.run(f"PATH=/usr/bin:/bin; {CALL}")
+
+    assert "all answered" in done.stdout
