@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_shell", "offline_shell"]
 DAY = "2026-11-22"
-CALL = f"sh examples/nightly.sh night {DAY}"
+CALL = "sh examples/nightly.sh night"
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def night(offline_shell: Shell) -> Path:
     return folder
 
 
-def requests(night: Path, *more: dict[str, Any]) -> None:
+def requests(night: Path, *more: dict[str, Any], day: str = DAY) -> None:
     lines = [{"contents": [{"parts": [{"text": f"Review {n}"}]}]} for n in range(3)]
     text = "".join(json.dumps({"key": str(n), "request": line}) + "\n" for n, line in enumerate([*lines, *more]))
-    (night / f"requests-{DAY}.jsonl").write_text(text)
+    (night / f"requests-{day}.jsonl").write_text(text)
 
 
 def test_a_night_without_requests(offline_shell: Shell, night: Path) -> None:
-    assert "no requests yet" in offline_shell.run(CALL).stdout
+    assert offline_shell.run(CALL).stdout == ""
     assert not list(night.iterdir())
 
 
@@ -89,6 +89,19 @@ def test_a_night_that_was_cut_off_is_gone_on_with(offline_shell: Shell, night: P
     assert "all answered" in offline_shell.run(CALL).stdout
 
 
+def test_a_day_that_was_left_behind_is_made_up_for(offline_shell: Shell, night: Path) -> None:
+    """A job may take longer than a day; a day that cannot be used does not hold up the others."""
+    requests(night, day="2026-11-20")
+    (night / "requests-2026-11-21.jsonl").write_text("not json\n")
+    requests(night)
+
+    done = offline_shell.run(CALL, code=2)
+
+    assert "2026-11-20: all answered" in done.stdout
+    assert "2026-11-21: the requests or the key cannot be used" in done.stderr
+    assert f"{DAY}: all answered" in done.stdout
+
+
 def test_two_calls_at_once(offline_shell: Shell, night: Path) -> None:
     """The second leaves the work to the first."""
     requests(night)
@@ -105,7 +118,7 @@ def test_two_calls_at_once(offline_shell: Shell, night: Path) -> None:
 def test_the_codes_that_it_tells_apart_are_the_documented_ones(offline_shell: Shell) -> None:
     text = (offline_shell.folder / "examples" / "nightly.sh").read_text()
 
-    assert re.findall(r"^    (\d|\*)\)", text, re.MULTILINE) == ["0", "1", "2", "5", "*"]
+    assert re.findall(r"^ +(\d|\*)\)", text, re.MULTILINE) == ["0", "1", "2", "5", "*"]
 
 
 def test_it_finds_the_program_that_make_setup_has_made(offline_shell: Shell, night: Path) -> None:
