@@ -129,7 +129,8 @@ async def run(
     on_event: Tell = nobody,
 ) -> Results:
     """Do all of it: validate a file, cut it into jobs, send them as there is room, wait, collect, and send again what
-    failed in passing; or go on with a known run (``run-…``). Returns the results, written to ``output`` if it is given.
+    failed in passing; or go on with a known run (``run-…``, or the name of one of its jobs). Returns the results,
+    written to ``output`` if it is given.
 
     ``max_requests_per_job``, ``max_tokens_per_job``: how large a job may be. ``attempts``: in how many jobs a request
     may be at most (3). ``tier``: the project's tier, if it is known; else the room in the queue is learned from
@@ -151,7 +152,7 @@ async def run(
     }
     chosen = {option: value for option, value in stated.items() if value is not None}
     options = msgspec.convert(chosen, room.Options) if chosen else None
-    known = isinstance(what, str) and what.startswith("run-") and not Path(what).exists()
+    known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
     order = str(what) if known else Order(source=Path(what), model=model, name=name, limit=limit, new=new)
     async with _session(settings, offline, on_event) as session:
         return await room.run(session, order, options, output=None if output is None else Path(output))
@@ -240,15 +241,19 @@ async def cancel(
 async def clean(
     *,
     dry_run: bool = True,
+    not_created: bool = False,
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: Tell = nobody,
 ) -> Cleaned:
-    """Delete input files at the service that this home uploaded and no living job needs; by default only say which."""
+    """Delete input files at the service that this home uploaded and no living job needs; by default only say which.
+
+    ``not_created``: also forget runs whose job was certainly never made. Raises UsageError, ServiceError, StateError.
+    """
     from gemini_batch.runs import clean as room
 
     async with _session(settings, offline, on_event) as session:
-        return await room.clean(session, dry_run=dry_run)
+        return await room.clean(session, dry_run=dry_run, not_created=not_created)
 
 
 async def doctor(

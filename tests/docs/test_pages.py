@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 RAN_WHOLE = [ROOT / "SKILL.md", README, *(DOCS / f"{name}.md" for name in ("ledger", "library", "emulator"))]
+RAN_WHOLE.append(DOCS / "tables.md")
 RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/responders
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
@@ -114,6 +115,7 @@ def test_the_test_files_that_the_readme_names_exist() -> None:
 def normalised(text: str) -> str:
     """What differs from run to run made equal: names that the service gives, times, what a wait says."""
     text = re.sub(r"batches/[a-z0-9]{36}", "batches/NAME", text)
+    text = re.sub(r"\S*gemini-batch retry run-[a-z0-9]{8}", "gemini-batch retry run-NAME", text)
     text = re.sub(r"ended after \d+ s, at \S+", "ended after 0 s, at TIME", text)
     return re.sub(r"^JOB_STATE_.* waited \d+ s\n", "", text, flags=re.MULTILINE).strip()
 
@@ -126,6 +128,9 @@ def test_the_first_minute_prints_what_the_readme_shows(offline_shell: Shell) -> 
 
 def test_the_readme_as_written(offline_shell: Shell) -> None:
     """The commands, then the library, in one folder; each finds the job that the one before it made."""
+    pq, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    reviews = pa.Table.from_pylist([{"id": 1, "review": "Good"}, {"id": 2, "review": "Bad"}])
+    pq.write_table(reviews, offline_shell.folder / "reviews.parquet")
     out, err = "", ""
     for block in blocks_in(README, "bash", "python"):
         if "gemini_emulator" not in block.text:
@@ -134,7 +139,28 @@ def test_the_readme_as_written(offline_shell: Shell) -> None:
     assert err.count("Created ") == 1
     assert [row["key"] for row in offline_shell.rows("results.jsonl")] == ["sky", "sea"]
     assert "sky This is an offline answer" in out
-    assert "{'succeeded': 2} 0.0" in out
+    answers = pq.read_table(offline_shell.folder / "answers.parquet").to_pylist()
+    assert [(row["id"], row["verdict"]) for row in answers] == [(1, "succeeded"), (2, "succeeded")]
+
+
+def test_the_page_on_tables_as_written(offline_shell: Shell) -> None:
+    pytest.importorskip("pyarrow")
+    page = blocks_in(DOCS / "tables.md", "python", "bash")
+    make, steps, show = page
+    offline_shell.block(make)
+    offline_shell.block(steps)
+    done = offline_shell.python("import pyarrow.parquet as pq\n" + show.text)
+    first, second, third = done.stdout.splitlines()
+    assert re.fullmatch(r"101 (positive|mixed|negative) succeeded None", first)
+    assert second == "102 None None None"
+    assert third.startswith("103 ")
+
+
+def test_the_page_on_tables_names_what_can_be_changed() -> None:
+    program = (ROOT / "examples" / "parquet.py").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[A-Z`, ]+`) \|", read(DOCS / "tables.md"), re.MULTILINE)
+    for name in re.findall(r"[A-Z]+", " ".join(rows)):
+        assert re.search(rf"^(\w+, )?{name}\b.* = ", program, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("page", [README, DOCS / "emulator.md"], ids=lambda page: page.name)
@@ -198,6 +224,11 @@ def test_the_settings_named_are_read() -> None:
     for page in pages():
         assert set(variable.findall(code(page))) <= read_there, page.name
     assert set(variable.findall(read(DOCS / "library.md"))) == read_there
+
+
+def test_the_emulator_page_names_every_option() -> None:
+    told = re.findall(r"^\| `(--[a-z-]+)", read(DOCS / "emulator.md"), re.MULTILINE)
+    assert sorted(told) == sorted(options_of("emulator") - {"--help", "--debug"})
 
 
 def test_the_emulator_page_as_written(make_shell: Callable[..., Shell]) -> None:

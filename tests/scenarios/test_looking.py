@@ -379,7 +379,7 @@ def test_a_job_that_was_deleted(stage: Stage) -> None:
     done = stage.run("status", job, "--wait")
 
     assert (done.code, done.out) == (4, "")
-    assert "deleted jobs end so too" in done.err
+    assert "somebody has deleted it" in done.err
     assert stage.jobs()[0].life.value == "created"
 
 

@@ -123,7 +123,7 @@ class Client:
                 async with self._send(
                     method, url, params, content, headers, keyed=keyed, timeout=timeout, expected=_SUCCESS
                 ) as response:
-                    with _network_errors(self._key, sent=True):
+                    with _network_errors(self._key, self.base_url, sent=True):
                         await response.aread()
                     return response
             except (ApiError, NetworkError) as error:
@@ -170,7 +170,7 @@ class Client:
         all_headers = dict(headers or {})
         if keyed:
             all_headers["x-goog-api-key"] = self._key.reveal()
-        with _network_errors(self._key, sent=False):
+        with _network_errors(self._key, self.base_url, sent=False):
             request = self._http.build_request(
                 method,
                 self.at_home(url),
@@ -179,7 +179,7 @@ class Client:
                 headers=all_headers,
                 timeout=httpx2.USE_CLIENT_DEFAULT if timeout is None else httpx2.Timeout(timeout, connect=15.0),
             )
-        with _network_errors(self._key, sent=True):
+        with _network_errors(self._key, self.base_url, sent=True):
             response = await self._http.send(request, stream=True)
         try:
             if response.status_code not in expected:
@@ -199,7 +199,7 @@ class Client:
 
 
 @contextlib.contextmanager
-def _network_errors(key: Secret, *, sent: bool) -> Iterator[None]:
+def _network_errors(key: Secret, address: str, *, sent: bool) -> Iterator[None]:
     """Turn every error of the HTTP library into a NetworkError that knows whether the request can have arrived.
 
     The library's words can quote what was on the wire; where that is the ``key``, neither they nor the error are kept.
@@ -208,15 +208,15 @@ def _network_errors(key: Secret, *, sent: bool) -> Iterator[None]:
         yield
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         clean = key.reveal() not in str(error)
-        raise _network_error(error, str(error) if clean else "", sent=sent) from (error if clean else None)
+        raise _network_error(error, str(error) if clean else "", address, sent=sent) from (error if clean else None)
 
 
-def _network_error(error: Exception, words: str, *, sent: bool) -> NetworkError:
+def _network_error(error: Exception, words: str, address: str, *, sent: bool) -> NetworkError:
     words = (words or type(error).__name__).rstrip(".")
     match error:
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout() | httpx2.UnsupportedProtocol():
             return NetworkError(
-                f"The service cannot be reached: {words}.",
+                f"The service at {address} cannot be reached: {words}.",
                 sent=False,
                 next="Check the network (and GOOGLE_GEMINI_BASE_URL, if it is set) and run the same command again.",
             )

@@ -38,7 +38,9 @@ def command(
 ) -> int:
     """The jobs that this home knows, newest first, as they were last seen; --refresh looks again.
 
-    One job a line on stdout: name, state, done/total, age, what expires, model, display name.
+    One job a line on stdout: name, state, done/total, its age or how long it took, when it expires or where its results
+    are, model, display name. A run whose create did not finish stands there by its id, as NOT_CREATED: the same create
+    makes its job, clean --not-created forgets it.
     """
     from gemini_batch import aio
 
@@ -62,13 +64,28 @@ def command(
         for one in found:
             click.echo(clean(_line(one)))
         if not found:
-            screen.say("No jobs." if offline else "No jobs. Offline ones are listed with --offline.")
+            if alive or state or name or model:
+                screen.say("No job fits all of that. Without options all are listed.")
+            else:
+                screen.say("No jobs." if offline else "No jobs. Offline ones are listed with --offline.")
     return 0
 
 
-def _line(one: Status) -> str:
-    age = "" if one.age is None else span(one.age)
+def _age(age: float, one: Status) -> str:
+    from gemini_batch.runs.status import NOT_CREATED
+
     if one.alive:
+        return f"{span(age)} old"
+    return f"begun {span(age)} ago" if one.state == NOT_CREATED else f"took {span(age)}"
+
+
+def _line(one: Status) -> str:
+    from gemini_batch.runs.status import NOT_CREATED
+
+    age = "" if one.age is None else _age(one.age, one)
+    if one.state == NOT_CREATED:
+        expires = ""
+    elif one.alive:
         expires = "" if one.expires_in is None else f"expires in {span(one.expires_in)}"
     else:
         expires = f"results {one.results}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +68,8 @@ def command(
                 screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
         for line in summary_lines(summary, output):
             screen.say(line)
+        if summary.next:
+            screen.say(f"Next: {with_output(summary.next, output)}")
     return summary.exit_code
 
 
@@ -133,6 +136,13 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     yield _money(summary)
     if output not in {None, "-"}:
         yield f"Written: {output}"
+
+
+def with_output(command: str, output: str | None) -> str:
+    """The command that helps, writing to the file that was asked for."""
+    if output in {None, "-"}:
+        return command
+    return command.replace("-o results.jsonl", f"-o {shlex.quote(output or '')}")
 
 
 def _money(summary: Summary) -> str:

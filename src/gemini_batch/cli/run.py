@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gemini_batch.cli.common import is_stdout, run, settings, shared_options
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.results import summary_lines
+from gemini_batch.cli.results import summary_lines, with_output
 from gemini_batch.cli.screen import JsonEvents, Screen
 from gemini_batch.errors import UsageError
 
@@ -66,13 +67,19 @@ def check_file_name(output: str | None) -> None:
 
 def show(found: Results, name: str, output: str | None, *, as_json: bool, say: Callable[[str], None]) -> int:
     """The end of a run: its summary, and the id alone on stdout; returns the exit code."""
+    from gemini_batch.runs.results import failures_beside
+
     summary = found.summary
     if as_json:
         write_json(name, result=summary, output=output, exit_code=summary.exit_code)
         return summary.exit_code
     for line in summary_lines(summary, output):
         say(line)
+    if output is not None and not summary.all_succeeded:
+        say(f"Without a good answer, with verdict, reason and request: {failures_beside(Path(output))}")
     if output is None:
         say(f"Next: gemini-batch results {summary.run} -o results.jsonl")
+    if summary.next:
+        say(f"{'Next' if output is not None else 'Then'}: {with_output(summary.next, output)}")
     click.echo(summary.run)
     return summary.exit_code

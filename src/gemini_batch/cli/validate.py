@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from gemini_batch.cli.common import local_options, run
@@ -32,7 +34,7 @@ def command(*, input_file: str, limit: int | None, offline: bool | None, as_json
         if found.valid:
             kind = "embeddings" if found.method == "embed" else "generation"
             screen.say(f"{plural(found.requests, 'request')} for {kind}, {size(found.bytes)}.")
-            screen.say(f"Next: gemini-batch create {input_file}")
+            screen.say(f"Next: gemini-batch create {shlex.quote(input_file)}")
         else:
             screen.say(f"{plural(found.errors, 'problem')}; create would send nothing.")
     click.echo("valid" if found.valid else "invalid")

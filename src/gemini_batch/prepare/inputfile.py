@@ -19,13 +19,13 @@ _HEAD = 64 * 1024
 _MAGIC = (
     (b"\x1f\x8b", "gzip", "gunzip -c {0} > {1}"),
     (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unzip it, or export the sheet and make requests of its rows"),
-    (b"PAR1", "Parquet", "read it (pandas, duckdb) and write one request a row"),
+    (b"PAR1", "Parquet", "write one request a row, as examples/parquet.py of gemini-batch does"),
     (b"\x28\xb5\x2f\xfd", "Zstandard", "zstd -dc {0} > {1}"),
     (b"BZh", "bzip2", "bunzip2 -c {0} > {1}"),
     (b"\xfd7zXZ\x00", "xz", "xz -dc {0} > {1}"),
     (b"SQLite format 3\x00", "an SQLite database", "query it and write one request a row"),
     (b"%PDF", "a PDF", "upload it and refer to it from a request"),
-    (b"ARROW1", "Arrow", "read it (pandas, duckdb) and write one request a row"),
+    (b"ARROW1", "Arrow", "write one request a row, as examples/parquet.py of gemini-batch does for Parquet"),
 )
 
 #: UTF-32 first: the mark of UTF-16 is the beginning of its mark.

@@ -10,6 +10,8 @@ from gemini_batch.errors import ApiError, JobError, UsageError
 from gemini_batch.runs.collect import collect
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.names import check_name
+from gemini_batch.runs.part import open_rows
 from gemini_batch.runs.status import Status, job_status
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
     A job that was running mostly ends as SUCCEEDED all the same, with the answers that were finished; those are paid
     for. Raises UsageError for a job that was never created, ServiceError, StateError.
     """
+    check_name(name)
     target = session.locate(name)
     if target.run is not None and name.startswith("run-"):
         jobs = session.ledger(target.home).jobs_of(target.run.id)
@@ -41,13 +44,18 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
             return await _cancel_all(session, target, target.run, jobs)
     seen = await job_status(session, target)
     if seen.job is None:
-        raise UsageError(f"{name} has no job yet, so there is nothing to cancel.", code="not_created", next=seen.next)
+        raise UsageError(
+            f"{name} has no job yet, so there is nothing to cancel.",
+            code="not_created",
+            next=f"To make it: {seen.next}",
+        )
     if not seen.alive:
         session.tell(Said(f"{seen.job} has ended already ({seen.state})."))
         return await _harvest(session, seen, asked=False)
     session.check_bound(target)
     await _ask(session, target, target.job, seen.job)
     if not wait:
+        session.tell(Said(f"The service was asked to stop {seen.job}; it may take a while, and may come too late."))
         following = f"gemini-batch status {seen.job} --wait"
         return Cancelled(job=seen.job, asked=True, state=seen.state, answers=None, requests=None, next=following)
     session.tell(Said("The service was asked to stop the job; following it to its end."))
@@ -60,6 +68,8 @@ async def _cancel_all(session: Session, target: Target, run: Run, jobs: list[Job
     Collecting is ``run``'s part, and so is what has not been sent yet: it stays where it is until somebody says run.
     """
     living = [job for job in jobs if job.life is Life.CREATED and job.batch]
+    if not living:
+        session.tell(Said(f"{run.id} has no job that is alive."))
     asked = 0
     with target.home.run(run.id).lock(wait=0.0):
         session.check_bound(target)
@@ -97,12 +107,21 @@ async def _ask(session: Session, target: Target, job: Job | None, batch: str) ->
 
 async def _harvest(session: Session, seen: Status, *, asked: bool) -> Cancelled:
     assert seen.job is not None
+    target = session.locate(seen.job)
+    part = None
+    if target.run is not None and len(session.ledger(target.home).jobs_of(target.run.id)) != 1:
+        part = target.job
+        if part is not None and part.life is not Life.COLLECTED:  # its run collects it, with those beside it
+            following = f"gemini-batch run {target.run.id}"
+            return Cancelled(
+                job=seen.job, asked=asked, state=seen.state, answers=None, requests=seen.total, next=following
+            )
     try:
-        run, job = await collect(session, session.locate(seen.job))
+        run, job = await collect(session, target)
     except JobError as error:
         session.tell(Said(error.message))
         return Cancelled(job=seen.job, asked=asked, state=seen.state, answers=0, requests=seen.total, next=None)
-    with session.locate(seen.job).home.run(run.id).rows() as rows:
+    with open_rows(session.locate(seen.job).home.run(run.id), part) as rows:
         counts = rows.counts()
     requests = sum(counts.values())
     return Cancelled(

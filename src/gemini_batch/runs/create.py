@@ -70,7 +70,7 @@ async def create(session: Session, order: Order) -> Created:
         run, job, ours = await _enter(session, ledger, folder, (run, staged), order)
     attached = not ours and job.life not in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}
     if not attached:
-        job, attached = await _finish(session, ledger, run, job)
+        job, attached = await _finish(session, ledger, run, job, order)
     if attached:
         session.tell(
             Said(
@@ -79,8 +79,8 @@ async def create(session: Session, order: Order) -> Created:
                 next=f"Use --new to make another one{paid_again(session.settings)}.",
             )
         )
-        if order.name not in {None, job.display_name}:
-            session.tell(Said(f"--name {order.name!r} changes nothing: the job is called {job.display_name!r}."))
+    if order.name not in {None, job.display_name}:
+        session.tell(Said(f"--name {order.name!r} changes nothing: the job is called {job.display_name!r}."))
     assert job.batch is not None
     if job.total and job.total != run.requests:
         say(session, said, f"The service counts {job.total} requests, {run.requests} were sent.", None)
@@ -110,13 +110,11 @@ async def _enter(
         known = ledger.newest_with_identity(run.identity)
         if known is not None and not order.new:
             jobs = ledger.jobs_of(known.id)
+            ever = ledger.all_jobs_of(known.id)
+            if not jobs and len(ever) == 1 and known.options is None:
+                return known, ever[0], False  # its job was never made and then forgotten: it is made after all
             if not is_one_job(session.home.run(known.id), known, jobs):
-                raise UsageError(
-                    f"These requests are worked off by {known.id}, in several jobs.",
-                    file=order.source,
-                    code="already_run",
-                    next=f"Type: gemini-batch run {known.id} to go on with it, or create --new for one more job.",
-                )
+                raise _of_several(known, order)
             job = await _refreshed(session, ledger, jobs[0])
             if standing(job) != "over":
                 return known, job, False
@@ -147,15 +145,39 @@ async def _enter(
         place.path.rename(folder.path)
 
 
-async def _finish(session: Session, ledger: Ledger, run: Run, job: Job) -> tuple[Job, bool]:
+async def _finish(session: Session, ledger: Ledger, run: Run, job: Job, order: Order) -> tuple[Job, bool]:
     """Drive the run's job until it is made; ``(the job, whether somebody else had made it meanwhile)``."""
     place = session.home.run(run.id)
     async with session.locked(place):
         job = ledger.job(job.id)
         if job.life not in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}:
             return job, True
+        if job.dropped_at is not None:
+            if ledger.jobs_of(run.id):
+                raise _of_several(run, order)
+            job = _planned_again(session, ledger, run, job)
+        if job.life is not Life.INTENDED and order.name not in {None, job.display_name}:
+            job = ledger.update_job(job, "named", at=session.world.now(), display_name=order.name)
         backend = await session.backend()
         return await Driver(session, backend.service, ledger, run, place).make(job), False
+
+
+def _planned_again(session: Session, ledger: Ledger, run: Run, job: Job) -> Job:
+    """A job that was forgotten before it was made is to be made after all. The caller holds the run's lock."""
+    with session.home.run(run.id).rows() as rows:
+        rows.take(job.ordinal, requests=run.requests, bytes=run.bytes, tokens=None)
+    return ledger.update_job(
+        job, "planned again", at=session.world.now(), life=Life.PLANNED, file=None, upload_url=None, dropped_at=None
+    )
+
+
+def _of_several(run: Run, order: Order) -> UsageError:
+    return UsageError(
+        f"These requests are worked off by {run.id}, in several jobs.",
+        file=order.source,
+        code="already_run",
+        next=f"Type: gemini-batch run {run.id} to go on with it, or create --new for one more job.",
+    )
 
 
 async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:

@@ -12,6 +12,7 @@ import msgspec
 
 from gemini_batch.errors import Error, ServiceError, UsageError
 from gemini_batch.runs.collect import adopt
+from gemini_batch.runs.held import missing, way_back
 from gemini_batch.runs.ledger import InputFile, Job, Life, Run
 from gemini_batch.runs.listing import unknown
 from gemini_batch.runs.session import Target
@@ -73,7 +74,7 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
         jobs = list(ledger.jobs())
         for run, job in jobs:
             findings += _check_life(job)
-            findings += _check_folder(home, run, job)
+            findings += _check_folder(home, run, job, offline=session.settings.offline)
         findings += _check_files(session, ledger.files(), {job.id: job for _, job in jobs})
         findings += _orphans(home, {run.id for run, _ in jobs})
     asked = False
@@ -115,7 +116,10 @@ def _check_life(job: Job) -> Iterator[Finding]:
     for message, is_so in wrong:
         if is_so:
             yield Finding(
-                level="problem", about=job.batch or job.id, message=f"The ledger contradicts itself: {message}."
+                level="problem",
+                about=job.batch or job.id,
+                message=f"The ledger contradicts itself: {message}.",
+                next="Copy the home folder before anything else; this is a fault in gemini-batch.",
             )
     if job.life is Life.INTENDED:
         yield Finding(
@@ -126,43 +130,25 @@ def _check_life(job: Job) -> Iterator[Finding]:
         )
 
 
-def _check_folder(home: Home, run: Run, job: Job) -> Iterator[Finding]:
+def _check_folder(home: Home, run: Run, job: Job, *, offline: bool) -> Iterator[Finding]:
     """A run's own files must be what the ledger says they are."""
     folder = home.run(run.id)
     about = job.batch or run.id
-    if not folder.path.is_dir():
-        yield Finding(
-            level="problem",
-            about=about,
-            message=f"Its run folder is gone ({folder.path}): the requests and answers kept there with it.",
-            next=f"gemini-batch results {about}" if job.batch else None,
-        )
-        return
-    if run.origin == "made":
+    if run.origin == "made" and folder.path.is_dir():
+        kept = "What it has answered is not touched by that; a retry needs them, so copy them back or leave it."
         if not folder.requests.exists():
-            yield Finding(level="problem", about=about, message=f"Its requests are gone: {folder.requests}.")
+            message = f"Its requests are gone: {folder.requests}."
+            yield Finding(level="problem", about=about, message=message, next=kept)
         elif _sha256(folder.requests) != run.sha256:
-            yield Finding(
-                level="problem",
-                about=about,
-                message=f"Its requests were changed after they were sent: {folder.requests}.",
-            )
-    if job.life is Life.COLLECTED:
+            message = f"Its requests were changed after they were sent: {folder.requests}."
+            yield Finding(level="problem", about=about, message=message, next=kept)
+    if job.life is Life.COLLECTED or not folder.path.is_dir():
+        following = way_back(about, offline=offline) if job.batch else "Its create makes it anew, with --new."
         try:
-            with folder.rows() as rows:
-                sources = rows.sources()
-                count = rows.count()
+            for message in missing(folder, run):
+                yield Finding(level="problem", about=about, message=message, next=following)
         except Error as error:
-            yield Finding(level="problem", about=about, message=error.message)
-            return
-        if count != run.requests:
-            yield Finding(
-                level="problem", about=about, message=f"Its row database has {count:,} requests of {run.requests:,}."
-            )
-        for source in sources:
-            raw = folder.path / "raw" / source["file"]
-            if not raw.exists() or raw.stat().st_size != source["bytes"]:
-                yield Finding(level="problem", about=about, message=f"Its raw answers are gone or changed: {raw}.")
+            yield Finding(level="problem", about=about, message=error.message, next=error.next or following)
 
 
 def _sha256(path: object) -> str:

@@ -118,9 +118,14 @@ class RunFolder:
         """Provenance: hashes, settings, job names, counts, tokens."""
         return self.path / "manifest.json"
 
+    @property
+    def row_database(self) -> Path:
+        """Where ``rows.db`` is, or would be."""
+        return self.path / "rows.db"
+
     def rows(self) -> Rows:
         """Open ``rows.db``."""
-        return Rows(self.path / "rows.db")
+        return Rows(self.row_database)
 
     def raw(self, job_id: str) -> Path:
         """Where the raw answers of a job are kept; job ids are our own."""

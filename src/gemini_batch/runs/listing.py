@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import ServiceError
@@ -43,18 +45,29 @@ async def listing(session: Session, wanted: Filter, *, refresh: bool = False, re
     ``remote``: all jobs of the key's project that this home does not know as well. A job's absence from the service's
     list means nothing, so nothing is concluded from it.
     """
-    found: list[Status] = []
+    found: list[tuple[float, Status]] = []
     if session.home.exists() or remote:
-        for run, job in list(session.ledger().jobs()):
+        known = [(run, job) for run, job in session.ledger().jobs() if job.dropped_at is None]
+        for run, job in sorted(known, key=_begun, reverse=True):
             one = await _local(session, run, job, refresh=refresh)
             if wanted.admits(one):
-                found.append(one)
+                found.append((_begun((run, job)), one))
             if wanted.limit is not None and len(found) >= wanted.limit and not remote:
                 break
     if remote:
-        found += [one for one in await unknown(session) if wanted.admits(one)]
-        found.sort(key=lambda one: one.created or "", reverse=True)
-    return found[: wanted.limit]
+        found += [(_seconds(one.created), one) for one in await unknown(session) if wanted.admits(one)]
+        found.sort(key=itemgetter(0), reverse=True)
+    return [one for _, one in found[: wanted.limit]]
+
+
+def _begun(entry: tuple[Run, Job]) -> float:
+    """When a job was made or, where none was, its run: what was not created stands among the others at its time."""
+    run, job = entry
+    return job.created_at or run.created_at
+
+
+def _seconds(created: str | None) -> float:
+    return 0.0 if created is None else dt.datetime.fromisoformat(created).timestamp()
 
 
 async def _local(session: Session, run: Run, job: Job, *, refresh: bool) -> Status:

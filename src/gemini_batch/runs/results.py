@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from itertools import islice
@@ -14,13 +15,18 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.errors import NotFinished, UsageError
+from gemini_batch.errors import ApiError, NotFinished, StateError, UsageError
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.results.export import result_line
 from gemini_batch.results.verdict import VERDICTS, Answer, judge, parse_line
+from gemini_batch.runs.again import what_next
 from gemini_batch.runs.collect import collect
+from gemini_batch.runs.events import Said
+from gemini_batch.runs.held import check_held
 from gemini_batch.runs.home import is_one_job
 from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.names import check_name, helped
+from gemini_batch.runs.part import open_rows
 from gemini_batch.runs.payment import elsewhere, says_emulated
 from gemini_batch.runs.sqlite import state_error
 
@@ -91,6 +97,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     usd: Money
     error: str | None
     folder: str
+    next: str | None
 
     @property
     def answered(self) -> int:
@@ -118,6 +125,8 @@ class Results:
     jobs: Sequence[Job]
     home: Home
     summary: Summary
+    #: The one job whose own answers these are, where its run has several; None for all of a run.
+    part: Job | None = None
 
     @property
     def _folder(self) -> RunFolder:
@@ -127,7 +136,7 @@ class Results:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``."""
         folder = self._folder
         with contextlib.ExitStack() as stack:
-            rows = stack.enter_context(folder.rows())
+            rows = stack.enter_context(open_rows(folder, self.part))
             files: dict[str, IO[bytes]] = {}
             for number, row in enumerate(rows.final()):
                 if limit is not None and number >= limit:
@@ -147,7 +156,8 @@ class Results:
             )
         file.seek(row.offset)
         answer = parse_line(file.read(row.length))
-        assert isinstance(answer, Answer)  # it was one when it was judged, and raw files never change
+        if not isinstance(answer, Answer):  # it was one when it was judged, and raw files never change
+            raise StateError(f"An answer file was changed: {file.name}.", file=self._folder.path)
         if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
             return result_line(
                 row.key,
@@ -176,7 +186,7 @@ class Results:
             yield msgspec.json.decode(line)
 
     def __len__(self) -> int:
-        return self.run.requests
+        return self.run.requests if self.part is None else self.part.requests
 
     def write(self, path: Path, *, media: MediaWriter | None = None) -> int:
         """Write all result lines to ``path``: complete or not at all; returns how many.
@@ -192,6 +202,9 @@ class Results:
                 for line in self.lines(media=media):
                     file.write(line + b"\n")
                     count += 1
+                if self.run.origin == "made" and count != len(self):
+                    # Raised before the file takes its place: no good results are replaced by fewer.
+                    raise StateError(f"Only {count:,} of {len(self):,} results are here.", file=self._folder.path)
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count
@@ -207,7 +220,7 @@ def check_output(path: Path) -> None:
             file=path.parent,
             field="--output",
             code="bad_output",
-            next=f"Type: mkdir -p {path.parent}",
+            next=f"Type: mkdir -p {shlex.quote(str(path.parent))}",
         )
     if not path.is_file() or not path.stat().st_size or _holds_results(path):
         return
@@ -218,6 +231,11 @@ def check_output(path: Path) -> None:
         code="bad_output",
         next="Choose another name (results.jsonl for example), or move the file away.",
     )
+
+
+def failures_beside(output: Path) -> Path:
+    """Where what has no good answer goes: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name."""
+    return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
 
 
 def _holds_results(path: Path) -> bool:
@@ -236,31 +254,53 @@ async def results(session: Session, name: str) -> Results:
 
     Raises NotFinished while the job is alive, JobError where there is nothing, UsageError, ServiceError, StateError.
     """
+    check_name(name)
     target = session.locate(name)
+    offline = session.settings.offline
     if target.run is not None:
         jobs = _counted(session, target.home, target.run)
         if target.run.origin == "made" and not is_one_job(target.home.run(target.run.id), target.run, jobs):
-            _check_finished(target, jobs, name)
-            offline = session.settings.offline
+            if not name.startswith("run-"):
+                return _of_one_job(session, target, len(jobs))
+            check_held(target.home.run(target.run.id), target.run, name, offline=offline)
+            _check_finished(target, jobs)
             return Results(target.run, jobs, target.home, summarize(target.home, target.run, jobs, offline=offline))
-    run, job = await collect(session, target)
-    return Results(run, [job], target.home, summarize(target.home, run, [job], offline=session.settings.offline))
+    try:
+        run, job = await collect(session, target)
+    except ApiError as error:
+        raise helped(session, target, error) from error
+    check_held(target.home.run(run.id), run, target.name, offline=offline)
+    return Results(run, [job], target.home, summarize(target.home, run, [job], offline=offline))
+
+
+def _of_one_job(session: Session, target: Target, jobs: int) -> Results:
+    """What one job of several has answered itself. Raises NotFinished where that is not held here yet."""
+    run, job = target.run, target.job
+    assert run is not None
+    assert job is not None
+    if job.life is not Life.COLLECTED:
+        raise NotFinished(
+            f"{target.name} is a part of {run.id}, and its answers are not collected yet ({job.state}).",
+            job=target.name,
+            state=job.state or "",
+            next=f"Type: gemini-batch run {run.id}",
+        )
+    check_held(target.home.run(run.id), run, target.name, offline=session.settings.offline)
+    of = f"one of {jobs} jobs of {run.id}" if jobs > 1 else f"a job of {run.id}, which has more to send"
+    whole = f"For all of the run: gemini-batch {'results' if jobs > 1 else 'run'} {run.id}"
+    session.tell(Said(f"{target.name} is {of}; these are its own answers.", next=whole))
+    summary = summarize(target.home, run, [job], offline=session.settings.offline, part=job)
+    return Results(run, [job], target.home, summary, part=job)
 
 
 def _counted(session: Session, home: Home, run: Run) -> list[Job]:
     return session.ledger(home).jobs_of(run.id)
 
 
-def _check_finished(target: Target, jobs: Sequence[Job], name: str) -> None:
+def _check_finished(target: Target, jobs: Sequence[Job]) -> None:
     """A run of several jobs is read as a whole, once it is whole."""
     run = target.run
     assert run is not None
-    if not name.startswith("run-"):
-        raise UsageError(
-            f"{name} carries a part of {run.id}; its answers belong to that run's results.",
-            code="part_of_a_run",
-            next=f"Type: gemini-batch results {run.id}",
-        )
     with target.home.run(run.id).rows() as rows:
         waiting = rows.waiting().requests
     done = sum(job.life is Life.COLLECTED for job in jobs)
@@ -273,9 +313,9 @@ def _check_finished(target: Target, jobs: Sequence[Job], name: str) -> None:
         )
 
 
-def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool) -> Summary:
-    """What came of a run whose jobs are collected, from its rows alone."""
-    with home.run(run.id).rows() as rows:
+def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part: Job | None = None) -> Summary:
+    """What came of a run whose jobs are collected, or of one of them (``part``), from the run's rows alone."""
+    with open_rows(home.run(run.id), part) as rows:
         counts = rows.counts()
         usage = rows.usage(LONG_PROMPT)
         failures = [Reason(verdict=v, reason=r, count=n, keys=keys) for v, r, n, keys in rows.reasons()]
@@ -310,13 +350,15 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool) -> Su
         usd=money(run, jobs, usage),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(home.run(run.id).path),
+        next=what_next(run, jobs, counts, failures) if part is None else None,
     )
 
 
 def _says_emulated(folder: RunFolder) -> bool:
     """Whether the first answer says that no model of Google's wrote it."""
     with folder.rows() as rows:
-        first = next((row for row in islice(rows.final(), _FIRST_ROWS) if row.file is not None), None)
+        answered = (row for row in islice(rows.final(), _FIRST_ROWS) if row.verdict not in {None, "failed"})
+        first = next(answered, None)
     if first is None or first.file is None:
         return False
     try:

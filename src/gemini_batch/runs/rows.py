@@ -219,6 +219,37 @@ class Rows:
         """Start writing what job ``ordinal`` answered; anything written for it before is replaced."""
         return SourceWriter(self, self._db, (ordinal, job, file, size, sha256, missing_reason))
 
+    def narrow(self, ordinal: int, *, offset: int, size: int, keys: Iterable[str] | None = None) -> None:
+        """From here on this connection reads only what job ``ordinal`` carried and answered, whatever came later.
+
+        The job carried the requests of a stretch of the requests file, or those with the given ``keys``. Tables of that
+        connection alone stand before those of the database; nothing is changed there.
+        """
+        number = int(ordinal)
+        with explained(self.path, "run's row database"):
+            self._db.execute("CREATE TEMP TABLE members (seq INTEGER PRIMARY KEY)")
+            if keys is None:
+                place = (offset, offset + size)
+                self._db.execute("INSERT INTO members SELECT seq FROM requests WHERE offset >= ? AND offset < ?", place)
+            else:
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
+                    ((key_hash(key), key) for key in keys),
+                )
+            # A request that had no answer here and has gone on since: its attempt is counted from what came before.
+            self._db.execute(
+                "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
+                "tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM main.answers a "
+                "WHERE a.seq = r.seq AND a.source < ?1) END AS attempts, (SELECT id FROM main.answers a WHERE "
+                "a.seq = r.seq AND a.source = ?1 ORDER BY (a.verdict = 'succeeded') DESC, a.id LIMIT 1) AS answer "
+                "FROM main.requests r JOIN members USING (seq) ORDER BY seq",
+                (number,),
+            )
+            for table, column in (("answers", "source"), ("quarantine", "source")):
+                self._db.execute(
+                    f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {column} = {number}"  # noqa: S608 - ours
+                )
+
     # Reading ---------------------------------------------------------------------------------------------------------
 
     def sources(self) -> list[sqlite3.Row]:

@@ -6,6 +6,7 @@ Looking never spends, never cancels, and a wait that ends (time, Ctrl-C) ends no
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,8 @@ from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.runs.decide import poll_wait
 from gemini_batch.runs.events import Said, Seen
 from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.meaning import JobErrorInfo, explained, next_step
+from gemini_batch.runs.names import check_name, helped
 from gemini_batch.runs.session import Target
 from gemini_batch.wire import Phase, RemoteJob, remote_job, state_word
 
@@ -30,28 +33,10 @@ _ABSENCES = 3
 _PATIENCE = 3600.0
 #: Jobs have been seen as SUCCEEDED before their output was there.
 _OUTPUT_PATIENCE = 600.0
-_USUAL_ENDING = 24 * 3600.0
 #: Offline a job moves on only while it is asked for, so that long waits between two looks would only make it late.
 _OFFLINE_POLL = 0.25
 
 NOT_CREATED = "NOT_CREATED"
-
-_MEANINGS = {
-    1: "It was cancelled.",
-    3: "The service could not use the input: look at the request format, the model's name and the media it refers to.",
-    7: "The key may not use this model or one of the files.",
-    8: "A quota was used up. Smaller jobs, or a later time, go through.",
-    13: "A fault inside the service; the same requests usually go through when sent again (create --new).",
-    14: "The service was overloaded; the same requests usually go through when sent again (create --new).",
-}
-
-
-class JobErrorInfo(msgspec.Struct, frozen=True):
-    """The service's own error for a job, with what it probably means."""
-
-    code: int | None
-    message: str | None
-    meaning: str | None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,10 +103,18 @@ async def status(session: Session, name: str, *, wait: bool = False) -> Status |
 
     Raises UsageError for a name that cannot be meant, ServiceError where the service cannot be asked.
     """
+    check_name(name)
     target = session.locate(name)
-    if target.run is not None and name.startswith("run-"):
+    if target.run is not None:
         jobs = session.ledger(target.home).jobs_of(target.run.id)
-        if len(jobs) != 1:
+        if len(jobs) != 1 and not name.startswith("run-"):
+            session.tell(
+                Said(
+                    f"{target.name} is one of {len(jobs)} jobs of {target.run.id}.",
+                    next=f"For all of the run: gemini-batch status {target.run.id}",
+                )
+            )
+        elif len(jobs) != 1:
             if wait:
                 raise UsageError(
                     f"{name} has {len(jobs)} jobs, and somebody has to conduct them.",
@@ -191,7 +184,9 @@ async def observe(session: Session, target: Target) -> RemoteJob:
     except (ApiError, NetworkError) as error:
         listed = await _listed(backend.service, batch, error)
         if listed is None:
-            raise session.explain_absence(error, target) if isinstance(error, ApiError) else error from error
+            if isinstance(error, NetworkError):
+                raise
+            raise helped(session, target, session.explain_absence(error, target)) from error
         remote = listed
     if job is not None:
         session.ledger(target.home).seen(job, remote, at=session.world.now())
@@ -294,13 +289,13 @@ def describe(
         ended=_iso(seen.end_time) if seen.phase.ended else None,
         age=age,
         expires_in=None if created is None or not alive else created + expiry - now,
-        error=_error(seen),
+        error=explained(seen),
         results="held here" if collected else "at the service" if seen.has_output else "none yet" if alive else "none",
         backend=target.run.backend if target.run else address_of(session.settings),
         offline=session.settings.offline,
         usual=_median(took) if took else None,
         usual_of=len(took),
-        next=_next(seen, age, collected=collected),
+        next=next_step(seen, age, collected=collected),
     )
 
 
@@ -328,34 +323,6 @@ def _remembered(job: Job | None) -> RemoteJob:
         error_message=job.error_message,
         output_file=job.output_file,
     )
-
-
-def _error(seen: RemoteJob) -> JobErrorInfo | None:
-    if seen.error_code is None and seen.error_message is None:
-        if seen.phase is Phase.FAILED:
-            return JobErrorInfo(None, None, "The service gave no reason. Sending again often goes through.")
-        return None
-    if seen.phase is Phase.CANCELLED:
-        return JobErrorInfo(seen.error_code, seen.error_message, "The service words a cancelled job this way.")
-    return JobErrorInfo(seen.error_code, seen.error_message, _MEANINGS.get(seen.error_code or 0))
-
-
-def _next(seen: RemoteJob, age: float | None, *, collected: bool) -> str | None:
-    """What to do now, as a sentence with the command in it."""
-    if seen.phase.ended:
-        if seen.phase is Phase.SUCCEEDED or seen.has_output or collected:
-            return f"gemini-batch results {seen.name} -o results.jsonl"
-        if seen.phase is Phase.EXPIRED:
-            return "It was not served within 48 hours. Create it again, perhaps in smaller files."
-        return None
-    if seen.phase is Phase.UNKNOWN:
-        return "This state is not known here; it is treated as alive. Look again later."
-    if age is not None and age > _USUAL_ENDING:
-        return (
-            "Longer than the 24 hours that the service aims at. It happens; another job would wait in the same queue. "
-            "It ends by itself, at the latest when it expires."
-        )
-    return f"gemini-batch status {seen.name} --wait"
 
 
 def not_created(session: Session, target: Target, job: Job) -> Status:
@@ -387,7 +354,7 @@ def not_created(session: Session, target: Target, job: Job) -> Status:
         usual=None,
         usual_of=0,
         next=("A create was sent and not answered; the same command finds out what became of it: " if doubt else "")
-        + f"gemini-batch create {run.source} --model {run.model}",
+        + f"gemini-batch create {shlex.quote(run.source or 'FILE')} --model {run.model}",
     )
 
 

@@ -1,0 +1,93 @@
+"""Names that a user types for a job: nearly right, a file's, a display name, one of several of a run."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli.conftest import Shell, request
+from gemini_batch.emulator.server import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with serve(tmp_path / "service") as running:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
+        monkeypatch.setenv("GEMINI_API_KEY", "any")
+        yield
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize("command", ["status", "results", "cancel"])
+def test_a_name_that_the_service_does_not_know(shell: Shell, command: str) -> None:
+    """Its answer, so code 4 as for every answer of the service; and what to type."""
+    done = shell.run(command, "batches/nobody-knows-this")
+
+    assert (done.code, done.out) == (4, "")
+    assert "The service does not know batches/nobody-knows-this with this API key (404)" in done.err
+    assert "gemini-batch list" in done.err
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize("command", ["status", "results"])
+def test_a_slip_in_a_name_is_seen(shell: Shell, command: str) -> None:
+    shell.write("in.jsonl", request())
+    job = shell.run("create", "in.jsonl").out.strip()
+
+    done = shell.run(command, job[:-1])
+
+    assert done.code == 4
+    assert f"Did you mean {job}?" in done.err
+
+
+@pytest.mark.parametrize("command", ["status", "results", "cancel"])
+@pytest.mark.parametrize("name", ["in.jsonl", "results.jsonl", "table.parquet", "thing"])
+def test_a_file_in_the_place_of_a_job(shell: Shell, command: str, name: str) -> None:
+    """Told from its ending, or because it is there; nobody is asked."""
+    shell.write("in.jsonl", request())
+    (shell.folder / "thing").write_text("x")
+
+    done = shell.run(command, name)
+
+    assert done.code == 2
+    assert "is a file, and a job's name belongs here" in done.err
+    assert "gemini-batch list" in done.err
+
+
+def test_run_takes_the_name_of_a_job_for_its_run(shell: Shell) -> None:
+    shell.write("in.jsonl", request())
+    job = shell.run("create", "in.jsonl", "--offline").out.strip()
+
+    done = shell.run("run", job)
+
+    assert done.code == 0, done.err
+    assert re.fullmatch(r"run-\w+\n", done.out)
+
+
+def test_run_does_not_know_a_job_made_elsewhere(shell: Shell) -> None:
+    done = shell.run("run", "batches/abc", "--offline")
+
+    assert done.code == 2
+    assert "was not made here" in done.err
+    assert "gemini-batch results batches/abc" in done.err
+
+
+def test_a_job_of_a_run_answers_by_its_own_name(shell: Shell) -> None:
+    shell.write("in.jsonl", request("a"), request("b"), request("c"))
+    run = shell.run("run", "in.jsonl", "--offline", "--max-requests-per-job", "2").out.strip()
+    jobs = [job["job"] for job in shell.run("status", run, "--json").document["result"]["jobs"]]
+
+    found = [shell.run("results", job) for job in jobs]
+
+    assert sorted(len(one.out.splitlines()) for one in found) == [1, 2]
+    for job, one in zip(jobs, found, strict=True):
+        assert one.code == 0
+        assert f"{job} is one of 2 jobs of {run}" in one.err
+        assert f"gemini-batch results {run}" in one.err
+        assert f"gemini-batch status {run}" in shell.run("status", job).err

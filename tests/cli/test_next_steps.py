@@ -1,0 +1,121 @@
+"""After rows without a good answer: the command that helps is on the screen, and it works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli.conftest import Shell, request
+from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.setup import setup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cli.conftest import Done
+
+CUT = {"generationConfig": {"maxOutputTokens": 8}}
+
+
+@pytest.fixture
+def story(shell: Shell) -> str:
+    """An offline job of three, of which one is cut off."""
+    shell.write("in.jsonl", request("a"), request("b", **CUT), request("c"))
+    job = shell.run("create", "in.jsonl", "--offline").out.strip()
+    shell.run("status", job, "--wait")
+    return job
+
+
+def following(done: Done) -> list[str]:
+    """The command that was offered, as words."""
+    (command,) = re.findall(r"(?:Next|Type): \S*gemini-batch ([^\n]*?)(?:  \(.*)?\n", done.err)
+    return shlex.split(command)
+
+
+def test_an_answer_that_was_cut_off(shell: Shell, story: str) -> None:
+    first = shell.run("results", story, "-o", "results.jsonl")
+    assert first.code == 1
+
+    again = shell.run(*following(first))
+
+    assert again.code == 0, again.err
+    assert len((shell.folder / "results.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_good_end_has_no_further_step(shell: Shell) -> None:
+    shell.write("in.jsonl", request())
+    job = shell.run("create", "in.jsonl", "--offline").out.strip()
+    shell.run("status", job, "--wait")
+
+    assert "Next" not in shell.run("results", job).err
+
+
+def test_a_retry_with_nothing_to_do_names_what_there_is(shell: Shell, story: str) -> None:
+    """The default of --only fits nothing here."""
+    shell.run("results", story)
+
+    done = shell.run("retry", story)
+
+    assert done.code == 2
+    assert "There are 2 succeeded, 1 truncated" in done.err
+    assert shell.run(*following(done)).code == 0
+
+
+def test_a_retry_where_all_is_well(shell: Shell, story: str) -> None:
+    shell.run("results", story)
+    mended = shell.run("retry", story, "--only", "truncated", "--max-output-tokens", "8192")
+    assert mended.code == 0, mended.err
+
+    done = shell.run("retry", story)
+
+    assert done.code == 2
+    assert "All of it is well: 3 succeeded" in done.err
+
+
+def test_run_names_the_file_of_failures(shell: Shell) -> None:
+    shell.write("in.jsonl", request("a"), request("b", **CUT))
+
+    done = shell.run("run", "in.jsonl", "--offline", "-o", "out.jsonl")
+
+    assert done.code == 1
+    assert "out.failures.jsonl" in done.err
+    assert (shell.folder / "out.failures.jsonl").exists()
+    assert following(done)[:1] == ["retry"]
+
+
+def test_rows_that_failed_in_passing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` sends them again, and only them."""
+    monkeypatch.setenv("GEMINI_API_KEY", "any")
+    shell.write("in.jsonl", *[request(str(n)) for n in range(8)])
+    with serve(tmp_path / "service", setup=setup(("G13",))) as running:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
+        job = shell.run("create", "in.jsonl").out.strip()
+        shell.run("status", job, "--wait")
+        first = shell.run("results", job, "-o", "results.jsonl")
+        assert first.code == 1
+        words = following(first)
+        assert words[0] == "run"
+
+        again = shell.run(*words)
+
+    assert "INVALID_ARGUMENT" in again.err
+    assert "INTERNAL" not in again.err
+
+
+def test_a_job_that_left_nothing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAILED: the same create makes another job."""
+    monkeypatch.setenv("GEMINI_API_KEY", "any")
+    shell.write("in.jsonl", request())
+    with serve(tmp_path / "service", setup=setup(("L7",))) as running:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
+        job = shell.run("create", "in.jsonl").out.strip()
+        shell.run("status", job, "--wait")
+        first = shell.run("results", job)
+        assert first.code == 5
+        again = shell.run(*following(first))
+
+    assert again.code == 0
+    assert again.out.strip() != job
