@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pytest
 
     from gemini_batch.runs.results import Results
-    from runs.fake import Job
+    from gemini_batch.wire import Operation
 
 KEYS = [f"k{n}" for n in range(9)]
 ATTEMPTS = 3
@@ -65,10 +65,12 @@ class Wild(FakeService):
         self.clock.now += self.jumps.pop(len(self.calls), 0.0)
         return super()._begin(operation)
 
-    def _move(self, job: Job) -> None:
-        """Somebody deletes a job that was seen, before it has ended."""
-        super()._move(job)
+    async def get(self, name: str, *, server_timeout: int | None = None) -> Operation:
+        """Somebody deletes a job that was asked for by its name, and so is known, before it has ended."""
+        found = await super().get(name, server_timeout=server_timeout)
+        job = next(job for job in self.jobs if job.name == name)
         job.deleted = job.alive and self.jobs.index(job) in self.gone
+        return found
 
     def _row(self, key: str, attempt: int) -> bytes | None:
         what = self.rows[key][min(attempt, ATTEMPTS) - 1]
