@@ -176,7 +176,7 @@ async def retry(
     cut off or blocked as it was will be so again. What the new attempt answers replaces what was no success. Raises
     UsageError where there is nothing to send, ServiceError, StateError.
     """
-    from gemini_batch.runs import run as room
+    from gemini_batch.runs import retry as room
     from gemini_batch.runs.change import Change
 
     name = None if model is None else model.removeprefix("models/")

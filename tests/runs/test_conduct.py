@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 
 from gemini_batch.errors import ApiError, ServiceError, UsageError
 from gemini_batch.runs.change import Change
+from gemini_batch.runs.create import create
 from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.ledger import Ceiling, Ledger
 from gemini_batch.runs.order import Order
-from gemini_batch.runs.run import Again, Options, retry, run
+from gemini_batch.runs.results import results
+from gemini_batch.runs.retry import Again, retry
+from gemini_batch.runs.rows import Rows
+from gemini_batch.runs.run import Options, run
+from gemini_batch.runs.status import job_status
 from gemini_batch.runs.watch import GONE_AFTER
 from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
 
@@ -422,3 +428,96 @@ def test_another_model_or_another_part_of_the_file_is_another_run(
     first = work(service, tmp_path)
 
     assert work(service, tmp_path, **order).run.id != first.run.id
+
+
+# Retry ---------------------------------------------------------------------------------------------------------------
+
+
+def one_job(service: FakeService, folder: Path) -> str:
+    """``create``, a wait, and ``results``, as the three scripts do it; the run's id."""
+
+    async def whole() -> str:
+        async with FakeSession(service, folder / "home") as session:
+            made = await create(session, Order(source=folder / "in.jsonl"))
+            await job_status(session, session.locate(made.job), wait=True)
+            await results(session, made.job)
+            return made.run
+
+    return asyncio.run(whole())
+
+
+def ill(service: FakeService) -> None:
+    """One request fails in passing, one is cut off, each at its first attempt."""
+    cut = {"candidates": [{"content": {"parts": [{"text": "half"}]}, "finishReason": "MAX_TOKENS"}]}
+    first: dict[str, Any] = {"k1": {"error": {"code": 14, "message": "why"}}, "k2": {"response": cut}}
+    service.answer_at = lambda key, attempt: (
+        msgspec.json.encode({**first[key], "key": key}) if attempt == 1 and key in first else answer_line(key)
+    )
+
+
+def test_retry_of_what_create_made(service: FakeService, tmp_path: Path) -> None:
+    """No detour over ``run``, and nothing goes that was not named: the rest is for the next word of the user."""
+    ill(service)
+    run_id = one_job(service, tmp_path)
+
+    found = again(service, tmp_path, run_id, "truncated", max_output_tokens=8192)
+
+    assert service.jobs[-1].keys == ["k2"]
+    assert reasons(found) == {"k1": "UNAVAILABLE"}
+    assert texts(again(service, tmp_path, run_id, "failed")) == GOOD
+    assert service.jobs[-1].keys == ["k1"]
+
+
+def test_what_waits_for_another_attempt_goes_with_a_retry(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that died between queueing a request again and planning its job is no reason to refuse."""
+    ill(service)
+    run_id = one_job(service, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Rows, "take", Mock(side_effect=Killed))
+        with pytest.raises(Killed):
+            work(service, tmp_path, run_id, None)
+
+    found = again(service, tmp_path, run_id, "truncated")
+
+    assert texts(found) == GOOD
+    assert service.paid() == {**ONCE, "k1": 2, "k2": 2}
+
+
+def test_a_retry_of_what_was_never_sent_is_refused(service: FakeService, tmp_path: Path) -> None:
+    service.death = (6, "after")
+    heard: list[Event] = []
+    with pytest.raises(Killed):
+        work(service, tmp_path, heard=heard)
+    service.death = None
+    (run_id,) = set(re.findall("run-[0-9]+", sentences(heard)))
+
+    with pytest.raises(UsageError, match="not finished"):
+        again(service, tmp_path, run_id, "missing")
+
+
+def test_a_retry_of_nothing_changes_nothing_and_says_what_there_is(service: FakeService, tmp_path: Path) -> None:
+    ill(service)
+    run_id = one_job(service, tmp_path)
+
+    with pytest.raises(UsageError, match="No request") as caught:
+        again(service, tmp_path, run_id, "blocked", temperature=1.0)
+
+    assert "4 succeeded" in (caught.value.next or "")
+    assert f"retry {run_id} --only truncated" in (caught.value.next or "")
+    with FakeSession(service, tmp_path / "home").ledger() as ledger:
+        kept = ledger.run(run_id)
+    assert kept is not None
+    assert kept.options is None
+    assert len(service.jobs) == 1
+
+
+def test_attempts_without_an_answer_are_counted(service: FakeService, tmp_path: Path) -> None:
+    """Whether they were billed nobody says, also where a later attempt was answered."""
+    service.answer_at = lambda key, attempt: None if attempt < 3 and key == "k1" else answer_line(key)
+
+    found = work(service, tmp_path)
+
+    assert texts(found) == GOOD
+    assert found.summary.unanswered == 2

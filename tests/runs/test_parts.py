@@ -15,7 +15,8 @@ from gemini_batch.runs.create import create
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
-from gemini_batch.runs.run import Again, Options, retry, run
+from gemini_batch.runs.retry import Again, retry
+from gemini_batch.runs.run import Options, run
 from gemini_batch.runs.status import Status, status
 from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, write_requests
 

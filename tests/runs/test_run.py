@@ -14,8 +14,9 @@ from gemini_batch.runs.create import create
 from gemini_batch.runs.ledger import Job, Ledger
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
+from gemini_batch.runs.retry import Again, retry
 from gemini_batch.runs.rows import Rows
-from gemini_batch.runs.run import Again, Options, retry, run
+from gemini_batch.runs.run import Options, run
 from gemini_batch.runs.source import SourceWriter
 from gemini_batch.runs.status import job_status
 from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests

@@ -50,7 +50,7 @@ def _invocation(command: str) -> str | None:
     if program.name in _SCRIPTS.values() and command in _SCRIPTS:
         runner = "uv run" if "UV_RUN_RECURSION_DEPTH" in os.environ else "python"
         return f"{runner} {_near(program.with_name(_SCRIPTS[command]))}"
-    if program.name == "__main__.py":
+    if program.name == "__main__.py" and program.parent.name == "gemini_batch":
         return f"python -m gemini_batch {command}"
     if shutil.which("gemini-batch"):
         return None

@@ -153,6 +153,7 @@ def _money(summary: Summary) -> str:
     would = "would have cost " if summary.emulated else ""
     saved = summary.usd.interactive - summary.usd.batch
     share = f", {100 * saved / summary.usd.interactive:.0f} % less" if summary.usd.interactive else ""
-    missing = "; what has no answer may have been billed, too" if summary.verdicts.get("missing") else ""
+    lost = summary.unanswered
+    missing = f"; {lost:,} {'attempt' if lost == 1 else 'attempts'} without an answer may have been billed, too"
     batch, interactive = usd(summary.usd.batch), usd(summary.usd.interactive)
-    return f"cost: {would}${batch} in batch; interactive ${interactive}{share}{missing}"
+    return f"cost: {would}${batch} in batch; interactive ${interactive}{share}{missing if lost else ''}"

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.run import check_file_name, show
 from gemini_batch.cli.screen import JsonEvents, Screen
-from gemini_batch.errors import UsageError
-
-if TYPE_CHECKING:
-    from gemini_batch.settings import Settings
 
 
 @click.command("retry", short_help="Send named failures of a run once more, with a change that can help.")
@@ -51,7 +45,6 @@ def command(
     check_file_name(output)
     from gemini_batch import aio
 
-    chosen = settings(offline)
     with JsonEvents() if as_json else Screen(quiet=quiet) as screen:
         again = aio.retry(
             run_id,
@@ -60,28 +53,7 @@ def command(
             temperature=temperature,
             model=model,
             output=output,
-            settings=chosen,
+            settings=settings(offline),
             on_event=screen.tell,
         )
-        try:
-            found = run(again)
-        except UsageError as error:
-            if error.reason_code == "nothing_to_retry":
-                error.next = _what_would_be_sent(run_id, chosen)
-            raise
-        return show(found, "retry", output, as_json=as_json, say=screen.say)
-
-
-def _what_would_be_sent(run_id: str, chosen: Settings) -> str:
-    """The verdicts that there are, each with the options that would send it again."""
-    from gemini_batch import aio
-    from gemini_batch.runs.again import retry_options
-
-    whole = run(aio.results(run_id, settings=chosen)).summary.run  # a job's name speaks of that job alone
-    summary = run(aio.results(whole, settings=chosen)).summary
-    counts = ", ".join(f"{count:,} {verdict}" for verdict, count in summary.verdicts.items())
-    options = retry_options(summary.verdicts)
-    if not options:
-        return f"All of it is well: {counts}."
-    commands = " or ".join(f"gemini-batch retry {summary.run} {words}" for words in options)
-    return f"There are {counts}. Type: {commands}"
+        return show(run(again), "retry", output, as_json=as_json, say=screen.say)

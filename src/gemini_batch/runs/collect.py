@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shlex
 import sqlite3
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -60,7 +61,7 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
             f"{target.name} has no job yet: its create did not finish.",
             job=target.name,
             state="NOT_CREATED",
-            next=f"Type: gemini-batch create {target.run.source if target.run else 'FILE'}",
+            next=f"Type: gemini-batch create {shlex.quote(target.run.source or '') if target.run else 'FILE'}",
         )
     if target.run is not None and target.job is not None and target.job.life is Life.COLLECTED:
         return target.run, target.job

@@ -304,7 +304,8 @@ class Conductor:
             self._waiting = None
             again = rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
         if again:
-            self._tell(Said(f"{again:,} requests of {job.batch} had no lasting answer; they are sent again."))
+            what = "request" if again == 1 else "requests"
+            self._tell(Said(f"{again:,} {what} of {job.batch} had no lasting answer; sent again."))
 
     # Telling ---------------------------------------------------------------------------------------------------------
 

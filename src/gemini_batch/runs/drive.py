@@ -317,6 +317,11 @@ def _explained(job: Job, error: ServiceError) -> ServiceError:
         )
     if isinstance(error, ApiError) and error.status == 400:
         error.next = error.next or "Nothing was created. Mend what the service names and run the command again."
+    if isinstance(error, ApiError) and error.status == 403:
+        error.next = error.next or (
+            "Nothing was created. The key's project may lack billing or the right to this model; `gemini-batch models` "
+            "shows what it is served."
+        )
     if isinstance(error, NetworkError):
         error.next = "Nothing was created. Run the same command again; what was uploaded is not sent twice."
     return error

@@ -76,7 +76,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a run; ``job`` is its one job, None where it has several.
 
     ``backend`` is the address that answered, or ``offline``; ``emulated``: the answers say that an emulator wrote them.
-    ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers.
+    ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers. ``unanswered`` counts how
+    often a request was in a job without an answer: nobody says whether that was billed.
     """
 
     job: str | None
@@ -92,6 +93,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     failures: list[Reason]
     quarantined: dict[str, int]
     repeated: int
+    unanswered: int
     unknown_keys: int
     tokens: TokenCounts
     usd: Money
@@ -319,7 +321,7 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part:
         counts = rows.counts()
         usage = rows.usage(LONG_PROMPT)
         failures = [Reason(verdict=v, reason=r, count=n, keys=keys) for v, r, n, keys in rows.reasons()]
-        quarantined, repeated = rows.quarantined(), rows.repeated()
+        quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
     requests = sum(counts.values())
     total = sum(job.total or 0 for job in jobs)
     states = {job.state or "" for job in jobs}
@@ -337,6 +339,7 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part:
         failures=failures,
         quarantined=quarantined,
         repeated=repeated,
+        unanswered=unanswered,
         # A line that has lost its key is an answer to one of these, and nobody can say to which.
         unknown_keys=max(0, total - requests) if run.origin == "adopted" else 0,
         tokens=TokenCounts(

@@ -119,6 +119,13 @@ class Rows:
         with explained(self.path, "run's row database"):
             return Waiting(*self._db.execute(sql).fetchone())
 
+    def unsent(self) -> int:
+        """How many requests wait that were never in a job."""
+        with explained(self.path, "run's row database"):
+            return int(
+                self._db.execute("SELECT count(*) FROM requests WHERE job IS NULL AND attempts = 0").fetchone()[0]
+            )
+
     def take(self, ordinal: int, *, requests: int, bytes: int, tokens: int | None) -> Chunk | None:  # noqa: A002 - units
         """Put the next waiting requests into job ``ordinal``, as many as the limits allow and at least one."""
         count = size = sum_tokens = 0
@@ -319,6 +326,14 @@ class Rows:
         """Answer lines that belong to no request, by reason."""
         sql = "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY n DESC"
         return {row["reason"]: row["n"] for row in self._db.execute(sql)}
+
+    def unanswered(self) -> int:
+        """How often a request was in a job and got no answer from it."""
+        sql = (
+            "SELECT (SELECT coalesce(sum(attempts), 0) FROM requests) "
+            "- (SELECT count(*) FROM (SELECT DISTINCT seq, source FROM answers))"
+        )
+        return int(self._db.execute(sql).fetchone()[0])
 
     def repeated(self) -> int:
         """Answers beyond the first of a request within one job: the service sent a line twice."""
