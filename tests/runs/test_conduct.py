@@ -16,6 +16,7 @@ from gemini_batch.runs.create import create
 from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.ledger import Ceiling, Ledger
 from gemini_batch.runs.order import Order
+from gemini_batch.runs.rawfiles import RawFiles
 from gemini_batch.runs.results import results
 from gemini_batch.runs.retry import Again, retry
 from gemini_batch.runs.rows import Rows
@@ -521,3 +522,59 @@ def test_attempts_without_an_answer_are_counted(service: FakeService, tmp_path: 
 
     assert texts(found) == GOOD
     assert found.summary.unanswered == 2
+
+
+# Uploads and files ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("absences", "uploads"), [(1, 1), (4, 1), (50, 2)])
+def test_an_upload_that_is_complete_and_whose_file_does_not_show_yet(
+    service: FakeService, tmp_path: Path, absences: int, uploads: int
+) -> None:
+    """The process died before it heard that the file is there: soon it shows, or it is uploaded again."""
+    service.death = (1, "after")
+    with pytest.raises(Killed):
+        work(service, tmp_path, options=Options())
+    assert service.calls == ["start_upload", "chunk"]
+    service.death = None
+    get_file, (first,) = service.get_file, list(service.files)
+
+    async def not_yet(name: str) -> Any:
+        nonlocal absences
+        absences -= name == first
+        if name == first and absences >= 0:
+            raise ApiError("You do not have permission to access the File.", status=403, reason="PERMISSION_DENIED")
+        return await get_file(name)
+
+    service.get_file = not_yet  # type: ignore[method-assign]
+
+    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert service.calls.count("start_upload") == uploads
+    assert service.paid() == ONCE
+
+
+def test_a_file_that_arrived_damaged_is_uploaded_again(service: FakeService, tmp_path: Path) -> None:
+    service.death = (1, "after")
+    with pytest.raises(Killed):
+        work(service, tmp_path, options=Options())
+    service.death = None
+    (first,) = service.files
+    service.files[first] = service.files[first][:-1] + b" "
+
+    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert service.jobs[0].file_name != first
+
+
+def test_more_answer_files_than_may_be_open(tmp_path: Path) -> None:
+    """Rows go back and forth between the files of many jobs."""
+    for number in range(200):
+        (tmp_path / f"{number}.jsonl").write_bytes(b"%d" % number)
+    with RawFiles(tmp_path) as files:
+        opened = []
+        for number in [*range(200), *range(0, 200, 7), 199, 0]:
+            file = files[f"{number}.jsonl"]
+            file.seek(0)
+            assert file.read() == b"%d" % number
+            opened.append(file)
+        assert sum(not file.closed for file in set(opened)) <= 64
+    assert all(file.closed for file in opened)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from gemini_batch.wire import RemoteFile
 
 _UPLOADS = 3
+#: Seconds between looks for a file whose upload is complete.
+_FILE_WAITS = (1.0, 2.0, 4.0, 8.0)
 
 
 class Driver:
@@ -101,14 +103,8 @@ class Driver:
                 # The id is chosen and written before the first byte goes: a file found under it later is ours.
                 name = f"gb-{self._session.world.token(20)}"
                 job = self._ledger.update_job(job, "upload begins", at=self._now(), file=f"files/{name}")
-            elif (there := await self._already_there(job)) is not None:
-                return self._verified(job, there)
             try:
-                remote = await self._transfer(job)
-                if remote is None:
-                    assert job.file is not None
-                    remote = await self._service.get_file(job.file)
-                return self._verified(job, remote)
+                return self._verified(job, await self._already_there(job) or await self._transfer(job))
             except SessionLost as error:
                 self._session.tell(Said(f"{error.message.removesuffix('.')}. Starting the upload again."))
             except _ArrivedDamagedError as error:
@@ -133,14 +129,22 @@ class Driver:
             raise
         return found if to_int(found.size_bytes) else None
 
-    async def _transfer(self, job: Job) -> RemoteFile | None:
+    async def _complete(self, job: Job) -> RemoteFile:
+        """The file of an upload that the service calls complete; it may take a moment until it shows the file."""
+        for wait in _FILE_WAITS:
+            if (there := await self._already_there(job)) is not None:
+                return there
+            await self._session.world.sleep(wait)
+        raise SessionLost("The service calls the upload complete and does not have the file.")
+
+    async def _transfer(self, job: Job) -> RemoteFile:
         size = job.bytes
         offset = 0
         assert job.file is not None
         if job.upload_url is not None:
             status, offset = await self._service.query_upload(job.upload_url)
             if status == "final":
-                return None
+                return await self._complete(job)
             if status != "active":
                 raise SessionLost("The service ended the earlier upload.")
             if offset:
@@ -166,7 +170,7 @@ class Driver:
                 progress=lambda done: tell(Moved("uploading", done, size)),
             )
             tell(Moved("uploading", size, size))
-        return remote
+        return remote or await self._complete(job)
 
     def _verified(self, job: Job, remote: RemoteFile) -> Job:
         assert job.sha256 is not None

@@ -28,6 +28,7 @@ from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.names import check_name, helped
 from gemini_batch.runs.part import open_rows
 from gemini_batch.runs.payment import elsewhere, says_emulated
+from gemini_batch.runs.rawfiles import RawFiles
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -139,13 +140,11 @@ class Results:
         folder = self._folder
         with contextlib.ExitStack() as stack:
             rows = stack.enter_context(open_rows(folder, self.part))
-            files: dict[str, IO[bytes]] = {}
+            raw = stack.enter_context(RawFiles(folder.path / "raw"))
             for number, row in enumerate(rows.final()):
                 if limit is not None and number >= limit:
                     return
-                if row.file is not None and row.file not in files:
-                    files[row.file] = stack.enter_context((folder.path / "raw" / row.file).open("rb"))
-                yield self._line(row, files[row.file] if row.file is not None else None, media)
+                yield self._line(row, None if row.file is None else raw[row.file], media)
 
     def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
         if file is None:
