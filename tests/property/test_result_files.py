@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gemini_batch.runs.collect import judge_file
 from gemini_batch.runs.events import nobody
 from gemini_batch.runs.home import Home, RunFolder
-from gemini_batch.runs.ledger import Job, Life, Run
+from gemini_batch.runs.records import Job, Life, Run
 from gemini_batch.runs.results import Results, summarize
 from gemini_batch.runs.stage import stage
 from runs.fake import answer_line, write_requests

@@ -14,9 +14,10 @@ from gemini_batch.errors import ApiError, ServiceError, UsageError
 from gemini_batch.runs.change import Change
 from gemini_batch.runs.create import create
 from gemini_batch.runs.events import Said, Went
-from gemini_batch.runs.ledger import Ceiling, Ledger
+from gemini_batch.runs.ledger import Ledger
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.rawfiles import RawFiles
+from gemini_batch.runs.records import Ceiling
 from gemini_batch.runs.results import results
 from gemini_batch.runs.retry import Again, retry
 from gemini_batch.runs.rows import Rows

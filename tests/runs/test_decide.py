@@ -23,7 +23,7 @@ from gemini_batch.runs.decide import (
     poll_wait,
     standing,
 )
-from gemini_batch.runs.ledger import Job, Life
+from gemini_batch.runs.records import Job, Life
 from gemini_batch.wire import Phase, RemoteJob
 
 NOW = 1000.0

@@ -11,7 +11,7 @@ import pytest
 from gemini_batch.errors import ApiError, NotFinished, ServiceError, StateError, UsageError
 from gemini_batch.runs.change import Change
 from gemini_batch.runs.create import create
-from gemini_batch.runs.ledger import Job, Ledger
+from gemini_batch.runs.ledger import Ledger
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
 from gemini_batch.runs.retry import Again, retry
@@ -24,6 +24,7 @@ from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, rese
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gemini_batch.runs.records import Job
     from gemini_batch.runs.results import Results
 
 KEYS = [f"k{n}" for n in range(7)]

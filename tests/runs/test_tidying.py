@@ -12,9 +12,9 @@ from gemini_batch.runs.clean import clean
 from gemini_batch.runs.create import create
 from gemini_batch.runs.doctor import doctor
 from gemini_batch.runs.events import Said
-from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.listing import Filter, listing
 from gemini_batch.runs.order import Order
+from gemini_batch.runs.records import Life
 from gemini_batch.runs.run import run
 from gemini_batch.runs.status import NOT_CREATED
 from runs.fake import Clock, FakeService, FakeSession, write_requests

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gemini_batch.runs.ledger import Job
+    from gemini_batch.runs.records import Job
     from gemini_batch.testing import GeminiEmulator
 
 

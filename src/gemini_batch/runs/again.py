@@ -10,7 +10,7 @@ from gemini_batch.results.reasons import GRPC_NAMES, TRANSIENT_CODES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.records import Job, Run
     from gemini_batch.runs.results import Reason
 
 _PASSING = frozenset(GRPC_NAMES[code] for code in TRANSIENT_CODES)

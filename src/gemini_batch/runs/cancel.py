@@ -9,13 +9,13 @@ import msgspec
 from gemini_batch.errors import ApiError, JobError, UsageError
 from gemini_batch.runs.collect import collect
 from gemini_batch.runs.events import Said
-from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.names import check_name
 from gemini_batch.runs.part import open_rows
+from gemini_batch.runs.records import Life
 from gemini_batch.runs.status import Status, job_status
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.records import Job, Run
     from gemini_batch.runs.session import Session, Target
 
 

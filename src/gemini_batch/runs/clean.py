@@ -12,12 +12,12 @@ import msgspec
 
 from gemini_batch.backend import address_of
 from gemini_batch.errors import ApiError, ServiceError, StateError
-from gemini_batch.runs.ledger import InputFile, Job, Life
+from gemini_batch.runs.records import InputFile, Job, Life
 from gemini_batch.runs.session import Target
 from gemini_batch.runs.status import observe
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.ledger import Run
+    from gemini_batch.runs.records import Run
     from gemini_batch.runs.session import Session
 
 _NOT_MADE = {Life.PLANNED, Life.UPLOADED, Life.INTENDED}

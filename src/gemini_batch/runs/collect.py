@@ -19,8 +19,8 @@ from gemini_batch.jsonl import read_lines
 from gemini_batch.results.verdict import Answer, Usage, judge, parse_line
 from gemini_batch.runs.events import Moved, Said, Tell, in_thread
 from gemini_batch.runs.fetch import fetch
-from gemini_batch.runs.ledger import Job, Life, Run
 from gemini_batch.runs.manifest import write_manifest
+from gemini_batch.runs.records import Job, Life, Run
 from gemini_batch.runs.rowtypes import AnswerRow, RequestRow, Wanted
 from gemini_batch.runs.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, inline_answers, remote_job

@@ -18,9 +18,9 @@ from gemini_batch.runs.collect import gather_ended, lose
 from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.inputs import delete_input, inputs_of, needless_inputs
-from gemini_batch.runs.ledger import Job, Life
 from gemini_batch.runs.patience import PAUSES, Patience
 from gemini_batch.runs.plan import plan_job, reconcile
+from gemini_batch.runs.records import Job, Life
 from gemini_batch.runs.results import LONG_PROMPT, money
 from gemini_batch.runs.room import Room
 from gemini_batch.runs.session import Target
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.runs.change import Change
     from gemini_batch.runs.home import Home
-    from gemini_batch.runs.ledger import Run
+    from gemini_batch.runs.records import Run
     from gemini_batch.runs.rows import Rows
     from gemini_batch.runs.rowtypes import Waiting
     from gemini_batch.runs.session import Session

@@ -14,9 +14,9 @@ from gemini_batch.runs.decide import standing
 from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.home import is_one_job
-from gemini_batch.runs.ledger import Job, Life, Run
 from gemini_batch.runs.order import Order, check_order, default_name, say, stage_run
 from gemini_batch.runs.payment import paid_again
+from gemini_batch.runs.records import Job, Life, Run
 from gemini_batch.wire import remote_job, state_word
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from gemini_batch.errors import ApiError, NetworkError
-from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.records import Life
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gemini_batch.runs.ledger import Job
+    from gemini_batch.runs.records import Job
     from gemini_batch.wire import RemoteJob
 
 #: How often a create is sent at most, the first time included, when the service does not say whether it happened.

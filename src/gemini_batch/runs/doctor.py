@@ -13,8 +13,8 @@ import msgspec
 from gemini_batch.errors import Error, ServiceError, UsageError
 from gemini_batch.runs.collect import adopt
 from gemini_batch.runs.held import missing, way_back
-from gemini_batch.runs.ledger import InputFile, Job, Life, Run
 from gemini_batch.runs.listing import unknown
+from gemini_batch.runs.records import InputFile, Job, Life, Run
 from gemini_batch.runs.session import Target
 from gemini_batch.wire import remote_job
 

@@ -18,7 +18,7 @@ from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.runs import decide
 from gemini_batch.runs.decide import Adopt, Facts, GiveUp, Look, Made, Send, Upload, next_step
 from gemini_batch.runs.events import Moved, Said
-from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.records import Life
 from gemini_batch.wire import hash_matches, remote_job, to_int, to_time
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from gemini_batch.backend import Service
     from gemini_batch.runs.home import RunFolder
-    from gemini_batch.runs.ledger import Job, Ledger, Run
+    from gemini_batch.runs.ledger import Ledger
+    from gemini_batch.runs.records import Job, Run
     from gemini_batch.runs.session import Session
     from gemini_batch.wire import RemoteFile
 

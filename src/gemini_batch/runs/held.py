@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_batch.runs.home import RunFolder
-    from gemini_batch.runs.ledger import Run
+    from gemini_batch.runs.records import Run
 
 
 def missing(folder: RunFolder, run: Run) -> Iterator[str]:

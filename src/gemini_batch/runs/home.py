@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.records import Job, Run
 
 #: Seconds after which a staging folder that nobody has locked was left behind by a killed process.
 _STALE = 60.0

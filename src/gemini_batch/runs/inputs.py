@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import ApiError
-from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.records import Life
 
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
-    from gemini_batch.runs.ledger import InputFile, Job, Ledger, Run
+    from gemini_batch.runs.ledger import Ledger
+    from gemini_batch.runs.records import InputFile, Job, Run
 
 
 async def delete_input(service: Service, ledger: Ledger, file: InputFile, *, at: float) -> bool:

@@ -14,17 +14,14 @@ The schema is documented in docs/ledger.md, with the views meant for people's ow
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import hmac
 import json
 import secrets
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from gemini_batch.runs.records import Ceiling, InputFile, Job, Life, Run, job_of, plain, run_of
 from gemini_batch.runs.sqlite import connect, explained, transaction
-from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     import sqlite3
@@ -81,104 +78,8 @@ CREATE VIEW audit AS
 )
 
 
-class Life(enum.Enum):
-    """How far a job has come; see the module's docstring."""
-
-    PLANNED = "planned"
-    UPLOADED = "uploaded"
-    INTENDED = "intended"
-    CREATED = "created"
-    ENDED = "ended"
-    COLLECTED = "collected"
-
-
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One durable piece of work. ``identity`` is None for a run adopted from a job that was made elsewhere."""
-
-    id: str
-    identity: str | None
-    origin: Literal["made", "adopted"]
-    created_at: float
-    method: Literal["generate", "embed"]
-    model: str
-    backend: str
-    key_print: str
-    requests: int
-    bytes: int
-    sha256: str | None
-    source: str | None
-    options: str | None = None
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at an ordered set of a run's requests: one remote batch.
-
-    ``ordinal`` counts a run's jobs from 1; ``rows.db`` says by it which requests are in which job. What is uploaded
-    are ``bytes`` bytes from ``offset`` on of the run's ``requests.jsonl`` or, where the set is no stretch of that file,
-    of the file ``part``. ``tokens`` is an estimate. ``model`` is the run's, but where a retry asked for another one.
-    A job that was dropped will not be made: its requests go to others. One that was ``lost`` (``JOB_GONE``,
-    ``RESULTS_GONE``) is collected without its answers, because the service no longer has them.
-    """
-
-    id: str
-    run: str
-    ordinal: int
-    model: str
-    requests: int
-    tokens: int
-    part: str | None
-    offset: int
-    bytes: int
-    sha256: str | None
-    how: Literal["file", "inline"]
-    display_name: str
-    life: Life
-    upload_url: str | None = None
-    file: str | None = None
-    intended_at: float | None = None
-    sends: int = 0
-    batch: str | None = None
-    created_at: float | None = None
-    state: str | None = None
-    phase: Phase | None = None
-    total: int | None = None
-    succeeded: int | None = None
-    failed: int | None = None
-    pending: int | None = None
-    error_code: int | None = None
-    error_message: str | None = None
-    output_file: str | None = None
-    seen_at: float | None = None
-    ended_at: float | None = None
-    cancelled_at: float | None = None
-    collected_at: float | None = None
-    dropped_at: float | None = None
-    lost: str | None = None
-
-
-class Ceiling(msgspec.Struct, frozen=True):
-    """Token sums in a model's queue: the smallest that was refused and the largest that was accepted, if any were."""
-
-    refused: int | None
-    accepted: int | None
-
-
-class InputFile(msgspec.Struct, frozen=True, kw_only=True):
-    """An input file that a job has uploaded."""
-
-    name: str
-    job: str
-    bytes: int
-    uploaded_at: float
-    expires_at: float | None
-
-
 _RUN_FIELDS = Run.__struct_fields__
 _JOB_FIELDS = Job.__struct_fields__
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, enum.Enum) else value
 
 
 class Ledger:
@@ -236,7 +137,7 @@ class Ledger:
             marks = ", ".join("?" * len(_RUN_FIELDS))
             self._db.execute(
                 f"INSERT INTO runs ({', '.join(_RUN_FIELDS)}) VALUES ({marks})",  # noqa: S608 - names are our own
-                [_plain(getattr(run, name)) for name in _RUN_FIELDS],
+                [plain(getattr(run, name)) for name in _RUN_FIELDS],
             )
             if job is not None:
                 self._insert_job(job)
@@ -255,13 +156,13 @@ class Ledger:
         marks = ", ".join("?" * len(_JOB_FIELDS))
         self._db.execute(
             f"INSERT INTO jobs ({', '.join(_JOB_FIELDS)}) VALUES ({marks})",  # noqa: S608 - names are our own
-            [_plain(getattr(job, name)) for name in _JOB_FIELDS],
+            [plain(getattr(job, name)) for name in _JOB_FIELDS],
         )
 
     def run(self, run_id: str) -> Run | None:
         """The run with that id."""
         rows = self._read("SELECT * FROM runs WHERE id = ?", run_id)
-        return _run(rows[0]) if rows else None
+        return run_of(rows[0]) if rows else None
 
     def set_options(self, run: Run, options: str, *, at: float) -> Run:
         """How a run is worked off from now on; returns the run as it is now."""
@@ -276,7 +177,7 @@ class Ledger:
         """The newest run that was made of the same requests, model, backend and key."""
         sql = "SELECT * FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
         rows = self._read(sql, identity)
-        return _run(rows[0]) if rows else None
+        return run_of(rows[0]) if rows else None
 
     def has_run_of(self, size: int) -> bool:
         """Whether a run has requests of so many bytes."""
@@ -286,12 +187,12 @@ class Ledger:
 
     def job(self, job_id: str) -> Job:
         """The job with that id, which must exist."""
-        return _job(self._read("SELECT * FROM jobs WHERE id = ?", job_id)[0])
+        return job_of(self._read("SELECT * FROM jobs WHERE id = ?", job_id)[0])
 
     def job_by_batch(self, batch: str) -> Job | None:
         """The job whose remote batch has that name (``batches/…``)."""
         rows = self._read("SELECT * FROM jobs WHERE batch = ?", batch)
-        return _job(rows[0]) if rows else None
+        return job_of(rows[0]) if rows else None
 
     def batches(self) -> frozenset[str]:
         """The names of all remote batches that are known here."""
@@ -303,14 +204,14 @@ class Ledger:
 
     def all_jobs_of(self, run_id: str) -> list[Job]:
         """Every job that was ever planned for a run, oldest first."""
-        return [_job(row) for row in self._read("SELECT * FROM jobs WHERE run = ? ORDER BY ordinal", run_id)]
+        return [job_of(row) for row in self._read("SELECT * FROM jobs WHERE run = ? ORDER BY ordinal", run_id)]
 
     def jobs(self) -> Iterator[tuple[Run, Job]]:
         """All jobs with their runs, newest first."""
         for row in self._read("SELECT * FROM jobs ORDER BY coalesce(created_at, intended_at) DESC, rowid DESC"):
             run = self.run(row["run"])
             assert run is not None
-            yield run, _job(row)
+            yield run, job_of(row)
 
     def durations(self, model: str) -> list[float]:
         """How many seconds the ended jobs of a model took, oldest first."""
@@ -379,7 +280,7 @@ class Ledger:
         """Write ``changes`` to a job together with an event that says what happened; returns the job as it is now."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._set(job.id, changes)
-            self._event(at, job.run, job.id, what, {n: _plain(v) for n, v in changes.items() if n != "upload_url"})
+            self._event(at, job.run, job.id, what, {n: plain(v) for n, v in changes.items() if n != "upload_url"})
         return self.job(job.id)
 
     def uploaded(self, job: Job, *, at: float, name: str, size: int, sha256: str, expires_at: float | None) -> Job:
@@ -438,7 +339,7 @@ class Ledger:
         names = ", ".join(f"{name} = ?" for name in changes)
         self._db.execute(
             f"UPDATE jobs SET {names} WHERE id = ?",  # noqa: S608 - names are our own
-            [*(_plain(value) for value in changes.values()), job_id],
+            [*(plain(value) for value in changes.values()), job_id],
         )
 
     def _event(self, at: float, run: str | None, job: str | None, what: str, detail: dict[str, Any]) -> None:
@@ -446,13 +347,3 @@ class Ledger:
             "INSERT INTO events (at, run, job, what, detail) VALUES (?, ?, ?, ?, ?)",
             (at, run, job, what, json.dumps(detail, ensure_ascii=False) if detail else None),
         )
-
-
-def _run(row: sqlite3.Row) -> Run:
-    return Run(**dict(row))
-
-
-def _job(row: sqlite3.Row) -> Job:
-    values = dict(row)
-    phase = Phase(values["phase"]) if values["phase"] else None
-    return Job(**{**values, "life": Life(values["life"]), "phase": phase})

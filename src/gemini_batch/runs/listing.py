@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.errors import ServiceError
 from gemini_batch.runs.events import Said
-from gemini_batch.runs.ledger import Life
+from gemini_batch.runs.records import Life
 from gemini_batch.runs.session import Target
 from gemini_batch.runs.status import Status, describe, not_created, observe
 from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.records import Job, Run
     from gemini_batch.runs.session import Session
 
 

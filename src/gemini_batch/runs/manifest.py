@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemini_batch.runs.home import RunFolder
-    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.records import Job, Run
 
 #: What a manifest says of a job: where it came from and what became of it, not how it was sent.
 _JOB_FIELDS = (

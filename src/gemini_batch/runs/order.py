@@ -12,7 +12,7 @@ from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.errors import ApiError, Problem, ServiceError, UsageError
 from gemini_batch.runs.events import Said, in_thread
-from gemini_batch.runs.ledger import Run
+from gemini_batch.runs.records import Run
 from gemini_batch.runs.stage import Staged, stage
 
 if TYPE_CHECKING:

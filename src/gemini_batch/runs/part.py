@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_batch.runs.home import RunFolder
-    from gemini_batch.runs.ledger import Job
+    from gemini_batch.runs.records import Job
     from gemini_batch.runs.rows import Rows
 
 

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.runs.events import in_thread, nobody
-from gemini_batch.runs.ledger import Job, Life
+from gemini_batch.runs.records import Job, Life
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from gemini_batch.runs.change import Change
     from gemini_batch.runs.home import RunFolder
-    from gemini_batch.runs.ledger import Ledger, Run
+    from gemini_batch.runs.ledger import Ledger
+    from gemini_batch.runs.records import Run
     from gemini_batch.runs.rows import Rows
     from gemini_batch.runs.rowtypes import Chunk
     from gemini_batch.runs.schedule import Limits

@@ -24,11 +24,11 @@ from gemini_batch.runs.collect import collect
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.held import check_held
 from gemini_batch.runs.home import is_one_job
-from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.names import check_name, helped
 from gemini_batch.runs.part import open_rows
 from gemini_batch.runs.payment import elsewhere, says_emulated
 from gemini_batch.runs.rawfiles import RawFiles
+from gemini_batch.runs.records import Life
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.results.media import MediaWriter
     from gemini_batch.runs.home import Home, RunFolder
-    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.records import Job, Run
     from gemini_batch.runs.rowtypes import FinalRow
     from gemini_batch.runs.session import Session, Target
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from gemini_batch.runs.change import Change
     from gemini_batch.runs.home import RunFolder
-    from gemini_batch.runs.ledger import Ledger, Run
+    from gemini_batch.runs.ledger import Ledger
+    from gemini_batch.runs.records import Run
     from gemini_batch.runs.results import Results
     from gemini_batch.runs.session import Session
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.errors import ServiceError
 from gemini_batch.runs import schedule as s
-from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.patience import PAUSES, Patience
+from gemini_batch.runs.records import Life
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_batch.runs.ledger import Ceiling, Job, Ledger, Run
+    from gemini_batch.runs.ledger import Ledger
+    from gemini_batch.runs.records import Ceiling, Job, Run
 
 #: A job that is older has ended or expired (48 hours), and two hours for clocks that differ.
 _LONGEST_LIFE = 50 * 3600.0

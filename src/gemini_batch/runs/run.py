@@ -19,15 +19,16 @@ from gemini_batch.runs.change import Change  # noqa: TC001 - msgspec needs the t
 from gemini_batch.runs.conduct import Conductor
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.failures import check_failures, write_failures
-from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.order import Order, check_order, default_name, known_run, stage_run
 from gemini_batch.runs.plan import reconcile
+from gemini_batch.runs.records import Life
 from gemini_batch.runs.results import Results, check_output, failures_beside, summarize
 from gemini_batch.runs.schedule import Limits, live_work, resend
 
 if TYPE_CHECKING:
     from gemini_batch.runs.home import RunFolder
-    from gemini_batch.runs.ledger import Ledger, Run
+    from gemini_batch.runs.ledger import Ledger
+    from gemini_batch.runs.records import Run
     from gemini_batch.runs.session import Session
 
 #: More in one job is possible (the service publishes no bound), but one stuck job should not hold everything.

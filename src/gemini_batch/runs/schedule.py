@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_batch.runs.ledger import Ceiling, Job, Life
+from gemini_batch.runs.records import Ceiling, Job, Life
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gemini_batch.runs.home import RunFolder
-    from gemini_batch.runs.ledger import Job, Ledger, Run
+    from gemini_batch.runs.ledger import Ledger
+    from gemini_batch.runs.records import Job, Run
     from gemini_batch.settings import Settings
 
 #: How long a command waits for another process that works on the same run, and how often it looks, in seconds.

@@ -16,15 +16,15 @@ from gemini_batch.backend import address_of
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.runs.decide import poll_wait
 from gemini_batch.runs.events import Said, Seen
-from gemini_batch.runs.ledger import Life
 from gemini_batch.runs.meaning import JobErrorInfo, explained, next_step
 from gemini_batch.runs.names import check_name, helped
+from gemini_batch.runs.records import Life
 from gemini_batch.runs.session import Target
 from gemini_batch.wire import Phase, RemoteJob, remote_job, state_word
 
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
-    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.records import Job, Run
     from gemini_batch.runs.session import Session
 
 #: A job that is known here and suddenly unknown there has been seen to be back a moment later.

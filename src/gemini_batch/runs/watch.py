@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.backend import Service
     from gemini_batch.runs.home import Home
-    from gemini_batch.runs.ledger import Job, Run
+    from gemini_batch.runs.records import Job, Run
     from gemini_batch.runs.session import Session
     from gemini_batch.wire import Operation
 
