@@ -12,6 +12,7 @@ import msgspec
 
 from gemini_batch.backend import address_of
 from gemini_batch.errors import ApiError, ServiceError, StateError
+from gemini_batch.runs.inputs import delete_input
 from gemini_batch.runs.records import InputFile, Job, Life
 from gemini_batch.runs.session import Target
 from gemini_batch.runs.status import observe
@@ -69,7 +70,7 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
                 if not dry_run:
                     ledger.file_gone(file, at=now, why="expired")
                 continue
-            if not dry_run and not await _delete(session, file):
+            if not dry_run and not await delete_input((await session.backend()).service, ledger, file, at=now):
                 gone.append(file.name)
                 continue
             deleted.append(file.name)
@@ -130,16 +131,3 @@ async def _needed(session: Session, file: InputFile, dropped: set[str]) -> str |
     if job.life is Life.CREATED:
         return f"its job is alive ({job.state})"
     return None
-
-
-async def _delete(session: Session, file: InputFile) -> bool:
-    """Delete one file; False where the service does not have it any more."""
-    there = True
-    try:
-        await (await session.backend()).service.delete_file(file.name)
-    except ApiError as error:
-        if error.status not in {403, 404}:
-            raise
-        there = False
-    session.ledger().file_gone(file, at=session.world.now(), why="deleted" if there else "was gone")
-    return there
