@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gemini_batch.runs.records import Job, Run
-    from gemini_batch.runs.results import Reason
+    from gemini_batch.runs.rowtypes import Reason
 
 _PASSING = frozenset(GRPC_NAMES[code] for code in TRANSIENT_CODES)
 #: Room for an answer that was cut off; the prompt decides how much is needed.

@@ -29,6 +29,7 @@ from gemini_batch.runs.part import open_rows
 from gemini_batch.runs.payment import elsewhere, says_emulated
 from gemini_batch.runs.rawfiles import RawFiles
 from gemini_batch.runs.records import Life
+from gemini_batch.runs.rowtypes import Reason
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -62,15 +63,6 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
 
     batch: float | None
     interactive: float | None
-
-
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why some requests did not succeed, with the first three of their keys."""
-
-    verdict: str
-    reason: str
-    count: int
-    keys: list[str]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,7 +311,7 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part:
     with open_rows(home.run(run.id), part) as rows:
         counts = rows.counts()
         usage = rows.usage(LONG_PROMPT)
-        failures = [Reason(verdict=v, reason=r, count=n, keys=keys) for v, r, n, keys in rows.reasons()]
+        failures = rows.reasons()
         quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
     requests = sum(counts.values())
     total = sum(job.total or 0 for job in jobs)

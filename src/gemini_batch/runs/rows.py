@@ -17,7 +17,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from gemini_batch.runs.rowtypes import INSERT_REQUEST, Chunk, FinalRow, RequestRow, Waiting, Wanted, key_hash
+from gemini_batch.runs.rowtypes import INSERT_REQUEST, Chunk, FinalRow, Reason, RequestRow, Waiting, Wanted, key_hash
 from gemini_batch.runs.source import SourceWriter
 from gemini_batch.runs.sqlite import connect, explained, transaction
 
@@ -224,7 +224,7 @@ class Rows:
         self, ordinal: int, job: str, *, file: str, size: int, sha256: str, missing_reason: str
     ) -> SourceWriter:
         """Start writing what job ``ordinal`` answered; anything written for it before is replaced."""
-        return SourceWriter(self, self._db, (ordinal, job, file, size, sha256, missing_reason))
+        return SourceWriter(self.path, self._db, (ordinal, job, file, size, sha256, missing_reason))
 
     def narrow(self, ordinal: int, *, offset: int, size: int, keys: Iterable[str] | None = None) -> None:
         """From here on this connection reads only what job ``ordinal`` carried and answered, whatever came later.
@@ -294,8 +294,8 @@ class Rows:
         with explained(self.path, "run's row database"):
             return {row["verdict"]: row["n"] for row in self._db.execute(sql)}
 
-    def reasons(self) -> list[tuple[str, str, int, list[str]]]:
-        """``(verdict, reason, how many, the first three keys)`` of everything that did not succeed, most first."""
+    def reasons(self) -> list[Reason]:
+        """Everything that did not succeed, by verdict and reason, most first."""
         sql = (
             f"SELECT coalesce(a.verdict, 'missing') AS v, {_WHY} AS why, count(*) AS n {_JOINED} "
             "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
@@ -304,7 +304,12 @@ class Rows:
         with explained(self.path, "run's row database"):
             found = self._db.execute(sql).fetchall()
             return [
-                (row["v"], row["why"], row["n"], [k["key"] for k in self._db.execute(keys, (row["v"], row["why"]))])
+                Reason(
+                    verdict=row["v"],
+                    reason=row["why"],
+                    count=row["n"],
+                    keys=[k["key"] for k in self._db.execute(keys, (row["v"], row["why"]))],
+                )
                 for row in found
             ]
 

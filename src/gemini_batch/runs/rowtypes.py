@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
+import msgspec
+
 INSERT_REQUEST = (
     "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, job, attempts) "
     "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
@@ -89,3 +91,12 @@ def key_hash(key: str) -> int:
     """A signed 64-bit hash of a key."""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why some requests did not succeed, with the first three of their keys."""
+
+    verdict: str
+    reason: str
+    count: int
+    keys: list[str]

@@ -11,18 +11,18 @@ from gemini_batch.runs.sqlite import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
-    from gemini_batch.runs.rows import Rows
     from gemini_batch.runs.rowtypes import AnswerRow, RequestRow
 
 
 class SourceWriter:
     """Writes the answers of one raw file; everything appears at :meth:`finish`, or nothing does."""
 
-    def __init__(self, rows: Rows, db: sqlite3.Connection, source: tuple[int, str, str, int, str, str]) -> None:
-        self._rows, self._db, self._source = rows, db, source[0]
+    def __init__(self, path: Path, db: sqlite3.Connection, source: tuple[int, str, str, int, str, str]) -> None:
+        self._path, self._db, self._source = path, db, source[0]
         self._ended = False
-        with explained(rows.path, "run's row database"):
+        with explained(path, "run's row database"):
             db.execute("BEGIN IMMEDIATE")
             # An adopted run has no requests yet; without the index each key it learns would be sought among all.
             db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
@@ -70,7 +70,7 @@ class SourceWriter:
         A success beats everything; among the rest a later attempt beats an earlier one, and within one file the first
         line wins.
         """
-        with explained(self._rows.path, "run's row database"):
+        with explained(self._path, "run's row database"):
             self._db.execute("UPDATE sources SET lines = ? WHERE id = ?", (lines, self._source))
             self._db.execute("CREATE INDEX IF NOT EXISTS answers_seq ON answers (seq)")
             self._db.execute(
