@@ -29,7 +29,6 @@ from gemini_batch.runs.part import open_rows
 from gemini_batch.runs.payment import elsewhere, says_emulated
 from gemini_batch.runs.rawfiles import RawFiles
 from gemini_batch.runs.records import Life
-from gemini_batch.runs.rowtypes import Reason
 from gemini_batch.runs.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from gemini_batch.results.media import MediaWriter
     from gemini_batch.runs.home import Home, RunFolder
     from gemini_batch.runs.records import Job, Run
-    from gemini_batch.runs.rowtypes import FinalRow
+    from gemini_batch.runs.rowtypes import FinalRow, Reason
     from gemini_batch.runs.session import Session, Target
 
 #: An answer is looked for among so many of the first requests, to see who wrote it.
