@@ -142,6 +142,7 @@ async def run(
     import msgspec
 
     from gemini_batch.runs import run as room
+    from gemini_batch.runs.options import Options
     from gemini_batch.runs.order import Order
 
     stated = {
@@ -151,7 +152,7 @@ async def run(
         "tier": tier,
     }
     chosen = {option: value for option, value in stated.items() if value is not None}
-    options = msgspec.convert(chosen, room.Options) if chosen else None
+    options = msgspec.convert(chosen, Options) if chosen else None
     known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
     order = str(what) if known else Order(source=Path(what), model=model, name=name, limit=limit, new=new)
     async with _session(settings, offline, on_event) as session:

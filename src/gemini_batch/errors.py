@@ -194,8 +194,16 @@ class JobError(Error):
     exit_code = 5
     code = "job_ended_without_results"
 
-    def __init__(self, message: str, *, job: str, state: str, next: str | None = None) -> None:  # noqa: A002 - see Error
-        super().__init__(message, next=next)
+    def __init__(
+        self,
+        message: str,
+        *,
+        job: str,
+        state: str,
+        code: str | None = None,
+        next: str | None = None,  # noqa: A002 - see Error
+    ) -> None:
+        super().__init__(message, next=next, code=code)
         self.job = job
         self.state = state
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gemini_batch.runs.order import Order
-from gemini_batch.runs.run import Options, run
+from gemini_batch.runs.run import run
 from gemini_batch.runs.session import Session
 from gemini_batch.settings import Secret, Settings
 from gemini_batch.world import World
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from gemini_batch.runs.events import Event
+    from gemini_batch.runs.options import Options
     from gemini_batch.runs.results import Results
     from gemini_batch.testing import GeminiEmulator
 

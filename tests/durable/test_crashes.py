@@ -19,9 +19,10 @@ import pytest
 from durable.conftest import MODEL
 from gemini_batch.backend import Backend
 from gemini_batch.runs.ledger import Ledger
+from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.rows import Rows
-from gemini_batch.runs.run import Options, run
+from gemini_batch.runs.run import run
 from gemini_batch.runs.source import SourceWriter
 
 if TYPE_CHECKING:

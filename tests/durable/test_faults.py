@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gemini_batch.runs.run import Options
+from gemini_batch.runs.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durable.conftest import MODEL
-from gemini_batch.runs.run import Options
+from gemini_batch.runs.options import Options
 
 if TYPE_CHECKING:
     from durable.conftest import Place

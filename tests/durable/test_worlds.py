@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemini_batch.errors import ApiError, Error
+from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
-from gemini_batch.runs.run import Options, run
+from gemini_batch.runs.run import run
 from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
 
 if TYPE_CHECKING:

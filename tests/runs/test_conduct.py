@@ -15,15 +15,16 @@ from gemini_batch.runs.change import Change
 from gemini_batch.runs.create import create
 from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.ledger import Ledger
+from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
+from gemini_batch.runs.patience import GONE_TIMES
 from gemini_batch.runs.rawfiles import RawFiles
 from gemini_batch.runs.records import Ceiling
 from gemini_batch.runs.results import results
 from gemini_batch.runs.retry import Again, retry
 from gemini_batch.runs.rows import Rows
-from gemini_batch.runs.run import Options, run
+from gemini_batch.runs.run import run
 from gemini_batch.runs.status import job_status
-from gemini_batch.runs.watch import GONE_AFTER
 from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def test_a_run_whose_job_is_gone_stays_finished(service: FakeService, tmp_path: 
 
 def test_a_job_that_cannot_be_found_for_a_while_is_not_gone(service: FakeService, tmp_path: Path) -> None:
     service.list_hides = 1000
-    for number in range(GONE_AFTER + 2):
+    for number in range(GONE_TIMES + 2):
         service.faults["get", number] = ("before", ApiError("Not found.", status=404, reason="NOT_FOUND"))
 
     assert texts(work(service, tmp_path)) == GOOD

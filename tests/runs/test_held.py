@@ -11,9 +11,10 @@ import pytest
 from gemini_batch.errors import StateError
 from gemini_batch.runs.create import create
 from gemini_batch.runs.doctor import doctor
+from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
-from gemini_batch.runs.run import Options, run
+from gemini_batch.runs.run import run
 from runs.fake import Clock, FakeService, FakeSession, write_requests
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from gemini_batch.runs.cancel import cancel
 from gemini_batch.runs.change import Change
 from gemini_batch.runs.create import create
 from gemini_batch.runs.events import Said
+from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
 from gemini_batch.runs.retry import Again, retry
-from gemini_batch.runs.run import Options, run
+from gemini_batch.runs.run import run
 from gemini_batch.runs.status import Status, status
 from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, write_requests
 

@@ -12,11 +12,12 @@ from gemini_batch.errors import ApiError, NotFinished, ServiceError, StateError,
 from gemini_batch.runs.change import Change
 from gemini_batch.runs.create import create
 from gemini_batch.runs.ledger import Ledger
+from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
 from gemini_batch.runs.retry import Again, retry
 from gemini_batch.runs.rows import Rows
-from gemini_batch.runs.run import Options, run
+from gemini_batch.runs.run import run
 from gemini_batch.runs.source import SourceWriter
 from gemini_batch.runs.status import job_status
 from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
@@ -574,9 +575,22 @@ def test_what_an_earlier_process_collected_is_sent_again_by_the_next(service: Fa
     assert texts(work(service, tmp_path)) == GOOD
 
 
+def gone_results(service: FakeService, number: int) -> None:
+    """The service does not have the results of that job any more."""
+    download = service.download
+
+    async def downloading(name: str, part: Path, *, progress: Any) -> int:
+        if name == f"files/batch-job{number}":
+            service.calls.append("download")
+            raise ApiError("gone", status=404, reason="NOT_FOUND")
+        return await download(name, part, progress=progress)
+
+    service.download = downloading  # type: ignore[method-assign]
+
+
 def test_results_that_are_gone_do_not_hold_up_the_other_jobs(service: FakeService, tmp_path: Path) -> None:
     """The one job's requests are missing and say why; nothing of it is paid for again by itself."""
-    service.faults["download", 1] = ("before", ApiError("gone", status=404, reason="NOT_FOUND"))
+    gone_results(service, 1)
 
     found = work(service, tmp_path)
 

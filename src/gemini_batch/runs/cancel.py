@@ -8,6 +8,7 @@ import msgspec
 
 from gemini_batch.errors import ApiError, JobError, UsageError
 from gemini_batch.runs.collect import collect
+from gemini_batch.runs.decide import certainly_refused
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.names import check_name
 from gemini_batch.runs.part import open_rows
@@ -100,7 +101,7 @@ async def _ask(session: Session, target: Target, job: Job | None, batch: str) ->
     except ApiError as error:
         if error.status == 400 and error.reason == "FAILED_PRECONDITION":
             return  # it has ended in this very moment
-        if job is not None and ledger is not None and 400 <= error.status < 500:
+        if job is not None and ledger is not None and certainly_refused(error):
             ledger.update_job(job, "cancel refused", at=now, cancelled_at=None)
         raise session.explain_absence(error, target) from error
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from gemini_batch.runs.records import Run
     from gemini_batch.runs.session import Session
 
-_NOT_MADE = {Life.PLANNED, Life.UPLOADED, Life.INTENDED}
-
 
 class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     """Files by what became (or, in a dry run, would become) of them; ``bytes`` is the room that this makes.
@@ -55,7 +53,7 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
     forgotten: list[tuple[Run, Job]] = []
     if session.home.exists():
         ledger = session.ledger()
-        waiting = [(run, job) for run, job in ledger.jobs() if job.life in _NOT_MADE and job.dropped_at is None]
+        waiting = [(run, job) for run, job in ledger.jobs() if not job.life.made and job.dropped_at is None]
         if not_created:
             forgotten = [(run, job) for run, job in waiting if _forget(session, run, job, dry_run=dry_run)]
         dropped = {job.id for _, job in forgotten}
@@ -119,7 +117,7 @@ async def _needed(session: Session, file: InputFile, dropped: set[str]) -> str |
         return "uploaded with another key"
     if job.dropped_at is not None or job.id in dropped:
         return None
-    if job.life in _NOT_MADE:
+    if not job.life.made:
         return "its job is not created yet"
     if job.life is Life.CREATED:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import shlex
 import sqlite3
 from typing import IO, TYPE_CHECKING, Literal
@@ -65,14 +66,24 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
         )
     if target.run is not None and target.job is not None and target.job.life is Life.COLLECTED:
         return target.run, target.job
-    session.check_bound(target)
-    operation = await _ended(session, target)
-    run, job = adopt(session, target, remote_job(operation))
+    operation = None
+    if target.run is not None and target.job is not None and _is_here(target, target.job):
+        run, job = target.run, target.job
+    else:
+        session.check_bound(target)
+        operation = await _ended(session, target)
+        run, job = adopt(session, target, remote_job(operation))
     async with session.locked(target.home.run(run.id)):
         job = session.ledger(target.home).job(job.id)
         if job.life is Life.COLLECTED:  # another process was quicker
             return run, job
         return await gather(session, target, run, job, operation)
+
+
+def _is_here(target: Target, job: Job) -> bool:
+    """Whether an ended job's answers, or its loss, only have to be judged: no service is needed for that."""
+    assert target.run is not None
+    return job.life is Life.ENDED and (job.lost is not None or target.home.run(target.run.id).raw(job.id).exists())
 
 
 async def gather_ended(session: Session, target: Target, *, writing: asyncio.Lock) -> Job:
@@ -82,43 +93,47 @@ async def gather_ended(session: Session, target: Target, *, writing: asyncio.Loc
     """
     assert target.run is not None
     assert target.job is not None
-    operation = await _ended(session, target)
+    operation = None if _is_here(target, target.job) else await _ended(session, target)
     _, job = await gather(session, target, target.run, target.job, operation, writing=writing)
     return job
 
 
-async def lose(session: Session, target: Target, reason: str) -> Job:
+async def lose(session: Session, target: Target, reason: str, *, writing: asyncio.Lock) -> Job:
     """Collect a job without answers, because the service no longer has them; its requests are missing for ``reason``.
 
-    The caller holds the run's lock.
+    The loss is written down before anything else: a process that dies here leaves no job whose answers are just absent,
+    which would be sent again. The caller holds the run's lock.
     """
     assert target.run is not None
     assert target.job is not None
-    folder, job, now = target.home.run(target.run.id), target.job, session.world.now()
-    raw = folder.raw(job.id)
-    try:
-        raw.parent.mkdir(exist_ok=True)
-        raw.touch()
-    except OSError as error:
-        raise state_error(error, raw, "raw results file") from error
-    judge_file(session.tell, folder, target.run, job, reason)
-    return session.ledger(target.home).update_job(
-        job, "lost", at=now, life=Life.COLLECTED, collected_at=now, lost=reason
-    )
+    ledger = session.ledger(target.home)
+    job = ledger.update_job(target.job, f"lost: {reason}", at=session.world.now(), life=Life.ENDED, lost=reason)
+    _, job = await gather(session, target, target.run, job, None, writing=writing)
+    return job
 
 
 async def gather(
-    session: Session, target: Target, run: Run, job: Job, operation: Operation, *, writing: asyncio.Lock | None = None
+    session: Session,
+    target: Target,
+    run: Run,
+    job: Job,
+    operation: Operation | None,
+    *,
+    writing: asyncio.Lock | None = None,
 ) -> tuple[Run, Job]:
-    """Bring the answers of an ended job here and judge them. The caller holds the run's lock."""
+    """Bring the answers of an ended job here and judge them; without an ``operation`` they are here, or lost.
+
+    The caller holds the run's lock.
+    """
     folder = target.home.run(run.id)
     ledger = session.ledger(target.home)
-    remote = remote_job(operation)
-    job = ledger.seen(job, remote, at=session.world.now())
-    raw = folder.raw(job.id)
-    if not raw.exists():
-        await fetch(session, operation, raw, target)
-    reason = _MISSING.get(remote.phase, "NO_LINE")
+    if operation is not None:
+        job = ledger.seen(job, remote_job(operation), at=session.world.now())
+        raw = folder.raw(job.id)
+        if not raw.exists():
+            await fetch(session, operation, raw, target)
+    assert job.phase is not None or job.lost is not None
+    reason = job.lost or _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE")
     async with writing or asyncio.Lock():
         await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
     if run.origin == "adopted":
@@ -264,12 +279,15 @@ def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job
 
 
 def judge_file(tell: Tell, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
-    """Judge every line of a raw file and write all verdicts in one transaction; returns the number of lines."""
+    """Judge every line of a raw file and write all verdicts in one transaction; returns the number of lines.
+
+    A job that was lost has none, and no file.
+    """
     raw = folder.raw(job.id)
     try:
-        size = raw.stat().st_size
-        digest = _sha256(raw)
-        with folder.rows() as rows, raw.open("rb") as file:
+        absent = job.lost is not None and not raw.exists()
+        size, digest = (0, hashlib.sha256().hexdigest()) if absent else (raw.stat().st_size, _sha256(raw))
+        with folder.rows() as rows, io.BytesIO() if absent else raw.open("rb") as file:
             source = rows.begin_source(
                 job.ordinal, job.id, file=raw.name, size=size, sha256=digest, missing_reason=missing_reason
             )

@@ -18,7 +18,7 @@ from gemini_batch.runs.collect import gather_ended, lose
 from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.inputs import delete_input, inputs_of, needless_inputs
-from gemini_batch.runs.patience import PAUSES, Patience
+from gemini_batch.runs.patience import PAUSES, Absence, Patience, is_absence
 from gemini_batch.runs.plan import plan_job, reconcile
 from gemini_batch.runs.records import Job, Life
 from gemini_batch.runs.results import LONG_PROMPT, money
@@ -60,12 +60,14 @@ class Conductor:
         self._model = (change and change.model) or run.model
         self._now, self._tell = session.world.now, session.tell
         self._room = Room(self._ledger, run, self._model, limits, self._now)
-        self._watch = Watch(session, service, home, run, _passes)
+        self._watch = Watch(session, service, home, run)
+        self._look_around_at = 0.0
         self._tasks: dict[asyncio.Task[None], int] = {}
         #: Whoever writes to ``rows.db`` holds it: SQLite lets one write, and would keep the loop waiting for it.
         self._writing = asyncio.Lock()
         self._later: dict[int, float] = {}
         self._patience: defaultdict[int, Patience] = defaultdict(Patience)
+        self._absences: dict[int, Absence] = {}
         self._stopper: Error | None = None
         self._closed = False
         self._store_full = False
@@ -105,6 +107,8 @@ class Conductor:
             hold_until=self._room.hold_until,
             hold_why=self._room.hold_why,
             look_at=self._watch.due,
+            others=self._room.living() > sum(job.life in {Life.INTENDED, Life.CREATED} for job in jobs),
+            look_around_at=self._look_around_at,
             later=self._later,
             closed=self._closed,
         )
@@ -118,8 +122,10 @@ class Conductor:
                 case s.Collect(ordinal):
                     self._start(ordinal, self._collect(rows, by_ordinal[ordinal]))
                 case s.LookAt(ordinals):
-                    for job in await self._watch.look([by_ordinal[n] for n in ordinals]):
-                        await self._gone(job)
+                    await self._look([by_ordinal[n] for n in ordinals])
+                case s.LookAround():
+                    await self._watch.look_around()
+                    self._look_around_at = self._now() + s.LOOK_AROUND
                 case s.Wait(until, why):
                     self._report(rows, jobs, why)
                     await self._wait(until)
@@ -142,6 +148,7 @@ class Conductor:
         self._room.mind_the_clock()
         self._watch.mind_the_clock()
         self._began = min(self._began, now)
+        self._look_around_at = min(self._look_around_at, now + s.LOOK_AROUND)
         latest = now + PAUSES[-1]
         self._later = {
             ordinal: time if time == math.inf else min(time, latest) for ordinal, time in self._later.items()
@@ -197,7 +204,10 @@ class Conductor:
         try:
             made = await driver.make(job)
         except ServiceError as error:
-            await self._not_made(rows, self._ledger.job(job.id), queued, error)
+            try:
+                await self._not_made(rows, self._ledger.job(job.id), queued, error)
+            except ServiceError as end:
+                self._close(end)
             return
         if made.life is Life.UPLOADED:  # others have taken the room meanwhile; it waits for its turn
             return
@@ -212,7 +222,9 @@ class Conductor:
             then = f"{freed} input files of jobs that have ended were deleted" if freed else f"again in {pause:.0f} s"
             self._tell(Said(f"The service's file store is full; {then}.", "warning"))
         elif error.reason_code == "over_quota":
-            self._room.refused(job, queued, error)
+            if not self._room.refused(job, queued, error):
+                self._tell(Said(f"The service has no room for {job.requests:,} requests now; they wait."))
+                return
             # Smaller jobs may fit where this one does not: its requests wait again, and are planned anew.
             self._ledger.update_job(job, "dropped", at=self._now(), dropped_at=self._now())
             async with self._writing:
@@ -256,6 +268,15 @@ class Conductor:
                 continue
         return freed
 
+    # Watching --------------------------------------------------------------------------------------------------------
+
+    async def _look(self, jobs: list[Job]) -> None:
+        seen = await self._watch.look(jobs)
+        for job in seen.gone:
+            await self._gone(job)
+        for job, error in seen.hopeless:
+            self._set_aside(job, error)
+
     # Collecting ------------------------------------------------------------------------------------------------------
 
     async def _collect(self, rows: Rows, job: Job) -> None:
@@ -265,11 +286,17 @@ class Conductor:
         try:
             job = await gather_ended(self._session, target, writing=self._writing)
         except JobError as error:
+            if not self._is_certain(job):
+                self._postpone(job, error)
+                return
             # They were paid for once: nothing of this job is sent again but by the user's own word.
             await self._lose(job, "RESULTS_GONE", error.message)
         except (ServiceError, NotFinished) as error:
-            self._postpone(job, error)
-            return
+            absent = isinstance(error, ApiError) and error.status == 404 and is_absence(error)
+            if not (absent and self._is_certain(job)):
+                self._postpone(job, error)
+                return
+            await self._gone(job)
         else:
             await self._requeue(rows, job)
         if self._store_full:
@@ -280,13 +307,24 @@ class Conductor:
         """What passes is tried again, ever less often; anything else, or too long, is set aside for the end."""
         patience = self._patience[job.ordinal]
         patience.failed(self._now())
-        if not _passes(error) or patience.is_over(self._now()):
-            self._later[job.ordinal] = math.inf
-            self._stopper = self._stopper or error
+        withdrawn = isinstance(error, ApiError) and error.status == 403  # a right can come back
+        if not (_passes(error) or withdrawn) or patience.is_over(self._now()):
+            self._set_aside(job, error)
             return
         pause = patience.pause(error)
         self._later[job.ordinal] = self._now() + pause
         self._tell(Said(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
+
+    def _set_aside(self, job: Job, error: Error) -> None:
+        """This process can do nothing more for a job; the others are brought in, then the run ends with the error."""
+        self._later[job.ordinal] = math.inf
+        self._stopper = self._stopper or error
+
+    def _is_certain(self, job: Job) -> bool:
+        """The service has said once more that a job, or its results, are not there; whether that is certain now."""
+        absence = self._absences.setdefault(job.ordinal, Absence(self._now()))
+        absence.said(self._now())
+        return absence.is_certain(self._now())
 
     async def _gone(self, job: Job) -> None:
         await self._lose(job, "JOB_GONE", f"The service no longer knows {job.batch}; somebody may have deleted it.")
@@ -295,8 +333,8 @@ class Conductor:
     async def _lose(self, job: Job, reason: str, message: str) -> None:
         """What the service no longer has is missing for good; the other jobs' answers are not."""
         self._tell(Said(message, "warning", "Its requests stay without an answer; `retry --only missing` sends them."))
-        async with self._writing:
-            await lose(self._session, Target(job.batch or "", self._home, self._run, job), reason)
+        target = Target(job.batch or "", self._home, self._run, job)
+        await lose(self._session, target, reason, writing=self._writing)
 
     async def _requeue(self, rows: Rows, job: Job) -> None:
         rule = s.resend(job, self._attempts)
@@ -350,7 +388,7 @@ class _Progress:
 
 def _passes(error: Error) -> bool:
     """Whether the service may be well again later, so that a run should wait and not end."""
-    if isinstance(error, (NetworkError, NotFinished)):
+    if isinstance(error, (NetworkError, NotFinished, JobError)):
         return True
     if isinstance(error, ApiError):
         return (error.status in {404, 408, 409, 429} and error.reason_code != "model_refused") or error.status >= 500

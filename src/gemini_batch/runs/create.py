@@ -16,6 +16,7 @@ from gemini_batch.runs.events import Said
 from gemini_batch.runs.home import is_one_job
 from gemini_batch.runs.order import Order, check_order, default_name, say, stage_run
 from gemini_batch.runs.payment import paid_again
+from gemini_batch.runs.plan import reconcile
 from gemini_batch.runs.records import Job, Life, Run
 from gemini_batch.wire import remote_job, state_word
 
@@ -68,7 +69,7 @@ async def create(session: Session, order: Order) -> Created:
         )
         _check_size(order, staged, limits)
         run, job, ours = await _enter(session, ledger, folder, (run, staged), order)
-    attached = not ours and job.life not in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}
+    attached = not ours and job.life.made
     if not attached:
         job, attached = await _finish(session, ledger, run, job, order)
     if attached:
@@ -116,6 +117,8 @@ async def _enter(
             if not is_one_job(session.home.run(known.id), known, jobs):
                 raise _of_several(known, order)
             job = await _refreshed(session, ledger, jobs[0])
+            if job.lost == "JOB_GONE":
+                raise _gone(session, job, None)
             if standing(job) != "over":
                 return known, job, False
             session.tell(
@@ -150,21 +153,27 @@ async def _finish(session: Session, ledger: Ledger, run: Run, job: Job, order: O
     place = session.home.run(run.id)
     async with session.locked(place):
         job = ledger.job(job.id)
-        if job.life not in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}:
+        if job.life.made:
             return job, True
         if job.dropped_at is not None:
             if ledger.jobs_of(run.id):
                 raise _of_several(run, order)
-            job = _planned_again(session, ledger, run, job)
+            job = _planned_again(session, ledger, run, job, order)
         if job.life is not Life.INTENDED and order.name not in {None, job.display_name}:
             job = ledger.update_job(job, "named", at=session.world.now(), display_name=order.name)
         backend = await session.backend()
         return await Driver(session, backend.service, ledger, run, place).make(job), False
 
 
-def _planned_again(session: Session, ledger: Ledger, run: Run, job: Job) -> Job:
-    """A job that was forgotten before it was made is to be made after all. The caller holds the run's lock."""
+def _planned_again(session: Session, ledger: Ledger, run: Run, job: Job, order: Order) -> Job:
+    """A job that was forgotten before it was made is to be made after all. The caller holds the run's lock.
+
+    Raises UsageError where it would not have all of the run's requests.
+    """
     with session.home.run(run.id).rows() as rows:
+        reconcile(ledger, rows, run)
+        if rows.waiting().requests != run.requests:
+            raise _of_several(run, order)
         rows.take(job.ordinal, requests=run.requests, bytes=run.bytes, tokens=None)
     return ledger.update_job(
         job, "planned again", at=session.world.now(), life=Life.PLANNED, file=None, upload_url=None, dropped_at=None
@@ -177,6 +186,16 @@ def _of_several(run: Run, order: Order) -> UsageError:
         file=order.source,
         code="already_run",
         next=f"Type: gemini-batch run {run.id} to go on with it, or create --new for one more job.",
+    )
+
+
+def _gone(session: Session, job: Job, error: ApiError | None) -> ApiError:
+    return ApiError(
+        f"These requests have a job, {job.batch}, and the service does not know it (404).",
+        status=404,
+        reason=error.reason if error else "NOT_FOUND",
+        code="job_not_found",
+        next=f"Somebody may have deleted it. --new makes another one{paid_again(session.settings)}.",
     )
 
 
@@ -197,13 +216,7 @@ async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
             if error.status != 404:
                 return job
             if absences == len(_ABSENCE_WAITS):
-                raise ApiError(
-                    f"These requests have a job, {job.batch}, and the service does not know it (404).",
-                    status=404,
-                    reason=error.reason,
-                    code="job_not_found",
-                    next=f"Somebody may have deleted it. --new makes another one{paid_again(session.settings)}.",
-                ) from error
+                raise _gone(session, job, error) from error
         except ServiceError:
             return job
         await session.world.sleep(_ABSENCE_WAITS[absences])

@@ -74,7 +74,8 @@ class Facts:
 
     ``passes`` counts whole readings of the list since the intent, ``last_pass`` is when the newest one began.
     ``found`` are the names of jobs in the list that the create in doubt can have made. ``over_quota``: the create was
-    answered with 429, so that sending it again at once is no use.
+    answered with 429, so that sending it again at once is no use. ``waited`` are the seconds that this process has
+    waited since it sent the create itself, None where an earlier one did; ``last_waited``: at the newest reading.
     """
 
     life: Life
@@ -84,6 +85,8 @@ class Facts:
     passes: int = 0
     last_pass: float | None = None
     found: tuple[str, ...] = ()
+    waited: float | None = None
+    last_waited: float | None = None
     over_quota: bool = False
 
 
@@ -120,14 +123,16 @@ def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
     if facts.found:
         return GiveUp("ambiguous")
     settled_at = (facts.intended_at or 0.0) + settle
-    if facts.passes >= PASSES and (facts.last_pass or 0.0) >= settled_at:
+    # A clock that leaps ahead proves nothing: who has sent the create has to have waited, too.
+    too_soon = facts.waited is not None and (facts.last_waited or 0.0) < settle
+    if facts.passes >= PASSES and (facts.last_pass or 0.0) >= settled_at and not too_soon:
         if facts.over_quota:
             return GiveUp("over quota")
         return Send() if facts.sends < MOST_SENDS else GiveUp("unanswered")
     if facts.passes == 0:
         return Look(0.0)
     wait = _LOOK_WAITS[min(facts.passes, len(_LOOK_WAITS)) - 1]
-    left = settled_at - now
+    left = max(settled_at - now, 0.0 if facts.waited is None else settle - facts.waited)
     return Look(min(wait, left) if left > 0 else 0.0)
 
 

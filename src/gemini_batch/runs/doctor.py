@@ -105,7 +105,7 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
 
 def _check_life(job: Job) -> Iterator[Finding]:
     """The columns of a job must fit the stage that it says it has reached."""
-    made = job.life in {Life.CREATED, Life.ENDED, Life.COLLECTED}
+    made = job.life.made
     wrong = [
         ("it is created but has no name", made and job.batch is None),
         ("it has a name but is not created", not made and job.batch is not None),

@@ -79,6 +79,7 @@ class Driver:
                         how=job.how,
                         intended_at=job.intended_at,
                         sends=job.sends,
+                        waited=0.0,
                         over_quota=isinstance(self._doubt, ApiError) and self._doubt.status == 429,
                     )
                 case Look(wait):
@@ -253,12 +254,20 @@ class Driver:
         """Read the list once to its end. A list that cannot be read is no pass; it is read again."""
         if wait:
             await self._session.world.sleep(wait)
+        waited = None if facts.waited is None else facts.waited + wait
         began = self._now()
         known = self._ledger.batches() - {job.batch}
         found: list[str] = []
         async for page in self._service.listing():
             found += decide.made_by(job, map(remote_job, page), known=known)
-        return replace(facts, passes=facts.passes + 1, last_pass=began, found=tuple(dict.fromkeys(found)))
+        return replace(
+            facts,
+            passes=facts.passes + 1,
+            last_pass=began,
+            waited=waited,
+            last_waited=waited,
+            found=tuple(dict.fromkeys(found)),
+        )
 
     async def _adopt(self, job: Job, batch: str) -> Job:
         job = self._ledger.update_job(job, "adopted", at=self._now(), life=Life.CREATED, batch=batch)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.errors import UsageError
-from gemini_batch.jsonl import atomic_write
+from gemini_batch.jsonl import MAX_LINE, atomic_write
 from gemini_batch.runs.results import failures_beside
 from gemini_batch.runs.sqlite import state_error
 
@@ -57,9 +57,9 @@ def check_failures(path: Path) -> None:
 def _is_ours(path: Path) -> bool:
     """A failures file of an earlier state of the same results, which is no longer true."""
     with path.open("rb") as file:
-        first = file.readline(1 << 20)
+        first = file.readline(MAX_LINE)
     try:
         line = msgspec.json.decode(first)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(line, dict) and set(line) == {"key", "verdict", "reason", "line"}

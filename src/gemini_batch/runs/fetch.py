@@ -15,6 +15,7 @@ from gemini_batch.errors import ApiError, JobError, ServiceError
 from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
 from gemini_batch.results.verdict import Answer, parse_line
 from gemini_batch.runs.events import Moved, Said
+from gemini_batch.runs.patience import is_absence
 from gemini_batch.runs.sqlite import state_error
 from gemini_batch.wire import inline_answers, remote_job
 
@@ -55,12 +56,12 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Targe
 async def _download(session: Session, remote: RemoteJob, part: Path, target: Target) -> None:
     try:
         for attempt in range(1, _DOWNLOADS):
-            if await _is_whole(session, remote, part):
+            if await _is_whole(session, remote, part, first=attempt == 1):
                 return
             await session.world.sleep(float(attempt))
         await _once(session, remote, part)
     except ApiError as error:
-        if error.status not in {403, 404}:
+        if not is_absence(error):
             raise
         if target.run is not None and target.run.key_print != session.key_print():
             raise session.explain_absence(error, target) from error
@@ -68,6 +69,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Tar
             f"The service no longer has the results of {remote.name} ({error.status}): it keeps them for a while only.",
             job=remote.name,
             state=remote.state,
+            code="results_gone",
             next="They cannot be had again. To send the requests once more, at full batch price: create --new.",
         ) from error
     if _glance(part) == "something else":
@@ -87,8 +89,11 @@ async def _once(session: Session, remote: RemoteJob, part: Path) -> None:
     await service.download(remote.output_file, part, progress=lambda done: tell(Moved("downloading", done, None)))
 
 
-async def _is_whole(session: Session, remote: RemoteJob, part: Path) -> bool:
-    """Download once, and look whether that can be all; what is of no use is removed."""
+async def _is_whole(session: Session, remote: RemoteJob, part: Path, *, first: bool) -> bool:
+    """Download once, and look whether that can be all; what is of no use is removed.
+
+    Fewer lines than the service has counted are doubted at the ``first`` time only: rows can be absent for good.
+    """
     await _once(session, remote, part)
     if _glance(part) != "answers":
         session.tell(Said("What was downloaded holds no answers; asking once more."))
@@ -97,6 +102,10 @@ async def _is_whole(session: Session, remote: RemoteJob, part: Path) -> bool:
     if _ends_within_a_line(part):
         # A length that was stated too short hides that something is missing; asking again goes on from there.
         session.tell(Said("The download ends in the middle of a line; asking for more."))
+        return False
+    if first and _lines(part) < remote.succeeded + remote.failed:
+        session.tell(Said("The download has fewer lines than the service has counted; asking once more."))
+        part.unlink()
         return False
     return True
 
@@ -118,6 +127,11 @@ def _glance(path: Path) -> Literal["answers", "remains", "something else"]:
             if answer.reason in {"NO_KEY", "KEY_NOT_TEXT"} or line.data.lstrip().startswith(b"{"):
                 found = "remains"
     return found
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for line in read_lines(file) if line.data.strip())
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import ApiError
-from gemini_batch.runs.records import Life
 
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
@@ -38,6 +37,6 @@ def needless_inputs(ledger: Ledger, like: Run) -> list[InputFile]:
         job = ledger.job(file.job)
         run = ledger.run(job.run)
         ours = run is not None and (run.key_print, run.backend) == (like.key_print, like.backend)
-        if ours and (job.life in {Life.ENDED, Life.COLLECTED} or job.dropped_at is not None):
+        if ours and (job.life.over or job.dropped_at is not None):
             found.append(file)
     return found

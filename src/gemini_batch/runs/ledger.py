@@ -262,6 +262,14 @@ class Ledger:
         )
         return int(self._read(sql, key_print, model, since)[0]["n"])
 
+    def living_jobs(self, key_print: str) -> list[Job]:
+        """The jobs of that key that were alive when somebody last looked, oldest first."""
+        sql = (
+            "SELECT jobs.* FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_print = ? "
+            "AND jobs.life = 'created' ORDER BY jobs.created_at"
+        )
+        return [job_of(row) for row in self._read(sql, key_print)]
+
     def living(self, key_print: str, *, since: float) -> int:
         """How many jobs of that key, made since then, may be alive at the service."""
         sql = (
@@ -303,7 +311,10 @@ class Ledger:
         return self.job(job.id)
 
     def seen(self, job: Job, remote: RemoteJob, *, at: float) -> Job:
-        """What the service says of a job. An event is written only when the state changed."""
+        """What the service says of a job; an event is written only when the state changed.
+
+        Held against what is written down at this moment: an old look never undoes a newer one, nor what is collected.
+        """
         changes: dict[str, object] = {
             "state": remote.state,
             "phase": remote.phase,
@@ -316,16 +327,18 @@ class Ledger:
             "output_file": remote.output_file,
             "seen_at": at,
         }
-        if job.created_at is None:
-            changes["created_at"] = remote.create_time or at
-        if remote.phase.ended:
-            changes["ended_at"] = remote.end_time or job.ended_at or at
-            if job.life is Life.CREATED:
-                changes["life"] = Life.ENDED
         with explained(self.path, "ledger"), transaction(self._db):
+            now = self.job(job.id)
+            if now.life is Life.COLLECTED or (now.life is Life.ENDED and not remote.phase.ended):
+                changes = {"seen_at": at}
+            else:
+                changes["created_at"] = now.created_at or remote.create_time or at
+                if remote.phase.ended:
+                    changes["ended_at"] = remote.end_time or now.ended_at or at
+                    changes["life"] = Life.ENDED if now.life is Life.CREATED else now.life
+                if remote.state != now.state:
+                    self._event(at, job.run, job.id, f"seen {remote.state}", {"was": now.state})
             self._set(job.id, changes)
-            if remote.state != job.state:
-                self._event(at, job.run, job.id, f"seen {remote.state}", {"was": job.state})
         return self.job(job.id)
 
     def set_requests(self, run: Run, job: Job, requests: int, *, at: float) -> None:

@@ -10,7 +10,7 @@ import hashlib
 from typing import IO, TYPE_CHECKING
 
 from gemini_batch.jsonl import atomic_write
-from gemini_batch.runs.events import in_thread, nobody
+from gemini_batch.runs.events import Moved, in_thread, nobody
 from gemini_batch.runs.records import Job, Life
 from gemini_batch.runs.sqlite import state_error
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gemini_batch.runs.change import Change
+    from gemini_batch.runs.events import Tell
     from gemini_batch.runs.home import RunFolder
     from gemini_batch.runs.ledger import Ledger
     from gemini_batch.runs.records import Run
@@ -60,10 +61,10 @@ async def plan_job(
     try:
         if chunk.whole and rewrite is None:
             part, offset, size = None, chunk.offset, chunk.bytes
-            sha256 = await in_thread(lambda _: _range_digest(folder, chunk), nobody)
+            sha256 = await in_thread(lambda tell: _range_digest(folder, chunk, tell), nobody)
         else:
             part, offset = f"{ordinal}.jsonl", 0
-            size, sha256 = await in_thread(lambda _: _write_part(folder, ordinal, rewrite), nobody)
+            size, sha256 = await in_thread(lambda tell: _write_part(folder, ordinal, rewrite, tell), nobody)
     except OSError as error:
         raise state_error(error, folder.path, "run folder") from error
     job = Job(
@@ -85,17 +86,20 @@ async def plan_job(
     return job
 
 
-def _range_digest(folder: RunFolder, chunk: Chunk) -> str:
+def _range_digest(folder: RunFolder, chunk: Chunk, tell: Tell) -> str:
     digest, left = hashlib.sha256(), chunk.bytes
     with folder.requests.open("rb") as file:
         file.seek(chunk.offset)
         while left and (piece := file.read(min(_PIECE, left))):
             digest.update(piece)
             left -= len(piece)
+            tell(Moved("reading", chunk.bytes - left, chunk.bytes))  # where a cancelled caller is heard
     return digest.hexdigest()
 
 
-def _write_part(folder: RunFolder, ordinal: int, rewrite: Callable[[bytes], bytes] | None) -> tuple[int, str]:
+def _write_part(
+    folder: RunFolder, ordinal: int, rewrite: Callable[[bytes], bytes] | None, tell: Tell
+) -> tuple[int, str]:
     """Copy the requests of a job into a file of their own; returns its bytes and digest."""
     digest, size = hashlib.sha256(), 0
     target = folder.input(f"{ordinal}.jsonl")
@@ -106,6 +110,7 @@ def _write_part(folder: RunFolder, ordinal: int, rewrite: Callable[[bytes], byte
             part.write(line)
             digest.update(line)
             size += len(line)
+            tell(Moved("writing", size, None))
     return size, digest.hexdigest()
 
 

@@ -23,6 +23,16 @@ class Life(enum.Enum):
     ENDED = "ended"
     COLLECTED = "collected"
 
+    @property
+    def made(self) -> bool:
+        """Whether the service has the job for certain, or had it."""
+        return self in {Life.CREATED, Life.ENDED, Life.COLLECTED}
+
+    @property
+    def over(self) -> bool:
+        """Whether the service will do nothing more for it."""
+        return self in {Life.ENDED, Life.COLLECTED}
+
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One durable piece of work. ``identity`` is None for a run adopted from a job that was made elsewhere."""

@@ -12,11 +12,12 @@ from gemini_batch.results.verdict import VERDICTS
 from gemini_batch.runs.again import retry_options
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.failures import check_failures
+from gemini_batch.runs.options import keep_options, kept_options
 from gemini_batch.runs.order import ask_for_model, check_model
 from gemini_batch.runs.plan import reconcile
+from gemini_batch.runs.records import Life
 from gemini_batch.runs.results import check_output, failures_beside
-from gemini_batch.runs.run import finish, keep_options, kept_options, known_by_name, work_off
-from gemini_batch.runs.schedule import live_work
+from gemini_batch.runs.run import finish, known_by_name, work_off
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,9 +64,13 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
                 next=f"Type: gemini-batch run {run.id}",
             )
         with folder.rows() as rows:
-            counts, waiting = rows.counts(), rows.waiting().requests
+            counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)
             if not waiting and not any(counts.get(verdict) for verdict in again.verdicts):
                 raise _nothing(run, again, counts)
+            for job in ledger.jobs_of(run.id):
+                if not job.life.made:  # planned for an earlier retry, whose change was refused
+                    ledger.update_job(job, "dropped", at=session.world.now(), dropped_at=session.world.now())
+                    rows.release(job.ordinal)
             # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
             change = again.change if again.change.asked else None
             run = keep_options(session, run, msgspec.structs.replace(kept_options(run), change=change))
@@ -76,21 +81,25 @@ async def retry(session: Session, run_id: str, again: Again, *, output: Path | N
         session.tell(
             Said("They are sent as they were, and will mostly end as they did.", "warning", "--help lists changes.")
         )
-    await work_off(session, run, None, name=None, leftovers=False)
+    await work_off(session, run, None, leftovers=False)
     return finish(session, run, output)
 
 
 def _unfinished(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
-    """Whether something of a run is still to be made, watched or collected, or was never sent.
+    """Whether something of a run is in doubt, alive or to be collected, or was never sent.
 
-    What waits for another attempt only is no hindrance, unless an earlier retry has asked for it with a change.
+    What waits for another attempt only, or is planned for one, is no hindrance.
     """
-    if live_work(ledger.jobs_of(run.id)):
+    jobs = ledger.jobs_of(run.id)
+    if any(job.life in {Life.INTENDED, Life.CREATED, Life.ENDED} for job in jobs):
         return True
     with folder.rows() as rows:
         reconcile(ledger, rows, run)
-        changed = kept_options(run).change is not None
-        return bool(rows.waiting().requests) and (changed or bool(rows.unsent()))
+        return bool(rows.unsent([job.ordinal for job in jobs if not job.life.made]))
+
+
+def _planned(ledger: Ledger, run: Run) -> int:
+    return sum(job.requests for job in ledger.jobs_of(run.id) if not job.life.made)
 
 
 def _nothing(run: Run, again: Again, counts: Mapping[str, int]) -> UsageError:

@@ -58,16 +58,18 @@ class Room:
         self._refusals, self._troubles = Patience(), Patience()
         self._learn(s.learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=True))
 
-    def refused(self, job: Job, queued: int, error: ServiceError) -> None:
-        """The service had no room for a job on top of ``queued`` tokens.
+    def refused(self, job: Job, queued: int, error: ServiceError) -> bool:
+        """The service had no room for a job on top of ``queued`` tokens; returns whether only smaller ones may have.
+
+        A job that an empty queue should take by all that is known is as good as any other, and only has to wait.
 
         Raises ServiceError where a single request is refused again and again with nothing else alive, or anything for
         hours.
         """
         living = self.living(job)
-        if living:  # whose end will make room, however long that takes
-            self._refusals = Patience()
         self._refusals.failed(self._now())
+        if living:
+            self._refusals.excused(self._now())  # their end will make room, however long that takes
         if self._refusals.is_over(self._now()):
             raise ServiceError(
                 "The service has had no room for hours, and nothing of this home is in its queue.",
@@ -80,15 +82,16 @@ class Room:
                 code="refused_at_all",
                 next="Look at the project's billing, its tier, and whether the model is served to it. " + error.message,
             )
-        before = self.ceiling()
         if living == 0 or queued:
-            self._learn(s.learned(before, queued=queued, tokens=job.tokens, accepted=False))
+            self._learn(s.learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=False))
         # With nothing else in the queue a smaller job may fit at once; else room appears when a job ends.
-        smaller = job.requests > 1 and living == 0 and self.ceiling() != before
+        most = s.room(0, self.ceiling(), self._limits.queue)
+        smaller = job.requests > 1 and most is not None and job.tokens > most
         self._hold(
-            0.0 if smaller else self._refusals.pause(error),
+            0.0 if smaller and living == 0 else self._refusals.pause(error),
             "the service refused a job for lack of room; trying again later",
         )
+        return smaller
 
     def store_full(self, freed: int, error: ServiceError) -> float:
         """The file store is full, and ``freed`` files were deleted; returns the seconds until the next try.

@@ -3,7 +3,8 @@
 What always holds:
 
 - ``seq`` counts the requests of a run from 0, in the order of the input; ``requests.job`` is the ordinal of the job
-  that a request is in, NULL while it waits to be sent (again); ``requests.attempts`` counts the jobs it has been in;
+  that a request is in, NULL while it waits to be sent (again); ``requests.attempts`` counts the jobs it has been in,
+  ``granted`` those before the user last asked for it again;
   ``requests.answer`` points at the answer that is final at this moment, NULL where there is none.
 - Everything that a raw file holds is written in one transaction, and can be written again: the same file gives the
   same rows.
@@ -31,7 +32,8 @@ MIGRATIONS = (
 CREATE TABLE requests (
     seq INTEGER PRIMARY KEY, line INTEGER NOT NULL, key TEXT NOT NULL, hash INTEGER NOT NULL,
     offset INTEGER NOT NULL, length INTEGER NOT NULL, expects_json INTEGER NOT NULL, dimension INTEGER,
-    tokens INTEGER NOT NULL DEFAULT 0, job INTEGER, attempts INTEGER NOT NULL DEFAULT 0, answer INTEGER
+    tokens INTEGER NOT NULL DEFAULT 0, job INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
+    granted INTEGER NOT NULL DEFAULT 0, answer INTEGER
 ) STRICT;
 CREATE INDEX requests_waiting ON requests (seq) WHERE job IS NULL;
 CREATE TABLE sources (
@@ -119,12 +121,15 @@ class Rows:
         with explained(self.path, "run's row database"):
             return Waiting(*self._db.execute(sql).fetchone())
 
-    def unsent(self) -> int:
-        """How many requests wait that were never in a job."""
+    def unsent(self, planned: Sequence[int] = ()) -> int:
+        """How many requests were never sent: they wait for their first job, or are in one of those ``planned``."""
+        marks = ", ".join("?" * len(planned))
+        sql = (
+            "SELECT count(*) FROM requests WHERE (job IS NULL AND attempts = 0) "  # noqa: S608 - marks only
+            f"OR (attempts = 1 AND job IN ({marks}))"
+        )
         with explained(self.path, "run's row database"):
-            return int(
-                self._db.execute("SELECT count(*) FROM requests WHERE job IS NULL AND attempts = 0").fetchone()[0]
-            )
+            return int(self._db.execute(sql, tuple(planned)).fetchone()[0])
 
     def take(self, ordinal: int, *, requests: int, bytes: int, tokens: int | None) -> Chunk | None:  # noqa: A002 - units
         """Put the next waiting requests into job ``ordinal``, as many as the limits allow and at least one."""
@@ -159,14 +164,18 @@ class Rows:
             self._db.execute("UPDATE requests SET job = NULL, attempts = attempts - 1 WHERE job = ?", (ordinal,))
 
     def requeue(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
-        """Requests of a collected job wait again: failed for one of ``reasons``, or without an answer (``missing``).
+        """Requests of a collected job wait again: failed in it for one of ``reasons``, or not answered (``missing``).
 
-        Only those that have been in fewer than ``most`` jobs. Returns how many.
+        Only those that have been in fewer than ``most`` jobs since the user asked for them, and have no good answer
+        from anywhere. Returns how many.
         """
         marks = ", ".join("?" * len(reasons))
+        given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.source = requests.job"
         sql = (
-            "UPDATE requests SET job = NULL WHERE job = ? AND attempts < ? AND ((answer IS NULL AND ?) OR answer IN "  # noqa: S608 - marks only
-            f"(SELECT id FROM answers WHERE verdict = 'failed' AND reason IN ({marks})))"
+            "UPDATE requests SET job = NULL WHERE job = ? AND attempts - granted < ? "  # noqa: S608 - marks only
+            "AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "
+            f"AND ((? AND NOT EXISTS ({given})) "
+            f"OR EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks})))"
         )
         with explained(self.path, "run's row database"), transaction(self._db):
             return self._db.execute(sql, (ordinal, most, missing, *reasons)).rowcount
@@ -175,7 +184,7 @@ class Rows:
         """Requests with one of these final verdicts wait again, because the user says so; returns how many."""
         marks = ", ".join("?" * len(verdicts))
         sql = (
-            "UPDATE requests SET job = NULL WHERE job IS NOT NULL AND coalesce("  # noqa: S608 - marks only
+            "UPDATE requests SET job = NULL, granted = attempts WHERE job IS NOT NULL AND coalesce("  # noqa: S608 - marks only
             f"(SELECT verdict FROM answers WHERE id = requests.answer), 'missing') IN ({marks})"
         )
         with explained(self.path, "run's row database"), transaction(self._db):

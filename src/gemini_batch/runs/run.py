@@ -13,12 +13,11 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.backend import key_of
 from gemini_batch.errors import UsageError
-from gemini_batch.jsonl import decode_as
 from gemini_batch.prepare.validate import check_file
-from gemini_batch.runs.change import Change  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.runs.conduct import Conductor
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.failures import check_failures, write_failures
+from gemini_batch.runs.options import REQUESTS_A_JOB, Options, keep_options, kept_options
 from gemini_batch.runs.order import Order, check_order, default_name, known_run, stage_run
 from gemini_batch.runs.plan import reconcile
 from gemini_batch.runs.records import Life
@@ -31,31 +30,6 @@ if TYPE_CHECKING:
     from gemini_batch.runs.records import Run
     from gemini_batch.runs.session import Session
 
-#: More in one job is possible (the service publishes no bound), but one stuck job should not hold everything.
-REQUESTS_A_JOB = 50_000
-ATTEMPTS = 3
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is worked off; None: not said. Kept with it, so that ``run RUN`` goes on in the same way."""
-
-    max_requests_per_job: int | None = None
-    max_tokens_per_job: int | None = None
-    attempts: int | None = None
-    tier: int | None = None
-    #: What a retry that is not finished yet changes in the requests that wait.
-    change: Change | None = None
-
-    def over(self, kept: Options) -> Options:
-        """What is said here, and what was kept of the rest."""
-        said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
-        return msgspec.structs.replace(kept, **said)
-
-    @property
-    def most_attempts(self) -> int:
-        """In how many jobs a request may be."""
-        return self.attempts or ATTEMPTS
-
 
 async def run(session: Session, what: str | Order, options: Options | None, *, output: Path | None = None) -> Results:
     """Work a file (an :class:`Order`) or a known run (its id) off to the end, and write its results to ``output``.
@@ -67,21 +41,11 @@ async def run(session: Session, what: str | Order, options: Options | None, *, o
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))
+    if isinstance(what, Order) and what.name is not None:
+        options = Options(name=what.name).over(options or Options())
     entered = known_by_name(session, what) if isinstance(what, str) else await _enter(session, what, options)
-    name = what.name if isinstance(what, Order) and what.name is not None else None
-    await work_off(session, entered, options, name=name)
+    await work_off(session, entered, options)
     return finish(session, entered, output)
-
-
-def kept_options(run: Run) -> Options:
-    """How a run was last asked to be worked off."""
-    return decode_as(run.options.encode(), Options) if run.options else Options()
-
-
-def keep_options(session: Session, run: Run, options: Options) -> Run:
-    """Write down how a run is worked off from now on; the run as it is then. Raises StateError."""
-    text = msgspec.json.encode(options).decode()
-    return session.ledger(session.home).set_options(run, text, at=session.world.now())
 
 
 def known_by_name(session: Session, run_id: str) -> Run:
@@ -124,9 +88,7 @@ async def _enter(session: Session, order: Order, options: Options | None) -> Run
             place.path.rename(folder.path)
 
 
-async def work_off(
-    session: Session, run: Run, options: Options | None, *, name: str | None, leftovers: bool = True
-) -> None:
+async def work_off(session: Session, run: Run, options: Options | None, *, leftovers: bool = True) -> None:
     """Conduct a run until nothing of it waits. ``leftovers``: what an earlier process collected is sent again, too.
 
     Raises UsageError for another key than the run's, ServiceError, StateError (another process works on it).
@@ -157,7 +119,7 @@ async def work_off(
             run,
             limits=_limits((change and change.model) or run.model, chosen),
             attempts=chosen.most_attempts,
-            display_name=name if name is not None else default_name(Path(run.source or run.id), run.id),
+            display_name=chosen.name or default_name(Path(run.source or run.id), run.id),
             change=change,
         )
         await conductor.conduct()

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gemini_batch.results.reasons import GRPC_NAMES, TRANSIENT_CODES
 from gemini_batch.runs.records import Ceiling, Job, Life
 from gemini_batch.wire import Phase
 
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 #: Codes of failed jobs whose requests go once more by themselves: exhausted, internal, unavailable.
 RESENT_CODES = frozenset({8, 13, 14})
-#: Row errors that may pass when the row is sent again.
-TRANSIENT = ("UNKNOWN", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNAVAILABLE")
+#: Row errors that may pass when the row is sent again; CANCELLED is one as long as the user has not cancelled.
+TRANSIENT = tuple(GRPC_NAMES[code] for code in sorted(TRANSIENT_CODES))
 #: Seconds until other runs' jobs are looked at again, whose end makes room.
-_PAUSE = 60.0
+LOOK_AROUND = 60.0
 #: Jobs that are uploaded and created at the same time.
 MAKERS = 3
 #: Jobs that are collected at the same time; judging them is one writer's work anyhow.
@@ -49,7 +50,8 @@ class Facts:
     ``busy`` are the ordinals of jobs that somebody is making or collecting. ``queued`` and ``living`` count all jobs
     of the key, of other runs too. ``hold_until``: no create before, for the reason ``hold_why``. ``look_at``: when
     living jobs are looked at next. ``later``: ordinals of ended jobs that are not to be collected before a time;
-    infinity: not by this process.
+    infinity: not by this process, which does not look at living ones either. ``others``: whether other runs' jobs of
+    the key live by the books, and ``look_around_at`` when they are looked at next.
     ``closed``: the service has refused a job for good, so nothing more is planned or made.
     """
 
@@ -62,6 +64,8 @@ class Facts:
     hold_until: float
     hold_why: str
     look_at: float
+    others: bool
+    look_around_at: float
     later: Mapping[int, float]
     closed: bool
 
@@ -88,6 +92,11 @@ class LookAt:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAround:
+    """Look at other runs' jobs: there seems to be no room, and they may have ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class Collect:
     """Bring the answers of an ended job here."""
 
@@ -110,7 +119,7 @@ class Finished:
     """Every request has had all the attempts it may have."""
 
 
-Action = Plan | Make | LookAt | Collect | Wait | Finished
+Action = Plan | Make | LookAt | LookAround | Collect | Wait | Finished
 
 
 def room(queued: int, ceiling: Ceiling, stated: int | None = None) -> int | None:
@@ -130,7 +139,7 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
     """Everything to begin now; where that is nothing, one Wait or Finished."""
     live = [job for job in facts.jobs if job.dropped_at is None]
     idle = [job for job in live if job.ordinal not in facts.busy]
-    alive = tuple(job.ordinal for job in idle if job.life is Life.CREATED)
+    alive = tuple(job.ordinal for job in idle if job.life is Life.CREATED and job.ordinal not in facts.later)
     actions: list[Action] = _collect(facts, live, idle, now)
     if not facts.closed:
         actions += _make(facts, limits, now, live)
@@ -138,15 +147,17 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
         actions.append(LookAt(alive))
     if actions:
         return actions
-    times = _due(facts, idle, alive=bool(alive))
+    times = _due(facts, idle, now, alive=bool(alive))
     unsent = not facts.closed and bool(facts.waiting.requests or _unmade(live))
+    if unsent and facts.others and not facts.busy and now >= facts.look_around_at:
+        return [LookAround()]
     if not times and not facts.busy and not unsent:
         return [Finished()]
     return [_wait(facts, limits, now, times, unsent=unsent)]
 
 
 def _unmade(jobs: list[Job]) -> list[Job]:
-    return [job for job in jobs if job.life in {Life.PLANNED, Life.UPLOADED, Life.INTENDED}]
+    return [job for job in jobs if not job.life.made]
 
 
 def _collect(facts: Facts, live: list[Job], idle: list[Job], now: float) -> list[Action]:
@@ -155,10 +166,13 @@ def _collect(facts: Facts, live: list[Job], idle: list[Job], now: float) -> list
     return [Collect(job.ordinal) for job in ended[: max(0, COLLECTORS - collecting)]]
 
 
-def _due(facts: Facts, idle: list[Job], *, alive: bool) -> list[float]:
-    """When something can be done that cannot be done now; empty where only a task's end changes anything."""
+def _due(facts: Facts, idle: list[Job], now: float, *, alive: bool) -> list[float]:
+    """When something can be done that cannot be done now; empty where only a task's end changes anything.
+
+    An ended job that is only short of a free collector is not waited for by the clock.
+    """
     later = [facts.later.get(job.ordinal, 0.0) for job in idle if job.life is Life.ENDED]
-    return [time for time in later if time < math.inf] + ([facts.look_at] if alive else [])
+    return [time for time in later if now < time < math.inf] + ([facts.look_at] if alive else [])
 
 
 def live_work(jobs: list[Job]) -> bool:
@@ -213,7 +227,7 @@ def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsen
         why = "the model's queue has no room; more is sent when jobs end"
     else:
         why = "the service is working"
-    return Wait(min(times, default=math.inf if facts.busy else now + _PAUSE), why)
+    return Wait(min(times, default=math.inf if facts.busy else now + LOOK_AROUND), why)
 
 
 def learned(ceiling: Ceiling, *, queued: int, tokens: int, accepted: bool) -> Ceiling:
@@ -246,11 +260,11 @@ def resend(job: Job, attempts: int) -> Resend:
         return Resend((), missing=False, most=0)
     match job.phase:
         case Phase.SUCCEEDED:
-            return Resend((*TRANSIENT, "CANCELLED"), missing=True, most=attempts)
+            return Resend(TRANSIENT, missing=True, most=attempts)
         case Phase.FAILED:
             again = job.error_code in RESENT_CODES
             return Resend(TRANSIENT if again else (), missing=again, most=min(2, attempts))
         case Phase.EXPIRED:
-            return Resend((*TRANSIENT, "CANCELLED"), missing=True, most=min(2, attempts))
+            return Resend(TRANSIENT, missing=True, most=min(2, attempts))
         case _:
             return Resend((), missing=False, most=0)

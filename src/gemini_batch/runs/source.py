@@ -76,7 +76,9 @@ class SourceWriter:
             self._db.execute(
                 "UPDATE requests SET answer = (SELECT id FROM answers a WHERE a.seq = requests.seq "
                 "ORDER BY (a.verdict = 'succeeded') DESC, a.attempt DESC, a.id LIMIT 1) "
-                "WHERE seq IN (SELECT seq FROM answers WHERE source = ?)",
+                "WHERE seq IN (SELECT seq FROM answers WHERE source = ?) "
+                # An answer that this source had given before may be gone now; the one of another job stands then.
+                "OR (answer IS NULL AND seq IN (SELECT seq FROM answers))",
                 (self._source,),
             )
             self._db.execute("COMMIT")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import StateError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 #: How long a writer waits for another process's transaction, in seconds. Transactions here are short, but collecting
 #: a very large job is one.
 BUSY_SECONDS = 60.0
+#: How often, and after how many seconds each, a new database is tried again that another process is just making.
+_SWITCH_TRIES, _SWITCH_PAUSE = 200, 0.05
 
 
 def connect(path: Path, migrations: Sequence[str], *, what: str) -> sqlite3.Connection:
@@ -33,7 +36,7 @@ def connect(path: Path, migrations: Sequence[str], *, what: str) -> sqlite3.Conn
     try:
         db.row_factory = sqlite3.Row
         with explained(path, what):
-            db.execute("PRAGMA journal_mode = WAL")
+            _use_wal(db)
             # FULL: what the ledger said before a call must still be said after a power cut.
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
@@ -42,6 +45,19 @@ def connect(path: Path, migrations: Sequence[str], *, what: str) -> sqlite3.Conn
         db.close()
         raise
     return db
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to WAL, once: while another process switches, SQLite says "locked" at once, whatever the timeout."""
+    for left in range(_SWITCH_TRIES, -1, -1):
+        if db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            return
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not left or "locked" not in str(error):
+                raise
+            time.sleep(_SWITCH_PAUSE)
 
 
 def _migrate(db: sqlite3.Connection, migrations: Sequence[str], path: Path, what: str) -> None:

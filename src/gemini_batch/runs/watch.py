@@ -6,19 +6,18 @@ a job is gone only after the service has said so itself, of that very job, again
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_batch.errors import ApiError, NetworkError, ServiceError
+from gemini_batch.errors import ApiError, ServiceError
 from gemini_batch.runs.decide import poll_wait
 from gemini_batch.runs.events import Said
-from gemini_batch.runs.patience import Patience
+from gemini_batch.runs.patience import Absence, Patience, is_absence
 from gemini_batch.runs.session import Target
 from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gemini_batch.backend import Service
     from gemini_batch.runs.home import Home
     from gemini_batch.runs.records import Job, Run
@@ -29,63 +28,57 @@ if TYPE_CHECKING:
 ONE_BY_ONE = 4
 #: Pages of the list that one look reads at most, and jobs asked for by themselves because the list did not show them.
 MOST_PAGES, MOST_GETS = 5, 5
-#: A job is gone after so many answers of 404, over so many seconds: right after its create it may not be found yet.
-GONE_AFTER, GONE_SECONDS = 5, 900.0
 _OFFLINE_LOOK = 0.25
 
 
-@dataclass(slots=True)
-class _Absence:
-    since: float
-    times: int
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look has found besides what it wrote down: jobs that are gone, and those that nothing can be seen of."""
+
+    gone: list[Job]
+    hopeless: list[tuple[Job, ServiceError]]
 
 
 class Watch:
     """Looks at the living jobs of one run; ``due`` is when the next look is."""
 
-    def __init__(
-        self, session: Session, service: Service, home: Home, run: Run, passes: Callable[[ServiceError], bool]
-    ) -> None:
-        self._session, self._service, self._home, self._run, self._passes = session, service, home, run, passes
+    def __init__(self, session: Session, service: Service, home: Home, run: Run) -> None:
+        self._session, self._service, self._home, self._run = session, service, home, run
         self._ledger, self._now = session.ledger(home), session.world.now
         self.due = 0.0
         self._pause = 0.0
         self._since = self._now()
         self._looks = 0
-        self._troubles = Patience()
-        self._absences: dict[str, _Absence] = {}
+        self._absences: dict[str, Absence] = {}
+        self._troubles: dict[str, Patience] = {}
+        self._said = ""
 
     def soon(self) -> None:
         """There is a new job: look at once, and then ever less often again."""
-        self._looks, self.due = 0, self._now()
+        self._looks, self.due, self._since = 0, self._now(), self._now()
 
     def mind_the_clock(self) -> None:
         """A clock that was set back: the next look is no further away than it may be."""
         now = self._now()
         self.due = min(self.due, now + self._pause)
         self._since = min(self._since, now)
-        for absence in self._absences.values():
-            absence.since = min(absence.since, now)
 
-    async def look(self, jobs: list[Job]) -> list[Job]:
-        """Look at living jobs and write down what they are; returns those that the service no longer has.
+    async def look(self, jobs: list[Job]) -> Seen:
+        """Look at living jobs and write down what they are: one by one if they are few, else through the list.
 
-        One by one if they are few, else through the list. Raises ServiceError where the service refuses for good or
-        has been away for longer than is reasonable.
+        Trouble with one of them does not keep the others from being seen. Raises ServiceError where the key is refused.
         """
-        try:
-            if len(jobs) <= ONE_BY_ONE:
-                await self._each(jobs)
-            else:
-                await self._through_list({job.batch: job for job in jobs if job.batch})
-            self._troubles = Patience()
-        except ServiceError as error:
-            if not self._passes(error):
-                raise
-            self._troubles.failed(self._now())
-            if self._troubles.is_over(self._now()):
-                raise
-            self._session.tell(Said(f"{error.message} Still waiting.", "warning"))
+        before = {job.id for job in jobs}
+        unseen = jobs if len(jobs) <= ONE_BY_ONE else await self._through_list(jobs)
+        # Those that have gone unseen for longest come first, and the same one is not asked for before the others were.
+        unseen = sorted(unseen, key=lambda job: (self._times(job), job.seen_at or 0.0))
+        hopeless = []
+        for job in unseen[: max(MOST_GETS, ONE_BY_ONE)]:
+            try:
+                await self._one(job)
+            except ServiceError as error:
+                if self._trouble(job, error):
+                    hopeless.append((job, error))
         fixed = self._session.settings.poll
         if fixed is None and self._session.settings.offline:
             fixed = _OFFLINE_LOOK
@@ -93,41 +86,47 @@ class Watch:
         self._pause = pause * self._session.world.uniform(0.9, 1.1)
         self._looks += 1
         self.due = self._now() + self._pause
-        return [job for job in jobs if self._is_gone(job)]
+        self._absences = {job: absence for job, absence in self._absences.items() if job in before}
+        now = self._now()
+        gone = [job for job in jobs if job.id in self._absences and self._absences[job.id].is_certain(now)]
+        return Seen(gone, hopeless)
 
-    async def _each(self, jobs: list[Job]) -> None:
-        """Every job is asked for, also where one before it cannot be seen; then the first error is raised."""
-        first: ServiceError | None = None
-        for job in jobs:
-            try:
-                await self._one(job)
-            except (ApiError, NetworkError) as error:
-                first = first or error
-        if first is not None:
-            raise first
+    async def look_around(self) -> None:
+        """Look at jobs of other runs, which take room by the books and may have ended since somebody last looked.
 
-    async def _through_list(self, wanted: dict[str, Job]) -> None:
-        left = dict(wanted)
+        One bounded reading of the list; what cannot be seen now is seen another time.
+        """
+        others = {job.batch: job for job in self._ledger.living_jobs(self._run.key_print) if job.run != self._run.id}
+        with contextlib.suppress(ServiceError):
+            await self._read_list(others)
+
+    async def _through_list(self, jobs: list[Job]) -> list[Job]:
+        """Look through the list; returns the jobs that it did not show. One that cannot be read shows none."""
+        wanted = {job.batch: job for job in jobs}
+        try:
+            await self._read_list(wanted)
+        except ServiceError as error:
+            self._say(error)
+        return list(wanted.values())
+
+    async def _read_list(self, wanted: dict[str | None, Job]) -> None:
+        """Write down what the list shows, and take it out of ``wanted``."""
         pages = 0
         async for page in self._service.listing():
             pages += 1
             for operation in page:
-                job = left.pop(operation.name, None)
+                job = wanted.pop(operation.name, None)
                 if job is not None:
                     self._saw(job, operation)
-            if not left or pages >= MOST_PAGES:
+            if not wanted or pages >= MOST_PAGES:
                 break
-        # Those that have gone unseen for longest come first, and the same one is not asked for before the others were.
-        unseen = sorted(left.values(), key=lambda job: (self._times(job), job.seen_at or 0.0))
-        for job in unseen[:MOST_GETS]:
-            await self._one(job)
 
     async def _one(self, job: Job) -> None:
         assert job.batch is not None
         try:
             operation = await self._service.get(job.batch)
         except ApiError as error:
-            if error.status == 404:
+            if error.status == 404 and is_absence(error):
                 self._absent(job)
                 return
             raise self._session.explain_absence(error, Target(job.batch, self._home, self._run, job)) from error
@@ -135,18 +134,29 @@ class Watch:
 
     def _saw(self, job: Job, operation: Operation) -> None:
         self._absences.pop(job.id, None)
+        self._troubles.pop(job.id, None)
         self._ledger.seen(job, remote_job(operation), at=self._now())
 
     def _absent(self, job: Job) -> None:
         if job.id not in self._absences:
-            self._absences[job.id] = _Absence(self._now(), 0)
+            self._absences[job.id] = Absence(self._now())
             self._session.tell(Said(f"The service does not find {job.batch}; it is asked again.", "warning"))
-        self._absences[job.id].times += 1
+        self._absences[job.id].said(self._now())
+
+    def _trouble(self, job: Job, error: ServiceError) -> bool:
+        """Whether to give a job up for now: nothing of it can be seen for hours. Raises where the key is refused."""
+        if error.reason_code == "api_key_refused":
+            raise error
+        patience = self._troubles.setdefault(job.id, Patience())
+        patience.failed(self._now())
+        self._say(error)
+        return patience.is_over(self._now())
+
+    def _say(self, error: ServiceError) -> None:
+        if error.message != self._said:
+            self._said = error.message
+            self._session.tell(Said(f"{error.message} Still waiting.", "warning"))
 
     def _times(self, job: Job) -> int:
-        absence = self._absences.get(job.id)
-        return absence.times if absence else 0
-
-    def _is_gone(self, job: Job) -> bool:
-        absence = self._absences.get(job.id)
-        return absence is not None and absence.times >= GONE_AFTER and self._now() - absence.since >= GONE_SECONDS
+        absence, patience = self._absences.get(job.id), self._troubles.get(job.id)
+        return (absence.times if absence else 0) + (patience.tries if patience else 0)

@@ -1,0 +1,503 @@
+"""What a sceptical reader has broken: each case was lost, paid twice or never ended before."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemini_batch.errors import ApiError, Error, ServiceError, UsageError
+from gemini_batch.runs import schedule as s
+from gemini_batch.runs.change import Change
+from gemini_batch.runs.clean import clean
+from gemini_batch.runs.create import create
+from gemini_batch.runs.ledger import Ledger
+from gemini_batch.runs.options import Options
+from gemini_batch.runs.order import Order
+from gemini_batch.runs.records import Ceiling, Job, Life
+from gemini_batch.runs.results import results
+from gemini_batch.runs.retry import Again, retry
+from gemini_batch.runs.rowtypes import Waiting
+from gemini_batch.runs.run import run
+from gemini_batch.wire import Phase, RemoteJob
+from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEYS = [f"k{n}" for n in range(6)]
+GOOD = {key: f"answer to {key}" for key in KEYS}
+ONCE = dict.fromkeys(KEYS, 1)
+PAIRS = Options(max_requests_per_job=2)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> FakeService:
+    write_requests(tmp_path / "in.jsonl", KEYS)
+    return FakeService(Clock(), chunk=10_000)
+
+
+def work(service: FakeService, folder: Path, what: str | None = None, options: Options | None = PAIRS) -> Any:
+    async def whole() -> Any:
+        async with FakeSession(service, folder / "home") as session:
+            thing = what or Order(source=folder / "in.jsonl")
+            return await run(session, thing, options, output=folder / "results.jsonl")
+
+    return asyncio.run(whole())
+
+
+def begin(service: FakeService, folder: Path) -> Any:
+    async def whole() -> Any:
+        async with FakeSession(service, folder / "home") as session:
+            return await create(session, Order(source=folder / "in.jsonl"))
+
+    return asyncio.run(whole())
+
+
+def again(service: FakeService, folder: Path, run_id: str, verdict: str, **change: Any) -> Any:
+    async def whole() -> Any:
+        async with FakeSession(service, folder / "home") as session:
+            return await retry(session, run_id, Again(verdicts=(verdict,), change=Change(**change)))
+
+    return asyncio.run(whole())
+
+
+def held(service: FakeService, folder: Path, name: str) -> Any:
+    async def whole() -> Any:
+        async with FakeSession(service, folder / "home") as session:
+            return await results(session, name)
+
+    return asyncio.run(whole())
+
+
+def texts(found: Any) -> dict[str, str | None]:
+    return {row["key"]: row.get("response", {}).get("text") for row in found}
+
+
+def jobs_of(folder: Path) -> list[Job]:
+    with Ledger(folder / "home" / "ledger.db") as ledger:
+        return [job for _, job in ledger.jobs()]
+
+
+def downloads(service: FakeService, answer: Any, number: int = 0) -> None:
+    """What the download of that job's results does: raises, or returns lines."""
+    real = service.download
+
+    async def downloading(name: str, part: Path, *, progress: Any) -> int:
+        found = answer() if name == f"files/batch-job{number}" else None
+        if found is None:
+            return await real(name, part, progress=progress)
+        service.calls.append("download")
+        if isinstance(found, Exception):
+            raise found
+        part.write_bytes(found)
+        return len(found)
+
+    service.download = downloading  # type: ignore[method-assign]
+
+
+# What is lost --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ledger_write", range(3))
+def test_death_while_a_loss_is_written_down(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger_write: int
+) -> None:
+    """The next process finishes the loss; it does not take it for answers that are just absent, and send them again."""
+    downloads(service, lambda: ApiError("gone", status=403, reason="PERMISSION_DENIED"))
+    real, left = Ledger.update_job, [ledger_write]
+
+    def dying(self: Ledger, job: Job, what: str, **more: Any) -> Job:
+        if what.startswith("lost") or (job.lost and what == "collected"):
+            left[0] -= 1
+            if left[0] == 0:
+                real(self, job, what, **more)
+                raise Killed
+            if left[0] < 0:
+                raise Killed
+        return real(self, job, what, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "update_job", dying)
+        with pytest.raises(Killed):
+            work(service, tmp_path)
+    found = work(service, tmp_path)
+
+    assert service.paid() == ONCE
+    assert [row["error"]["reason"] for row in found if "error" in row] == ["RESULTS_GONE"] * 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ApiError("no permission", status=403, reason="PERMISSION_DENIED"),
+        ApiError("404 page not found", status=404),
+    ],
+    ids=["a right withdrawn for a moment", "a proxy"],
+)
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_moment_without_results_is_not_their_loss(
+    service: FakeService, tmp_path: Path, error: ApiError, times: int
+) -> None:
+    for number in range(times):
+        service.faults["download", number] = ("before", error)
+
+    assert texts(work(service, tmp_path)) == GOOD
+
+
+def test_a_proxy_that_knows_no_job_proves_nothing(service: FakeService, tmp_path: Path) -> None:
+    """Not even in an hour; the service itself has to say it."""
+    for number in range(30):
+        service.faults["get", number] = ("before", ApiError("<html>nginx</html>", status=404))
+        service.faults["list", number] = ("before", ApiError("<html>nginx</html>", status=404))
+
+    assert texts(work(service, tmp_path)) == GOOD
+
+
+def test_create_does_not_send_again_what_is_gone(service: FakeService, tmp_path: Path) -> None:
+    made = begin(service, tmp_path)
+    service.jobs[0].deleted = True
+    work(service, tmp_path, made.run)
+
+    with pytest.raises(ApiError, match="does not know it"):
+        begin(service, tmp_path)
+
+    assert service.paid() == ONCE
+
+
+def test_answers_that_are_here_need_no_service(service: FakeService, tmp_path: Path) -> None:
+    """Killed before they were judged, and the job is deleted since."""
+    real = FakeService.download
+
+    async def last(self: FakeService, name: str, part: Path, *, progress: Any) -> int:
+        return await real(self, name, part, progress=progress)
+
+    service.download = last.__get__(service)  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gemini_batch.runs.collect.judge_file", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            work(service, tmp_path, options=Options())
+    service.jobs[0].deleted = True
+    calls = len(service.calls)
+
+    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert len(service.calls) == calls
+
+
+def test_an_ended_job_that_is_gone_before_it_was_fetched(service: FakeService, tmp_path: Path) -> None:
+    """Its requests are missing after a while, and the run is at its end."""
+
+    def gone() -> Any:
+        service.jobs[0].deleted = True
+        return ServiceError("unreadable", code="unreadable_answer")
+
+    downloads(service, gone)
+
+    found = work(service, tmp_path)
+
+    assert {row["error"]["reason"] for row in found if "error" in row} == {"JOB_GONE"}
+    assert service.paid() == ONCE
+    assert service.clock.now < 1_790_000_000.0 + 7200
+
+
+def test_a_file_that_ends_early_between_lines_is_fetched_again(service: FakeService, tmp_path: Path) -> None:
+    """The job's own counts say how many lines there must be."""
+    short = [b"".join(answer_line(key) + b"\n" for key in KEYS[:3])]
+    downloads(service, lambda: short.pop() if short else None)
+    operation = service._operation
+
+    def counting(job: Any) -> Any:
+        found = operation(job)
+        assert found.metadata is not None
+        if job.lines:
+            stats = {"requestCount": "6", "successfulRequestCount": "6"}
+            found.metadata.batch_stats = msgspec.convert(stats, type(found.metadata.batch_stats))
+        return found
+
+    service._operation = counting  # type: ignore[method-assign]
+
+    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert service.paid() == ONCE
+
+
+# Old looks -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_old_look_undoes_nothing(service: FakeService, tmp_path: Path) -> None:
+    """Somebody else has watched the same job and writes what it was, after it was collected."""
+    made = begin(service, tmp_path)
+    before = jobs_of(tmp_path)[0]
+    work(service, tmp_path, made.run)
+    alive = RemoteJob(name=made.job, state="JOB_STATE_PENDING", phase=Phase.ALIVE)
+    ended = RemoteJob(name=made.job, state="JOB_STATE_SUCCEEDED", phase=Phase.SUCCEEDED)
+
+    for remote in (alive, ended):
+        with Ledger(tmp_path / "home" / "ledger.db") as ledger:
+            after = ledger.seen(before, remote, at=1.0)
+        assert (after.life, after.phase, after.state) == (Life.COLLECTED, Phase.SUCCEEDED, "JOB_STATE_SUCCEEDED")
+
+    assert begin(service, tmp_path).attached
+    assert service.paid() == ONCE
+
+
+def test_a_forgotten_job_is_not_made_with_less_than_all(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that died while it planned has taken some of the requests; create puts them back, or leaves it alone."""
+    service.faults["create", 0] = ("before", ApiError("bad", status=400, reason="INVALID_ARGUMENT"))
+    with pytest.raises(ServiceError):
+        begin(service, tmp_path)
+
+    async def forget() -> None:
+        async with FakeSession(service, tmp_path / "home") as session:
+            await clean(session, dry_run=False, not_created=True)
+
+    asyncio.run(forget())
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "add_job", lambda *_, **__: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            work(service, tmp_path)
+
+    with contextlib.suppress(UsageError):  # it may say that a run works on it
+        begin(service, tmp_path)
+
+    assert texts(work(service, tmp_path)) == GOOD
+    assert service.paid() == ONCE
+
+
+# Time and room -------------------------------------------------------------------------------------------------------
+
+
+lives = st.sampled_from(list(Life))
+
+
+@given(
+    st.lists(st.tuples(lives, st.booleans(), st.sampled_from([None, 0.0, 50.0, 500.0, float("inf")])), max_size=6),
+    st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 50.0, 500.0]), st.sampled_from([0.0, 50.0, 500.0]),
+    st.booleans(), st.booleans(), st.sampled_from([None, 1, 100]),
+)  # fmt: skip
+def test_a_schedule_never_spins(
+    drawn: list[tuple[Life, bool, float | None]],
+    waiting: int, others: int, hold: float, look: float, closed: bool, around: bool, refused: int | None,
+) -> None:  # fmt: skip
+    """Something is begun, or it is waited: for a later time, or for a task that there is."""
+    now = 100.0
+    jobs = tuple(_job(number, life) for number, (life, _, _) in enumerate(drawn, 1))
+    alive = sum(job.life in {Life.INTENDED, Life.CREATED} for job in jobs)
+    facts = s.Facts(
+        waiting=Waiting(waiting, waiting * 10, waiting * 10),
+        jobs=jobs,
+        busy=frozenset(n for n, (life, busy, _) in enumerate(drawn, 1) if busy and life is not Life.COLLECTED),
+        queued=10 * (alive + others),
+        living=alive + others,
+        ceiling=Ceiling(refused, None),
+        hold_until=hold,
+        hold_why="",
+        look_at=look,
+        others=bool(others),
+        look_around_at=0.0 if around else 500.0,
+        later={n: later for n, (_, _, later) in enumerate(drawn, 1) if later is not None},
+        closed=closed,
+    )
+    limits = s.Limits(requests=10, bytes=1000, tokens=None, jobs=4)
+
+    (first, *_) = s.schedule(facts, limits, now)
+
+    if isinstance(first, s.Wait):
+        assert first.until > now
+        assert first.until < float("inf") or facts.busy
+    for action in s.schedule(facts, limits, now):
+        if isinstance(action, s.Make | s.Collect):
+            assert action.ordinal not in facts.busy
+
+
+def _job(number: int, life: Life) -> Job:
+    return Job(
+        id=f"run-a-{number}", run="run-a", ordinal=number, model="m", requests=1, tokens=10, part=None, offset=0,
+        bytes=10, sha256="", how="file", display_name="n", life=life, intended_at=1.0,
+    )  # fmt: skip
+
+
+def test_jobs_of_others_that_have_ended_take_no_room(service: FakeService, tmp_path: Path) -> None:
+    """Made by ``create`` and never looked at since: by the books it would be in the queue for two days."""
+    begin(service, tmp_path)
+    size = (tmp_path / "in.jsonl").stat().st_size // 4
+    write_requests(tmp_path / "other.jsonl", [f"o{n}" for n in range(6)])
+
+    async def other() -> Any:
+        async with FakeSession(service, tmp_path / "home") as session:
+            ledger = session.ledger()
+            ledger.learn(
+                session.key_print(), "gemini-3-flash-preview", Ceiling(size * 3 // 2, size), at=service.clock.now
+            )
+            return await run(session, Order(source=tmp_path / "other.jsonl"), Options())
+
+    assert asyncio.run(other()).summary.all_succeeded
+    assert service.clock.now < 1_790_000_000.0 + 3600
+
+
+def test_a_refusal_beside_a_living_job_is_not_repeated_every_minute(service: FakeService, tmp_path: Path) -> None:
+    """Nothing is to be learned of tokens: the uploaded job waits, ever longer, and is not uploaded again."""
+    service.most_jobs = 1
+    service.polls_to_end = 100
+
+    assert texts(work(service, tmp_path, options=Options(max_requests_per_job=3))) == GOOD
+
+    assert service.refusals <= 40
+    assert service.calls.count("start_upload") <= 4
+
+
+def test_a_job_made_late_is_looked_at_soon(service: FakeService, tmp_path: Path) -> None:
+    """How often a job is looked at goes by its own age, not by the run's."""
+    service.most_jobs = 1
+    create_job = service.create
+
+    async def later(**words: Any) -> Any:
+        service.clock.now += 7200.0
+        return await create_job(**words)
+
+    service.create = later  # type: ignore[method-assign]
+    service.clock.waits.clear()
+
+    assert texts(work(service, tmp_path, options=Options(max_requests_per_job=3))) == GOOD
+    assert max(service.clock.waits) <= 120.0
+
+
+def test_a_clock_that_leaps_ahead_does_not_end_a_doubt(service: FakeService, tmp_path: Path) -> None:
+    """The list shows the job a moment later; who has sent the create has to have waited."""
+    service.faults["create", 0] = ("after", reset())
+    service.list_hides = 2
+    begin_call = service._begin
+
+    def leaping(operation: str) -> Any:
+        if operation == "list" and service.calls.count("list") == 0:
+            service.clock.now += 3600.0
+        return begin_call(operation)
+
+    service._begin = leaping  # type: ignore[method-assign]
+
+    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert service.paid() == ONCE
+
+
+# One trouble does not end the run ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServiceError("unreadable", code="unreadable_answer"),
+        ApiError("no", status=403, reason="PERMISSION_DENIED"),
+    ],
+    ids=["unreadable", "forbidden"],
+)
+def test_one_job_that_cannot_be_seen_keeps_nobody_away(
+    service: FakeService, tmp_path: Path, error: ServiceError
+) -> None:
+    """The others are seen and collected; then the run ends with what is wrong, and can go on later."""
+    get = service.get
+
+    async def getting(name: str, *, server_timeout: int | None = None) -> Any:
+        if name == "batches/job0":
+            service.calls.append("get")
+            raise error
+        return await get(name, server_timeout=server_timeout)
+
+    service.get = getting  # type: ignore[method-assign]
+    service.list_hides = 100_000
+    with pytest.raises(Error):
+        work(service, tmp_path)
+    service.get = get  # type: ignore[method-assign]
+
+    assert sorted(job.life.value for job in jobs_of(tmp_path)) == ["collected", "collected", "created"]
+    assert texts(work(service, tmp_path)) == GOOD
+
+
+def test_patience_with_a_full_store_ends_after_what_is_there_was_brought_in(
+    service: FakeService, tmp_path: Path
+) -> None:
+    start = service.start_upload
+    service.polls_to_end = 130  # ten hours
+
+    async def full(**words: Any) -> str:
+        if service.jobs:
+            raise ApiError("full", status=429, reason="RESOURCE_EXHAUSTED", code="storage_full")
+        return await start(**words)
+
+    service.start_upload = full  # type: ignore[method-assign]
+    with pytest.raises(ServiceError, match="full"):
+        work(service, tmp_path, options=Options(max_requests_per_job=3))
+    assert [job.life for job in jobs_of(tmp_path) if job.batch] == [Life.COLLECTED]
+
+    service.start_upload = start  # type: ignore[method-assign]
+    assert texts(work(service, tmp_path)) == GOOD
+
+
+# Retry ---------------------------------------------------------------------------------------------------------------
+
+
+def cut(key: str) -> bytes:
+    candidate = {"content": {"parts": [{"text": "half"}]}, "finishReason": "MAX_TOKENS"}
+    return msgspec.json.encode({"response": {"candidates": [candidate]}, "key": key})
+
+
+def test_a_retry_whose_change_is_refused_is_not_the_end(service: FakeService, tmp_path: Path) -> None:
+    """Results can still be read, and another retry takes its place."""
+    service.answer_at = lambda key, attempt: cut(key) if key == "k1" and attempt == 1 else answer_line(key)
+    first = work(service, tmp_path)
+    service.faults["create", 3] = ("before", ApiError("not for you", status=404, reason="NOT_FOUND"))
+    with pytest.raises(ServiceError, match="cannot batch"):
+        again(service, tmp_path, first.run.id, "truncated", model="gemini-3.1-pro-preview")
+
+    assert held(service, tmp_path, first.run.id).summary.verdicts == first.summary.verdicts
+    found = again(service, tmp_path, first.run.id, "truncated", max_output_tokens=8192)
+
+    assert texts(found) == GOOD
+    assert service.jobs[-1].model == "gemini-3-flash-preview"
+    assert work(service, tmp_path).summary.all_succeeded
+
+
+def test_what_a_retry_sends_goes_once_more_when_its_job_expires(service: FakeService, tmp_path: Path) -> None:
+    """It has an answer from before, which is no reason to stop."""
+    service.answer_at = lambda key, attempt: cut(key) if key == "k1" and attempt == 1 else answer_line(key)
+    first = work(service, tmp_path)
+    service.ends[3] = ("BATCH_STATE_EXPIRED", None)
+
+    found = again(service, tmp_path, first.run.id, "truncated", max_output_tokens=8192)
+
+    assert len(service.jobs) == 5
+    assert texts(found)["k1"] == GOOD["k1"]
+
+
+# Files and databases -------------------------------------------------------------------------------------------------
+
+
+def test_failures_with_lines_of_megabytes_are_ours(service: FakeService, tmp_path: Path) -> None:
+    text = "x" * 3_000_000
+    line = {"key": "k0", "request": {"contents": [{"parts": [{"text": text}]}]}}
+    (tmp_path / "in.jsonl").write_bytes(msgspec.json.encode(line) + b"\n")
+    service.answer_at = lambda key, attempt: cut(key)
+    work(service, tmp_path)
+
+    assert work(service, tmp_path).summary.verdicts == {"truncated": 1}
+
+
+def test_many_processes_make_one_ledger(tmp_path: Path) -> None:
+    """A new home, opened by several at once: nobody is told that it is in use."""
+    code = (
+        "import sys; from pathlib import Path; from gemini_batch.runs.ledger import Ledger\n"
+        "for n in range(25):\n    Ledger(Path(sys.argv[1]) / str(n) / 'ledger.db').close()"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE) for _ in range(4)
+    ]
+    for process in processes:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
