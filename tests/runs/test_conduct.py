@@ -15,6 +15,7 @@ from gemini_batch.runs.change import Change
 from gemini_batch.runs.create import create
 from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.ledger import Ledger
+from gemini_batch.runs.listing import Filter, listing
 from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.patience import GONE_TIMES
@@ -364,6 +365,12 @@ def test_retry_with_another_model(service: FakeService, tmp_path: Path) -> None:
     assert found.summary.model == "gemini-3-flash-preview, gemini-3.1-pro-preview"
     assert (found.summary.usd.batch or 0) > (first.summary.usd.batch or 0) * 7 / 6
     assert work(service, tmp_path).run.id == first.run.id, "the run is the same one as before"
+
+    async def listed() -> list[str]:
+        async with FakeSession(service, tmp_path / "home") as session:
+            return [one.model for one in await listing(session, Filter(), refresh=False, remote=False)]
+
+    assert sorted(asyncio.run(listed())) == ["gemini-3-flash-preview"] * 3 + ["gemini-3.1-pro-preview"]
 
 
 def test_retry_with_a_model_that_cannot(service: FakeService, tmp_path: Path) -> None:

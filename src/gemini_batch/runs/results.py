@@ -326,7 +326,7 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part:
         run=run.id,
         name=jobs[-1].display_name if jobs else "",
         state=states.pop() if len(states) == 1 else f"{len(jobs)} jobs: {', '.join(sorted(states))}",
-        model=", ".join(dict.fromkeys([run.model, *(job.model for job in jobs)])),
+        model=", ".join(dict.fromkeys(job.model for job in jobs)) or run.model,
         backend=run.backend,
         offline=offline,
         emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(home.run(run.id))),

@@ -313,6 +313,7 @@ def _remembered(job: Job | None) -> RemoteJob:
         state=job.state or state_word(None),
         phase=job.phase or Phase.UNKNOWN,
         display_name=job.display_name,
+        model=job.model,
         total=job.total or 0,
         succeeded=job.succeeded or 0,
         failed=job.failed or 0,
