@@ -15,75 +15,19 @@ from hypothesis import strategies as st
 
 from gemini_batch.errors import ApiError, Error, ServiceError, UsageError
 from gemini_batch.runs import schedule as s
-from gemini_batch.runs.change import Change
 from gemini_batch.runs.clean import clean
-from gemini_batch.runs.create import create
 from gemini_batch.runs.ledger import Ledger
 from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.records import Ceiling, Job, Life
-from gemini_batch.runs.results import results
-from gemini_batch.runs.retry import Again, retry
 from gemini_batch.runs.rowtypes import Waiting
 from gemini_batch.runs.run import run
 from gemini_batch.wire import Phase, RemoteJob
-from runs.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
+from runs.fake import FakeService, FakeSession, Killed, answer_line, reset, write_requests
+from runs.steps import GOOD, KEYS, ONCE, again, begin, held, jobs_of, texts, work
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-KEYS = [f"k{n}" for n in range(6)]
-GOOD = {key: f"answer to {key}" for key in KEYS}
-ONCE = dict.fromkeys(KEYS, 1)
-PAIRS = Options(max_requests_per_job=2)
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> FakeService:
-    write_requests(tmp_path / "in.jsonl", KEYS)
-    return FakeService(Clock(), chunk=10_000)
-
-
-def work(service: FakeService, folder: Path, what: str | None = None, options: Options | None = PAIRS) -> Any:
-    async def whole() -> Any:
-        async with FakeSession(service, folder / "home") as session:
-            thing = what or Order(source=folder / "in.jsonl")
-            return await run(session, thing, options, output=folder / "results.jsonl")
-
-    return asyncio.run(whole())
-
-
-def begin(service: FakeService, folder: Path) -> Any:
-    async def whole() -> Any:
-        async with FakeSession(service, folder / "home") as session:
-            return await create(session, Order(source=folder / "in.jsonl"))
-
-    return asyncio.run(whole())
-
-
-def again(service: FakeService, folder: Path, run_id: str, verdict: str, **change: Any) -> Any:
-    async def whole() -> Any:
-        async with FakeSession(service, folder / "home") as session:
-            return await retry(session, run_id, Again(verdicts=(verdict,), change=Change(**change)))
-
-    return asyncio.run(whole())
-
-
-def held(service: FakeService, folder: Path, name: str) -> Any:
-    async def whole() -> Any:
-        async with FakeSession(service, folder / "home") as session:
-            return await results(session, name)
-
-    return asyncio.run(whole())
-
-
-def texts(found: Any) -> dict[str, str | None]:
-    return {row["key"]: row.get("response", {}).get("text") for row in found}
-
-
-def jobs_of(folder: Path) -> list[Job]:
-    with Ledger(folder / "home" / "ledger.db") as ledger:
-        return [job for _, job in ledger.jobs()]
 
 
 def downloads(service: FakeService, answer: Any, number: int = 0) -> None:
