@@ -16,12 +16,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mutation.table import BREAKAGES, ROOT, SOURCE
+from mutation.breakage import ROOT, SOURCE
+from mutation.table import BREAKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mutation.table import Breakage
+    from mutation.breakage import Breakage
 
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 #: A test that never ends without its guard misses it, too; but it has to be ended.

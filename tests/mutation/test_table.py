@@ -10,7 +10,8 @@ import pytest
 
 from mutation import __main__ as runner
 from mutation.__main__ import taken_out
-from mutation.table import BREAKAGES, ROOT, SOURCE, Breakage
+from mutation.breakage import ROOT, SOURCE, Breakage
+from mutation.table import BREAKAGES
 
 if TYPE_CHECKING:
     from pathlib import Path

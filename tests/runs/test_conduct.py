@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.runs.create import create
 from gemini_batch.runs.events import Went
 from gemini_batch.runs.ledger import Ledger
 from gemini_batch.runs.options import Options
@@ -15,7 +16,6 @@ from gemini_batch.runs.order import Order
 from gemini_batch.runs.patience import GONE_TIMES
 from gemini_batch.runs.rawfiles import RawFiles
 from gemini_batch.runs.records import Ceiling
-from gemini_batch.runs.run import run
 from runs.fake import FakeService, FakeSession, Killed, reset, write_requests
 from runs.steps import GOOD, ONCE, PAIRS, again, reasons, sentences, texts, work
 
@@ -178,15 +178,18 @@ def test_a_clock_that_is_set_back_by_a_day(service: FakeService, tmp_path: Path,
 
 
 def test_a_clock_set_back_while_a_create_is_in_doubt(service: FakeService, tmp_path: Path) -> None:
-    service.death = (5, "before")
+    """The intent lies a day ahead then; half a minute is enough all the same."""
+    service.death = (2, "before")
     with pytest.raises(Killed):
-        work(service, tmp_path)
+        work(service, tmp_path, options=Options())
+    assert service.calls == ["start_upload", "chunk", "create"]
     service.death = None
     service.clock.now -= 86_400.0
     service.clock.waits.clear()
 
-    assert texts(work(service, tmp_path)) == GOOD
+    assert texts(work(service, tmp_path, options=Options())) == GOOD
     assert sum(service.clock.waits) < 3600.0
+    assert service.paid() == ONCE
 
 
 # Room ----------------------------------------------------------------------------------------------------------------
@@ -207,11 +210,10 @@ def test_room_that_others_took_during_the_upload_is_not_asked_for(service: FakeS
         return done
 
     async def other() -> None:
-        """Another run of the same home, which is quicker."""
-        service.send_upload = send  # type: ignore[method-assign]
+        """Another run of the same home, which is quicker, and whose job lives on."""
         write_requests(tmp_path / "other.jsonl", [f"o{n}" for n in range(6)])
         async with FakeSession(service, tmp_path / "home") as session:
-            await run(session, Order(source=tmp_path / "other.jsonl"), Options())
+            await create(session, Order(source=tmp_path / "other.jsonl"))
 
     async def learn() -> None:
         async with FakeSession(service, tmp_path / "home") as session:

@@ -1,0 +1,226 @@
+"""Guards against bad input, a bad machine, and secrets and names that get out."""
+
+from __future__ import annotations
+
+from mutation.breakage import Breakage
+
+MISTAKES = "tests/cli/test_mistakes.py"
+
+BAD_INPUT = (
+    Breakage(
+        guard="a key that is used twice",
+        file="runs/stage.py",
+        old="islice(rows.duplicates(KEPT_PROBLEMS), KEPT_PROBLEMS)",
+        new="islice(rows.duplicates(KEPT_PROBLEMS), 0)",
+        tests=(f"{MISTAKES}::test_a_mistake[key twice]", "tests/property/test_request_files.py::test_keys_must_differ"),
+    ),
+    Breakage(
+        guard="a line that is refused takes part in the search for repeated keys",
+        file="runs/stage.py",
+        old="return self._bad_row(data, number)",
+        new="return None",
+        tests=("tests/property/test_request_files.py::test_a_key_of_a_line_that_is_refused_is_used_up",),
+    ),
+    Breakage(
+        guard="a byte order mark before the first line",
+        file="runs/stage.py",
+        old="data = data.removeprefix(UTF8_BOM)",
+        new="pass",
+        tests=(
+            f"{MISTAKES}::test_the_good_file_is_good",
+            "tests/property/test_request_files.py::test_any_damage",
+        ),
+    ),
+    Breakage(
+        guard="a file in UTF-16",
+        file="prepare/inputfile.py",
+        old="    if encoding is not None:\n        raise",
+        new="    if encoding is not None and not path:\n        raise",
+        tests=(
+            f"{MISTAKES}::test_a_mistake[utf-16]",
+            "tests/prepare/test_check_file.py::test_what_cannot_hold_requests_is_refused",
+        ),
+    ),
+    Breakage(
+        guard="one byte more than a job takes",
+        file="prepare/inputfile.py",
+        old="size > limit:",
+        new="size > limit + 1:",
+        tests=(
+            f"{MISTAKES}::test_a_mistake[2 GB + 1]",
+            "tests/prepare/test_check_file.py::test_a_file_over_the_limit_is_sent_to_run",
+        ),
+    ),
+    Breakage(
+        guard="a file that somebody is still writing",
+        file="runs/stage.py",
+        old="if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):",
+        new="if before is None:",
+        tests=(f"{MISTAKES}::test_a_file_that_changes_while_it_is_read",),
+    ),
+    Breakage(
+        guard="lines end at a line feed and nowhere else",
+        file="jsonl.py",
+        old="while data := source.readline(limit + 1):",
+        new=r'for data in source.read().replace(b"\xe2\x80\xa8", b"\n").splitlines(keepends=True):',
+        tests=("tests/ground/test_lines.py::test_line_signs_of_unicode_end_no_line",),
+    ),
+    Breakage(
+        guard="a line too long for the memory",
+        file="jsonl.py",
+        old="if not ended and len(data) > limit:",
+        new="if not ended and len(data) > limit + 1:",
+        tests=("tests/ground/test_lines.py::test_longer_line_is_named_and_not_read_to_its_end",),
+    ),
+    Breakage(
+        guard="a name that is no job's",
+        file="runs/session.py",
+        old="if not _NAME.fullmatch(name):",
+        new="if not _NAME.match(name):",
+        tests=(f"{MISTAKES}::test_a_mistake[an emoji as job name]",),
+    ),
+    Breakage(
+        guard="a name stays one piece of a path at the service",
+        file="api/client.py",
+        old='return quote(name, safe="")',
+        new="return name",
+        tests=("tests/api/test_client.py::test_odd_names_stay_one_piece_of_the_path",),
+    ),
+    Breakage(
+        guard="a key chooses no folder",
+        file="results/media.py",
+        old='if _PLAIN.fullmatch(key) and not key.endswith(".") and not _RESERVED.fullmatch(key):',
+        new="if key:",
+        tests=(
+            "tests/processes/test_interruptions.py::test_names_never_choose_a_path",
+            "tests/results/test_media.py::test_no_two_keys_share_a_name_and_none_leaves_the_folder",
+        ),
+    ),
+    Breakage(
+        guard="control characters in an error",
+        file="cli/outcome.py",
+        old='(c.isprintable() or c == " ")',
+        new="c",
+        tests=(f"{MISTAKES}::test_a_mistake[file name with escape codes]",),
+    ),
+    Breakage(
+        guard="results replace nothing but results",
+        file="runs/results.py",
+        old='return isinstance(line, dict) and {"key", "verdict"} <= line.keys()',
+        new="return True",
+        tests=(f"{MISTAKES}::test_a_mistake[results over requests]",),
+    ),
+)
+
+LOCAL = (
+    Breakage(
+        guard="a file that broke off gets no name",
+        file="jsonl.py",
+        old="    except BaseException:\n        part.unlink(missing_ok=True)",
+        new="    except BaseException:\n        part.replace(path)",
+        tests=("tests/ground/test_atomic_write.py::test_any_error_leaves_what_was_there",),
+    ),
+    Breakage(
+        guard="bytes are on the disk before the name is",
+        file="jsonl.py",
+        old="            file.flush()\n            os.fsync(file.fileno())",
+        new="            file.flush()",
+        tests=("tests/ground/test_atomic_write.py::test_bytes_are_on_the_disk_before_the_name_is",),
+    ),
+    Breakage(
+        guard="one process works on a run",
+        file="runs/home.py",
+        old="            lock.acquire(poll_interval=0.05)\n",
+        new="            pass\n",
+        tests=(
+            "tests/processes/test_offline.py::test_two_creates_of_the_same_file_make_one_job",
+            "tests/runs/test_run.py::test_two_processes_do_not_conduct_one_run",
+        ),
+    ),
+    Breakage(
+        guard="a ledger of a newer program is left alone",
+        file="runs/sqlite.py",
+        old="if version > len(migrations):",
+        new="if version < 0:",
+        tests=(f"{MISTAKES}::test_a_home_that_cannot_be_used[newer ledger]",),
+    ),
+    Breakage(
+        guard="a run belongs to the address that it was made at",
+        file="runs/session.py",
+        old="if run is None or run.backend == address_of(self.settings):",
+        new="if True:",
+        tests=("tests/runs/test_around.py::test_a_job_is_not_asked_for_at_another_address",),
+    ),
+    Breakage(
+        guard="another project's key is told from a job that is gone",
+        file="runs/session.py",
+        old="if run is not None and run.key_print != self.key_print():",
+        new="if run is None:",
+        tests=("tests/runs/test_around.py::test_another_key_is_told_from_a_lost_job",),
+    ),
+    Breakage(
+        guard="a file that a living job needs is not deleted",
+        file="runs/clean.py",
+        old='        return f"its job is alive ({job.state})"',
+        new="        return None",
+        tests=("tests/runs/test_around.py::test_only_what_is_ours_and_needed_no_more_is_cleaned",),
+    ),
+)
+
+SECRETS = (
+    Breakage(
+        guard="the key in the words of the service",
+        file="api/client.py",
+        old='        message = message.replace(secret, "…")',
+        new="        pass",
+        tests=("tests/api/test_secrecy.py::test_key_that_the_service_echoes_is_not_passed_on",),
+    ),
+    Breakage(
+        guard="the key in the words of the HTTP library",
+        file="api/client.py",
+        old="clean = key.reveal() not in str(error)",
+        new="clean = True",
+        tests=("tests/api/test_secrecy.py::test_broken_connection_does_not_show_the_key",),
+    ),
+    Breakage(
+        guard="the key does not show itself",
+        file="settings.py",
+        old='return "Secret(…)"',
+        new="return self._value",
+        tests=("tests/ground/test_settings.py::test_secret_does_not_show",),
+    ),
+    Breakage(
+        guard="redirects are not followed",
+        file="api/client.py",
+        old="follow_redirects=False",
+        new="follow_redirects=True",
+        tests=("tests/api/test_client.py::test_redirects_are_not_followed",),
+    ),
+    Breakage(
+        guard="nothing is sent to another host",
+        file="api/client.py",
+        old="return given._replace(scheme=base.scheme, netloc=base.netloc, path=path).geturl()",
+        new="return given._replace(path=path).geturl()",
+        tests=(
+            "tests/api/test_client.py::test_nothing_is_sent_to_another_host",
+            "tests/api/test_upload.py::test_upload_url_of_another_host_is_brought_home",
+        ),
+    ),
+    Breakage(
+        guard="a .env does not move the user's key to an address of its choice",
+        file="settings.py",
+        old="if env_key in {None, file_key}:",
+        new="if moved:",
+        tests=(
+            f"{MISTAKES}::test_a_dotenv_does_not_move_the_key_elsewhere",
+            "tests/ground/test_settings.py::test_file_does_not_send_the_environments_key_elsewhere",
+        ),
+    ),
+    Breakage(
+        guard="a .env takes nothing else out of the environment",
+        file="settings.py",
+        old="interpolate=False",
+        new="interpolate=True",
+        tests=("tests/ground/test_settings.py::test_file_cannot_take_other_secrets_of_the_environment",),
+    ),
+)

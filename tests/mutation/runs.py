@@ -1,0 +1,138 @@
+"""Guards of runs of many jobs: against crashes, other processes, and a service that has trouble with one of them."""
+
+from __future__ import annotations
+
+from mutation.breakage import Breakage
+
+CONDUCT = "tests/runs/test_conduct.py"
+TROUBLE = "tests/runs/test_trouble.py"
+RETRY = "tests/runs/test_retry.py"
+
+RUNS = (
+    Breakage(
+        guard="what was planned but not written down is found before a run is called finished",
+        file="runs/run.py",
+        old="        reconcile(ledger, rows, run)\n",
+        new="",
+        tests=("tests/runs/test_run.py::test_death_while_the_last_job_is_planned",),
+    ),
+    Breakage(
+        guard="a loss is written down before anything else",
+        file="runs/collect.py",
+        old="life=Life.ENDED, lost=reason)",
+        new="life=Life.ENDED)",
+        tests=(f"{CONDUCT}::test_a_deleted_job_is_missing_and_the_rest_comes_in",),
+    ),
+    Breakage(
+        guard="nothing of a lost job is sent again by itself",
+        file="runs/schedule.py",
+        old="if job.cancelled_at is not None or job.lost is not None:",
+        new="if job.cancelled_at is not None:",
+        tests=(f"{TROUBLE}::test_death_while_a_loss_is_written_down",),
+    ),
+    Breakage(
+        guard="a job is gone only after the service has said so for a while",
+        file="runs/patience.py",
+        old="return self.times >= GONE_TIMES and now - self._since >= GONE_SECONDS",
+        new="return True",
+        tests=(f"{CONDUCT}::test_a_job_that_cannot_be_found_for_a_while_is_not_gone",),
+    ),
+    Breakage(
+        guard="a proxy's 404 is not the service's",
+        file="runs/patience.py",
+        old="error.status in {403, 404} and bool(error.reason)",
+        new="error.status in {403, 404}",
+        tests=(f"{TROUBLE}::test_a_proxy_that_knows_no_job_proves_nothing",),
+    ),
+    Breakage(
+        guard="an old look does not undo what was collected",
+        file="runs/ledger.py",
+        old="if now.life is Life.COLLECTED or (now.life is Life.ENDED and not remote.phase.ended):",
+        new="if False:",
+        tests=(f"{TROUBLE}::test_an_old_look_undoes_nothing",),
+    ),
+    Breakage(
+        guard="a refusal for good ends the run only after what is there was brought in",
+        file="runs/conduct.py",
+        old="        self._closed = True\n",
+        new="        self._closed = True\n        raise error\n",
+        tests=(f"{CONDUCT}::test_a_refused_job_does_not_keep_the_others_away",),
+    ),
+    Breakage(
+        guard="after a refusal for good nothing more is sent",
+        file="runs/conduct.py",
+        old="        self._closed = True\n",
+        new="",
+        tests=(f"{CONDUCT}::test_after_a_refusal_nothing_more_is_sent",),
+    ),
+    Breakage(
+        guard="an ended job that only waits for a collector is not waited for by the clock",
+        file="runs/schedule.py",
+        old="if now < time < math.inf]",
+        new="if time < math.inf]",
+        tests=(f"{TROUBLE}::test_a_schedule_never_spins",),
+    ),
+    Breakage(
+        guard="room is asked for once more just before the create",
+        file="runs/drive.py",
+        old="if self._may_send is not None and job.life is Life.UPLOADED and not self._may_send(job):",
+        new="if False:",
+        tests=(f"{CONDUCT}::test_room_that_others_took_during_the_upload_is_not_asked_for",),
+    ),
+    Breakage(
+        guard="other runs' jobs are looked at when there seems to be no room",
+        file="runs/schedule.py",
+        old="if unsent and facts.others and not facts.busy and now >= facts.look_around_at:",
+        new="if False:",
+        tests=(f"{TROUBLE}::test_jobs_of_others_that_have_ended_take_no_room",),
+    ),
+    Breakage(
+        guard="pauses grow although something of ours is alive",
+        file="runs/room.py",
+        old="            self._refusals.excused(self._now())  # their end will make room, however long that takes\n",
+        new="            self._refusals = Patience()\n            self._refusals.failed(self._now())\n",
+        tests=(f"{TROUBLE}::test_a_refusal_beside_a_living_job_is_not_repeated_every_minute",),
+    ),
+    Breakage(
+        guard="a create stays in doubt until it was really waited",
+        file="runs/decide.py",
+        old=" and not too_soon:",
+        new=":",
+        tests=(f"{TROUBLE}::test_a_clock_that_leaps_ahead_does_not_end_a_doubt",),
+    ),
+    Breakage(
+        guard="a create in doubt does not stay so until a clock is right again",
+        file="runs/decide.py",
+        old="intended_at = None if facts.intended_at is None else min(facts.intended_at, now)",
+        new="intended_at = facts.intended_at",
+        tests=(f"{CONDUCT}::test_a_clock_set_back_while_a_create_is_in_doubt",),
+    ),
+    Breakage(
+        guard="fewer lines than the service has counted are fetched once more",
+        file="runs/fetch.py",
+        old="if first and _lines(part) < remote.succeeded + remote.failed:",
+        new="if False:",
+        tests=(f"{TROUBLE}::test_a_file_that_ends_early_between_lines_is_fetched_again",),
+    ),
+    Breakage(
+        guard="trouble with one job does not keep the others from being seen",
+        file="runs/watch.py",
+        old="            except ServiceError as error:\n                if self._trouble(job, error):\n",
+        new="            except ApiError as error:\n                if self._trouble(job, error):\n",
+        tests=(f"{TROUBLE}::test_one_job_that_cannot_be_seen_keeps_nobody_away",),
+    ),
+    Breakage(
+        guard="a retry sends what is named, and not what failed beside it",
+        file="runs/retry.py",
+        old="await work_off(session, run, None, leftovers=False)",
+        new="await work_off(session, run, None)",
+        tests=(f"{RETRY}::test_retry_of_what_create_made",),
+    ),
+    Breakage(
+        guard="a retried request counts its attempts anew",
+        file="runs/rows.py",
+        old="SET job = NULL, granted = attempts WHERE",
+        new="SET job = NULL WHERE",
+        tests=(f"{TROUBLE}::test_what_a_retry_sends_goes_once_more_when_its_job_expires",),
+    ),
+)

@@ -1,0 +1,185 @@
+"""Guards of one job against a bad service: while it is made, and while its answers are brought in."""
+
+from __future__ import annotations
+
+from mutation.breakage import Breakage
+
+CREATING = (
+    Breakage(
+        guard="a create is sent once",
+        file="api/batches.py",
+        old="        repeat=False,\n        timeout=CREATE_TIMEOUT,",
+        new="        timeout=CREATE_TIMEOUT,",
+        tests=(
+            "tests/api/test_batches.py::test_create_is_sent_once_and_only_once",
+            "tests/scenarios/test_creating.py::test_creating",
+        ),
+    ),
+    Breakage(
+        guard="the intent is written down before the create",
+        file="runs/drive.py",
+        old='"intends to create", at=self._now(), life=Life.INTENDED,',
+        new='"intends to create", at=self._now(), life=job.life,',
+        tests=("tests/runs/test_life.py::test_a_create_that_happened_without_an_answer_is_adopted",),
+    ),
+    Breakage(
+        guard="the list is read to its end twice before a second create",
+        file="runs/decide.py",
+        old="PASSES = 2",
+        new="PASSES = 1",
+        tests=("tests/runs/test_decide.py::test_nothing_is_sent_twice_without_two_passes_and_the_time",),
+    ),
+    Breakage(
+        guard="a list that lags behind is given its time",
+        file="runs/decide.py",
+        old="(facts.last_pass or 0.0) >= settled_at",
+        new="facts.last_pass is not None",
+        tests=("tests/runs/test_life.py::test_a_list_that_lags_behind_is_read_until_the_time_is_up",),
+    ),
+    Breakage(
+        guard="429 does not mean that no job was made",
+        file="runs/decide.py",
+        old="error.status not in {408, 409, 429}",
+        new="error.status not in {408, 409}",
+        tests=("tests/runs/test_decide.py::test_what_is_certainly_refused",),
+    ),
+    Breakage(
+        guard="a request that was sent may have arrived",
+        file="runs/decide.py",
+        old="return not error.sent",
+        new="return True",
+        tests=(
+            "tests/runs/test_life.py::test_a_create_that_happened_without_an_answer_is_adopted",
+            "tests/scenarios/test_creating.py::test_creating",
+        ),
+    ),
+    Breakage(
+        guard="the same requests attach to their living job",
+        file="runs/decide.py",
+        old='        case Life.CREATED:\n            return "attach"',
+        new='        case Life.CREATED:\n            return "over"',
+        tests=("tests/runs/test_life.py::test_the_same_command_again_attaches",),
+    ),
+    Breakage(
+        guard="an upload goes on where the service says that it stands",
+        file="api/files.py",
+        old="        offset = min(received, size)\n",
+        new="",
+        tests=(
+            "tests/api/test_upload.py::test_broken_chunk_is_asked_about_and_gone_on_from_there",
+            "tests/scenarios/test_uploads.py::test_uploads",
+        ),
+    ),
+    Breakage(
+        guard="what arrived is what was sent",
+        file="wire.py",
+        old="return received in forms or received.lower() == sent_hex",
+        new="return True",
+        tests=(
+            "tests/ground/test_wire.py::test_digests",
+            "tests/scenarios/test_uploads.py::test_what_arrived_is_not_what_was_sent",
+        ),
+    ),
+)
+
+COLLECTING = (
+    Breakage(
+        guard="a download that ended early is not the file",
+        file="api/files.py",
+        old="if _COUNT.fullmatch(length) and came != int(length):",
+        new="if came < 0:",
+        tests=(
+            "tests/api/test_download.py::test_body_longer_than_it_says_is_not_the_file",
+            "tests/api/test_download.py::test_body_that_ends_early_from_the_start_is_not_the_file",
+        ),
+    ),
+    Breakage(
+        guard="a part from elsewhere in the file",
+        file="api/files.py",
+        old="if found is None or int(found[1]) != offset:",
+        new="if found is None:",
+        tests=("tests/api/test_download.py::test_other_part_than_was_asked_for_is_not_taken",),
+    ),
+    Breakage(
+        guard="a page in the place of the results",
+        file="runs/fetch.py",
+        old='if _glance(part) == "something else":',
+        new="if not remote.name:",
+        tests=("tests/scenarios/test_fetching.py::test_fetching",),
+    ),
+    Breakage(
+        guard="an answer to a key that nobody asked for is set aside",
+        file="runs/collect.py",
+        old="""            self._writer.quarantine(offset, len(data), "FOREIGN_KEY")
+            return
+""",
+        new="""            wanted = next(iter(self._rows.wanted_from(0, 1, self._ordinal).values()))
+""",
+        tests=(
+            "tests/property/test_result_files.py::test_any_damage",
+            "tests/scenarios/test_fetching.py::test_fetching",
+        ),
+    ),
+    Breakage(
+        guard="answers are joined by key, not by their place",
+        file="runs/collect.py",
+        old="found = self._at_hand.get(key)",
+        new="found = next(iter(self._rows.wanted_from(number - 1, 1, self._ordinal).values()), None)",
+        tests=(
+            "tests/matrix/test_matrix.py::test_the_three_commands[results-in-another-order]",
+            "tests/property/test_result_files.py::test_any_damage",
+        ),
+    ),
+    Breakage(
+        guard="an answer in the file of another job is set aside",
+        file="runs/rows.py",
+        old="FROM requests WHERE hash = ? AND key = ? AND job = ?",
+        new="FROM requests WHERE hash = ? AND key = ? AND ? > 0",
+        tests=("tests/property/test_result_files.py::test_answers_in_the_file_of_another_job",),
+    ),
+    Breakage(
+        guard="the first of two good answers counts",
+        file="runs/source.py",
+        old="a.attempt DESC, a.id LIMIT 1",
+        new="a.attempt DESC, a.id DESC LIMIT 1",
+        tests=("tests/scenarios/test_fetching.py::test_fetching",),
+    ),
+    Breakage(
+        guard="a success is not lost to a failure beside it",
+        file="runs/source.py",
+        old="(a.verdict = 'succeeded') DESC, ",
+        new="",
+        tests=("tests/property/test_result_files.py::test_a_good_answer_counts_wherever_it_stands",),
+    ),
+    Breakage(
+        guard="a request without an answer is missing",
+        file="runs/rows.py",
+        old="SELECT coalesce(a.verdict, 'missing') AS verdict, count(*) AS n ",
+        new="SELECT coalesce(a.verdict, 'succeeded') AS verdict, count(*) AS n ",
+        tests=(
+            "tests/matrix/test_matrix.py::test_the_three_commands[one-row-absent]",
+            "tests/property/test_result_files.py::test_any_bytes",
+        ),
+    ),
+    Breakage(
+        guard="a finish reason that nobody knows is no success",
+        file="results/verdict.py",
+        old="""return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is not known.")""",
+        new="return None",
+        tests=("tests/results/test_judge.py::test_no_unknown_finish_reason_is_a_success",),
+    ),
+    Breakage(
+        guard="an error wins over the response beside it",
+        file="results/verdict.py",
+        old="if answer.error is not None:",
+        new="if answer.error is not None and finding is not None:",
+        tests=("tests/results/test_judge.py::test_an_error_wins_over_the_response_beside_it",),
+    ),
+    Breakage(
+        guard="a line that is no text is no answer",
+        file="results/answer.py",
+        old="if not data.isascii():",
+        new="if not data:",
+        tests=("tests/results/test_parse_line.py::test_lines_without_a_usable_key_are_none",),
+    ),
+)
