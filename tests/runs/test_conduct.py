@@ -9,7 +9,7 @@ import pytest
 
 from gemini_batch.errors import ApiError, ServiceError
 from gemini_batch.runs.create import create
-from gemini_batch.runs.events import Went
+from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.ledger import Ledger
 from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
@@ -330,3 +330,21 @@ def test_what_the_screen_hears_is_true(service: FakeService, tmp_path: Path) -> 
     assert (last.requests, last.waiting, last.jobs, last.alive, last.done) == (6, 0, 3, 0, 3)
     assert last.verdicts == {"succeeded": 6}
     assert last.tokens == 36
+
+
+def test_a_stuck_job_is_said_once_with_the_hours_that_are_left(service: FakeService, tmp_path: Path) -> None:
+    """By the ledger's own history, long before the day that the service aims at."""
+    work(service, tmp_path)
+    write_requests(tmp_path / "in.jsonl", [f"n{n}" for n in range(6)])
+    service.polls_to_end = 120
+    heard: list[Event] = []
+
+    work(service, tmp_path, options=Options(), heard=heard)
+
+    said = [event for event in heard if isinstance(event, Said) and "has been at work for" in event.message]
+    assert len(said) == 1
+    assert "usually took 0 min here" in said[0].message
+    assert "at the latest in 46 h" in (said[0].next or "")
+    ages = [event.oldest for event in heard if isinstance(event, Went) and event.oldest is not None]
+    assert ages == sorted(ages)
+    assert ages[-1] > 7200

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _PLAIN_EVERY = 10.0
 _STILL_EVERY = 300.0
 _LIVE_FROM = 1.0
+#: Seconds from which the age of a run's oldest job is worth a word.
+_OLD = 3600.0
 
 
 class JsonEvents:
@@ -127,7 +129,11 @@ class Screen:
             parts.append(f"{event.tokens:,} tokens")
         if event.usd:
             parts.append(f"${usd(event.usd)}")
-        self._status(" · ".join(parts), f" · {span(event.elapsed)} · {event.why}")
+        rest = f" · {span(event.elapsed)} · {event.why}"
+        if event.oldest is not None and event.expires_in is not None and event.oldest >= _OLD:
+            usual = "" if event.usual is None else f" (usually {span(event.usual)})"
+            rest += f" · oldest job {span(event.oldest)}{usual}, expires in {span(max(0.0, event.expires_in))}"
+        self._status(" · ".join(parts), rest)
 
     def _status(self, line: str, rest: str) -> None:
         """How it stands: always in place in a terminal; in a pipe when it has changed, or at times."""

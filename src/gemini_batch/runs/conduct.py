@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, assert_never
 
 from gemini_batch.errors import ApiError, Error, JobError, NetworkError, NotFinished, ServiceError
 from gemini_batch.runs import schedule as s
+from gemini_batch.runs.age import oldest
 from gemini_batch.runs.collect import gather_ended, lose
 from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said, Went
 from gemini_batch.runs.inputs import delete_input, inputs_of, needless_inputs
 from gemini_batch.runs.patience import PAUSES, Absence, Patience, is_absence
 from gemini_batch.runs.plan import plan_job, reconcile
+from gemini_batch.runs.progress import Progress
 from gemini_batch.runs.records import Job, Life
-from gemini_batch.runs.results import LONG_PROMPT, money
 from gemini_batch.runs.room import Room
 from gemini_batch.runs.session import Target
 from gemini_batch.runs.watch import Watch
@@ -71,9 +72,10 @@ class Conductor:
         self._stopper: Error | None = None
         self._closed = False
         self._store_full = False
+        self._stuck: set[str] = set()
         self._began = self._now()
         self._waiting: Waiting | None = None
-        self._progress = _Progress()
+        self._progress = Progress()
 
     async def conduct(self) -> None:
         """Plan, send, watch, collect and send again, until every request has had its attempts.
@@ -350,6 +352,10 @@ class Conductor:
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
         done = sum(job.life is Life.COLLECTED for job in jobs)
         self._progress.count(rows, self._run, jobs, done)
+        old = oldest(self._ledger, jobs, self._now())
+        if old is not None and old.is_stuck and old.job.id not in self._stuck:
+            self._stuck.add(old.job.id)
+            self._tell(old.said())
         self._tell(
             Went(
                 run=self._run.id,
@@ -363,27 +369,11 @@ class Conductor:
                 usd=self._progress.usd,
                 elapsed=self._now() - self._began,
                 why=why,
+                oldest=old.age if old else None,
+                expires_in=old.expires_in if old else None,
+                usual=old.usual if old else None,
             )
         )
-
-
-class _Progress:
-    """Verdicts, tokens and money so far. Counting reads every row, so it is done when a job has come in."""
-
-    def __init__(self) -> None:
-        self.verdicts: dict[str, int] = {}
-        self.tokens = 0
-        self.usd: float | None = None
-        self._counted = -1
-
-    def count(self, rows: Rows, run: Run, jobs: tuple[Job, ...], done: int) -> None:
-        if done == self._counted:
-            return
-        self._counted = done
-        usage = rows.usage(LONG_PROMPT)
-        self.verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
-        self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)
-        self.usd = money(run, jobs, usage).batch
 
 
 def _passes(error: Error) -> bool:

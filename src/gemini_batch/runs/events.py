@@ -49,6 +49,8 @@ class Went:
 
     ``verdicts`` count the requests that have an answer, ``waiting`` those that are still to be sent. ``tokens`` and
     ``usd`` (batch price; None: not known) are those of all answers so far, ``elapsed`` seconds of this process.
+    ``oldest`` is the age of the living job that has waited for longest, ``expires_in`` what is left of its 48 hours,
+    ``usual`` how long jobs of the model took here, in seconds; None where there is none, or nothing is known.
     """
 
     run: str
@@ -62,6 +64,9 @@ class Went:
     usd: float | None
     elapsed: float
     why: str
+    oldest: float | None = None
+    expires_in: float | None = None
+    usual: float | None = None
 
 
 Event = Said | Moved | Seen | Went
