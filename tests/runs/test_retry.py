@@ -18,6 +18,7 @@ from gemini_batch.runs.options import Options
 from gemini_batch.runs.order import Order
 from gemini_batch.runs.results import results
 from gemini_batch.runs.rows import Rows
+from gemini_batch.runs.run import run
 from gemini_batch.runs.status import job_status
 from runs.fake import FakeService, FakeSession, Killed, answer_line
 from runs.steps import GOOD, ONCE, again, reasons, sentences, texts, work
@@ -224,3 +225,23 @@ def test_attempts_without_an_answer_are_counted(service: FakeService, tmp_path: 
 
     assert texts(found) == GOOD
     assert found.summary.unanswered == 2
+
+
+def test_the_same_requests_with_another_key_are_not_sent_again_in_silence(service: FakeService, tmp_path: Path) -> None:
+    """A rotated key is another identity; that this pays again is said, with the way back."""
+    first = work(service, tmp_path)
+
+    async def other(thing: Any) -> list[Event]:
+        async with FakeSession(service, tmp_path / "home", key="another") as session:
+            await thing(session)
+            return session.events
+
+    async def by_run(session: Any) -> None:
+        await run(session, Order(source=tmp_path / "in.jsonl"), None)
+
+    async def by_create(session: Any) -> None:
+        await create(session, Order(source=tmp_path / "in.jsonl", new=True))
+
+    for thing in (by_run, by_create):
+        heard = asyncio.run(other(thing))
+        assert f"sent with another API key already ({first.run.id})" in sentences(heard)

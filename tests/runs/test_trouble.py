@@ -452,3 +452,116 @@ def test_many_processes_make_one_ledger(tmp_path: Path) -> None:
     for process in processes:
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0, said
+
+
+# A second reading ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["EXPIRED", "CANCELLED"])
+def test_answers_that_are_counted_and_come_late(service: FakeService, tmp_path: Path, state: str) -> None:
+    """A job that did not succeed has answered by its own counts; the output shows some minutes later."""
+    service.end_state = f"BATCH_STATE_{state}"
+    operation = service._operation
+    ended: list[float] = []
+
+    def late(job: Any) -> Any:
+        found = operation(job)
+        assert found.metadata is not None
+        if not job.alive:
+            ended.append(service.clock.now)
+            stats = {"requestCount": "6", "successfulRequestCount": "6"}
+            found.metadata.batch_stats = msgspec.convert(stats, type(found.metadata.batch_stats))
+            job.lines = [answer_line(key) for key in job.keys] if service.clock.now > ended[0] + 240 else []
+            again = operation(job).metadata
+            assert again is not None
+            found.metadata.output = again.output
+        return found
+
+    service._operation = late  # type: ignore[method-assign]
+
+    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert service.paid() == ONCE
+
+
+def test_results_are_waited_for_longer_than_a_quarter_of_an_hour(service: FakeService, tmp_path: Path) -> None:
+    """The job has succeeded days ago, and its output is not shown for an hour: that is no word that it is gone."""
+    operation = service._operation
+
+    def late(job: Any) -> Any:
+        found = operation(job)
+        assert found.metadata is not None
+        if not job.alive:
+            found.metadata.end_time = "2026-09-01T00:00:00Z"
+            if service.clock.now < 1_790_000_000.0 + 3600:
+                found.metadata.output = None
+        return found
+
+    service._operation = late  # type: ignore[method-assign]
+
+    assert texts(work(service, tmp_path, options=Options())) == GOOD
+
+
+def test_a_plain_retry_that_is_refused_locks_nothing(service: FakeService, tmp_path: Path) -> None:
+    service.answer_at = lambda key, attempt: (
+        msgspec.json.encode({"error": {"code": 3, "message": "why"}, "key": key}) if key == "k1" else answer_line(key)
+    )
+    first = work(service, tmp_path)
+    service.faults["create", 3] = ("before", ApiError("retired", status=404, reason="NOT_FOUND"))
+    with pytest.raises(ServiceError):
+        again(service, tmp_path, first.run.id, "failed")
+
+    found = held(service, tmp_path, first.run.id).summary
+
+    assert (found.verdicts, found.state) == (first.summary.verdicts, "JOB_STATE_SUCCEEDED")
+
+
+def test_another_key_changes_nothing(service: FakeService, tmp_path: Path) -> None:
+    """A finished run of ``create`` with a row that would be sent again, and a key that was rotated since."""
+    service.answer_at = lambda key, attempt: (
+        msgspec.json.encode({"error": {"code": 14, "message": "why"}, "key": key}) if key == "k1" else answer_line(key)
+    )
+    made = begin(service, tmp_path)
+    service._move(service.jobs[0])
+    before = held(service, tmp_path, made.job).summary.verdicts
+
+    async def other() -> None:
+        async with FakeSession(service, tmp_path / "home", key="another") as session:
+            await run(session, made.run, None)
+
+    with pytest.raises(UsageError, match="another API key"):
+        asyncio.run(other())
+
+    assert held(service, tmp_path, made.run).summary.verdicts == before
+
+
+def test_a_job_too_large_to_be_shown_is_seen_in_the_list(service: FakeService, tmp_path: Path) -> None:
+    """Gigabytes of inline answers: asked for itself it answers 503, every time."""
+
+    async def never(name: str, *, server_timeout: int | None = None) -> Any:
+        service.calls.append("get")
+        if server_timeout is None:
+            raise ApiError("too slow", status=503, reason="UNAVAILABLE")
+        return await real(name, server_timeout=server_timeout)
+
+    real, service.get = service.get, never  # type: ignore[method-assign]
+
+    assert texts(work(service, tmp_path)) == GOOD
+    assert service.clock.now < 1_790_000_000.0 + 3600
+
+
+def test_a_job_that_is_given_up_does_not_hold_the_run_for_days(service: FakeService, tmp_path: Path) -> None:
+    """It takes the only place there is, and nothing can be seen of it: after some hours the run says so."""
+    service.most_jobs = 1
+
+    async def never(name: str, *, server_timeout: int | None = None) -> Any:
+        service.calls.append("get")
+        raise ApiError("broken", status=500, reason="INTERNAL")
+
+    real, service.get = service.get, never  # type: ignore[method-assign]
+    service.list_hides = 1_000_000
+    with pytest.raises(ServiceError, match="broken"):
+        work(service, tmp_path)
+    assert service.clock.now < 1_790_000_000.0 + 9 * 3600
+
+    service.get, service.list_hides, service.most_jobs = real, 0, None  # type: ignore[method-assign]
+    assert texts(work(service, tmp_path)) == GOOD

@@ -43,6 +43,8 @@ _INLINE_SERVER_TIMEOUT = 600
 _OUTPUT_WAITS = (1.0, 2.0, 4.0, 8.0)
 #: A job that has succeeded for so many seconds and shows no output is not waited for any more.
 _OUTPUT_LATEST = 86_400.0
+#: The same for what a job has answered that did not succeed, where a run has the time for it.
+_PARTIAL_LATEST = 600.0
 _BATCH = 2000
 
 _MISSING = {
@@ -93,7 +95,9 @@ async def gather_ended(session: Session, target: Target, *, writing: asyncio.Loc
     """
     assert target.run is not None
     assert target.job is not None
-    operation = None if _is_here(target, target.job) else await _ended(session, target)
+    operation = None
+    if not _is_here(target, target.job):
+        operation = await _ended(session, target, partial_latest=_PARTIAL_LATEST)
     _, job = await gather(session, target, target.run, target.job, operation, writing=writing)
     return job
 
@@ -147,8 +151,12 @@ async def gather(
     return ledger.run(run.id) or run, job
 
 
-async def _ended(session: Session, target: Target) -> Operation:
-    """The job's operation, once it has ended and its output can be fetched."""
+async def _ended(session: Session, target: Target, *, partial_latest: float = 0.0) -> Operation:
+    """The job's operation, once it has ended and its output can be fetched.
+
+    ``partial_latest``: for so many seconds since its end the output of a job that did not succeed is waited for, where
+    the service has counted answers; many such jobs never show any.
+    """
     service = (await session.backend()).service
     batch = target.job.batch if target.job else target.name
     assert batch is not None
@@ -162,23 +170,8 @@ async def _ended(session: Session, target: Target) -> Operation:
     remote = remote_job(operation)
     if target.job is not None:
         session.ledger(target.home).seen(target.job, remote, at=session.world.now())
-    if not remote.phase.ended or (remote.phase is Phase.SUCCEEDED and not remote.has_output):
-        following = f"Type: gemini-batch status {batch} --wait"
-        if remote.phase is Phase.SUCCEEDED:
-            if session.world.now() - (remote.end_time or session.world.now()) > _OUTPUT_LATEST:
-                raise JobError(
-                    f"{batch} has succeeded more than a day ago, and still shows no results.",
-                    job=batch,
-                    state=remote.state,
-                    next="They may come yet: the same command looks again. create --new sends the requests once more, "
-                    "at full batch price.",
-                )
-            raise NotFinished(
-                f"{batch} has succeeded, and its results are not there yet.",
-                job=batch,
-                state=remote.state,
-                next=following,
-            )
+    following = f"Type: gemini-batch status {batch} --wait"
+    if not remote.phase.ended:
         counts = f", {remote.succeeded + remote.failed} of {remote.total} done" if remote.total else ""
         raise NotFinished(
             f"{batch} is not finished: {remote.state}{counts}.",
@@ -186,6 +179,23 @@ async def _ended(session: Session, target: Target) -> Operation:
             state=remote.state,
             next=following,
         )
+    if _must_have_output(operation):
+        known = session.ledger(target.home).job(target.job.id) if target.job else None
+        ended = remote.end_time or (known.ended_at if known else None) or session.world.now()
+        latest = _OUTPUT_LATEST if remote.phase is Phase.SUCCEEDED else partial_latest
+        if session.world.now() - ended < latest:
+            what = "has succeeded" if remote.phase is Phase.SUCCEEDED else f"has ended as {remote.state}"
+            raise NotFinished(
+                f"{batch} {what}, and its results are not there yet.", job=batch, state=remote.state, next=following
+            )
+        if remote.phase is Phase.SUCCEEDED and not remote.has_output:
+            raise JobError(
+                f"{batch} has succeeded more than a day ago, and still shows no results.",
+                job=batch,
+                state=remote.state,
+                next="They may come yet: the same command looks again. create --new sends the requests once more, "
+                "at full batch price.",
+            )
     if not remote.has_output and (target.run is None or target.run.origin == "adopted"):
         why = f": {remote.error_message}" if remote.error_message else ""
         raise JobError(
@@ -194,19 +204,22 @@ async def _ended(session: Session, target: Target) -> Operation:
     return operation
 
 
-def _waits_for_output(operation: Operation) -> bool:
-    """Whether a job has ended and does not show yet what it must have: by its state, or by its own counts.
-
-    An end without an error in a state that nobody knows, or in none, is looked at again, too.
-    """
+def _must_have_output(operation: Operation) -> bool:
+    """Whether a job has ended and does not show yet what it must have: by its state, or by its own counts."""
     remote = remote_job(operation)
     if not remote.phase.ended:
         return False
     if remote.has_output:
         return remote.output_inline and remote.succeeded > 0 and not inline_answers(operation)
+    return remote.phase is Phase.SUCCEEDED or remote.succeeded > 0
+
+
+def _waits_for_output(operation: Operation) -> bool:
+    """The same; an end without an error in a state that nobody knows, or in none, is looked at again, too."""
+    remote = remote_job(operation)
     said_to_fail = operation.error is not None or remote.state == "JOB_STATE_FAILED"
-    unsaid = remote.phase is Phase.FAILED and not said_to_fail
-    return remote.phase is Phase.SUCCEEDED or remote.succeeded > 0 or unsaid
+    unsaid = remote.phase is Phase.FAILED and not said_to_fail and not remote.has_output
+    return unsaid or _must_have_output(operation)
 
 
 async def _get(session: Session, service: Service, batch: str, target: Target) -> Operation:

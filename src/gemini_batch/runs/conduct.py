@@ -288,7 +288,9 @@ class Conductor:
         try:
             job = await gather_ended(self._session, target, writing=self._writing)
         except JobError as error:
-            if not self._is_certain(job):
+            # Results that should have come are waited for longer than those that the service says are gone.
+            gone = error.reason_code == "results_gone" and self._is_certain(job)
+            if not gone and not self._patience[job.ordinal].is_over(self._now()):
                 self._postpone(job, error)
                 return
             # They were paid for once: nothing of this job is sent again but by the user's own word.

@@ -14,7 +14,7 @@ from gemini_batch.runs.decide import standing
 from gemini_batch.runs.drive import Driver
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.home import is_one_job
-from gemini_batch.runs.order import Order, check_order, default_name, say, stage_run
+from gemini_batch.runs.order import Order, check_order, default_name, say, stage_run, warn_of_other_keys
 from gemini_batch.runs.payment import paid_again
 from gemini_batch.runs.plan import reconcile
 from gemini_batch.runs.records import Job, Life, Run
@@ -143,6 +143,7 @@ async def _enter(
         # The folder stands before the ledger speaks of it; a folder that no ledger knows is only disk space.
         folder.path.rename(place.path)
         if ledger.add_run(run, job, at=session.world.now(), unless=known.id if known else None):
+            warn_of_other_keys(session, run)
             return run, job, True
         # Another process has entered the same requests in this very moment: its run is the one.
         place.path.rename(folder.path)

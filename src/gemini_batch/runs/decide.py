@@ -146,18 +146,19 @@ def certainly_refused(error: Exception) -> bool:
     return isinstance(error, ApiError) and 400 <= error.status < 500 and error.status not in {408, 409, 429}
 
 
-def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str]) -> tuple[str, ...]:
+def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str], any_age: bool = False) -> tuple[str, ...]:
     """The jobs of a list that a create in doubt can have made.
 
     A file belongs to one attempt, so the input file's name is proof. An inline job echoes nothing but its name, model
     and size; together with its age, by two clocks, that is enough where exactly one matches. A name that holds the
-    run's id needs no age. ``known`` jobs belong to other attempts.
+    run's id needs no age; ``any_age``: our own clock was wrong, so that age says nothing. ``known``
+    jobs belong to other attempts.
     """
     if job.how == "file":
         wanted = f"files/{job.file}" if job.file and not job.file.startswith("files/") else job.file
         return tuple(r.name for r in seen if wanted is not None and r.file_name == wanted)
     only_ours = job.run.removeprefix("run-") in job.display_name
-    since = 0.0 if only_ours else (job.intended_at or 0.0) - CLOCK_SKEW
+    since = 0.0 if only_ours or any_age else (job.intended_at or 0.0) - CLOCK_SKEW
     return tuple(
         r.name
         for r in seen

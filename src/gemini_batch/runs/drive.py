@@ -54,6 +54,7 @@ class Driver:
         self._now = session.world.now
         self._doubt: ServiceError | None = None
         self._has_uploaded = False
+        self._clock_went_back = False
 
     async def make(self, job: Job) -> Job:
         """Bring ``job`` to ``created``; where ``may_send`` says no just before the create, it stays ``uploaded``.
@@ -64,6 +65,7 @@ class Driver:
         if job.life is Life.INTENDED:
             self._session.tell(Said("An earlier create was not answered; looking whether it made the job."))
         while True:
+            self._clock_went_back |= facts.intended_at is not None and facts.intended_at > self._now()
             facts = decide.not_in_future(facts, self._now())
             match next_step(facts, self._now(), settle=self._session.settings.settle):
                 case Upload():
@@ -259,7 +261,7 @@ class Driver:
         known = self._ledger.batches() - {job.batch}
         found: list[str] = []
         async for page in self._service.listing():
-            found += decide.made_by(job, map(remote_job, page), known=known)
+            found += decide.made_by(job, map(remote_job, page), known=known, any_age=self._clock_went_back)
         return replace(
             facts,
             passes=facts.passes + 1,

@@ -179,6 +179,15 @@ class Ledger:
         rows = self._read(sql, identity)
         return run_of(rows[0]) if rows else None
 
+    def with_other_keys(self, run: Run) -> list[Run]:
+        """Runs of the same requests, model and address that were made with other keys and have jobs, newest first."""
+        sql = (
+            "SELECT * FROM runs WHERE sha256 = ? AND method = ? AND model = ? AND backend = ? AND key_print <> ? "
+            "AND EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id AND jobs.batch IS NOT NULL) "
+            "ORDER BY created_at DESC"
+        )
+        return [run_of(row) for row in self._read(sql, run.sha256, run.method, run.model, run.backend, run.key_print)]
+
     def has_run_of(self, size: int) -> bool:
         """Whether a run has requests of so many bytes."""
         return bool(self._read("SELECT 1 FROM runs WHERE bytes = ? LIMIT 1", size))

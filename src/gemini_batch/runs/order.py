@@ -12,6 +12,7 @@ from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.errors import ApiError, Problem, ServiceError, UsageError
 from gemini_batch.runs.events import Said, in_thread
+from gemini_batch.runs.payment import paid_again
 from gemini_batch.runs.records import Run
 from gemini_batch.runs.stage import Staged, stage
 
@@ -67,6 +68,20 @@ async def known_run(session: Session, order: Order) -> Run | None:
         if known is not None:
             return known
     return None
+
+
+def warn_of_other_keys(session: Session, run: Run) -> None:
+    """Say that the same requests were sent with another key: a key that was rotated pays for them again."""
+    others = session.ledger().with_other_keys(run)
+    if others:
+        session.tell(
+            Said(
+                f"These requests were sent with another API key already ({others[0].id}); with this key they are sent "
+                f"again{paid_again(session.settings)}.",
+                "warning",
+                f"With the key of before: gemini-batch run {others[0].id}",
+            )
+        )
 
 
 def _digest(path: Path) -> str:

@@ -25,7 +25,6 @@ from gemini_batch.runs.events import Said
 from gemini_batch.runs.held import check_held
 from gemini_batch.runs.home import is_one_job
 from gemini_batch.runs.names import check_name, helped
-from gemini_batch.runs.options import kept_options
 from gemini_batch.runs.part import open_rows
 from gemini_batch.runs.payment import elsewhere, says_emulated
 from gemini_batch.runs.rawfiles import RawFiles
@@ -291,18 +290,17 @@ def _counted(session: Session, home: Home, run: Run) -> list[Job]:
 
 
 def _check_finished(target: Target, jobs: Sequence[Job]) -> None:
-    """A run of several jobs is read as a whole, once it is whole.
+    """A run of several jobs is read as a whole, once nothing of it is alive and every request was sent.
 
-    Jobs that are only planned for a retry with a change, which the service may have refused, keep nothing back.
+    What only waits for another attempt, or is planned for one that the service may have refused, keeps nothing back.
     """
     run = target.run
     assert run is not None
-    planned = [job for job in jobs if not job.life.made and job.life is not Life.INTENDED]
+    planned = [job.ordinal for job in jobs if not job.life.made and job.life is not Life.INTENDED]
     with target.home.run(run.id).rows() as rows:
-        waiting, unsent = rows.waiting().requests, rows.unsent([job.ordinal for job in planned])
+        waiting, unsent = rows.waiting().requests, rows.unsent(planned)
     done = sum(job.life is Life.COLLECTED for job in jobs)
-    changing = kept_options(run).change is not None and not unsent
-    if (waiting and not changing) or done < len(jobs) - (len(planned) if changing else 0):
+    if unsent or done + len(planned) < len(jobs):
         raise NotFinished(
             f"{run.id} is not finished: {done} of {len(jobs)} jobs are collected, and {waiting:,} requests wait.",
             job=run.id,
@@ -320,7 +318,7 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part:
         quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
     requests = sum(counts.values())
     total = sum(job.total or 0 for job in jobs)
-    states = {job.state or "" for job in jobs}
+    states = {job.state for job in jobs if job.state} or {""}
     return Summary(
         job=jobs[0].batch if len(jobs) == 1 else None,
         run=run.id,

@@ -31,6 +31,7 @@ class Room:
         self.hold_until = 0.0
         self.hold_why = ""
         self._refusals = Patience()
+        self._refused_alone = 0
         self._troubles = Patience()
 
     def queued(self, besides: Job | None = None) -> int:
@@ -55,7 +56,7 @@ class Room:
 
     def accepted(self, job: Job, queued: int) -> None:
         """The service has taken a job on top of ``queued`` tokens."""
-        self._refusals, self._troubles = Patience(), Patience()
+        self._refusals, self._troubles, self._refused_alone = Patience(), Patience(), 0
         self._learn(s.learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=True))
 
     def refused(self, job: Job, queued: int, error: ServiceError) -> bool:
@@ -68,6 +69,7 @@ class Room:
         """
         living = self.living(job)
         self._refusals.failed(self._now())
+        self._refused_alone = 0 if living else self._refused_alone + 1
         if living:
             self._refusals.excused(self._now())  # their end will make room, however long that takes
         if self._refusals.is_over(self._now()):
@@ -76,7 +78,7 @@ class Room:
                 code="refused_for_hours",
                 next="Other programs may use the same project. The same command goes on later. " + error.message,
             )
-        if job.requests == 1 and living == 0 and self._refusals.tries > len(PAUSES):
+        if job.requests == 1 and self._refused_alone > len(PAUSES):
             raise ServiceError(
                 "The service refuses even a single request, with nothing else in its queue.",
                 code="refused_at_all",
@@ -116,6 +118,8 @@ class Room:
         self.hold_until = min(self.hold_until, self._now() + PAUSES[-1])
 
     def _again_later(self, error: ServiceError, why: str) -> float:
+        if self._now() < self.hold_until:  # several meet the same outage at the same time: it counts once
+            return self.hold_until - self._now()
         self._troubles.failed(self._now())
         if self._troubles.is_over(self._now()):
             raise error

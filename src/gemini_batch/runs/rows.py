@@ -169,16 +169,15 @@ class Rows:
         Only those that have been in fewer than ``most`` jobs since the user asked for them, and have no good answer
         from anywhere. Returns how many.
         """
-        marks = ", ".join("?" * len(reasons))
-        given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.source = requests.job"
-        sql = (
-            "UPDATE requests SET job = NULL WHERE job = ? AND attempts - granted < ? "  # noqa: S608 - marks only
-            "AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "
-            f"AND ((? AND NOT EXISTS ({given})) "
-            f"OR EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks})))"
-        )
+        sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
         with explained(self.path, "run's row database"), transaction(self._db):
-            return self._db.execute(sql, (ordinal, most, missing, *reasons)).rowcount
+            return self._db.execute(f"UPDATE requests SET job = NULL WHERE {sql}", values).rowcount  # noqa: S608 - marks only
+
+    def unlasting(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
+        """How many :meth:`requeue` would let wait again; nothing changes."""
+        sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(f"SELECT count(*) FROM requests WHERE {sql}", values).fetchone()[0])  # noqa: S608 - marks only
 
     def choose(self, verdicts: Sequence[str]) -> int:
         """Requests with one of these final verdicts wait again, because the user says so; returns how many."""
@@ -353,3 +352,17 @@ class Rows:
         """Answers beyond the first of a request within one job: the service sent a line twice."""
         sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, source)"
         return int(self._db.execute(sql).fetchone()[0])
+
+
+def _unlasting(
+    ordinal: int, *, reasons: Sequence[str], missing: bool, most: int
+) -> tuple[str, tuple[int | bool | str, ...]]:
+    marks = ", ".join("?" * len(reasons))
+    given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.source = requests.job"
+    sql = (
+        "job = ? AND attempts - granted < ? "  # noqa: S608 - marks only
+        "AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "
+        f"AND ((? AND NOT EXISTS ({given})) "
+        f"OR EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks})))"
+    )
+    return sql, (ordinal, most, missing, *reasons)

@@ -6,7 +6,7 @@ The same command again, or ``run RUN``, goes on where it stopped, whatever stopp
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,16 +18,18 @@ from gemini_batch.runs.conduct import Conductor
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.failures import check_failures, write_failures
 from gemini_batch.runs.options import REQUESTS_A_JOB, Options, keep_options, kept_options
-from gemini_batch.runs.order import Order, check_order, default_name, known_run, stage_run
+from gemini_batch.runs.order import Order, check_order, default_name, known_run, stage_run, warn_of_other_keys
 from gemini_batch.runs.plan import reconcile
 from gemini_batch.runs.records import Life
 from gemini_batch.runs.results import Results, check_output, failures_beside, summarize
 from gemini_batch.runs.schedule import Limits, live_work, resend
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gemini_batch.runs.home import RunFolder
     from gemini_batch.runs.ledger import Ledger
-    from gemini_batch.runs.records import Run
+    from gemini_batch.runs.records import Job, Run
     from gemini_batch.runs.session import Session
 
 
@@ -83,6 +85,7 @@ async def _enter(session: Session, order: Order, options: Options | None) -> Run
             place = session.home.run(new.id)
             folder.path.rename(place.path)
             if ledger.add_run(new, None, at=session.world.now(), unless=known.id if known else None):
+                warn_of_other_keys(session, new)
                 session.tell(Said(f"This is {new.id}: {new.requests:,} requests for {new.model}."))
                 return new
             place.path.rename(folder.path)
@@ -109,6 +112,8 @@ async def work_off(session: Session, run: Run, options: Options | None, *, lefto
                 code="other_key",
                 next="Use the key of the project that it was begun with.",
             )
+        if leftovers:
+            _requeue(session.ledger(home), folder, run, chosen.most_attempts)
         if chosen != kept:
             run = keep_options(session, run, chosen)
         backend = await session.backend()
@@ -128,20 +133,31 @@ async def work_off(session: Session, run: Run, options: Options | None, *, lefto
 
 
 def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bool:
-    """Whether anything is to be sent, watched or collected; where nothing is, no service is needed.
+    """Whether anything is to be sent, watched or collected; where nothing is, no service is needed, and no key.
 
-    What an earlier process collected and did not come to send again waits from here on, and what it put into a job
-    that it did not come to write down.
+    What an earlier process collected and did not come to send again is work, and so is what it put into a job that it
+    did not come to write down.
     """
     jobs = ledger.jobs_of(run.id)
     with folder.rows() as rows:
         reconcile(ledger, rows, run)
-        for job in jobs:
-            if job.life is Life.COLLECTED:
-                rule = resend(job, attempts)
-                rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
-        waiting = rows.waiting().requests
-    return bool(waiting) or live_work(jobs)
+        if live_work(jobs) or rows.waiting().requests:
+            return True
+        return any(rows.unlasting(ordinal, **rule) for ordinal, rule in _rules(jobs, attempts))
+
+
+def _requeue(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> None:
+    """What an earlier process collected and did not come to send again waits from here on."""
+    with folder.rows() as rows:
+        for ordinal, rule in _rules(ledger.jobs_of(run.id), attempts):
+            rows.requeue(ordinal, **rule)
+
+
+def _rules(jobs: list[Job], attempts: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    for job in jobs:
+        if job.life is Life.COLLECTED:
+            rule = resend(job, attempts)
+            yield job.ordinal, {"reasons": rule.reasons, "missing": rule.missing, "most": rule.most}
 
 
 def _limits(name: str, options: Options) -> Limits:

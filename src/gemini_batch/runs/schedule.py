@@ -153,6 +153,9 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
         return [LookAround()]
     if not times and not facts.busy and not unsent:
         return [Finished()]
+    given_up = any(job.life is Life.CREATED and job.ordinal in facts.later for job in live)
+    if given_up and not alive and not facts.busy and not times and now >= facts.hold_until:
+        return [Finished()]  # what waits has no room beside a job that nothing can be seen of; the next process may
     return [_wait(facts, limits, now, times, unsent=unsent)]
 
 

@@ -73,7 +73,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run of several jobs stands. ``state`` is RUNNING or FINISHED; jobs are as last seen, oldest first."""
+    """How a run of several jobs stands. ``state`` is FINISHED, RUNNING (jobs are alive) or UNFINISHED (none is,
+    and something is still to be sent or collected); jobs are as last seen, oldest first."""
 
     run: str
     state: str
@@ -151,9 +152,10 @@ async def _run_status(session: Session, target: Target, run: Run, jobs: list[Job
     with target.home.run(run.id).rows() as rows:
         waiting, answered, counts = rows.waiting().requests, rows.answered(), rows.counts()
     finished = not waiting and all(job.life is Life.COLLECTED for job in jobs)
+    alive = any(one.alive for one in found)
     return RunStatus(
         run=run.id,
-        state="FINISHED" if finished else "RUNNING",
+        state="FINISHED" if finished else "RUNNING" if alive else "UNFINISHED",
         model=run.model,
         requests=run.requests,
         answered=answered,

@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.runs.decide import poll_wait
 from gemini_batch.runs.events import Said
 from gemini_batch.runs.patience import Absence, Patience, is_absence
@@ -72,13 +72,17 @@ class Watch:
         unseen = jobs if len(jobs) <= ONE_BY_ONE else await self._through_list(jobs)
         # Those that have gone unseen for longest come first, and the same one is not asked for before the others were.
         unseen = sorted(unseen, key=lambda job: (self._times(job), job.seen_at or 0.0))
-        hopeless = []
+        failed: dict[str, tuple[Job, ServiceError]] = {}
         for job in unseen[: max(MOST_GETS, ONE_BY_ONE)]:
             try:
                 await self._one(job)
             except ServiceError as error:
-                if self._trouble(job, error):
-                    hopeless.append((job, error))
+                failed[job.id] = job, error
+        if len(jobs) <= ONE_BY_ONE and any(_took_too_long(error) for _, error in failed.values()):
+            # A job with gigabytes of inline answers cannot be shown in time; the list, which leaves them out, can be.
+            left = {job.id for job in await self._through_list([job for job, _ in failed.values()])}
+            failed = {job: trouble for job, trouble in failed.items() if job in left}
+        hopeless = [(job, error) for job, error in failed.values() if self._trouble(job, error)]
         fixed = self._session.settings.poll
         if fixed is None and self._session.settings.offline:
             fixed = _OFFLINE_LOOK
@@ -160,3 +164,9 @@ class Watch:
     def _times(self, job: Job) -> int:
         absence, patience = self._absences.get(job.id), self._troubles.get(job.id)
         return (absence.times if absence else 0) + (patience.tries if patience else 0)
+
+
+def _took_too_long(error: ServiceError) -> bool:
+    if isinstance(error, NetworkError):
+        return error.sent
+    return isinstance(error, ApiError) and error.status in {503, 504}
