@@ -117,8 +117,8 @@ RUNS = (
     Breakage(
         guard="trouble with one job does not keep the others from being seen",
         file="runs/watch.py",
-        old="            except ServiceError as error:\n                if self._trouble(job, error):\n",
-        new="            except ApiError as error:\n                if self._trouble(job, error):\n",
+        old="            except ServiceError as error:\n                failed[job.id] = job, error\n",
+        new="            except ApiError as error:\n                failed[job.id] = job, error\n",
         tests=(f"{TROUBLE}::test_one_job_that_cannot_be_seen_keeps_nobody_away",),
     ),
     Breakage(

@@ -113,6 +113,7 @@ class Conductor:
             look_around_at=self._look_around_at,
             later=self._later,
             closed=self._closed,
+            one_at_a_time=self._room.store_was_full,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
         for action in s.schedule(facts, self._limits, self._now()):

@@ -30,6 +30,8 @@ class Room:
         self._ledger, self._key, self._model, self._limits, self._now = ledger, run.key_print, model, limits, now
         self.hold_until = 0.0
         self.hold_why = ""
+        #: The file store was full at the last upload.
+        self.store_was_full = False
         self._refusals = Patience()
         self._refused_alone = 0
         self._troubles = Patience()
@@ -57,6 +59,7 @@ class Room:
     def accepted(self, job: Job, queued: int) -> None:
         """The service has taken a job on top of ``queued`` tokens."""
         self._refusals, self._troubles, self._refused_alone = Patience(), Patience(), 0
+        self.store_was_full = False
         self._learn(s.learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=True))
 
     def refused(self, job: Job, queued: int, error: ServiceError) -> bool:
@@ -100,6 +103,7 @@ class Room:
 
         Raises ``error`` where it has been full for longer than is reasonable.
         """
+        self.store_was_full = True
         if freed:
             self._troubles = Patience()
             return 0.0

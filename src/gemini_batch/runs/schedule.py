@@ -53,6 +53,7 @@ class Facts:
     infinity: not by this process, which does not look at living ones either. ``others``: whether other runs' jobs of
     the key live by the books, and ``look_around_at`` when they are looked at next.
     ``closed``: the service has refused a job for good, so nothing more is planned or made.
+    ``one_at_a_time``: the file store was full lately, so that one upload tries whether there is room again.
     """
 
     waiting: Waiting
@@ -68,6 +69,7 @@ class Facts:
     look_around_at: float
     later: Mapping[int, float]
     closed: bool
+    one_at_a_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
     planned = [job for job in making if job.life is not Life.INTENDED]
     ready = [job for job in planned if job.ordinal not in facts.busy]
     begun = [job for job in planned if job.ordinal in facts.busy]
+    if facts.one_at_a_time and ready:
+        ready = [] if begun else ready[:1]
     queued = facts.queued + sum(job.tokens for job in begun)
     free = room(queued, facts.ceiling, limits.queue)
     slots = limits.jobs - facts.living - len(begun)
@@ -204,7 +208,15 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
             sent = True
             slots -= 1
             free = None if free is None else max(0, free - job.tokens)
-    if actions or ready or slots <= 0 or len(making) >= MAKERS or not facts.waiting.requests or free == 0:
+    if (
+        actions
+        or ready
+        or (facts.one_at_a_time and making)
+        or slots <= 0
+        or len(making) >= MAKERS
+        or not facts.waiting.requests
+        or free == 0
+    ):
         return actions
     bounds = [bound for bound in (limits.tokens, free) if bound is not None]
     return [Plan(min(bounds) if bounds else None)]
