@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.runs.change import Change
     from gemini_batch.runs.home import Home
-    from gemini_batch.runs.records import Run
+    from gemini_batch.runs.records import InputFile, Run
     from gemini_batch.runs.rows import Rows
     from gemini_batch.runs.rowtypes import Waiting
     from gemini_batch.runs.session import Session
@@ -98,18 +98,18 @@ class Conductor:
     async def _step(self, rows: Rows) -> bool:
         """One round of decisions; False when there is nothing left to do."""
         self._mind_the_clock()
-        jobs = tuple(self._ledger.jobs_of(self._run.id))
+        jobs, living = tuple(self._ledger.jobs_of(self._run.id)), self._room.living()
         facts = s.Facts(
             waiting=self._waits(rows),
             jobs=jobs,
             busy=frozenset(self._tasks.values()),
             queued=self._room.queued(),
-            living=self._room.living(),
+            living=living,
             ceiling=self._room.ceiling(),
             hold_until=self._room.hold_until,
             hold_why=self._room.hold_why,
             look_at=self._watch.due,
-            others=self._room.living() > sum(job.life in {Life.INTENDED, Life.CREATED} for job in jobs),
+            others=living > sum(job.life in {Life.INTENDED, Life.CREATED} for job in jobs),
             look_around_at=self._look_around_at,
             later=self._later,
             closed=self._closed,
@@ -220,7 +220,7 @@ class Conductor:
     async def _not_made(self, rows: Rows, job: Job, queued: int, error: ServiceError) -> None:
         if error.reason_code == "storage_full":
             self._store_full = True
-            freed = await self._free_store()
+            freed = await self._forget(needless_inputs(self._ledger, self._run))
             pause = self._room.store_full(freed, error)
             then = f"{freed} input files of jobs that have ended were deleted" if freed else f"again in {pause:.0f} s"
             self._tell(Said(f"The service's file store is full; {then}.", "warning"))
@@ -233,7 +233,7 @@ class Conductor:
             async with self._writing:
                 self._waiting = None
                 rows.release(job.ordinal)
-            await self._forget_inputs(job)
+            await self._forget(inputs_of(self._ledger, job))
             self._tell(
                 Said(f"The service has no room for a job of about {job.tokens:,} tokens; its requests wait again.")
             )
@@ -252,24 +252,15 @@ class Conductor:
             self._stopper = error
         self._closed = True
 
-    async def _forget_inputs(self, job: Job) -> int:
-        """The input file of a job that will not be made, or has ended, is of no use to anybody; returns how many."""
+    async def _forget(self, files: list[InputFile]) -> int:
+        """Delete input files that are of no use to anybody any more; returns how many were there."""
         forgotten = 0
-        for file in inputs_of(self._ledger, job):
+        for file in files:
             try:
                 forgotten += await delete_input(self._service, self._ledger, file, at=self._now())
             except ServiceError:
                 continue  # it stays in the ledger for `clean`, and expires by itself
         return forgotten
-
-    async def _free_store(self) -> int:
-        freed = 0
-        for file in needless_inputs(self._ledger, self._run):
-            try:
-                freed += await delete_input(self._service, self._ledger, file, at=self._now())
-            except ServiceError:
-                continue
-        return freed
 
     # Watching --------------------------------------------------------------------------------------------------------
 
@@ -305,7 +296,7 @@ class Conductor:
         else:
             await self._requeue(rows, job)
         if self._store_full:
-            await self._forget_inputs(job)
+            await self._forget(inputs_of(self._ledger, job))
         self._room.freed()
 
     def _postpone(self, job: Job, error: Error) -> None:

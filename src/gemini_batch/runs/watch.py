@@ -32,7 +32,7 @@ _OFFLINE_LOOK = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Looked:
     """What a look has found besides what it wrote down: jobs that are gone, and those that nothing can be seen of."""
 
     gone: list[Job]
@@ -63,7 +63,7 @@ class Watch:
         self.due = min(self.due, now + self._pause)
         self._since = min(self._since, now)
 
-    async def look(self, jobs: list[Job]) -> Seen:
+    async def look(self, jobs: list[Job]) -> Looked:
         """Look at living jobs and write down what they are: one by one if they are few, else through the list.
 
         Trouble with one of them does not keep the others from being seen. Raises ServiceError where the key is refused.
@@ -93,7 +93,7 @@ class Watch:
         self._absences = {job: absence for job, absence in self._absences.items() if job in before}
         now = self._now()
         gone = [job for job in jobs if job.id in self._absences and self._absences[job.id].is_certain(now)]
-        return Seen(gone, hopeless)
+        return Looked(gone, hopeless)
 
     async def look_around(self) -> None:
         """Look at jobs of other runs, which take room by the books and may have ended since somebody last looked.
