@@ -45,7 +45,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("import gemini_batch.testing", ["asyncio", "httpx2", "sqlite3", "uvicorn", "starlette"]),
         (
             "from gemini_batch.cli import cli\ntry: cli(['--help'])\nexcept SystemExit: pass",
-            ["asyncio", "httpx2", "sqlite3", "msgspec", "rich", "uvicorn", "gemini_batch.runs"],
+            ["asyncio", "httpx2", "sqlite3", "msgspec", "rich", "uvicorn", "gemini_batch.commands"],
         ),
     ],
     ids=["library", "testing", "help"],

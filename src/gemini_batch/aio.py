@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_batch import settings as _settings
-from gemini_batch.runs.events import Tell, nobody
-from gemini_batch.runs.session import Session
+from gemini_batch.events import Tell, nobody
+from gemini_batch.session import Session
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from gemini_batch.runs.cancel import Cancelled
-    from gemini_batch.runs.clean import Cleaned
-    from gemini_batch.runs.create import Created
-    from gemini_batch.runs.doctor import Diagnosis
-    from gemini_batch.runs.results import Results
-    from gemini_batch.runs.status import RunStatus, Status
-    from gemini_batch.runs.validate import Validated
+    from gemini_batch.commands.cancel import Cancelled
+    from gemini_batch.commands.clean import Cleaned
+    from gemini_batch.commands.create import Created
+    from gemini_batch.commands.doctor import Diagnosis
+    from gemini_batch.commands.validate import Validated
+    from gemini_batch.report.job_view import RunStatus, Status
+    from gemini_batch.report.result_set import Results
     from gemini_batch.settings import Settings
 
 __all__ = ["cancel", "clean", "create", "doctor", "jobs", "results", "retry", "run", "status", "validate"]
@@ -55,8 +55,8 @@ async def create(
     Raises UsageError (:class:`~gemini_batch.errors.InvalidInput` with every problem of the file) before anything is
     sent, StateError for this machine's disk and ledger, ServiceError for the service and the network.
     """
-    from gemini_batch.runs import create as room
-    from gemini_batch.runs.order import Order
+    from gemini_batch.commands import create as room
+    from gemini_batch.intake.submission import Order
 
     order = Order(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
     async with _session(settings, offline, on_event) as session:
@@ -75,7 +75,7 @@ async def status(
 
     Never spends and never cancels. Raises UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import status as room
+    from gemini_batch.commands import status as room
 
     async with _session(settings, offline, on_event) as session:
         return await room.status(session, job_name, wait=wait)
@@ -96,15 +96,16 @@ async def results(
     kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where it has nothing to
     give, UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import results as room
+    from gemini_batch.commands import results as room
+    from gemini_batch.report.result_set import check_output
 
     if output is not None:
-        room.check_output(Path(output))
+        check_output(Path(output))
     async with _session(settings, offline, on_event) as session:
         found = await room.results(session, job_name)
     media = None
     if media_dir is not None:
-        from gemini_batch.results.media import MediaWriter
+        from gemini_batch.answers.media import MediaWriter
 
         media = MediaWriter(Path(media_dir))
     if output is not None:
@@ -141,9 +142,9 @@ async def run(
     """
     import msgspec
 
-    from gemini_batch.runs import run as room
-    from gemini_batch.runs.options import Options
-    from gemini_batch.runs.order import Order
+    from gemini_batch.commands import run as room
+    from gemini_batch.intake.submission import Order
+    from gemini_batch.store.run_options import Options
 
     stated = {
         "max_requests_per_job": max_requests_per_job,
@@ -177,8 +178,8 @@ async def retry(
     cut off or blocked as it was will be so again. What the new attempt answers replaces what was no success. Raises
     UsageError where there is nothing to send, ServiceError, StateError.
     """
-    from gemini_batch.runs import retry as room
-    from gemini_batch.runs.change import Change
+    from gemini_batch.commands import retry as room
+    from gemini_batch.store.run_options import Change
 
     name = None if model is None else model.removeprefix("models/")
     change = Change(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
@@ -191,7 +192,7 @@ async def validate(
     input_file: str | os.PathLike[str], *, limit: int | None = None, on_event: Tell = nobody
 ) -> Validated:
     """The checks of create, alone: no key, no network, nothing kept. Raises UsageError for a file that is none."""
-    from gemini_batch.runs import validate as room
+    from gemini_batch.commands import validate as room
 
     return await room.validate(Path(input_file), limit=limit, tell=on_event)
 
@@ -214,7 +215,7 @@ async def jobs(
     ``alive``, ``state``, ``name`` and ``model`` (parts of the text) and ``limit`` narrow it down. ``remote`` adds the
     jobs of the key's project that this home does not know. Raises UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import listing as room
+    from gemini_batch.commands import list_jobs as room
 
     wanted = room.Filter(alive=alive, state=state, name=name, model=model, limit=limit)
     async with _session(settings, offline, on_event) as session:
@@ -233,7 +234,7 @@ async def cancel(
 
     What was answered by then is paid for. Raises UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import cancel as room
+    from gemini_batch.commands import cancel as room
 
     async with _session(settings, offline, on_event) as session:
         return await room.cancel(session, job_name, wait=wait)
@@ -251,7 +252,7 @@ async def clean(
 
     ``not_created``: also forget runs whose job was certainly never made. Raises UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import clean as room
+    from gemini_batch.commands import clean as room
 
     async with _session(settings, offline, on_event) as session:
         return await room.clean(session, dry_run=dry_run, not_created=not_created)
@@ -265,7 +266,7 @@ async def doctor(
     on_event: Tell = nobody,
 ) -> Diagnosis:
     """Check that the ledger, the run folders and the service still agree; ``adopt`` enters unknown remote jobs."""
-    from gemini_batch.runs import doctor as room
+    from gemini_batch.commands import doctor as room
 
     async with _session(settings, offline, on_event) as session:
         return await room.doctor(session, adopt_unknown=adopt)

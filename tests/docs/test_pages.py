@@ -16,8 +16,8 @@ from docs.pages import LANGUAGES, ROOT, Block, blocks, code, headings, pages, re
 from gemini_batch import aio, catalog, errors
 from gemini_batch import settings as settings_module
 from gemini_batch.cli import COMMANDS
-from gemini_batch.runs.ledger import MIGRATIONS as LEDGER
-from gemini_batch.runs.rows import MIGRATIONS as ROWS
+from gemini_batch.store.ledger import MIGRATIONS as LEDGER
+from gemini_batch.store.rows import MIGRATIONS as ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

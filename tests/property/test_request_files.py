@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from gemini_batch.cli.outcome import as_invoked, clean, problem_line
 from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.jsonl import UTF8_BOM
-from gemini_batch.runs.home import RunFolder
-from gemini_batch.runs.stage import Staged, stage
+from gemini_batch.store.state_folder import RunFolder
 from gemini_batch.wire import read
 
 GOOD = b'{"key":"a","request":{"contents":[{"parts":[{"text":"Hello"}]}]}}'

@@ -13,13 +13,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_batch.runs.collect import judge_file
-from gemini_batch.runs.events import nobody
-from gemini_batch.runs.home import Home, RunFolder
-from gemini_batch.runs.records import Job, Life, Run
-from gemini_batch.runs.results import Results, summarize
-from gemini_batch.runs.stage import stage
-from runs.fake import answer_line, write_requests
+from gemini_batch.engine.judging import judge_file
+from gemini_batch.events import nobody
+from gemini_batch.intake.staging import stage
+from gemini_batch.report.result_set import Results
+from gemini_batch.report.summary import summarize
+from gemini_batch.store.records import Job, Life, Run
+from gemini_batch.store.state_folder import Home, RunFolder
+from engine.fake import answer_line, write_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from processes.conftest import User
+from crashes.users import User
 from responders.conftest import Reply, completion
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import pytest
 from docs.conftest import make_shell  # noqa: F401 - a fixture
 from docs.pages import ROOT, blocks, read, without_blocks
 from emulator.conftest import line
+from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.verdict import judge
 from gemini_batch.emulator.messages import messages
-from gemini_batch.results.verdict import Answer, judge, parse_line
 from responders.conftest import Reply, completion
 
 if TYPE_CHECKING:

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gemini_batch.commands.create import create
+from gemini_batch.commands.results import results
 from gemini_batch.errors import InvalidInput
-from gemini_batch.runs.create import create
-from gemini_batch.runs.home import Home
-from gemini_batch.runs.order import Order
-from gemini_batch.runs.results import Results, results
-from gemini_batch.runs.stage import stage
-from runs.fake import Clock, FakeService, FakeSession, answer_line, write_requests
+from gemini_batch.intake.staging import stage
+from gemini_batch.intake.submission import Order
+from gemini_batch.store.state_folder import Home
+from engine.fake import Clock, FakeService, FakeSession, answer_line, write_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from gemini_batch.report.result_set import Results
 
 COUNT = 40_000
 #: How many times the ordinary case's time another one may take.

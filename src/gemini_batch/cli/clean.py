@@ -14,7 +14,7 @@ from gemini_batch.cli.screen import Screen, plural, size
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.clean import Cleaned
+    from gemini_batch.commands.clean import Cleaned
 
 
 @click.command("clean", short_help="Delete input files at the service that no job needs any more.")

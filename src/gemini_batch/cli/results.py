@@ -16,8 +16,9 @@ from gemini_batch.cli.screen import Screen, place, plural, usd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.results.media import MediaWriter
-    from gemini_batch.runs.results import Results, Summary
+    from gemini_batch.answers.media import MediaWriter
+    from gemini_batch.report.result_set import Results
+    from gemini_batch.report.summary import Summary
 
 _PREVIEW = 20
 
@@ -76,7 +77,7 @@ def command(
 def _media(folder: str | None) -> MediaWriter | None:
     if folder is None:
         return None
-    from gemini_batch.results.media import MediaWriter
+    from gemini_batch.answers.media import MediaWriter
 
     return MediaWriter(Path(folder))
 

@@ -14,7 +14,7 @@ import click
 from gemini_batch.cli.outcome import as_invoked, clean
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.events import Event, Moved, Seen, Went
+    from gemini_batch.events import Event, Moved, Seen, Went
     from gemini_batch.wire import RemoteJob
 
 _PLAIN_EVERY = 10.0
@@ -43,7 +43,7 @@ class JsonEvents:
         """Write an event of the library; bytes that move, at most every few seconds."""
         import msgspec
 
-        from gemini_batch.runs.events import Moved
+        from gemini_batch.events import Moved
 
         if isinstance(event, Moved):
             now = time.monotonic()
@@ -86,7 +86,7 @@ class Screen:
                 self._show(event)
 
     def _show(self, event: Event) -> None:
-        from gemini_batch.runs.events import Moved, Said, Seen, Went
+        from gemini_batch.events import Moved, Said, Seen, Went
 
         match event:
             case Said(message, level, following):
@@ -188,7 +188,7 @@ def tally(done: int, failed: int, pending: int, total: int) -> str:
 
 def place(backend: str, before: str = " · at ") -> str:
     """The address of what does not live at Google, with a word before it; empty for Google and for offline work."""
-    from gemini_batch.runs.payment import elsewhere
+    from gemini_batch.report.billing import elsewhere
 
     address = elsewhere(backend)
     return f"{before}{address}" if address else ""

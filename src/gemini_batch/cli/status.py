@@ -13,7 +13,7 @@ from gemini_batch.cli.screen import Screen, place, span, tally
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.runs.status import RunStatus, Status
+    from gemini_batch.report.job_view import RunStatus, Status
 
 
 @click.command("status", short_help="How a job stands; --wait until it has ended.")
@@ -41,7 +41,7 @@ def command(
     expired or was cancelled. Waiting may be interrupted at any time: the job goes on.
     """
     from gemini_batch import aio
-    from gemini_batch.runs.status import RunStatus
+    from gemini_batch.report.job_view import RunStatus
 
     with Screen(quiet=quiet or as_json) as screen:
         seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.tell))
