@@ -16,13 +16,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from gemini_batch._version import __version__ as __version__
+from gemini_batch._version import __version__ as __version__  # noqa: PLC0414 - a re-export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 __all__ = [
-    "__version__",
     "cancel",
     "clean",
     "create",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Notice:
     """One sentence for a person; ``next`` is what they can do about it."""
 
     message: str
@@ -25,7 +26,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Transfer:
     """Long work went on: ``done`` of ``total`` bytes or requests (None: not known)."""
 
     what: Literal["reading", "uploading", "downloading", "judging", "writing"]
@@ -35,16 +36,16 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A job was looked at while waiting for it; ``waited`` seconds so far, ``next_look`` seconds to the next look."""
+class JobSeen:
+    """A job was looked at while waiting for it; ``waited`` seconds so far, ``next_poll`` seconds to the next look."""
 
     job: RemoteJob
     waited: float
-    next_look: float
+    next_poll: float
 
 
 @dataclass(frozen=True, slots=True)
-class Went:
+class RunProgress:
     """How a run of many jobs stands.
 
     ``verdicts`` count the requests that have an answer, ``waiting`` those that are still to be sent. ``tokens`` and
@@ -69,11 +70,16 @@ class Went:
     usual: float | None = None
 
 
-Event = Said | Moved | Seen | Went
-Tell = Callable[[Event], None]
+Event = Notice | Transfer | JobSeen | RunProgress
+EventHandler = Callable[[Event], None]
 
 
-def nobody(_: Event) -> None:
+def event_name(event: Event) -> str:
+    """The documented name of an event in JSON: ``notice``, ``transfer``, ``job_seen``, ``run_progress``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+
+
+def ignore_events(_: Event) -> None:
     """Tell nobody."""
 
 
@@ -84,7 +90,7 @@ class _StoppedError(Exception):
     pass
 
 
-async def in_thread(work: Callable[[Tell], T], tell: Tell) -> T:
+async def in_thread(work: Callable[[EventHandler], T], emit: EventHandler) -> T:
     """Do long blocking work beside the event loop.
 
     When the caller is cancelled, the work stops at its next event; only then does the cancellation go on, so that
@@ -95,7 +101,7 @@ async def in_thread(work: Callable[[Tell], T], tell: Tell) -> T:
     def checked(event: Event) -> None:
         if stop.is_set():
             raise _StoppedError
-        tell(event)
+        emit(event)
 
     working = asyncio.ensure_future(asyncio.to_thread(work, checked))
     try:

@@ -1,4 +1,4 @@
-"""What one command works with: settings, a world, the homes, and the backend once it is needed.
+"""What one command works with: settings, a world, the state folders, and the backend once it is needed.
 
 A name given by a user finds its run here, and with it the backend that the run is bound to: a job made offline is
 found without saying so again, and a job made at one address is never asked for at another.
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Self
 
 from gemini_batch.backend import OFFLINE, Backend, address_of, key_of, open_backend
 from gemini_batch.errors import ApiError, StateError, UsageError
-from gemini_batch.events import Said, Tell, nobody
-from gemini_batch.store.state_folder import Home
+from gemini_batch.events import EventHandler, Notice, ignore_events
+from gemini_batch.store.state_folder import StateFolder
 from gemini_batch.world import World
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ _NAME = re.compile(r"(batches/)?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name means: a run of this home, one of its jobs or (``run`` None) a job that is unknown here."""
+    """What a name means: a run of this state folder, one of its jobs or (``run`` None) a job that is unknown here."""
 
     name: str
-    home: Home
+    state_folder: StateFolder
     run: Run | None
     job: Job | None
 
@@ -48,9 +48,9 @@ class Session:
 
     settings: Settings
     world: World = field(default_factory=World)
-    tell: Tell = nobody
+    emit: EventHandler = ignore_events
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack, init=False)
-    _ledgers: dict[Home, Ledger] = field(default_factory=dict, init=False)
+    _ledgers: dict[StateFolder, Ledger] = field(default_factory=dict, init=False)
     _backend: Backend | None = field(default=None, init=False)
 
     async def __aenter__(self) -> Self:
@@ -60,34 +60,34 @@ class Session:
         await self._stack.aclose()
 
     @property
-    def home(self) -> Home:
-        """The home that new work goes to."""
-        home = Home(self.settings.home)
-        return home.offline if self.settings.offline else home
+    def state_folder(self) -> StateFolder:
+        """The state folder that new work goes to."""
+        state_folder = StateFolder(self.settings.home)
+        return state_folder.offline if self.settings.offline else state_folder
 
-    def ledger(self, home: Home | None = None) -> Ledger:
-        """The ledger of a home, opened once. Raises StateError."""
-        home = home or self.home
-        if home not in self._ledgers:
-            self._ledgers[home] = self._stack.enter_context(home.ledger())
-        return self._ledgers[home]
+    def ledger(self, state_folder: StateFolder | None = None) -> Ledger:
+        """The ledger of a state folder, opened once. Raises StateError."""
+        state_folder = state_folder or self.state_folder
+        if state_folder not in self._ledgers:
+            self._ledgers[state_folder] = self._stack.enter_context(state_folder.ledger())
+        return self._ledgers[state_folder]
 
-    def key_print(self) -> str:
+    def key_fingerprint(self) -> str:
         """The fingerprint of the key that the backend is asked with. Raises UsageError where there is no key."""
-        return self.ledger().key_print(key_of(self.settings).reveal())
+        return self.ledger().key_fingerprint(key_of(self.settings).reveal())
 
     async def backend(self) -> Backend:
         """The backend, opened once."""
         if self._backend is None:
-            opening = open_backend(self.settings, emulator_data=self.home.emulator, world=self.world)
+            opening = open_backend(self.settings, emulator_data=self.state_folder.emulator, world=self.world)
             self._backend = await self._stack.enter_async_context(opening)
         return self._backend
 
     def locate(self, name: str) -> Target:
         """Find what ``name`` means: a job (``batches/…`` or the bare id) or a run (``run-…``).
 
-        A run of the offline home turns the session offline. Raises UsageError for what cannot be a name, or for a run
-        that nobody here knows.
+        A run of the offline state folder turns the session offline. Raises UsageError for what cannot be a name, or for
+        a run that is not in this state folder.
         """
         name = name.strip()
         if not _NAME.fullmatch(name):
@@ -96,26 +96,26 @@ class Session:
                 code="bad_name",
                 next="A job name looks like batches/abc123, as create printed it; a run id like run-k7m2q9x4.",
             )
-        home = Home(self.settings.home)
-        for candidate in (home.offline,) if self.settings.offline else (home, home.offline):
+        state_folder = StateFolder(self.settings.home)
+        for candidate in (state_folder.offline,) if self.settings.offline else (state_folder, state_folder.offline):
             if candidate.exists() and (target := self._look(candidate, name)):
-                if candidate == home.offline and not self.settings.offline:
+                if candidate == state_folder.offline and not self.settings.offline:
                     self.settings = dataclasses.replace(self.settings, offline=True)
                 return target
         if name.startswith("run-"):
             raise UsageError(
-                f"There is no run {name!r} in this home folder.",
-                file=home.path,
+                f"There is no run {name!r} in this state folder.",
+                file=state_folder.path,
                 code="unknown_run",
                 next="Check the id, or set GEMINI_BATCH_HOME to the folder that it was made with.",
             )
         self._not_a_display_name(name)
-        return Target("batches/" + name.removeprefix("batches/"), self.home, None, None)
+        return Target("batches/" + name.removeprefix("batches/"), self.state_folder, None, None)
 
     def _not_a_display_name(self, name: str) -> None:
         """What people see is the display name, and some type it. Raises UsageError with the job's real name."""
-        home = Home(self.settings.home)
-        for candidate in (home, home.offline):
+        state_folder = StateFolder(self.settings.home)
+        for candidate in (state_folder, state_folder.offline):
             if candidate.exists():
                 named = [
                     job.batch for _, job in self.ledger(candidate).jobs() if job.display_name == name and job.batch
@@ -128,14 +128,14 @@ class Session:
                         + (f", or one of {len(named)}." if named[1:] else "."),
                     )
 
-    def _look(self, home: Home, name: str) -> Target | None:
-        ledger = self.ledger(home)
+    def _look(self, state_folder: StateFolder, name: str) -> Target | None:
+        ledger = self.ledger(state_folder)
         if name.startswith("run-") and (run := ledger.run(name)):
             jobs = ledger.jobs_of(run.id)
-            return Target(name, home, run, jobs[-1] if jobs else None)
+            return Target(name, state_folder, run, jobs[-1] if jobs else None)
         batch = "batches/" + name.removeprefix("batches/")
         if job := ledger.job_by_batch(batch):
-            return Target(batch, home, ledger.run(job.run), job)
+            return Target(batch, state_folder, ledger.run(job.run), job)
         return None
 
     @contextlib.asynccontextmanager
@@ -154,7 +154,7 @@ class Session:
                     if error.reason_code != "locked" or left <= 0:
                         raise
                     if left == _LOCK_WAIT:
-                        self.tell(Said("Another process is working on this run; waiting for it."))
+                        self.emit(Notice("Another process is working on this run; waiting for it."))
                 await self.world.sleep(_LOCK_PAUSE)
                 left -= _LOCK_PAUSE
             yield
@@ -177,7 +177,7 @@ class Session:
         if error.status not in {403, 404}:
             return error
         run = target.run
-        if run is not None and run.key_print != self.key_print():
+        if run is not None and run.key_fingerprint != self.key_fingerprint():
             return ApiError(
                 f"{target.name} was made with another API key, and this one cannot see it ({error.status}); "
                 "that does not mean that the job is gone.",

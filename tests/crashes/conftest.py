@@ -12,8 +12,9 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 
+from crashes.users import User
 from gemini_batch.commands.run import run
-from gemini_batch.intake.submission import Order
+from gemini_batch.intake.submission import Submission
 from gemini_batch.session import Session
 from gemini_batch.settings import Secret, Settings
 from gemini_batch.world import World
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.events import Event
     from gemini_batch.report.result_set import Results
-    from gemini_batch.store.run_options import Options
+    from gemini_batch.store.run_options import RunOptions
     from gemini_batch.testing import GeminiEmulator
 
 settings.register_profile(
@@ -94,7 +95,7 @@ class Place:
     async def run(
         self,
         source: str,
-        options: Options | None = None,
+        options: RunOptions | None = None,
         *,
         home: str = "home",
         key: str = "key",
@@ -103,7 +104,7 @@ class Place:
         """``gemini-batch run``, as the command calls it."""
         async with self.session(home=home, key=key) as session:
             return await run(
-                session, Order(source=self.folder / source, model=MODEL), options, output=self.folder / out
+                session, Submission(source=self.folder / source, model=MODEL), options, output=self.folder / out
             )
 
     def write(self, name: str, keys: Iterable[str], *, characters: int = 20) -> None:
@@ -135,3 +136,8 @@ class Place:
 @pytest.fixture
 def place(gemini_emulator: GeminiEmulator, tmp_path: Path) -> Place:
     return Place(gemini_emulator, tmp_path)
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    return User(tmp_path / "work")

@@ -19,11 +19,11 @@ import pytest
 from crashes.conftest import MODEL
 from gemini_batch.backend import Backend
 from gemini_batch.commands.run import run
-from gemini_batch.intake.submission import Order
-from gemini_batch.store.answer_writer import SourceWriter
+from gemini_batch.intake.submission import Submission
+from gemini_batch.store.answer_writer import AnswerWriter
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.rows import Rows
-from gemini_batch.store.run_options import Options
+from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.result_set import Results
 
 KEYS = [f"k{n}" for n in range(7)]
-OPTIONS = Options(max_requests_per_job=2)
+OPTIONS = RunOptions(max_requests_per_job=2)
 CALLS = ("start_upload", "query_upload", "send_upload", "get_file", "delete_file", "create", "get", "download")
 WRITES: tuple[tuple[type, str], ...] = (
     (Ledger, "add_run"),
@@ -40,11 +40,11 @@ WRITES: tuple[tuple[type, str], ...] = (
     (Ledger, "update_job"),
     (Ledger, "uploaded"),
     (Ledger, "seen"),
-    (Ledger, "learn"),
+    (Ledger, "set_quota_bounds"),
     (Rows, "take"),
     (Rows, "release"),
     (Rows, "requeue"),
-    (SourceWriter, "finish"),
+    (AnswerWriter, "finish"),
 )
 When = Literal["before", "after"]
 
@@ -119,7 +119,7 @@ def work(place: Place, reaper: Reaper, who: str) -> Results:
             opened = await session.backend()
             mortal: Any = Mortal(opened.service, reaper)
             session._backend = Backend(opened.address, opened.key, mortal)
-            order = Order(source=place.folder / "in.jsonl", model=MODEL)
+            order = Submission(source=place.folder / "in.jsonl", model=MODEL)
             return await run(session, order, OPTIONS, output=place.folder / f"{who}.out")
 
     return asyncio.run(whole())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gemini_batch.store.run_options import Options
+from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def test_a_run_through_it(place: Place, situation: Situation) -> None:
     for fault in situation.faults:
         place.service.faults.arm(fault) if isinstance(fault, str) else place.service.faults.arm(**fault)
 
-    found = asyncio.run(place.run("in.jsonl", Options(max_requests_per_job=4)))
+    found = asyncio.run(place.run("in.jsonl", RunOptions(max_requests_per_job=4)))
 
     rows = place.read()
     assert [row["key"] for row in rows] == KEYS
@@ -86,7 +86,7 @@ def test_a_job_that_cannot_be_seen_does_not_hold_up_the_others(place: Place) -> 
     place.service.pace(queue_delay=300.0)
 
     async def watched() -> None:
-        running = asyncio.ensure_future(place.run("in.jsonl", Options(max_requests_per_job=4)))
+        running = asyncio.ensure_future(place.run("in.jsonl", RunOptions(max_requests_per_job=4)))
         while place.jobs() < 1:
             await asyncio.sleep(0.001)
         first = place.service.accounting()["jobs"][0]["name"]
@@ -109,7 +109,7 @@ def test_a_look_at_a_hundred_jobs(place: Place) -> None:
     place.write("in.jsonl", keys)
     place.service.pace(queue_delay=7200.0)
 
-    asyncio.run(place.run("in.jsonl", Options(max_requests_per_job=1)))
+    asyncio.run(place.run("in.jsonl", RunOptions(max_requests_per_job=1)))
 
     place.check(keys)
     assert place.jobs() == 100

@@ -116,7 +116,7 @@ def test_no_room_for_the_run(user: User, room: int) -> None:
     user.write_requests([f"k{n}" for n in range(3000)])
     environment = {**os.environ, "GEMINI_BATCH_HOME": str(user.folder / "home")}
 
-    def life(limit: int | None) -> subprocess.CompletedProcess[str]:
+    def stage(limit: int | None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "gemini_batch", "create", "requests.jsonl", "--offline"],
             cwd=user.folder,
@@ -127,10 +127,10 @@ def test_no_room_for_the_run(user: User, room: int) -> None:
             preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         )
 
-    short = life(room)
+    short = stage(room)
     assert "Traceback" not in short.stderr
     assert short.returncode in {0, 3, 4}, short.stderr
-    enough = life(None)
+    enough = stage(None)
 
     assert enough.returncode == 0, enough.stderr
     assert re.fullmatch(r"batches/\w+\n", enough.stdout)

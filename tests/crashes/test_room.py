@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crashes.conftest import MODEL
-from gemini_batch.store.run_options import Options
+from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
     from crashes.conftest import Place
@@ -47,7 +47,7 @@ def test_five_jobs_at_once(place: Place) -> None:
     place.service.pace(queue_delay=600.0)
     place.service.limit(jobs=5)
 
-    found = asyncio.run(place.run("in.jsonl", Options(max_requests_per_job=4)))
+    found = asyncio.run(place.run("in.jsonl", RunOptions(max_requests_per_job=4)))
 
     assert found.summary.exit_code == 0
     place.check(keys)
@@ -63,7 +63,7 @@ def test_a_file_store_ten_times_too_small(place: Place) -> None:
     place.service.pace(queue_delay=600.0)
     place.service.limit(storage=size // 10)
 
-    found = asyncio.run(place.run("in.jsonl", Options(max_requests_per_job=40)))
+    found = asyncio.run(place.run("in.jsonl", RunOptions(max_requests_per_job=40)))
 
     assert found.summary.exit_code == 0
     place.check(keys)

@@ -16,11 +16,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
 from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, Error
-from gemini_batch.intake.submission import Order
-from gemini_batch.store.run_options import Options
-from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
+from gemini_batch.intake.submission import Submission
+from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,17 +144,17 @@ def service_of(world: dict[str, Any]) -> Wild:
     return service
 
 
-def live(service: Wild, folder: Path, options: Options) -> Results:
+def live(service: Wild, folder: Path, options: RunOptions) -> Results:
     async def whole() -> Results:
         async with FakeSession(service, folder / "home") as session:
-            return await run(session, Order(source=folder / "in.jsonl"), options, output=folder / "out.jsonl")
+            return await run(session, Submission(source=folder / "in.jsonl"), options, output=folder / "out.jsonl")
 
     return asyncio.run(whole())
 
 
 def through(service: Wild, folder: Path, world: dict[str, Any]) -> Results:
     """The same command again and again until it comes to its end; a death is due so many calls after its start."""
-    options = Options(max_requests_per_job=world["size"], attempts=ATTEMPTS)
+    options = RunOptions(max_requests_per_job=world["size"], attempts=ATTEMPTS)
     deaths: list[tuple[int, Any]] = list(world["deaths"])
     for _ in range(MOST_LIVES):
         service.death = None
@@ -222,5 +222,5 @@ def test_every_key_ends_with_one_honest_answer(tmp_path_factory: pytest.TempPath
     verdicts = {row["verdict"] for row in rows}
     assert found.summary.exit_code == (0 if verdicts == {"succeeded"} else 5 if verdicts == {"missing"} else 1)
     calls = len(service.calls)
-    live(service, folder, Options())
+    live(service, folder, RunOptions())
     assert len(service.calls) == calls, "all is done: nobody is asked"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +61,3 @@ class User:
                 request = {"contents": [{"parts": [{"text": f"{text} {key}"}]}]}
                 file.write(msgspec.json.encode({"key": key, "request": request}) + b"\n")
         return path
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> User:
-    return User(tmp_path / "work")

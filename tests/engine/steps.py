@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from engine.fake import FakeService, FakeSession
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
-from gemini_batch.commands.retry import Again, retry
+from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
-from gemini_batch.events import Said
-from gemini_batch.intake.submission import Order
+from gemini_batch.events import Notice
+from gemini_batch.intake.submission import Submission
 from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.run_options import Change, Options
-from engine.fake import FakeService, FakeSession
+from gemini_batch.store.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 KEYS = [f"k{n}" for n in range(6)]
 GOOD = {key: f"answer to {key}" for key in KEYS}
 ONCE = dict.fromkeys(KEYS, 1)
-PAIRS = Options(max_requests_per_job=2)
+PAIRS = RunOptions(max_requests_per_job=2)
 
 
 def work(
     service: FakeService,
     folder: Path,
     what: str | None = None,
-    options: Options | None = PAIRS,
+    options: RunOptions | None = PAIRS,
     *,
     heard: list[Event] | None = None,
     **order: Any,
@@ -42,7 +42,7 @@ def work(
 
     async def whole() -> Results:
         async with FakeSession(service, folder / "home") as session:
-            thing = what or Order(source=folder / "in.jsonl", **order)
+            thing = what or Submission(source=folder / "in.jsonl", **order)
             try:
                 return await run(session, thing, options, output=folder / "results.jsonl")
             finally:
@@ -57,7 +57,9 @@ def again(service: FakeService, folder: Path, run_id: str, verdict: str, **chang
 
     async def whole() -> Results:
         async with FakeSession(service, folder / "home") as session:
-            return await retry(session, run_id, Again(verdicts=(verdict,), change=Change(**change)))
+            return await retry(
+                session, run_id, RetrySelection(verdicts=(verdict,), overrides=RequestOverrides(**change))
+            )
 
     return asyncio.run(whole())
 
@@ -67,7 +69,7 @@ def begin(service: FakeService, folder: Path) -> Created:
 
     async def whole() -> Created:
         async with FakeSession(service, folder / "home") as session:
-            return await create(session, Order(source=folder / "in.jsonl"))
+            return await create(session, Submission(source=folder / "in.jsonl"))
 
     return asyncio.run(whole())
 
@@ -100,4 +102,4 @@ def jobs_of(folder: Path) -> list[Job]:
 
 def sentences(heard: list[Event]) -> str:
     """What was said, line by line."""
-    return "\n".join(event.message for event in heard if isinstance(event, Said))
+    return "\n".join(event.message for event in heard if isinstance(event, Notice))

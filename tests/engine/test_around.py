@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.fake import Clock, FakeService, FakeSession, answer_line, write_requests
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.create import create
@@ -16,10 +17,9 @@ from gemini_batch.commands.list_jobs import Filter, listing
 from gemini_batch.commands.results import results
 from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, JobError, NetworkError, UsageError
-from gemini_batch.events import Said, Seen
-from gemini_batch.intake.submission import Order
-from gemini_batch.store.state_folder import Home
-from engine.fake import Clock, FakeService, FakeSession, answer_line, write_requests
+from gemini_batch.events import JobSeen, Notice
+from gemini_batch.intake.submission import Submission
+from gemini_batch.store.state_folder import StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,7 +43,9 @@ def do(service: FakeService, home: Path, work: Callable[[FakeSession], Awaitable
 
 
 def make(service: FakeService, tmp_path: Path, **order: Any) -> str:
-    name: str = do(service, tmp_path / "home", lambda s: create(s, Order(source=tmp_path / "in.jsonl", **order))).job
+    name: str = do(
+        service, tmp_path / "home", lambda s: create(s, Submission(source=tmp_path / "in.jsonl", **order))
+    ).job
     return name
 
 
@@ -288,7 +290,7 @@ def test_a_wait_tells_how_it_goes(service: FakeService, tmp_path: Path) -> None:
             return list(session.events)
 
     events = asyncio.run(work())
-    assert any(isinstance(event, Seen) for event in events)
+    assert any(isinstance(event, JobSeen) for event in events)
 
 
 def test_a_machine_that_sleeps_for_a_day_while_waiting(service: FakeService, tmp_path: Path) -> None:
@@ -327,10 +329,10 @@ def test_a_model_that_only_the_service_knows_is_used_and_its_price_called_unknow
 
     async def work() -> list[Any]:
         async with FakeSession(service, tmp_path / "home") as session:
-            await create(session, Order(source=tmp_path / "in.jsonl", model="gemini-99-flash"))
+            await create(session, Submission(source=tmp_path / "in.jsonl", model="gemini-99-flash"))
             return list(session.events)
 
-    said = [event.message for event in asyncio.run(work()) if isinstance(event, Said)]
+    said = [event.message for event in asyncio.run(work()) if isinstance(event, Notice)]
     assert service.calls.index("get_model") < service.calls.index("start_upload")
     assert any("price is unknown" in sentence for sentence in said)
     assert not any("Did you mean" in str(event) for event in said)
@@ -348,7 +350,7 @@ def test_a_model_that_nobody_knows_leaves_no_run(service: FakeService, tmp_path:
 
 def test_only_old_staging_folders_are_swept(tmp_path: Path) -> None:
     """A young one without a lock may be another process's that just begins."""
-    home = Home(tmp_path)
+    home = StateFolder(tmp_path)
     for name, age in ((".new-young", 0.0), (".new-old", 3600.0)):
         left = tmp_path / "runs" / name
         left.mkdir(parents=True)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.fake import FakeService, FakeSession, Killed, reset, write_requests
+from engine.steps import GOOD, ONCE, PAIRS, again, reasons, sentences, texts, work
 from gemini_batch.commands.create import create
 from gemini_batch.engine.backoff import GONE_TIMES
 from gemini_batch.errors import ApiError, ServiceError
-from gemini_batch.events import Said, Went
-from gemini_batch.intake.submission import Order
+from gemini_batch.events import Notice, RunProgress
+from gemini_batch.intake.submission import Submission
 from gemini_batch.report.result_set import RawFiles
 from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import Ceiling
-from gemini_batch.store.run_options import Options
-from engine.fake import FakeService, FakeSession, Killed, reset, write_requests
-from engine.steps import GOOD, ONCE, PAIRS, again, reasons, sentences, texts, work
+from gemini_batch.store.records import QuotaBounds
+from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +108,7 @@ def test_a_refused_job_does_not_keep_the_others_away(service: FakeService, tmp_p
 def test_after_a_refusal_nothing_more_is_sent(service: FakeService, tmp_path: Path) -> None:
     refuse(service, 0)
     with pytest.raises(ServiceError, match="bad"):
-        work(service, tmp_path, options=Options(max_requests_per_job=1))
+        work(service, tmp_path, options=RunOptions(max_requests_per_job=1))
 
     assert service.calls.count("create") <= 3, "those that were on their way at the same time"
 
@@ -181,13 +181,13 @@ def test_a_clock_set_back_while_a_create_is_in_doubt(service: FakeService, tmp_p
     """The intent lies a day ahead then; half a minute is enough all the same."""
     service.death = (2, "before")
     with pytest.raises(Killed):
-        work(service, tmp_path, options=Options())
+        work(service, tmp_path, options=RunOptions())
     assert service.calls == ["start_upload", "chunk", "create"]
     service.death = None
     service.clock.now -= 86_400.0
     service.clock.waits.clear()
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
     assert sum(service.clock.waits) < 3600.0
     assert service.paid() == ONCE
 
@@ -213,25 +213,25 @@ def test_room_that_others_took_during_the_upload_is_not_asked_for(service: FakeS
         """Another run of the same home, which is quicker, and whose job lives on."""
         write_requests(tmp_path / "other.jsonl", [f"o{n}" for n in range(6)])
         async with FakeSession(service, tmp_path / "home") as session:
-            await create(session, Order(source=tmp_path / "other.jsonl"))
+            await create(session, Submission(source=tmp_path / "other.jsonl"))
 
-    async def learn() -> None:
+    async def set_quota_bounds() -> None:
         async with FakeSession(service, tmp_path / "home") as session:
-            session.ledger().learn(
-                session.key_print(), "gemini-3-flash-preview", Ceiling(size * 2, size), at=service.clock.now
+            session.ledger().set_quota_bounds(
+                session.key_fingerprint(), "gemini-3-flash-preview", QuotaBounds(size * 2, size), at=service.clock.now
             )
 
-    asyncio.run(learn())
+    asyncio.run(set_quota_bounds())
     service.polls_to_end = 4
     service.send_upload = sending  # type: ignore[method-assign]
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
     assert service.refusals == 0
 
 
 def test_a_queue_that_others_fill_is_waited_for_and_not_hammered(service: FakeService, tmp_path: Path) -> None:
     """Nothing of ours is alive, and less than was taken before is refused: pauses, and an end after hours."""
-    work(service, tmp_path, options=Options(max_requests_per_job=6))
+    work(service, tmp_path, options=RunOptions(max_requests_per_job=6))
     service.most_jobs = 0
     write_requests(tmp_path / "in.jsonl", [f"n{n}" for n in range(6)])
 
@@ -250,7 +250,7 @@ def test_a_refusal_that_says_when_is_heeded(service: FakeService, tmp_path: Path
     service.polls_to_end = 100
     heard: list[Event] = []
 
-    work(service, tmp_path, options=Options(max_requests_per_job=3), heard=heard)
+    work(service, tmp_path, options=RunOptions(max_requests_per_job=3), heard=heard)
 
     second = service.jobs[1].created - service.jobs[0].created
     assert second >= 700.0
@@ -258,12 +258,12 @@ def test_a_refusal_that_says_when_is_heeded(service: FakeService, tmp_path: Path
 
 def test_what_was_learned_grows_old_although_jobs_are_taken(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.db") as ledger:
-        ledger.learn("key", "m", Ceiling(100, 10), at=1000.0)
-        ledger.learn("key", "m", Ceiling(100, 50), at=80_000.0)
-        assert ledger.ceiling("key", "m", at=87_000.0) == Ceiling(100, 50)
-        assert ledger.ceiling("key", "m", at=88_000.0) == Ceiling(None, None)
-        ledger.learn("key", "m", Ceiling(None, 70), at=90_000.0)
-        assert ledger.ceiling("key", "m", at=170_000.0) == Ceiling(None, 70)
+        ledger.set_quota_bounds("key", "m", QuotaBounds(100, 10), at=1000.0)
+        ledger.set_quota_bounds("key", "m", QuotaBounds(100, 50), at=80_000.0)
+        assert ledger.quota_bounds("key", "m", at=87_000.0) == QuotaBounds(100, 50)
+        assert ledger.quota_bounds("key", "m", at=88_000.0) == QuotaBounds(None, None)
+        ledger.set_quota_bounds("key", "m", QuotaBounds(None, 70), at=90_000.0)
+        assert ledger.quota_bounds("key", "m", at=170_000.0) == QuotaBounds(None, 70)
 
 
 # Uploads and files ---------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_an_upload_that_is_complete_and_whose_file_does_not_show_yet(
     """The process died before it heard that the file is there: soon it shows, or it is uploaded again."""
     service.death = (1, "after")
     with pytest.raises(Killed):
-        work(service, tmp_path, options=Options())
+        work(service, tmp_path, options=RunOptions())
     assert service.calls == ["start_upload", "chunk"]
     service.death = None
     get_file, (first,) = service.get_file, list(service.files)
@@ -290,7 +290,7 @@ def test_an_upload_that_is_complete_and_whose_file_does_not_show_yet(
 
     service.get_file = not_yet  # type: ignore[method-assign]
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
     assert service.calls.count("start_upload") == uploads
     assert service.paid() == ONCE
 
@@ -298,12 +298,12 @@ def test_an_upload_that_is_complete_and_whose_file_does_not_show_yet(
 def test_a_file_that_arrived_damaged_is_uploaded_again(service: FakeService, tmp_path: Path) -> None:
     service.death = (1, "after")
     with pytest.raises(Killed):
-        work(service, tmp_path, options=Options())
+        work(service, tmp_path, options=RunOptions())
     service.death = None
     (first,) = service.files
     service.files[first] = service.files[first][:-1] + b" "
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
     assert service.jobs[0].file_name != first
 
 
@@ -325,7 +325,7 @@ def test_more_answer_files_than_may_be_open(tmp_path: Path) -> None:
 def test_what_the_screen_hears_is_true(service: FakeService, tmp_path: Path) -> None:
     heard: list[Event] = []
     work(service, tmp_path, heard=heard)
-    last = [event for event in heard if isinstance(event, Went)][-1]
+    last = [event for event in heard if isinstance(event, RunProgress)][-1]
 
     assert (last.requests, last.waiting, last.jobs, last.alive, last.done) == (6, 0, 3, 0, 3)
     assert last.verdicts == {"succeeded": 6}
@@ -339,12 +339,12 @@ def test_a_stuck_job_is_said_once_with_the_hours_that_are_left(service: FakeServ
     service.polls_to_end = 120
     heard: list[Event] = []
 
-    work(service, tmp_path, options=Options(), heard=heard)
+    work(service, tmp_path, options=RunOptions(), heard=heard)
 
-    said = [event for event in heard if isinstance(event, Said) and "has been at work for" in event.message]
+    said = [event for event in heard if isinstance(event, Notice) and "has been at work for" in event.message]
     assert len(said) == 1
     assert "usually took 0 min here" in said[0].message
     assert "at the latest in 46 h" in (said[0].next or "")
-    ages = [event.oldest for event in heard if isinstance(event, Went) and event.oldest is not None]
+    ages = [event.oldest for event in heard if isinstance(event, RunProgress) and event.oldest is not None]
     assert ages == sorted(ages)
     assert ages[-1] > 7200

@@ -11,8 +11,8 @@ from gemini_batch.engine.create_policy import (
     Adopt,
     Facts,
     GiveUp,
-    Look,
     Made,
+    ReadList,
     Send,
     Step,
     Upload,
@@ -23,39 +23,39 @@ from gemini_batch.engine.create_policy import (
 )
 from gemini_batch.engine.poller import poll_wait
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
-from gemini_batch.store.records import Job, Life
+from gemini_batch.store.records import Job, JobStage
 from gemini_batch.wire import Phase, RemoteJob
 
 NOW = 1000.0
 
 
-def facts(life: Life = Life.INTENDED, **changes: object) -> Facts:
-    values = {"life": life, "how": "file", "intended_at": NOW, "sends": 1, **changes}
+def facts(stage: JobStage = JobStage.INTENDED, **changes: object) -> Facts:
+    values = {"stage": stage, "input_kind": "file", "intended_at": NOW, "create_calls": 1, **changes}
     return Facts(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("known", "now", "step"),
     [
-        (facts(Life.PLANNED), NOW, Upload()),
-        (facts(Life.PLANNED, how="inline"), NOW, Send()),
-        (facts(Life.UPLOADED), NOW, Send()),
-        (facts(), NOW, Look(0.0)),
-        (facts(), NOW + 500, Look(0.0)),
-        (facts(passes=1, last_pass=NOW), NOW, Look(1.0)),
-        (facts(passes=2, last_pass=NOW + 1), NOW + 1, Look(2.0)),
-        (facts(passes=4, last_pass=NOW + 20), NOW + 27, Look(3.0)),
-        (facts(passes=9, last_pass=NOW + 29.9), NOW + 30, Look(0.0)),
-        (facts(passes=1, last_pass=NOW + 500), NOW + 500, Look(0.0)),
+        (facts(JobStage.PLANNED), NOW, Upload()),
+        (facts(JobStage.PLANNED, input_kind="inline"), NOW, Send()),
+        (facts(JobStage.UPLOADED), NOW, Send()),
+        (facts(), NOW, ReadList(0.0)),
+        (facts(), NOW + 500, ReadList(0.0)),
+        (facts(passes=1, last_pass=NOW), NOW, ReadList(1.0)),
+        (facts(passes=2, last_pass=NOW + 1), NOW + 1, ReadList(2.0)),
+        (facts(passes=4, last_pass=NOW + 20), NOW + 27, ReadList(3.0)),
+        (facts(passes=9, last_pass=NOW + 29.9), NOW + 30, ReadList(0.0)),
+        (facts(passes=1, last_pass=NOW + 500), NOW + 500, ReadList(0.0)),
         (facts(passes=2, last_pass=NOW + 500), NOW + 500, Send()),
-        (facts(passes=2, last_pass=NOW + 500, sends=MOST_SENDS), NOW + 500, GiveUp("unanswered")),
+        (facts(passes=2, last_pass=NOW + 500, create_calls=MOST_SENDS), NOW + 500, GiveUp("unanswered")),
         (facts(passes=2, last_pass=NOW + 500, over_quota=True), NOW + 500, GiveUp("over quota")),
         (facts(passes=1, last_pass=NOW, found=("batches/x",)), NOW, Adopt("batches/x")),
         (facts(passes=1, last_pass=NOW, found=("batches/x", "batches/y")), NOW, Adopt("batches/x")),
-        (facts(how="inline", passes=1, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
-        (facts(Life.CREATED), NOW, Made()),
-        (facts(Life.ENDED), NOW, Made()),
-        (facts(Life.COLLECTED), NOW, Made()),
+        (facts(input_kind="inline", passes=1, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
+        (facts(JobStage.CREATED), NOW, Made()),
+        (facts(JobStage.ENDED), NOW, Made()),
+        (facts(JobStage.COLLECTED), NOW, Made()),
     ],
 )
 def test_what_comes_next(known: Facts, now: float, step: Step) -> None:
@@ -67,20 +67,20 @@ def test_what_comes_next(known: Facts, now: float, step: Step) -> None:
     last=st.none() | st.floats(0, 100),
     now=st.floats(0, 200),
     settle=st.floats(0, 60),
-    sends=st.integers(1, 4),
+    create_calls=st.integers(1, 4),
 )
 def test_nothing_is_sent_twice_without_two_passes_and_the_time(
-    passes: int, last: float | None, now: float, settle: float, sends: int
+    passes: int, last: float | None, now: float, settle: float, create_calls: int
 ) -> None:
     """The rule of the ambiguous create, for all inputs."""
-    known = facts(intended_at=0.0, passes=passes, last_pass=last, sends=sends)
+    known = facts(intended_at=0.0, passes=passes, last_pass=last, create_calls=create_calls)
 
     step = next_step(known, now, settle=settle)
 
     if isinstance(step, Send):
         assert passes >= 2
         assert (last or 0.0) >= settle
-    if isinstance(step, Look):
+    if isinstance(step, ReadList):
         assert 0.0 <= step.wait <= 15.0
 
 
@@ -109,8 +109,8 @@ def job(**changes: object) -> Job:
     values = {
         "id": "run-a-1", "run": "run-a",
         "ordinal": 1, "model": "m", "requests": 3, "tokens": 9, "part": None, "offset": 0, "bytes": 9, "sha256": "x",
-        "how": "file",
-        "display_name": "n", "life": Life.INTENDED, "file": "files/gb-x", "intended_at": NOW, **changes,
+        "input_kind": "file",
+        "display_name": "n", "stage": JobStage.INTENDED, "file": "files/gb-x", "intended_at": NOW, **changes,
     }  # fmt: skip
     return Job(**values)  # type: ignore[arg-type]
 
@@ -130,14 +130,14 @@ def remote(name: str = "batches/x", **changes: object) -> RemoteJob:
         (job(), remote(file_name="files/gb-y"), False),
         (job(), remote(file_name=None), False),
         (job(file=None), remote(file_name=None), False),
-        (job(how="inline"), remote(), True),
-        (job(how="inline"), remote(file_name="files/gb-x"), False),
-        (job(how="inline"), remote(display_name="other"), False),
-        (job(how="inline"), remote(model="other"), False),
-        (job(how="inline"), remote(total=4), False),
-        (job(how="inline"), remote(create_time=NOW - 1000), False),
-        (job(how="inline"), remote(create_time=NOW - 100), True),
-        (job(how="inline"), remote("batches/known"), False),
+        (job(input_kind="inline"), remote(), True),
+        (job(input_kind="inline"), remote(file_name="files/gb-x"), False),
+        (job(input_kind="inline"), remote(display_name="other"), False),
+        (job(input_kind="inline"), remote(model="other"), False),
+        (job(input_kind="inline"), remote(total=4), False),
+        (job(input_kind="inline"), remote(create_time=NOW - 1000), False),
+        (job(input_kind="inline"), remote(create_time=NOW - 100), True),
+        (job(input_kind="inline"), remote("batches/known"), False),
     ],
 )
 def test_which_job_a_create_in_doubt_has_made(ours: Job, there: RemoteJob, found: bool) -> None:
@@ -147,17 +147,17 @@ def test_which_job_a_create_in_doubt_has_made(ours: Job, there: RemoteJob, found
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"life": Life.PLANNED}, "unfinished"),
-        ({"life": Life.UPLOADED}, "unfinished"),
-        ({"life": Life.INTENDED}, "unfinished"),
-        ({"life": Life.CREATED}, "attach"),
-        ({"life": Life.ENDED, "phase": Phase.SUCCEEDED}, "attach"),
-        ({"life": Life.COLLECTED, "phase": Phase.SUCCEEDED}, "attach"),
-        ({"life": Life.ENDED, "phase": Phase.FAILED}, "over"),
-        ({"life": Life.ENDED, "phase": Phase.EXPIRED}, "over"),
-        ({"life": Life.ENDED, "phase": Phase.CANCELLED}, "over"),
-        ({"life": Life.ENDED, "phase": Phase.CANCELLED, "output_file": "files/batch-x"}, "attach"),
-        ({"life": Life.COLLECTED, "phase": Phase.EXPIRED, "succeeded": 2}, "attach"),
+        ({"stage": JobStage.PLANNED}, "unfinished"),
+        ({"stage": JobStage.UPLOADED}, "unfinished"),
+        ({"stage": JobStage.INTENDED}, "unfinished"),
+        ({"stage": JobStage.CREATED}, "attach"),
+        ({"stage": JobStage.ENDED, "phase": Phase.SUCCEEDED}, "attach"),
+        ({"stage": JobStage.COLLECTED, "phase": Phase.SUCCEEDED}, "attach"),
+        ({"stage": JobStage.ENDED, "phase": Phase.FAILED}, "over"),
+        ({"stage": JobStage.ENDED, "phase": Phase.EXPIRED}, "over"),
+        ({"stage": JobStage.ENDED, "phase": Phase.CANCELLED}, "over"),
+        ({"stage": JobStage.ENDED, "phase": Phase.CANCELLED, "output_file": "files/batch-x"}, "attach"),
+        ({"stage": JobStage.COLLECTED, "phase": Phase.EXPIRED, "succeeded": 2}, "attach"),
     ],
 )
 def test_where_a_job_stands(changes: dict[str, object], expected: str) -> None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.fake import Clock, FakeService, FakeSession, write_requests
 from gemini_batch.commands.create import create
 from gemini_batch.commands.doctor import doctor
 from gemini_batch.commands.results import results
 from gemini_batch.commands.run import run
 from gemini_batch.errors import StateError
-from gemini_batch.intake.submission import Order
-from gemini_batch.store.run_options import Options
-from engine.fake import Clock, FakeService, FakeSession, write_requests
+from gemini_batch.intake.submission import Submission
+from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,20 +40,20 @@ def do(service: FakeService, home: Path, work: Callable[[FakeSession], Awaitable
     return asyncio.run(whole())
 
 
-def held(service: FakeService, folder: Path, how: str) -> Results:
+def held(service: FakeService, folder: Path, input_kind: str) -> Results:
     """A job of create, or a run of two, whose results are here and written to a file."""
-    order = Order(source=folder / "in.jsonl")
-    if how == "create":
+    order = Submission(source=folder / "in.jsonl")
+    if input_kind == "create":
         name = do(service, folder / "home", lambda s: create(s, order)).job
     else:
-        name = do(service, folder / "home", lambda s: run(s, order, Options(max_requests_per_job=2))).run.id
+        name = do(service, folder / "home", lambda s: run(s, order, RunOptions(max_requests_per_job=2))).run.id
     found: Results = do(service, folder / "home", lambda s: results(s, name))
     found.write(folder / "results.jsonl")
     return found
 
 
 def harm(found: Results, what: str) -> None:
-    folder = found.home.run(found.run.id)
+    folder = found.state_folder.run(found.run.id)
     if what == "folder":
         shutil.rmtree(folder.path)
     elif what == "rows":
@@ -64,10 +64,12 @@ def harm(found: Results, what: str) -> None:
         next((folder.path / "raw").iterdir()).write_bytes(b"")
 
 
-@pytest.mark.parametrize("how", ["create", "run"])
+@pytest.mark.parametrize("input_kind", ["create", "run"])
 @pytest.mark.parametrize("what", ["folder", "rows", "raw", "empty"])
-def test_what_is_gone_is_said_and_replaces_nothing(service: FakeService, tmp_path: Path, how: str, what: str) -> None:
-    found = held(service, tmp_path, how)
+def test_what_is_gone_is_said_and_replaces_nothing(
+    service: FakeService, tmp_path: Path, input_kind: str, what: str
+) -> None:
+    found = held(service, tmp_path, input_kind)
     name = found.summary.job or found.run.id
     before = (tmp_path / "results.jsonl").read_bytes()
     assert before.count(b"\n") == 3
@@ -78,7 +80,7 @@ def test_what_is_gone_is_said_and_replaces_nothing(service: FakeService, tmp_pat
 
     assert caught.value.exit_code == 3
     assert "GEMINI_BATCH_HOME" in (caught.value.next or "")
-    assert found.home.run(found.run.id).path.is_dir() is (what != "folder")  # looking makes nothing
+    assert found.state_folder.run(found.run.id).path.is_dir() is (what != "folder")  # looking makes nothing
     assert (tmp_path / "results.jsonl").read_bytes() == before
     with pytest.raises((StateError, OSError)):  # results that were opened before the harm
         found.write(tmp_path / "results.jsonl")
@@ -99,7 +101,7 @@ def test_the_way_back_works(service: FakeService, tmp_path: Path) -> None:
 def test_the_doctor_names_a_way_on_for_every_problem(service: FakeService, tmp_path: Path) -> None:
     found = held(service, tmp_path, "create")
     harm(found, "raw")
-    (found.home.run(found.run.id).requests).write_bytes(b"{}\n")
+    (found.state_folder.run(found.run.id).requests).write_bytes(b"{}\n")
 
     problems = [one for one in do(service, tmp_path / "home", doctor).findings if one.level == "problem"]
 

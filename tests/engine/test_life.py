@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from engine.fake import Clock, FakeService, FakeSession, Killed, reset, write_requests
 from gemini_batch.commands.create import Created, create
 from gemini_batch.commands.results import results
 from gemini_batch.engine.poller import job_status
 from gemini_batch.errors import ApiError, NetworkError, NotFinished, ServiceError
-from gemini_batch.intake.submission import Order
+from gemini_batch.intake.submission import Submission
 from gemini_batch.store.ledger import Ledger
-from engine.fake import Clock, FakeService, FakeSession, Killed, reset, write_requests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ KEYS = ["a", "b", "c", "d"]
 def make(service: FakeService, tmp_path: Path, **order: Any) -> Created:
     async def work() -> Created:
         async with FakeSession(service, tmp_path / "home") as session:
-            return await create(session, Order(source=tmp_path / "in.jsonl", **order))
+            return await create(session, Submission(source=tmp_path / "in.jsonl", **order))
 
     return asyncio.run(work())
 
@@ -281,7 +281,7 @@ def test_other_requests_model_or_key_are_another_run(service: FakeService, tmp_p
 
         async def work() -> Created:
             async with FakeSession(service, tmp_path / "home", key="another-key") as session:
-                return await create(session, Order(source=tmp_path / "in.jsonl"))
+                return await create(session, Submission(source=tmp_path / "in.jsonl"))
 
         second = asyncio.run(work())
     else:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, write_requests
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
-from gemini_batch.commands.retry import Again, retry
+from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
 from gemini_batch.errors import NotFinished
-from gemini_batch.events import Said
-from gemini_batch.intake.submission import Order
+from gemini_batch.events import Notice
+from gemini_batch.intake.submission import Submission
 from gemini_batch.report.job_view import Status
-from gemini_batch.store.run_options import Change, Options
-from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, write_requests
+from gemini_batch.store.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +40,7 @@ def do(service: FakeService, folder: Path, work: Callable[[FakeSession], Awaitab
     async def whole() -> Any:
         async with FakeSession(service, folder / "home") as session:
             found = await work(session)
-            return found, [f"{one.message} {one.next or ''}" for one in session.events if isinstance(one, Said)]
+            return found, [f"{one.message} {one.next or ''}" for one in session.events if isinstance(one, Notice)]
 
     found: tuple[Any, list[str]] = asyncio.run(whole())
     return found
@@ -62,11 +62,11 @@ def retried(service: FakeService, folder: Path) -> tuple[str, str]:
 
     service.answer_at = answer
     service.polls_to_end = 0
-    made = do(service, folder, lambda s: create(s, Order(source=folder / "in.jsonl")))[0]
+    made = do(service, folder, lambda s: create(s, Submission(source=folder / "in.jsonl")))[0]
     do(service, folder, lambda s: results(s, made.job))
-    change = Change(max_output_tokens=500, temperature=None)
+    change = RequestOverrides(max_output_tokens=500, temperature=None)
     do(service, folder, lambda s: run(s, made.run, None))
-    do(service, folder, lambda s: retry(s, made.run, Again(verdicts=("truncated",), change=change)))
+    do(service, folder, lambda s: retry(s, made.run, RetrySelection(verdicts=("truncated",), overrides=change)))
     return made.job, made.run
 
 
@@ -104,8 +104,8 @@ def test_the_later_jobs_have_only_what_was_sent_again(service: FakeService, tmp_
 
 
 def test_a_stretch_of_the_input_is_told_by_its_place(service: FakeService, tmp_path: Path) -> None:
-    order = Order(source=tmp_path / "in.jsonl")
-    do(service, tmp_path, lambda s: run(s, order, Options(max_requests_per_job=2)))
+    order = Submission(source=tmp_path / "in.jsonl")
+    do(service, tmp_path, lambda s: run(s, order, RunOptions(max_requests_per_job=2)))
 
     parts = [do(service, tmp_path, lambda s, n=job.name: results(s, n))[0] for job in service.jobs]  # type: ignore[misc]
 
@@ -126,7 +126,11 @@ def test_a_job_that_is_not_collected_yet(service: FakeService, tmp_path: Path) -
     """Its run collects it: exit code 6, and what to type."""
     service.death = (9, "after")
     with pytest.raises(Killed):
-        do(service, tmp_path, lambda s: run(s, Order(source=tmp_path / "in.jsonl"), Options(max_requests_per_job=1)))
+        do(
+            service,
+            tmp_path,
+            lambda s: run(s, Submission(source=tmp_path / "in.jsonl"), RunOptions(max_requests_per_job=1)),
+        )
     service.death = None
 
     with pytest.raises(NotFinished, match="not collected yet") as caught:

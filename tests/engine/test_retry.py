@@ -10,17 +10,17 @@ from unittest.mock import Mock
 import msgspec
 import pytest
 
+from engine.fake import FakeService, FakeSession, Killed, answer_line
+from engine.steps import GOOD, ONCE, again, reasons, sentences, texts, work
 from gemini_batch.commands.create import create
 from gemini_batch.commands.list_jobs import Filter, listing
 from gemini_batch.commands.results import results
 from gemini_batch.commands.run import run
 from gemini_batch.engine.poller import job_status
 from gemini_batch.errors import UsageError
-from gemini_batch.intake.submission import Order
+from gemini_batch.intake.submission import Submission
 from gemini_batch.store.rows import Rows
-from gemini_batch.store.run_options import Change, Options
-from engine.fake import FakeService, FakeSession, Killed, answer_line
-from engine.steps import GOOD, ONCE, again, reasons, sentences, texts, work
+from gemini_batch.store.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def test_an_option_that_is_said_later_leaves_the_others_as_they_are(service: Fak
     (run_id,) = set(re.findall("run-[0-9]+", sentences(heard)))
     service.death = (5, "before")
     with pytest.raises(Killed):
-        work(service, tmp_path, run_id, Options(attempts=1))
+        work(service, tmp_path, run_id, RunOptions(attempts=1))
     service.death = None
 
     work(service, tmp_path, run_id, None)
@@ -92,7 +92,7 @@ def test_retry_with_a_model_that_cannot(service: FakeService, tmp_path: Path) ->
 def test_a_change_to_a_config_of_null() -> None:
     line = b'{"key":"a","request":{"contents":[],"generationConfig":null}}'
 
-    changed = msgspec.json.decode(Change(max_output_tokens=9).apply(line))
+    changed = msgspec.json.decode(RequestOverrides(max_output_tokens=9).apply(line))
 
     assert changed["request"]["generationConfig"] == {"maxOutputTokens": 9}
 
@@ -141,7 +141,7 @@ def one_job(service: FakeService, folder: Path) -> str:
 
     async def whole() -> str:
         async with FakeSession(service, folder / "home") as session:
-            made = await create(session, Order(source=folder / "in.jsonl"))
+            made = await create(session, Submission(source=folder / "in.jsonl"))
             await job_status(session, session.locate(made.job), wait=True)
             await results(session, made.job)
             return made.run
@@ -236,10 +236,10 @@ def test_the_same_requests_with_another_key_are_not_sent_again_in_silence(servic
             return session.events
 
     async def by_run(session: Any) -> None:
-        await run(session, Order(source=tmp_path / "in.jsonl"), None)
+        await run(session, Submission(source=tmp_path / "in.jsonl"), None)
 
     async def by_create(session: Any) -> None:
-        await create(session, Order(source=tmp_path / "in.jsonl", new=True))
+        await create(session, Submission(source=tmp_path / "in.jsonl", new=True))
 
     for thing in (by_run, by_create):
         heard = asyncio.run(other(thing))

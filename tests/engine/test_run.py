@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import pytest
 
+from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
-from gemini_batch.commands.retry import Again, retry
+from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.engine.poller import job_status
 from gemini_batch.errors import ApiError, NotFinished, ServiceError, StateError, UsageError
-from gemini_batch.intake.submission import Order
-from gemini_batch.store.answer_writer import SourceWriter
+from gemini_batch.intake.submission import Submission
+from gemini_batch.store.answer_writer import AnswerWriter
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.rows import Rows
-from gemini_batch.store.run_options import Change, Options
-from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
+from gemini_batch.store.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Job
 
 KEYS = [f"k{n}" for n in range(7)]
-SMALL = Options(max_requests_per_job=2)
+SMALL = RunOptions(max_requests_per_job=2)
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def service(tmp_path: Path) -> FakeService:
 
 
 def work(
-    service: FakeService, folder: Path, what: str | None = None, options: Options | None = SMALL, **order: Any
+    service: FakeService, folder: Path, what: str | None = None, options: RunOptions | None = SMALL, **order: Any
 ) -> Results:
     async def whole() -> Results:
         async with FakeSession(service, folder / "home") as session:
-            thing = what or Order(source=folder / "in.jsonl", **order)
+            thing = what or Submission(source=folder / "in.jsonl", **order)
             return await run(session, thing, options, output=folder / "results.jsonl")
 
     return asyncio.run(whole())
@@ -92,7 +92,7 @@ def test_a_run_goes_on_with_what_create_began(service: FakeService, tmp_path: Pa
 
     async def begin() -> str:
         async with FakeSession(service, tmp_path / "home") as session:
-            return (await create(session, Order(source=tmp_path / "in.jsonl"))).run
+            return (await create(session, Submission(source=tmp_path / "in.jsonl"))).run
 
     began = asyncio.run(begin())
     found = work(service, tmp_path)
@@ -102,7 +102,7 @@ def test_a_run_goes_on_with_what_create_began(service: FakeService, tmp_path: Pa
 
 
 def test_bytes_and_tokens_bound_a_job_too(service: FakeService, tmp_path: Path) -> None:
-    work(service, tmp_path, options=Options(max_tokens_per_job=50))
+    work(service, tmp_path, options=RunOptions(max_tokens_per_job=50))
 
     assert len(service.jobs) >= 3
     assert all(len(service.files[job.file_name or ""]) // 4 <= 60 for job in service.jobs)
@@ -154,7 +154,7 @@ def test_a_job_whose_only_line_is_broken_is_not_waited_for(service: FakeService,
     """Remains of results are results: what is broken off is missing, and is sent again."""
     service.answer_at = lambda key, attempt: answer_line(key)[: 40 if attempt == 1 else None]
 
-    assert texts(work(service, tmp_path, options=Options(max_requests_per_job=1))) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions(max_requests_per_job=1))) == GOOD
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_retry_sends_only_what_is_named_and_changes_it(service: FakeService, tmp
 
     async def whole() -> Results:
         async with FakeSession(service, tmp_path / "home") as session:
-            again = Again(verdicts=("truncated",), change=Change(max_output_tokens=8192))
+            again = RetrySelection(verdicts=("truncated",), overrides=RequestOverrides(max_output_tokens=8192))
             return await retry(session, first.run.id, again, output=tmp_path / "results.jsonl")
 
     found = asyncio.run(whole())
@@ -222,7 +222,7 @@ def test_a_retry_that_died_is_gone_on_with_as_it_was_asked_for(service: FakeServ
 
     async def whole() -> Results:
         async with FakeSession(service, tmp_path / "home") as session:
-            again = Again(verdicts=("truncated",), change=Change(max_output_tokens=8192))
+            again = RetrySelection(verdicts=("truncated",), overrides=RequestOverrides(max_output_tokens=8192))
             return await retry(session, first.run.id, again)
 
     with pytest.raises(Killed):
@@ -236,7 +236,7 @@ def test_a_retry_that_died_is_gone_on_with_as_it_was_asked_for(service: FakeServ
     with FakeSession(service, tmp_path / "home").ledger() as ledger:
         kept = ledger.run(first.run.id)
     assert kept is not None
-    assert '"change":null' in (kept.options or "")
+    assert '"overrides":null' in (kept.options or "")
 
 
 # Death ---------------------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_death_at_every_call_of_the_service(tmp_path: Path, when: Literal["befor
         (Rows, "take"),
         (Rows, "requeue"),
         (Rows, "release"),
-        (SourceWriter, "finish"),
+        (AnswerWriter, "finish"),
     ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -354,9 +354,9 @@ def test_death_while_the_last_job_is_planned(
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "add_job", dying)
         with pytest.raises(Killed):
-            work(service, tmp_path, options=Options())
+            work(service, tmp_path, options=RunOptions())
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -377,8 +377,8 @@ def test_unanswered_creates(tmp_path: Path, when: Literal["before", "after"]) ->
 def test_two_processes_do_not_conduct_one_run(service: FakeService, tmp_path: Path) -> None:
     async def both() -> None:
         async with FakeSession(service, tmp_path / "home") as session:
-            found = await run(session, Order(source=tmp_path / "in.jsonl"), SMALL)
-            with session.home.run(found.run.id).lock(wait=0.0):
+            found = await run(session, Submission(source=tmp_path / "in.jsonl"), SMALL)
+            with session.state_folder.run(found.run.id).lock(wait=0.0):
                 await run(session, found.run.id, SMALL)
 
     with pytest.raises(StateError, match="Another process"):
@@ -394,7 +394,7 @@ def test_a_run_ten_times_too_large_for_the_queue(tmp_path: Path) -> None:
     write_requests(tmp_path / "in.jsonl", keys)
     service = FakeService(Clock(), chunk=1_000_000, most_tokens=(tmp_path / "in.jsonl").stat().st_size // 4 // 10)
 
-    found = work(service, tmp_path, options=Options())
+    found = work(service, tmp_path, options=RunOptions())
 
     assert service.paid() == dict.fromkeys(keys, 1)
     assert found.summary.all_succeeded
@@ -405,11 +405,11 @@ def test_what_was_learned_of_the_queue_is_remembered_for_a_day(tmp_path: Path) -
     keys = [f"k{n}" for n in range(400)]
     write_requests(tmp_path / "in.jsonl", keys)
     service = FakeService(Clock(), chunk=1_000_000, most_tokens=1000)
-    work(service, tmp_path, options=Options())
+    work(service, tmp_path, options=RunOptions())
     refusals = service.refusals
     write_requests(tmp_path / "in.jsonl", [f"other{n}" for n in range(400)])
 
-    work(service, tmp_path, options=Options())
+    work(service, tmp_path, options=RunOptions())
 
     assert refusals > 0
     assert service.refusals <= refusals + 1
@@ -419,7 +419,7 @@ def test_a_tier_that_is_known_costs_no_refusal(tmp_path: Path) -> None:
     write_requests(tmp_path / "in.jsonl", KEYS)
     service = FakeService(Clock(), chunk=1_000_000, most_tokens=3_000_000)
 
-    work(service, tmp_path, options=Options(tier=1))
+    work(service, tmp_path, options=RunOptions(tier=1))
 
     assert service.refusals == 0
 
@@ -430,7 +430,7 @@ def test_fewer_jobs_at_once_than_the_run_has(tmp_path: Path) -> None:
     write_requests(tmp_path / "in.jsonl", keys)
     service = FakeService(Clock(), chunk=1_000_000, most_jobs=5)
 
-    found = work(service, tmp_path, options=Options(max_requests_per_job=3))
+    found = work(service, tmp_path, options=RunOptions(max_requests_per_job=3))
 
     assert found.summary.all_succeeded
     assert service.paid() == dict.fromkeys(keys, 1)
@@ -460,7 +460,7 @@ def test_a_look_at_a_hundred_jobs_costs_few_calls(tmp_path: Path) -> None:
     write_requests(tmp_path / "in.jsonl", keys)
     service = FakeService(Clock(), chunk=1_000_000, polls_to_end=6)
 
-    found = work(service, tmp_path, options=Options(max_requests_per_job=1))
+    found = work(service, tmp_path, options=RunOptions(max_requests_per_job=1))
 
     assert found.summary.all_succeeded
     assert len(service.jobs) == 100
@@ -473,7 +473,7 @@ def test_a_list_that_shows_nothing_delays_and_loses_nothing(tmp_path: Path) -> N
     write_requests(tmp_path / "in.jsonl", keys)
     service = FakeService(Clock(), chunk=1_000_000, list_hides=10_000)
 
-    assert work(service, tmp_path, options=Options(max_requests_per_job=1)).summary.all_succeeded
+    assert work(service, tmp_path, options=RunOptions(max_requests_per_job=1)).summary.all_succeeded
 
 
 # What a review found -------------------------------------------------------------------------------------------------
@@ -482,7 +482,7 @@ def test_a_list_that_shows_nothing_delays_and_loses_nothing(tmp_path: Path) -> N
 def begin(service: FakeService, folder: Path, **changes: Any) -> Any:
     async def whole() -> Any:
         async with FakeSession(service, folder / "home", **changes) as session:
-            return await create(session, Order(source=folder / "in.jsonl"))
+            return await create(session, Submission(source=folder / "in.jsonl"))
 
     return asyncio.run(whole())
 
@@ -565,7 +565,7 @@ def test_what_an_earlier_process_collected_is_sent_again_by_the_next(service: Fa
 
     async def collected_elsewhere() -> None:
         async with FakeSession(service, tmp_path / "home") as session:
-            made = await create(session, Order(source=tmp_path / "in.jsonl"))
+            made = await create(session, Submission(source=tmp_path / "in.jsonl"))
             await job_status(session, session.locate(made.job), wait=True)
             await results(session, made.job)
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.fake import Clock, FakeService, FakeSession, write_requests
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.create import create
 from gemini_batch.commands.doctor import doctor
 from gemini_batch.commands.list_jobs import Filter, listing
 from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
-from gemini_batch.events import Said
-from gemini_batch.intake.submission import Order
+from gemini_batch.events import Notice
+from gemini_batch.intake.submission import Submission
 from gemini_batch.report.job_view import NOT_CREATED
-from gemini_batch.store.records import Life
-from engine.fake import Clock, FakeService, FakeSession, write_requests
+from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,7 +50,7 @@ def do(
 
 
 def make(service: FakeService, folder: Path, name: str, **how: Any) -> str:
-    made: str = do(service, folder, lambda s: create(s, Order(source=folder / f"{name}.jsonl")), **how).job
+    made: str = do(service, folder, lambda s: create(s, Submission(source=folder / f"{name}.jsonl")), **how).job
     return made
 
 
@@ -62,8 +62,8 @@ def refused(service: FakeService, folder: Path, name: str, operation: str = "cre
         make(service, folder, name)
 
 
-def cleaned(service: FakeService, folder: Path, *, url: str | None = None, **how: Any) -> Cleaned:
-    found: Cleaned = do(service, folder, lambda s: clean(s, **{"dry_run": False, **how}), url=url)
+def cleaned(service: FakeService, folder: Path, *, url: str | None = None, **input_kind: Any) -> Cleaned:
+    found: Cleaned = do(service, folder, lambda s: clean(s, **{"dry_run": False, **input_kind}), url=url)
     return found
 
 
@@ -92,7 +92,7 @@ def test_a_job_that_was_dropped_is_not_listed(service: FakeService, tmp_path: Pa
     write_requests(tmp_path / "in.jsonl", [f"k{n}" for n in range(8)])
     service.most_jobs = 0
     with pytest.raises(ServiceError):
-        do(service, tmp_path, lambda s: run(s, Order(source=tmp_path / "in.jsonl"), None))
+        do(service, tmp_path, lambda s: run(s, Submission(source=tmp_path / "in.jsonl"), None))
 
     planned = do(service, tmp_path, _jobs)
     assert [job.dropped_at is None for job in planned].count(True) == 1
@@ -140,7 +140,7 @@ def test_what_was_forgotten_can_be_sent_after_all(service: FakeService, tmp_path
     cleaned(service, tmp_path, not_created=True)
 
     make(service, tmp_path, "a")
-    found = do(service, tmp_path, lambda s: run(s, Order(source=tmp_path / "b.jsonl"), None))
+    found = do(service, tmp_path, lambda s: run(s, Submission(source=tmp_path / "b.jsonl"), None))
 
     assert found.summary.all_succeeded
     assert service.paid() == {"a": 1, "b": 1}
@@ -154,7 +154,7 @@ def test_a_create_in_doubt_is_never_forgotten(service: FakeService, tmp_path: Pa
     with pytest.raises((ServiceError, NetworkError)):
         make(service, tmp_path, "a")
     (job,) = do(service, tmp_path, _jobs)
-    assert job.life is Life.INTENDED
+    assert job.stage is JobStage.INTENDED
 
     found = cleaned(service, tmp_path, not_created=True)
 
@@ -171,7 +171,7 @@ def test_a_run_that_is_being_worked_on_is_not_forgotten(service: FakeService, tm
 
     async def work(session: FakeSession) -> Cleaned:
         ((run_, _),) = list(session.ledger().jobs())
-        with session.home.run(run_.id).lock(wait=0.0):
+        with session.state_folder.run(run_.id).lock(wait=0.0):
             return await clean(session, dry_run=False, not_created=True)
 
     found: Cleaned = do(service, tmp_path, work)
@@ -183,7 +183,7 @@ def test_a_run_that_is_being_worked_on_is_not_forgotten(service: FakeService, tm
 def test_a_job_that_was_not_made_takes_a_new_name(service: FakeService, tmp_path: Path) -> None:
     """Nobody has seen the first one."""
     refused(service, tmp_path, "a")
-    order = Order(source=tmp_path / "a.jsonl", name="second try")
+    order = Submission(source=tmp_path / "a.jsonl", name="second try")
 
     made = do(service, tmp_path, lambda s: create(s, order))
 
@@ -247,6 +247,6 @@ def test_nothing_is_said_of_events(service: FakeService, tmp_path: Path) -> None
 
     async def work(session: FakeSession) -> list[Any]:
         await clean(session, dry_run=True)
-        return [event for event in session.events if isinstance(event, Said)]
+        return [event for event in session.events if isinstance(event, Notice)]
 
     assert do(service, tmp_path, work) == []

@@ -13,19 +13,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from engine.fake import FakeService, FakeSession, Killed, answer_line, reset, write_requests
+from engine.steps import GOOD, KEYS, ONCE, again, begin, held, jobs_of, texts, work
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.run import run
 from gemini_batch.engine import scheduler as s
 from gemini_batch.engine.quota import Limits
 from gemini_batch.errors import ApiError, Error, ServiceError, UsageError
-from gemini_batch.intake.submission import Order
+from gemini_batch.intake.submission import Submission
 from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import Ceiling, Job, Life
+from gemini_batch.store.records import Job, JobStage, QuotaBounds
 from gemini_batch.store.row_records import Waiting
-from gemini_batch.store.run_options import Options
+from gemini_batch.store.run_options import RunOptions
 from gemini_batch.wire import Phase, RemoteJob
-from engine.fake import FakeService, FakeSession, Killed, answer_line, reset, write_requests
-from engine.steps import GOOD, KEYS, ONCE, again, begin, held, jobs_of, texts, work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,11 +128,11 @@ def test_answers_that_are_here_need_no_service(service: FakeService, tmp_path: P
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gemini_batch.engine.collector.judge_file", lambda *_: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
-            work(service, tmp_path, options=Options())
+            work(service, tmp_path, options=RunOptions())
     service.jobs[0].deleted = True
     calls = len(service.calls)
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
     assert len(service.calls) == calls
 
 
@@ -168,7 +168,7 @@ def test_a_file_that_ends_early_between_lines_is_fetched_again(service: FakeServ
 
     service._operation = counting  # type: ignore[method-assign]
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
     assert service.paid() == ONCE
 
 
@@ -186,7 +186,7 @@ def test_an_old_look_undoes_nothing(service: FakeService, tmp_path: Path) -> Non
     for remote in (alive, ended):
         with Ledger(tmp_path / "home" / "ledger.db") as ledger:
             after = ledger.seen(before, remote, at=1.0)
-        assert (after.life, after.phase, after.state) == (Life.COLLECTED, Phase.SUCCEEDED, "JOB_STATE_SUCCEEDED")
+        assert (after.stage, after.phase, after.state) == (JobStage.COLLECTED, Phase.SUCCEEDED, "JOB_STATE_SUCCEEDED")
 
     assert begin(service, tmp_path).attached
     assert service.paid() == ONCE
@@ -220,9 +220,9 @@ def test_a_forgotten_job_is_not_made_with_less_than_all(
 # Time and room -------------------------------------------------------------------------------------------------------
 
 
-lives = st.sampled_from(list(Life))
+lives = st.sampled_from(list(JobStage))
 #: Two jobs are being collected, and a third one has ended.
-ALL_COLLECTORS_BUSY = [(Life.ENDED, True, None), (Life.ENDED, True, None), (Life.ENDED, False, None)]
+ALL_COLLECTORS_BUSY = [(JobStage.ENDED, True, None), (JobStage.ENDED, True, None), (JobStage.ENDED, False, None)]
 
 
 @example(ALL_COLLECTORS_BUSY, 0, 0, 0.0, 500.0, False, False, None)
@@ -232,25 +232,25 @@ ALL_COLLECTORS_BUSY = [(Life.ENDED, True, None), (Life.ENDED, True, None), (Life
     st.booleans(), st.booleans(), st.sampled_from([None, 1, 100]),
 )  # fmt: skip
 def test_a_schedule_never_spins(
-    drawn: list[tuple[Life, bool, float | None]],
+    drawn: list[tuple[JobStage, bool, float | None]],
     waiting: int, others: int, hold: float, look: float, closed: bool, around: bool, refused: int | None,
 ) -> None:  # fmt: skip
     """Something is begun, or it is waited: for a later time, or for a task that there is."""
     now = 100.0
-    jobs = tuple(_job(number, life) for number, (life, _, _) in enumerate(drawn, 1))
-    alive = sum(job.life in {Life.INTENDED, Life.CREATED} for job in jobs)
+    jobs = tuple(_job(number, stage) for number, (stage, _, _) in enumerate(drawn, 1))
+    alive = sum(job.stage in {JobStage.INTENDED, JobStage.CREATED} for job in jobs)
     facts = s.Facts(
         waiting=Waiting(waiting, waiting * 10, waiting * 10),
         jobs=jobs,
-        busy=frozenset(n for n, (life, busy, _) in enumerate(drawn, 1) if busy and life is not Life.COLLECTED),
+        busy=frozenset(n for n, (stage, busy, _) in enumerate(drawn, 1) if busy and stage is not JobStage.COLLECTED),
         queued=10 * (alive + others),
         living=alive + others,
-        ceiling=Ceiling(refused, None),
+        quota_bounds=QuotaBounds(refused, None),
         hold_until=hold,
         hold_why="",
-        look_at=look,
+        poll_at=look,
         others=bool(others),
-        look_around_at=0.0 if around else 500.0,
+        poll_others_at=0.0 if around else 500.0,
         later={n: later for n, (_, _, later) in enumerate(drawn, 1) if later is not None},
         closed=closed,
     )
@@ -266,10 +266,10 @@ def test_a_schedule_never_spins(
             assert action.ordinal not in facts.busy
 
 
-def _job(number: int, life: Life) -> Job:
+def _job(number: int, stage: JobStage) -> Job:
     return Job(
         id=f"run-a-{number}", run="run-a", ordinal=number, model="m", requests=1, tokens=10, part=None, offset=0,
-        bytes=10, sha256="", how="file", display_name="n", life=life, intended_at=1.0,
+        bytes=10, sha256="", input_kind="file", display_name="n", stage=stage, intended_at=1.0,
     )  # fmt: skip
 
 
@@ -282,10 +282,13 @@ def test_jobs_of_others_that_have_ended_take_no_room(service: FakeService, tmp_p
     async def other() -> Any:
         async with FakeSession(service, tmp_path / "home") as session:
             ledger = session.ledger()
-            ledger.learn(
-                session.key_print(), "gemini-3-flash-preview", Ceiling(size * 3 // 2, size), at=service.clock.now
+            ledger.set_quota_bounds(
+                session.key_fingerprint(),
+                "gemini-3-flash-preview",
+                QuotaBounds(size * 3 // 2, size),
+                at=service.clock.now,
             )
-            return await run(session, Order(source=tmp_path / "other.jsonl"), Options())
+            return await run(session, Submission(source=tmp_path / "other.jsonl"), RunOptions())
 
     assert asyncio.run(other()).summary.all_succeeded
     assert service.clock.now < 1_790_000_000.0 + 3600
@@ -294,13 +297,16 @@ def test_jobs_of_others_that_have_ended_take_no_room(service: FakeService, tmp_p
 def test_a_refusal_beside_a_living_job_is_not_repeated_every_minute(service: FakeService, tmp_path: Path) -> None:
     """Nothing is to be learned of tokens: the uploaded job waits, ever longer, and is not uploaded again."""
     with FakeSession(service, tmp_path / "home").ledger() as ledger:
-        ledger.learn(
-            ledger.key_print("a-key"), "gemini-3-flash-preview", Ceiling(None, 1_000_000), at=service.clock.now
+        ledger.set_quota_bounds(
+            ledger.key_fingerprint("a-key"),
+            "gemini-3-flash-preview",
+            QuotaBounds(None, 1_000_000),
+            at=service.clock.now,
         )
     service.most_jobs = 1
     service.polls_to_end = 100
 
-    assert texts(work(service, tmp_path, options=Options(max_requests_per_job=3))) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions(max_requests_per_job=3))) == GOOD
 
     assert 3 < service.refusals <= 9
     assert service.calls.count("start_upload") <= 4
@@ -318,7 +324,7 @@ def test_a_job_made_late_is_looked_at_soon(service: FakeService, tmp_path: Path)
     service.create = later  # type: ignore[method-assign]
     service.clock.waits.clear()
 
-    assert texts(work(service, tmp_path, options=Options(max_requests_per_job=3))) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions(max_requests_per_job=3))) == GOOD
     assert max(service.clock.waits) <= 120.0
 
 
@@ -335,7 +341,7 @@ def test_a_clock_that_leaps_ahead_does_not_end_a_doubt(service: FakeService, tmp
 
     service._begin = leaping  # type: ignore[method-assign]
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
     assert service.paid() == ONCE
 
 
@@ -368,7 +374,7 @@ def test_one_job_that_cannot_be_seen_keeps_nobody_away(
         work(service, tmp_path)
     service.get = get  # type: ignore[method-assign]
 
-    assert sorted(job.life.value for job in jobs_of(tmp_path)) == ["collected", "collected", "created"]
+    assert sorted(job.stage.value for job in jobs_of(tmp_path)) == ["collected", "collected", "created"]
     assert texts(work(service, tmp_path)) == GOOD
 
 
@@ -385,8 +391,8 @@ def test_patience_with_a_full_store_ends_after_what_is_there_was_brought_in(
 
     service.start_upload = full  # type: ignore[method-assign]
     with pytest.raises(ServiceError, match="full"):
-        work(service, tmp_path, options=Options(max_requests_per_job=3))
-    assert [job.life for job in jobs_of(tmp_path) if job.batch] == [Life.COLLECTED]
+        work(service, tmp_path, options=RunOptions(max_requests_per_job=3))
+    assert [job.stage for job in jobs_of(tmp_path) if job.batch] == [JobStage.COLLECTED]
 
     service.start_upload = start  # type: ignore[method-assign]
     assert texts(work(service, tmp_path)) == GOOD
@@ -480,7 +486,7 @@ def test_answers_that_are_counted_and_come_late(service: FakeService, tmp_path: 
 
     service._operation = late  # type: ignore[method-assign]
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
     assert service.paid() == ONCE
 
 
@@ -499,7 +505,7 @@ def test_results_are_waited_for_longer_than_a_quarter_of_an_hour(service: FakeSe
 
     service._operation = late  # type: ignore[method-assign]
 
-    assert texts(work(service, tmp_path, options=Options())) == GOOD
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
 
 
 def test_a_plain_retry_that_is_refused_locks_nothing(service: FakeService, tmp_path: Path) -> None:

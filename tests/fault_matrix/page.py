@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gemini_batch._version import __version__
 from fault_matrix.situations import SITUATIONS
+from gemini_batch._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

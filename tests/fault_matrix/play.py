@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.emulator.server import serve
-from gemini_batch.testing import GeminiEmulator
 from fault_matrix.judge import Ended, Outcome, RunOutcome, prompt
 from fault_matrix.situations import KEYS
+from gemini_batch.emulator.server import serve
+from gemini_batch.testing import GeminiEmulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,7 +74,7 @@ class _User:
     """Somebody at a shell in a folder with a request for each key."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        self._work, self._home, self._url = folder / "work", folder / "home", url
+        self._work, self._state_folder, self._url = folder / "work", folder / "home", url
         self._work.mkdir(parents=True)
         with (self._work / "requests.jsonl").open("wb") as file:
             for key in KEYS:
@@ -99,7 +99,7 @@ class _User:
             cwd=self._work,
             env={
                 **kept,
-                "GEMINI_BATCH_HOME": str(self._home),
+                "GEMINI_BATCH_HOME": str(self._state_folder),
                 "GOOGLE_GEMINI_BASE_URL": self._url,
                 "GEMINI_API_KEY": "any",
             },

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gemini_batch._version import __version__
 from fault_matrix.__main__ import PAGES, of_commands, of_run
 from fault_matrix.judge import Ended, Outcome, RunOutcome, judge, judge_run, prompt
 from fault_matrix.page import BEGIN, COMMANDS, END, RUN, put, row, shown
 from fault_matrix.play import play_run
 from fault_matrix.situations import KEYS, SITUATIONS, SUCCEEDED, Run, Situation
+from gemini_batch._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -154,7 +154,7 @@ LOCAL = (
     Breakage(
         guard="another project's key is told from a job that is gone",
         file="session.py",
-        old="if run is not None and run.key_print != self.key_print():",
+        old="if run is not None and run.key_fingerprint != self.key_fingerprint():",
         new="if run is None:",
         tests=("tests/engine/test_around.py::test_another_key_is_told_from_a_lost_job",),
     ),

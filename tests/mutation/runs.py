@@ -19,8 +19,8 @@ RUNS = (
     Breakage(
         guard="a loss is written down before anything else",
         file="engine/collector.py",
-        old="life=Life.ENDED, lost=reason)",
-        new="life=Life.ENDED)",
+        old="stage=JobStage.ENDED, lost=reason)",
+        new="stage=JobStage.ENDED)",
         tests=(f"{CONDUCT}::test_a_deleted_job_is_missing_and_the_rest_comes_in",),
     ),
     Breakage(
@@ -47,7 +47,7 @@ RUNS = (
     Breakage(
         guard="an old look does not undo what was collected",
         file="store/ledger.py",
-        old="if now.life is Life.COLLECTED or (now.life is Life.ENDED and not remote.phase.ended):",
+        old="if now.stage is JobStage.COLLECTED or (now.stage is JobStage.ENDED and not remote.phase.ended):",
         new="if False:",
         tests=(f"{TROUBLE}::test_an_old_look_undoes_nothing",),
     ),
@@ -75,14 +75,14 @@ RUNS = (
     Breakage(
         guard="room is asked for once more just before the create",
         file="engine/submitter.py",
-        old="if self._may_send is not None and job.life is Life.UPLOADED and not self._may_send(job):",
+        old="if self._may_send is not None and job.stage is JobStage.UPLOADED and not self._may_send(job):",
         new="if False:",
         tests=(f"{CONDUCT}::test_room_that_others_took_during_the_upload_is_not_asked_for",),
     ),
     Breakage(
         guard="other runs' jobs are looked at when there seems to be no room",
         file="engine/scheduler.py",
-        old="if unsent and facts.others and not facts.busy and now >= facts.look_around_at:",
+        old="if unsent and facts.others and not facts.busy and now >= facts.poll_others_at:",
         new="if False:",
         tests=(f"{TROUBLE}::test_jobs_of_others_that_have_ended_take_no_room",),
     ),
@@ -90,7 +90,7 @@ RUNS = (
         guard="pauses grow although something of ours is alive",
         file="engine/quota.py",
         old="            self._refusals.excused(self._now())  # their end will make room, however long that takes\n",
-        new="            self._refusals = Patience()\n            self._refusals.failed(self._now())\n",
+        new="            self._refusals = Backoff()\n            self._refusals.failed(self._now())\n",
         tests=(f"{TROUBLE}::test_a_refusal_beside_a_living_job_is_not_repeated_every_minute",),
     ),
     Breakage(
@@ -131,7 +131,7 @@ RUNS = (
     Breakage(
         guard="a retried request counts its attempts anew",
         file="store/rows.py",
-        old="SET job = NULL, granted = attempts WHERE",
+        old="SET job = NULL, attempts_excused = attempts WHERE",
         new="SET job = NULL WHERE",
         tests=(f"{TROUBLE}::test_what_a_retry_sends_goes_once_more_when_its_job_expires",),
     ),

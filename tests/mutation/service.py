@@ -18,8 +18,8 @@ CREATING = (
     Breakage(
         guard="the intent is written down before the create",
         file="engine/submitter.py",
-        old='"intends to create", at=self._now(), life=Life.INTENDED,',
-        new='"intends to create", at=self._now(), life=job.life,',
+        old="            stage=JobStage.INTENDED,\n",
+        new="            stage=job.stage,\n",
         tests=("tests/engine/test_life.py::test_a_create_that_happened_without_an_answer_is_adopted",),
     ),
     Breakage(
@@ -56,8 +56,8 @@ CREATING = (
     Breakage(
         guard="the same requests attach to their living job",
         file="engine/create_policy.py",
-        old='        case Life.CREATED:\n            return "attach"',
-        new='        case Life.CREATED:\n            return "over"',
+        old='        case JobStage.CREATED:\n            return "attach"',
+        new='        case JobStage.CREATED:\n            return "over"',
         tests=("tests/engine/test_life.py::test_the_same_command_again_attaches",),
     ),
     Breakage(

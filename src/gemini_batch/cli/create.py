@@ -54,7 +54,7 @@ def command(
                 inline=inline,
                 new=new,
                 settings=settings(offline),
-                on_event=screen.tell,
+                on_event=screen.emit,
             )
         )
         if as_json:

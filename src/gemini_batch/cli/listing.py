@@ -55,7 +55,7 @@ def command(
                 refresh=refresh,
                 remote=remote,
                 settings=settings(offline),
-                on_event=screen.tell,
+                on_event=screen.emit,
             )
         )
         if as_json:

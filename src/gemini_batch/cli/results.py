@@ -54,7 +54,7 @@ def command(
     with Screen(quiet=quiet or as_json) as screen:
         to_file = None if output in {None, "-"} else output
         found = run(
-            aio.results(job_name, output=to_file, media_dir=media_dir, settings=settings(offline), on_event=screen.tell)
+            aio.results(job_name, output=to_file, media_dir=media_dir, settings=settings(offline), on_event=screen.emit)
         )
         summary = found.summary
         media = _media(media_dir)

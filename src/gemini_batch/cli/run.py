@@ -50,7 +50,7 @@ def command(
     from gemini_batch import aio
 
     with JsonEvents() if as_json else Screen(quiet=quiet) as screen:
-        found = run(aio.run(what, output=output, settings=settings(offline, poll=poll), on_event=screen.tell, **given))
+        found = run(aio.run(what, output=output, settings=settings(offline, poll=poll), on_event=screen.emit, **given))
         return show(found, "run", output, as_json=as_json, say=screen.say)
 
 

@@ -44,7 +44,7 @@ def command(
     from gemini_batch.report.job_view import RunStatus
 
     with Screen(quiet=quiet or as_json) as screen:
-        seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.tell))
+        seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.emit))
         if isinstance(seen, RunStatus):
             return _show_run(seen, screen, as_json=as_json, exit_code=exit_code)
         code = 5 if seen.ended_badly else 6 if exit_code and not seen.succeeded else 0

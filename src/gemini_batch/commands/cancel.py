@@ -11,9 +11,9 @@ from gemini_batch.engine.collector import collect
 from gemini_batch.engine.create_policy import certainly_refused
 from gemini_batch.engine.poller import job_status
 from gemini_batch.errors import ApiError, JobError, UsageError
-from gemini_batch.events import Said
+from gemini_batch.events import Notice
 from gemini_batch.store.job_rows import open_rows
-from gemini_batch.store.records import Life
+from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
     from gemini_batch.report.job_view import Status
@@ -41,7 +41,7 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
     check_name(name)
     target = session.locate(name)
     if target.run is not None and name.startswith("run-"):
-        jobs = session.ledger(target.home).jobs_of(target.run.id)
+        jobs = session.ledger(target.state_folder).jobs_of(target.run.id)
         if len(jobs) != 1:
             return await _cancel_all(session, target, target.run, jobs)
     seen = await job_status(session, target)
@@ -52,15 +52,15 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
             next=f"To make it: {seen.next}",
         )
     if not seen.alive:
-        session.tell(Said(f"{seen.job} has ended already ({seen.state})."))
+        session.emit(Notice(f"{seen.job} has ended already ({seen.state})."))
         return await _harvest(session, seen, asked=False)
     session.check_bound(target)
     await _ask(session, target, target.job, seen.job)
     if not wait:
-        session.tell(Said(f"The service was asked to stop {seen.job}; it may take a while, and may come too late."))
+        session.emit(Notice(f"The service was asked to stop {seen.job}; it may take a while, and may come too late."))
         following = f"gemini-batch status {seen.job} --wait"
         return Cancelled(job=seen.job, asked=True, state=seen.state, answers=None, requests=None, next=following)
-    session.tell(Said("The service was asked to stop the job; following it to its end."))
+    session.emit(Notice("The service was asked to stop the job; following it to its end."))
     return await _harvest(session, await job_status(session, session.locate(name), wait=True), asked=True)
 
 
@@ -69,11 +69,11 @@ async def _cancel_all(session: Session, target: Target, run: Run, jobs: list[Job
 
     Collecting is ``run``'s part, and so is what has not been sent yet: it stays where it is until somebody says run.
     """
-    living = [job for job in jobs if job.life is Life.CREATED and job.batch]
+    living = [job for job in jobs if job.stage is JobStage.CREATED and job.batch]
     if not living:
-        session.tell(Said(f"{run.id} has no job that is alive."))
+        session.emit(Notice(f"{run.id} has no job that is alive."))
     asked = 0
-    with target.home.run(run.id).lock(wait=0.0):
+    with target.state_folder.run(run.id).lock(wait=0.0):
         session.check_bound(target)
         for job in living:
             assert job.batch is not None
@@ -81,7 +81,7 @@ async def _cancel_all(session: Session, target: Target, run: Run, jobs: list[Job
                 await _ask(session, target, job, job.batch)
                 asked += 1
             except ApiError as error:
-                session.tell(Said(f"{job.batch}: {error.message}", "warning"))
+                session.emit(Notice(f"{job.batch}: {error.message}", "warning"))
     return Cancelled(
         job=run.id,
         asked=bool(asked),
@@ -94,7 +94,7 @@ async def _cancel_all(session: Session, target: Target, run: Run, jobs: list[Job
 
 async def _ask(session: Session, target: Target, job: Job | None, batch: str) -> None:
     """Ask for the end of one job. That the user wants it is written down first: nothing of it is sent again then."""
-    ledger, now = session.ledger(target.home) if job else None, session.world.now()
+    ledger, now = session.ledger(target.state_folder) if job else None, session.world.now()
     if job is not None and ledger is not None:
         ledger.update_job(job, "cancel asked for", at=now, cancelled_at=now)
     try:
@@ -111,9 +111,9 @@ async def _harvest(session: Session, seen: Status, *, asked: bool) -> Cancelled:
     assert seen.job is not None
     target = session.locate(seen.job)
     part = None
-    if target.run is not None and len(session.ledger(target.home).jobs_of(target.run.id)) != 1:
+    if target.run is not None and len(session.ledger(target.state_folder).jobs_of(target.run.id)) != 1:
         part = target.job
-        if part is not None and part.life is not Life.COLLECTED:  # its run collects it, with those beside it
+        if part is not None and part.stage is not JobStage.COLLECTED:  # its run collects it, with those beside it
             following = f"gemini-batch run {target.run.id}"
             return Cancelled(
                 job=seen.job, asked=asked, state=seen.state, answers=None, requests=seen.total, next=following
@@ -121,9 +121,9 @@ async def _harvest(session: Session, seen: Status, *, asked: bool) -> Cancelled:
     try:
         run, job = await collect(session, target)
     except JobError as error:
-        session.tell(Said(error.message))
+        session.emit(Notice(error.message))
         return Cancelled(job=seen.job, asked=asked, state=seen.state, answers=0, requests=seen.total, next=None)
-    with open_rows(session.locate(seen.job).home.run(run.id), part) as rows:
+    with open_rows(session.locate(seen.job).state_folder.run(run.id), part) as rows:
         counts = rows.counts()
     requests = sum(counts.values())
     return Cancelled(

@@ -15,7 +15,7 @@ from gemini_batch.engine.input_files import delete_input
 from gemini_batch.engine.poller import observe
 from gemini_batch.errors import ApiError, ServiceError, StateError
 from gemini_batch.session import Target
-from gemini_batch.store.records import InputFile, Job, Life
+from gemini_batch.store.records import InputFile, Job, JobStage
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
@@ -51,9 +51,9 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
     freed = 0
     waiting: list[tuple[Run, Job]] = []
     forgotten: list[tuple[Run, Job]] = []
-    if session.home.exists():
+    if session.state_folder.exists():
         ledger = session.ledger()
-        waiting = [(run, job) for run, job in ledger.jobs() if not job.life.made and job.dropped_at is None]
+        waiting = [(run, job) for run, job in ledger.jobs() if not job.stage.made and job.dropped_at is None]
         if not_created:
             forgotten = [(run, job) for run, job in waiting if _forget(session, run, job, dry_run=dry_run)]
         dropped = {job.id for _, job in forgotten}
@@ -86,13 +86,13 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
 
 def _forget(session: Session, run: Run, job: Job, *, dry_run: bool) -> bool:
     """Drop a job that was certainly not made; False where that is in doubt, or somebody works on its run."""
-    folder = session.home.run(run.id)
-    if job.life is Life.INTENDED:
+    folder = session.state_folder.run(run.id)
+    if job.stage is JobStage.INTENDED:
         return False
     try:
         with folder.lock(wait=0.0):
             ledger = session.ledger()
-            if ledger.job(job.id).life not in {Life.PLANNED, Life.UPLOADED}:
+            if ledger.job(job.id).stage not in {JobStage.PLANNED, JobStage.UPLOADED}:
                 return False  # it was made in this very moment
             if not dry_run:
                 ledger.update_job(job, "dropped", at=session.world.now(), dropped_at=session.world.now())
@@ -113,19 +113,19 @@ async def _needed(session: Session, file: InputFile, dropped: set[str]) -> str |
     assert run is not None
     if run.backend != address_of(session.settings):
         return f"uploaded to {run.backend}"
-    if run.key_print != session.key_print():
+    if run.key_fingerprint != session.key_fingerprint():
         return "uploaded with another key"
     if job.dropped_at is not None or job.id in dropped:
         return None
-    if not job.life.made:
+    if not job.stage.made:
         return "its job is not created yet"
-    if job.life is Life.CREATED:
+    if job.stage is JobStage.CREATED:
         try:
-            await observe(session, Target(job.batch or run.id, session.home, run, job))
+            await observe(session, Target(job.batch or run.id, session.state_folder, run, job))
         except ServiceError as error:
             seen = error.status if isinstance(error, ApiError) else error.message
             return f"its job cannot be seen now ({seen})"
         job = ledger.job(job.id)
-    if job.life is Life.CREATED:
+    if job.stage is JobStage.CREATED:
         return f"its job is alive ({job.state})"
     return None

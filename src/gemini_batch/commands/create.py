@@ -10,13 +10,13 @@ from gemini_batch import catalog
 from gemini_batch.backend import key_of
 from gemini_batch.engine.create_policy import standing
 from gemini_batch.engine.planner import reconcile
-from gemini_batch.engine.submitter import Driver
+from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import ApiError, ServiceError, UsageError
-from gemini_batch.events import Said
+from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import say
-from gemini_batch.intake.submission import Order, check_order, default_name, stage_run, warn_of_other_keys
+from gemini_batch.intake.submission import Submission, check_submission, default_name, stage_run, warn_of_other_keys
 from gemini_batch.report.billing import paid_again
-from gemini_batch.store.records import Job, Life, Run
+from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.state_folder import is_one_job
 from gemini_batch.validation.inputfile import check_file
 from gemini_batch.wire import remote_job, state_word
@@ -55,36 +55,36 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-async def create(session: Session, order: Order) -> Created:
+async def create(session: Session, submission: Submission) -> Created:
     """Validate the file, then make one job of it, or attach to the one that these requests already have.
 
     Raises UsageError (InvalidInput with all problems) before anything is sent, StateError, ServiceError.
     """
-    check_order(order)
-    check_file(order.source)  # what is wrong with the file itself is said before a missing key
+    check_submission(submission)
+    check_file(submission.source)  # what is wrong with the file itself is said before a missing key
     key_of(session.settings)
     ledger = session.ledger()
     limits = catalog.load().limits
     token = session.world.token(8)
-    with session.home.staging(token) as folder:
+    with session.state_folder.staging(token) as folder:
         run, staged, said = await stage_run(
-            session, order, folder, run_id=f"run-{token}", job=1, max_bytes=limits.input_file_bytes.value
+            session, submission, folder, run_id=f"run-{token}", job=1, max_bytes=limits.input_file_bytes.value
         )
-        _check_size(order, staged, limits)
-        run, job, ours = await _enter(session, ledger, folder, (run, staged), order)
-    attached = not ours and job.life.made
+        _check_size(submission, staged, limits)
+        run, job, ours = await _enter(session, ledger, folder, (run, staged), submission)
+    attached = not ours and job.stage.made
     if not attached:
-        job, attached = await _finish(session, ledger, run, job, order)
+        job, attached = await _finish(session, ledger, run, job, submission)
     if attached:
-        session.tell(
-            Said(
+        session.emit(
+            Notice(
                 f"These requests already have a job: {job.batch} ({job.state or 'state not seen yet'}); "
                 "nothing was sent.",
                 next=f"Use --new to make another one{paid_again(session.settings)}.",
             )
         )
-    if order.name not in {None, job.display_name}:
-        session.tell(Said(f"--name {order.name!r} changes nothing: the job is called {job.display_name!r}."))
+    if submission.name not in {None, job.display_name}:
+        session.emit(Notice(f"--name {submission.name!r} changes nothing: the job is called {job.display_name!r}."))
     assert job.batch is not None
     if job.total and job.total != run.requests:
         say(session, said, f"The service counts {job.total} requests, {run.requests} were sent.", None)
@@ -105,27 +105,27 @@ async def create(session: Session, order: Order) -> Created:
 
 
 async def _enter(
-    session: Session, ledger: Ledger, folder: RunFolder, new: tuple[Run, Staged], order: Order
+    session: Session, ledger: Ledger, folder: RunFolder, new: tuple[Run, Staged], submission: Submission
 ) -> tuple[Run, Job, bool]:
     """Enter the run into the ledger, or find the one that stands for it: ``(run, its job, whether it is new)``."""
     run, staged = new
     assert run.identity is not None
     while True:
         known = ledger.newest_with_identity(run.identity)
-        if known is not None and not order.new:
+        if known is not None and not submission.new:
             jobs = ledger.jobs_of(known.id)
             ever = ledger.all_jobs_of(known.id)
             if not jobs and len(ever) == 1 and known.options is None:
                 return known, ever[0], False  # its job was never made and then forgotten: it is made after all
-            if not is_one_job(session.home.run(known.id), known, jobs):
-                raise _of_several(known, order)
+            if not is_one_job(session.state_folder.run(known.id), known, jobs):
+                raise _of_several(known, submission)
             job = await _refreshed(session, ledger, jobs[0])
             if job.lost == "JOB_GONE":
                 raise _gone(session, job, None)
             if standing(job) != "over":
                 return known, job, False
-            session.tell(
-                Said(f"The earlier job of these requests ended without results ({job.state}); making another.")
+            session.emit(
+                Notice(f"The earlier job of these requests ended without results ({job.state}); making another.")
             )
         job = Job(
             id=f"{run.id}-1",
@@ -138,11 +138,11 @@ async def _enter(
             offset=0,
             bytes=run.bytes,
             sha256=run.sha256,
-            how="inline" if order.inline else "file",
-            display_name=order.name if order.name is not None else default_name(order.source, run.id),
-            life=Life.PLANNED,
+            input_kind="inline" if submission.inline else "file",
+            display_name=submission.name if submission.name is not None else default_name(submission.source, run.id),
+            stage=JobStage.PLANNED,
         )
-        place = session.home.run(run.id)
+        place = session.state_folder.run(run.id)
         # The folder stands before the ledger speaks of it; a folder that no ledger knows is only disk space.
         folder.path.rename(place.path)
         if ledger.add_run(run, job, at=session.world.now(), unless=known.id if known else None):
@@ -152,42 +152,48 @@ async def _enter(
         place.path.rename(folder.path)
 
 
-async def _finish(session: Session, ledger: Ledger, run: Run, job: Job, order: Order) -> tuple[Job, bool]:
+async def _finish(session: Session, ledger: Ledger, run: Run, job: Job, submission: Submission) -> tuple[Job, bool]:
     """Drive the run's job until it is made; ``(the job, whether somebody else had made it meanwhile)``."""
-    place = session.home.run(run.id)
+    place = session.state_folder.run(run.id)
     async with session.locked(place):
         job = ledger.job(job.id)
-        if job.life.made:
+        if job.stage.made:
             return job, True
         if job.dropped_at is not None:
             if ledger.jobs_of(run.id):
-                raise _of_several(run, order)
-            job = _planned_again(session, ledger, run, job, order)
-        if job.life is not Life.INTENDED and order.name not in {None, job.display_name}:
-            job = ledger.update_job(job, "named", at=session.world.now(), display_name=order.name)
+                raise _of_several(run, submission)
+            job = _planned_again(session, ledger, run, job, submission)
+        if job.stage is not JobStage.INTENDED and submission.name not in {None, job.display_name}:
+            job = ledger.update_job(job, "named", at=session.world.now(), display_name=submission.name)
         backend = await session.backend()
-        return await Driver(session, backend.service, ledger, run, place).make(job), False
+        return await Submitter(session, backend.service, ledger, run, place).make(job), False
 
 
-def _planned_again(session: Session, ledger: Ledger, run: Run, job: Job, order: Order) -> Job:
+def _planned_again(session: Session, ledger: Ledger, run: Run, job: Job, submission: Submission) -> Job:
     """A job that was forgotten before it was made is to be made after all. The caller holds the run's lock.
 
     Raises UsageError where it would not have all of the run's requests.
     """
-    with session.home.run(run.id).rows() as rows:
+    with session.state_folder.run(run.id).rows() as rows:
         reconcile(ledger, rows, run)
         if rows.waiting().requests != run.requests:
-            raise _of_several(run, order)
+            raise _of_several(run, submission)
         rows.take(job.ordinal, requests=run.requests, bytes=run.bytes, tokens=None)
     return ledger.update_job(
-        job, "planned again", at=session.world.now(), life=Life.PLANNED, file=None, upload_url=None, dropped_at=None
+        job,
+        "planned again",
+        at=session.world.now(),
+        stage=JobStage.PLANNED,
+        file=None,
+        upload_url=None,
+        dropped_at=None,
     )
 
 
-def _of_several(run: Run, order: Order) -> UsageError:
+def _of_several(run: Run, submission: Submission) -> UsageError:
     return UsageError(
         f"These requests are worked off by {run.id}, in several jobs.",
-        file=order.source,
+        file=submission.source,
         code="already_run",
         next=f"Type: gemini-batch run {run.id} to go on with it, or create --new for one more job.",
     )
@@ -209,7 +215,7 @@ async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
     A job that the service does not know (404, several times) may be back in a moment, or deleted and paid for all the
     same: that is for the user to judge. Raises ApiError then.
     """
-    if job.life is not Life.CREATED or job.batch is None:
+    if job.stage is not JobStage.CREATED or job.batch is None:
         return job
     service = (await session.backend()).service
     absences = 0
@@ -227,21 +233,21 @@ async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
         absences += 1
 
 
-def _check_size(order: Order, staged: Staged, limits: catalog.Limits) -> None:
-    if order.inline:
+def _check_size(submission: Submission, staged: Staged, limits: catalog.Limits) -> None:
+    if submission.inline:
         size = staged.bytes + staged.requests * _INLINE_OVERHEAD
         most = limits.inline_body_bytes.value
         if size > most:
             raise UsageError(
                 f"{size:,} bytes are too many to send inline; the service takes {most:,}.",
-                file=order.source,
+                file=submission.source,
                 code="too_large",
                 next="Leave out --inline: a file may be 2 GB.",
             )
     elif staged.bytes > limits.input_file_bytes.value:
         raise UsageError(
             f"{staged.bytes:,} bytes are more than one job's file may have ({limits.input_file_bytes.value:,}).",
-            file=order.source,
+            file=submission.source,
             code="too_large",
             next="Split the file by lines and create a job from each part.",
         )

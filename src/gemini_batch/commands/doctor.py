@@ -15,14 +15,14 @@ from gemini_batch.engine.collector import adopt
 from gemini_batch.errors import Error, ServiceError, UsageError
 from gemini_batch.session import Target
 from gemini_batch.store.integrity import missing, way_back
-from gemini_batch.store.records import InputFile, Job, Life, Run
+from gemini_batch.store.records import InputFile, Job, JobStage, Run
 from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_batch.session import Session
-    from gemini_batch.store.state_folder import Home
+    from gemini_batch.store.state_folder import StateFolder
 
 
 #: An input file that expires sooner while its job has not begun is worth a word: rows that run later may miss it.
@@ -60,8 +60,8 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
     """
     findings: list[Finding] = []
     jobs: list[tuple[Run, Job]] = []
-    home = session.home
-    if home.exists():
+    state_folder = session.state_folder
+    if state_folder.exists():
         ledger = session.ledger()
         findings += [
             Finding(
@@ -75,13 +75,13 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
         jobs = list(ledger.jobs())
         for run, job in jobs:
             findings += _check_life(job)
-            findings += _check_folder(home, run, job, offline=session.settings.offline)
+            findings += _check_folder(state_folder, run, job, offline=session.settings.offline)
         findings += _check_files(session, ledger.files(), {job.id: job for _, job in jobs})
-        findings += _orphans(home, {run.id for run, _ in jobs})
+        findings += _orphans(state_folder, {run.id for run, _ in jobs})
     asked = False
     adopted: list[str] = []
     try:
-        ours = session.key_print() if home.exists() or adopt_unknown else None
+        ours = session.key_fingerprint() if state_folder.exists() or adopt_unknown else None
         if ours is not None:
             findings += _other_keys(jobs, ours)
             found, adopted = await _remote(session, adopt_unknown=adopt_unknown)
@@ -106,12 +106,12 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
 
 def _check_life(job: Job) -> Iterator[Finding]:
     """The columns of a job must fit the stage that it says it has reached."""
-    made = job.life.made
+    made = job.stage.made
     wrong = [
         ("it is created but has no name", made and job.batch is None),
         ("it has a name but is not created", not made and job.batch is not None),
-        ("it is intended but says not when", job.life is Life.INTENDED and job.intended_at is None),
-        ("it is collected but says not when", job.life is Life.COLLECTED and job.collected_at is None),
+        ("it is intended but says not when", job.stage is JobStage.INTENDED and job.intended_at is None),
+        ("it is collected but says not when", job.stage is JobStage.COLLECTED and job.collected_at is None),
         ("it holds no requests", job.requests < 1 and job.sha256 is not None),
     ]
     for message, is_so in wrong:
@@ -122,7 +122,7 @@ def _check_life(job: Job) -> Iterator[Finding]:
                 message=f"The ledger contradicts itself: {message}.",
                 next="Copy the home folder before anything else; this is a fault in gemini-batch.",
             )
-    if job.life is Life.INTENDED:
+    if job.stage is JobStage.INTENDED:
         yield Finding(
             level="note",
             about=job.run,
@@ -131,9 +131,9 @@ def _check_life(job: Job) -> Iterator[Finding]:
         )
 
 
-def _check_folder(home: Home, run: Run, job: Job, *, offline: bool) -> Iterator[Finding]:
+def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: bool) -> Iterator[Finding]:
     """A run's own files must be what the ledger says they are."""
-    folder = home.run(run.id)
+    folder = state_folder.run(run.id)
     about = job.batch or run.id
     if run.origin == "made" and folder.path.is_dir():
         kept = "What it has answered is not touched by that; a retry needs them, so copy them back or leave it."
@@ -143,7 +143,7 @@ def _check_folder(home: Home, run: Run, job: Job, *, offline: bool) -> Iterator[
         elif _sha256(folder.requests) != run.sha256:
             message = f"Its requests were changed after they were sent: {folder.requests}."
             yield Finding(level="problem", about=about, message=message, next=kept)
-    if job.life is Life.COLLECTED or not folder.path.is_dir():
+    if job.stage is JobStage.COLLECTED or not folder.path.is_dir():
         following = way_back(about, offline=offline) if job.batch else "Its create makes it anew, with --new."
         try:
             for message in missing(folder, run):
@@ -161,7 +161,7 @@ def _check_files(session: Session, files: list[InputFile], jobs: dict[str, Job])
     now = session.world.now()
     for file in files:
         job = jobs.get(file.job)
-        if job is None or job.life is not Life.CREATED or file.expires_at is None:
+        if job is None or job.stage is not JobStage.CREATED or file.expires_at is None:
             continue
         left = file.expires_at - now
         if 0 < left < _NEAR:
@@ -172,8 +172,8 @@ def _check_files(session: Session, files: list[InputFile], jobs: dict[str, Job])
             )
 
 
-def _orphans(home: Home, known: set[str]) -> Iterator[Finding]:
-    runs = home.path / "runs"
+def _orphans(state_folder: StateFolder, known: set[str]) -> Iterator[Finding]:
+    runs = state_folder.path / "runs"
     for path in sorted(runs.glob("run-*")) if runs.is_dir() else ():
         if path.name not in known:
             yield Finding(
@@ -185,7 +185,7 @@ def _orphans(home: Home, known: set[str]) -> Iterator[Finding]:
 
 
 def _other_keys(jobs: list[tuple[Run, Job]], ours: str) -> Iterator[Finding]:
-    others = [job for run, job in jobs if run.key_print != ours and job.life is Life.CREATED]
+    others = [job for run, job in jobs if run.key_fingerprint != ours and job.stage is JobStage.CREATED]
     if others:
         names = ", ".join(job.batch or job.id for job in others[:3]) + (", …" if len(others) > 3 else "")
         yield Finding(
@@ -201,7 +201,7 @@ async def _remote(session: Session, *, adopt_unknown: bool) -> tuple[list[Findin
     for one in await unknown(session):
         assert one.job is not None
         if adopt_unknown:
-            target = Target(one.job, session.home, None, None)
+            target = Target(one.job, session.state_folder, None, None)
             operation = await (await session.backend()).service.get(one.job)
             _, job = adopt(session, target, remote_job(operation))
             session.ledger().seen(job, remote_job(operation), at=session.world.now())

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.engine.poller import observe
 from gemini_batch.errors import ServiceError
-from gemini_batch.events import Said
+from gemini_batch.events import Notice
 from gemini_batch.report.job_view import Status, describe, not_created
 from gemini_batch.session import Target
-from gemini_batch.store.records import Life
+from gemini_batch.store.records import JobStage
 from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def listing(session: Session, wanted: Filter, *, refresh: bool = False, re
     list means nothing, so nothing is concluded from it.
     """
     found: list[tuple[float, Status]] = []
-    if session.home.exists() or remote:
+    if session.state_folder.exists() or remote:
         known = [(run, job) for run, job in session.ledger().jobs() if job.dropped_at is None]
         for run, job in sorted(known, key=_begun, reverse=True):
             one = await _local(session, run, job, refresh=refresh)
@@ -72,17 +72,17 @@ def _seconds(created: str | None) -> float:
 
 
 async def _local(session: Session, run: Run, job: Job, *, refresh: bool) -> Status:
-    target = Target(job.batch or run.id, session.home, run, job)
+    target = Target(job.batch or run.id, session.state_folder, run, job)
     if job.batch is None:
         return not_created(session, target, job)
     seen = None
-    if refresh and job.life is Life.CREATED and run.key_print == session.key_print():
+    if refresh and job.stage is JobStage.CREATED and run.key_fingerprint == session.key_fingerprint():
         try:
             session.check_bound(target)
             seen = await observe(session, target)
             job = session.ledger().job(job.id)
         except ServiceError as error:
-            session.tell(Said(f"{job.batch}: {error.message}", "warning"))
+            session.emit(Notice(f"{job.batch}: {error.message}", "warning"))
     return describe(session, target, job, seen, usual=False)
 
 
@@ -96,6 +96,6 @@ async def unknown(session: Session) -> list[Status]:
             seen = remote_job(operation)
             if seen.name and seen.name not in known:
                 known.add(seen.name)
-                target = Target(seen.name, session.home, None, None)
+                target = Target(seen.name, session.state_folder, None, None)
                 found.append(describe(session, target, None, seen, usual=False))
     return found

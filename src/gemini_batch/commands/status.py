@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.poller import _look, job_status
 from gemini_batch.errors import UsageError
-from gemini_batch.events import Said
+from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunStatus, Status, describe, not_created
 from gemini_batch.session import Target
-from gemini_batch.store.records import Life
+from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
@@ -28,10 +28,10 @@ async def status(session: Session, name: str, *, wait: bool = False) -> Status |
     check_name(name)
     target = session.locate(name)
     if target.run is not None:
-        jobs = session.ledger(target.home).jobs_of(target.run.id)
+        jobs = session.ledger(target.state_folder).jobs_of(target.run.id)
         if len(jobs) != 1 and not name.startswith("run-"):
-            session.tell(
-                Said(
+            session.emit(
+                Notice(
                     f"{target.name} is one of {len(jobs)} jobs of {target.run.id}.",
                     next=f"For all of the run: gemini-batch status {target.run.id}",
                 )
@@ -51,17 +51,17 @@ async def _run_status(session: Session, target: Target, run: Run, jobs: list[Job
     """Every job as it is now, the living ones by asking for them."""
     found = []
     for job in jobs:
-        one = Target(job.batch or run.id, target.home, run, job)
+        one = Target(job.batch or run.id, target.state_folder, run, job)
         if job.batch is None:
             found.append(not_created(session, one, job))
-        elif job.life is Life.CREATED:
+        elif job.stage is JobStage.CREATED:
             session.check_bound(one)
             found.append(await _look(session, one))
         else:
             found.append(describe(session, one, job, None, usual=False))
-    with target.home.run(run.id).rows() as rows:
+    with target.state_folder.run(run.id).rows() as rows:
         waiting, answered, counts = rows.waiting().requests, rows.answered(), rows.counts()
-    finished = not waiting and all(job.life is Life.COLLECTED for job in jobs)
+    finished = not waiting and all(job.stage is JobStage.COLLECTED for job in jobs)
     alive = any(one.alive for one in found)
     return RunStatus(
         run=run.id,

@@ -10,7 +10,7 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.errors import InvalidInput, Problem
-from gemini_batch.events import Tell, in_thread, nobody
+from gemini_batch.events import EventHandler, ignore_events, in_thread
 from gemini_batch.intake.staging import stage
 from gemini_batch.store.state_folder import RunFolder
 
@@ -31,14 +31,14 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem]
 
 
-async def validate(source: Path, *, limit: int | None = None, tell: Tell = nobody) -> Validated:
+async def validate(source: Path, *, limit: int | None = None, emit: EventHandler = ignore_events) -> Validated:
     """Check every line of a request file as create does. Raises UsageError for a file that is none at all."""
     most = catalog.load().limits.input_file_bytes.value
     # Beside nothing of the user's: the copy that the check for repeated keys needs is as large as the file itself.
     with tempfile.TemporaryDirectory(prefix="gemini-batch-validate-") as folder:
         try:
             staged = await in_thread(
-                lambda told: stage(source, RunFolder(Path(folder)), limit=limit, max_bytes=most, tell=told), tell
+                lambda told: stage(source, RunFolder(Path(folder)), limit=limit, max_bytes=most, emit=told), emit
             )
         except InvalidInput as error:
             return Validated(

@@ -12,7 +12,7 @@ SECONDS = 6 * 3600.0
 TRIES = 10
 
 
-class Patience:
+class Backoff:
     """Failures in a row of one thing."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ def is_absence(error: Error) -> bool:
     return isinstance(error, ApiError) and error.status in {403, 404} and bool(error.reason)
 
 
-class Absence:
+class Disappearance:
     """How often, and since when, the service has said that something is not there."""
 
     def __init__(self, now: float) -> None:

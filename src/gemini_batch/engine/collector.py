@@ -17,9 +17,9 @@ from gemini_batch._version import __version__
 from gemini_batch.engine.download import fetch
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.errors import ApiError, JobError, NetworkError, NotFinished
-from gemini_batch.events import Said, in_thread
+from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write
-from gemini_batch.store.records import Job, Life, Run
+from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
 
@@ -61,7 +61,7 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
             state="NOT_CREATED",
             next=f"Type: gemini-batch create {shlex.quote(target.run.source or '') if target.run else 'FILE'}",
         )
-    if target.run is not None and target.job is not None and target.job.life is Life.COLLECTED:
+    if target.run is not None and target.job is not None and target.job.stage is JobStage.COLLECTED:
         return target.run, target.job
     operation = None
     if target.run is not None and target.job is not None and _is_here(target, target.job):
@@ -70,9 +70,9 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
         session.check_bound(target)
         operation = await _ended(session, target)
         run, job = adopt(session, target, remote_job(operation))
-    async with session.locked(target.home.run(run.id)):
-        job = session.ledger(target.home).job(job.id)
-        if job.life is Life.COLLECTED:  # another process was quicker
+    async with session.locked(target.state_folder.run(run.id)):
+        job = session.ledger(target.state_folder).job(job.id)
+        if job.stage is JobStage.COLLECTED:  # another process was quicker
             return run, job
         return await gather(session, target, run, job, operation)
 
@@ -80,7 +80,9 @@ async def collect(session: Session, target: Target) -> tuple[Run, Job]:
 def _is_here(target: Target, job: Job) -> bool:
     """Whether an ended job's answers, or its loss, only have to be judged: no service is needed for that."""
     assert target.run is not None
-    return job.life is Life.ENDED and (job.lost is not None or target.home.run(target.run.id).raw(job.id).exists())
+    return job.stage is JobStage.ENDED and (
+        job.lost is not None or target.state_folder.run(target.run.id).raw(job.id).exists()
+    )
 
 
 async def gather_ended(session: Session, target: Target, *, writing: asyncio.Lock) -> Job:
@@ -105,8 +107,8 @@ async def lose(session: Session, target: Target, reason: str, *, writing: asynci
     """
     assert target.run is not None
     assert target.job is not None
-    ledger = session.ledger(target.home)
-    job = ledger.update_job(target.job, f"lost: {reason}", at=session.world.now(), life=Life.ENDED, lost=reason)
+    ledger = session.ledger(target.state_folder)
+    job = ledger.update_job(target.job, f"lost: {reason}", at=session.world.now(), stage=JobStage.ENDED, lost=reason)
     _, job = await gather(session, target, target.run, job, None, writing=writing)
     return job
 
@@ -124,8 +126,8 @@ async def gather(
 
     The caller holds the run's lock.
     """
-    folder = target.home.run(run.id)
-    ledger = session.ledger(target.home)
+    folder = target.state_folder.run(run.id)
+    ledger = session.ledger(target.state_folder)
     if operation is not None:
         job = ledger.seen(job, remote_job(operation), at=session.world.now())
         raw = folder.raw(job.id)
@@ -134,15 +136,15 @@ async def gather(
     assert job.phase is not None or job.lost is not None
     reason = job.lost or _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE")
     async with writing or asyncio.Lock():
-        await in_thread(lambda tell: judge_file(tell, folder, run, job, reason), session.tell)
+        await in_thread(lambda emit: judge_file(emit, folder, run, job, reason), session.emit)
     if run.origin == "adopted":
         with folder.rows() as rows:
             ledger.set_requests(run, job, rows.count(), at=session.world.now())
     now = session.world.now()
-    done = msgspec.structs.replace(job, life=Life.COLLECTED, collected_at=now)
+    done = msgspec.structs.replace(job, stage=JobStage.COLLECTED, collected_at=now)
     others = [other for other in ledger.jobs_of(run.id) if other.id != job.id]
     write_manifest(folder, ledger.run(run.id) or run, sorted([*others, done], key=lambda one: one.ordinal))
-    job = ledger.update_job(job, "collected", at=now, life=Life.COLLECTED, collected_at=now)
+    job = ledger.update_job(job, "collected", at=now, stage=JobStage.COLLECTED, collected_at=now)
     return ledger.run(run.id) or run, job
 
 
@@ -159,12 +161,12 @@ async def _ended(session: Session, target: Target, *, partial_latest: float = 0.
     for wait in _OUTPUT_WAITS:
         if not _waits_for_output(operation):
             break
-        session.tell(Said("The job has ended, but its results are not there yet; looking again."))
+        session.emit(Notice("The job has ended, but its results are not there yet; looking again."))
         await session.world.sleep(wait)
         operation = await _get(session, service, batch, target)
     remote = remote_job(operation)
     if target.job is not None:
-        session.ledger(target.home).seen(target.job, remote, at=session.world.now())
+        session.ledger(target.state_folder).seen(target.job, remote, at=session.world.now())
     following = f"Type: gemini-batch status {batch} --wait"
     if not remote.phase.ended:
         counts = f", {remote.succeeded + remote.failed} of {remote.total} done" if remote.total else ""
@@ -175,7 +177,7 @@ async def _ended(session: Session, target: Target, *, partial_latest: float = 0.
             next=following,
         )
     if _must_have_output(operation):
-        known = session.ledger(target.home).job(target.job.id) if target.job else None
+        known = session.ledger(target.state_folder).job(target.job.id) if target.job else None
         ended = remote.end_time or (known.ended_at if known else None) or session.world.now()
         latest = _OUTPUT_LATEST if remote.phase is Phase.SUCCEEDED else partial_latest
         if session.world.now() - ended < latest:
@@ -227,7 +229,7 @@ async def _get(session: Session, service: Service, batch: str, target: Target) -
             if error.status not in {503, 504}:
                 raise
         # A job with large inline answers cannot be read within the service's usual minute.
-        session.tell(Said("The service needs long for this job; asking again with more time."))
+        session.emit(Notice("The service needs long for this job; asking again with more time."))
         return await service.get(batch, server_timeout=_INLINE_SERVER_TIMEOUT)
 
 
@@ -235,7 +237,7 @@ def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job
     """The run and job of a target; a job that was made elsewhere gets a run folder of its own."""
     if target.run is not None and target.job is not None:
         return target.run, target.job
-    ledger = session.ledger(target.home)
+    ledger = session.ledger(target.state_folder)
     now = session.world.now()
     run_id = f"run-{session.world.token(8)}"
     run = Run(
@@ -246,7 +248,7 @@ def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job
         method=remote.method,
         model=remote.model,
         backend="offline" if session.settings.offline else session.settings.base_url,
-        key_print=session.key_print(),
+        key_fingerprint=session.key_fingerprint(),
         requests=0,
         bytes=0,
         sha256=None,
@@ -263,13 +265,13 @@ def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job
         offset=0,
         bytes=0,
         sha256=None,
-        how="inline" if remote.output_inline else "file",
+        input_kind="inline" if remote.output_inline else "file",
         display_name=remote.display_name,
-        life=Life.CREATED,
+        stage=JobStage.CREATED,
         batch=remote.name,
         created_at=remote.create_time,
     )
-    folder = target.home.run(run_id)
+    folder = target.state_folder.run(run_id)
     try:
         folder.path.mkdir(parents=True, mode=0o700)
     except OSError as error:
@@ -302,7 +304,7 @@ def write_manifest(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> None:
             "jobs": [{name: getattr(job, name) for name in _JOB_FIELDS} for job in jobs],
             "answers": {"verdicts": rows.counts(), "quarantined": rows.quarantined()},
             "tokens": {name: sum(row[name] for row in tokens) for name in tokens[0]} if tokens else {},
-            "raw": [dict(row) for row in rows.sources()],
+            "raw": [dict(row) for row in rows.answer_files()],
             "made_with": {"gemini-batch": __version__, "python": platform.python_version()},
         }
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from gemini_batch.errors import ApiError, NetworkError
-from gemini_batch.store.records import Life
+from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ PASSES = 2
 #: The service's clock and ours may differ by so much when inline jobs are told apart by their age.
 CLOCK_SKEW = 300.0
 # First the quick looks, which find what the list shows at once; then a few patient ones.
-_LOOK_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
+_LIST_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ReadList:
     """Wait so many seconds, then read the whole list for a job that the create in doubt may have made."""
 
     wait: float
@@ -66,7 +66,7 @@ class Made:
     """The job exists and its name is written down."""
 
 
-Step = Upload | Send | Look | Adopt | GiveUp | Made
+Step = Upload | Send | ReadList | Adopt | GiveUp | Made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +79,10 @@ class Facts:
     waited since it sent the create itself, None where an earlier one did; ``last_waited``: at the newest reading.
     """
 
-    life: Life
-    how: Literal["file", "inline"]
+    stage: JobStage
+    input_kind: Literal["file", "inline"]
     intended_at: float | None
-    sends: int
+    create_calls: int
     passes: int = 0
     last_pass: float | None = None
     found: tuple[str, ...] = ()
@@ -98,14 +98,14 @@ def next_step(facts: Facts, now: float, *, settle: float) -> Step:
     looked for until ``settle`` seconds after the intent and in at least two whole passes over the list, the last one
     begun after that time, before anything is sent again.
     """
-    match facts.life:
-        case Life.PLANNED:
-            return Send() if facts.how == "inline" else Upload()
-        case Life.UPLOADED:
+    match facts.stage:
+        case JobStage.PLANNED:
+            return Send() if facts.input_kind == "inline" else Upload()
+        case JobStage.UPLOADED:
             return Send()
-        case Life.INTENDED:
+        case JobStage.INTENDED:
             return _in_doubt(facts, now, settle)
-        case Life.CREATED | Life.ENDED | Life.COLLECTED:
+        case JobStage.CREATED | JobStage.ENDED | JobStage.COLLECTED:
             return Made()
         case never:
             assert_never(never)
@@ -119,7 +119,7 @@ def not_in_future(facts: Facts, now: float) -> Facts:
 
 
 def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
-    if len(facts.found) == 1 or (facts.found and facts.how == "file"):
+    if len(facts.found) == 1 or (facts.found and facts.input_kind == "file"):
         return Adopt(facts.found[0])  # of several that read our own file all are ours, and the first will do
     if facts.found:
         return GiveUp("ambiguous")
@@ -129,12 +129,12 @@ def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
     if facts.passes >= PASSES and (facts.last_pass or 0.0) >= settled_at and not too_soon:
         if facts.over_quota:
             return GiveUp("over quota")
-        return Send() if facts.sends < MOST_SENDS else GiveUp("unanswered")
+        return Send() if facts.create_calls < MOST_SENDS else GiveUp("unanswered")
     if facts.passes == 0:
-        return Look(0.0)
-    wait = _LOOK_WAITS[min(facts.passes, len(_LOOK_WAITS)) - 1]
+        return ReadList(0.0)
+    wait = _LIST_WAITS[min(facts.passes, len(_LIST_WAITS)) - 1]
     left = max(settled_at - now, 0.0 if facts.waited is None else settle - facts.waited)
-    return Look(min(wait, left) if left > 0 else 0.0)
+    return ReadList(min(wait, left) if left > 0 else 0.0)
 
 
 def certainly_refused(error: Exception) -> bool:
@@ -155,7 +155,7 @@ def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str], any_a
     run's id needs no age; ``any_age``: our own clock was wrong, so that age says nothing. ``known``
     jobs belong to other attempts.
     """
-    if job.how == "file":
+    if job.input_kind == "file":
         wanted = f"files/{job.file}" if job.file and not job.file.startswith("files/") else job.file
         return tuple(r.name for r in seen if wanted is not None and r.file_name == wanted)
     only_ours = job.run.removeprefix("run-") in job.display_name
@@ -181,12 +181,12 @@ def standing(job: Job) -> Standing:
     ``unfinished``: go on making it. ``attach``: it lives, or it has results; another one would be paid for again.
     ``over``: it ended and left nothing.
     """
-    match job.life:
-        case Life.PLANNED | Life.UPLOADED | Life.INTENDED:
+    match job.stage:
+        case JobStage.PLANNED | JobStage.UPLOADED | JobStage.INTENDED:
             return "unfinished"
-        case Life.CREATED:
+        case JobStage.CREATED:
             return "attach"
-        case Life.ENDED | Life.COLLECTED:
+        case JobStage.ENDED | JobStage.COLLECTED:
             held = job.output_file is not None or bool(job.succeeded) or job.phase is Phase.SUCCEEDED
             return "attach" if held else "over"
         case never:

@@ -14,7 +14,7 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.engine.backoff import is_absence
 from gemini_batch.errors import ApiError, JobError, ServiceError
-from gemini_batch.events import Moved, Said
+from gemini_batch.events import Notice, Transfer
 from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import inline_answers, remote_job
@@ -64,7 +64,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Tar
     except ApiError as error:
         if not is_absence(error):
             raise
-        if target.run is not None and target.run.key_print != session.key_print():
+        if target.run is not None and target.run.key_fingerprint != session.key_fingerprint():
             raise session.explain_absence(error, target) from error
         raise JobError(
             f"The service no longer has the results of {remote.name} ({error.status}): it keeps them for a while only.",
@@ -86,8 +86,8 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Tar
 async def _once(session: Session, remote: RemoteJob, part: Path) -> None:
     assert remote.output_file is not None
     service = (await session.backend()).service
-    tell = session.tell
-    await service.download(remote.output_file, part, progress=lambda done: tell(Moved("downloading", done, None)))
+    emit = session.emit
+    await service.download(remote.output_file, part, progress=lambda done: emit(Transfer("downloading", done, None)))
 
 
 async def _is_whole(session: Session, remote: RemoteJob, part: Path, *, first: bool) -> bool:
@@ -97,15 +97,15 @@ async def _is_whole(session: Session, remote: RemoteJob, part: Path, *, first: b
     """
     await _once(session, remote, part)
     if _glance(part) != "answers":
-        session.tell(Said("What was downloaded holds no answers; asking once more."))
+        session.emit(Notice("What was downloaded holds no answers; asking once more."))
         part.unlink()
         return False
     if _ends_within_a_line(part):
         # A length that was stated too short hides that something is missing; asking again goes on from there.
-        session.tell(Said("The download ends in the middle of a line; asking for more."))
+        session.emit(Notice("The download ends in the middle of a line; asking for more."))
         return False
     if first and _lines(part) < remote.succeeded + remote.failed:
-        session.tell(Said("The download has fewer lines than the service has counted; asking once more."))
+        session.emit(Notice("The download has fewer lines than the service has counted; asking once more."))
         part.unlink()
         return False
     return True

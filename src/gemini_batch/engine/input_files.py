@@ -36,7 +36,7 @@ def needless_inputs(ledger: Ledger, like: Run) -> list[InputFile]:
     for file in ledger.files():
         job = ledger.job(file.job)
         run = ledger.run(job.run)
-        ours = run is not None and (run.key_print, run.backend) == (like.key_print, like.backend)
-        if ours and (job.life.over or job.dropped_at is not None):
+        ours = run is not None and (run.key_fingerprint, run.backend) == (like.key_fingerprint, like.backend)
+        if ours and (job.stage.over or job.dropped_at is not None):
             found.append(file)
     return found

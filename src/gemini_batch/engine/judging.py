@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.verdict import judge
-from gemini_batch.events import Moved, Tell
+from gemini_batch.events import EventHandler, Transfer
 from gemini_batch.jsonl import read_lines
 from gemini_batch.store.row_records import AnswerRow, RequestRow, Wanted
 from gemini_batch.store.sqlite import state_error
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gemini_batch.answers.usage import Usage
     from gemini_batch.answers.verdict import Judged
     from gemini_batch.catalog import Method
-    from gemini_batch.store.answer_writer import SourceWriter
+    from gemini_batch.store.answer_writer import AnswerWriter
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _BATCH = 2000
 
 
-def judge_file(tell: Tell, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
+def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
     """Judge every line of a raw file and write all verdicts in one transaction; returns the number of lines.
 
     A job that was lost has none, and no file.
@@ -39,11 +39,11 @@ def judge_file(tell: Tell, folder: RunFolder, run: Run, job: Job, missing_reason
         absent = job.lost is not None and not raw.exists()
         size, digest = (0, hashlib.sha256().hexdigest()) if absent else (raw.stat().st_size, _sha256(raw))
         with folder.rows() as rows, io.BytesIO() if absent else raw.open("rb") as file:
-            source = rows.begin_source(
+            source = rows.begin_answers(
                 job.ordinal, job.id, file=raw.name, size=size, sha256=digest, missing_reason=missing_reason
             )
             with source as writer:
-                lines = _Judging(rows, writer, run, job.ordinal).read(file, size, tell)
+                lines = _Judging(rows, writer, run, job.ordinal).read(file, size, emit)
                 writer.finish(lines)
         return lines
     except (OSError, sqlite3.Error) as error:
@@ -62,7 +62,7 @@ class _Judging:
     order reading ahead would cost more than it saves, and each key is looked up by itself.
     """
 
-    def __init__(self, rows: Rows, writer: SourceWriter, run: Run, ordinal: int) -> None:
+    def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, ordinal: int) -> None:
         self._rows, self._writer, self._ordinal = rows, writer, ordinal
         self._method: Method = run.method
         self._adopting = run.origin == "adopted"
@@ -71,7 +71,7 @@ class _Judging:
         self._learned = 0
         self._verdicts: list[AnswerRow] = []
 
-    def read(self, file: IO[bytes], size: int, tell: Tell) -> int:
+    def read(self, file: IO[bytes], size: int, emit: EventHandler) -> int:
         lines = told = 0
         for line in read_lines(file):
             data = line.data.strip()
@@ -83,7 +83,7 @@ class _Judging:
                 self._flush()
             if line.offset - told > 16 * 1024 * 1024:
                 told = line.offset
-                tell(Moved("judging", line.offset, size))
+                emit(Transfer("judging", line.offset, size))
         self._flush()
         return lines
 

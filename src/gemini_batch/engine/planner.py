@@ -9,21 +9,21 @@ from __future__ import annotations
 import hashlib
 from typing import IO, TYPE_CHECKING
 
-from gemini_batch.events import Moved, in_thread, nobody
+from gemini_batch.events import Transfer, ignore_events, in_thread
 from gemini_batch.jsonl import atomic_write
-from gemini_batch.store.records import Job, Life
+from gemini_batch.store.records import Job, JobStage
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gemini_batch.engine.quota import Limits
-    from gemini_batch.events import Tell
+    from gemini_batch.events import EventHandler
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
     from gemini_batch.store.row_records import Chunk
     from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import Change
+    from gemini_batch.store.run_options import RequestOverrides
     from gemini_batch.store.state_folder import RunFolder
 
 
@@ -48,13 +48,13 @@ async def plan_job(
     model: str,
     display_name: str,
     now: Callable[[], float],
-    change: Change | None = None,
+    overrides: RequestOverrides | None = None,
 ) -> Job | None:
     """Plan one more job of at most ``tokens``; None where nothing waits.
 
     ``change`` rewrites each request line of the job. Raises StateError if the run folder cannot be written.
     """
-    rewrite = change.apply if change is not None and change.rewrites else None
+    rewrite = overrides.apply if overrides is not None and overrides.rewrites else None
     ordinal = max((job.ordinal for job in ledger.all_jobs_of(run.id)), default=0) + 1
     chunk = rows.take(ordinal, requests=limits.requests, bytes=limits.bytes, tokens=tokens)
     if chunk is None:
@@ -62,10 +62,10 @@ async def plan_job(
     try:
         if chunk.whole and rewrite is None:
             part, offset, size = None, chunk.offset, chunk.bytes
-            sha256 = await in_thread(lambda tell: _range_digest(folder, chunk, tell), nobody)
+            sha256 = await in_thread(lambda emit: _range_digest(folder, chunk, emit), ignore_events)
         else:
             part, offset = f"{ordinal}.jsonl", 0
-            size, sha256 = await in_thread(lambda tell: _write_part(folder, ordinal, rewrite, tell), nobody)
+            size, sha256 = await in_thread(lambda emit: _write_part(folder, ordinal, rewrite, emit), ignore_events)
     except OSError as error:
         raise state_error(error, folder.path, "run folder") from error
     job = Job(
@@ -79,27 +79,27 @@ async def plan_job(
         offset=offset,
         bytes=size,
         sha256=sha256,
-        how="file",
+        input_kind="file",
         display_name=display_name,
-        life=Life.PLANNED,
+        stage=JobStage.PLANNED,
     )
     ledger.add_job(job, at=now())
     return job
 
 
-def _range_digest(folder: RunFolder, chunk: Chunk, tell: Tell) -> str:
+def _range_digest(folder: RunFolder, chunk: Chunk, emit: EventHandler) -> str:
     digest, left = hashlib.sha256(), chunk.bytes
     with folder.requests.open("rb") as file:
         file.seek(chunk.offset)
         while left and (piece := file.read(min(_PIECE, left))):
             digest.update(piece)
             left -= len(piece)
-            tell(Moved("reading", chunk.bytes - left, chunk.bytes))  # where a cancelled caller is heard
+            emit(Transfer("reading", chunk.bytes - left, chunk.bytes))  # where a cancelled caller is heard
     return digest.hexdigest()
 
 
 def _write_part(
-    folder: RunFolder, ordinal: int, rewrite: Callable[[bytes], bytes] | None, tell: Tell
+    folder: RunFolder, ordinal: int, rewrite: Callable[[bytes], bytes] | None, emit: EventHandler
 ) -> tuple[int, str]:
     """Copy the requests of a job into a file of their own; returns its bytes and digest."""
     digest, size = hashlib.sha256(), 0
@@ -111,7 +111,7 @@ def _write_part(
             part.write(line)
             digest.update(line)
             size += len(line)
-            tell(Moved("writing", size, None))
+            emit(Transfer("writing", size, None))
     return size, digest.hexdigest()
 
 

@@ -10,20 +10,20 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_batch.engine.backoff import Absence, Patience, is_absence
+from gemini_batch.engine.backoff import Backoff, Disappearance, is_absence
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
-from gemini_batch.events import Said, Seen
+from gemini_batch.events import JobSeen, Notice
 from gemini_batch.report.job_view import Status, describe, not_created
 from gemini_batch.report.next_steps import helped
 from gemini_batch.session import Target
-from gemini_batch.store.records import Life
+from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase, RemoteJob, remote_job
 
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.session import Session
     from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.state_folder import Home
+    from gemini_batch.store.state_folder import StateFolder
     from gemini_batch.wire import Operation
 
 
@@ -48,25 +48,25 @@ _OFFLINE_LOOK = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Polled:
     """What a look has found besides what it wrote down: jobs that are gone, and those that nothing can be seen of."""
 
     gone: list[Job]
     hopeless: list[tuple[Job, ServiceError]]
 
 
-class Watch:
+class Poller:
     """Looks at the living jobs of one run; ``due`` is when the next look is."""
 
-    def __init__(self, session: Session, service: Service, home: Home, run: Run) -> None:
-        self._session, self._service, self._home, self._run = session, service, home, run
-        self._ledger, self._now = session.ledger(home), session.world.now
+    def __init__(self, session: Session, service: Service, state_folder: StateFolder, run: Run) -> None:
+        self._session, self._service, self._state_folder, self._run = session, service, state_folder, run
+        self._ledger, self._now = session.ledger(state_folder), session.world.now
         self.due = 0.0
         self._pause = 0.0
         self._since = self._now()
         self._looks = 0
-        self._absences: dict[str, Absence] = {}
-        self._troubles: dict[str, Patience] = {}
+        self._disappearances: dict[str, Disappearance] = {}
+        self._troubles: dict[str, Backoff] = {}
         self._said = ""
 
     def soon(self) -> None:
@@ -79,7 +79,7 @@ class Watch:
         self.due = min(self.due, now + self._pause)
         self._since = min(self._since, now)
 
-    async def look(self, jobs: list[Job]) -> Looked:
+    async def look(self, jobs: list[Job]) -> Polled:
         """Look at living jobs and write down what they are: one by one if they are few, else through the list.
 
         Trouble with one of them does not keep the others from being seen. Raises ServiceError where the key is refused.
@@ -106,17 +106,21 @@ class Watch:
         self._pause = pause * self._session.world.uniform(0.9, 1.1)
         self._looks += 1
         self.due = self._now() + self._pause
-        self._absences = {job: absence for job, absence in self._absences.items() if job in before}
+        self._disappearances = {
+            job: disappearance for job, disappearance in self._disappearances.items() if job in before
+        }
         now = self._now()
-        gone = [job for job in jobs if job.id in self._absences and self._absences[job.id].is_certain(now)]
-        return Looked(gone, hopeless)
+        gone = [job for job in jobs if job.id in self._disappearances and self._disappearances[job.id].is_certain(now)]
+        return Polled(gone, hopeless)
 
-    async def look_around(self) -> None:
+    async def poll_others(self) -> None:
         """Look at jobs of other runs, which take room by the books and may have ended since somebody last looked.
 
         One bounded reading of the list; what cannot be seen now is seen another time.
         """
-        others = {job.batch: job for job in self._ledger.living_jobs(self._run.key_print) if job.run != self._run.id}
+        others = {
+            job.batch: job for job in self._ledger.living_jobs(self._run.key_fingerprint) if job.run != self._run.id
+        }
         with contextlib.suppress(ServiceError):
             await self._read_list(others)
 
@@ -149,37 +153,37 @@ class Watch:
             if error.status == 404 and is_absence(error):
                 self._absent(job)
                 return
-            raise self._session.explain_absence(error, Target(job.batch, self._home, self._run, job)) from error
+            raise self._session.explain_absence(error, Target(job.batch, self._state_folder, self._run, job)) from error
         self._saw(job, operation)
 
     def _saw(self, job: Job, operation: Operation) -> None:
-        self._absences.pop(job.id, None)
+        self._disappearances.pop(job.id, None)
         self._troubles.pop(job.id, None)
         self._ledger.seen(job, remote_job(operation), at=self._now())
 
     def _absent(self, job: Job) -> None:
-        if job.id not in self._absences:
-            self._absences[job.id] = Absence(self._now())
-            self._session.tell(Said(f"The service does not find {job.batch}; it is asked again.", "warning"))
-        self._absences[job.id].said(self._now())
+        if job.id not in self._disappearances:
+            self._disappearances[job.id] = Disappearance(self._now())
+            self._session.emit(Notice(f"The service does not find {job.batch}; it is asked again.", "warning"))
+        self._disappearances[job.id].said(self._now())
 
     def _trouble(self, job: Job, error: ServiceError) -> bool:
         """Whether to give a job up for now: nothing of it can be seen for hours. Raises where the key is refused."""
         if error.reason_code == "api_key_refused":
             raise error
-        patience = self._troubles.setdefault(job.id, Patience())
-        patience.failed(self._now())
+        backoff = self._troubles.setdefault(job.id, Backoff())
+        backoff.failed(self._now())
         self._say(error)
-        return patience.is_over(self._now())
+        return backoff.is_over(self._now())
 
     def _say(self, error: ServiceError) -> None:
         if error.message != self._said:
             self._said = error.message
-            self._session.tell(Said(f"{error.message} Still waiting.", "warning"))
+            self._session.emit(Notice(f"{error.message} Still waiting.", "warning"))
 
     def _times(self, job: Job) -> int:
-        absence, patience = self._absences.get(job.id), self._troubles.get(job.id)
-        return (absence.times if absence else 0) + (patience.tries if patience else 0)
+        disappearance, backoff = self._disappearances.get(job.id), self._troubles.get(job.id)
+        return (disappearance.times if disappearance else 0) + (backoff.tries if backoff else 0)
 
 
 def _took_too_long(error: ServiceError) -> bool:
@@ -211,9 +215,9 @@ async def job_status(session: Session, target: Target, *, wait: bool = False) ->
 
 def _final(job: Job) -> bool:
     """Whether what the ledger knows cannot change any more: an ended state is the last one."""
-    if job.life is Life.COLLECTED:
+    if job.stage is JobStage.COLLECTED:
         return True
-    return job.life is Life.ENDED and (job.phase is not Phase.SUCCEEDED or job.output_file is not None)
+    return job.stage is JobStage.ENDED and (job.phase is not Phase.SUCCEEDED or job.output_file is not None)
 
 
 async def observe(session: Session, target: Target) -> RemoteJob:
@@ -232,7 +236,7 @@ async def observe(session: Session, target: Target) -> RemoteJob:
             raise helped(session, target, session.explain_absence(error, target)) from error
         remote = listed
     if job is not None:
-        session.ledger(target.home).seen(job, remote, at=session.world.now())
+        session.ledger(target.state_folder).seen(job, remote, at=session.world.now())
     return remote
 
 
@@ -256,7 +260,7 @@ async def _listed(service: Service, batch: str, error: ApiError | NetworkError) 
 
 async def _look(session: Session, target: Target) -> Status:
     remote = await observe(session, target)
-    job = session.ledger(target.home).job(target.job.id) if target.job else None
+    job = session.ledger(target.state_folder).job(target.job.id) if target.job else None
     return describe(session, target, job, remote)
 
 
@@ -277,18 +281,18 @@ async def _wait(session: Session, target: Target) -> Status:
             absences += isinstance(error, ApiError) and error.status == 404
             if not _worth_waiting(error, absences, known=target.job is not None) or now() - last_good > _PATIENCE:
                 raise
-            session.tell(Said(f"{error.message} Still waiting.", "warning"))
+            session.emit(Notice(f"{error.message} Still waiting.", "warning"))
         if remote is not None and remote.phase.ended:
             ended_at = ended_at if ended_at is not None else now()
             complete = remote.has_output or remote.phase is not Phase.SUCCEEDED
             if complete or now() - ended_at > _OUTPUT_PATIENCE:
-                job = session.ledger(target.home).job(target.job.id) if target.job else None
+                job = session.ledger(target.state_folder).job(target.job.id) if target.job else None
                 return describe(session, target, job, remote)
         waited = now() - began
         pause = poll_wait(polls, waited, fixed=fixed)
         polls += 1
         if remote is not None:
-            session.tell(Seen(remote, waited, pause))
+            session.emit(JobSeen(remote, waited, pause))
         await session.world.sleep(pause * session.world.uniform(0.9, 1.1))
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_batch.engine.backoff import PAUSES, Patience
+from gemini_batch.engine.backoff import PAUSES, Backoff
 from gemini_batch.errors import ServiceError
-from gemini_batch.store.records import Ceiling, Job, Life
+from gemini_batch.store.records import Job, JobStage, QuotaBounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,26 +31,26 @@ class Limits:
     queue: int | None = None
 
 
-def room(queued: int, ceiling: Ceiling, stated: int | None = None) -> int | None:
+def room(queued: int, quota_bounds: QuotaBounds, stated: int | None = None) -> int | None:
     """How many more tokens may be queued by what is known; None where nothing is. ``stated``: the tier's own limit.
 
     Between a sum that was accepted and one that was refused the truth may lie anywhere. What was accepted is taken
     once it is at least half of what was refused: finding the rest would cost refusals, each of them an upload.
     """
-    if ceiling.refused is None:
+    if quota_bounds.refused is None:
         return None if stated is None else max(0, stated - queued)
-    accepted = ceiling.accepted or 0
-    target = accepted if accepted * 2 >= ceiling.refused else ceiling.refused // 2
+    accepted = quota_bounds.accepted or 0
+    target = accepted if accepted * 2 >= quota_bounds.refused else quota_bounds.refused // 2
     return max(0, (target if stated is None else min(target, stated)) - queued)
 
 
-def fits(job: Job, *, queued: int, living: int, ceiling: Ceiling, limits: Limits) -> bool:
+def fits(job: Job, *, queued: int, living: int, quota_bounds: QuotaBounds, limits: Limits) -> bool:
     """Whether there is still room for a job just before its create; ``queued`` and ``living`` are the others."""
-    free = room(queued, ceiling, limits.queue)
+    free = room(queued, quota_bounds, limits.queue)
     return living < limits.jobs and (free is None or job.tokens <= free or queued == 0)
 
 
-def learned(ceiling: Ceiling, *, queued: int, tokens: int, accepted: bool) -> Ceiling:
+def learned_bounds(quota_bounds: QuotaBounds, *, queued: int, tokens: int, accepted: bool) -> QuotaBounds:
     """The ceiling after a job of ``tokens`` met a queue of ``queued``.
 
     A sum that was refused although a larger one was accepted before was refused for another reason: nothing is
@@ -58,53 +58,55 @@ def learned(ceiling: Ceiling, *, queued: int, tokens: int, accepted: bool) -> Ce
     """
     total = queued + tokens
     if accepted:
-        refused = None if ceiling.refused is not None and ceiling.refused <= total else ceiling.refused
-        return Ceiling(refused, max(total, ceiling.accepted or 0))
-    if ceiling.accepted is not None and total <= ceiling.accepted:
-        return ceiling
-    return Ceiling(min(total, ceiling.refused or total), ceiling.accepted)
+        refused = None if quota_bounds.refused is not None and quota_bounds.refused <= total else quota_bounds.refused
+        return QuotaBounds(refused, max(total, quota_bounds.accepted or 0))
+    if quota_bounds.accepted is not None and total <= quota_bounds.accepted:
+        return quota_bounds
+    return QuotaBounds(min(total, quota_bounds.refused or total), quota_bounds.accepted)
 
 
 #: A job that is older has ended or expired (48 hours), and two hours for clocks that differ.
 _LONGEST_LIFE = 50 * 3600.0
 
 
-class Room:
+class QueueQuota:
     """What one run knows of the room for its jobs, all of one model."""
 
     def __init__(self, ledger: Ledger, run: Run, model: str, limits: Limits, now: Callable[[], float]) -> None:
-        self._ledger, self._key, self._model, self._limits, self._now = ledger, run.key_print, model, limits, now
+        self._ledger, self._key, self._model, self._limits, self._now = ledger, run.key_fingerprint, model, limits, now
         self.hold_until = 0.0
         self.hold_why = ""
         #: The file store was full at the last upload.
         self.store_was_full = False
-        self._refusals = Patience()
+        self._refusals = Backoff()
         self._refused_alone = 0
-        self._troubles = Patience()
+        self._troubles = Backoff()
 
     def queued(self, besides: Job | None = None) -> int:
         """Estimated tokens of all jobs in the model's queue, without those of ``besides``."""
         found = self._ledger.queued_tokens(self._key, self._model, since=self._now() - _LONGEST_LIFE)
-        return found - besides.tokens if besides is not None and besides.life is Life.INTENDED else found
+        return found - besides.tokens if besides is not None and besides.stage is JobStage.INTENDED else found
 
     def living(self, besides: Job | None = None) -> int:
         """How many jobs of the key may be alive, without ``besides``."""
         found = self._ledger.living(self._key, since=self._now() - _LONGEST_LIFE)
-        return found - 1 if besides is not None and besides.life is Life.INTENDED else found
+        return found - 1 if besides is not None and besides.stage is JobStage.INTENDED else found
 
-    def ceiling(self) -> Ceiling:
+    def quota_bounds(self) -> QuotaBounds:
         """What was learned of the model's queue."""
-        return self._ledger.ceiling(self._key, self._model, at=self._now())
+        return self._ledger.quota_bounds(self._key, self._model, at=self._now())
 
     def fits(self, job: Job) -> bool:
         """Whether there is room for a job at this very moment: others may have taken it during the upload."""
-        return fits(job, queued=self.queued(job), living=self.living(job), ceiling=self.ceiling(), limits=self._limits)
+        return fits(
+            job, queued=self.queued(job), living=self.living(job), quota_bounds=self.quota_bounds(), limits=self._limits
+        )
 
     def accepted(self, job: Job, queued: int) -> None:
         """The service has taken a job on top of ``queued`` tokens."""
-        self._refusals, self._troubles, self._refused_alone = Patience(), Patience(), 0
+        self._refusals, self._troubles, self._refused_alone = Backoff(), Backoff(), 0
         self.store_was_full = False
-        self._learn(learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=True))
+        self._record_bounds(learned_bounds(self.quota_bounds(), queued=queued, tokens=job.tokens, accepted=True))
 
     def refused(self, job: Job, queued: int, error: ServiceError) -> bool:
         """The service had no room for a job on top of ``queued`` tokens; returns whether only smaller ones may have.
@@ -132,9 +134,9 @@ class Room:
                 next="Look at the project's billing, its tier, and whether the model is served to it. " + error.message,
             )
         if living == 0 or queued:
-            self._learn(learned(self.ceiling(), queued=queued, tokens=job.tokens, accepted=False))
+            self._record_bounds(learned_bounds(self.quota_bounds(), queued=queued, tokens=job.tokens, accepted=False))
         # With nothing else in the queue a smaller job may fit at once; else room appears when a job ends.
-        most = room(0, self.ceiling(), self._limits.queue)
+        most = room(0, self.quota_bounds(), self._limits.queue)
         smaller = job.requests > 1 and most is not None and job.tokens > most
         self._hold(
             0.0 if smaller and living == 0 else self._refusals.pause(error),
@@ -149,7 +151,7 @@ class Room:
         """
         self.store_was_full = True
         if freed:
-            self._troubles = Patience()
+            self._troubles = Backoff()
             return 0.0
         return self._again_later(error, "the service's file store is full; trying again later")
 
@@ -178,6 +180,6 @@ class Room:
     def _hold(self, seconds: float, why: str) -> None:
         self.hold_until, self.hold_why = self._now() + seconds, why
 
-    def _learn(self, ceiling: Ceiling) -> None:
-        if ceiling != self.ceiling():
-            self._ledger.learn(self._key, self._model, ceiling, at=self._now())
+    def _record_bounds(self, quota_bounds: QuotaBounds) -> None:
+        if quota_bounds != self.quota_bounds():
+            self._ledger.set_quota_bounds(self._key, self._model, quota_bounds, at=self._now())

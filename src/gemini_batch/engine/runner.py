@@ -13,20 +13,20 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, assert_never
 
 from gemini_batch.engine import scheduler as s
-from gemini_batch.engine.backoff import PAUSES, Absence, Patience, is_absence
+from gemini_batch.engine.backoff import PAUSES, Backoff, Disappearance, is_absence
 from gemini_batch.engine.collector import gather_ended, lose
 from gemini_batch.engine.input_files import delete_input, inputs_of, needless_inputs
 from gemini_batch.engine.planner import plan_job, reconcile
-from gemini_batch.engine.poller import Watch
-from gemini_batch.engine.quota import Limits, Room
+from gemini_batch.engine.poller import Poller
+from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import resend
-from gemini_batch.engine.submitter import Driver
+from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import ApiError, Error, JobError, NetworkError, NotFinished, ServiceError
-from gemini_batch.events import Said, Went
+from gemini_batch.events import Notice, RunProgress
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import Target
-from gemini_batch.store.records import Job, Life
+from gemini_batch.store.records import Job, JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -37,39 +37,39 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import InputFile, Run
     from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import Change
-    from gemini_batch.store.state_folder import Home
+    from gemini_batch.store.run_options import RequestOverrides
+    from gemini_batch.store.state_folder import StateFolder
 
 
-class Conductor:
+class Runner:
     """Conducts one run to its end. The caller holds the run's lock."""
 
     def __init__(
         self,
         session: Session,
         service: Service,
-        home: Home,
+        state_folder: StateFolder,
         run: Run,
         *,
         limits: Limits,
         attempts: int,
         display_name: str,
-        change: Change | None = None,
+        overrides: RequestOverrides | None = None,
     ) -> None:
-        self._session, self._service, self._home, self._run = session, service, home, run
-        self._ledger, self._folder = session.ledger(home), home.run(run.id)
-        self._limits, self._attempts, self._name, self._change = limits, attempts, display_name, change
-        self._model = (change and change.model) or run.model
-        self._now, self._tell = session.world.now, session.tell
-        self._room = Room(self._ledger, run, self._model, limits, self._now)
-        self._watch = Watch(session, service, home, run)
+        self._session, self._service, self._state_folder, self._run = session, service, state_folder, run
+        self._ledger, self._folder = session.ledger(state_folder), state_folder.run(run.id)
+        self._limits, self._attempts, self._name, self._overrides = limits, attempts, display_name, overrides
+        self._model = (overrides and overrides.model) or run.model
+        self._now, self._emit = session.world.now, session.emit
+        self._quota = QueueQuota(self._ledger, run, self._model, limits, self._now)
+        self._poller = Poller(session, service, state_folder, run)
         self._look_around_at = 0.0
         self._tasks: dict[asyncio.Task[None], int] = {}
         #: Whoever writes to ``rows.db`` holds it: SQLite lets one write, and would keep the loop waiting for it.
         self._writing = asyncio.Lock()
         self._later: dict[int, float] = {}
-        self._patience: defaultdict[int, Patience] = defaultdict(Patience)
-        self._absences: dict[int, Absence] = {}
+        self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
+        self._disappearances: dict[int, Disappearance] = {}
         self._stopper: Error | None = None
         self._closed = False
         self._store_full = False
@@ -78,7 +78,7 @@ class Conductor:
         self._waiting: Waiting | None = None
         self._progress = Progress()
 
-    async def conduct(self) -> None:
+    async def drive(self) -> None:
         """Plan, send, watch, collect and send again, until every request has had its attempts.
 
         Raises ServiceError where the service refuses for good: what is there already is brought in first. Raises
@@ -99,22 +99,22 @@ class Conductor:
     async def _step(self, rows: Rows) -> bool:
         """One round of decisions; False when there is nothing left to do."""
         self._mind_the_clock()
-        jobs, living = tuple(self._ledger.jobs_of(self._run.id)), self._room.living()
+        jobs, living = tuple(self._ledger.jobs_of(self._run.id)), self._quota.living()
         facts = s.Facts(
             waiting=self._waits(rows),
             jobs=jobs,
             busy=frozenset(self._tasks.values()),
-            queued=self._room.queued(),
+            queued=self._quota.queued(),
             living=living,
-            ceiling=self._room.ceiling(),
-            hold_until=self._room.hold_until,
-            hold_why=self._room.hold_why,
-            look_at=self._watch.due,
-            others=living > sum(job.life in {Life.INTENDED, Life.CREATED} for job in jobs),
-            look_around_at=self._look_around_at,
+            quota_bounds=self._quota.quota_bounds(),
+            hold_until=self._quota.hold_until,
+            hold_why=self._quota.hold_why,
+            poll_at=self._poller.due,
+            others=living > sum(job.stage in {JobStage.INTENDED, JobStage.CREATED} for job in jobs),
+            poll_others_at=self._look_around_at,
             later=self._later,
             closed=self._closed,
-            one_at_a_time=self._room.store_was_full,
+            one_at_a_time=self._quota.store_was_full,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
         for action in s.schedule(facts, self._limits, self._now()):
@@ -125,11 +125,11 @@ class Conductor:
                     self._start(ordinal, self._make(rows, by_ordinal[ordinal]))
                 case s.Collect(ordinal):
                     self._start(ordinal, self._collect(rows, by_ordinal[ordinal]))
-                case s.LookAt(ordinals):
+                case s.Poll(ordinals):
                     await self._look([by_ordinal[n] for n in ordinals])
-                case s.LookAround():
-                    await self._watch.look_around()
-                    self._look_around_at = self._now() + s.LOOK_AROUND
+                case s.PollOthers():
+                    await self._poller.poll_others()
+                    self._look_around_at = self._now() + s.POLL_OTHERS_EVERY
                 case s.Wait(until, why):
                     self._report(rows, jobs, why)
                     await self._wait(until)
@@ -149,10 +149,10 @@ class Conductor:
     def _mind_the_clock(self) -> None:
         """A clock that was set back: what has begun cannot lie ahead, and nothing waits longer than it may."""
         now = self._now()
-        self._room.mind_the_clock()
-        self._watch.mind_the_clock()
+        self._quota.mind_the_clock()
+        self._poller.mind_the_clock()
         self._began = min(self._began, now)
-        self._look_around_at = min(self._look_around_at, now + s.LOOK_AROUND)
+        self._look_around_at = min(self._look_around_at, now + s.POLL_OTHERS_EVERY)
         latest = now + PAUSES[-1]
         self._later = {
             ordinal: time if time == math.inf else min(time, latest) for ordinal, time in self._later.items()
@@ -197,37 +197,39 @@ class Conductor:
                 model=self._model,
                 display_name=self._name,
                 now=self._now,
-                change=self._change,
+                overrides=self._overrides,
             )
 
     async def _make(self, rows: Rows, job: Job) -> None:
-        driver = Driver(self._session, self._service, self._ledger, self._run, self._folder, may_send=self._room.fits)
+        submitter = Submitter(
+            self._session, self._service, self._ledger, self._run, self._folder, may_send=self._quota.fits
+        )
         # Asked before the upload: jobs that end meanwhile are still in the books, and would make an accepted sum look
         # larger than it was.
-        queued = self._room.queued(job)
+        queued = self._quota.queued(job)
         try:
-            made = await driver.make(job)
+            made = await submitter.make(job)
         except ServiceError as error:
             try:
                 await self._not_made(rows, self._ledger.job(job.id), queued, error)
             except ServiceError as end:
                 self._close(end)
             return
-        if made.life is Life.UPLOADED:  # others have taken the room meanwhile; it waits for its turn
+        if made.stage is JobStage.UPLOADED:  # others have taken the room meanwhile; it waits for its turn
             return
-        self._room.accepted(job, queued)
-        self._watch.soon()
+        self._quota.accepted(job, queued)
+        self._poller.soon()
 
     async def _not_made(self, rows: Rows, job: Job, queued: int, error: ServiceError) -> None:
         if error.reason_code == "storage_full":
             self._store_full = True
             freed = await self._forget(needless_inputs(self._ledger, self._run))
-            pause = self._room.store_full(freed, error)
+            pause = self._quota.store_full(freed, error)
             then = f"{freed} input files of jobs that have ended were deleted" if freed else f"again in {pause:.0f} s"
-            self._tell(Said(f"The service's file store is full; {then}.", "warning"))
+            self._emit(Notice(f"The service's file store is full; {then}.", "warning"))
         elif error.reason_code == "over_quota":
-            if not self._room.refused(job, queued, error):
-                self._tell(Said(f"The service has no room for {job.requests:,} requests now; they wait."))
+            if not self._quota.refused(job, queued, error):
+                self._emit(Notice(f"The service has no room for {job.requests:,} requests now; they wait."))
                 return
             # Smaller jobs may fit where this one does not: its requests wait again, and are planned anew.
             self._ledger.update_job(job, "dropped", at=self._now(), dropped_at=self._now())
@@ -235,21 +237,23 @@ class Conductor:
                 self._waiting = None
                 rows.release(job.ordinal)
             await self._forget(inputs_of(self._ledger, job))
-            self._tell(
-                Said(f"The service has no room for a job of about {job.tokens:,} tokens; its requests wait again.")
+            self._emit(
+                Notice(f"The service has no room for a job of about {job.tokens:,} tokens; its requests wait again.")
             )
         elif _passes(error):
-            pause = self._room.away(error)
-            self._tell(Said(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
+            pause = self._quota.away(error)
+            self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
         else:
             self._close(error)
 
     def _close(self, error: ServiceError) -> None:
         """The service refuses for good: nothing more is sent, and what is there already is brought in."""
         if self._stopper is None:
-            there = sum(job.life in {Life.CREATED, Life.ENDED} for job in self._ledger.jobs_of(self._run.id))
+            there = sum(job.stage in {JobStage.CREATED, JobStage.ENDED} for job in self._ledger.jobs_of(self._run.id))
             if there:
-                self._tell(Said(f"{error.message} Nothing more is sent; {there} jobs are brought in first.", "warning"))
+                self._emit(
+                    Notice(f"{error.message} Nothing more is sent; {there} jobs are brought in first.", "warning")
+                )
             self._stopper = error
         self._closed = True
 
@@ -266,7 +270,7 @@ class Conductor:
     # Watching --------------------------------------------------------------------------------------------------------
 
     async def _look(self, jobs: list[Job]) -> None:
-        seen = await self._watch.look(jobs)
+        seen = await self._poller.look(jobs)
         for job in seen.gone:
             await self._gone(job)
         for job, error in seen.hopeless:
@@ -277,13 +281,13 @@ class Conductor:
     async def _collect(self, rows: Rows, job: Job) -> None:
         """Bring an ended job's answers here; where that cannot be done now, it is for later."""
         assert job.batch is not None
-        target = Target(job.batch, self._home, self._run, job)
+        target = Target(job.batch, self._state_folder, self._run, job)
         try:
             job = await gather_ended(self._session, target, writing=self._writing)
         except JobError as error:
             # Results that should have come are waited for longer than those that the service says are gone.
             gone = error.reason_code == "results_gone" and self._is_certain(job)
-            if not gone and not self._patience[job.ordinal].is_over(self._now()):
+            if not gone and not self._backoffs[job.ordinal].is_over(self._now()):
                 self._postpone(job, error)
                 return
             # They were paid for once: nothing of this job is sent again but by the user's own word.
@@ -298,19 +302,19 @@ class Conductor:
             await self._requeue(rows, job)
         if self._store_full:
             await self._forget(inputs_of(self._ledger, job))
-        self._room.freed()
+        self._quota.freed()
 
     def _postpone(self, job: Job, error: Error) -> None:
         """What passes is tried again, ever less often; anything else, or too long, is set aside for the end."""
-        patience = self._patience[job.ordinal]
-        patience.failed(self._now())
+        backoff = self._backoffs[job.ordinal]
+        backoff.failed(self._now())
         withdrawn = isinstance(error, ApiError) and error.status == 403  # a right can come back
-        if not (_passes(error) or withdrawn) or patience.is_over(self._now()):
+        if not (_passes(error) or withdrawn) or backoff.is_over(self._now()):
             self._set_aside(job, error)
             return
-        pause = patience.pause(error)
+        pause = backoff.pause(error)
         self._later[job.ordinal] = self._now() + pause
-        self._tell(Said(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
+        self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
 
     def _set_aside(self, job: Job, error: Error) -> None:
         """This process can do nothing more for a job; the others are brought in, then the run ends with the error."""
@@ -319,18 +323,20 @@ class Conductor:
 
     def _is_certain(self, job: Job) -> bool:
         """The service has said once more that a job, or its results, are not there; whether that is certain now."""
-        absence = self._absences.setdefault(job.ordinal, Absence(self._now()))
-        absence.said(self._now())
-        return absence.is_certain(self._now())
+        disappearance = self._disappearances.setdefault(job.ordinal, Disappearance(self._now()))
+        disappearance.said(self._now())
+        return disappearance.is_certain(self._now())
 
     async def _gone(self, job: Job) -> None:
         await self._lose(job, "JOB_GONE", f"The service no longer knows {job.batch}; somebody may have deleted it.")
-        self._room.freed()
+        self._quota.freed()
 
     async def _lose(self, job: Job, reason: str, message: str) -> None:
         """What the service no longer has is missing for good; the other jobs' answers are not."""
-        self._tell(Said(message, "warning", "Its requests stay without an answer; `retry --only missing` sends them."))
-        target = Target(job.batch or "", self._home, self._run, job)
+        self._emit(
+            Notice(message, "warning", "Its requests stay without an answer; `retry --only missing` sends them.")
+        )
+        target = Target(job.batch or "", self._state_folder, self._run, job)
         await lose(self._session, target, reason, writing=self._writing)
 
     async def _requeue(self, rows: Rows, job: Job) -> None:
@@ -340,25 +346,25 @@ class Conductor:
             again = rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
         if again:
             what = "request" if again == 1 else "requests"
-            self._tell(Said(f"{again:,} {what} of {job.batch} had no lasting answer; sent again."))
+            self._emit(Notice(f"{again:,} {what} of {job.batch} had no lasting answer; sent again."))
 
     # Telling ---------------------------------------------------------------------------------------------------------
 
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
-        done = sum(job.life is Life.COLLECTED for job in jobs)
+        done = sum(job.stage is JobStage.COLLECTED for job in jobs)
         self._progress.count(rows, self._run, jobs, done)
         old = oldest(self._ledger, jobs, self._now())
         if old is not None and old.is_stuck and old.job.id not in self._stuck:
             self._stuck.add(old.job.id)
-            self._tell(old.said())
-        self._tell(
-            Went(
+            self._emit(old.said())
+        self._emit(
+            RunProgress(
                 run=self._run.id,
                 requests=self._run.requests,
                 verdicts=self._progress.verdicts,
                 waiting=self._waits(rows).requests,
                 jobs=len(jobs),
-                alive=sum(job.life is Life.CREATED for job in jobs),
+                alive=sum(job.stage is JobStage.CREATED for job in jobs),
                 done=done,
                 tokens=self._progress.tokens,
                 usd=self._progress.usd,

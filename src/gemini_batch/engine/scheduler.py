@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_batch.engine.quota import Limits, room
-from gemini_batch.store.records import Ceiling, Job, Life
+from gemini_batch.store.records import Job, JobStage, QuotaBounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 #: Seconds until other runs' jobs are looked at again, whose end makes room.
-LOOK_AROUND = 60.0
+POLL_OTHERS_EVERY = 60.0
 #: Jobs that are uploaded and created at the same time.
 MAKERS = 3
 #: Jobs that are collected at the same time; judging them is one writer's work anyhow.
@@ -46,12 +46,12 @@ class Facts:
     busy: frozenset[int]
     queued: int
     living: int
-    ceiling: Ceiling
+    quota_bounds: QuotaBounds
     hold_until: float
     hold_why: str
-    look_at: float
+    poll_at: float
     others: bool
-    look_around_at: float
+    poll_others_at: float
     later: Mapping[int, float]
     closed: bool
     one_at_a_time: bool = False
@@ -72,14 +72,14 @@ class Make:
 
 
 @dataclass(frozen=True, slots=True)
-class LookAt:
+class Poll:
     """Look at the living jobs."""
 
     ordinals: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LookAround:
+class PollOthers:
     """Look at other runs' jobs: there seems to be no room, and they may have ended."""
 
 
@@ -106,40 +106,40 @@ class Finished:
     """Every request has had all the attempts it may have."""
 
 
-Action = Plan | Make | LookAt | LookAround | Collect | Wait | Finished
+Action = Plan | Make | Poll | PollOthers | Collect | Wait | Finished
 
 
 def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
     """Everything to begin now; where that is nothing, one Wait or Finished."""
     live = [job for job in facts.jobs if job.dropped_at is None]
     idle = [job for job in live if job.ordinal not in facts.busy]
-    alive = tuple(job.ordinal for job in idle if job.life is Life.CREATED and job.ordinal not in facts.later)
+    alive = tuple(job.ordinal for job in idle if job.stage is JobStage.CREATED and job.ordinal not in facts.later)
     actions: list[Action] = _collect(facts, live, idle, now)
     if not facts.closed:
         actions += _make(facts, limits, now, live)
-    if alive and now >= facts.look_at:
-        actions.append(LookAt(alive))
+    if alive and now >= facts.poll_at:
+        actions.append(Poll(alive))
     if actions:
         return actions
     times = _due(facts, idle, now, alive=bool(alive))
     unsent = not facts.closed and bool(facts.waiting.requests or _unmade(live))
-    if unsent and facts.others and not facts.busy and now >= facts.look_around_at:
-        return [LookAround()]
+    if unsent and facts.others and not facts.busy and now >= facts.poll_others_at:
+        return [PollOthers()]
     if not times and not facts.busy and not unsent:
         return [Finished()]
-    given_up = any(job.life is Life.CREATED and job.ordinal in facts.later for job in live)
+    given_up = any(job.stage is JobStage.CREATED and job.ordinal in facts.later for job in live)
     if given_up and not alive and not facts.busy and not times and now >= facts.hold_until:
         return [Finished()]  # what waits has no room beside a job that nothing can be seen of; the next process may
     return [_wait(facts, limits, now, times, unsent=unsent)]
 
 
 def _unmade(jobs: list[Job]) -> list[Job]:
-    return [job for job in jobs if not job.life.made]
+    return [job for job in jobs if not job.stage.made]
 
 
 def _collect(facts: Facts, live: list[Job], idle: list[Job], now: float) -> list[Action]:
-    collecting = sum(job.life is Life.ENDED and job.ordinal in facts.busy for job in live)
-    ended = [job for job in idle if job.life is Life.ENDED and now >= facts.later.get(job.ordinal, 0.0)]
+    collecting = sum(job.stage is JobStage.ENDED and job.ordinal in facts.busy for job in live)
+    ended = [job for job in idle if job.stage is JobStage.ENDED and now >= facts.later.get(job.ordinal, 0.0)]
     return [Collect(job.ordinal) for job in ended[: max(0, COLLECTORS - collecting)]]
 
 
@@ -148,13 +148,13 @@ def _due(facts: Facts, idle: list[Job], now: float, *, alive: bool) -> list[floa
 
     An ended job that is only short of a free collector is not waited for by the clock.
     """
-    later = [facts.later.get(job.ordinal, 0.0) for job in idle if job.life is Life.ENDED]
-    return [time for time in later if now < time < math.inf] + ([facts.look_at] if alive else [])
+    later = [facts.later.get(job.ordinal, 0.0) for job in idle if job.stage is JobStage.ENDED]
+    return [time for time in later if now < time < math.inf] + ([facts.poll_at] if alive else [])
 
 
 def live_work(jobs: list[Job]) -> bool:
     """Whether any of these jobs is still to be made, watched or collected."""
-    return any(job.life is not Life.COLLECTED for job in jobs)
+    return any(job.stage is not JobStage.COLLECTED for job in jobs)
 
 
 def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Action]:
@@ -162,14 +162,14 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
     if now < facts.hold_until:
         return []
     making = _unmade(live)
-    doubtful = [job for job in making if job.life is Life.INTENDED]
-    planned = [job for job in making if job.life is not Life.INTENDED]
+    doubtful = [job for job in making if job.stage is JobStage.INTENDED]
+    planned = [job for job in making if job.stage is not JobStage.INTENDED]
     ready = [job for job in planned if job.ordinal not in facts.busy]
     begun = [job for job in planned if job.ordinal in facts.busy]
     if facts.one_at_a_time and ready:
         ready = [] if begun else ready[:1]
     queued = facts.queued + sum(job.tokens for job in begun)
-    free = room(queued, facts.ceiling, limits.queue)
+    free = room(queued, facts.quota_bounds, limits.queue)
     slots = limits.jobs - facts.living - len(begun)
     actions: list[Action] = [Make(job.ordinal) for job in doubtful if job.ordinal not in facts.busy]
     sent = False
@@ -208,4 +208,4 @@ def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsen
         why = "the model's queue has no room; more is sent when jobs end"
     else:
         why = "the service is working"
-    return Wait(min(times, default=math.inf if facts.busy else now + LOOK_AROUND), why)
+    return Wait(min(times, default=math.inf if facts.busy else now + POLL_OTHERS_EVERY), why)

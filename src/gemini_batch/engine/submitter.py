@@ -15,10 +15,10 @@ import msgspec
 
 from gemini_batch.api.files import SessionLost
 from gemini_batch.engine import create_policy
-from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Look, Made, Send, Upload, next_step
+from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, ReadList, Send, Upload, next_step
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
-from gemini_batch.events import Moved, Said
-from gemini_batch.store.records import Life
+from gemini_batch.events import Notice, Transfer
+from gemini_batch.store.records import JobStage
 from gemini_batch.wire import hash_matches, remote_job, to_int, to_time
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _UPLOADS = 3
 _FILE_WAITS = (1.0, 2.0, 4.0, 8.0)
 
 
-class Driver:
+class Submitter:
     """Drives one job of one run. The caller holds the run's lock."""
 
     def __init__(
@@ -62,9 +62,11 @@ class Driver:
 
         Raises ServiceError where that is not possible now; nothing is lost then.
         """
-        facts = Facts(life=job.life, how=job.how, intended_at=job.intended_at, sends=job.sends)
-        if job.life is Life.INTENDED:
-            self._session.tell(Said("An earlier create was not answered; looking whether it made the job."))
+        facts = Facts(
+            stage=job.stage, input_kind=job.input_kind, intended_at=job.intended_at, create_calls=job.create_calls
+        )
+        if job.stage is JobStage.INTENDED:
+            self._session.emit(Notice("An earlier create was not answered; looking whether it made the job."))
         while True:
             self._clock_went_back |= facts.intended_at is not None and facts.intended_at > self._now()
             facts = create_policy.not_in_future(facts, self._now())
@@ -72,23 +74,23 @@ class Driver:
                 case Upload():
                     job = await self._upload(job)
                     self._has_uploaded = True
-                    facts = replace(facts, life=job.life)
+                    facts = replace(facts, stage=job.stage)
                 case Send():
-                    if self._may_send is not None and job.life is Life.UPLOADED and not self._may_send(job):
+                    if self._may_send is not None and job.stage is JobStage.UPLOADED and not self._may_send(job):
                         return job
                     job = await self._send(job)
                     facts = Facts(
-                        life=job.life,
-                        how=job.how,
+                        stage=job.stage,
+                        input_kind=job.input_kind,
                         intended_at=job.intended_at,
-                        sends=job.sends,
+                        create_calls=job.create_calls,
                         waited=0.0,
                         over_quota=isinstance(self._doubt, ApiError) and self._doubt.status == 429,
                     )
-                case Look(wait):
+                case ReadList(wait):
                     facts = await self._look(job, facts, wait)
                 case Adopt(batch):
-                    self._session.tell(Said(f"The create had happened: {batch} is this run's job."))
+                    self._session.emit(Notice(f"The create had happened: {batch} is this run's job."))
                     for other in facts.found[1:]:
                         self._warn_of_twin(other, batch)
                     return await self._adopt(job, batch)
@@ -111,9 +113,9 @@ class Driver:
             try:
                 return self._verified(job, await self._already_there(job) or await self._transfer(job))
             except SessionLost as error:
-                self._session.tell(Said(f"{error.message.removesuffix('.')}. Starting the upload again."))
+                self._session.emit(Notice(f"{error.message.removesuffix('.')}. Starting the upload again."))
             except _ArrivedDamagedError as error:
-                self._session.tell(Said(f"{error.message} Uploading again.", "warning"))
+                self._session.emit(Notice(f"{error.message} Uploading again.", "warning"))
             job = self._ledger.update_job(job, "upload starts again", at=self._now(), file=None, upload_url=None)
         raise ServiceError(
             "The input file could not be uploaded: the service lost or damaged it every time.",
@@ -153,7 +155,7 @@ class Driver:
             if status != "active":
                 raise SessionLost("The service ended the earlier upload.")
             if offset:
-                self._session.tell(Said(f"Going on with the upload at byte {offset:,} of {size:,}."))
+                self._session.emit(Notice(f"Going on with the upload at byte {offset:,} of {size:,}."))
         else:
             name = job.file.removeprefix("files/")
             url = await self._service.start_upload(name=name, display_name=job.id, size=size)
@@ -165,16 +167,16 @@ class Driver:
                 file.seek(job.offset + start)
                 return file.read(length)
 
-            tell = self._session.tell
-            tell(Moved("uploading", offset, size))
+            emit = self._session.emit
+            emit(Transfer("uploading", offset, size))
             remote = await self._service.send_upload(
                 job.upload_url,
                 read_at,
                 size=size,
                 offset=offset,
-                progress=lambda done: tell(Moved("uploading", done, size)),
+                progress=lambda done: emit(Transfer("uploading", done, size)),
             )
-            tell(Moved("uploading", size, size))
+            emit(Transfer("uploading", size, size))
         return remote or await self._complete(job)
 
     def _verified(self, job: Job, remote: RemoteFile) -> Job:
@@ -198,34 +200,44 @@ class Driver:
 
     async def _send(self, job: Job) -> Job:
         """Write the intent, send the create once, and write the answer."""
-        if job.how == "inline":
+        if job.input_kind == "inline":
             requests = await asyncio.to_thread(self._inline_requests, job)
             create = partial(self._service.create, requests=requests)
         else:
             create = partial(self._service.create, file_name=job.file)
         job = self._ledger.update_job(
-            job, "intends to create", at=self._now(), life=Life.INTENDED, intended_at=self._now(), sends=job.sends + 1
+            job,
+            "intends to create",
+            at=self._now(),
+            stage=JobStage.INTENDED,
+            intended_at=self._now(),
+            create_calls=job.create_calls + 1,
         )
         try:
             operation = await create(model=job.model, method=self._run.method, display_name=job.display_name)
         except ServiceError as error:
             if create_policy.certainly_refused(error):
-                back = Life.PLANNED if job.how == "inline" else Life.UPLOADED
+                back = JobStage.PLANNED if job.input_kind == "inline" else JobStage.UPLOADED
                 job = self._ledger.update_job(
-                    job, "create refused", at=self._now(), life=back, intended_at=None, sends=job.sends - 1
+                    job,
+                    "create refused",
+                    at=self._now(),
+                    stage=back,
+                    intended_at=None,
+                    create_calls=job.create_calls - 1,
                 )
                 if await self._lost_its_file(job, error):
-                    self._session.tell(Said("The service no longer has the uploaded file; uploading it again."))
+                    self._session.emit(Notice("The service no longer has the uploaded file; uploading it again."))
                     return self._ledger.input_gone(job, at=self._now())
                 raise _explained(job, error) from error
             self._doubt = error
-            self._session.tell(Said(f"{error.message} Looking whether the job was made all the same.", "warning"))
+            self._session.emit(Notice(f"{error.message} Looking whether the job was made all the same.", "warning"))
             return job
         remote = remote_job(operation)
         if not remote.name:
-            self._session.tell(Said("The service named no job in its answer; looking for it.", "warning"))
+            self._session.emit(Notice("The service named no job in its answer; looking for it.", "warning"))
             return job
-        job = self._ledger.update_job(job, "created", at=self._now(), life=Life.CREATED, batch=remote.name)
+        job = self._ledger.update_job(job, "created", at=self._now(), stage=JobStage.CREATED, batch=remote.name)
         return self._ledger.seen(job, remote, at=self._now())
 
     async def _lost_its_file(self, job: Job, error: ServiceError) -> bool:
@@ -273,13 +285,13 @@ class Driver:
         )
 
     async def _adopt(self, job: Job, batch: str) -> Job:
-        job = self._ledger.update_job(job, "adopted", at=self._now(), life=Life.CREATED, batch=batch)
+        job = self._ledger.update_job(job, "adopted", at=self._now(), stage=JobStage.CREATED, batch=batch)
         return self._ledger.seen(job, remote_job(await self._service.get(batch)), at=self._now())
 
     def _warn_of_twin(self, other: str, batch: str) -> None:
         """Only the user's own word cancels a job."""
-        self._session.tell(
-            Said(
+        self._session.emit(
+            Notice(
                 f"The service has made a second job of the same file: {other}. It would be paid for, too.",
                 "warning",
                 f"Type: gemini-batch cancel {other}   ({batch} is the one that counts)",
@@ -294,8 +306,10 @@ class Driver:
                 next="Nothing more is sent. Look at them with `gemini-batch status NAME`; use --new for another job.",
             )
         # The looking has shown that there is no job, so the next command may send at once and count from one.
-        back = Life.PLANNED if job.how == "inline" else Life.UPLOADED
-        self._ledger.update_job(job, f"not created: {why}", at=self._now(), life=back, intended_at=None, sends=0)
+        back = JobStage.PLANNED if job.input_kind == "inline" else JobStage.UPLOADED
+        self._ledger.update_job(
+            job, f"not created: {why}", at=self._now(), stage=back, intended_at=None, create_calls=0
+        )
         if why == "over quota" and isinstance(self._doubt, ApiError):
             full = self._doubt.reason_code == "storage_full"
             return ApiError(
@@ -312,7 +326,7 @@ class Driver:
             )
         last = f" The last answer: {self._doubt.message}" if self._doubt else ""
         return ServiceError(
-            f"The service did not take the job: {job.sends} creates went without a usable answer, "
+            f"The service did not take the job: {job.create_calls} creates went without a usable answer, "
             f"and no job of this run is in its list.{last}",
             code="create_unanswered",
             next="Nothing is lost; run the same command again later.",

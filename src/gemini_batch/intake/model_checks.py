@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch import catalog
 from gemini_batch.errors import ApiError, ServiceError, UsageError
-from gemini_batch.events import Said
+from gemini_batch.events import Notice
 
 if TYPE_CHECKING:
     from gemini_batch.catalog import Method
@@ -109,5 +109,5 @@ def advise(session: Session, model: str, method: Method, today: dt.date, said: l
 
 def say(session: Session, said: list[str], message: str, following: str | None, *, warn: bool = True) -> None:
     """Tell it now, and keep it for the result."""
-    session.tell(Said(message, "warning" if warn else "note", following))
+    session.emit(Notice(message, "warning" if warn else "note", following))
     said.append(f"{message} {following}" if following else message)

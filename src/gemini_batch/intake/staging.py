@@ -13,7 +13,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING
 
 from gemini_batch.errors import InvalidInput, Problem, UsageError
-from gemini_batch.events import Moved, Tell, nobody
+from gemini_batch.events import EventHandler, Transfer, ignore_events
 from gemini_batch.intake.request_traits import TRAITS, estimate_tokens, modalities_of, traits_of
 from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, read_lines
 from gemini_batch.store.row_records import RequestRow
@@ -77,8 +77,8 @@ class _Findings:
 class _Pass:
     """One pass over the file; collects what :class:`Staged` says while the rows are being loaded."""
 
-    def __init__(self, source: IO[bytes], sink: IO[bytes], *, size: int, limit: int | None, tell: Tell) -> None:
-        self.source, self.sink, self.size, self.limit, self.tell = source, sink, size, limit, tell
+    def __init__(self, source: IO[bytes], sink: IO[bytes], *, size: int, limit: int | None, emit: EventHandler) -> None:
+        self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
         self.findings = _Findings()
         self.hash = hashlib.sha256()
         self.requests = 0
@@ -114,7 +114,7 @@ class _Pass:
                 yield row
             if offset - told >= _TELL_EVERY:
                 told = offset
-                self.tell(Moved("reading", offset, self.size))
+                self.emit(Transfer("reading", offset, self.size))
 
     def _row(self, data: bytes, number: int) -> RequestRow | None:
         checked = check_line(data, number)
@@ -184,7 +184,7 @@ def stage(
     limit: int | None = None,
     max_bytes: int | None,
     job: int | None = None,
-    tell: Tell = nobody,
+    emit: EventHandler = ignore_events,
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
@@ -200,7 +200,7 @@ def stage(
     with opened as reader:
         before = os.fstat(reader.fileno())
         try:
-            done = _write(reader, folder, size=before.st_size, limit=limit, job=job, tell=tell)
+            done = _write(reader, folder, size=before.st_size, limit=limit, job=job, emit=emit)
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
@@ -234,9 +234,11 @@ def stage(
     )
 
 
-def _write(reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, job: int | None, tell: Tell) -> _Pass:
+def _write(
+    reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, job: int | None, emit: EventHandler
+) -> _Pass:
     with folder.requests.open("xb") as sink:
-        work = _Pass(reader, sink, size=size, limit=limit, tell=tell)
+        work = _Pass(reader, sink, size=size, limit=limit, emit=emit)
         with folder.rows() as rows:
             rows.load(work.rows(), job=job)
             repeated = rows.count_duplicates()
@@ -253,5 +255,5 @@ def _write(reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None
         sink.flush()
         os.fsync(sink.fileno())
     work.findings.errors.sort(key=lambda problem: problem.line or 0)
-    tell(Moved("reading", size, size))
+    emit(Transfer("reading", size, size))
     return work

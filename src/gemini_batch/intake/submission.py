@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.errors import Problem, UsageError
-from gemini_batch.events import Said, in_thread
+from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.model_checks import (
     advise,
     advise_on_embeddings,
@@ -37,7 +37,7 @@ _SHOWN_WARNINGS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Submission:
     """What is asked of ``create``. ``model`` None: the default for the kind of requests found."""
 
     source: Path
@@ -48,28 +48,30 @@ class Order:
     new: bool = False
 
 
-def identity(sha256: str, method: Method, *, model: str, backend: str, key_print: str) -> str:
+def identity(sha256: str, method: Method, *, model: str, backend: str, key_fingerprint: str) -> str:
     """What a run is recognised by: its canonical requests, method, model, backend and key; not its name or limits."""
-    parts = (sha256, method, model, backend, key_print)
+    parts = (sha256, method, model, backend, key_fingerprint)
     return "i1:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-async def known_run(session: Session, order: Order) -> Run | None:
+async def known_run(session: Session, submission: Submission) -> Run | None:
     """The run that a file's requests have already, found by the file's hash alone: no line of it is read again.
 
     Only a file that is canonical as it stands can be found so. Files of another size are not even hashed.
     """
     ledger = session.ledger()
     try:
-        if order.limit is not None or not ledger.has_run_of(order.source.stat().st_size):
+        if submission.limit is not None or not ledger.has_run_of(submission.source.stat().st_size):
             return None
-        digest = await in_thread(lambda _: _digest(order.source), session.tell)
+        digest = await in_thread(lambda _: _digest(submission.source), session.emit)
     except OSError:
         return None  # what is wrong with the file is for staging to say
-    address, key_print = address_of(session.settings), session.key_print()
+    address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
     for method in _METHODS:
-        model = _model(order, method)
-        known = ledger.newest_with_identity(identity(digest, method, model=model, backend=address, key_print=key_print))
+        model = _model(submission, method)
+        known = ledger.newest_with_identity(
+            identity(digest, method, model=model, backend=address, key_fingerprint=key_fingerprint)
+        )
         if known is not None:
             return known
     return None
@@ -79,8 +81,8 @@ def warn_of_other_keys(session: Session, run: Run) -> None:
     """Say that the same requests were sent with another key: a key that was rotated pays for them again."""
     others = session.ledger().with_other_keys(run)
     if others:
-        session.tell(
-            Said(
+        session.emit(
+            Notice(
                 f"These requests were sent with another API key already ({others[0].id}); with this key they are sent "
                 f"again{paid_again(session.settings)}.",
                 "warning",
@@ -94,13 +96,13 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _model(order: Order, method: Method) -> str:
+def _model(submission: Submission, method: Method) -> str:
     default = catalog.DEFAULT_MODEL if method == "generate" else catalog.EMBEDDING_MODEL
-    return (order.model or default).removeprefix("models/")
+    return (submission.model or default).removeprefix("models/")
 
 
 async def stage_run(
-    session: Session, order: Order, folder: RunFolder, *, run_id: str, job: int | None, max_bytes: int | None
+    session: Session, submission: Submission, folder: RunFolder, *, run_id: str, job: int | None, max_bytes: int | None
 ) -> tuple[Run, Staged, list[str]]:
     """Validate and copy the order's file into ``folder``; returns the run it makes, and what was said on the way.
 
@@ -109,35 +111,35 @@ async def stage_run(
     """
     said: list[str] = []
     today = dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date()
-    if order.model is not None:
-        check_model_name(order.model)
-        known = catalog.load().find(order.model)
+    if submission.model is not None:
+        check_model_name(submission.model)
+        known = catalog.load().find(submission.model)
         if known is not None and (not known.methods or known.status_on(today) == "gone"):
-            advise(session, order.model, known.methods[0] if known.methods else "generate", today, said)
+            advise(session, submission.model, known.methods[0] if known.methods else "generate", today, said)
     staged = await in_thread(
-        lambda tell: stage(order.source, folder, limit=order.limit, max_bytes=max_bytes, job=job, tell=tell),
-        session.tell,
+        lambda emit: stage(submission.source, folder, limit=submission.limit, max_bytes=max_bytes, job=job, emit=emit),
+        session.emit,
     )
-    _warn(session, order.source, staged, said)
-    model = _model(order, staged.method)
+    _warn(session, submission.source, staged, said)
+    model = _model(submission, staged.method)
     await ask_for_model(session, model)
     advise(session, model, staged.method, today, said)
     advise_on_embeddings(session, model, staged, said)
     check_modalities(model, staged)
-    address, key_print = address_of(session.settings), session.key_print()
+    address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
     run = Run(
         id=run_id,
-        identity=identity(staged.sha256, staged.method, model=model, backend=address, key_print=key_print),
+        identity=identity(staged.sha256, staged.method, model=model, backend=address, key_fingerprint=key_fingerprint),
         origin="made",
         created_at=session.world.now(),
         method=staged.method,
         model=model,
         backend=address,
-        key_print=key_print,
+        key_fingerprint=key_fingerprint,
         requests=staged.requests,
         bytes=staged.bytes,
         sha256=staged.sha256,
-        source=str(order.source.absolute()),
+        source=str(submission.source.absolute()),
     )
     return run, staged, said
 
@@ -155,12 +157,12 @@ def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> No
         say(session, said, f"{left:,} more warnings; `gemini-batch validate` shows them.", None)
 
 
-def check_order(order: Order) -> None:
+def check_submission(submission: Submission) -> None:
     """Refuse arguments that cannot be meant, before anything is read. Raises UsageError."""
     limit = catalog.load().limits.display_name_chars.value
-    if order.limit is not None and order.limit < 1:
+    if submission.limit is not None and submission.limit < 1:
         raise UsageError("--limit must be at least 1.", field="--limit", code="bad_argument")
-    if order.name is not None and not (0 < len(order.name) <= limit and order.name.isprintable()):
+    if submission.name is not None and not (0 < len(submission.name) <= limit and submission.name.isprintable()):
         raise UsageError(f"A display name is 1 to {limit} printable characters.", field="--name", code="bad_argument")
 
 

@@ -11,7 +11,7 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.report.next_steps import JobErrorInfo, explained, next_step
-from gemini_batch.store.records import Life
+from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase, RemoteJob, state_word
 
 if TYPE_CHECKING:
@@ -91,8 +91,10 @@ def describe(
     created = seen.create_time or (job.created_at if job else None)
     alive = not seen.phase.ended
     expiry = catalog.load().limits.job_expiry_hours.value * 3600.0
-    collected = job is not None and job.life is Life.COLLECTED
-    took = session.ledger(target.home).durations(seen.model) if usual and target.run is not None and alive else []
+    collected = job is not None and job.stage is JobStage.COLLECTED
+    took = (
+        session.ledger(target.state_folder).durations(seen.model) if usual and target.run is not None and alive else []
+    )
     age = None if created is None else max(0.0, (now if alive else (seen.end_time or now)) - created)
     return Status(
         job=seen.name or (job.batch if job else None),
@@ -152,7 +154,7 @@ def not_created(session: Session, target: Target, job: Job) -> Status:
     """A run whose create did not finish."""
     run = target.run
     assert run is not None
-    doubt = job.life is Life.INTENDED
+    doubt = job.stage is JobStage.INTENDED
     return Status(
         job=None,
         run=run.id,

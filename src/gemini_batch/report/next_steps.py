@@ -137,7 +137,7 @@ def _near(session: Session, name: str) -> str | None:
     """A job of this home whose name is nearly that one."""
     from difflib import get_close_matches
 
-    if not session.home.exists():
+    if not session.state_folder.exists():
         return None
     known = [job.batch for _, job in session.ledger().jobs() if job.batch]
     found = get_close_matches(name, known, n=1, cutoff=_NEAR)

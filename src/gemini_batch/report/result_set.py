@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.summary import Summary
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import FinalRow
-    from gemini_batch.store.state_folder import Home, RunFolder
+    from gemini_batch.store.state_folder import RunFolder, StateFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class Results:
 
     run: Run
     jobs: Sequence[Job]
-    home: Home
+    state_folder: StateFolder
     summary: Summary
     #: The one job whose own answers these are, where its run has several; None for all of a run.
     part: Job | None = None
 
     @property
     def _folder(self) -> RunFolder:
-        return self.home.run(self.run.id)
+        return self.state_folder.run(self.run.id)
 
     def lines(self, *, media: MediaWriter | None = None, limit: int | None = None) -> Iterator[bytes]:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``."""

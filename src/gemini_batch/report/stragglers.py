@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_batch import catalog
-from gemini_batch.events import Said
-from gemini_batch.store.records import Life
+from gemini_batch.events import Notice
+from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +32,10 @@ class Oldest(NamedTuple):
         """Whether it takes much longer than jobs do, by the service's aim or by this ledger's history."""
         return self.age > _AIM or (self.usual is not None and self.age > max(_LEAST, _TIMES * self.usual))
 
-    def said(self) -> Said:
+    def said(self) -> Notice:
         """The same for a person."""
         usual = "" if self.usual is None else f"; jobs of its model usually took {_span(self.usual)} here"
-        return Said(
+        return Notice(
             f"{self.job.batch} has been at work for {_span(self.age)}{usual}.",
             "warning",
             f"It ends by itself, at the latest in {_span(max(0.0, self.expires_in))}, when it expires; another one "
@@ -49,7 +49,7 @@ def _span(seconds: float) -> str:
 
 def oldest(ledger: Ledger, jobs: Sequence[Job], now: float) -> Oldest | None:
     """The oldest of the jobs that are alive, if any is."""
-    alive = [(job.created_at, job) for job in jobs if job.life is Life.CREATED and job.created_at is not None]
+    alive = [(job.created_at, job) for job in jobs if job.stage is JobStage.CREATED and job.created_at is not None]
     if not alive:
         return None
     created, job = min(alive, key=lambda one: one[0])

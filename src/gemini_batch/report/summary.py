@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import Reason
     from gemini_batch.store.rows import Rows
-    from gemini_batch.store.state_folder import Home, RunFolder
+    from gemini_batch.store.state_folder import RunFolder, StateFolder
 
 
 #: An answer is looked for among so many of the first requests, to see who wrote it.
@@ -95,9 +95,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return 1 if self.answered else 5
 
 
-def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part: Job | None = None) -> Summary:
+def summarize(
+    state_folder: StateFolder, run: Run, jobs: Sequence[Job], *, offline: bool, part: Job | None = None
+) -> Summary:
     """What came of a run whose jobs are collected, or of one of them (``part``), from the run's rows alone."""
-    with open_rows(home.run(run.id), part) as rows:
+    with open_rows(state_folder.run(run.id), part) as rows:
         counts = rows.counts()
         usage = rows.usage(LONG_PROMPT)
         failures = rows.reasons()
@@ -113,7 +115,7 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part:
         model=", ".join(dict.fromkeys(job.model for job in jobs)) or run.model,
         backend=run.backend,
         offline=offline,
-        emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(home.run(run.id))),
+        emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(state_folder.run(run.id))),
         requests=requests,
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
         failures=failures,
@@ -132,7 +134,7 @@ def summarize(home: Home, run: Run, jobs: Sequence[Job], *, offline: bool, part:
         ),
         usd=money(run, jobs, usage),
         error=next((job.error_message for job in jobs if job.error_message), None),
-        folder=str(home.run(run.id).path),
+        folder=str(state_folder.run(run.id).path),
         next=what_next(run, jobs, counts, failures) if part is None else None,
     )
 
@@ -162,7 +164,7 @@ def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
         return Money(batch=None, interactive=None)
     cost = catalog.Cost()
     for u in usage:
-        model = catalog.load().find(models.get(u["source"], run.model))
+        model = catalog.load().find(models.get(u["answer_file"], run.model))
         price = model.price_on(day) if model else None
         if price is None:
             return Money(batch=None, interactive=None)

@@ -25,16 +25,16 @@ def missing(folder: RunFolder, run: Run) -> Iterator[str]:
         yield f"Its row database is gone: {folder.row_database}."
         return
     with folder.rows() as rows:
-        count, sources = rows.count(), rows.sources()
+        count, answer_files = rows.count(), rows.answer_files()
     if count != run.requests:
         yield f"Its row database was changed: it has {count:,} requests of {run.requests:,}."
-    for source in sources:
-        raw = folder.path / "raw" / source["file"]
+    for file in answer_files:
+        raw = folder.path / "raw" / file["file"]
         if not raw.exists():
-            if not source["bytes"]:
+            if not file["bytes"]:
                 continue  # a job that was lost has no file
             yield f"An answer file is gone: {raw}."
-        elif raw.stat().st_size != source["bytes"]:
+        elif raw.stat().st_size != file["bytes"]:
             yield f"An answer file was changed: {raw}."
 
 

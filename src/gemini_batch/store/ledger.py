@@ -18,10 +18,12 @@ import hashlib
 import hmac
 import json
 import secrets
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from gemini_batch.store.records import Ceiling, InputFile, Job, Life, Run, job_of, plain, run_of
-from gemini_batch.store.sqlite import connect, explained, transaction
+from gemini_batch.store import migrations
+from gemini_batch.store.records import InputFile, Job, JobStage, QuotaBounds, Run, job_of, plain, run_of
+from gemini_batch.store.sqlite import Alone, connect, explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,51 +36,6 @@ if TYPE_CHECKING:
 #: Seconds for which a learned ceiling is believed.
 MEMORY = 86_400.0
 
-MIGRATIONS = (
-    """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE runs (
-    id TEXT PRIMARY KEY, identity TEXT, origin TEXT NOT NULL CHECK (origin IN ('made', 'adopted')),
-    created_at REAL NOT NULL, method TEXT NOT NULL, model TEXT NOT NULL, backend TEXT NOT NULL,
-    key_print TEXT NOT NULL, requests INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT, source TEXT,
-    options TEXT
-) STRICT;
-CREATE INDEX runs_identity ON runs (identity);
-CREATE TABLE jobs (
-    id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id), ordinal INTEGER NOT NULL, model TEXT NOT NULL,
-    requests INTEGER NOT NULL, tokens INTEGER NOT NULL, part TEXT, offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    sha256 TEXT,
-    how TEXT NOT NULL CHECK (how IN ('file', 'inline')), display_name TEXT NOT NULL,
-    life TEXT NOT NULL CHECK (life IN ('planned', 'uploaded', 'intended', 'created', 'ended', 'collected')),
-    upload_url TEXT, file TEXT, intended_at REAL, sends INTEGER NOT NULL DEFAULT 0,
-    batch TEXT UNIQUE, created_at REAL, state TEXT, phase TEXT, total INTEGER, succeeded INTEGER, failed INTEGER,
-    pending INTEGER, error_code INTEGER, error_message TEXT, output_file TEXT, seen_at REAL, ended_at REAL,
-    cancelled_at REAL, collected_at REAL, dropped_at REAL, lost TEXT
-) STRICT;
-CREATE INDEX jobs_run ON jobs (run);
-CREATE TABLE files (
-    name TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES jobs (id), bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
-    uploaded_at REAL NOT NULL, expires_at REAL, deleted_at REAL
-) STRICT;
-CREATE TABLE ceilings (
-    key_print TEXT NOT NULL, model TEXT NOT NULL, refused INTEGER, accepted INTEGER, learned_at REAL NOT NULL,
-    PRIMARY KEY (key_print, model)
-) STRICT;
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY, at REAL NOT NULL, run TEXT, job TEXT, what TEXT NOT NULL, detail TEXT
-) STRICT;
-CREATE VIEW job_overview AS
-    SELECT jobs.id AS job, jobs.batch, jobs.display_name AS name, jobs.model, jobs.life, jobs.state,
-           jobs.total, jobs.succeeded, jobs.failed, jobs.pending,
-           datetime(jobs.created_at, 'unixepoch') AS created, datetime(jobs.ended_at, 'unixepoch') AS ended,
-           datetime(jobs.collected_at, 'unixepoch') AS collected, runs.backend, runs.source
-    FROM jobs JOIN runs ON runs.id = jobs.run ORDER BY jobs.created_at DESC;
-CREATE VIEW audit AS
-    SELECT datetime(at, 'unixepoch') AS at, run, job, what, detail FROM events ORDER BY id;
-""",
-)
-
-
 _RUN_FIELDS = Run.__struct_fields__
 _JOB_FIELDS = Job.__struct_fields__
 
@@ -86,9 +43,9 @@ _JOB_FIELDS = Job.__struct_fields__
 class Ledger:
     """The database, opened. Every method is one transaction."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
         self.path = path
-        self._db = connect(path, MIGRATIONS, what="ledger")
+        self._db = connect(path, migrations.LEDGER, what="ledger", alone=alone)
 
     def __enter__(self) -> Ledger:
         return self
@@ -106,7 +63,7 @@ class Ledger:
 
     # Keys ------------------------------------------------------------------------------------------------------------
 
-    def key_print(self, key: str) -> str:
+    def key_fingerprint(self, key: str) -> str:
         """A fingerprint that recognises ``key`` again in this ledger and says nothing about it elsewhere."""
         with explained(self.path, "ledger"):
             found = self._db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()
@@ -183,11 +140,13 @@ class Ledger:
     def with_other_keys(self, run: Run) -> list[Run]:
         """Runs of the same requests, model and address that were made with other keys and have jobs, newest first."""
         sql = (
-            "SELECT * FROM runs WHERE sha256 = ? AND method = ? AND model = ? AND backend = ? AND key_print <> ? "
+            "SELECT * FROM runs WHERE sha256 = ? AND method = ? AND model = ? AND backend = ? AND key_fingerprint <> ? "
             "AND EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id AND jobs.batch IS NOT NULL) "
             "ORDER BY created_at DESC"
         )
-        return [run_of(row) for row in self._read(sql, run.sha256, run.method, run.model, run.backend, run.key_print)]
+        return [
+            run_of(row) for row in self._read(sql, run.sha256, run.method, run.model, run.backend, run.key_fingerprint)
+        ]
 
     def has_run_of(self, size: int) -> bool:
         """Whether a run has requests of so many bytes."""
@@ -244,50 +203,52 @@ class Ledger:
 
     # Quota -----------------------------------------------------------------------------------------------------------
 
-    def ceiling(self, key_print: str, model: str, *, at: float) -> Ceiling:
+    def quota_bounds(self, key_fingerprint: str, model: str, *, at: float) -> QuotaBounds:
         """What was learned in the last day of how many tokens the service lets wait for a model: tiers grow."""
-        sql = "SELECT refused, accepted FROM ceilings WHERE key_print = ? AND model = ? AND learned_at >= ?"
-        rows = self._read(sql, key_print, model, at - MEMORY)
-        return Ceiling(rows[0]["refused"], rows[0]["accepted"]) if rows else Ceiling(None, None)
+        sql = "SELECT refused, accepted FROM quota_bounds WHERE key_fingerprint = ? AND model = ? AND learned_at >= ?"
+        rows = self._read(sql, key_fingerprint, model, at - MEMORY)
+        return QuotaBounds(rows[0]["refused"], rows[0]["accepted"]) if rows else QuotaBounds(None, None)
 
-    def learn(self, key_print: str, model: str, ceiling: Ceiling, *, at: float) -> None:
+    def set_quota_bounds(self, key_fingerprint: str, model: str, quota_bounds: QuotaBounds, *, at: float) -> None:
         """Write down what was learned; its day is the day of the newest refusal, so that it grows old."""
         sql = (
-            "INSERT INTO ceilings VALUES (?, ?, ?, ?, ?) ON CONFLICT (key_print, model) DO UPDATE SET "
+            "INSERT INTO quota_bounds VALUES (?, ?, ?, ?, ?) ON CONFLICT (key_fingerprint, model) DO UPDATE SET "
             "learned_at = iif(excluded.refused IS refused AND learned_at >= ?, learned_at, excluded.learned_at), "
             "refused = excluded.refused, accepted = excluded.accepted"
         )
         with explained(self.path, "ledger"), transaction(self._db):
-            self._db.execute(sql, (key_print, model, ceiling.refused, ceiling.accepted, at, at - MEMORY))
+            self._db.execute(
+                sql, (key_fingerprint, model, quota_bounds.refused, quota_bounds.accepted, at, at - MEMORY)
+            )
 
-    def queued_tokens(self, key_print: str, model: str, *, since: float) -> int:
+    def queued_tokens(self, key_fingerprint: str, model: str, *, since: float) -> int:
         """Estimated tokens of all jobs of that key and model, of whatever run, that may be in the service's queue.
 
         Jobs that were made before ``since`` have ended or expired, even if nobody here has looked at them again.
         """
         sql = (
             "SELECT coalesce(sum(jobs.tokens), 0) AS n FROM jobs JOIN runs ON runs.id = jobs.run "
-            "WHERE runs.key_print = ? AND jobs.model = ? AND jobs.life IN ('intended', 'created') "
+            "WHERE runs.key_fingerprint = ? AND jobs.model = ? AND jobs.stage IN ('intended', 'created') "
             "AND jobs.dropped_at IS NULL AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
         )
-        return int(self._read(sql, key_print, model, since)[0]["n"])
+        return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
 
-    def living_jobs(self, key_print: str) -> list[Job]:
+    def living_jobs(self, key_fingerprint: str) -> list[Job]:
         """The jobs of that key that were alive when somebody last looked, oldest first."""
         sql = (
-            "SELECT jobs.* FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_print = ? "
-            "AND jobs.life = 'created' ORDER BY jobs.created_at"
+            "SELECT jobs.* FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
+            "AND jobs.stage = 'created' ORDER BY jobs.created_at"
         )
-        return [job_of(row) for row in self._read(sql, key_print)]
+        return [job_of(row) for row in self._read(sql, key_fingerprint)]
 
-    def living(self, key_print: str, *, since: float) -> int:
+    def living(self, key_fingerprint: str, *, since: float) -> int:
         """How many jobs of that key, made since then, may be alive at the service."""
         sql = (
-            "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_print = ? "
-            "AND jobs.life IN ('intended', 'created') AND jobs.dropped_at IS NULL "
+            "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
+            "AND jobs.stage IN ('intended', 'created') AND jobs.dropped_at IS NULL "
             "AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
         )
-        return int(self._read(sql, key_print, since)[0]["n"])
+        return int(self._read(sql, key_fingerprint, since)[0]["n"])
 
     def integrity(self) -> list[str]:
         """What SQLite itself finds wrong with the database; empty where nothing is."""
@@ -308,7 +269,7 @@ class Ledger:
                 "INSERT OR REPLACE INTO files (name, job, bytes, sha256, uploaded_at, expires_at) VALUES (?,?,?,?,?,?)",
                 (name, job.id, size, sha256, at, expires_at),
             )
-            self._set(job.id, {"life": Life.UPLOADED, "upload_url": None})
+            self._set(job.id, {"stage": JobStage.UPLOADED, "upload_url": None})
             self._event(at, job.run, job.id, "uploaded", {"file": name, "bytes": size})
         return self.job(job.id)
 
@@ -316,7 +277,7 @@ class Ledger:
         """A job's input file is no longer at the service, before the job was created: it is to be uploaded anew."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("UPDATE files SET deleted_at = ? WHERE name = ?", (at, job.file))
-            self._set(job.id, {"life": Life.PLANNED, "file": None, "upload_url": None})
+            self._set(job.id, {"stage": JobStage.PLANNED, "file": None, "upload_url": None})
             self._event(at, job.run, job.id, "input file gone", {"file": job.file})
         return self.job(job.id)
 
@@ -339,13 +300,13 @@ class Ledger:
         }
         with explained(self.path, "ledger"), transaction(self._db):
             now = self.job(job.id)
-            if now.life is Life.COLLECTED or (now.life is Life.ENDED and not remote.phase.ended):
+            if now.stage is JobStage.COLLECTED or (now.stage is JobStage.ENDED and not remote.phase.ended):
                 changes = {"seen_at": at}
             else:
                 changes["created_at"] = now.created_at or remote.create_time or at
                 if remote.phase.ended:
                     changes["ended_at"] = remote.end_time or now.ended_at or at
-                    changes["life"] = Life.ENDED if now.life is Life.CREATED else now.life
+                    changes["stage"] = JobStage.ENDED if now.stage is JobStage.CREATED else now.stage
                 if remote.state != now.state:
                     self._event(at, job.run, job.id, f"seen {remote.state}", {"was": now.state})
             self._set(job.id, changes)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gemini_batch.catalog import Method
 
 
-class Life(enum.Enum):
+class JobStage(enum.Enum):
     """How far a job has come; see the module's docstring."""
 
     PLANNED = "planned"
@@ -28,12 +28,12 @@ class Life(enum.Enum):
     @property
     def made(self) -> bool:
         """Whether the service has the job for certain, or had it."""
-        return self in {Life.CREATED, Life.ENDED, Life.COLLECTED}
+        return self in {JobStage.CREATED, JobStage.ENDED, JobStage.COLLECTED}
 
     @property
     def over(self) -> bool:
         """Whether the service will do nothing more for it."""
-        return self in {Life.ENDED, Life.COLLECTED}
+        return self in {JobStage.ENDED, JobStage.COLLECTED}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     method: Method
     model: str
     backend: str
-    key_print: str
+    key_fingerprint: str
     requests: int
     bytes: int
     sha256: str | None
@@ -74,13 +74,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     bytes: int
     sha256: str | None
-    how: Literal["file", "inline"]
+    input_kind: Literal["file", "inline"]
     display_name: str
-    life: Life
+    stage: JobStage
     upload_url: str | None = None
     file: str | None = None
     intended_at: float | None = None
-    sends: int = 0
+    create_calls: int = 0
     batch: str | None = None
     created_at: float | None = None
     state: str | None = None
@@ -100,7 +100,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     lost: str | None = None
 
 
-class Ceiling(msgspec.Struct, frozen=True):
+class QuotaBounds(msgspec.Struct, frozen=True):
     """Token sums in a model's queue: the smallest that was refused and the largest that was accepted, if any were."""
 
     refused: int | None
@@ -131,4 +131,4 @@ def job_of(row: sqlite3.Row) -> Job:
     """The job of a row of ``jobs``."""
     values = dict(row)
     phase = Phase(values["phase"]) if values["phase"] else None
-    return Job(**{**values, "life": Life(values["life"]), "phase": phase})
+    return Job(**{**values, "stage": JobStage(values["stage"]), "phase": phase})

@@ -4,7 +4,7 @@ What always holds:
 
 - ``seq`` counts the requests of a run from 0, in the order of the input; ``requests.job`` is the ordinal of the job
   that a request is in, NULL while it waits to be sent (again); ``requests.attempts`` counts the jobs it has been in,
-  ``granted`` those before the user last asked for it again;
+  ``attempts_excused`` those before the user last asked for it again;
   ``requests.answer`` points at the answer that is final at this moment, NULL where there is none.
 - Everything that a raw file holds is written in one transaction, and can be written again: the same file gives the
   same rows.
@@ -15,10 +15,12 @@ Keys are found by a 64-bit hash, indexed after loading, and then compared; memor
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from gemini_batch.store.answer_writer import SourceWriter
+from gemini_batch.store import migrations
+from gemini_batch.store.answer_writer import AnswerWriter
 from gemini_batch.store.row_records import (
     INSERT_REQUEST,
     Chunk,
@@ -29,7 +31,7 @@ from gemini_batch.store.row_records import (
     Wanted,
     key_hash,
 )
-from gemini_batch.store.sqlite import connect, explained, transaction
+from gemini_batch.store.sqlite import Alone, connect, explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,39 +39,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-MIGRATIONS = (
-    """
-CREATE TABLE requests (
-    seq INTEGER PRIMARY KEY, line INTEGER NOT NULL, key TEXT NOT NULL, hash INTEGER NOT NULL,
-    offset INTEGER NOT NULL, length INTEGER NOT NULL, expects_json INTEGER NOT NULL, dimension INTEGER,
-    tokens INTEGER NOT NULL DEFAULT 0, job INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
-    granted INTEGER NOT NULL DEFAULT 0, answer INTEGER
-) STRICT;
-CREATE INDEX requests_waiting ON requests (seq) WHERE job IS NULL;
-CREATE TABLE sources (
-    id INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, file TEXT NOT NULL, bytes INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, lines INTEGER NOT NULL, missing_reason TEXT NOT NULL
-) STRICT;
-CREATE TABLE answers (
-    id INTEGER PRIMARY KEY, seq INTEGER NOT NULL REFERENCES requests (seq), source INTEGER NOT NULL,
-    attempt INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
-    verdict TEXT NOT NULL, reason TEXT, usage_known INTEGER NOT NULL, input INTEGER NOT NULL, cached INTEGER NOT NULL,
-    output INTEGER NOT NULL, thoughts INTEGER NOT NULL, tool_use INTEGER NOT NULL, audio_input INTEGER NOT NULL,
-    image_output INTEGER NOT NULL
-) STRICT;
-CREATE TABLE quarantine (
-    source INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, reason TEXT NOT NULL
-) STRICT;
-CREATE VIEW results AS
-    SELECT requests.seq, requests.key, coalesce(answers.verdict, 'missing') AS verdict, answers.reason,
-           answers.attempt, answers.input, answers.cached, answers.output, answers.thoughts
-    FROM requests LEFT JOIN answers ON answers.id = requests.answer ORDER BY requests.seq;
-""",
-)
-
 _BATCH = 5000
 _JOINED = (
-    "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN sources last ON last.id = r.job AND a.id IS NULL"
+    "FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+    "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL"
 )
 _WHY = "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'NOT_SENT' ELSE '' END)"
 
@@ -77,9 +50,9 @@ _WHY = "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'NOT
 class Rows:
     """The database of one run folder, opened."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
         self.path = path
-        self._db = connect(path, MIGRATIONS, what="run's row database")
+        self._db = connect(path, migrations.ROWS, what="run's row database", alone=alone)
 
     def __enter__(self) -> Rows:
         return self
@@ -193,7 +166,7 @@ class Rows:
         """Requests with one of these final verdicts wait again, because the user says so; returns how many."""
         marks = ", ".join("?" * len(verdicts))
         sql = (
-            "UPDATE requests SET job = NULL, granted = attempts WHERE job IS NOT NULL AND coalesce("  # noqa: S608 - marks only
+            "UPDATE requests SET job = NULL, attempts_excused = attempts WHERE job IS NOT NULL AND coalesce("  # noqa: S608 - marks only
             f"(SELECT verdict FROM answers WHERE id = requests.answer), 'missing') IN ({marks})"
         )
         with explained(self.path, "run's row database"), transaction(self._db):
@@ -238,11 +211,11 @@ class Rows:
         row = self._db.execute(sql, (key_hash(key), key, ordinal)).fetchone()
         return None if row is None else Wanted(row["seq"], bool(row["expects_json"]), row["dimension"], row["attempts"])
 
-    def begin_source(
+    def begin_answers(
         self, ordinal: int, job: str, *, file: str, size: int, sha256: str, missing_reason: str
-    ) -> SourceWriter:
+    ) -> AnswerWriter:
         """Start writing what job ``ordinal`` answered; anything written for it before is replaced."""
-        return SourceWriter(self.path, self._db, (ordinal, job, file, size, sha256, missing_reason))
+        return AnswerWriter(self.path, self._db, (ordinal, job, file, size, sha256, missing_reason))
 
     def narrow(self, ordinal: int, *, offset: int, size: int, keys: Iterable[str] | None = None) -> None:
         """From here on this connection reads only what job ``ordinal`` carried and answered, whatever came later.
@@ -265,29 +238,29 @@ class Rows:
             self._db.execute(
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
                 "tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM main.answers a "
-                "WHERE a.seq = r.seq AND a.source < ?1) END AS attempts, (SELECT id FROM main.answers a WHERE "
-                "a.seq = r.seq AND a.source = ?1 ORDER BY (a.verdict = 'succeeded') DESC, a.id LIMIT 1) AS answer "
+                "WHERE a.seq = r.seq AND a.answer_file < ?1) END AS attempts, (SELECT id FROM main.answers a WHERE "
+                "a.seq = r.seq AND a.answer_file = ?1 ORDER BY (a.verdict = 'succeeded') DESC, a.id LIMIT 1) AS answer "
                 "FROM main.requests r JOIN members USING (seq) ORDER BY seq",
                 (number,),
             )
-            for table, column in (("answers", "source"), ("quarantine", "source")):
+            for table, column in (("answers", "answer_file"), ("quarantine", "answer_file")):
                 self._db.execute(
                     f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {column} = {number}"  # noqa: S608 - ours
                 )
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    def sources(self) -> list[sqlite3.Row]:
+    def answer_files(self) -> list[sqlite3.Row]:
         """The raw files that were collected."""
-        return self._db.execute("SELECT * FROM sources ORDER BY id").fetchall()
+        return self._db.execute("SELECT * FROM answer_files ORDER BY id").fetchall()
 
     def final(self) -> Iterator[FinalRow]:
         """Every request with its final answer, in the order of the input."""
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
             "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'NOT_SENT') "
-            "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN sources s ON s.id = a.source "
-            "LEFT JOIN sources last ON last.id = r.job ORDER BY r.seq"
+            "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
+            "LEFT JOIN answer_files last ON last.id = r.job ORDER BY r.seq"
         )
         with explained(self.path, "run's row database"):
             for row in self._db.execute(sql):
@@ -332,12 +305,12 @@ class Rows:
             ]
 
     def usage(self, long_prompt: int) -> list[sqlite3.Row]:
-        """Token sums of all answers received, by job (``source``: its ordinal).
+        """Token sums of all answers received, by job (``answer_file``: its ordinal).
 
         Prompts over ``long_prompt`` tokens (``long`` = 1) are apart.
         """
         sql = (
-            "SELECT source, input > ? AS long, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, "
+            "SELECT answer_file, input > ? AS long, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, "
             "sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, sum(audio_input) AS audio_input, "
             "sum(image_output) AS image_output, count(*) AS answers, sum(usage_known) AS known "
             "FROM answers GROUP BY 1, 2 ORDER BY 1, 2"
@@ -354,13 +327,13 @@ class Rows:
         """How often a request was in a job and got no answer from it."""
         sql = (
             "SELECT (SELECT coalesce(sum(attempts), 0) FROM requests) "
-            "- (SELECT count(*) FROM (SELECT DISTINCT seq, source FROM answers))"
+            "- (SELECT count(*) FROM (SELECT DISTINCT seq, answer_file FROM answers))"
         )
         return int(self._db.execute(sql).fetchone()[0])
 
     def repeated(self) -> int:
         """Answers beyond the first of a request within one job: the service sent a line twice."""
-        sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, source)"
+        sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, answer_file)"
         return int(self._db.execute(sql).fetchone()[0])
 
 
@@ -368,9 +341,9 @@ def _unlasting(
     ordinal: int, *, reasons: Sequence[str], missing: bool, most: int
 ) -> tuple[str, tuple[int | bool | str, ...]]:
     marks = ", ".join("?" * len(reasons))
-    given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.source = requests.job"
+    given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
     sql = (
-        "job = ? AND attempts - granted < ? "  # noqa: S608 - marks only
+        "job = ? AND attempts - attempts_excused < ? "  # noqa: S608 - marks only
         "AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "
         f"AND ((? AND NOT EXISTS ({given})) "
         f"OR EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks})))"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Run
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class RequestOverrides(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that replace those of each request; None leaves them."""
 
     max_output_tokens: int | None = None
@@ -52,7 +52,7 @@ REQUESTS_A_JOB = 50_000
 ATTEMPTS = 3
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is worked off; None: not said. Kept with it, so that ``run RUN`` goes on in the same way."""
 
     max_requests_per_job: int | None = None
@@ -62,9 +62,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     #: The display name of its jobs.
     name: str | None = None
     #: What a retry that is not finished yet changes in the requests that wait.
-    change: Change | None = None
+    overrides: RequestOverrides | None = None
 
-    def over(self, kept: Options) -> Options:
+    def over(self, kept: RunOptions) -> RunOptions:
         """What is said here, and what was kept of the rest."""
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         return msgspec.structs.replace(kept, **said)
@@ -75,11 +75,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return self.attempts or ATTEMPTS
 
 
-def kept_options(run: Run) -> Options:
+def kept_options(run: Run) -> RunOptions:
     """How a run was last asked to be worked off."""
-    return decode_as(run.options.encode(), Options) if run.options else Options()
+    return decode_as(run.options.encode(), RunOptions) if run.options else RunOptions()
 
 
-def keep_options(ledger: Ledger, run: Run, options: Options, *, at: float) -> Run:
+def keep_options(ledger: Ledger, run: Run, options: RunOptions, *, at: float) -> Run:
     """Write down how a run is worked off from now on; the run as it is then. Raises StateError."""
     return ledger.set_options(run, msgspec.json.encode(options).decode(), at=at)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import StateError
+from gemini_batch.jsonl import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,12 +26,20 @@ BUSY_SECONDS = 60.0
 _SWITCH_TRIES, _SWITCH_PAUSE = 200, 0.05
 
 
-def connect(path: Path, migrations: Sequence[str], *, what: str) -> sqlite3.Connection:
+#: A step of a schema, and what is entered before an existing database is migrated: whoever may be using it is kept out.
+Migration = Callable[[sqlite3.Connection], None]
+Alone = Callable[[], AbstractContextManager[object]]
+
+
+def connect(
+    path: Path, migrations: Sequence[Migration], *, what: str, alone: Alone = contextlib.nullcontext
+) -> sqlite3.Connection:
     """Open (or make) the database at ``path`` and bring its schema up to date.
 
-    ``migrations`` are SQL scripts, applied once each and in order; the schema's version is their count. ``what`` is
-    the database's name in messages. Raises StateError for one that is newer than this program, damaged, or in a place
-    that cannot be written.
+    ``migrations`` are applied once each and in order; the schema's version is their count. A database that holds
+    something is copied first, to ``NAME.v1.db`` next to it, and migrated inside ``alone()``. ``what`` is the database's
+    name in messages. Raises StateError for one that is newer than this program, damaged, in use by an earlier version,
+    or in a place that cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +53,7 @@ def connect(path: Path, migrations: Sequence[str], *, what: str) -> sqlite3.Conn
             # FULL: what the ledger said before a call must still be said after a power cut.
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
-            _migrate(db, migrations, path, what)
+            _migrate(db, migrations, path, what, alone)
     except BaseException:
         db.close()
         raise
@@ -61,24 +73,53 @@ def _use_wal(db: sqlite3.Connection) -> None:
             time.sleep(_SWITCH_PAUSE)
 
 
-def _migrate(db: sqlite3.Connection, migrations: Sequence[str], path: Path, what: str) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+def _migrate(db: sqlite3.Connection, migrations: Sequence[Migration], path: Path, what: str, alone: Alone) -> None:
+    version = _version(db)
     if version == len(migrations):
         return
-    with transaction(db):
-        (version,) = db.execute("PRAGMA user_version").fetchone()  # another process may have been quicker
-        if version > len(migrations):
-            raise StateError(
-                f"The {what} was written by a newer gemini-batch (schema {version}, this one knows {len(migrations)}).",
-                file=path,
-                code="ledger_too_new",
-                next="Update gemini-batch, or set GEMINI_BATCH_HOME to another folder.",
-            )
-        for script in migrations[version:]:
-            for statement in script.split(";\n"):
-                if statement.strip():
-                    db.execute(statement)
-        db.execute(f"PRAGMA user_version = {len(migrations)}")
+    if version > len(migrations):
+        raise StateError(
+            f"The {what} was written by a newer gemini-batch (schema {version}, this one knows {len(migrations)}).",
+            file=path,
+            code="ledger_too_new",
+            next="Update gemini-batch, or set GEMINI_BATCH_HOME to another folder.",
+        )
+    if version == 0:
+        with transaction(db):
+            if _version(db) == 0:  # else another process was quicker
+                for migration in migrations:
+                    migration(db)
+                _set_version(db, len(migrations))
+        return
+    with alone():
+        _back_up(db, path, version)
+        for number in range(version, len(migrations)):
+            with transaction(db):
+                if _version(db) == number:
+                    migrations[number](db)
+                    _set_version(db, number + 1)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _set_version(db: sqlite3.Connection, version: int) -> None:
+    db.execute(f"PRAGMA user_version = {version}")
+
+
+def _back_up(db: sqlite3.Connection, path: Path, version: int) -> None:
+    """Copy a database of an earlier schema to ``NAME.v1.db``: complete and synced before it has its name."""
+    target = path.with_name(f"{path.stem}.v{version}{path.suffix}")
+    if target.exists() or _version(db) != version:
+        return
+    part = target.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    db.execute("VACUUM INTO ?", (str(part),))
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+    sync_folder(path.parent)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import StateError
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 #: Seconds after which a staging folder that nobody has locked was left behind by a killed process.
 _STALE = 60.0
+#: The run folders whose locks this process holds.
+_HELD: set[Path] = set()
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class StateFolder:
     """One home: a ledger, run folders and, for the offline one, the emulator's data."""
 
     path: Path
@@ -40,9 +43,9 @@ class Home:
         return self.path / "emulator"
 
     @property
-    def offline(self) -> Home:
+    def offline(self) -> StateFolder:
         """The home inside this one that only offline work uses."""
-        return Home(self.path / "offline")
+        return StateFolder(self.path / "offline")
 
     def exists(self) -> bool:
         """Whether anything was ever written here."""
@@ -54,7 +57,15 @@ class Home:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise state_error(error, self.path, "home folder") from error
-        return Ledger(self.ledger_path)
+        return Ledger(self.ledger_path, alone=self._no_run_in_use)
+
+    @contextlib.contextmanager
+    def _no_run_in_use(self) -> Iterator[None]:
+        """Hold the locks of all runs. Raises StateError where another process has one."""
+        with contextlib.ExitStack() as held:
+            for path in sorted((self.path / "runs").glob("run-*")):
+                held.enter_context(RunFolder(path).lock(wait=0.0))
+            yield
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run. ``run_id`` is one that this program made."""
@@ -125,8 +136,12 @@ class RunFolder:
         return self.path / "rows.db"
 
     def rows(self) -> Rows:
-        """Open ``rows.db``."""
-        return Rows(self.row_database)
+        """Open ``rows.db``. Raises StateError."""
+        return Rows(self.row_database, alone=self._not_in_use)
+
+    def _not_in_use(self) -> contextlib.AbstractContextManager[None]:
+        """The run's lock, where this process does not hold it already."""
+        return contextlib.nullcontext() if self.path in _HELD else self.lock(wait=0.0)
 
     def raw(self, job_id: str) -> Path:
         """Where the raw answers of a job are kept; job ids are our own."""
@@ -152,7 +167,9 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise state_error(error, self.path, "run folder") from error
+        _HELD.add(self.path)
         try:
             yield
         finally:
+            _HELD.discard(self.path)
             lock.release()
