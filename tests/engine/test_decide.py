@@ -16,13 +16,11 @@ from gemini_batch.engine.create_policy import (
     Send,
     Step,
     Upload,
-    certainly_refused,
     made_by,
     next_step,
     standing,
 )
 from gemini_batch.engine.poller import poll_wait
-from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.store.records import Job, JobStage
 from gemini_batch.wire import Phase, RemoteJob
 
@@ -82,27 +80,6 @@ def test_nothing_is_sent_twice_without_two_passes_and_the_time(
         assert (last or 0.0) >= settle
     if isinstance(step, ReadList):
         assert 0.0 <= step.wait <= 15.0
-
-
-@pytest.mark.parametrize(
-    ("error", "certain"),
-    [
-        (NetworkError("dns", sent=False), True),
-        (NetworkError("reset", sent=True), False),
-        (ApiError("", status=400), True),
-        (ApiError("", status=403), True),
-        (ApiError("", status=404), True),
-        (ApiError("", status=408), False),
-        (ApiError("", status=409), False),
-        (ApiError("", status=429), False),
-        (ApiError("", status=500), False),
-        (ApiError("", status=503), False),
-        (ApiError("", status=302), False),
-        (ServiceError("unreadable"), False),
-    ],
-)
-def test_what_is_certainly_refused(error: Exception, certain: bool) -> None:
-    assert certainly_refused(error) is certain
 
 
 def job(**changes: object) -> Job:

@@ -39,9 +39,9 @@ RUNS = (
     ),
     Breakage(
         guard="a proxy's 404 is not the service's",
-        file="engine/backoff.py",
-        old="error.status in {403, 404} and bool(error.reason)",
-        new="error.status in {403, 404}",
+        file="api/trouble.py",
+        old="if error.status in _NEEDS_A_REASON and not error.reason:",
+        new="if False:",
         tests=(f"{TROUBLE}::test_a_proxy_that_knows_no_job_proves_nothing",),
     ),
     Breakage(

@@ -38,16 +38,16 @@ CREATING = (
     ),
     Breakage(
         guard="429 does not mean that no job was made",
-        file="engine/create_policy.py",
-        old="error.status not in {408, 409, 429}",
-        new="error.status not in {408, 409}",
-        tests=("tests/engine/test_decide.py::test_what_is_certainly_refused",),
+        file="api/trouble.py",
+        old="frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL, Trouble.PASSING, Trouble.UNREADABLE})",
+        new="frozenset({Trouble.STORE_FULL, Trouble.PASSING, Trouble.UNREADABLE})",
+        tests=("tests/api/test_trouble.py::test_a_create_that_certainly_made_no_job",),
     ),
     Breakage(
         guard="a request that was sent may have arrived",
-        file="engine/create_policy.py",
-        old="return not error.sent",
-        new="return True",
+        file="api/trouble.py",
+        old="return Trouble.PASSING if error.sent else Trouble.NOT_SENT",
+        new="return Trouble.NOT_SENT",
         tests=(
             "tests/engine/test_life.py::test_a_create_that_happened_without_an_answer_is_adopted",
             "tests/scenarios/test_creating.py::test_creating",

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gemini_batch.api.trouble import meaning
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.collector import collect
-from gemini_batch.engine.create_policy import certainly_refused
 from gemini_batch.engine.poller import job_status
 from gemini_batch.errors import ApiError, JobError, UsageError
 from gemini_batch.events import Notice
@@ -100,9 +100,7 @@ async def _ask(session: Session, target: Target, job: Job | None, batch: str) ->
     try:
         await (await session.backend()).service.cancel(batch)
     except ApiError as error:
-        if error.status == 400 and error.reason == "FAILED_PRECONDITION":
-            return  # it has ended in this very moment
-        if job is not None and ledger is not None and certainly_refused(error):
+        if job is not None and ledger is not None and not meaning(error).may_have_worked:
             ledger.update_job(job, "cancel refused", at=now, cancelled_at=None)
         raise session.explain_absence(error, target) from error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.backend import key_of
 from gemini_batch.engine.create_policy import standing
 from gemini_batch.engine.planner import reconcile
@@ -223,7 +224,7 @@ async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
         try:
             return ledger.seen(job, remote_job(await service.get(job.batch)), at=session.world.now())
         except ApiError as error:
-            if error.status != 404:
+            if meaning(error) is not Trouble.ABSENT:
                 return job
             if absences == len(_ABSENCE_WAITS):
                 raise _gone(session, job, error) from error

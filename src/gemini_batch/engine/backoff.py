@@ -46,11 +46,6 @@ class Backoff:
 GONE_TIMES, GONE_SECONDS = 5, 900.0
 
 
-def is_absence(error: Error) -> bool:
-    """Whether the service itself says that there is no such thing: 404, or 403 for a file; a proxy gives no reason."""
-    return isinstance(error, ApiError) and error.status in {403, 404} and bool(error.reason)
-
-
 class Disappearance:
     """How often, and since when, the service has said that something is not there."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch._version import __version__
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine.download import fetch
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.errors import ApiError, JobError, NetworkError, NotFinished
@@ -223,11 +224,10 @@ async def _get(session: Session, service: Service, batch: str, target: Target) -
     try:
         return await service.get(batch)
     except (ApiError, NetworkError) as error:
-        if isinstance(error, ApiError):
-            if error.status in {403, 404}:
-                raise session.explain_absence(error, target) from error
-            if error.status not in {503, 504}:
-                raise
+        if isinstance(error, ApiError) and meaning(error).not_shown:
+            raise session.explain_absence(error, target) from error
+        if meaning(error) is not Trouble.PASSING:
+            raise
         # A job with large inline answers cannot be read within the service's usual minute.
         session.emit(Notice("The service needs long for this job; asking again with more time."))
         return await service.get(batch, server_timeout=_INLINE_SERVER_TIMEOUT)

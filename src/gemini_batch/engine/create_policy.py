@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
-from gemini_batch.errors import ApiError, NetworkError
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase
 
@@ -135,16 +134,6 @@ def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
     wait = _LIST_WAITS[min(facts.passes, len(_LIST_WAITS)) - 1]
     left = max(settled_at - now, 0.0 if facts.waited is None else settle - facts.waited)
     return ReadList(min(wait, left) if left > 0 else 0.0)
-
-
-def certainly_refused(error: Exception) -> bool:
-    """Whether a failed create certainly made no job: nothing was sent, or the service refused the request itself.
-
-    408, 409 and 429 can come from something between us and the service after it has begun to work.
-    """
-    if isinstance(error, NetworkError):
-        return not error.sent
-    return isinstance(error, ApiError) and 400 <= error.status < 500 and error.status not in {408, 409, 429}
 
 
 def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str], any_age: bool = False) -> tuple[str, ...]:

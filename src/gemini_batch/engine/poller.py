@@ -10,7 +10,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_batch.engine.backoff import Backoff, Disappearance, is_absence
+from gemini_batch.api.trouble import Trouble, meaning
+from gemini_batch.engine.backoff import Backoff, Disappearance
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.events import JobSeen, Notice
 from gemini_batch.report.job_view import Status, describe, not_created
@@ -94,7 +95,7 @@ class Poller:
                 await self._one(job)
             except ServiceError as error:
                 failed[job.id] = job, error
-        if len(jobs) <= ONE_BY_ONE and any(_took_too_long(error) for _, error in failed.values()):
+        if len(jobs) <= ONE_BY_ONE and any(meaning(error) is Trouble.PASSING for _, error in failed.values()):
             # A job with gigabytes of inline answers cannot be shown in time; the list, which leaves them out, can be.
             left = {job.id for job in await self._through_list([job for job, _ in failed.values()])}
             failed = {job: trouble for job, trouble in failed.items() if job in left}
@@ -150,7 +151,7 @@ class Poller:
         try:
             operation = await self._service.get(job.batch)
         except ApiError as error:
-            if error.status == 404 and is_absence(error):
+            if meaning(error) is Trouble.ABSENT:
                 self._absent(job)
                 return
             raise self._session.explain_absence(error, Target(job.batch, self._state_folder, self._run, job)) from error
@@ -169,7 +170,7 @@ class Poller:
 
     def _trouble(self, job: Job, error: ServiceError) -> bool:
         """Whether to give a job up for now: nothing of it can be seen for hours. Raises where the key is refused."""
-        if error.reason_code == "api_key_refused":
+        if meaning(error) is Trouble.KEY:
             raise error
         backoff = self._troubles.setdefault(job.id, Backoff())
         backoff.failed(self._now())
@@ -184,12 +185,6 @@ class Poller:
     def _times(self, job: Job) -> int:
         disappearance, backoff = self._disappearances.get(job.id), self._troubles.get(job.id)
         return (disappearance.times if disappearance else 0) + (backoff.tries if backoff else 0)
-
-
-def _took_too_long(error: ServiceError) -> bool:
-    if isinstance(error, NetworkError):
-        return error.sent
-    return isinstance(error, ApiError) and error.status in {503, 504}
 
 
 #: A job that is known here and suddenly unknown there has been seen to be back a moment later.
@@ -246,7 +241,7 @@ async def _listed(service: Service, batch: str, error: ApiError | NetworkError) 
     A job that holds gigabytes of inline answers has been seen to answer 503 after a minute, every time, while the
     list, which leaves answers out, stays quick.
     """
-    if not (error.sent if isinstance(error, NetworkError) else error.status in {503, 504}):
+    if meaning(error) is not Trouble.PASSING:
         return None
     try:
         async for page in service.listing():
@@ -278,7 +273,7 @@ async def _wait(session: Session, target: Target) -> Status:
             remote = await observe(session, target)
             last_good, absences = now(), 0
         except ServiceError as error:
-            absences += isinstance(error, ApiError) and error.status == 404
+            absences += meaning(error) is Trouble.ABSENT
             if not _worth_waiting(error, absences, known=target.job is not None) or now() - last_good > _PATIENCE:
                 raise
             session.emit(Notice(f"{error.message} Still waiting.", "warning"))
@@ -297,11 +292,5 @@ async def _wait(session: Session, target: Target) -> Status:
 
 
 def _worth_waiting(error: ServiceError, absences: int, *, known: bool) -> bool:
-    if isinstance(error, NetworkError):
-        return True
-    if isinstance(error, ApiError):
-        if error.status == 404:
-            return known and absences < _ABSENCES and error.reason_code != "other_key"
-        return error.status in {408, 429} or error.status >= 500
-    # Something between here and the service has answered in its place, or has cut its answer short.
-    return error.reason_code == "unreadable_answer"
+    trouble = meaning(error)
+    return trouble.passes and (trouble is not Trouble.ABSENT or (known and absences < _ABSENCES))

@@ -12,8 +12,9 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, assert_never
 
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine import scheduler as s
-from gemini_batch.engine.backoff import PAUSES, Backoff, Disappearance, is_absence
+from gemini_batch.engine.backoff import PAUSES, Backoff, Disappearance
 from gemini_batch.engine.collector import gather_ended, lose
 from gemini_batch.engine.input_files import delete_input, inputs_of, needless_inputs
 from gemini_batch.engine.planner import plan_job, reconcile
@@ -21,7 +22,7 @@ from gemini_batch.engine.poller import Poller
 from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import resend
 from gemini_batch.engine.submitter import Submitter
-from gemini_batch.errors import ApiError, Error, JobError, NetworkError, NotFinished, ServiceError
+from gemini_batch.errors import Error, JobError, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
@@ -221,13 +222,14 @@ class Runner:
         self._poller.soon()
 
     async def _not_made(self, rows: Rows, job: Job, queued: int, error: ServiceError) -> None:
-        if error.reason_code == "storage_full":
+        trouble = meaning(error)
+        if trouble is Trouble.STORE_FULL:
             self._store_full = True
             freed = await self._forget(needless_inputs(self._ledger, self._run))
             pause = self._quota.store_full(freed, error)
             then = f"{freed} input files of jobs that have ended were deleted" if freed else f"again in {pause:.0f} s"
             self._emit(Notice(f"The service's file store is full; {then}.", "warning"))
-        elif error.reason_code == "over_quota":
+        elif error.reason_code == "over_quota":  # the create itself; another call's 429 passes
             if not self._quota.refused(job, queued, error):
                 self._emit(Notice(f"The service has no room for {job.requests:,} requests now; they wait."))
                 return
@@ -240,7 +242,7 @@ class Runner:
             self._emit(
                 Notice(f"The service has no room for a job of about {job.tokens:,} tokens; its requests wait again.")
             )
-        elif _passes(error):
+        elif trouble.passes:
             pause = self._quota.away(error)
             self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
         else:
@@ -293,8 +295,7 @@ class Runner:
             # They were paid for once: nothing of this job is sent again but by the user's own word.
             await self._lose(job, "RESULTS_GONE", error.message)
         except (ServiceError, NotFinished) as error:
-            absent = isinstance(error, ApiError) and error.status == 404 and is_absence(error)
-            if not (absent and self._is_certain(job)):
+            if not (meaning(error) is Trouble.ABSENT and self._is_certain(job)):
                 self._postpone(job, error)
                 return
             await self._gone(job)
@@ -308,8 +309,9 @@ class Runner:
         """What passes is tried again, ever less often; anything else, or too long, is set aside for the end."""
         backoff = self._backoffs[job.ordinal]
         backoff.failed(self._now())
-        withdrawn = isinstance(error, ApiError) and error.status == 403  # a right can come back
-        if not (_passes(error) or withdrawn) or backoff.is_over(self._now()):
+        trouble = meaning(error)
+        waits = trouble.passes or trouble is Trouble.WITHDRAWN  # a right can come back, and the answers are paid for
+        if not waits or backoff.is_over(self._now()):
             self._set_aside(job, error)
             return
         pause = backoff.pause(error)
@@ -375,12 +377,3 @@ class Runner:
                 usual=old.usual if old else None,
             )
         )
-
-
-def _passes(error: Error) -> bool:
-    """Whether the service may be well again later, so that a run should wait and not end."""
-    if isinstance(error, (NetworkError, NotFinished, JobError)):
-        return True
-    if isinstance(error, ApiError):
-        return (error.status in {404, 408, 409, 429} and error.reason_code != "model_refused") or error.status >= 500
-    return error.reason_code in {"create_unanswered", "unreadable_answer", "upload_failed"}
