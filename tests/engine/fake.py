@@ -66,23 +66,35 @@ class Killed(BaseException):
 
 
 class Clock:
-    """Time that passes only by waiting."""
+    """Time that passes only by waiting. Setting ``now`` is setting the wall clock, which moves nothing else."""
 
     def __init__(self) -> None:
         self.now = 1_790_000_000.0
+        self.monotonic = 0.0
         self.waits: list[float] = []
         self._tokens = 0
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
+        self.pass_by(seconds)
+
+    def pass_by(self, seconds: float) -> None:
+        """Time passes, by every clock."""
         self.now += seconds
+        self.monotonic += seconds
 
     def token(self, length: int) -> str:
         self._tokens += 1
         return f"{self._tokens:0{length}d}"
 
     def world(self) -> World:
-        return World(now=lambda: self.now, sleep=self.sleep, uniform=lambda a, b: (a + b) / 2, token=self.token)
+        return World(
+            now=lambda: self.now,
+            monotonic=lambda: self.monotonic,
+            sleep=self.sleep,
+            uniform=lambda a, b: (a + b) / 2,
+            token=self.token,
+        )
 
 
 @dataclass

@@ -89,8 +89,8 @@ RUNS = (
     Breakage(
         guard="pauses grow although something of ours is alive",
         file="engine/quota.py",
-        old="            self._refusals.excused(self._now())  # their end will make room, however long that takes\n",
-        new="            self._refusals = Backoff()\n            self._refusals.failed(self._now())\n",
+        old="            self._refusals.excused(self._clock())  # their end will make room, however long that takes\n",
+        new="            self._refusals = Backoff()\n            self._refusals.failed(self._clock())\n",
         tests=(f"{TROUBLE}::test_a_refusal_beside_a_living_job_is_not_repeated_every_minute",),
     ),
     Breakage(
@@ -99,6 +99,20 @@ RUNS = (
         old=" and not too_soon:",
         new=":",
         tests=(f"{TROUBLE}::test_a_clock_that_leaps_ahead_does_not_end_a_doubt",),
+    ),
+    Breakage(
+        guard="pauses go by a clock that nobody sets",
+        file="world.py",
+        old="= time.monotonic\n",
+        new="= time.time\n",
+        tests=("tests/foundation/test_world.py::test_now_is_now_and_chance_stays_in_its_range",),
+    ),
+    Breakage(
+        guard="patience with an outage goes by a clock that nobody sets",
+        file="engine/quota.py",
+        old="world.now, world.monotonic",
+        new="world.now, world.now",
+        tests=(f"{CONDUCT}::test_an_outage_is_not_longer_because_someone_sets_the_clock",),
     ),
     Breakage(
         guard="a create in doubt does not stay so until a clock is right again",

@@ -22,18 +22,15 @@ class Backoff:
     def failed(self, now: float) -> None:
         """It has failed once more."""
         self.tries += 1
-        self._since = now if self._since is None else min(self._since, now)
+        self._since = now if self._since is None else self._since
 
     def excused(self, now: float) -> None:
         """There is a good reason for it: its time counts from now on, and the pauses grow all the same."""
         self._since = now
 
     def is_over(self, now: float) -> bool:
-        """Whether it has failed for too long, and often enough. A clock that was set back only makes it last longer."""
-        if self._since is None:
-            return False
-        self._since = min(self._since, now)
-        return self.tries >= TRIES and now - self._since > SECONDS
+        """Whether it has failed for too long, and often enough."""
+        return self._since is not None and self.tries >= TRIES and now - self._since > SECONDS
 
     def pause(self, error: Error | None = None) -> float:
         """Seconds until the next try: ever longer, and as long as the service has asked for within reason."""
@@ -52,10 +49,9 @@ class Disappearance:
     def __init__(self, now: float) -> None:
         self.times, self._since = 0, now
 
-    def said(self, now: float) -> None:
+    def said(self) -> None:
         """The service has said so once more."""
         self.times += 1
-        self._since = min(self._since, now)
 
     def is_certain(self, now: float) -> bool:
         """Whether that was often enough, and for long enough."""

@@ -7,6 +7,7 @@ a job is gone only after the service has said so itself, of that very job, again
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,9 @@ class Poller:
 
     def __init__(self, session: Session, service: Service, state_folder: StateFolder, run: Run) -> None:
         self._session, self._service, self._state_folder, self._run = session, service, state_folder, run
-        self._ledger, self._now = session.ledger(state_folder), session.world.now
-        self.due = 0.0
-        self._pause = 0.0
-        self._since = self._now()
+        self._ledger, self._clock = session.ledger(state_folder), session.world.monotonic
+        self.due = -math.inf
+        self._since = self._clock()
         self._looks = 0
         self._disappearances: dict[str, Disappearance] = {}
         self._troubles: dict[str, Backoff] = {}
@@ -72,13 +72,7 @@ class Poller:
 
     def soon(self) -> None:
         """There is a new job: look at once, and then ever less often again."""
-        self._looks, self.due, self._since = 0, self._now(), self._now()
-
-    def mind_the_clock(self) -> None:
-        """A clock that was set back: the next look is no further away than it may be."""
-        now = self._now()
-        self.due = min(self.due, now + self._pause)
-        self._since = min(self._since, now)
+        self._looks, self.due, self._since = 0, -math.inf, self._clock()
 
     async def look(self, jobs: list[Job]) -> Polled:
         """Look at living jobs and write down what they are: one by one if they are few, else through the list.
@@ -103,14 +97,13 @@ class Poller:
         fixed = self._session.settings.poll
         if fixed is None and self._session.settings.offline:
             fixed = _OFFLINE_LOOK
-        pause = poll_wait(self._looks, self._now() - self._since, fixed=fixed)
-        self._pause = pause * self._session.world.uniform(0.9, 1.1)
+        now = self._clock()
+        pause = poll_wait(self._looks, now - self._since, fixed=fixed)
         self._looks += 1
-        self.due = self._now() + self._pause
+        self.due = now + pause * self._session.world.uniform(0.9, 1.1)
         self._disappearances = {
             job: disappearance for job, disappearance in self._disappearances.items() if job in before
         }
-        now = self._now()
         gone = [job for job in jobs if job.id in self._disappearances and self._disappearances[job.id].is_certain(now)]
         return Polled(gone, hopeless)
 
@@ -160,22 +153,22 @@ class Poller:
     def _saw(self, job: Job, operation: Operation) -> None:
         self._disappearances.pop(job.id, None)
         self._troubles.pop(job.id, None)
-        self._ledger.seen(job, remote_job(operation), at=self._now())
+        self._ledger.seen(job, remote_job(operation), at=self._session.world.now())
 
     def _absent(self, job: Job) -> None:
         if job.id not in self._disappearances:
-            self._disappearances[job.id] = Disappearance(self._now())
+            self._disappearances[job.id] = Disappearance(self._clock())
             self._session.emit(Notice(f"The service does not find {job.batch}; it is asked again.", "warning"))
-        self._disappearances[job.id].said(self._now())
+        self._disappearances[job.id].said()
 
     def _trouble(self, job: Job, error: ServiceError) -> bool:
         """Whether to give a job up for now: nothing of it can be seen for hours. Raises where the key is refused."""
         if meaning(error) is Trouble.KEY:
             raise error
         backoff = self._troubles.setdefault(job.id, Backoff())
-        backoff.failed(self._now())
+        backoff.failed(self._clock())
         self._say(error)
-        return backoff.is_over(self._now())
+        return backoff.is_over(self._clock())
 
     def _say(self, error: ServiceError) -> None:
         if error.message != self._said:
@@ -260,7 +253,7 @@ async def _look(session: Session, target: Target) -> Status:
 
 
 async def _wait(session: Session, target: Target) -> Status:
-    now = session.world.now
+    now = session.world.monotonic
     began = last_good = now()
     ended_at: float | None = None
     polls = absences = 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine import scheduler as s
-from gemini_batch.engine.backoff import PAUSES, Backoff, Disappearance
+from gemini_batch.engine.backoff import Backoff, Disappearance
 from gemini_batch.engine.collector import gather_ended, lose
 from gemini_batch.engine.input_files import delete_input, inputs_of, needless_inputs
 from gemini_batch.engine.planner import plan_job, reconcile
@@ -61,10 +61,10 @@ class Runner:
         self._ledger, self._folder = session.ledger(state_folder), state_folder.run(run.id)
         self._limits, self._attempts, self._name, self._overrides = limits, attempts, display_name, overrides
         self._model = (overrides and overrides.model) or run.model
-        self._now, self._emit = session.world.now, session.emit
-        self._quota = QueueQuota(self._ledger, run, self._model, limits, self._now)
+        self._now, self._clock, self._emit = session.world.now, session.world.monotonic, session.emit
+        self._quota = QueueQuota(self._ledger, run, self._model, limits, session.world)
         self._poller = Poller(session, service, state_folder, run)
-        self._look_around_at = 0.0
+        self._poll_others_at = -math.inf
         self._tasks: dict[asyncio.Task[None], int] = {}
         #: Whoever writes to ``rows.db`` holds it: SQLite lets one write, and would keep the loop waiting for it.
         self._writing = asyncio.Lock()
@@ -75,7 +75,7 @@ class Runner:
         self._closed = False
         self._store_full = False
         self._stuck: set[str] = set()
-        self._began = self._now()
+        self._began = self._clock()
         self._waiting: Waiting | None = None
         self._progress = Progress()
 
@@ -99,7 +99,6 @@ class Runner:
 
     async def _step(self, rows: Rows) -> bool:
         """One round of decisions; False when there is nothing left to do."""
-        self._mind_the_clock()
         jobs, living = tuple(self._ledger.jobs_of(self._run.id)), self._quota.living()
         facts = s.Facts(
             waiting=self._waits(rows),
@@ -112,13 +111,13 @@ class Runner:
             hold_why=self._quota.hold_why,
             poll_at=self._poller.due,
             others=living > sum(job.stage in {JobStage.INTENDED, JobStage.CREATED} for job in jobs),
-            poll_others_at=self._look_around_at,
+            poll_others_at=self._poll_others_at,
             later=self._later,
             closed=self._closed,
             one_at_a_time=self._quota.store_was_full,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
-        for action in s.schedule(facts, self._limits, self._now()):
+        for action in s.schedule(facts, self._limits, self._clock()):
             match action:
                 case s.Plan(tokens):
                     await self._plan(rows, tokens)
@@ -130,7 +129,7 @@ class Runner:
                     await self._look([by_ordinal[n] for n in ordinals])
                 case s.PollOthers():
                     await self._poller.poll_others()
-                    self._look_around_at = self._now() + s.POLL_OTHERS_EVERY
+                    self._poll_others_at = self._clock() + s.POLL_OTHERS_EVERY
                 case s.Wait(until, why):
                     self._report(rows, jobs, why)
                     await self._wait(until)
@@ -146,18 +145,6 @@ class Runner:
         if self._waiting is None:  # counting costs time where a million wait, so it is done after a change only
             self._waiting = rows.waiting()
         return self._waiting
-
-    def _mind_the_clock(self) -> None:
-        """A clock that was set back: what has begun cannot lie ahead, and nothing waits longer than it may."""
-        now = self._now()
-        self._quota.mind_the_clock()
-        self._poller.mind_the_clock()
-        self._began = min(self._began, now)
-        self._look_around_at = min(self._look_around_at, now + s.POLL_OTHERS_EVERY)
-        latest = now + PAUSES[-1]
-        self._later = {
-            ordinal: time if time == math.inf else min(time, latest) for ordinal, time in self._later.items()
-        }
 
     # Tasks -----------------------------------------------------------------------------------------------------------
 
@@ -176,7 +163,7 @@ class Runner:
         if until == math.inf:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             return
-        pause = asyncio.ensure_future(self._session.world.sleep(max(0.0, until - self._now())))
+        pause = asyncio.ensure_future(self._session.world.sleep(max(0.0, until - self._clock())))
         try:
             await asyncio.wait({pause, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -289,7 +276,7 @@ class Runner:
         except JobError as error:
             # Results that should have come are waited for longer than those that the service says are gone.
             gone = error.reason_code == "results_gone" and self._is_certain(job)
-            if not gone and not self._backoffs[job.ordinal].is_over(self._now()):
+            if not gone and not self._backoffs[job.ordinal].is_over(self._clock()):
                 self._postpone(job, error)
                 return
             # They were paid for once: nothing of this job is sent again but by the user's own word.
@@ -308,14 +295,14 @@ class Runner:
     def _postpone(self, job: Job, error: Error) -> None:
         """What passes is tried again, ever less often; anything else, or too long, is set aside for the end."""
         backoff = self._backoffs[job.ordinal]
-        backoff.failed(self._now())
+        backoff.failed(self._clock())
         trouble = meaning(error)
         waits = trouble.passes or trouble is Trouble.WITHDRAWN  # a right can come back, and the answers are paid for
-        if not waits or backoff.is_over(self._now()):
+        if not waits or backoff.is_over(self._clock()):
             self._set_aside(job, error)
             return
         pause = backoff.pause(error)
-        self._later[job.ordinal] = self._now() + pause
+        self._later[job.ordinal] = self._clock() + pause
         self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
 
     def _set_aside(self, job: Job, error: Error) -> None:
@@ -325,9 +312,9 @@ class Runner:
 
     def _is_certain(self, job: Job) -> bool:
         """The service has said once more that a job, or its results, are not there; whether that is certain now."""
-        disappearance = self._disappearances.setdefault(job.ordinal, Disappearance(self._now()))
-        disappearance.said(self._now())
-        return disappearance.is_certain(self._now())
+        disappearance = self._disappearances.setdefault(job.ordinal, Disappearance(self._clock()))
+        disappearance.said()
+        return disappearance.is_certain(self._clock())
 
     async def _gone(self, job: Job) -> None:
         await self._lose(job, "JOB_GONE", f"The service no longer knows {job.batch}; somebody may have deleted it.")
@@ -370,7 +357,7 @@ class Runner:
                 done=done,
                 tokens=self._progress.tokens,
                 usd=self._progress.usd,
-                elapsed=self._now() - self._began,
+                elapsed=self._clock() - self._began,
                 why=why,
                 oldest=old.age if old else None,
                 expires_in=old.expires_in if old else None,

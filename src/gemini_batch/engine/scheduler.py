@@ -1,5 +1,7 @@
 """What a run of many jobs does next: pure functions over recorded facts and the time.
 
+All times here are this process's monotonic ones; -infinity: at once.
+
 The service's real limit for most people is the tokens that wait in a model's queue, summed over all living jobs. It
 cannot be asked for, and a refusal does not say which limit was met. So nothing is assumed until a refusal; then the
 refused requests are planned again in smaller jobs, and sent as room appears.
@@ -33,10 +35,10 @@ class Facts:
     """What a run knows at one moment.
 
     ``busy`` are the ordinals of jobs that somebody is making or collecting. ``queued`` and ``living`` count all jobs
-    of the key, of other runs too. ``hold_until``: no create before, for the reason ``hold_why``. ``look_at``: when
-    living jobs are looked at next. ``later``: ordinals of ended jobs that are not to be collected before a time;
-    infinity: not by this process, which does not look at living ones either. ``others``: whether other runs' jobs of
-    the key live by the books, and ``look_around_at`` when they are looked at next.
+    of the key, of other runs too. ``hold_until``: no create before, for the reason ``hold_why``. ``poll_at``: when
+    living jobs are polled next. ``later``: ordinals of ended jobs that are not to be collected before a time;
+    infinity: not by this process, which does not poll living ones either. ``others``: whether other runs' jobs of
+    the key live by the ledger, and ``poll_others_at`` when they are polled next.
     ``closed``: the service has refused a job for good, so nothing more is planned or made.
     ``one_at_a_time``: the file store was full lately, so that one upload tries whether there is room again.
     """
@@ -139,7 +141,7 @@ def _unmade(jobs: list[Job]) -> list[Job]:
 
 def _collect(facts: Facts, live: list[Job], idle: list[Job], now: float) -> list[Action]:
     collecting = sum(job.stage is JobStage.ENDED and job.ordinal in facts.busy for job in live)
-    ended = [job for job in idle if job.stage is JobStage.ENDED and now >= facts.later.get(job.ordinal, 0.0)]
+    ended = [job for job in idle if job.stage is JobStage.ENDED and now >= facts.later.get(job.ordinal, -math.inf)]
     return [Collect(job.ordinal) for job in ended[: max(0, COLLECTORS - collecting)]]
 
 
@@ -148,7 +150,7 @@ def _due(facts: Facts, idle: list[Job], now: float, *, alive: bool) -> list[floa
 
     An ended job that is only short of a free collector is not waited for by the clock.
     """
-    later = [facts.later.get(job.ordinal, 0.0) for job in idle if job.stage is JobStage.ENDED]
+    later = [facts.later.get(job.ordinal, -math.inf) for job in idle if job.stage is JobStage.ENDED]
     return [time for time in later if now < time < math.inf] + ([facts.poll_at] if alive else [])
 
 
