@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemini_batch.engine.backoff import LATE_COUNTED, LATE_SUCCEEDED, LATE_UNSAID, Output, PollBackoff, output_of
 from gemini_batch.engine.create_policy import (
     MOST_SENDS,
     Adopt,
@@ -20,9 +24,12 @@ from gemini_batch.engine.create_policy import (
     next_step,
     standing,
 )
-from gemini_batch.engine.poller import poll_wait
+from gemini_batch.settings import Settings
 from gemini_batch.store.records import Job, JobStage
-from gemini_batch.wire import Phase, RemoteJob
+from gemini_batch.wire import Operation, Phase, RemoteJob
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = 1000.0
 
@@ -121,32 +128,105 @@ def test_which_job_a_create_in_doubt_has_made(ours: Job, there: RemoteJob, found
     assert bool(made_by(ours, [there], known=frozenset({"batches/known"}))) is found
 
 
+PLANNED = {"stage": JobStage.PLANNED}
+ALIVE = {"stage": JobStage.CREATED}
+SUCCEEDED = {"stage": JobStage.ENDED, "phase": Phase.SUCCEEDED}
+FAILED = {"stage": JobStage.COLLECTED, "phase": Phase.FAILED}
+CANCELLED = {"stage": JobStage.ENDED, "phase": Phase.CANCELLED}
+
+
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("jobs", "answered", "expected"),
     [
-        ({"stage": JobStage.PLANNED}, "unfinished"),
-        ({"stage": JobStage.UPLOADED}, "unfinished"),
-        ({"stage": JobStage.INTENDED}, "unfinished"),
-        ({"stage": JobStage.CREATED}, "attach"),
-        ({"stage": JobStage.ENDED, "phase": Phase.SUCCEEDED}, "attach"),
-        ({"stage": JobStage.COLLECTED, "phase": Phase.SUCCEEDED}, "attach"),
-        ({"stage": JobStage.ENDED, "phase": Phase.FAILED}, "over"),
-        ({"stage": JobStage.ENDED, "phase": Phase.EXPIRED}, "over"),
-        ({"stage": JobStage.ENDED, "phase": Phase.CANCELLED}, "over"),
-        ({"stage": JobStage.ENDED, "phase": Phase.CANCELLED, "output_file": "files/batch-x"}, "attach"),
-        ({"stage": JobStage.COLLECTED, "phase": Phase.EXPIRED, "succeeded": 2}, "attach"),
+        ([], 0, "unfinished"),
+        ([PLANNED], 0, "unfinished"),
+        ([{"stage": JobStage.UPLOADED}], 0, "unfinished"),
+        ([{"stage": JobStage.INTENDED}], 0, "unfinished"),
+        ([ALIVE], 0, "attach"),
+        ([SUCCEEDED], 0, "attach"),
+        ([{"stage": JobStage.COLLECTED, "phase": Phase.SUCCEEDED}], 0, "attach"),
+        ([{"stage": JobStage.ENDED, "phase": Phase.FAILED}], 0, "over"),
+        ([{"stage": JobStage.ENDED, "phase": Phase.EXPIRED}], 0, "over"),
+        ([CANCELLED], 0, "attach"),
+        ([{**FAILED, "cancelled_at": NOW}], 0, "attach"),
+        ([{**CANCELLED, "output_file": "files/batch-x"}], 0, "attach"),
+        ([{"stage": JobStage.COLLECTED, "phase": Phase.EXPIRED, "succeeded": 2}], 0, "attach"),
+        ([{**FAILED, "lost": "JOB_GONE"}], 0, "attach"),
+        ([FAILED, FAILED], 0, "over"),
+        ([FAILED, FAILED], 1, "attach"),
+        ([FAILED, PLANNED], 0, "unfinished"),
+        ([FAILED, PLANNED], 1, "attach"),
+        ([FAILED, ALIVE, PLANNED], 0, "attach"),
+        ([PLANNED, PLANNED], 0, "unfinished"),
     ],
 )
-def test_where_a_job_stands(changes: dict[str, object], expected: str) -> None:
-    assert standing(job(**changes)) == expected
+def test_what_known_jobs_mean_for_a_create(jobs: list[dict[str, Any]], answered: int, expected: str) -> None:
+    assert standing([job(**changes) for changes in jobs], answered=answered) == expected
 
 
 def test_the_rhythm_of_polling() -> None:
     """At once, then 1 s growing by half to 60 s, and 300 s after an hour; or as the user says."""
-    waits = [poll_wait(n, 0.0, fixed=None) for n in range(30)]
-    assert waits[:3] == [1.0, 1.5, 2.25]
-    assert waits == sorted(waits)
-    assert max(waits) == 60.0
-    assert poll_wait(10**6, 3599.0, fixed=None) == 60.0
-    assert poll_wait(5, 3600.0, fixed=None) == 300.0
-    assert poll_wait(10**6, 9e9, fixed=7.0) == 7.0
+    backoff = PollBackoff(100.0)
+    pauses = [backoff.pause(100.0) for _ in range(10_000)]
+    assert pauses[:3] == [1.0, 1.5, 2.25]
+    assert pauses == sorted(pauses)
+    assert max(pauses) == 60.0
+    assert backoff.pause(3699.0) == 60.0
+    assert backoff.pause(3700.0) == 300.0
+    backoff.restart(5000.0)
+    assert (backoff.waited(5001.0), backoff.pause(5001.0)) == (1.0, 1.0)
+    assert PollBackoff(0.0, fixed=7.0).pause(9e9) == 7.0
+
+
+def test_the_settings_choose_the_rhythm(tmp_path: Path) -> None:
+    """The user's own number, also offline, where a job moves on only while it is asked for."""
+
+    def first(**settings: Any) -> float:
+        return PollBackoff.of(Settings(home=tmp_path, **settings), 0.0).pause(0.0)
+
+    assert (first(), first(offline=True)) == (1.0, 0.25)
+    assert (first(poll=5.0), first(poll=5.0, offline=True), first(poll=0.0)) == (5.0, 5.0, 0.0)
+
+
+def operation(state: str, **fields: Any) -> Operation:
+    """A job that has ended, as the service shows it: with an output file, with inline answers, or with neither."""
+    output = {key: fields.pop(key) for key in ("responsesFile", "inlinedResponses") if key in fields}
+    metadata = {"state": state, "batchStats": {"successfulRequestCount": str(fields.pop("succeeded", 0))}}
+    whole = {"name": "batches/x", "done": True, "metadata": {**metadata, **({"output": output} if output else {})}}
+    return msgspec.json.decode(msgspec.json.encode({**whole, **fields}), type=Operation)
+
+
+FILE = {"responsesFile": "files/batch-x"}
+EMPTY: dict[str, Any] = {"inlinedResponses": {"inlinedResponses": []}}
+FULL: dict[str, Any] = {"inlinedResponses": {"inlinedResponses": [{"response": {}}]}}
+
+
+@pytest.mark.parametrize(
+    ("ended", "waited_for"),
+    [
+        (operation("BATCH_STATE_SUCCEEDED", **FILE), None),
+        (operation("BATCH_STATE_SUCCEEDED", succeeded=2, **FULL), None),
+        (operation("BATCH_STATE_SUCCEEDED"), LATE_SUCCEEDED),
+        (operation("BATCH_STATE_SUCCEEDED", succeeded=2), LATE_SUCCEEDED),
+        (operation("BATCH_STATE_SUCCEEDED", succeeded=2, **EMPTY), LATE_SUCCEEDED),
+        (operation("BATCH_STATE_SUCCEEDED", **EMPTY), None),
+        (operation("BATCH_STATE_EXPIRED"), None),
+        (operation("BATCH_STATE_EXPIRED", succeeded=2), LATE_COUNTED),
+        (operation("BATCH_STATE_EXPIRED", succeeded=2, **FILE), None),
+        (operation("BATCH_STATE_CANCELLED", succeeded=2), LATE_COUNTED),
+        (operation("BATCH_STATE_FAILED", succeeded=2), LATE_COUNTED),
+        (operation("BATCH_STATE_FAILED"), None),
+        (operation("BATCH_STATE_FAILED", error={"code": 13}), None),
+        (operation("BATCH_STATE_SOMETHING_NEW"), LATE_UNSAID),
+        (operation("BATCH_STATE_SOMETHING_NEW", error={"code": 13}), None),
+        (operation("BATCH_STATE_SOMETHING_NEW", **FILE), None),
+    ],
+)
+def test_for_how_long_output_is_waited_for(ended: Operation, waited_for: float | None) -> None:
+    """The one policy: None where nothing is missing."""
+    if waited_for is None:
+        assert {output_of(ended, seconds) for seconds in (0.0, 9e9)} == {Output.COMPLETE}
+        return
+    assert output_of(ended, 0.0) is Output.LATE
+    assert output_of(ended, waited_for - 1) is Output.LATE
+    assert output_of(ended, waited_for) is Output.OVERDUE

@@ -33,7 +33,7 @@ RUNS = (
     Breakage(
         guard="a job is gone only after the service has said so for a while",
         file="engine/backoff.py",
-        old="return self.times >= GONE_TIMES and now - self._since >= GONE_SECONDS",
+        old="return self.times >= self._least and now - self._since >= self._seconds",
         new="return True",
         tests=(f"{CONDUCT}::test_a_job_that_cannot_be_found_for_a_while_is_not_gone",),
     ),

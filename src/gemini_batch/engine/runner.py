@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine import scheduler as s
-from gemini_batch.engine.backoff import Backoff, Disappearance
+from gemini_batch.engine.backoff import Backoff, Disappearance, PollBackoff
 from gemini_batch.engine.collector import gather_ended, lose
 from gemini_batch.engine.input_files import delete_input, inputs_of, needless_inputs
 from gemini_batch.engine.planner import plan_job, reconcile
@@ -26,7 +26,7 @@ from gemini_batch.errors import Error, JobError, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
-from gemini_batch.session import Target
+from gemini_batch.session import KnownJob
 from gemini_batch.store.records import Job, JobStage
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RequestOverrides
-    from gemini_batch.store.state_folder import StateFolder
 
 
 class Runner:
@@ -49,7 +48,6 @@ class Runner:
         self,
         session: Session,
         service: Service,
-        state_folder: StateFolder,
         run: Run,
         *,
         limits: Limits,
@@ -57,13 +55,13 @@ class Runner:
         display_name: str,
         overrides: RequestOverrides | None = None,
     ) -> None:
-        self._session, self._service, self._state_folder, self._run = session, service, state_folder, run
-        self._ledger, self._folder = session.ledger(state_folder), state_folder.run(run.id)
+        self._session, self._service, self._run = session, service, run
+        self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
         self._limits, self._attempts, self._name, self._overrides = limits, attempts, display_name, overrides
         self._model = (overrides and overrides.model) or run.model
         self._now, self._clock, self._emit = session.world.now, session.world.monotonic, session.emit
         self._quota = QueueQuota(self._ledger, run, self._model, limits, session.world)
-        self._poller = Poller(session, service, state_folder, run)
+        self._poller = Poller(session, service, run, PollBackoff.of(session.settings, self._clock()))
         self._poll_others_at = -math.inf
         self._tasks: dict[asyncio.Task[None], int] = {}
         #: Whoever writes to ``rows.db`` holds it: SQLite lets one write, and would keep the loop waiting for it.
@@ -126,7 +124,7 @@ class Runner:
                 case s.Collect(ordinal):
                     self._start(ordinal, self._collect(rows, by_ordinal[ordinal]))
                 case s.Poll(ordinals):
-                    await self._look([by_ordinal[n] for n in ordinals])
+                    await self._poll([by_ordinal[n] for n in ordinals])
                 case s.PollOthers():
                     await self._poller.poll_others()
                     self._poll_others_at = self._clock() + s.POLL_OTHERS_EVERY
@@ -256,21 +254,20 @@ class Runner:
                 continue  # it stays in the ledger for `clean`, and expires by itself
         return forgotten
 
-    # Watching --------------------------------------------------------------------------------------------------------
+    # Polling ---------------------------------------------------------------------------------------------------------
 
-    async def _look(self, jobs: list[Job]) -> None:
-        seen = await self._poller.look(jobs)
-        for job in seen.gone:
+    async def _poll(self, jobs: list[Job]) -> None:
+        polled = await self._poller.poll(jobs)
+        for job in polled.gone:
             await self._gone(job)
-        for job, error in seen.hopeless:
+        for job, error in polled.given_up:
             self._set_aside(job, error)
 
     # Collecting ------------------------------------------------------------------------------------------------------
 
     async def _collect(self, rows: Rows, job: Job) -> None:
         """Bring an ended job's answers here; where that cannot be done now, it is for later."""
-        assert job.batch is not None
-        target = Target(job.batch, self._state_folder, self._run, job)
+        target = KnownJob(self._run, job)
         try:
             job = await gather_ended(self._session, target, writing=self._writing)
         except JobError as error:
@@ -296,6 +293,8 @@ class Runner:
         """What passes is tried again, ever less often; anything else, or too long, is set aside for the end."""
         backoff = self._backoffs[job.ordinal]
         backoff.failed(self._clock())
+        if isinstance(error, NotFinished):
+            backoff.excused(self._clock())  # `output_of` says how long late output is waited for
         trouble = meaning(error)
         waits = trouble.passes or trouble is Trouble.WITHDRAWN  # a right can come back, and the answers are paid for
         if not waits or backoff.is_over(self._clock()):
@@ -325,7 +324,7 @@ class Runner:
         self._emit(
             Notice(message, "warning", "Its requests stay without an answer; `retry --only missing` sends them.")
         )
-        target = Target(job.batch or "", self._state_folder, self._run, job)
+        target = KnownJob(self._run, job)
         await lose(self._session, target, reason, writing=self._writing)
 
     async def _requeue(self, rows: Rows, job: Job) -> None:
@@ -345,7 +344,7 @@ class Runner:
         old = oldest(self._ledger, jobs, self._now())
         if old is not None and old.is_stuck and old.job.id not in self._stuck:
             self._stuck.add(old.job.id)
-            self._emit(old.said())
+            self._emit(old.notice())
         self._emit(
             RunProgress(
                 run=self._run.id,
