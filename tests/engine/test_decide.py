@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gemini_batch.engine.backoff import LATE_COUNTED, LATE_SUCCEEDED, LATE_UNSAID, Output, PollBackoff, output_of
 from gemini_batch.engine.create_policy import (
-    MOST_SENDS,
+    MAX_CREATE_CALLS,
     Adopt,
     Facts,
     GiveUp,
@@ -47,17 +47,17 @@ def facts(stage: JobStage = JobStage.INTENDED, **changes: object) -> Facts:
         (facts(JobStage.UPLOADED), NOW, Send()),
         (facts(), NOW, ReadList(0.0)),
         (facts(), NOW + 500, ReadList(0.0)),
-        (facts(passes=1, last_pass=NOW), NOW, ReadList(1.0)),
-        (facts(passes=2, last_pass=NOW + 1), NOW + 1, ReadList(2.0)),
-        (facts(passes=4, last_pass=NOW + 20), NOW + 27, ReadList(3.0)),
-        (facts(passes=9, last_pass=NOW + 29.9), NOW + 30, ReadList(0.0)),
-        (facts(passes=1, last_pass=NOW + 500), NOW + 500, ReadList(0.0)),
-        (facts(passes=2, last_pass=NOW + 500), NOW + 500, Send()),
-        (facts(passes=2, last_pass=NOW + 500, create_calls=MOST_SENDS), NOW + 500, GiveUp("unanswered")),
-        (facts(passes=2, last_pass=NOW + 500, over_quota=True), NOW + 500, GiveUp("over quota")),
-        (facts(passes=1, last_pass=NOW, found=("batches/x",)), NOW, Adopt("batches/x")),
-        (facts(passes=1, last_pass=NOW, found=("batches/x", "batches/y")), NOW, Adopt("batches/x")),
-        (facts(input_kind="inline", passes=1, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
+        (facts(list_reads=1, last_list_read=NOW), NOW, ReadList(1.0)),
+        (facts(list_reads=2, last_list_read=NOW + 1), NOW + 1, ReadList(2.0)),
+        (facts(list_reads=4, last_list_read=NOW + 20), NOW + 27, ReadList(3.0)),
+        (facts(list_reads=9, last_list_read=NOW + 29.9), NOW + 30, ReadList(0.0)),
+        (facts(list_reads=1, last_list_read=NOW + 500), NOW + 500, ReadList(0.0)),
+        (facts(list_reads=2, last_list_read=NOW + 500), NOW + 500, Send()),
+        (facts(list_reads=2, last_list_read=NOW + 500, create_calls=MAX_CREATE_CALLS), NOW + 500, GiveUp("unanswered")),
+        (facts(list_reads=2, last_list_read=NOW + 500, over_quota=True), NOW + 500, GiveUp("over quota")),
+        (facts(list_reads=1, last_list_read=NOW, found=("batches/x",)), NOW, Adopt("batches/x")),
+        (facts(list_reads=1, last_list_read=NOW, found=("batches/x", "batches/y")), NOW, Adopt("batches/x")),
+        (facts(input_kind="inline", list_reads=1, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
         (facts(JobStage.CREATED), NOW, Made()),
         (facts(JobStage.ENDED), NOW, Made()),
         (facts(JobStage.COLLECTED), NOW, Made()),
@@ -68,22 +68,22 @@ def test_what_comes_next(known: Facts, now: float, step: Step) -> None:
 
 
 @given(
-    passes=st.integers(0, 5),
+    list_reads=st.integers(0, 5),
     last=st.none() | st.floats(0, 100),
     now=st.floats(0, 200),
     settle=st.floats(0, 60),
     create_calls=st.integers(1, 4),
 )
 def test_nothing_is_sent_twice_without_two_passes_and_the_time(
-    passes: int, last: float | None, now: float, settle: float, create_calls: int
+    list_reads: int, last: float | None, now: float, settle: float, create_calls: int
 ) -> None:
     """The rule of the ambiguous create, for all inputs."""
-    known = facts(intended_at=0.0, passes=passes, last_pass=last, create_calls=create_calls)
+    known = facts(intended_at=0.0, list_reads=list_reads, last_list_read=last, create_calls=create_calls)
 
     step = next_step(known, now, settle=settle)
 
     if isinstance(step, Send):
-        assert passes >= 2
+        assert list_reads >= 2
         assert (last or 0.0) >= settle
     if isinstance(step, ReadList):
         assert 0.0 <= step.wait <= 15.0

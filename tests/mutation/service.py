@@ -25,15 +25,15 @@ CREATING = (
     Breakage(
         guard="the list is read to its end twice before a second create",
         file="engine/create_policy.py",
-        old="PASSES = 2",
-        new="PASSES = 1",
+        old="MIN_LIST_READS = 2",
+        new="MIN_LIST_READS = 1",
         tests=("tests/engine/test_decide.py::test_nothing_is_sent_twice_without_two_passes_and_the_time",),
     ),
     Breakage(
         guard="a list that lags behind is given its time",
         file="engine/create_policy.py",
-        old="(facts.last_pass or 0.0) >= settled_at",
-        new="facts.last_pass is not None",
+        old="(facts.last_list_read or 0.0) >= settled_at",
+        new="facts.last_list_read is not None",
         tests=("tests/engine/test_life.py::test_a_list_that_lags_behind_is_read_until_the_time_is_up",),
     ),
     Breakage(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Nothing else is a success: the official clients treat 201, 204 and 206 as errors, too.
 _SUCCESS = frozenset({200})
 ATTEMPTS = 6
-#: An address where nobody listens is mostly a wrong address; people should hear so soon.
+#: An address where nothing listens is mostly a wrong address; people should hear so soon.
 UNREACHED_ATTEMPTS = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 TIMEOUT = 60.0

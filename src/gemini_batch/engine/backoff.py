@@ -141,7 +141,7 @@ class Output(enum.Enum):
     COMPLETE = "complete"
     #: It is not there and may come yet: whoever wants it asks again.
     LATE = "late"
-    #: It is not there and should have been for long: nobody waits any more.
+    #: It is not there and should have been for long: it is not waited for any more.
     OVERDUE = "overdue"
 
 

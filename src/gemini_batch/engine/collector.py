@@ -1,6 +1,6 @@
 """Collecting: what a job answered comes here once, and stays.
 
-The order that makes every crash harmless: the raw file is downloaded beside its place and renamed; then one
+The order that makes every crash harmless: the raw file is downloaded next to its place and renamed; then one
 transaction writes all verdicts into ``rows.db``; then the ledger says ``collected``. Each step can be repeated.
 """
 

@@ -91,7 +91,7 @@ async def _once(session: Session, remote: RemoteJob, part: Path) -> None:
 
 
 async def _is_whole(session: Session, remote: RemoteJob, part: Path, *, first: bool) -> bool:
-    """Download once, and look whether that can be all; what is of no use is removed.
+    """Download once, and check whether that can be all; what is of no use is removed.
 
     Fewer lines than the service has counted are doubted at the ``first`` time only: rows can be absent for good.
     """

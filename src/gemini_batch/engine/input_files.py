@@ -1,4 +1,4 @@
-"""Input files at the service: what this home has uploaded, and its deletion once no job needs it."""
+"""Input files at the service: what was uploaded from here, and its deletion once no job needs it."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def ended_for(session: Session, target: KnownJob | UnknownJob, job: RemoteJob, w
 
 
 async def wait(session: Session, target: KnownJob | UnknownJob, backoff: PollBackoff) -> RemoteJob:
-    """Poll a job until it has ended and its output is there, or nobody waits for that any more.
+    """Poll a job until it has ended and its output is there or, by ``output_of``, not waited for any more.
 
     Returns what was seen last. Failures that pass are waited out for an hour. Raises ServiceError.
     """

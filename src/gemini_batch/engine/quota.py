@@ -1,4 +1,4 @@
-"""Room at the service: what is known of its limits, what refusals have taught, and when to try again.
+"""Quota of the service: what is known of its limits, what refusals have taught, and when to try again.
 
 What always holds: nothing is assumed of a limit until the user states it or a refusal teaches it; what was learned is
 in the ledger, dated, by key and model, so that other runs know it too.
@@ -84,15 +84,15 @@ class QueueQuota:
         self._refused_alone = 0
         self._troubles = Backoff()
 
-    def queued(self, besides: Job | None = None) -> int:
-        """Estimated tokens of all jobs in the model's queue, without those of ``besides``."""
+    def queued(self, without: Job | None = None) -> int:
+        """Estimated tokens of all jobs in the model's queue, without those of the job ``without``."""
         found = self._ledger.queued_tokens(self._key, self._model, since=self._now() - _LONGEST_LIFE)
-        return found - besides.tokens if besides is not None and besides.stage is JobStage.INTENDED else found
+        return found - without.tokens if without is not None and without.stage is JobStage.INTENDED else found
 
-    def living(self, besides: Job | None = None) -> int:
-        """How many jobs of the key may be alive, without ``besides``."""
+    def living(self, without: Job | None = None) -> int:
+        """How many jobs of the key may be alive, not counting ``without``."""
         found = self._ledger.living(self._key, since=self._now() - _LONGEST_LIFE)
-        return found - 1 if besides is not None and besides.stage is JobStage.INTENDED else found
+        return found - 1 if without is not None and without.stage is JobStage.INTENDED else found
 
     def quota_bounds(self) -> QuotaBounds:
         """What was learned of the model's queue."""

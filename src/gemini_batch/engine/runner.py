@@ -1,6 +1,6 @@
-"""Conducts a run: asks ``schedule`` what to do, does it beside each other, writes down what came of it, asks again.
+"""Drives a run: asks ``schedule`` what to do, does it concurrently, writes down what came of it, and asks again.
 
-What always holds: one process conducts a run (its lock); everything that is decided is decided from what is written
+What always holds: one process drives a run (its lock); everything that is decided is decided from what is written
 down, so a killed process loses nothing but its place; only creates that were planned here are sent; trouble with one
 job does not keep the answers of another one away.
 """
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """Conducts one run to its end. The caller holds the run's lock."""
+    """Drives one run to its end. The caller holds the run's lock."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Runner:
         self._progress = Progress()
 
     async def drive(self) -> None:
-        """Plan, send, watch, collect and send again, until every request has had its attempts.
+        """Plan, send, poll, collect and send again, until every request has had its attempts.
 
         Raises ServiceError where the service refuses for good: what is there already is brought in first. Raises
         StateError, and the cancellation of the caller; the work that was begun is stopped, and nothing of it is lost.
@@ -190,8 +190,8 @@ class Runner:
         submitter = Submitter(
             self._session, self._service, self._ledger, self._run, self._folder, may_send=self._quota.fits
         )
-        # Asked before the upload: jobs that end meanwhile are still in the books, and would make an accepted sum look
-        # larger than it was.
+        # Asked before the upload: jobs that end meanwhile still count in the ledger, and would make an accepted sum
+        # seem larger than it was.
         queued = self._quota.queued(job)
         try:
             made = await submitter.make(job)
@@ -290,7 +290,7 @@ class Runner:
         self._quota.freed()
 
     def _postpone(self, job: Job, error: Error) -> None:
-        """What passes is tried again, ever less often; anything else, or too long, is set aside for the end."""
+        """Try again what may pass, less and less often; set anything else, or what takes too long, aside."""
         backoff = self._backoffs[job.ordinal]
         backoff.failed(self._clock())
         if isinstance(error, NotFinished):

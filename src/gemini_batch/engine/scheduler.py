@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gemini_batch.store.row_records import Waiting
 
 
-#: Seconds until other runs' jobs are looked at again, whose end makes room.
+#: Seconds between polls of other runs' jobs, whose end makes room.
 POLL_OTHERS_EVERY = 60.0
 #: Jobs that are uploaded and created at the same time.
 MAKERS = 3
@@ -34,7 +34,7 @@ COLLECTORS = 2
 class Facts:
     """What a run knows at one moment.
 
-    ``busy`` are the ordinals of jobs that somebody is making or collecting. ``queued`` and ``living`` count all jobs
+    ``busy`` are the ordinals of jobs that a task is making or collecting. ``queued`` and ``living`` count all jobs
     of the key, of other runs too. ``hold_until``: no create before, for the reason ``hold_why``. ``poll_at``: when
     living jobs are polled next. ``later``: ordinals of ended jobs that are not to be collected before a time;
     infinity: not by this process, which does not poll living ones either. ``others``: whether other runs' jobs of
@@ -75,14 +75,14 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """Look at the living jobs."""
+    """Poll the living jobs."""
 
     ordinals: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PollOthers:
-    """Look at other runs' jobs: there seems to be no room, and they may have ended."""
+    """Poll other runs' jobs: there seems to be no room, and they may have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
         return [Finished()]
     given_up = any(job.stage is JobStage.CREATED and job.ordinal in facts.later for job in live)
     if given_up and not alive and not facts.busy and not times and now >= facts.hold_until:
-        return [Finished()]  # what waits has no room beside a job that nothing can be seen of; the next process may
+        return [Finished()]  # what waits has no room next to a job that cannot be seen; the next process may
     return [_wait(facts, limits, now, times, unsent=unsent)]
 
 

@@ -1,4 +1,4 @@
-"""Does what ``decide`` decides to get one job created: uploads, sends, looks, adopts, and writes all of it down.
+"""Does what ``create_policy`` decides to get one job created: uploads, sends, reads the list, adopts, records it all.
 
 What always holds: the ledger says what is about to happen before it happens; the create is sent once per written
 intent; whatever breaks here leaves facts from which the next process goes on.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _UPLOADS = 3
 #: A create that was answered so is not sent again at once: the room that it lacks takes a while to appear.
 _NO_ROOM = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL})
-#: Seconds between looks for a file whose upload is complete.
+#: Seconds before each further request for a file whose upload is complete.
 _FILE_WAITS = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -91,7 +91,7 @@ class Submitter:
                         over_quota=self._doubt is not None and meaning(self._doubt) in _NO_ROOM,
                     )
                 case ReadList(wait):
-                    facts = await self._look(job, facts, wait)
+                    facts = await self._read_list(job, facts, wait)
                 case Adopt(batch):
                     self._session.emit(Notice(f"The create had happened: {batch} is this run's job."))
                     for other in facts.found[1:]:
@@ -267,8 +267,8 @@ class Submitter:
                 found.append((key, msgspec.json.decode(file.read(length), type=_Line).request))
         return found
 
-    async def _look(self, job: Job, facts: Facts, wait: float) -> Facts:
-        """Read the list once to its end. A list that cannot be read is no pass; it is read again."""
+    async def _read_list(self, job: Job, facts: Facts, wait: float) -> Facts:
+        """Read the list once to its end. A reading that fails does not count; the list is read again."""
         if wait:
             await self._session.world.sleep(wait)
         waited = None if facts.waited is None else facts.waited + wait
@@ -279,8 +279,8 @@ class Submitter:
             found += create_policy.made_by(job, map(remote_job, page), known=known, any_age=self._clock_went_back)
         return replace(
             facts,
-            passes=facts.passes + 1,
-            last_pass=began,
+            list_reads=facts.list_reads + 1,
+            last_list_read=began,
             waited=waited,
             last_waited=waited,
             found=tuple(dict.fromkeys(found)),
@@ -307,7 +307,7 @@ class Submitter:
                 code="create_ambiguous",
                 next="Nothing more is sent. Look at them with `gemini-batch status NAME`; use --new for another job.",
             )
-        # The looking has shown that there is no job, so the next command may send at once and count from one.
+        # The list has shown that there is no job, so the next command may send at once and count from one.
         back = JobStage.PLANNED if job.input_kind == "inline" else JobStage.UPLOADED
         self._ledger.update_job(
             job, f"not created: {why}", at=self._now(), stage=back, intended_at=None, create_calls=0
