@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gemini_batch.emulator.app import Emulator
+    from gemini_batch.emulator.http.app import Emulator
 
 __all__ = ["FaultControl", "GeminiEmulator", "gemini_emulator"]
 
@@ -46,13 +46,13 @@ class FaultControl:
 
         Returns the ids of the faults. Raises ``ValueError`` for an unknown scenario, field or value.
         """
-        from gemini_batch.emulator.admin import arm
+        from gemini_batch.emulator.http.admin import arm
 
         return arm(self._world, scenario=scenario, **fields)
 
     def clear(self, number: int | None = None) -> None:
         """Take back one fault, by its id; or all of them, and the quotas that scenarios changed."""
-        from gemini_batch.emulator.admin import clear
+        from gemini_batch.emulator.http.admin import clear
 
         if number is None:
             clear(self._world)
@@ -97,7 +97,7 @@ class GeminiEmulator:
         """What was used: ``totals``, how many jobs each of ``projects`` made, ``jobs`` and ``uploads``, deleted ones
         too, and ``keys``: how often each request key was paid for.
         """
-        from gemini_batch.emulator.accounting import accounting
+        from gemini_batch.emulator.state.accounting import accounting
 
         return accounting(self._world.store, keys=True)
 
@@ -105,7 +105,7 @@ class GeminiEmulator:
 @pytest.fixture
 def gemini_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeminiEmulator]:
     """A local Gemini API for one test: ``.url``, ``.advance(…)``, ``.pace(…)``, ``.faults``, ``.accounting()``."""
-    from gemini_batch.emulator.server import serve
+    from gemini_batch.emulator.http.server import serve
 
     data = tmp_path_factory.mktemp("gemini-emulator")
     with serve(data) as running:

@@ -22,14 +22,14 @@ import httpx2
 import pytest
 
 from conformance.page import left_out
-from gemini_batch.emulator import batches
-from gemini_batch.emulator.media import png
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
+from gemini_batch.emulator.responders.media import png
+from gemini_batch.emulator.service import batches
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from gemini_batch.emulator.server import Running
+    from gemini_batch.emulator.http.server import Running
 
 KEY = "a-key-of-nobody"
 HOSTS = (

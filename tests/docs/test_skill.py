@@ -16,7 +16,7 @@ import pytest
 
 from docs.pages import ROOT, blocks, frontmatter, read
 from gemini_batch import catalog
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 from gemini_batch.results.reasons import VERDICTS
 
 if TYPE_CHECKING:

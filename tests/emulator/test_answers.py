@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_batch.emulator import media, samples
-from gemini_batch.emulator.answers import generation, respond
-from gemini_batch.emulator.failures import RowError
+from gemini_batch.emulator.messages.errors import RowError
+from gemini_batch.emulator.responders import media, schema_samples
+from gemini_batch.emulator.responders.builtin import generation, respond
 
 MODEL = "gemini-3.8-flash"
 
@@ -195,7 +195,7 @@ def test_json_satisfies_its_schema(schema: dict[str, Any]) -> None:
     """Under many seeds, judged by a validator that is not ours."""
     validator = jsonschema_rs.validator_for(schema, validate_formats=True)
     for seed in range(40):
-        value = samples.sample(schema, seed)
+        value = schema_samples.sample(schema, seed)
         assert list(validator.iter_errors(value)) == [], value
     text = parts(ask(responseMimeType="application/json", responseJsonSchema=schema))[0]["text"]
     assert validator.is_valid(json.loads(text))
@@ -212,7 +212,7 @@ def test_the_apis_own_schema() -> None:
         "required": ["a", "b"],
         "propertyOrdering": ["a", "b"],
     }
-    value = samples.sample(schema, 1)
+    value = schema_samples.sample(schema, 1)
     assert list(value) == ["a", "b"]
     assert value["a"] == 4
     assert len(value["b"]) == 3
@@ -235,6 +235,6 @@ json_values = st.recursive(
 def test_a_senseless_schema_never_hangs(schema: dict[str, Any]) -> None:
     """It may fail, and then its row does; it always ends."""
     try:
-        samples.sample(schema, 1)
+        schema_samples.sample(schema, 1)
     except (TypeError, ValueError, AttributeError, KeyError, IndexError):
         return

@@ -7,14 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from gemini_batch.emulator import faults
-from gemini_batch.emulator.answers import respond
-from gemini_batch.emulator.app import Emulator
-from gemini_batch.emulator.faults import Fault
-from gemini_batch.emulator.quotas import Quotas
-from gemini_batch.emulator.scenarios import SCENARIOS
-from gemini_batch.emulator.setup import setup
-from gemini_batch.emulator.wording import WORDINGS
+from gemini_batch.emulator.faults import model
+from gemini_batch.emulator.faults.error_bodies import WORDINGS
+from gemini_batch.emulator.faults.model import Fault
+from gemini_batch.emulator.faults.scenarios import SCENARIOS
+from gemini_batch.emulator.http.app import Emulator
+from gemini_batch.emulator.http.startup import setup
+from gemini_batch.emulator.responders.builtin import respond
+from gemini_batch.emulator.state.quotas import Quotas
 
 if TYPE_CHECKING:
     from gemini_batch.testing import GeminiEmulator
@@ -57,14 +57,14 @@ def test_the_fields() -> None:
 
 def test_the_effects() -> None:
     """Every outcome of a row, change of a file, way of a list and error has its name there."""
-    assert set(first_cells("What becomes of a row")) == set(get_args(faults.RowOutcome))
-    assert set(first_cells("What becomes of an output file")) == set(get_args(faults.OutputChange))
+    assert set(first_cells("What becomes of a row")) == set(get_args(model.RowOutcome))
+    assert set(first_cells("What becomes of an output file")) == set(get_args(model.OutputChange))
     call = sections()["What is done to a call"]
-    assert set(get_args(faults.ListChange)) <= set(re.findall(r"`(\w+)`", call))
+    assert set(get_args(model.ListChange)) <= set(re.findall(r"`(\w+)`", call))
     (errors,) = re.findall(r"^\| `error` \| ([^|]+) \|$", call, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", errors)) == set(WORDINGS)
     states = re.findall(r"`([A-Z]+)`", sections()["What becomes of a job"])
-    assert set(states) == set(get_args(faults.JobState))
+    assert set(states) == set(get_args(model.JobState))
 
 
 def test_the_operations(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from filelock import FileLock
 
 from emulator.conftest import Api, line, lines
-from gemini_batch.emulator import answers
-from gemini_batch.emulator.failures import RowError
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
+from gemini_batch.emulator.messages.errors import RowError
+from gemini_batch.emulator.responders import builtin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def test_all_batches_move_and_the_important_one_first(world: Api) -> None:
 
     def note(model: str, request: dict[str, Any]) -> dict[str, Any]:
         begun.append(request["contents"][0]["parts"][0]["text"])
-        return answers.respond(model, request)
+        return builtin.respond(model, request)
 
     world.world.engine.responder = note
     names = [world.begin(line("k", text), priority=priority) for text, priority in (("a", 0), ("b", "7"), ("c", -1))]
@@ -156,7 +156,7 @@ def test_many_callers_at_once(world: Api) -> None:
 
     def note(model: str, request: dict[str, Any]) -> dict[str, Any]:
         seen.append(request["contents"][0]["parts"][0]["text"])
-        return answers.respond(model, request)
+        return builtin.respond(model, request)
 
     world.world.engine.responder = note
     name = world.begin(b"\n".join(line(str(n), f"text {n}") for n in range(300)))

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from emulator.conftest import MODEL, Api, lines
-from gemini_batch.emulator.admin import arm
+from gemini_batch.emulator.http.admin import arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable

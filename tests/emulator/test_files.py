@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from gemini_batch.emulator.server import serve
-from gemini_batch.emulator.uploads import GRANULARITY
+from gemini_batch.emulator.http.server import serve
+from gemini_batch.emulator.service.uploads import GRANULARITY
 
 if TYPE_CHECKING:
     from pathlib import Path

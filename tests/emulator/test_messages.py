@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gemini_batch.emulator.messages import enums, messages, snake
+from gemini_batch.emulator.messages.field_tables import enums, messages, snake
 
 SCHEMA = Path(__file__).parents[3] / "shared/reference/generativelanguage.v1beta.openapi.json"
 #: Messages that the schema calls something else.

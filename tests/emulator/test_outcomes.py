@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from emulator.conftest import Api, line, lines
-from gemini_batch.emulator.admin import arm
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.admin import arm
+from gemini_batch.emulator.http.server import serve
 
 
 def output(api: Api, name: str) -> bytes:

@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from emulator.conftest import Api, lines
-from gemini_batch.emulator.server import serve
-from gemini_batch.emulator.uploads import GRANULARITY
+from gemini_batch.emulator.http.server import serve
+from gemini_batch.emulator.service.uploads import GRANULARITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,8 @@ ROWS = 20_000
 SERVE = """
 import sys
 from pathlib import Path
-from gemini_batch.emulator.uploads import GRANULARITY
-from gemini_batch.emulator.server import run_forever
+from gemini_batch.emulator.service.uploads import GRANULARITY
+from gemini_batch.emulator.http.server import run_forever
 run_forever(Path(sys.argv[1]), rows_per_second=15_000)
 """
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_batch.emulator import lines
-from gemini_batch.emulator.messages import enums, messages, snake
-from gemini_batch.emulator.protojson import BadBody, Violation, column, normalise, read_body
+from gemini_batch.emulator.engine import lines
+from gemini_batch.emulator.messages.field_tables import enums, messages, snake
+from gemini_batch.emulator.messages.protojson import BadBody, Violation, column, normalise, read_body
 
 REQUEST = "GenerateContentRequest"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from emulator.conftest import Api, line, lines
-from gemini_batch.emulator.quotas import Quotas
+from gemini_batch.emulator.state.quotas import Quotas
 
 if TYPE_CHECKING:
     import httpx2

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from emulator.conftest import EMBEDDER, MODEL, Api, line, lines
-from gemini_batch.emulator.admin import arm
-from gemini_batch.emulator.scenarios import SCENARIOS
+from gemini_batch.emulator.faults.scenarios import SCENARIOS
+from gemini_batch.emulator.http.admin import arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable

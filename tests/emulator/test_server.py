@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from emulator.conftest import Api, lines
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 from gemini_batch.errors import StateError
 
 if TYPE_CHECKING:

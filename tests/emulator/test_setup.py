@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from gemini_batch.emulator.quotas import Quotas
-from gemini_batch.emulator.scenarios import SCENARIOS
-from gemini_batch.emulator.server import serve
-from gemini_batch.emulator.setup import Setup, setup
+from gemini_batch.emulator.faults.scenarios import SCENARIOS
+from gemini_batch.emulator.http.server import serve
+from gemini_batch.emulator.http.startup import Setup, setup
+from gemini_batch.emulator.state.quotas import Quotas
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 from gemini_batch.testing import GeminiEmulator
 from matrix.judge import Ended, Outcome, RunOutcome, prompt
 from matrix.situations import KEYS

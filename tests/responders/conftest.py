@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from emulator.conftest import Api
-from gemini_batch.emulator.responders import opened
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
+from gemini_batch.emulator.responders.registry import opened
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import json
 from concurrent.futures import Future
 from typing import Any
 
-from gemini_batch.emulator.ahead import Ahead, Concurrent
+from gemini_batch.emulator.engine.prefetch import Ahead, Concurrent
 
 ROWS = [json.dumps({"n": n}).encode() + b"\n" for n in range(20)]
 INPUT = b"\n".join([b"".join(ROWS[:3]), b"".join(ROWS[3:])])  # with a blank line before row 3

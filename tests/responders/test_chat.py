@@ -6,8 +6,14 @@ from typing import Any
 
 import pytest
 
-from gemini_batch.emulator.chat import chat_answer, chat_request, embedding_answer, embedding_request, json_schema
-from gemini_batch.emulator.failures import RowError
+from gemini_batch.emulator.messages.errors import RowError
+from gemini_batch.emulator.responders.chat_format import (
+    chat_answer,
+    chat_request,
+    embedding_answer,
+    embedding_request,
+    json_schema,
+)
 from responders.conftest import completion
 
 HELLO = [{"role": "user", "parts": [{"text": "Hello."}]}]

@@ -75,7 +75,9 @@ def test_a_method_and_a_class(write: Any, emulate: Open) -> None:
 )
 def test_what_goes_wrong_is_the_rows_error(write: Any, emulate: Open, body: str, code: int, words: str) -> None:
     """One row fails; the batch ends, and so does everything else."""
-    name = write(f"from gemini_batch.emulator.failures import RowError\ndef answer(model, request):\n    {body}\n")
+    name = write(
+        f"from gemini_batch.emulator.messages.errors import RowError\ndef answer(model, request):\n    {body}\n"
+    )
     with emulate(f"{name}:answer", background=True) as api:
         (row,) = api.results(api.begin(line("a")))
         job = api.http.get("/emulator/accounting").json()["jobs"][0]
@@ -173,7 +175,7 @@ def test_closing_twice() -> None:
     """A pool that is closed again has nothing to do; what was asked for ends without an answer."""
     from concurrent.futures import CancelledError
 
-    from gemini_batch.emulator.responders import Pool
+    from gemini_batch.emulator.responders.registry import Pool
 
     started = threading.Event()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from emulator.conftest import line, lines
-from gemini_batch.emulator.engine import BUDGET
+from gemini_batch.emulator.engine.engine import BUDGET
 from gemini_batch.errors import UsageError
 from responders.conftest import Reply, completion, said
 

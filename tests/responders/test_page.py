@@ -11,7 +11,7 @@ import pytest
 from docs.conftest import make_shell  # noqa: F401 - a fixture
 from docs.pages import ROOT, blocks, read, without_blocks
 from emulator.conftest import line
-from gemini_batch.emulator.messages import messages
+from gemini_batch.emulator.messages.field_tables import messages
 from gemini_batch.results.verdict import Answer, judge, parse_line
 from responders.conftest import Reply, completion
 

@@ -79,13 +79,13 @@ def command(
     """
     del debug  # read where errors are shown
     if list_scenarios:
-        from gemini_batch.emulator.scenarios import SCENARIOS
+        from gemini_batch.emulator.faults.scenarios import SCENARIOS
 
         for name, scenario in SCENARIOS.items():
             click.echo(f"{name:<4} {scenario.about}")
         return 0
-    from gemini_batch.emulator.server import run_forever
-    from gemini_batch.emulator.setup import setup
+    from gemini_batch.emulator.http.server import run_forever
+    from gemini_batch.emulator.http.startup import setup
 
     begin = partial(
         run_forever,
@@ -98,7 +98,7 @@ def command(
     if spec is None:
         begin()
         return 0
-    from gemini_batch.emulator.responders import opened
+    from gemini_batch.emulator.responders.registry import opened
 
     with opened(spec, folder=Path.cwd(), openai_key=os.environ.get("OPENAI_API_KEY")) as responder:
         begin(responder=responder)

@@ -1,0 +1,295 @@
+"""Ready-made faults by name: one for each thing that is known, or feared, to happen with the service.
+
+A scenario is some faults, or some quotas; those who arm it may change any of their fields (``key="row-3"``,
+``times=0``). Scenarios with neither are what the emulator does anyway, given the right request or a moved clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gemini_batch.emulator.faults.model import Fault
+from gemini_batch.emulator.state.quotas import Quotas
+
+
+class Scenario(NamedTuple):
+    """One thing that can happen, in a sentence, and what makes it happen."""
+
+    about: str
+    faults: tuple[Fault, ...] = ()
+    quotas: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
+_NAMES = frozenset(Fault.__struct_fields__)
+_QUOTAS = frozenset(Quotas.__struct_fields__)
+
+
+def made(scenario: str = "", **fields: Any) -> Scenario:
+    """A scenario with some fields of its faults and quotas changed; or, without one, the fault that the fields make.
+
+    Raises ``ValueError`` for an unknown scenario or field, or values that make no fault.
+    """
+    try:
+        if not scenario:
+            return Scenario("", (msgspec.convert(fields, Fault),))
+        if scenario not in SCENARIOS:
+            raise ValueError(f"no scenario is called {scenario}; there are {', '.join(SCENARIOS)}")
+        found = SCENARIOS[scenario]
+        known = (_NAMES if found.faults else frozenset()) | (_QUOTAS if found.quotas else frozenset())
+        if unknown := sorted(set(fields) - known):
+            raise ValueError(f"{scenario} has nothing called {' or '.join(unknown)} to change")
+        of_fault = {name: value for name, value in fields.items() if name in _NAMES}
+        of_quotas = {name: value for name, value in fields.items() if name in _QUOTAS}
+        return Scenario(
+            found.about,
+            tuple(msgspec.convert(msgspec.structs.asdict(fault) | of_fault, Fault) for fault in found.faults),
+            {**found.quotas, **of_quotas} if found.quotas else {},
+        )
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+def _wire(operation: str, **effect: Any) -> Fault:
+    return Fault(operation=operation, **effect)
+
+
+def _start(**effect: Any) -> Fault:
+    return _wire("files.upload.start", **effect)
+
+
+def _chunk(**effect: Any) -> Fault:
+    return _wire("files.upload.chunk", **effect)
+
+
+def _create(**effect: Any) -> Fault:
+    return _wire("batches.create", **effect)
+
+
+def _get(**effect: Any) -> Fault:
+    return _wire("batches.get", **effect)
+
+
+def _list(**effect: Any) -> Fault:
+    return _wire("batches.list", **effect)
+
+
+def _download(**effect: Any) -> Fault:
+    return _wire("files.download", **effect)
+
+
+def _one(about: str, *faults: Fault) -> Scenario:
+    return Scenario(about, faults)
+
+
+#: Longer than a caller who tests has patience, in seconds.
+_FOR_EVER = 30.0
+_RESULTS = ["metadata.output", "response"]
+_MIME = '{"error":{"code":400,"message":"Unsupported MIME type: jsonl","status":"INVALID_ARGUMENT"}}'
+_OUTAGE = {"headers": {"Server-Timing": "gfet4t7; dur=60069"}, "commit": True, "times": 0, "larger": 1_000_000}
+_SCHEMA_MISSED = '{"unexpected": ["offline"], "answer": null}'
+
+SCENARIOS: dict[str, Scenario] = {
+    "U0": Scenario("An upload that goes well. Nothing is armed."),
+    "U1": _one(
+        "The MIME type of an upload is refused, at its end.",
+        _chunk(status=400, body=_MIME, headers={"X-Goog-Upload-Status": "final"}),
+    ),
+    "U2": _one(
+        "The last chunk is answered with an empty object: the file is there, its name is not told.",
+        _chunk(state="final", body="{}"),
+    ),
+    "U3": _one("Opening an upload fails with a 503 that says nothing.", _start(error="upload_503")),
+    "U4": _one(
+        "A chunk is stored, but its answer lacks X-Goog-Upload-Status.",
+        _chunk(without_headers=["X-Goog-Upload-Status"]),
+    ),
+    "U5": _one("The connection is reset in the middle of a chunk.", _chunk(receive=300_000)),
+    "U6": Scenario("Files over 1 MB are too large (at the service: over 2 GB).", quotas={"file": 1_000_000}),
+    "U7": _one(
+        "An uploaded file is PROCESSING for two looks, then ACTIVE.",
+        _chunk(state="final", set={"file.state": "PROCESSING"}),
+        _wire("files.get", times=2, set={"state": "PROCESSING"}),
+    ),
+    "U7b": _one(
+        "An uploaded file cannot be processed: FAILED, with an error.",
+        _chunk(state="final", set={"file.state": "PROCESSING"}),
+        _wire("files.get", times=0, set={"state": "FAILED", "error": {"code": 3, "message": "The file is broken."}}),
+    ),
+    "U8": _one("Opening an upload is refused: the file store is full.", _start(error="storage")),
+    "U9": _one(
+        "Files are gone: a look at one and a job made from one are refused.",
+        _wire("files.get|batches.create", error="no_file", times=0),
+    ),
+    "C0": Scenario("A job is created from a file. Nothing is armed."),
+    "C0i": Scenario("A job is created from inline requests. Nothing is armed."),
+    "C1": _one(
+        "Creating is refused twice for quota, without a word on which, or for how long.",
+        _create(error="quota", times=2),
+    ),
+    "C2": _one("Creating is refused: the file store is full.", _create(error="storage")),
+    "C3a": Scenario("The enqueued tokens of a model are limited, as in tier 1.", quotas={"tier": 1}),
+    "C3b": Scenario(
+        "A hundred jobs may live at a time; the next is refused, or waits (when_full).", quotas={"jobs": 100}
+    ),
+    "C3c": Scenario(
+        "Tokens are limited, and stay taken for 15 minutes after a job has ended.",
+        quotas={"tier": 1, "release_after": 900.0},
+    ),
+    "C4": Scenario("Bad lines are refused at creation, with line and column. Nothing is armed."),
+    "C5": Scenario("An unknown model is refused at creation. Nothing is armed."),
+    "C6": Scenario("An unknown field of an inline request is refused, with its path. Nothing is armed."),
+    "C7": _one("The file of a job is another project's.", _create(error="no_file")),
+    "C8a": _one("A job is created, then the connection is reset.", _create(commit=True, drop="reset")),
+    "C8b": _one("A job is created, but the answer is 504.", _create(commit=True, error="deadline")),
+    "C8c": _one("A job is created, but no answer comes.", _create(commit=True, silence=_FOR_EVER)),
+    "C8d": _one("The connection is reset, and no job was created.", _create(drop="reset")),
+    "C9": _one(
+        "Creating fails with 500, with 502 in HTML and with 503; no job is made.",
+        _create(error="internal"),
+        _create(error="html_502"),
+        _create(error="overloaded"),
+    ),
+    "C10": Scenario("Inline requests over 20 MiB are refused. Nothing is armed."),
+    "C11": _one("Billing is not active.", _create(error="billing", times=0)),
+    "C12": _one("The key is not valid.", _wire("*", error="bad_key", times=0)),
+    "C13": _one(
+        "A row's cached content is gone.",
+        Fault(row="error", code=5, message="CachedContent not found (or permission denied)."),
+    ),
+    "C14": Scenario("Names beside key and request in a line are ignored. Nothing is armed."),
+    "L1": Scenario("A job waits, runs and succeeds. Nothing is armed."),
+    "L2": _one("A job never starts; it expires after 48 hours, or is cancelled.", Fault(job="PENDING")),
+    "L3": _one("A job expires without any output.", Fault(job="EXPIRED", rows=0)),
+    "L4": _one(
+        "A job expires after its first row; that row can be had (keep).", Fault(job="EXPIRED", rows=1, keep=True)
+    ),
+    "L5": _one(
+        "Three looks at a job show states that nobody knows, and none.",
+        _get(set={"metadata.state": "BATCH_STATE_SOMETHING_NEW"}),
+        _get(set={"metadata.state": "JOB_STATE_QUEUED"}),
+        _get(remove=["metadata.state"]),
+    ),
+    "L6": _one(
+        "A job has succeeded, but shows no output for two looks.", _get(state="SUCCEEDED", times=2, remove=_RESULTS)
+    ),
+    "L7": _one(
+        "A job fails, with a reason.", Fault(job="FAILED", rows=0, code=13, message="An internal error has occurred.")
+    ),
+    "L8": _one("A job fails, without any reason.", Fault(job="FAILED", rows=0)),
+    "L9": _one("Results stand under response only.", _get(state="SUCCEEDED", times=0, remove=["metadata.output"])),
+    "L10": _one("Results stand under metadata.output only.", _get(state="SUCCEEDED", times=0, remove=["response"])),
+    "L11": _one(
+        "Looking at a job fails with 429, 500, 503, 504, a reset and 404.",
+        _get(error="quota"),
+        _get(error="internal"),
+        _get(error="overloaded"),
+        _get(error="deadline"),
+        _get(drop="reset"),
+        _get(error="not_found"),
+    ),
+    "R0": Scenario("A download that goes well. Nothing is armed."),
+    "R1": _one("Results come in another order than the requests.", Fault(output="shuffle", times=0)),
+    "R2": _one(
+        "A result comes twice, and once more with another answer.", Fault(output="duplicate"), Fault(output="conflict")
+    ),
+    "R3": _one("A result is missing.", Fault(output="drop")),
+    "R4": _one("A result has lost its key, or its metadata.", Fault(output="no_key")),
+    "R5": _one("There is a result for a key that nobody sent.", Fault(output="foreign")),
+    "R6": _one("A line of the results is broken off.", Fault(output="broken")),
+    "R7": _one(
+        "Results hold raw U+2028, U+2029 and U+0085; lines end in CRLF, the last one in nothing, some are blank.",
+        Fault(output="separators", times=0),
+        Fault(output="crlf", times=0),
+        Fault(output="blank", rows=1, times=0),
+        Fault(output="no_final_newline", times=0),
+    ),
+    "R8": _one("An answer holds 8 MB of an image.", Fault(row="huge", megabytes=8)),
+    "R9": _one(
+        "A job whose inline answers are over 1 MB cannot be had by callers who wait for less than 600 s, nor by "
+        "those who ask for an hour; its place in the list has no answers.",
+        _get(error="overloaded", patience_below=600, **_OUTAGE),
+        _get(error="deadline", patience_from=3600, **_OUTAGE),
+        _list(times=0, state="SUCCEEDED", remove=_RESULTS),
+    ),
+    "R10": _one(
+        "A download is cut, ends before its declared length, is refused, and goes well.",
+        _download(cut=100),
+        _download(length=64),
+        _download(error="overloaded"),
+    ),
+    "R11": Scenario("The id of an output file is too long to look at or delete it. Nothing is armed."),
+    "R12": _one("The results are gone.", _download(error="no_file", times=0)),
+    "R13": _one("A job made from a file holds its answers inline.", _get(state="SUCCEEDED", times=0, inline=True)),
+    "G1": _one("A prompt is blocked.", Fault(row="blocked")),
+    "G2": _one("An answer is stopped for SAFETY, without content.", Fault(row="finish", reason="SAFETY")),
+    "G3": _one(
+        "An answer is stopped for RECITATION, another is only citations.",
+        Fault(row="finish", reason="RECITATION"),
+        Fault(row="citations", reason="RECITATION"),
+    ),
+    "G4": _one(
+        "Five rows without a usable text: no parts, half a JSON, a thought first, empty, signed.",
+        Fault(row="cut_empty"),
+        Fault(row="cut_half", text='{"name": "half an ans'),
+        Fault(row="thought_first"),
+        Fault(row="empty_text"),
+        Fault(row="signed"),
+    ),
+    "G4a": _one("MAX_TOKENS before the first part.", Fault(row="cut_empty")),
+    "G4b": _one("MAX_TOKENS in the middle of a JSON.", Fault(row="cut_half", text='{"name": "half an ans')),
+    "G4c": _one("The first part is a thought.", Fault(row="thought_first")),
+    "G4d": _one("STOP, with an empty text.", Fault(row="empty_text")),
+    "G4e": _one("A signature stands on the text part.", Fault(row="signed")),
+    "G5": _one("Neither candidates nor feedback.", Fault(row="no_candidates")),
+    "G6": _one("JSON was asked for; it does not parse.", Fault(row="text", text='{"name": "Ada", "age": }')),
+    "G7": _one("JSON was asked for; it comes in a fence.", Fault(row="text", text='```json\n{"name": "Ada"}\n```')),
+    "G8": _one("JSON was asked for; it does not fit the schema.", Fault(row="text", text=_SCHEMA_MISSED)),
+    "G9": _one("Answers are an image and a sound.", Fault(row="image"), Fault(row="sound")),
+    "G10": _one(
+        "Usage is missing in one row, and in part in another.", Fault(row="no_usage"), Fault(row="partial_usage")
+    ),
+    "G11": _one(
+        "An answer ended for a reason that nobody knows.",
+        Fault(row="finish", reason="SOMETHING_NEW", text="An answer that ended in a new way."),
+    ),
+    "G12": _one("The only part is a function call.", Fault(row="function_call")),
+    "G13": _one(
+        "Rows fail: internal, quota, deadline, unavailable, invalid; one without a message.",
+        Fault(row="error", code=13),
+        Fault(row="error", code=8),
+        Fault(row="error", code=4),
+        Fault(row="error", code=14),
+        Fault(row="error", code=3),
+        Fault(row="error", code=13, message=""),
+    ),
+    "X1": Scenario("A job that is cancelled before it starts ends CANCELLED. Nothing is armed."),
+    "X2": _one("Cancelling comes too late: the job succeeds.", Fault(job="SUCCEEDED", on_cancel=True, times=0)),
+    "X3": _one(
+        "A cancelled job ends CANCELLED, and its first row can be had.",
+        Fault(job="CANCELLED", on_cancel=True, rows=1, keep=True, code=1, times=0),
+    ),
+    "X4": _one(
+        "Cancelling a job that has ended is refused (otherwise it is answered as always).",
+        _wire("batches.cancel", state="SUCCEEDED|FAILED|CANCELLED|EXPIRED", error="ended", times=0),
+    ),
+    "X5": _one("A deleted job is gone, but goes on, costs, and holds its quota.", Fault(runs_on=True, times=0)),
+    "P1": Scenario("An empty list is an empty object. Nothing is armed."),
+    "P2": _one("A job stands on two pages, as if another had come in between.", _list(listing="twice")),
+    "P3": _one("Lists leave out every job; a look at one finds it.", _list(listing="omit", times=0)),
+    "P4": _one("Lists show no results.", _list(times=0, state="SUCCEEDED", remove=_RESULTS)),
+    "K1": Scenario("Another key finds no job (404). Nothing is armed."),
+    "E1": Scenario("Embeddings. Nothing is armed."),
+    "E2": _one(
+        "A vector is shorter than asked for, another holds NaN.", Fault(row="short_vector"), Fault(row="nan_vector")
+    ),
+    "E3": Scenario("The wrong method for a model is refused. Nothing is armed."),
+    "E4": _one("All rows fail, and the job succeeds.", Fault(row="error", code=13, times=0)),
+    "S1": _one("responseJsonSchema is not followed: the answer is prose.", Fault(row="schema_missed", times=0)),
+    "M1": _one(
+        "Models cannot be batched.",
+        _wire("models.get", times=0, set={"supportedGenerationMethods": ["generateContent", "countTokens"]}),
+    ),
+    "M1b": _one("Models are retired.", _wire("models.get|batches.create", error="retired", times=0)),
+}

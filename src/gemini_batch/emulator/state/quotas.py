@@ -1,0 +1,143 @@
+"""Quotas: jobs and enqueued tokens of a project, the size of its files. All of them are data.
+
+A job holds its tokens from its creation until it has ended, or for a while longer if that is asked for. What the
+service says when there is no room tells neither which limit it was nor when to come again.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from gemini_batch import catalog, jsonl
+from gemini_batch.emulator.engine import lines
+from gemini_batch.emulator.messages import errors
+from gemini_batch.emulator.responders import builtin
+from gemini_batch.emulator.state.clock import SECOND
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from gemini_batch.emulator.state.clock import Clock
+    from gemini_batch.emulator.state.models import Kind
+    from gemini_batch.emulator.state.store import Store
+
+#: Held by a job: all that live (deleted ones too, should they go on), and those that ended a moment ago.
+_HOLDS = """owner = :owner AND CASE WHEN state IN ('PENDING', 'RUNNING') AND deleted != 1 THEN 1
+    ELSE coalesce(ended, 0) + :late > :now END"""
+_LIVES = "owner = :owner AND state IN ('PENDING', 'RUNNING') AND deleted != 1"
+
+
+class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The limits of every project. Raises ``ValueError`` for negative ones.
+
+    ``jobs``: so many may live at a time, more are refused or stay PENDING (``when_full``). ``tier``: the catalog's
+    limit of enqueued tokens for each model; ``tokens``: limits by model that come before it. ``release_after``: seconds
+    for which an ended job still holds its tokens. ``storage``, ``file`` and ``inline`` are bytes.
+    """
+
+    jobs: int | None = None
+    when_full: Literal["refuse", "wait"] = "refuse"
+    tier: Literal[1, 2, 3] | None = None
+    tokens: dict[str, int] = {}
+    release_after: float = 0.0
+    storage: int = 20 * 1024**3
+    file: int = 2 * 1024**3
+    inline: int = 20 * 1024**2
+
+    def __post_init__(self) -> None:
+        if min(self.jobs or 0, self.release_after, self.storage, self.file, self.inline, *self.tokens.values()) < 0:
+            raise ValueError("a quota is not negative")
+
+    def of_model(self, name: str) -> int | None:
+        """How many tokens may be enqueued for a model; None: as many as one likes."""
+        if name in self.tokens:
+            return self.tokens[name]
+        model = catalog.load().find(name) if self.tier else None
+        if model is None or model.enqueued_tokens is None:
+            return None
+        return model.enqueued_tokens.of_tier(self.tier or 0)
+
+
+class Limits:
+    """The quotas of one emulator, and what its projects hold."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self.quotas = Quotas()
+        self._first = self.quotas
+
+    def begin(self, quotas: Quotas) -> None:
+        """Start with these."""
+        self.quotas = self._first = quotas
+
+    def change(self, **fields: Any) -> None:
+        """Change some. Raises ``ValueError`` for unknown names and wrong values."""
+        try:
+            self.quotas = msgspec.convert(msgspec.structs.asdict(self.quotas) | fields, Quotas)
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from None
+
+    def reset(self) -> None:
+        """Back to what they were at the start."""
+        self.quotas = self._first
+
+    def any(self) -> bool:
+        """Whether anything but sizes is limited."""
+        quotas = self.quotas
+        return quotas.jobs is not None or quotas.tier is not None or bool(quotas.tokens)
+
+    def counts(self, model: str) -> bool:
+        """Whether a new job's tokens have to be known."""
+        return self.quotas.of_model(model) is not None
+
+    def admit(self, owner: str, model: str, tokens: int) -> None:
+        """Refuse a job for which there is no room. Raises :class:`errors.ApiFailure` (429)."""
+        quotas = self.quotas
+        if quotas.jobs is not None and quotas.when_full == "refuse" and self.living(owner) >= quotas.jobs:
+            raise errors.exhausted()
+        limit = quotas.of_model(model)
+        if limit is not None and self.held(owner).get(model, 0) + tokens > limit:
+            raise errors.exhausted()
+
+    def waits(self, batch: sqlite3.Row) -> bool:
+        """Whether a job that could start has to wait for another one's end."""
+        quotas = self.quotas
+        if quotas.jobs is None or quotas.when_full == "refuse":
+            return False
+        return self.living(batch["owner"], before=batch["seq"]) >= quotas.jobs
+
+    def living(self, owner: str, *, before: int | None = None) -> int:
+        """How many jobs of a project live, of all or of those made before another."""
+        row = self._store.row(
+            f"SELECT count(*) FROM batches WHERE {_LIVES} AND (:before IS NULL OR seq < :before)",  # noqa: S608
+            {"owner": owner, "before": before},
+        )
+        return 0 if row is None else int(row[0])
+
+    def held(self, owner: str) -> dict[str, int]:
+        """Tokens that a project's jobs hold, by model."""
+        values = {"owner": owner, "now": self._clock.now(), "late": round(self.quotas.release_after * SECOND)}
+        found = self._store.rows(
+            f"SELECT model, sum(tokens) FROM batches WHERE {_HOLDS} GROUP BY model HAVING sum(tokens) > 0",  # noqa: S608
+            values,
+        )
+        return {model: int(tokens) for model, tokens in found}
+
+
+def count_tokens(kind: Kind, source: IO[bytes], *, plain: bool) -> int:
+    """The tokens of all prompts of a file that was checked, as the emulator counts: four characters make one."""
+    total = 0
+    for line in jsonl.read_lines(source):
+        if not line.data.strip():
+            continue
+        try:
+            request = lines.read(kind, line.data, plain=plain, tag="key").request
+        except errors.RowError:
+            continue
+        if kind == "embed":
+            request = {"contents": [request.get("content") or {}]}
+        total += builtin.prompt_tokens(request)
+    return total
