@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gemini_batch.emulator.http.app import Emulator
+    from gemini_batch.emulator.service.core import Emulator
 
 __all__ = ["FaultControl", "GeminiEmulator", "gemini_emulator"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from gemini_batch.emulator.http.app import Emulator
+    from gemini_batch.emulator.service.core import Emulator
 
 MODEL = "gemini-3.8-flash"
 EMBEDDER = "gemini-embedding-001"

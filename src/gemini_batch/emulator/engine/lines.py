@@ -16,6 +16,7 @@ from gemini_batch import jsonl
 from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.messages.field_tables import messages
 from gemini_batch.emulator.messages.protojson import Violation, column, normalise, struct
+from gemini_batch.emulator.responders.builtin import prompt_tokens
 
 if TYPE_CHECKING:
     from gemini_batch.emulator.state.models import Kind
@@ -110,6 +111,22 @@ def read(kind: Kind, data: bytes, *, plain: bool, tag: Tag) -> Row:
     if violations:
         raise RowError(3, violations[0].described)
     return Row(made, tag_of(data, tag))
+
+
+def count_tokens(kind: Kind, source: IO[bytes], *, plain: bool) -> int:
+    """The tokens of all prompts of a file that was checked, as the emulator counts: four characters make one."""
+    total = 0
+    for line in jsonl.read_lines(source):
+        if not line.data.strip():
+            continue
+        try:
+            request = read(kind, line.data, plain=plain, tag="key").request
+        except RowError:
+            continue
+        if kind == "embed":
+            request = {"contents": [request.get("content") or {}]}
+        total += prompt_tokens(request)
+    return total
 
 
 def tag_of(data: bytes, tag: Tag) -> bytes:

@@ -14,7 +14,7 @@ from gemini_batch.emulator.state.accounting import accounting
 from gemini_batch.emulator.state.clock import rfc3339
 
 if TYPE_CHECKING:
-    from gemini_batch.emulator.http.app import Emulator
+    from gemini_batch.emulator.service.core import Emulator
 
 
 class Admin:

@@ -1,6 +1,6 @@
 """The routes, and what happens around every operation: keys, errors, and work on batches before something is read.
 
-Operations have names (``batches.create``, ``files.upload.chunk``): they are what :class:`Hooks` sees. Whatever may
+Operations have names (``batches.create``, ``files.upload.chunk``): they are what faults on the wire name. Whatever may
 block runs in a thread; only the bytes of uploads and downloads pass through the event loop.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -18,26 +18,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gemini_batch.emulator.engine.engine import Engine
 from gemini_batch.emulator.http.admin import Admin
 from gemini_batch.emulator.http.broken_transport import Broken
 from gemini_batch.emulator.http.wire_faults import Player
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
-from gemini_batch.emulator.service import inference
-from gemini_batch.emulator.service.batches import Batches
-from gemini_batch.emulator.service.uploads import Chunk, Uploads
 from gemini_batch.emulator.state import models
-from gemini_batch.emulator.state.clock import Clock
-from gemini_batch.emulator.state.files import Files
-from gemini_batch.emulator.state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from pathlib import Path
     from typing import IO
 
-    from gemini_batch.emulator.responders.builtin import Responder
+    from gemini_batch.emulator.service.core import Emulator
+    from gemini_batch.emulator.service.uploads import Chunk
 
 _CHUNK = frozenset({"files.upload.chunk", "files.upload.query", "files.upload.cancel"})
 _VERSIONS = frozenset({"v1", "v1beta", "v1alpha"})
@@ -46,52 +39,25 @@ _PIECE = 1 << 20
 _PATIENCE = 256 << 20
 
 
-class Hooks(Protocol):
-    """What may come between a caller and an operation."""
+class App:
+    """One emulator over HTTP."""
 
-    def incoming(self, call: Call, request: Request) -> Request:
-        """The request to go on with; its body was not read yet."""
-
-    async def before(self, call: Call) -> Response | None:
-        """An answer given here is sent instead of doing the operation."""
-
-    async def after(self, call: Call, response: Response) -> Response:
-        """The answer to send, once the operation is done."""
-
-
-class Emulator:
-    """One data folder and everything that serves it."""
-
-    def __init__(self, data: Path, responder: Responder, *, ranges: bool = True) -> None:
-        self.store = Store(data)
-        self.clock = Clock(self.store)
-        self.files = Files(self.store, self.clock)
-        self.engine = Engine(self.store, self.clock, self.files, responder)
-        self.limits = self.engine.limits
-        self.uploads = Uploads(self.store, self.clock, self.files, self.limits)
-        self.batches = Batches(self.store, self.clock, self.files, self.engine)
-        self.responder = responder
-        self.ranges = ranges
-        self.faults = self.engine.faults
-        self._player = Player(self)
+    def __init__(self, world: Emulator) -> None:
+        self._world = world
+        self._player = Player(world)
         self._chunks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
-    def close(self) -> None:
-        """Stop the work at a checkpoint and close the data folder."""
-        self.engine.close()
-        self.store.close()
-
-    def app(self) -> Starlette:
+    def asgi(self) -> Starlette:
         """The ASGI application."""
         return Starlette(
-            routes=[self._route(*entry) for entry in self._operations()],
+            routes=[self._route(*entry) for entry in self.operations()],
             exception_handlers={404: _nowhere, 405: _nowhere},
         )
 
-    def _operations(self) -> list[tuple[str, str, str, Callable[[Call], Reply] | None]]:
+    def operations(self) -> list[tuple[str, str, str, Callable[[Call], Reply] | None]]:
         """Method, path after the version, name, and what does it (None: it streams, and has a way of its own)."""
-        batches, files, answer = self.batches, self.files, inference.Inference(self.clock, self.responder)
-        admin = Admin(self)
+        batches, files, answer = self._world.batches, self._world.files, self._world.inference
+        admin = Admin(self._world)
         model, tuned = "/models/{model}", "/tunedModels/{tuned}"
         make = {
             "batchGenerateContent": lambda call: batches.create(call, "generate"),
@@ -153,26 +119,27 @@ class Emulator:
         methods = ["POST", "PUT"] if operation == "files.upload" else [method]
 
         async def endpoint(request: Request) -> Response:
-            return await self._serve(request, operation, work)
+            named = _upload_operation(request) if operation == "files.upload" else operation
+            response = await self._serve(request, named, work)
+            self._world.on_answer(named, response.status_code)
+            return response
 
         return Route(full, endpoint, methods=methods)
 
     async def _serve(self, request: Request, operation: str, work: Callable[[Call], Reply] | None) -> Response:
-        if operation == "files.upload":
-            operation = _upload_operation(request)
         try:
             call = self._call(request, operation)
         except errors.ApiFailure as failure:
             await _drain(request)
             return _respond(Reply.refused(failure))
         # Nobody comes between while nothing is armed.
-        hooks: Hooks | None = self._player if self.faults.wire else None
+        player = self._player if self._world.faults.wire else None
         try:
-            if hooks and (breaking := hooks.incoming(call, request)) is not request:
-                request, hooks = breaking, None
+            if player and (breaking := player.incoming(call, request)) is not request:
+                request, player = breaking, None
             if request.method != "GET" and operation not in _CHUNK:
-                call = self._call(request, operation, await _body(request, self.limits.quotas.inline))
-            if hooks and (answer := await hooks.before(call)) is not None:
+                call = self._call(request, operation, await _body(request, self._world.limits.quotas.inline))
+            if player and (answer := await player.before(call)) is not None:
                 if not (isinstance(answer, Broken) and answer.abrupt):
                     await _drain(request)
                 return answer
@@ -182,8 +149,8 @@ class Emulator:
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the caller gets an answer that says so
             shown = f"The emulator failed: {type(error).__name__}: {error}"
             response = _respond(Reply.refused(errors.internal(shown)))
-        if hooks:
-            response = await hooks.after(call, response)
+        if player:
+            response = await player.after(call, response)
         await _drain(request)
         return response
 
@@ -192,11 +159,11 @@ class Emulator:
             return await self._chunk(request, call)
         if request.method == "GET" and not call.operation.startswith("emulator."):
             # Looking moves the batches on; what changes something finds them as they were last seen.
-            await anyio.to_thread.run_sync(self.engine.advance)
+            await anyio.to_thread.run_sync(self._world.engine.advance)
         if call.operation == "files.download":
             return await self._download(call)
         if work is None:
-            work = self.uploads.start
+            work = self._world.uploads.start
         return _respond(await anyio.to_thread.run_sync(work, call))
 
     def _call(self, request: Request, operation: str, body: bytes = b"") -> Call:
@@ -215,7 +182,7 @@ class Emulator:
             names=names,
             query=request.query_params,
             headers=request.headers,
-            owner=self.store.project(key.strip()) if key else "",
+            owner=self._world.store.project(key.strip()) if key else "",
             base=f"{request.url.scheme}://{request.url.netloc}",
             body=body,
         )
@@ -224,7 +191,7 @@ class Emulator:
         upload_id = call.query["upload_id"]
         lock = self._chunks.setdefault(upload_id, asyncio.Lock())
         async with lock:
-            chunk = await anyio.to_thread.run_sync(self.uploads.open_chunk, call)
+            chunk = await anyio.to_thread.run_sync(self._world.uploads.open_chunk, call)
             try:
                 return _respond(await self._receive(request, chunk))
             finally:
@@ -249,10 +216,10 @@ class Emulator:
         return await anyio.to_thread.run_sync(chunk.answer)
 
     async def _download(self, call: Call) -> Response:
-        file = await anyio.to_thread.run_sync(self.files.open, call)
+        file = await anyio.to_thread.run_sync(self._world.files.open, call)
         size = file.seek(0, 2)
         start, end, headers, status = 0, size, {"Content-Type": "application/octet-stream"}, 200
-        if self.ranges:
+        if self._world.ranges:
             headers["Accept-Ranges"] = "bytes"
             wanted = _range(call.headers.get("range", ""), size)
             if wanted is not None:

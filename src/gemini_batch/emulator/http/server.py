@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gemini_batch.emulator.engine.engine import BUDGET
 from gemini_batch.emulator.http import broken_transport
-from gemini_batch.emulator.http.app import Emulator
+from gemini_batch.emulator.http.app import App
 from gemini_batch.emulator.responders.builtin import Responder, respond
+from gemini_batch.emulator.service.core import Emulator
 from gemini_batch.errors import Terminated
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _server(emulator: Emulator) -> Any:
             self.app = broken_transport.with_transport(self.app, lambda: self.transport)
 
     config = uvicorn.Config(
-        emulator.app(),
+        App(emulator).asgi(),
         loop="asyncio",
         http=Protocol,
         lifespan="off",

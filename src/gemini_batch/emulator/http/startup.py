@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.emulator.faults.scenarios import Scenario
-    from gemini_batch.emulator.http.app import Emulator
+    from gemini_batch.emulator.service.core import Emulator
 
 _SEE = "See `gemini-batch emulator --list-scenarios` and the page on the emulator."
 #: Jobs that may live at a time in every tier.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from gemini_batch.emulator.faults.model import Armed, Fault
-    from gemini_batch.emulator.http.app import Emulator
     from gemini_batch.emulator.messages.calls import Call
+    from gemini_batch.emulator.service.core import Emulator
 
 #: So long the service works on one request if its caller does not say otherwise, in seconds.
 _PATIENCE = 60

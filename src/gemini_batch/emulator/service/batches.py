@@ -17,7 +17,7 @@ from gemini_batch.emulator.engine import lines
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.messages.field_tables import snake
-from gemini_batch.emulator.state import models, quotas
+from gemini_batch.emulator.state import models
 from gemini_batch.emulator.state.clock import HOUR, SECOND, Clock, rfc3339
 from gemini_batch.emulator.state.files import LONGEST_DISPLAY_NAME, Files, new_id, page_token, read_token
 
@@ -111,7 +111,7 @@ class Batches:
         if not self._limits.counts(model):
             return 0
         with self._store.blob(blob).open("rb") as source:
-            return quotas.count_tokens(kind, source, plain=plain)
+            return lines.count_tokens(kind, source, plain=plain)
 
     def _keep_inline(self, kind: Kind, requests: list[dict[str, Any]], path: Path) -> lines.Checked:
         """Write inline requests as a file of rows; they are in canonical form already."""

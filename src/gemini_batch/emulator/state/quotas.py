@@ -6,21 +6,18 @@ service says when there is no room tells neither which limit it was nor when to 
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from gemini_batch import catalog, jsonl
-from gemini_batch.emulator.engine import lines
+from gemini_batch import catalog
 from gemini_batch.emulator.messages import errors
-from gemini_batch.emulator.responders import builtin
 from gemini_batch.emulator.state.clock import SECOND
 
 if TYPE_CHECKING:
     import sqlite3
 
     from gemini_batch.emulator.state.clock import Clock
-    from gemini_batch.emulator.state.models import Kind
     from gemini_batch.emulator.state.store import Store
 
 #: Held by a job: all that live (deleted ones too, should they go on), and those that ended a moment ago.
@@ -125,19 +122,3 @@ class Limits:
             values,
         )
         return {model: int(tokens) for model, tokens in found}
-
-
-def count_tokens(kind: Kind, source: IO[bytes], *, plain: bool) -> int:
-    """The tokens of all prompts of a file that was checked, as the emulator counts: four characters make one."""
-    total = 0
-    for line in jsonl.read_lines(source):
-        if not line.data.strip():
-            continue
-        try:
-            request = lines.read(kind, line.data, plain=plain, tag="key").request
-        except errors.RowError:
-            continue
-        if kind == "embed":
-            request = {"contents": [request.get("content") or {}]}
-        total += builtin.prompt_tokens(request)
-    return total
