@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from gemini_batch.emulator.faults import model
 from gemini_batch.emulator.faults.error_bodies import WORDINGS
-from gemini_batch.emulator.faults.model import Fault
+from gemini_batch.emulator.faults.model import FIELDS, JobFault, WireFault
 from gemini_batch.emulator.faults.scenarios import SCENARIOS
 from gemini_batch.emulator.http.app import App
 from gemini_batch.emulator.http.startup import setup
@@ -43,14 +43,13 @@ def test_the_scenarios() -> None:
 
 
 def test_the_fields() -> None:
-    """Every field of a fault and of the quotas has its place."""
-    told = {
-        *first_cells("Which calls, jobs and rows"),
-        *first_cells("What is done to a call"),
-        *first_cells("What becomes of a job"),
-    }
+    """Every field of a fault and of the quotas has its place; each table has only fields of its kind."""
+    which = set(first_cells("Which calls, jobs and rows"))
+    calls, jobs = set(first_cells("What is done to a call")), set(first_cells("What becomes of a job"))
+    assert calls <= set(WireFault.__struct_fields__)
+    assert jobs <= set(JobFault.__struct_fields__)
     of_rows = {"row", "reason", "text", "megabytes", "details", "output", "commit"}
-    assert told | of_rows == set(Fault.__struct_fields__)
+    assert which | calls | jobs | of_rows == FIELDS
     for name in ("reason", "text", "megabytes", "details"):
         assert f"`{name}`" in sections()["What becomes of a row"]
     assert set(first_cells("Quotas")) == set(Quotas.__struct_fields__)

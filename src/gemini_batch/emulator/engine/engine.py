@@ -25,7 +25,7 @@ from gemini_batch.emulator.engine import lines
 from gemini_batch.emulator.engine.prefetch import Ahead, Concurrent
 from gemini_batch.emulator.engine.steps import allowed, next_step
 from gemini_batch.emulator.faults import outputs, rows
-from gemini_batch.emulator.faults.model import Faults
+from gemini_batch.emulator.faults.armed import Faults
 from gemini_batch.emulator.messages.errors import ApiFailure, RowError
 from gemini_batch.emulator.state import models, spent
 from gemini_batch.emulator.state.attachments import Attachments
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini_batch.emulator.engine.steps import Step
-    from gemini_batch.emulator.faults.model import Outcome
+    from gemini_batch.emulator.faults.armed import Outcome
     from gemini_batch.emulator.responders.builtin import Responder
     from gemini_batch.emulator.state.clock import Clock
     from gemini_batch.emulator.state.files import Files

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-    from gemini_batch.emulator.faults.model import Outcome
+    from gemini_batch.emulator.faults.armed import Outcome
 
     Batch = sqlite3.Row | Mapping[str, Any]
 

@@ -1,33 +1,26 @@
-"""Faults: what can be made to go wrong, for which calls, jobs and rows, and how often.
+"""Faults as values: what can be made to go wrong with a call, a job, a row or an output file.
 
-A fault says *which* (operation, resource, model, display name, key, …), *how often* (``times``, ``skip``,
-``probability``) and *what*: exactly one of a fault on the wire, an outcome of a job, an outcome of a row, or a change
-to an output file. Nothing here does anything; those who serve calls, jobs and rows ask whether it is their turn.
-
-What always holds: a fault on a job, or on a row of it, stays with the job that it met, however often it is looked at.
-Counters are the process's own. With nothing armed, nobody has to ask.
+A fault says *which* calls, jobs or rows it fits, *how often* it is played (``times``, ``skip``, ``probability``) and
+*what* it does. There are four kinds; each has only the fields that mean something for it. :func:`make_fault` picks the
+kind by the effect that is given. Nothing here acts: :mod:`gemini_batch.emulator.faults.armed` counts, and the modules
+that serve calls, jobs, rows and outputs play.
 """
 
 from __future__ import annotations
 
-import random
 import re
-import threading
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
 from gemini_batch.emulator.faults.error_bodies import WORDINGS
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Mapping
 
-Layer = Literal["wire", "job", "row", "output"]
-
-#: Where a job ends, or stays: PENDING and RUNNING are for ever, or until it expires or is cancelled.
+#: The state in which a job ends, or stays: PENDING and RUNNING last until the job expires or is cancelled.
 JobState = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
 
 RowOutcome = Literal[
@@ -74,33 +67,81 @@ OutputChange = Literal[
 ListChange = Literal["omit", "twice", "no_next", "same_next", "empty_page"]
 
 
-class Fault(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One fault. Patterns are globs; ``a|b`` is either; ``/…/`` is a regular expression that is searched for.
+class _Common(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What every kind has. Patterns are globs; ``a|b`` matches either; ``/…/`` is a regular expression to search for.
 
-    Raises ``ValueError`` where it has no effect, effects of two kinds, fields that belong to another kind, or a pattern
-    or number that cannot be.
+    Raises ``ValueError`` for a broken pattern or a number out of range.
     """
 
-    # Which. `state` is a job's state, a file's, or an upload's status; for effects on answers, as the answer shows it.
-    operation: str = "*"
+    #: What a fault of this kind acts on, in words.
+    SUBJECT: ClassVar[str]
+    #: The fields that are effects; at least one is given. No other kind has a field of that name.
+    EFFECTS: ClassVar[frozenset[str]]
+    #: The fields that hold patterns.
+    PATTERNS: ClassVar[tuple[str, ...]] = ("resource", "model", "display_name")
+
     resource: str = "*"
     model: str = "*"
     display_name: str = "*"
-    state: str = "*"
-    key: str = "*"
-    #: Answers with a longer body than this.
-    larger: int = 0
-    #: Callers whose ``X-Server-Timeout`` (60 s where absent) is at least, or less than, this.
-    patience_from: int = 0
-    patience_below: int = 0
 
-    # How often: `skip` matches pass, then `times` are hit (0: all), each with `probability`.
+    #: ``skip`` matches pass, then the fault is played ``times`` times (0: always), each time with ``probability``.
     times: int = 1
     skip: int = 0
     probability: float = 1.0
     seed: int = 0
 
-    # On the wire. `commit`: the work is done all the same.
+    def __post_init__(self) -> None:
+        if not msgspec.to_builtins(self).keys() & self.EFFECTS:
+            raise ValueError(f"a fault on {self.SUBJECT} needs an effect: {_listed(self.EFFECTS, 'or')}")
+        if self.times < 0 or self.skip < 0 or not 0 <= self.probability <= 1:
+            raise ValueError("times and skip must not be negative; probability is between 0 and 1")
+        for name in self.PATTERNS:
+            pattern = getattr(self, name)
+            try:
+                matches(pattern, "")
+            except re.error as error:
+                raise ValueError(f"{pattern} is not a regular expression: {error}") from None
+
+
+class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A fault of calls: another answer, a broken connection, changed JSON.
+
+    Raises ``ValueError`` also for an unknown ``error``.
+    """
+
+    SUBJECT: ClassVar[str] = "calls"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "error",
+            "status",
+            "body",
+            "headers",
+            "without_headers",
+            "delay",
+            "silence",
+            "drop",
+            "receive",
+            "cut",
+            "length",
+            "drip",
+            "set",
+            "remove",
+            "inline",
+            "listing",
+        }
+    )
+    PATTERNS: ClassVar[tuple[str, ...]] = ("operation", "resource", "model", "display_name", "state")
+
+    operation: str = "*"
+    #: A job's state, a file's, or an upload's status; for effects on answers, the one that the answer shows.
+    state: str = "*"
+    #: Only answers with a body longer than this, in bytes.
+    larger: int = 0
+    #: Only callers whose ``X-Server-Timeout`` (60 s where absent) is at least, or less than, this.
+    patience_from: int = 0
+    patience_below: int = 0
+
+    #: Do the work first; then the caller still gets the error or the broken connection.
     commit: bool = False
     error: str = ""
     status: int = 0
@@ -119,98 +160,140 @@ class Fault(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     inline: bool = False
     listing: ListChange | Literal[""] = ""
 
-    # A job. `rows`: so many are served before; `keep`: they are published; `on_cancel`: only once somebody cancels.
-    job: JobState | Literal[""] = ""
-    keep: bool = False
-    on_cancel: bool = False
-    runs_on: bool = False
-
-    # A row.
-    row: RowOutcome | Literal[""] = ""
-    reason: str = ""
-    text: str = ""
-    megabytes: float = 0.0
-
-    # An output file. `rows`: so many lines are changed; 0: all.
-    output: OutputChange | Literal[""] = ""
-
-    # For jobs, rows and output files.
-    rows: int | None = None
-    code: int | None = None
-    message: str | None = None
-    details: list[dict[str, Any]] = []
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.error and self.error not in WORDINGS:
             raise ValueError(f"no error is called {self.error}; there are {', '.join(sorted(WORDINGS))}")
-        if len(layers := _layers(self)) != 1:
-            found = " and ".join(layers) or "nothing"
-            raise ValueError(f"a fault does exactly one thing to a call, a job, a row or an output file, not {found}")
-        if misplaced := _misplaced(self, layers[0]):
-            what = {"wire": "calls", "job": "jobs", "row": "rows", "output": "output files"}[layers[0]]
-            raise ValueError(f"{' and '.join(misplaced)} mean nothing in a fault on {what}")
-        if self.times < 0 or self.skip < 0 or not 0 <= self.probability <= 1 or (self.rows or 0) < 0:
-            raise ValueError("times, skip and rows are not negative; probability is between 0 and 1")
-        for pattern in (self.operation, self.resource, self.model, self.display_name, self.state, self.key):
-            try:
-                matches(pattern, "")
-            except re.error as error:
-                raise ValueError(f"{pattern} is no regular expression: {error}") from None
-
-    @property
-    def layer(self) -> Layer:
-        """What it is done to."""
-        return _layers(self)[0]
 
     @property
     def early(self) -> bool:
-        """Whether it comes instead of the work."""
+        """Whether it replaces the work."""
         return not self.commit and bool(
             self.status or self.error or self.drop or self.silence or self.receive is not None
         )
 
+    @property
+    def edits(self) -> bool:
+        """Whether it changes the JSON of an answer."""
+        return bool(self.set or self.remove or self.inline or self.listing)
 
-def _layers(fault: Fault) -> list[Layer]:
-    wire = (
-        fault.error,
-        fault.status,
-        fault.body is not None,
-        fault.headers,
-        fault.without_headers,
-        fault.delay,
-        fault.silence,
-        fault.drop,
-        fault.receive is not None,
-        fault.cut is not None,
-        fault.length,
-        fault.drip,
-        fault.set,
-        fault.remove,
-        fault.inline,
-        fault.listing,
-    )
-    found: list[tuple[Layer, bool]] = [
-        ("wire", any(wire)),
-        ("job", bool(fault.job) or fault.runs_on),
-        ("row", bool(fault.row)),
-        ("output", bool(fault.output)),
+
+class JobFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A job's fate. ``rows`` rows are served first; ``keep`` publishes them; ``on_cancel``: only once it is cancelled.
+
+    Raises ``ValueError`` also for negative ``rows``.
+    """
+
+    SUBJECT: ClassVar[str] = "jobs"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset({"job", "runs_on"})
+
+    job: JobState | Literal[""] = ""
+    rows: int | None = None
+    keep: bool = False
+    on_cancel: bool = False
+    code: int | None = None
+    message: str | None = None
+    #: A deleted job keeps running.
+    runs_on: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rows(self.rows)
+
+
+class RowFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A row's outcome in place of the responder's answer."""
+
+    SUBJECT: ClassVar[str] = "rows"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset({"row"})
+    PATTERNS: ClassVar[tuple[str, ...]] = ("resource", "model", "display_name", "key")
+
+    row: RowOutcome
+    key: str = "*"
+    reason: str = ""
+    text: str = ""
+    megabytes: float = 0.0
+    code: int | None = None
+    message: str | None = None
+    details: list[dict[str, Any]] = []
+
+
+class OutputFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A change to an output file. ``rows``: the number of lines to change; 0 means all.
+
+    Raises ``ValueError`` also for negative ``rows``.
+    """
+
+    SUBJECT: ClassVar[str] = "output files"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset({"output"})
+    PATTERNS: ClassVar[tuple[str, ...]] = ("resource", "model", "display_name", "key")
+
+    output: OutputChange
+    key: str = "*"
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rows(self.rows)
+
+
+Fault = WireFault | JobFault | RowFault | OutputFault
+F = TypeVar("F", bound=_Common)
+
+KINDS: tuple[type[Fault], ...] = (WireFault, JobFault, RowFault, OutputFault)
+#: The names of all fields of all kinds.
+FIELDS = frozenset(name for kind in KINDS for name in kind.__struct_fields__)
+
+
+def make_fault(fields: Mapping[str, Any]) -> Fault:
+    """The fault that the fields describe; its effect decides the kind.
+
+    Raises ``ValueError`` for no effect, effects of two kinds, an unknown field, a field of another kind, or a value
+    that does not fit.
+    """
+    _refuse_unknown(fields)
+    found = [kind for kind in KINDS if fields.keys() & kind.EFFECTS]
+    if not found:
+        effects = "; ".join(f"for {kind.SUBJECT} {_listed(kind.EFFECTS, 'or')}" for kind in KINDS)
+        raise ValueError(f"a fault needs an effect: {effects}")
+    if len(found) > 1:
+        named = "; ".join(f"{_listed(fields.keys() & kind.EFFECTS)} for {kind.SUBJECT}" for kind in found)
+        raise ValueError(f"a fault has effects of one kind, but these are of {len(found)}: {named}. Arm one fault each")
+    return _made(found[0], fields)
+
+
+def change_fault(fault: Fault, fields: Mapping[str, Any]) -> Fault:
+    """The fault with some fields replaced; its kind stays. Raises ``ValueError`` as :func:`make_fault` does."""
+    _refuse_unknown(fields)
+    return _made(type(fault), fields, msgspec.structs.asdict(fault))
+
+
+def _made(kind: type[Fault], fields: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Fault:
+    misplaced = [
+        f"{name} belongs to faults on {_listed(one.SUBJECT for one in KINDS if name in one.__struct_fields__)}"
+        for name in sorted(fields.keys() - set(kind.__struct_fields__))
     ]
-    return [layer for layer, there in found if there]
+    if misplaced:
+        raise ValueError(f"this is a fault on {kind.SUBJECT}, but {' and '.join(misplaced)}")
+    try:
+        return msgspec.convert({**(base or {}), **fields}, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
 
 
-_ALL = frozenset({"resource", "model", "display_name", "times", "skip", "probability", "seed"})
-_OF_LAYER: dict[Layer, frozenset[str]] = {
-    "job": frozenset({"job", "rows", "keep", "on_cancel", "runs_on", "code", "message"}),
-    "row": frozenset({"row", "key", "reason", "text", "megabytes", "code", "message", "details"}),
-    "output": frozenset({"output", "rows", "key"}),
-}
+def _refuse_unknown(fields: Mapping[str, Any]) -> None:
+    if unknown := fields.keys() - FIELDS:
+        raise ValueError(f"a fault has no field {_listed(unknown, 'or')}; there are {', '.join(sorted(FIELDS))}")
 
 
-def _misplaced(fault: Fault, layer: Layer) -> list[str]:
-    """The fields that were given but belong to another kind of fault."""
-    given = msgspec.to_builtins(fault).keys() - _ALL
-    others = frozenset[str]().union(*_OF_LAYER.values())
-    return sorted(given & others if layer == "wire" else given - _OF_LAYER[layer])
+def _listed(names: Iterable[str], word: str = "and") -> str:
+    *most, last = sorted(names)
+    return f"{', '.join(most)} {word} {last}" if most else last
+
+
+def _check_rows(rows: int | None) -> None:
+    if rows is not None and rows < 0:
+        raise ValueError("rows must not be negative")
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -225,162 +308,3 @@ def matches(pattern: str, text: str) -> bool:
 @cache
 def _regex(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
-
-
-class Armed:
-    """A fault that waits for its turn, and its counters."""
-
-    def __init__(self, number: int, fault: Fault, *, group: int = 0, scenario: str = "") -> None:
-        self.number = number
-        self.group = group
-        self.fault = fault
-        self.scenario = scenario
-        self.seen = 0
-        self.hit = 0
-        self._guard = threading.Lock()
-        self._random = random.Random(fault.seed)
-        self._bound: dict[str, bool] = {}
-        #: Nothing has to be remembered of a fault that is played every time.
-        self._always = not fault.times and not fault.skip and fault.probability >= 1
-
-    def take(self) -> bool:
-        """Whether it is this one's turn; a match that passes counts too."""
-        with self._guard:
-            return self._take()
-
-    def take_for(self, subject: str) -> bool:
-        """The same, once for each subject: what was decided about it stays."""
-        with self._guard:
-            if self._always:
-                self.seen += 1
-                self.hit += 1
-                return True
-            decided = self._bound.get(subject)
-            if decided is None:
-                if self.spent:
-                    return False
-                decided = self._bound[subject] = self._take()
-            return decided
-
-    @property
-    def spent(self) -> bool:
-        """Whether it was played as often as it was to be."""
-        return 0 < self.fault.times <= self.hit
-
-    def _take(self) -> bool:
-        fault = self.fault
-        if self.spent:
-            return False
-        self.seen += 1
-        if self.seen <= fault.skip or (fault.probability < 1 and self._random.random() >= fault.probability):
-            return False
-        self.hit += 1
-        return True
-
-    def shown(self) -> dict[str, Any]:
-        """For people and tests: the fault and how often it was met and played."""
-        shown: dict[str, Any] = {"id": self.number, "seen": self.seen, "played": self.hit}
-        if self.scenario:
-            shown["scenario"] = self.scenario
-        return {**shown, "fault": msgspec.to_builtins(self.fault)}
-
-
-class Outcome(NamedTuple):
-    """What a job is made to come to, after ``rows`` rows (None: those it has)."""
-
-    state: JobState
-    rows: int | None
-    keep: bool
-    on_cancel: bool
-    error: tuple[int, str] | None
-
-
-class Faults:
-    """The armed faults of one emulator. Safe to use from many threads."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._count = 0
-        self._armed: tuple[Armed, ...] = ()
-        #: By what they are done to; whole tuples are replaced, so that reading them needs no lock.
-        self.wire: tuple[Armed, ...] = ()
-        self.job: tuple[Armed, ...] = ()
-        self.row: tuple[Armed, ...] = ()
-        self.output: tuple[Armed, ...] = ()
-
-    def arm(self, *faults: Fault, scenario: str = "") -> list[int]:
-        """Add faults, behind those that are armed already; returns their ids. See :meth:`on` for several at once."""
-        with self._guard:
-            group = self._count + 1
-            added = [Armed(number, fault, group=group, scenario=scenario) for number, fault in enumerate(faults, group)]
-            self._count += len(faults)
-            self._sort((*self._armed, *added))
-        return [one.number for one in added]
-
-    def clear(self, number: int | None = None) -> bool:
-        """Take back one fault, or all; False if there was none of that id."""
-        with self._guard:
-            left = tuple(one for one in self._armed if number is not None and one.number != number)
-            found = number is None or len(left) < len(self._armed)
-            self._sort(left)
-        return found
-
-    def shown(self) -> list[dict[str, Any]]:
-        """All armed faults, in their order, with their counters."""
-        return [one.shown() for one in self._armed]
-
-    def _sort(self, armed: Iterable[Armed]) -> None:
-        self._armed = tuple(armed)
-        self.wire, self.job, self.row, self.output = (
-            tuple(one for one in self._armed if one.fault.layer == layer) for layer in ("wire", "job", "row", "output")
-        )
-
-    def on(self, operation: str) -> list[Armed]:
-        """The faults on the wire that may be played on a call.
-
-        Of those that were armed together the ones with a number of times are played one after the other: only the first
-        that is not spent may be played.
-        """
-        found: list[Armed] = []
-        begun: set[int] = set()
-        for one in self.wire:
-            if one.spent or not matches(one.fault.operation, operation):
-                continue
-            if one.fault.times:
-                if one.group in begun:
-                    continue
-                begun.add(one.group)
-            found.append(one)
-        return found
-
-    def outcome(self, batch: sqlite3.Row | Mapping[str, Any]) -> Outcome | None:
-        """What a job is made to come to: by the first fault that fits it."""
-        for one in self.job:
-            fault = one.fault
-            if not fault.job or (fault.on_cancel and batch["cancelled"] is None) or not fits(fault, batch):
-                continue
-            if one.take_for(batch["id"]):
-                error = None if fault.code is None else (fault.code, fault.message or "")
-                return Outcome(fault.job, fault.rows, fault.keep, fault.on_cancel, error)
-        return None
-
-    def runs_on(self, batch: sqlite3.Row | Mapping[str, Any]) -> bool:
-        """Whether a job that is deleted goes on all the same."""
-        return any(one.fault.runs_on and fits(one.fault, batch) and one.take_for(batch["id"]) for one in self.job)
-
-    def rows(self, batch: sqlite3.Row | Mapping[str, Any]) -> list[Armed]:
-        """The faults that may meet rows of a job; each row is for :meth:`Armed.take_for`."""
-        return [one for one in self.row if fits(one.fault, batch)]
-
-    def changes(self, batch: sqlite3.Row | Mapping[str, Any]) -> list[Fault]:
-        """What is done to a job's output file, in the order of arming."""
-        return [one.fault for one in self.output if fits(one.fault, batch) and one.take_for(batch["id"])]
-
-
-def fits(fault: Fault, batch: sqlite3.Row | Mapping[str, Any]) -> bool:
-    """Whether a fault means this job, by its name, model and display name."""
-    return (
-        matches(fault.resource, f"batches/{batch['id']}")
-        and matches(fault.model, batch["model"])
-        and matches(fault.display_name, batch["display_name"])
-    )

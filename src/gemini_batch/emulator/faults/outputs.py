@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from gemini_batch import jsonl
 from gemini_batch.emulator.faults.model import matches
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from gemini_batch.emulator.faults.model import Fault
+    from gemini_batch.emulator.faults.model import OutputChange, OutputFault
 
 #: What splits lines for readers that split text, unescaped in a JSON string as the service leaves it.
 SEPARATORS = "one\u2028two\u2029three\u0085four"
@@ -27,7 +27,7 @@ _WHOLE = frozenset({"shuffle", "reverse", "separators", "crlf", "blank"})
 _NOT_JSON = b"upstream connect error or disconnect/reset before headers"
 
 
-def rewrite(faults: Sequence[Fault], source: Path, target: Path, *, lines: bool) -> None:
+def rewrite(faults: Sequence[OutputFault], source: Path, target: Path, *, lines: bool) -> None:
     """Write ``source`` to ``target`` with all changes, in their order. ``lines``: it will be read as lines."""
     place = source
     try:
@@ -46,38 +46,34 @@ def rewrite(faults: Sequence[Fault], source: Path, target: Path, *, lines: bool)
             target.with_name(f"{target.name}.{number}").unlink(missing_ok=True)
 
 
-def _change(fault: Fault, old: IO[bytes], new: IO[bytes], *, lines: bool) -> None:
+def _change(fault: OutputFault, old: IO[bytes], new: IO[bytes], *, lines: bool) -> None:
     starts = array("Q", (line.offset for line in jsonl.read_lines(old)))
     order: Sequence[int] = range(len(starts))
     chosen = _chosen(fault, old, starts)
-    kind = fault.output
-    if kind in _FILE_ONLY and not lines:
-        kind = ""
+    kind: OutputChange | None = None if fault.output in _FILE_ONLY and not lines else fault.output
     if kind == "shuffle":
         order = _shuffled(len(starts), fault.seed)
     elif kind == "reverse":
         order = range(len(starts) - 1, -1, -1)
     last = len(starts) - 1
-    after: list[int] = []
     for count, number in enumerate(order):
         old.seek(starts[number])
         line = old.readline().rstrip(b"\n")
         if number in chosen:
             for piece in _changed(kind, line):
                 new.write(piece)
-            if kind in ("duplicate", "conflict", "foreign"):
-                after.append(number)
         else:
             new.write(line + b"\n")
         if kind == "no_final_newline" and count == last:
             new.seek(-1, 1)
             new.truncate()
-    for number in after:
-        old.seek(starts[number])
-        new.write(_twin(kind, old.readline().rstrip(b"\n"), fault, number))
+    if kind in ("duplicate", "conflict", "foreign"):
+        for number in sorted(chosen):
+            old.seek(starts[number])
+            new.write(_twin(kind, old.readline().rstrip(b"\n"), fault.seed, number))
 
 
-def _chosen(fault: Fault, old: IO[bytes], starts: Sequence[int]) -> set[int]:
+def _chosen(fault: OutputFault, old: IO[bytes], starts: Sequence[int]) -> set[int]:
     """The lines that the fault means, by key and number."""
     most = fault.rows if fault.rows is not None else (0 if fault.output in _WHOLE else 1)
     found: set[int] = set()
@@ -115,8 +111,8 @@ def _shuffled(count: int, seed: int) -> list[int]:
     return [*order[1:], *order[:1]] if order == list(range(count)) else order
 
 
-def _changed(kind: str, line: bytes) -> Iterator[bytes]:
-    """What stands in the place of a chosen line."""
+def _changed(kind: OutputChange | None, line: bytes) -> Iterator[bytes]:
+    """What replaces a chosen line."""
     match kind:
         case "drop":
             return
@@ -133,18 +129,18 @@ def _changed(kind: str, line: bytes) -> Iterator[bytes]:
         case "separators":
             answer = _decoded(line)
             yield (jsonl.encode(_with_text(answer, SEPARATORS)) if answer else line) + b"\n"
-        case _:
+        case None | "shuffle" | "reverse" | "duplicate" | "conflict" | "foreign" | "no_final_newline":
             yield line + b"\n"
 
 
-def _twin(kind: str, line: bytes, fault: Fault, number: int) -> bytes:
+def _twin(kind: Literal["duplicate", "conflict", "foreign"], line: bytes, seed: int, number: int) -> bytes:
     """A second line made from a chosen one."""
     answer = _decoded(line)
     if kind == "duplicate" or not answer:
         return line + b"\n"
     if kind == "foreign":
         tag = "metadata" if "metadata" in answer else "key"
-        stranger = f"stranger-{fault.seed}-{number}"
+        stranger = f"stranger-{seed}-{number}"
         answer[tag] = {"key": stranger} if tag == "metadata" else stranger
     else:
         answer = _with_text(answer, "Another answer to the same request.")

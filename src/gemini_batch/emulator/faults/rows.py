@@ -17,7 +17,8 @@ from gemini_batch.emulator.responders import media
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gemini_batch.emulator.faults.model import Armed, Fault
+    from gemini_batch.emulator.faults.armed import Armed
+    from gemini_batch.emulator.faults.model import RowFault
     from gemini_batch.emulator.responders.builtin import Responder
 
     Response = dict[str, Any]
@@ -39,7 +40,9 @@ def key_of(tag: bytes) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def player(armed: Sequence[Armed], batch_id: str, respond: Responder) -> Callable[[bytes, str, Response], Response]:
+def player(
+    armed: Sequence[Armed[RowFault]], batch_id: str, respond: Responder
+) -> Callable[[bytes, str, Response], Response]:
     """A responder that takes the row's tag too, and plays the first fault that fits the row, if any does.
 
     It raises :class:`RowError` for rows that fail; the real responder is not asked about those.
@@ -49,27 +52,19 @@ def player(armed: Sequence[Armed], batch_id: str, respond: Responder) -> Callabl
         key = key_of(tag)
         for one in armed:
             if _meant(one.fault, key, request) and one.take_for(f"{batch_id} {key}"):
-                fault = one.fault
-                break
-        else:
-            return respond(model, request)
-        if fault.row == "nothing":
-            raise RowError(0, field="")
-        if fault.row in ("error", "status"):
-            code = 13 if fault.code is None else fault.code
-            raise RowError(code, _message(code, fault), details=fault.details, field=fault.row)
-        return reshape(fault, respond(model, request))
+                return reshape(one.fault, lambda: respond(model, request))
+        return respond(model, request)
 
     return play
 
 
-def _meant(fault: Fault, key: str, request: Response) -> bool:
+def _meant(fault: RowFault, key: str, request: Response) -> bool:
     if fault.row == "schema_missed" and "responseJsonSchema" not in (request.get("generationConfig") or {}):
         return False
     return matches(fault.key, key)
 
 
-def _message(code: int, fault: Fault) -> str:
+def _message(code: int, fault: RowFault) -> str:
     if fault.message is not None:
         return fault.message
     return _MESSAGES.get(code, "")
@@ -85,28 +80,52 @@ _MESSAGES = {
 }
 
 
-def reshape(fault: Fault, response: Response) -> Response:
-    """An answer as the fault wants it; the one given is left alone."""
+def reshape(fault: RowFault, answer: Callable[[], Response]) -> Response:
+    """The answer, changed as the fault asks. Raises :class:`RowError` for a row that fails: it is not answered."""
     match fault.row:
+        case "nothing":
+            raise RowError(0, field="")
+        case "error" | "status":
+            code = 13 if fault.code is None else fault.code
+            raise RowError(code, _message(code, fault), details=fault.details, field=fault.row)
         case "no_usage":
-            return {name: value for name, value in response.items() if name != "usageMetadata"}
+            return {name: value for name, value in answer().items() if name != "usageMetadata"}
         case "partial_usage":
+            response = answer()
             usage = response.get("usageMetadata") or {}
             kept = {name: usage[name] for name in ("promptTokenCount", "totalTokenCount") if name in usage}
             return {**response, "usageMetadata": kept}
-        case "short_vector" | "nan_vector":
-            embedding = response.get("embedding") or {}
-            values = list(embedding.get("values") or ())
+        case "short_vector":
+            return _with_vector(answer(), lambda values: values[: len(values) // 2])
+        case "nan_vector":
             # Not-a-number is a string in the service's JSON.
-            changed = values[: len(values) // 2] if fault.row == "short_vector" else ["NaN", *values[1:]]
-            return {**response, "embedding": {**embedding, "values": changed}}
+            return _with_vector(answer(), lambda values: ["NaN", *values[1:]])
         case "blocked":
             feedback = {"blockReason": fault.reason or "PROHIBITED_CONTENT"}
-            return {"promptFeedback": feedback, **_rest(response, wrote=0)}
+            return {"promptFeedback": feedback, **_rest(answer(), wrote=0)}
         case "no_candidates":
-            return _rest(response, wrote=0)
-        case _:
-            return _generated(fault, response)
+            return _rest(answer(), wrote=0)
+        case (
+            "finish"
+            | "citations"
+            | "cut_empty"
+            | "cut_half"
+            | "thought_first"
+            | "empty_text"
+            | "signed"
+            | "text"
+            | "schema_missed"
+            | "function_call"
+            | "image"
+            | "sound"
+            | "huge"
+        ):
+            return _generated(fault, answer())
+
+
+def _with_vector(response: Response, change: Callable[[list[Any]], list[Any]]) -> Response:
+    embedding = response.get("embedding") or {}
+    return {**response, "embedding": {**embedding, "values": change(list(embedding.get("values") or ()))}}
 
 
 def _rest(response: Response, *, wrote: int, thoughts: int = 0) -> Response:
@@ -121,7 +140,7 @@ def _rest(response: Response, *, wrote: int, thoughts: int = 0) -> Response:
     return {"usageMetadata": usage, **kept}
 
 
-def _generated(fault: Fault, response: Response) -> Response:
+def _generated(fault: RowFault, response: Response) -> Response:
     """The outcomes that are told by the first candidate."""
     old = (response.get("candidates") or [{}])[0]
     before: list[dict[str, Any]] = list((old.get("content") or {}).get("parts") or ())
@@ -151,7 +170,7 @@ _SAID = frozenset(
 _MISSED = "Here is what I found: nothing was asked, so there is nothing to fill in."
 
 
-def _said(fault: Fault, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _said(fault: RowFault, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The parts of an answer in words."""
     if fault.row == "thought_first":
         return [{"text": _THOUGHT, "thought": True}, *parts]
@@ -167,7 +186,7 @@ def _said(fault: Fault, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return []
 
 
-def _drawn(fault: Fault) -> list[dict[str, Any]]:
+def _drawn(fault: RowFault) -> list[dict[str, Any]]:
     """The part of an answer that is not in words."""
     if fault.row == "function_call":
         return [{"functionCall": {"name": fault.text or "look_up", "args": {"what": "the weather"}}}]

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import msgspec
-
-from gemini_batch.emulator.faults.model import Fault
+from gemini_batch.emulator.faults.model import (
+    FIELDS,
+    Fault,
+    JobFault,
+    OutputFault,
+    RowFault,
+    WireFault,
+    change_fault,
+    make_fault,
+)
 from gemini_batch.emulator.state.quotas import Quotas
 
 
@@ -22,60 +29,56 @@ class Scenario(NamedTuple):
     quotas: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
-_NAMES = frozenset(Fault.__struct_fields__)
 _QUOTAS = frozenset(Quotas.__struct_fields__)
 
 
 def made(scenario: str = "", **fields: Any) -> Scenario:
-    """A scenario with some fields of its faults and quotas changed; or, without one, the fault that the fields make.
+    """A scenario with some fields of its faults and quotas changed; without a name, the fault that the fields make.
 
-    Raises ``ValueError`` for an unknown scenario or field, or values that make no fault.
+    Raises ``ValueError`` for an unknown scenario or field, a field of another kind of fault, or a wrong value.
     """
-    try:
-        if not scenario:
-            return Scenario("", (msgspec.convert(fields, Fault),))
-        if scenario not in SCENARIOS:
-            raise ValueError(f"no scenario is called {scenario}; there are {', '.join(SCENARIOS)}")
-        found = SCENARIOS[scenario]
-        known = (_NAMES if found.faults else frozenset()) | (_QUOTAS if found.quotas else frozenset())
-        if unknown := sorted(set(fields) - known):
-            raise ValueError(f"{scenario} has nothing called {' or '.join(unknown)} to change")
-        of_fault = {name: value for name, value in fields.items() if name in _NAMES}
-        of_quotas = {name: value for name, value in fields.items() if name in _QUOTAS}
-        return Scenario(
-            found.about,
-            tuple(msgspec.convert(msgspec.structs.asdict(fault) | of_fault, Fault) for fault in found.faults),
-            {**found.quotas, **of_quotas} if found.quotas else {},
-        )
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+    if not scenario:
+        return Scenario("", (make_fault(fields),))
+    if scenario not in SCENARIOS:
+        raise ValueError(f"no scenario is called {scenario}; there are {', '.join(SCENARIOS)}")
+    found = SCENARIOS[scenario]
+    known = (FIELDS if found.faults else frozenset()) | (_QUOTAS if found.quotas else frozenset())
+    if unknown := sorted(set(fields) - known):
+        raise ValueError(f"{scenario} has nothing called {' or '.join(unknown)} to change")
+    of_fault = {name: value for name, value in fields.items() if name in FIELDS}
+    of_quotas = {name: value for name, value in fields.items() if name in _QUOTAS}
+    return Scenario(
+        found.about,
+        tuple(change_fault(fault, of_fault) for fault in found.faults),
+        {**found.quotas, **of_quotas} if found.quotas else {},
+    )
 
 
-def _wire(operation: str, **effect: Any) -> Fault:
-    return Fault(operation=operation, **effect)
+def _wire(operation: str, **effect: Any) -> WireFault:
+    return WireFault(operation=operation, **effect)
 
 
-def _start(**effect: Any) -> Fault:
+def _start(**effect: Any) -> WireFault:
     return _wire("files.upload.start", **effect)
 
 
-def _chunk(**effect: Any) -> Fault:
+def _chunk(**effect: Any) -> WireFault:
     return _wire("files.upload.chunk", **effect)
 
 
-def _create(**effect: Any) -> Fault:
+def _create(**effect: Any) -> WireFault:
     return _wire("batches.create", **effect)
 
 
-def _get(**effect: Any) -> Fault:
+def _get(**effect: Any) -> WireFault:
     return _wire("batches.get", **effect)
 
 
-def _list(**effect: Any) -> Fault:
+def _list(**effect: Any) -> WireFault:
     return _wire("batches.list", **effect)
 
 
-def _download(**effect: Any) -> Fault:
+def _download(**effect: Any) -> WireFault:
     return _wire("files.download", **effect)
 
 
@@ -156,14 +159,14 @@ SCENARIOS: dict[str, Scenario] = {
     "C12": _one("The key is not valid.", _wire("*", error="bad_key", times=0)),
     "C13": _one(
         "A row's cached content is gone.",
-        Fault(row="error", code=5, message="CachedContent not found (or permission denied)."),
+        RowFault(row="error", code=5, message="CachedContent not found (or permission denied)."),
     ),
     "C14": Scenario("Names beside key and request in a line are ignored. Nothing is armed."),
     "L1": Scenario("A job waits, runs and succeeds. Nothing is armed."),
-    "L2": _one("A job never starts; it expires after 48 hours, or is cancelled.", Fault(job="PENDING")),
-    "L3": _one("A job expires without any output.", Fault(job="EXPIRED", rows=0)),
+    "L2": _one("A job never starts; it expires after 48 hours, or is cancelled.", JobFault(job="PENDING")),
+    "L3": _one("A job expires without any output.", JobFault(job="EXPIRED", rows=0)),
     "L4": _one(
-        "A job expires after its first row; that row can be had (keep).", Fault(job="EXPIRED", rows=1, keep=True)
+        "A job expires after its first row; that row can be had (keep).", JobFault(job="EXPIRED", rows=1, keep=True)
     ),
     "L5": _one(
         "Three looks at a job show states that nobody knows, and none.",
@@ -175,9 +178,10 @@ SCENARIOS: dict[str, Scenario] = {
         "A job has succeeded, but shows no output for two looks.", _get(state="SUCCEEDED", times=2, remove=_RESULTS)
     ),
     "L7": _one(
-        "A job fails, with a reason.", Fault(job="FAILED", rows=0, code=13, message="An internal error has occurred.")
+        "A job fails, with a reason.",
+        JobFault(job="FAILED", rows=0, code=13, message="An internal error has occurred."),
     ),
-    "L8": _one("A job fails, without any reason.", Fault(job="FAILED", rows=0)),
+    "L8": _one("A job fails, without any reason.", JobFault(job="FAILED", rows=0)),
     "L9": _one("Results stand under response only.", _get(state="SUCCEEDED", times=0, remove=["metadata.output"])),
     "L10": _one("Results stand under metadata.output only.", _get(state="SUCCEEDED", times=0, remove=["response"])),
     "L11": _one(
@@ -190,22 +194,24 @@ SCENARIOS: dict[str, Scenario] = {
         _get(error="not_found"),
     ),
     "R0": Scenario("A download that goes well. Nothing is armed."),
-    "R1": _one("Results come in another order than the requests.", Fault(output="shuffle", times=0)),
+    "R1": _one("Results come in another order than the requests.", OutputFault(output="shuffle", times=0)),
     "R2": _one(
-        "A result comes twice, and once more with another answer.", Fault(output="duplicate"), Fault(output="conflict")
+        "A result comes twice, and once more with another answer.",
+        OutputFault(output="duplicate"),
+        OutputFault(output="conflict"),
     ),
-    "R3": _one("A result is missing.", Fault(output="drop")),
-    "R4": _one("A result has lost its key, or its metadata.", Fault(output="no_key")),
-    "R5": _one("There is a result for a key that nobody sent.", Fault(output="foreign")),
-    "R6": _one("A line of the results is broken off.", Fault(output="broken")),
+    "R3": _one("A result is missing.", OutputFault(output="drop")),
+    "R4": _one("A result has lost its key, or its metadata.", OutputFault(output="no_key")),
+    "R5": _one("There is a result for a key that nobody sent.", OutputFault(output="foreign")),
+    "R6": _one("A line of the results is broken off.", OutputFault(output="broken")),
     "R7": _one(
         "Results hold raw U+2028, U+2029 and U+0085; lines end in CRLF, the last one in nothing, some are blank.",
-        Fault(output="separators", times=0),
-        Fault(output="crlf", times=0),
-        Fault(output="blank", rows=1, times=0),
-        Fault(output="no_final_newline", times=0),
+        OutputFault(output="separators", times=0),
+        OutputFault(output="crlf", times=0),
+        OutputFault(output="blank", rows=1, times=0),
+        OutputFault(output="no_final_newline", times=0),
     ),
-    "R8": _one("An answer holds 8 MB of an image.", Fault(row="huge", megabytes=8)),
+    "R8": _one("An answer holds 8 MB of an image.", RowFault(row="huge", megabytes=8)),
     "R9": _one(
         "A job whose inline answers are over 1 MB cannot be had by callers who wait for less than 600 s, nor by "
         "those who ask for an hour; its place in the list has no answers.",
@@ -222,59 +228,59 @@ SCENARIOS: dict[str, Scenario] = {
     "R11": Scenario("The id of an output file is too long to look at or delete it. Nothing is armed."),
     "R12": _one("The results are gone.", _download(error="no_file", times=0)),
     "R13": _one("A job made from a file holds its answers inline.", _get(state="SUCCEEDED", times=0, inline=True)),
-    "G1": _one("A prompt is blocked.", Fault(row="blocked")),
-    "G2": _one("An answer is stopped for SAFETY, without content.", Fault(row="finish", reason="SAFETY")),
+    "G1": _one("A prompt is blocked.", RowFault(row="blocked")),
+    "G2": _one("An answer is stopped for SAFETY, without content.", RowFault(row="finish", reason="SAFETY")),
     "G3": _one(
         "An answer is stopped for RECITATION, another is only citations.",
-        Fault(row="finish", reason="RECITATION"),
-        Fault(row="citations", reason="RECITATION"),
+        RowFault(row="finish", reason="RECITATION"),
+        RowFault(row="citations", reason="RECITATION"),
     ),
     "G4": _one(
         "Five rows without a usable text: no parts, half a JSON, a thought first, empty, signed.",
-        Fault(row="cut_empty"),
-        Fault(row="cut_half", text='{"name": "half an ans'),
-        Fault(row="thought_first"),
-        Fault(row="empty_text"),
-        Fault(row="signed"),
+        RowFault(row="cut_empty"),
+        RowFault(row="cut_half", text='{"name": "half an ans'),
+        RowFault(row="thought_first"),
+        RowFault(row="empty_text"),
+        RowFault(row="signed"),
     ),
-    "G4a": _one("MAX_TOKENS before the first part.", Fault(row="cut_empty")),
-    "G4b": _one("MAX_TOKENS in the middle of a JSON.", Fault(row="cut_half", text='{"name": "half an ans')),
-    "G4c": _one("The first part is a thought.", Fault(row="thought_first")),
-    "G4d": _one("STOP, with an empty text.", Fault(row="empty_text")),
-    "G4e": _one("A signature stands on the text part.", Fault(row="signed")),
-    "G5": _one("Neither candidates nor feedback.", Fault(row="no_candidates")),
-    "G6": _one("JSON was asked for; it does not parse.", Fault(row="text", text='{"name": "Ada", "age": }')),
-    "G7": _one("JSON was asked for; it comes in a fence.", Fault(row="text", text='```json\n{"name": "Ada"}\n```')),
-    "G8": _one("JSON was asked for; it does not fit the schema.", Fault(row="text", text=_SCHEMA_MISSED)),
-    "G9": _one("Answers are an image and a sound.", Fault(row="image"), Fault(row="sound")),
+    "G4a": _one("MAX_TOKENS before the first part.", RowFault(row="cut_empty")),
+    "G4b": _one("MAX_TOKENS in the middle of a JSON.", RowFault(row="cut_half", text='{"name": "half an ans')),
+    "G4c": _one("The first part is a thought.", RowFault(row="thought_first")),
+    "G4d": _one("STOP, with an empty text.", RowFault(row="empty_text")),
+    "G4e": _one("A signature stands on the text part.", RowFault(row="signed")),
+    "G5": _one("Neither candidates nor feedback.", RowFault(row="no_candidates")),
+    "G6": _one("JSON was asked for; it does not parse.", RowFault(row="text", text='{"name": "Ada", "age": }')),
+    "G7": _one("JSON was asked for; it comes in a fence.", RowFault(row="text", text='```json\n{"name": "Ada"}\n```')),
+    "G8": _one("JSON was asked for; it does not fit the schema.", RowFault(row="text", text=_SCHEMA_MISSED)),
+    "G9": _one("Answers are an image and a sound.", RowFault(row="image"), RowFault(row="sound")),
     "G10": _one(
-        "Usage is missing in one row, and in part in another.", Fault(row="no_usage"), Fault(row="partial_usage")
+        "Usage is missing in one row, and in part in another.", RowFault(row="no_usage"), RowFault(row="partial_usage")
     ),
     "G11": _one(
         "An answer ended for a reason that nobody knows.",
-        Fault(row="finish", reason="SOMETHING_NEW", text="An answer that ended in a new way."),
+        RowFault(row="finish", reason="SOMETHING_NEW", text="An answer that ended in a new way."),
     ),
-    "G12": _one("The only part is a function call.", Fault(row="function_call")),
+    "G12": _one("The only part is a function call.", RowFault(row="function_call")),
     "G13": _one(
         "Rows fail: internal, quota, deadline, unavailable, invalid; one without a message.",
-        Fault(row="error", code=13),
-        Fault(row="error", code=8),
-        Fault(row="error", code=4),
-        Fault(row="error", code=14),
-        Fault(row="error", code=3),
-        Fault(row="error", code=13, message=""),
+        RowFault(row="error", code=13),
+        RowFault(row="error", code=8),
+        RowFault(row="error", code=4),
+        RowFault(row="error", code=14),
+        RowFault(row="error", code=3),
+        RowFault(row="error", code=13, message=""),
     ),
     "X1": Scenario("A job that is cancelled before it starts ends CANCELLED. Nothing is armed."),
-    "X2": _one("Cancelling comes too late: the job succeeds.", Fault(job="SUCCEEDED", on_cancel=True, times=0)),
+    "X2": _one("Cancelling comes too late: the job succeeds.", JobFault(job="SUCCEEDED", on_cancel=True, times=0)),
     "X3": _one(
         "A cancelled job ends CANCELLED, and its first row can be had.",
-        Fault(job="CANCELLED", on_cancel=True, rows=1, keep=True, code=1, times=0),
+        JobFault(job="CANCELLED", on_cancel=True, rows=1, keep=True, code=1, times=0),
     ),
     "X4": _one(
         "Cancelling a job that has ended is refused (otherwise it is answered as always).",
         _wire("batches.cancel", state="SUCCEEDED|FAILED|CANCELLED|EXPIRED", error="ended", times=0),
     ),
-    "X5": _one("A deleted job is gone, but goes on, costs, and holds its quota.", Fault(runs_on=True, times=0)),
+    "X5": _one("A deleted job is gone, but goes on, costs, and holds its quota.", JobFault(runs_on=True, times=0)),
     "P1": Scenario("An empty list is an empty object. Nothing is armed."),
     "P2": _one("A job stands on two pages, as if another had come in between.", _list(listing="twice")),
     "P3": _one("Lists leave out every job; a look at one finds it.", _list(listing="omit", times=0)),
@@ -282,11 +288,13 @@ SCENARIOS: dict[str, Scenario] = {
     "K1": Scenario("Another key finds no job (404). Nothing is armed."),
     "E1": Scenario("Embeddings. Nothing is armed."),
     "E2": _one(
-        "A vector is shorter than asked for, another holds NaN.", Fault(row="short_vector"), Fault(row="nan_vector")
+        "A vector is shorter than asked for, another holds NaN.",
+        RowFault(row="short_vector"),
+        RowFault(row="nan_vector"),
     ),
     "E3": Scenario("The wrong method for a model is refused. Nothing is armed."),
-    "E4": _one("All rows fail, and the job succeeds.", Fault(row="error", code=13, times=0)),
-    "S1": _one("responseJsonSchema is not followed: the answer is prose.", Fault(row="schema_missed", times=0)),
+    "E4": _one("All rows fail, and the job succeeds.", RowFault(row="error", code=13, times=0)),
+    "S1": _one("responseJsonSchema is not followed: the answer is prose.", RowFault(row="schema_missed", times=0)),
     "M1": _one(
         "Models cannot be batched.",
         _wire("models.get", times=0, set={"supportedGenerationMethods": ["generateContent", "countTokens"]}),

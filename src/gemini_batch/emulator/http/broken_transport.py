@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from gemini_batch.emulator.faults.model import Fault
+    from gemini_batch.emulator.faults.model import WireFault
 
 #: Where a request's scope holds its transport.
 TRANSPORT = "gemini_batch.transport"
@@ -54,7 +54,7 @@ def break_connection(scope: Scope, how: str) -> None:
     transport.abort()
 
 
-def cut_request(request: Request, fault: Fault) -> Request:
+def cut_request(request: Request, fault: WireFault) -> Request:
     """A request whose connection breaks once so many bytes of its body were read, or all of them."""
     left = fault.receive or 0
     over = False
@@ -82,7 +82,7 @@ class _Over(Exception):
 class Broken(Response):
     """An answer that reaches its caller as a fault wants, if at all."""
 
-    def __init__(self, inner: Response, fault: Fault, stop: threading.Event) -> None:
+    def __init__(self, inner: Response, fault: WireFault, stop: threading.Event) -> None:
         super().__init__(status_code=inner.status_code)
         self.raw_headers = inner.raw_headers
         self._inner = inner

@@ -13,7 +13,7 @@ from gemini_batch.emulator.state.files import page_token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_batch.emulator.faults.model import Fault
+    from gemini_batch.emulator.faults.model import WireFault
     from gemini_batch.emulator.messages.calls import Call
 
 #: A page token from which a list begins anew.
@@ -29,17 +29,16 @@ def state_of(answer: dict[str, Any]) -> str:
     return str((file if isinstance(file, dict) else answer).get("state", ""))
 
 
-def concerns(fault: Fault, page: dict[str, Any]) -> bool:
+def concerns(fault: WireFault, page: dict[str, Any]) -> bool:
     """Whether a fault means a page of jobs, or some job on it."""
-    changes = fault.set or fault.remove or fault.inline or fault.listing
-    if not changes and all(one == "*" for one in (fault.resource, fault.model, fault.display_name, fault.state)):
+    if not fault.edits and all(one == "*" for one in (fault.resource, fault.model, fault.display_name, fault.state)):
         return True
     if fault.listing in ("no_next", "same_next", "empty_page"):
         return fault.listing != "no_next" or "nextPageToken" in page
     return any(_means(fault, job) for job in page.get("operations", ()))
 
 
-def edit(fault: Fault, answer: dict[str, Any], call: Call, output: Callable[[str], list[Any]]) -> dict[str, Any]:
+def edit(fault: WireFault, answer: dict[str, Any], call: Call, output: Callable[[str], list[Any]]) -> dict[str, Any]:
     """The changed answer. ``output`` gives the answers in an output file."""
     if call.operation != "batches.list":
         return _edit(fault, answer, output)
@@ -63,7 +62,7 @@ def edit(fault: Fault, answer: dict[str, Any], call: Call, output: Callable[[str
     return changed
 
 
-def _means(fault: Fault, job: dict[str, Any]) -> bool:
+def _means(fault: WireFault, job: dict[str, Any]) -> bool:
     metadata = job.get("metadata") or {}
     return (
         matches(fault.resource, str(job.get("name", "")))
@@ -73,7 +72,7 @@ def _means(fault: Fault, job: dict[str, Any]) -> bool:
     )
 
 
-def _edit(fault: Fault, value: dict[str, Any], output: Callable[[str], list[Any]]) -> dict[str, Any]:
+def _edit(fault: WireFault, value: dict[str, Any], output: Callable[[str], list[Any]]) -> dict[str, Any]:
     if fault.inline:
         value = _inlined(value, output)
     for path in fault.remove:

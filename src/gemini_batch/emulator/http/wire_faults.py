@@ -22,7 +22,8 @@ from gemini_batch.emulator.http.broken_transport import Broken, cut_request
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from gemini_batch.emulator.faults.model import Armed, Fault
+    from gemini_batch.emulator.faults.armed import Armed
+    from gemini_batch.emulator.faults.model import WireFault
     from gemini_batch.emulator.messages.calls import Call
     from gemini_batch.emulator.service.core import Emulator
 
@@ -69,10 +70,10 @@ class Player:
             response = response if changed is None else changed
         return response
 
-    def _armed(self, call: Call) -> list[Armed]:
+    def _armed(self, call: Call) -> list[Armed[WireFault]]:
         return [] if call.operation.startswith("emulator.") else self._world.faults.on(call.operation)
 
-    def _means(self, fault: Fault, call: Call, *, state: bool = True) -> bool:
+    def _means(self, fault: WireFault, call: Call, *, state: bool = True) -> bool:
         patterns = (fault.resource, fault.model, fault.display_name, fault.state if state else "*")
         if all(pattern == "*" for pattern in patterns):
             return True
@@ -94,7 +95,7 @@ class Player:
         model = names.get("model", "")
         return Facts(f"models/{model}" if model else "", model, _display_name(call.body))
 
-    def _play(self, one: Armed, call: Call, response: Response) -> Response | None:
+    def _play(self, one: Armed[WireFault], call: Call, response: Response) -> Response | None:
         """The spoilt answer, or None if it is not this fault's turn. May block."""
         fault = one.fault
         patience = _patience(call)
@@ -106,8 +107,7 @@ class Player:
             return None
         answer = _object(body) if plain else None
         listed = call.operation == "batches.list"
-        changes = fault.set or fault.remove or fault.inline or fault.listing
-        if (changes and answer is None) or (fault.listing and not listed):
+        if (fault.edits and answer is None) or (fault.listing and not listed):
             return None
         if listed:
             meant = json_edits.concerns(fault, answer or {})
@@ -115,7 +115,7 @@ class Player:
             meant = self._means(fault, call, state=False) and matches(fault.state, _state(response, answer))
         if not meant or not one.take():
             return None
-        if changes and answer is not None:
+        if fault.edits and answer is not None:
             response = _replaced(response, jsonl.encode(json_edits.edit(fault, answer, call, self._output)))
         return self._broken(fault, _dressed(fault, call, response))
 
@@ -131,12 +131,12 @@ class Player:
                 found.append(answer)
         return found
 
-    def _broken(self, fault: Fault, response: Response) -> Response:
+    def _broken(self, fault: WireFault, response: Response) -> Response:
         on_wire = fault.delay or fault.silence or fault.drop or fault.cut is not None or fault.length or fault.drip
         return Broken(response, fault, self._world.engine.stop) if on_wire else response
 
 
-def _refusal(fault: Fault, call: Call) -> Response:
+def _refusal(fault: WireFault, call: Call) -> Response:
     wording = worded(fault.status, fault.error)
     body = wording.body.replace(NAME, _file(call)) if fault.body is None else fault.body.encode()
     headers = {"Content-Type": wording.content_type, "Content-Length": str(len(body)), **fault.headers}
@@ -153,7 +153,7 @@ def _file(call: Call) -> bytes:
     return (call.names.get("file") or str(named or "").removeprefix("files/") or "unknown").encode()
 
 
-def _dressed(fault: Fault, call: Call, response: Response) -> Response:
+def _dressed(fault: WireFault, call: Call, response: Response) -> Response:
     """The answer with another status, body and headers."""
     if fault.status or fault.error:
         return _refusal(fault, call)
