@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from emulator.responders.conftest import Reply, completion
 from processes.conftest import User
-from responders.conftest import Reply, completion
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
-    from responders.conftest import Stub
+    from emulator.responders.conftest import Stub
 
 SPELL = """
 print("Ready.")

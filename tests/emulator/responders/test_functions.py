@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from responders.conftest import Open
+    from emulator.responders.conftest import Open
 
 SHOUT = """
 def answer(model: str, request: dict) -> dict:

@@ -10,7 +10,7 @@ import pytest
 
 from gemini_batch.emulator.messages.field_tables import enums, messages, snake
 
-SCHEMA = Path(__file__).parents[3] / "shared/reference/generativelanguage.v1beta.openapi.json"
+SCHEMA = Path(__file__).parents[4] / "shared/reference/generativelanguage.v1beta.openapi.json"
 #: Messages that the schema calls something else.
 RENAMED = {"PartMediaResolution": "V1mainMediaResolution"}
 #: Newer than the schema, or older and not in it.

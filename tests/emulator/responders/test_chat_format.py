@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from emulator.responders.conftest import completion
 from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.responders.chat_format import (
     chat_answer,
@@ -14,7 +15,6 @@ from gemini_batch.emulator.responders.chat_format import (
     embedding_request,
     json_schema,
 )
-from responders.conftest import completion
 
 HELLO = [{"role": "user", "parts": [{"text": "Hello."}]}]
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from emulator.conftest import line, lines
+from emulator.responders.conftest import Reply, completion, said
 from gemini_batch.emulator.engine.engine import BUDGET
 from gemini_batch.errors import UsageError
-from responders.conftest import Reply, completion, said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from responders.conftest import Open, Stub
+    from emulator.responders.conftest import Open, Stub
 
 KEY = "sk-the-key-of-these-tests-0123456789"
 

@@ -11,15 +11,15 @@ import pytest
 from docs.conftest import make_shell  # noqa: F401 - a fixture
 from docs.pages import ROOT, blocks, read, without_blocks
 from emulator.conftest import line
+from emulator.responders.conftest import Reply, completion
 from gemini_batch.emulator.messages.field_tables import messages
 from gemini_batch.results.verdict import Answer, judge, parse_line
-from responders.conftest import Reply, completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from docs.conftest import Shell
-    from responders.conftest import Open, Stub
+    from emulator.responders.conftest import Open, Stub
 
 PAGE = ROOT / "docs" / "local-models.md"
 
