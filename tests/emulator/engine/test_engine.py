@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from emulator.conftest import Api, line, lines
 from gemini_batch.emulator.http.server import serve
-from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.responders import builtin
+from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     from pathlib import Path

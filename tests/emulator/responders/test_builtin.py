@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.responders import media, schema_samples
 from gemini_batch.emulator.responders.builtin import generation, respond
+from gemini_batch.errors import RowError
 
 MODEL = "gemini-3.8-flash"
 

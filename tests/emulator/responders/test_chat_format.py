@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from emulator.responders.conftest import completion
-from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.responders.chat_format import (
     chat_answer,
     chat_request,
@@ -15,6 +14,7 @@ from gemini_batch.emulator.responders.chat_format import (
     embedding_request,
     json_schema,
 )
+from gemini_batch.errors import RowError
 
 HELLO = [{"role": "user", "parts": [{"text": "Hello."}]}]
 

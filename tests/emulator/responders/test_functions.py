@@ -75,9 +75,7 @@ def test_a_method_and_a_class(write: Any, emulate: Open) -> None:
 )
 def test_what_goes_wrong_is_the_rows_error(write: Any, emulate: Open, body: str, code: int, words: str) -> None:
     """One row fails; the batch ends, and so does everything else."""
-    name = write(
-        f"from gemini_batch.emulator.messages.errors import RowError\ndef answer(model, request):\n    {body}\n"
-    )
+    name = write(f"from gemini_batch.errors import RowError\ndef answer(model, request):\n    {body}\n")
     with emulate(f"{name}:answer", background=True) as api:
         (row,) = api.results(api.begin(line("a")))
         job = api.http.get("/emulator/accounting").json()["jobs"][0]

@@ -26,11 +26,12 @@ from gemini_batch.emulator.engine.prefetch import Ahead, Concurrent
 from gemini_batch.emulator.engine.steps import allowed, next_step
 from gemini_batch.emulator.faults import outputs, rows
 from gemini_batch.emulator.faults.armed import Faults
-from gemini_batch.emulator.messages.errors import ApiFailure, RowError
+from gemini_batch.emulator.messages.errors import ApiFailure
 from gemini_batch.emulator.state import models, spent
 from gemini_batch.emulator.state.attachments import Attachments
 from gemini_batch.emulator.state.clock import DAY
 from gemini_batch.emulator.state.quotas import Limits
+from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     import sqlite3

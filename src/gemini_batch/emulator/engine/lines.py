@@ -13,10 +13,10 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 
 from gemini_batch import jsonl
-from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.messages.field_tables import messages
 from gemini_batch.emulator.messages.protojson import Violation, column, normalise, struct
 from gemini_batch.emulator.responders.builtin import prompt_tokens
+from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     from gemini_batch.emulator.state.models import Kind

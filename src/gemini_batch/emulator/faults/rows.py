@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch.emulator.faults.model import matches
-from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.responders import media
+from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

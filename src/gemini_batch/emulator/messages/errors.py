@@ -1,6 +1,6 @@
 """What the emulator says when it refuses: the service's error bodies, word for word where they are known.
 
-:class:`ApiFailure` ends a request, :class:`RowError` ends one row of a batch and nothing else.
+:class:`ApiFailure` ends a request; :class:`gemini_batch.errors.RowError` ends one row of a batch and nothing else.
 """
 
 from __future__ import annotations
@@ -39,31 +39,6 @@ class ApiFailure(Exception):
         if self.details:
             error["details"] = list(self.details)
         return {"error": error}
-
-
-class RowError(Exception):
-    """One row without an answer: a gRPC code and a message, empty where the service gives none.
-
-    ``field`` is the name that stands for it in the answer's line; the service writes ``error``.
-    """
-
-    def __init__(
-        self, code: int, message: str = "", *, details: Sequence[Mapping[str, Any]] = (), field: str = "error"
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.details = tuple(details)
-        self.field = field
-
-    def body(self) -> dict[str, Any]:
-        """A ``google.rpc.Status``."""
-        status: dict[str, Any] = {"code": self.code}
-        if self.message:
-            status["message"] = self.message
-        if self.details:
-            status["details"] = list(self.details)
-        return status
 
 
 def invalid(message: str, *, headers: Mapping[str, str] | None = None) -> ApiFailure:

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.responders import media, schema_samples
 from gemini_batch.emulator.state import models
+from gemini_batch.errors import RowError
 
 #: What answers a request: (model, request in canonical form) -> response, as the service's JSON objects.
 #: Raises :class:`RowError` for a row without an answer.

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gemini_batch import jsonl
-from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.responders.builtin import OFFLINE
+from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from gemini_batch import jsonl
-from gemini_batch.emulator.messages.errors import RowError
 from gemini_batch.emulator.responders import chat_format
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import RowError, UsageError
 
 #: In seconds. Long: a small machine may take minutes for an answer.
 TIMEOUT = 600.0

@@ -20,6 +20,7 @@ from gemini_batch.emulator.messages.field_tables import snake
 from gemini_batch.emulator.state import models
 from gemini_batch.emulator.state.clock import HOUR, SECOND, Clock, rfc3339
 from gemini_batch.emulator.state.files import LONGEST_DISPLAY_NAME, Files, new_id, page_token, read_token
+from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -207,7 +208,7 @@ class Batches:
         if row["state"] in _ENDED:
             shown["done"] = True
         if row["error_code"] is not None:
-            shown["error"] = errors.RowError(row["error_code"], row["error_message"] or "").body()
+            shown["error"] = RowError(row["error_code"], row["error_message"] or "").body()
         if output:
             shown["response"] = {"@type": f"{_TYPE}{name}Output", **output}
         return shown

@@ -10,6 +10,7 @@ from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.responders import builtin
 from gemini_batch.emulator.state import models
+from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     from gemini_batch.emulator.state.clock import Clock
@@ -91,6 +92,6 @@ class Inference:
     def _answer(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
         try:
             return self._responder(model, request)
-        except errors.RowError as error:
+        except RowError as error:
             status, reason = _BY_GRPC_CODE.get(error.code, (500, "INTERNAL"))
             raise errors.ApiFailure(status, reason, error.message) from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini_batch.emulator.messages.errors import ApiFailure, RowError
+from gemini_batch.emulator.messages.errors import ApiFailure
+from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     from gemini_batch.emulator.state.files import Files
