@@ -107,7 +107,8 @@ def test_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
         running.send_signal(number)
         _, errors = running.communicate()
     last = errors.decode().strip().splitlines()[-1]
-    assert ("KeyboardInterrupt" if number == signal.SIGINT else "Terminated: The emulator was told to stop.") in last
+    stopped = "Terminated: The emulator was stopped by SIGTERM."
+    assert ("KeyboardInterrupt" if number == signal.SIGINT else stopped) in last
     assert not (tmp_path / "emulator.db-wal").exists()  # the database was closed
 
 

@@ -590,14 +590,14 @@ def deleted_and_paid(api: Api) -> None:
     name = api.begin(lines(2))
     assert api.http.delete(f"/v1/{name}").json() == {}
     assert api.http.get(f"/v1/{name}").status_code == 404
-    assert api.world.limits.living(api.world.store.project("a-key")) == 1
+    assert api.world.limits.alive(api.world.store.project("a-key")) == 1
     api.world.clock.advance(60)
     while api.world.engine.advance():
         pass
     found = api.http.get("/emulator/accounting?keys=true").json()
     assert (found["totals"]["paid"], found["keys"]) == (2, {"row-0": 1, "row-1": 1})
     assert {path.name[:5] for path in api.world.store.blobs.iterdir()} == {"file-", "paid-"}
-    assert api.world.limits.living(api.world.store.project("a-key")) == 0
+    assert api.world.limits.alive(api.world.store.project("a-key")) == 0
 
 
 @shows("P1")

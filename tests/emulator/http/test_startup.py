@@ -68,7 +68,7 @@ def test_a_tier_alone() -> None:
     [
         ("[[fault]]\nstatus = 500\n[[fault]]\nstatus = 500\nrow = 'error'\n", "number 2"),
         ("[[fault]]\nscenario = 'C99'\n", "C99"),
-        ("[[fault]]\nscenario = 'C8a'\njobs = 3\n", "C8a has nothing called jobs"),
+        ("[[fault]]\nscenario = 'C8a'\njobs = 3\n", "C8a has no field jobs"),
         ("[[faults]]\nstatus = 500\n", "faults"),
         ("scenarios = 'C8a'\n", "scenarios"),
         ("[[fault]\n", "line 1"),

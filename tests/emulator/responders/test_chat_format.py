@@ -308,7 +308,7 @@ def test_what_is_no_completion(strange: Any) -> None:
     with pytest.raises(RowError) as caught:
         chat_answer("m", strange)
     assert caught.value.code == 13
-    assert "no chat completion" in caught.value.message
+    assert "not a chat completion" in caught.value.message
 
 
 def test_embeddings() -> None:

@@ -130,16 +130,16 @@ def test_a_slow_async_function_keeps_no_look_waiting(write: Any, emulate: Open) 
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("answers", "names no responder"),
-        (":answer", "names no responder"),
-        ("NAME:", "names no responder"),
+        ("answers", "does not name a responder"),
+        (":answer", "does not name a responder"),
+        ("NAME:", "does not name a responder"),
         ("no_such_module_here:answer", "No module named"),
         ("NAME:missing", "There is no missing"),
         ("NAME:answer.missing", "There is no answer.missing"),
-        ("NAME:one", "does not take two arguments"),
-        ("NAME:number", "does not take two arguments"),
-        ("NAME:answer,concurrency=4", "one answer at a time"),
-        ("NAME:answer,model=x", "no option"),
+        ("NAME:one", "does not accept two arguments"),
+        ("NAME:number", "does not accept two arguments"),
+        ("NAME:answer,concurrency=4", "not an async function"),
+        ("NAME:answer,model=x", "not an option"),
     ],
 )
 def test_what_cannot_be_a_responder(write: Any, emulate: Open, spec: str, words: str) -> None:

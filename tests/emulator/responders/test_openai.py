@@ -110,7 +110,7 @@ def test_http_errors_are_errors_of_the_row(stub: Stub, emulate: Open, status: in
 @pytest.mark.parametrize(
     ("body", "code", "words"),
     [
-        ({"detail": "no such thing"}, 13, "no chat completion"),
+        ({"detail": "no such thing"}, 13, "not a chat completion"),
         (b"<html>hello</html>", 13, "not JSON: <html>hello</html>"),
         (b"", 13, "not JSON: nothing"),
         ({"error": "model is loading"}, 13, "model is loading"),
@@ -139,7 +139,7 @@ def test_other_ways_to_say_no(stub: Stub, emulate: Open, body: Any, words: str) 
     with emulate(f"openai={stub.url.removesuffix('/v1')}") as api:
         (row,) = api.results(api.begin(line("a")))
     assert f"answered 404: {words}" in row["error"]["message"]
-    assert row["error"]["message"].endswith("should the one you gave end in /v1?")
+    assert row["error"]["message"].endswith("should your address end in /v1?")
 
 
 def test_no_answer_in_time(stub: Stub, emulate: Open) -> None:
@@ -156,7 +156,7 @@ def test_no_answer_in_time(stub: Stub, emulate: Open) -> None:
         found = api.results(api.begin(b"\n".join([line("a", "slow"), line("b", "ok")])))
     never.set()
     assert found[0]["error"]["code"] == 4
-    assert "no answer within 0.5 s" in found[0]["error"]["message"]
+    assert "did not answer within 0.5 s" in found[0]["error"]["message"]
     assert texts(found[1:]) == ["fine"]
 
 
@@ -198,7 +198,7 @@ def test_no_redirect_is_followed(stub: Stub, emulate: Open) -> None:
     with emulate(f"openai={stub.url}", key=KEY) as api:
         (row,) = api.results(api.begin(line("a")))
     assert stub.paths == ["/v1/chat/completions"]
-    assert "/elsewhere; give the final address" in row["error"]["message"]
+    assert "/elsewhere; use the final address" in row["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_cancelled_while_answers_were_being_made(stub: Stub, emulate: Open) -> N
             assert held.acquire(timeout=20)
         api.http.post(f"/v1beta/{name}:cancel")
         found = api.results(name)
-        assert api.world.engine.ahead == {}
+        assert api.world.engine.prefetched == {}
         go.set()
         # Calls are answered first come, first served: were the given up rows still waiting, they would be before this.
         request = {"contents": [{"parts": [{"text": "1"}]}]}
@@ -404,6 +404,6 @@ def test_a_deleted_batch_is_not_worked_on(stub: Stub, emulate: Open) -> None:
         name = api.begin(lines(5))
         api.get(name)
         api.http.delete(f"/v1beta/{name}")
-        assert api.world.engine.ahead == {}
+        assert api.world.engine.prefetched == {}
         assert api.http.get(f"/v1beta/{name}").status_code == 404
         go.set()

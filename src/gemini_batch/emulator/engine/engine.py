@@ -1,12 +1,12 @@
-"""The work on batches: rows in, answers out, a little whenever somebody asks.
+"""The work on batches: rows in, answers out, a little at every request.
 
-:meth:`Engine.advance` moves every batch that is due, for a limited time. It needs no daemon and no owner: a batch is
-worked on by whoever holds its lock (freed by the operating system if the process dies), from the checkpoint in the
-database. Answers behind the checkpoint are cut off and made again, so every row is answered once. The complete output
-is renamed into place before the database says that the batch has ended.
+:meth:`Engine.advance` works on every batch that is due, for a limited time. It needs no daemon: whoever holds a batch's
+lock (released by the operating system if the process dies) works on it, from the checkpoint in the database. Answers
+after the checkpoint are cut off and made again, so every row is answered once. The complete output is renamed into
+place before the database says that the batch has ended.
 
-What would have happened by now is decided by the emulator's clock alone: a batch starts when it is due, serves rows at
-its speed, and expires if that was not fast enough, whether or not anybody was looking.
+The emulator's clock alone decides what has happened by now: a batch starts when it is due, serves rows at its speed,
+and expires if that was too slow, whether or not anyone polled it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from gemini_batch import jsonl
 from gemini_batch.emulator.engine import lines
-from gemini_batch.emulator.engine.prefetch import Ahead, Concurrent
+from gemini_batch.emulator.engine.prefetch import Concurrent, Prefetch
 from gemini_batch.emulator.engine.steps import allowed, next_step
 from gemini_batch.emulator.faults import outputs, rows
 from gemini_batch.emulator.faults.armed import Faults
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.state.files import Files
     from gemini_batch.emulator.state.store import Store
 
-#: How long one request may be held up by work on batches.
+#: How long work on batches may delay one request, in seconds.
 BUDGET = 0.5
-#: Between two checkpoints, in seconds: what a killed process does again.
+#: Seconds between two checkpoints: the most work that a killed process repeats.
 _CHECKPOINT = 0.2
 _RESULTS_LIFE = 42 * DAY
 _BUFFER = 1 << 20
@@ -65,15 +65,15 @@ class Engine:
         self.responder = responder
         self.faults = Faults()
         self.limits = Limits(store, clock)
-        #: Measures how long a look takes; not the emulator's time.
+        #: Measures the budget of :meth:`advance`; not the emulator's time.
         self.monotonic: Callable[[], float] = time.monotonic
-        #: Set to make every advance end at its next row, at a checkpoint.
+        #: Set to end every :meth:`advance` at its next row, with a checkpoint.
         self.stop = threading.Event()
-        #: By batch: what a concurrent responder was asked for and was not written yet.
-        self.ahead: dict[str, Ahead] = {}
+        #: By batch: requests that a concurrent responder has, and whose answers are not written yet.
+        self.prefetched: dict[str, Prefetch] = {}
 
     def advance(self, budget: float = BUDGET) -> bool:
-        """Work on all batches that are due, for ``budget`` seconds in all; True if some of them can go on at once."""
+        """Work on all batches that are due, for ``budget`` seconds in total; True if some can continue at once."""
         deadline = self.monotonic() + budget
         now = self.clock.now()
         due = self.store.rows(
@@ -88,18 +88,18 @@ class Engine:
         return more
 
     def close(self) -> None:
-        """End all work at a checkpoint, and give up the answers that are still being made."""
+        """End all work at a checkpoint, and cancel the answers in progress."""
         self.stop.set()
-        for batch_id in list(self.ahead):
+        for batch_id in list(self.prefetched):
             self.forget(batch_id)
 
     def forget(self, batch_id: str) -> None:
-        """Give up the answers to a batch that are still being made."""
-        if ahead := self.ahead.pop(batch_id, None):
-            ahead.close()
+        """Cancel a batch's answers in progress."""
+        if prefetch := self.prefetched.pop(batch_id, None):
+            prefetch.close()
 
     def clean(self, batch_id: str) -> None:
-        """Remove what a deleted batch left, unless somebody is working on it: they will."""
+        """Remove what a deleted batch left behind, unless someone else is working on it: they will remove it."""
         with contextlib.suppress(Timeout), self._lock(batch_id):
             self._remove(batch_id)
 
@@ -111,7 +111,7 @@ class Engine:
             with self._lock(batch_id):
                 return self._steps(batch_id, deadline)
         except Timeout:
-            return False  # somebody else is at it; their checkpoints are in the database
+            return False  # someone else is working on it; their checkpoints are in the database
 
     def _steps(self, batch_id: str, deadline: float) -> bool:
         while True:
@@ -137,7 +137,7 @@ class Engine:
                     self._turn(row, step, now, outcome)
 
     def _turn(self, row: sqlite3.Row, step: Step, now: int, outcome: Outcome | None) -> None:
-        """A step that takes no time."""
+        """Take a step that needs no work on rows."""
         match step:
             case "end":
                 assert outcome is not None
@@ -182,7 +182,7 @@ class Engine:
         self._discard(row)
 
     def _discard(self, row: sqlite3.Row) -> None:
-        """Remove what nobody will get to see; what was paid for is noted before."""
+        """Remove an output that nobody will see, after recording what was paid for."""
         self.forget(row["id"])
         spent.keep(self.store, row)
         self.store.partial(row["id"]).unlink(missing_ok=True)
@@ -191,7 +191,7 @@ class Engine:
         self.store.drop_blob(row["input_blob"])
 
     def _publish(self, row: sqlite3.Row, state: str, error: tuple[int, str] | None = None) -> None:
-        """Publish an output, all of it or what there is: the file first, then the state."""
+        """Publish an output, complete or partial: first the file, then the state."""
         self.forget(row["id"])
         partial, output = self.store.partial(row["id"]), self.store.output(row["id"])
         if not row["row"]:
@@ -241,7 +241,7 @@ class Engine:
             self._discard(row)
 
     def restart(self, row: sqlite3.Row) -> None:
-        """The output is shorter than the checkpoint says (the machine lost power): begin again, as if never begun."""
+        """Start over: the output is shorter than its checkpoint, as after a power loss."""
         self.store.partial(row["id"]).unlink(missing_ok=True)
         self._update(
             row,
@@ -270,7 +270,7 @@ class _Work:
             name: int(row[name])
             for name in ("row", "in_offset", "out_offset", "succeeded", "failed", "prompt_tokens", "output_tokens")
         }
-        self._ahead: Ahead | None = None
+        self._prefetch: Prefetch | None = None
 
     def run(self) -> None:
         """Serve rows. Raises :class:`ApiFailure` if the model is gone."""
@@ -299,10 +299,10 @@ class _Work:
         stop = self._engine.stop
         clock = self._engine.monotonic
         number, read, wrote = at["row"], 0, 0
-        ahead = self._ahead
-        following = ahead or source
+        prefetch = self._prefetch
+        following = prefetch or source
         while number < target:
-            if ahead is not None and not ahead.ready(pause - clock()):
+            if prefetch is not None and not prefetch.ready(pause - clock()):
                 break
             data = following.readline()
             if not data:
@@ -324,7 +324,7 @@ class _Work:
         at["out_offset"] += wrote
 
     def _checkpoint(self) -> bool:
-        """Write down how far it is; False if something was decided meanwhile that changes what to do."""
+        """Record the progress; False if the batch was cancelled or deleted in the meantime."""
         with self.store.transaction() as db:
             db.execute(
                 """UPDATE batches SET row = :row, in_offset = :in_offset, out_offset = :out_offset,
@@ -338,20 +338,19 @@ class _Work:
         return bool(cancelled == self._row["cancelled"] and deleted != 1)
 
     def _server(self, source: IO[bytes]) -> Callable[[bytes], bytes]:
-        """The function that turns a line into an answer line, with all that is the same for every row looked up."""
-        at, kind, plain = self._at, self._kind, bool(self._row["plain"])
+        """The function from an input line to an output line; what is the same for every row is looked up once."""
+        at, kind, plain, wanted = self._at, self._kind, bool(self._row["plain"]), self._tag
         engine = self._engine
         model = models.serving(
             self._row["model"], kind, now=engine.clock.now(), version="v1beta", method=models.BATCH_METHOD[kind]
         )
         respond, read, refused = engine.responder, lines.read, self._refused
         if isinstance(respond, Concurrent):
-            self._ahead = self._asking(respond, model, source)
-            respond = self._ahead.answer
+            self._prefetch = self._prefetched(respond, model, source)
+            respond = self._prefetch.answer
         met = engine.faults.rows(self._row) if engine.faults.row else None
         play = rows.player(met, self._row["id"], respond) if met else None
         attachments = Attachments(engine.files, self._row["owner"])
-        wanted = self._tag
 
         def serve(data: bytes) -> bytes:
             tag = None
@@ -364,33 +363,34 @@ class _Work:
                 usage = response.get("usageMetadata")
                 answer = b'{"response":' + _encode(response) + tag + b"}\n"
             except RowError as error:
-                return refused(error, lines.tag_of(data, self._tag) if tag is None else tag)
-            except Exception as error:  # noqa: BLE001 - a responder may be anybody's function; its row fails, not the batch
-                return refused(
-                    RowError(13, f"{type(error).__name__}: {error}"),
-                    lines.tag_of(data, self._tag) if tag is None else tag,
-                )
-            at["succeeded"] += 1
-            if usage:
-                prompt = usage.get("promptTokenCount", 0)
-                at["prompt_tokens"] += prompt
-                at["output_tokens"] += usage.get("totalTokenCount", prompt) - prompt
-            return answer
+                failed = error
+            except Exception as error:  # noqa: BLE001 - a responder may be a user's function; its row fails, not the batch
+                failed = RowError(13, f"{type(error).__name__}: {error}")
+            else:
+                at["succeeded"] += 1
+                if usage:
+                    prompt = usage.get("promptTokenCount", 0)
+                    at["prompt_tokens"] += prompt
+                    at["output_tokens"] += usage.get("totalTokenCount", prompt) - prompt
+                return answer
+            return refused(failed, lines.tag_of(data, wanted) if tag is None else tag)
 
         return serve
 
-    def _asking(self, responder: Concurrent, model: str, source: IO[bytes]) -> Ahead:
-        """What was asked for before, if it is of this place; else a beginning. Rows to be refused are not asked for."""
+    def _prefetched(self, responder: Concurrent, model: str, source: IO[bytes]) -> Prefetch:
+        """The batch's prefetch, if it is at this row, else a new one. Rows to be refused are not prefetched."""
         row, at, kind, plain = self._row, self._at, self._kind, bool(self._row["plain"])
         until = self._target if row["cut"] is None else min(self._target, max(row["cut"], at["row"]))
         place = {"row": at["row"], "offset": at["in_offset"]}
-        kept = self._engine.ahead.get(row["id"])
+        kept = self._engine.prefetched.get(row["id"])
         if kept is not None and kept.resume(source, **place, until=until):
             return kept
         self._engine.forget(row["id"])
-        new = Ahead(responder, model, lambda data: lines.read(kind, data, plain=plain, tag=self._tag).request, **place)
+        new = Prefetch(
+            responder, model, lambda data: lines.read(kind, data, plain=plain, tag=self._tag).request, **place
+        )
         new.resume(source, **place, until=until)
-        self._engine.ahead[row["id"]] = new
+        self._engine.prefetched[row["id"]] = new
         return new
 
     def _refused(self, error: RowError, tag: bytes) -> bytes:

@@ -1,8 +1,8 @@
-"""Lines of an input file: what the service checks when a batch is created, and a row as the engine reads it.
+"""Lines of an input file: the service's checks when a batch is created, and a row as the engine reads it.
 
-A line is ``{"key": …, "request": …}``. Other names beside these two are ignored, as the service does; a bare request is
-a row without a key. Inside ``request`` everything is strict. Inline batches are kept in the same form, with
-``metadata`` in the place of ``key``.
+A line is ``{"key": …, "request": …}``. Other names are ignored, as at the service; a bare request is a row without a
+key. Inside ``request`` every name is checked. Inline batches are stored in the same form, with ``metadata`` instead of
+``key``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.state.models import Kind
 
 REQUEST: dict[Kind, str] = {"generate": "GenerateContentRequest", "embed": "EmbedContentRequest"}
-#: What an answer is tagged with: a file's rows with their key, inline ones with their metadata.
+#: What identifies an answer: the key for a file's rows, the metadata for inline requests.
 Tag = Literal["key", "metadata"]
 _NOTHING = (b"", b"null")
-#: So many bad lines are listed in one refusal; then reading stops.
+#: The most bad lines listed in one refusal; then reading stops.
 LISTED = 100
 
 CACHE_CLASH = (
@@ -36,7 +36,7 @@ EMPTY_SYSTEM = "* GenerateContentRequest.system_instruction.parts: contents.part
 
 
 class Checked(NamedTuple):
-    """A file that was read through: how many rows it has, whether all are in canonical form, and what is wrong."""
+    """A checked file: its number of rows, whether all are in canonical form (``plain``), and the problems found."""
 
     rows: int
     plain: bool
@@ -44,7 +44,7 @@ class Checked(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row: the request in canonical form, and how its answer is tagged, as JSON (``,"key":"…"`` or nothing)."""
+    """One row: the request in canonical form, and the tag of its answer as JSON (``,"key":"…"`` or nothing)."""
 
     request: dict[str, Any]
     tag: bytes
@@ -70,7 +70,7 @@ _plain = msgspec.json.Decoder(_Plain)
 
 
 def check(kind: Kind, source: IO[bytes]) -> Checked:
-    """Read all lines of a file. Blank lines are no rows but are counted in line numbers."""
+    """Check all lines of a file. Blank lines are not rows, but count in line numbers."""
     decode = _typed(kind).decode
     rows, plain, problems = 0, True, list[str]()
     try:
@@ -97,9 +97,9 @@ def check(kind: Kind, source: IO[bytes]) -> Checked:
 
 
 def read(kind: Kind, data: bytes, *, plain: bool, tag: Tag) -> Row:
-    """One row of a file that was checked; ``plain`` if all its rows are in canonical form.
+    """One row of a checked file; ``plain`` if all its rows are in canonical form.
 
-    Raises :class:`RowError` (code 3) should the line not be readable after all.
+    Raises :class:`RowError` (code 3) if the line cannot be read after all.
     """
     if plain:
         row = _plain.decode(data)
@@ -114,7 +114,7 @@ def read(kind: Kind, data: bytes, *, plain: bool, tag: Tag) -> Row:
 
 
 def count_tokens(kind: Kind, source: IO[bytes], *, plain: bool) -> int:
-    """The tokens of all prompts of a file that was checked, as the emulator counts: four characters make one."""
+    """The prompt tokens of a checked file, as the emulator counts them: one for every four characters."""
     total = 0
     for line in jsonl.read_lines(source):
         if not line.data.strip():
@@ -130,13 +130,13 @@ def count_tokens(kind: Kind, source: IO[bytes], *, plain: bool) -> int:
 
 
 def tag_of(data: bytes, tag: Tag) -> bytes:
-    """How the answer to a line is tagged, whatever else the line is."""
+    """The tag of the answer to a line, even if the rest of the line is invalid."""
     value = jsonl.decode(data).get(tag)
     return b"" if value is None else b',"%s":%s' % (tag.encode(), jsonl.encode(value))
 
 
 def clash(request: dict[str, Any]) -> str | None:
-    """What the service refuses in a request although every field of it is known; for requests in canonical form."""
+    """Why the service refuses a request whose fields are all known, or None; for requests in canonical form."""
     system = request.get("systemInstruction")
     if request.get("cachedContent") and (
         system is not None or request.get("tools") or request.get("toolConfig") is not None
@@ -157,7 +157,7 @@ def _clash_typed(request: Any) -> str | None:
 
 
 def _crowded(kind: Kind, request: Any) -> bool:
-    """Whether some part holds two kinds of data, which the typed structs cannot tell."""
+    """Whether a part has two kinds of data, which the typed structs cannot detect."""
     contents = (request.content,) if kind == "embed" else request.contents or ()
     return any(
         _data_of(part).count(None) < len(_DATA) - 1
@@ -176,13 +176,13 @@ def _data_of(part: Any) -> tuple[Any, ...]:
 
 
 def _parts(kind: Kind, value: dict[str, Any]) -> tuple[Any, Any]:
-    """Request and key of a decoded line; a line that is itself a request has only the first."""
+    """Request and key of a decoded line; a line that is itself a request has no key."""
     bare = "request" not in value and any(name in messages()[REQUEST[kind]].lookup for name in value)
     return (value if bare else value.get("request")), value.get("key")
 
 
 def _explain(kind: Kind, data: bytes) -> str | None:
-    """Why the service refuses a line, or None if it was only not in canonical form."""
+    """Why the service refuses a line, or None if the line is valid but not in canonical form."""
     try:
         value = jsonl.decode(data)
     except jsonl.NotJson as error:

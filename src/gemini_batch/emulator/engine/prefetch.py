@@ -1,9 +1,8 @@
-"""Asking for many answers at a time, where the responder can: rows are asked for before their turn comes.
+"""Many answers at a time, for a responder that supports it: requests are submitted before their row's turn.
 
-The engine still serves one row after the other, in order, and its checkpoints mean what they always mean: everything
-before them is written. Only the waiting overlaps. What was asked for and has not been written stays open between two
-stretches of work, so a look at a batch that comes back after half a second loses nothing. A killed process asks again
-for what was open.
+The engine still serves one row after the other, in order, and its checkpoints keep their meaning: everything before
+them is written. Only the waiting overlaps. Submitted requests stay open between two stretches of work, so a poll that
+ends after half a second loses nothing. After a crash, open requests are submitted again.
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkab
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: So many rows are open for each answer that is made at a time: a slow one does not keep the others waiting.
+#: Open rows per concurrent answer, so that a slow answer does not hold back the others.
 _DEPTH = 4
-#: And not more bytes of rows than this, however few they are.
+#: The most bytes of open rows, however few rows that is.
 _MOST_BYTES = 64 << 20
 
 
 @runtime_checkable
 class Concurrent(Protocol):
-    """A responder that makes up to ``limit`` answers at a time."""
+    """A responder that works on up to ``limit`` answers at a time."""
 
     limit: int
 
     def __call__(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
-        """One answer, waited for."""
+        """Answer one request and block until it is done."""
         ...
 
     def submit(self, model: str, request: dict[str, Any]) -> futures.Future[dict[str, Any]]:
-        """Begin an answer. The future raises what the call would raise; cancelling it ends the work on it."""
+        """Start an answer. The future raises what the call would raise; cancelling it stops the work."""
         ...
 
 
@@ -41,8 +40,8 @@ class _Open(NamedTuple):
     answer: futures.Future[dict[str, Any]] | None
 
 
-class Ahead:
-    """The rows of one batch from ``row`` (at ``offset`` in its input) that were asked for and not yet served."""
+class Prefetch:
+    """The rows of one batch from ``row`` (at ``offset`` in its input) that are submitted and not yet served."""
 
     def __init__(
         self,
@@ -61,12 +60,12 @@ class Ahead:
         self._open: deque[_Open] = deque()
         self._bytes = 0
         self._source: IO[bytes] | None = None
-        self._asked = row  #: the first row that was not asked for
+        self._asked = row  #: the first row that is not submitted
         self._until = row
         self._answer: futures.Future[dict[str, Any]] | None = None
 
     def resume(self, source: IO[bytes], *, row: int, offset: int, until: int) -> bool:
-        """Go on from a checkpoint, asking for rows before ``until``; False if this is not where it is."""
+        """Continue from a checkpoint, submitting rows before ``until``; False if the position does not match."""
         if (row, offset) != (self._row, self._offset) or self._asked > until:
             return False
         self._source, self._until = source, until
@@ -74,7 +73,7 @@ class Ahead:
         return True
 
     def ready(self, seconds: float) -> bool:
-        """Ask for what may be asked for, then wait for the oldest row's answer; False if it took too long."""
+        """Submit what may be submitted, then wait for the oldest row's answer; False if it took too long."""
         self._fill()
         answer = self._open[0].answer if self._open else None
         if answer is None:
@@ -83,7 +82,7 @@ class Ahead:
         return answer.done() and not answer.cancelled()
 
     def readline(self) -> bytes:
-        """The next line of the input, like a file's method; its answer is the one that comes next."""
+        """The next line of the input, like a file's method; :meth:`answer` then gives its answer."""
         assert self._source is not None
         if self._open:
             data, self._answer = self._open.popleft()
@@ -96,12 +95,12 @@ class Ahead:
         return data
 
     def answer(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to the line that was read last. Raises what the responder raised."""
+        """The answer to the last line read. Raises what the responder raised."""
         answer, self._answer = self._answer, None
         return self._responder(model, request) if answer is None else answer.result()
 
     def close(self) -> None:
-        """Give up what is open; the youngest first, so that no place becomes free for a row that is given up next."""
+        """Cancel what is open, newest first, so that no slot becomes free for a row that is cancelled next."""
         for one in reversed(self._open):
             if one.answer is not None:
                 one.answer.cancel()
@@ -124,6 +123,6 @@ class Ahead:
     def _ask(self, data: bytes) -> futures.Future[dict[str, Any]] | None:
         try:
             request = self._read(data)
-        except Exception:  # noqa: BLE001 - whoever serves the row reads it again, and finds the same
+        except Exception:  # noqa: BLE001 - serving the row reads it again, and reports the same error
             return None
         return self._responder.submit(self._model, request)

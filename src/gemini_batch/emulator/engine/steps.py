@@ -1,4 +1,4 @@
-"""What comes next for a living batch: a pure function of its row, the time, and what a fault makes it come to."""
+"""The next step of a batch that is alive: a pure function of its row, the time, and the outcome of a fault."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Step = Literal["wait", "cancel", "expire", "start", "cut", "finish", "work", "en
 
 
 def next_step(batch: Batch, now: int, outcome: Outcome | None = None) -> tuple[Step, int]:
-    """The next step, and up to which row there is work; ``end`` means the outcome's end."""
+    """The next step, and the row up to which there is work; ``end`` is the end that the outcome sets."""
     if outcome is None:
         return _step(batch, now), _target(batch, now)
     if outcome.state == "SUCCEEDED":
-        # Whoever cancels comes too late.
+        # A cancellation comes too late.
         going_on = {**dict(batch), "cancelled": None}
         return _step(going_on, now), _target(going_on, now)
     if outcome.state in ("PENDING", "RUNNING"):
@@ -31,7 +31,7 @@ def next_step(batch: Batch, now: int, outcome: Outcome | None = None) -> tuple[S
 
 
 def _stuck(batch: Batch, now: int, outcome: Outcome) -> tuple[Step, int]:
-    """Never further than to its state; but it can be cancelled, and it expires."""
+    """Never beyond the outcome's state; but the batch can be cancelled, and it expires."""
     over: Step = "expire" if now >= batch["expires"] else "wait"
     if batch["cancelled"] is not None:
         return _step(batch, now), _target(batch, now)
@@ -42,7 +42,7 @@ def _stuck(batch: Batch, now: int, outcome: Outcome) -> tuple[Step, int]:
 
 
 def _ending(batch: Batch, now: int, outcome: Outcome) -> tuple[Step, int]:
-    """On the way to an end that is not SUCCEEDED."""
+    """Toward an end other than SUCCEEDED."""
     if batch["cancelled"] is None and batch["state"] == "PENDING":
         return _step(batch, now), 0
     if batch["cancelled"] is not None and not outcome.on_cancel:
@@ -81,7 +81,7 @@ def _target(batch: Batch, now: int) -> int:
 
 
 def allowed(batch: Batch, now: int) -> int:
-    """How many rows a batch can have served by ``now``; without a set speed all, or, once cancelled, those it has."""
+    """How many rows a batch can have served by ``now``. Without a set speed: all, or once cancelled, those it has."""
     total: int = batch["total"]
     speed: float | None = batch["rows_per_second"]
     if speed is None:

@@ -1,1 +1,1 @@
-"""What can be made to go wrong: the model of a fault, the named scenarios, their effects on rows and outputs."""
+"""Fault injection: the kinds of faults, the named scenarios, the effects on rows and output files."""

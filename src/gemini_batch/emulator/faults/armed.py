@@ -1,7 +1,7 @@
-"""Armed faults: which are waiting, whose turn it is, and how often each was played.
+"""Armed faults: which are waiting, which one is next, and how often each was played.
 
-What always holds: a fault on a job, or on one of its rows, stays with the job that it met, however often the job is
-read. Counters belong to the process. While nothing is armed, nothing needs to be asked.
+Invariant: a fault that met a job, or one of its rows, stays with that job, however often the job is polled. Counters
+belong to the process.
 """
 
 from __future__ import annotations

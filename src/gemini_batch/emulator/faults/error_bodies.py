@@ -1,4 +1,4 @@
-"""Error answers by name, for faults: status and body as the service words them, as far as that is known."""
+"""Error answers by name, for faults: the service's status and body, word for word where they are known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LOCALE = "type.googleapis.com/google.rpc.LocalizedMessage"
 _INFO = "type.googleapis.com/google.rpc.ErrorInfo"
-#: Stands for the id of the file that a call was about.
+#: Replaced by the id of the file that a call names.
 NAME = b"{file}"
 _BAD_KEY = "API key not valid. Please pass a valid API key."
 _JSON = "application/json; charset=UTF-8"
@@ -32,7 +32,7 @@ def _said(failure: ApiFailure) -> Wording:
 
 
 def _sync_quota() -> ApiFailure:
-    """429 of a call that is answered at once: it says when to come again, which a batch's never does."""
+    """429 of a synchronous call: it says when to retry, which a batch's 429 never does."""
     batch = exhausted()
     violation = {
         "quotaMetric": "generativelanguage.googleapis.com/generate_content_paid_tier_input_token_count",
@@ -116,7 +116,7 @@ WORDINGS: dict[str, Wording] = {
     "timeout": _said(ApiFailure(408, "DEADLINE_EXCEEDED", "The request took too long to arrive.")),
 }
 
-#: What a bare status is worded as.
+#: The error for a status without a name.
 BY_STATUS = {
     400: "ended",
     403: "no_file",

@@ -1,9 +1,9 @@
-"""Faults as values: what can be made to go wrong with a call, a job, a row or an output file.
+"""Faults as values: what can be made to fail in a call, a job, a row or an output file.
 
 A fault says *which* calls, jobs or rows it fits, *how often* it is played (``times``, ``skip``, ``probability``) and
 *what* it does. There are four kinds; each has only the fields that mean something for it. :func:`make_fault` picks the
-kind by the effect that is given. Nothing here acts: :mod:`gemini_batch.emulator.faults.armed` counts, and the modules
-that serve calls, jobs, rows and outputs play.
+kind by the effect that is given. Nothing here acts: :mod:`gemini_batch.emulator.faults.armed` keeps the counters, and
+the modules that serve calls, jobs, rows and output files play the faults.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Changes to a finished output file: order, lines lost, doubled, foreign, without key, broken, odd separators.
+"""Changes to a finished output file: order; lines missing, repeated, foreign, without key, broken; odd separators.
 
-Changes are made from file to file, one after another, with an index of the lines in memory and one line at a time.
+Each change reads one file and writes the next, with an index of the lines and one line in memory.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from gemini_batch.emulator.faults.model import OutputChange, OutputFault
 
-#: What splits lines for readers that split text, unescaped in a JSON string as the service leaves it.
+#: Characters at which text readers split lines, unescaped in a JSON string, as the service leaves them.
 SEPARATORS = "one\u2028two\u2029three\u0085four"
-#: These make sense only in a file of lines, not in a list within a JSON object.
+#: These apply only to a file of lines, not to a list in a JSON object.
 _FILE_ONLY = frozenset({"broken", "not_json", "crlf", "blank", "no_final_newline"})
-#: These mean every line, if the fault does not say how many.
+#: These change every line, unless the fault gives a number.
 _WHOLE = frozenset({"shuffle", "reverse", "separators", "crlf", "blank"})
 _NOT_JSON = b"upstream connect error or disconnect/reset before headers"
 
 
 def rewrite(faults: Sequence[OutputFault], source: Path, target: Path, *, lines: bool) -> None:
-    """Write ``source`` to ``target`` with all changes, in their order. ``lines``: it will be read as lines."""
+    """Write ``source`` to ``target`` with all changes, in order. ``lines``: whether ``target`` is read as lines."""
     place = source
     try:
         for number, fault in enumerate(faults):
@@ -74,7 +74,7 @@ def _change(fault: OutputFault, old: IO[bytes], new: IO[bytes], *, lines: bool) 
 
 
 def _chosen(fault: OutputFault, old: IO[bytes], starts: Sequence[int]) -> set[int]:
-    """The lines that the fault means, by key and number."""
+    """The numbers of the lines that the fault changes, by its key and number of rows."""
     most = fault.rows if fault.rows is not None else (0 if fault.output in _WHOLE else 1)
     found: set[int] = set()
     for number, start in enumerate(starts):
@@ -89,7 +89,7 @@ def _chosen(fault: OutputFault, old: IO[bytes], starts: Sequence[int]) -> set[in
 
 
 def _decoded(line: bytes) -> dict[str, Any]:
-    """An answer; empty for what an earlier change left unreadable."""
+    """An answer; empty if an earlier change made it unreadable."""
     try:
         value = jsonl.decode(line)
     except jsonl.NotJson:
@@ -105,7 +105,7 @@ def _key(answer: dict[str, Any]) -> str:
 
 
 def _shuffled(count: int, seed: int) -> list[int]:
-    """An order that is not the old one, wherever there is another."""
+    """A different order, if there is one."""
     order = list(range(count))
     random.Random(seed).shuffle(order)
     return [*order[1:], *order[:1]] if order == list(range(count)) else order
@@ -134,7 +134,7 @@ def _changed(kind: OutputChange | None, line: bytes) -> Iterator[bytes]:
 
 
 def _twin(kind: Literal["duplicate", "conflict", "foreign"], line: bytes, seed: int, number: int) -> bytes:
-    """A second line made from a chosen one."""
+    """A second line, made from a chosen one."""
     answer = _decoded(line)
     if kind == "duplicate" or not answer:
         return line + b"\n"
@@ -148,7 +148,7 @@ def _twin(kind: Literal["duplicate", "conflict", "foreign"], line: bytes, seed: 
 
 
 def _with_text(answer: dict[str, Any], text: str) -> dict[str, Any]:
-    """A line whose answer, if it has one, says something else."""
+    """A line whose answer, if it has one, has another text."""
     if "response" not in answer:
         return answer
     response = dict(answer["response"])

@@ -1,6 +1,6 @@
-"""Outcomes of single rows: an answer that the responder gave, turned into what a fault wants in its place.
+"""Outcomes of single rows: the responder's answer, replaced as a fault asks.
 
-Embeddings have only errors, usage and vectors to go wrong; other outcomes are meant for generation.
+For embeddings only errors, usage and vectors can be changed; the other outcomes are for generation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Response = dict[str, Any]
 
-#: Base64 of one megabyte of zeros, about: what huge answers are made of.
+#: About one megabyte of base64: what huge answers are made of.
 _MEGABYTE = "A" * 1_048_576
 _THOUGHT = "First I look at what is asked, then at what could be meant."
 _SIGNATURE = base64.b64encode(b"offline: nothing was thought").decode()
@@ -43,9 +43,9 @@ def key_of(tag: bytes) -> str:
 def player(
     armed: Sequence[Armed[RowFault]], batch_id: str, respond: Responder
 ) -> Callable[[bytes, str, Response], Response]:
-    """A responder that takes the row's tag too, and plays the first fault that fits the row, if any does.
+    """A responder that also takes the row's tag, and plays the first fault that fits the row, if any.
 
-    It raises :class:`RowError` for rows that fail; the real responder is not asked about those.
+    It raises :class:`RowError` for rows that fail, without calling ``respond``.
     """
 
     def play(tag: bytes, model: str, request: Response) -> Response:
@@ -81,7 +81,7 @@ _MESSAGES = {
 
 
 def reshape(fault: RowFault, answer: Callable[[], Response]) -> Response:
-    """The answer, changed as the fault asks. Raises :class:`RowError` for a row that fails: it is not answered."""
+    """The answer, changed as the fault asks. Raises :class:`RowError`, and asks for no answer, if the row fails."""
     match fault.row:
         case "nothing":
             raise RowError(0, field="")
@@ -129,7 +129,7 @@ def _with_vector(response: Response, change: Callable[[list[Any]], list[Any]]) -
 
 
 def _rest(response: Response, *, wrote: int, thoughts: int = 0) -> Response:
-    """All of an answer but its candidates, with a usage that fits so many tokens."""
+    """An answer without its candidates, with usage for ``wrote`` and ``thoughts`` tokens."""
     prompt = int((response.get("usageMetadata") or {}).get("promptTokenCount", 0))
     usage = {"promptTokenCount": prompt, "candidatesTokenCount": wrote, "totalTokenCount": prompt + wrote + thoughts}
     if not wrote:
@@ -141,7 +141,7 @@ def _rest(response: Response, *, wrote: int, thoughts: int = 0) -> Response:
 
 
 def _generated(fault: RowFault, response: Response) -> Response:
-    """The outcomes that are told by the first candidate."""
+    """The outcomes that show in the first candidate."""
     old = (response.get("candidates") or [{}])[0]
     before: list[dict[str, Any]] = list((old.get("content") or {}).get("parts") or ())
     parts = _said(fault, before) if fault.row in _SAID else _drawn(fault)
@@ -166,12 +166,12 @@ _FINISH = {"finish": "SAFETY", "cut_empty": "MAX_TOKENS", "cut_half": "MAX_TOKEN
 _SAID = frozenset(
     {"finish", "citations", "cut_empty", "cut_half", "thought_first", "empty_text", "signed", "text", "schema_missed"}
 )
-#: Without a text of the fault's own.
+#: Used if the fault has no text of its own.
 _MISSED = "Here is what I found: nothing was asked, so there is nothing to fill in."
 
 
 def _said(fault: RowFault, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The parts of an answer in words."""
+    """The parts of a text answer."""
     if fault.row == "thought_first":
         return [{"text": _THOUGHT, "thought": True}, *parts]
     if fault.row == "signed":
@@ -187,7 +187,7 @@ def _said(fault: RowFault, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _drawn(fault: RowFault) -> list[dict[str, Any]]:
-    """The part of an answer that is not in words."""
+    """The part of an answer that is not text."""
     if fault.row == "function_call":
         return [{"functionCall": {"name": fault.text or "look_up", "args": {"what": "the weather"}}}]
     if fault.row == "image":

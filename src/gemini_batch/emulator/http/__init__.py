@@ -1,1 +1,1 @@
-"""The API over HTTP: routes, the server, faults on the wire, the emulator's own routes."""
+"""The API over HTTP: routes, the server, wire faults, the emulator's own routes."""

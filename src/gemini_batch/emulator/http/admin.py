@@ -1,4 +1,4 @@
-"""The emulator's own routes: clock, accounting, faults. They need no key and are never spoilt by a fault."""
+"""The emulator's own routes: clock, accounting, faults, quotas. They need no key, and faults never affect them."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
 
 class Admin:
-    """What those who test may ask of one emulator."""
+    """The routes for tests of one emulator."""
 
     def __init__(self, world: Emulator) -> None:
         self._world = world
 
     def accounting(self, call: Call) -> Reply:
-        """What was used; with ``?keys=true`` also how often each request key was paid for."""
+        """What was used; with ``?keys=true``, also how often each request key was paid for."""
         keys = call.text("keys").lower() in ("1", "true", "yes")
         return Reply.json(accounting(self._world.store, keys=keys))
 
     def clock(self, call: Call) -> Reply:
-        """Show the clock; or move it: ``{"advance": seconds}``."""
+        """Show the clock, or move it: ``{"advance": seconds}``."""
         clock = self._world.clock
         try:
             asked = read_body(call.body)
             seconds = float(asked.get("advance", 0))
             now = clock.advance(seconds) if seconds else clock.now()
         except (BadBody, ValueError, TypeError, AttributeError) as error:
-            raise errors.invalid(f'The clock takes {{"advance": seconds}}: {error}') from None
+            raise errors.invalid(f'The clock accepts {{"advance": seconds}}: {error}') from None
         return Reply.json({"now": rfc3339(now)})
 
     def faults(self, call: Call) -> Reply:
-        """All armed faults with their counters."""
+        """All armed faults, with their counters."""
         del call
         return Reply.json({"faults": self._world.faults.shown()})
 
     def arm(self, call: Call) -> Reply:
-        """Arm one fault (its fields), or a scenario: ``{"scenario": "C8a"}``, whose faults take all further fields."""
+        """Arm one fault, given its fields, or a scenario: ``{"scenario": "C8a"}``, with fields to change."""
         try:
             asked = msgspec.json.decode(call.body or b"{}", type=dict[str, Any])
             return Reply.json({"ids": arm(self._world, **asked)})
@@ -53,23 +53,23 @@ class Admin:
             raise errors.invalid(f"This cannot be armed: {error}") from None
 
     def quotas(self, call: Call) -> Reply:
-        """The limits; and for the project of the caller's key, if it has one, how much of them it holds."""
+        """The quotas, and how much of them the project of the caller's key holds, if there is a key."""
         limits = self._world.limits
         shown: dict[str, Any] = {"quotas": msgspec.to_builtins(limits.quotas)}
         if call.owner:
-            shown["held"] = {"jobs": limits.living(call.owner), "tokens": limits.held(call.owner)}
+            shown["held"] = {"jobs": limits.alive(call.owner), "tokens": limits.held(call.owner)}
         return Reply.json(shown)
 
     def limit(self, call: Call) -> Reply:
-        """Change some limits: the fields of :class:`~gemini_batch.emulator.state.quotas.Quotas`."""
+        """Change some quotas: the fields of :class:`~gemini_batch.emulator.state.quotas.Quotas`."""
         try:
             self._world.limits.change(**msgspec.json.decode(call.body or b"{}", type=dict[str, Any]))
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
-            raise errors.invalid(f"These are no quotas: {error}") from None
+            raise errors.invalid(f"These quotas cannot be set: {error}") from None
         return self.quotas(call)
 
     def clear(self, call: Call) -> Reply:
-        """Take back one fault (``/emulator/faults/ID``), or all; with all, quotas are what they were at the start."""
+        """Disarm one fault (``/emulator/faults/ID``), or all faults; with all, the quotas of the start are restored."""
         name = call.names.get("fault")
         if name is None:
             clear(self._world)
@@ -79,7 +79,7 @@ class Admin:
 
 
 def arm(world: Emulator, *, scenario: str = "", **fields: Any) -> list[int]:
-    """Arm a fault, or a scenario with some fields changed; the ids. Raises ``ValueError``."""
+    """Arm a fault, or a scenario with some fields changed; returns the ids. Raises ``ValueError``."""
     made = scenarios.made(scenario, **fields)
     if made.quotas:
         world.limits.change(**made.quotas)
@@ -87,6 +87,6 @@ def arm(world: Emulator, *, scenario: str = "", **fields: Any) -> list[int]:
 
 
 def clear(world: Emulator) -> None:
-    """Take back all faults, and the quotas that scenarios changed."""
+    """Disarm all faults, and restore the quotas of the start."""
     world.faults.clear()
     world.limits.reset()

@@ -1,7 +1,7 @@
-"""The routes, and what happens around every operation: keys, errors, and work on batches before something is read.
+"""The routes, and what every operation has in common: keys, errors, and work on batches before anything is read.
 
-Operations have names (``batches.create``, ``files.upload.chunk``): they are what faults on the wire name. Whatever may
-block runs in a thread; only the bytes of uploads and downloads pass through the event loop.
+Operations have names (``batches.create``, ``files.upload.chunk``), which wire faults refer to. Whatever may block runs
+in a thread; only the bytes of uploads and downloads pass through the event loop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _CHUNK = frozenset({"files.upload.chunk", "files.upload.query", "files.upload.cancel"})
 _VERSIONS = frozenset({"v1", "v1beta", "v1alpha"})
 _PIECE = 1 << 20
-#: A body that is too large is read on to here and forgotten, so that its sender hears why.
+#: A body that is too large is read up to this size and discarded, so that its sender receives the refusal.
 _PATIENCE = 256 << 20
 
 
@@ -55,7 +55,7 @@ class App:
         )
 
     def operations(self) -> list[tuple[str, str, str, Callable[[Call], Reply] | None]]:
-        """Method, path after the version, name, and what does it (None: it streams, and has a way of its own)."""
+        """Method, path after the version, name, and handler (None: it streams, and is handled separately)."""
         batches, files, answer = self._world.batches, self._world.files, self._world.inference
         admin = Admin(self._world)
         model, tuned = "/models/{model}", "/tunedModels/{tuned}"
@@ -132,7 +132,7 @@ class App:
         except errors.ApiFailure as failure:
             await _drain(request)
             return _respond(Reply.refused(failure))
-        # Nobody comes between while nothing is armed.
+        # While nothing is armed, nothing intervenes.
         player = self._player if self._world.faults.wire else None
         try:
             if player and (breaking := player.incoming(call, request)) is not request:
@@ -146,7 +146,7 @@ class App:
             response = await self._do(request, call, work)
         except errors.ApiFailure as failure:
             response = _respond(Reply.refused(failure))
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, the caller gets an answer that says so
+        except Exception as error:  # noqa: BLE001 - whatever failed, the caller gets an answer that says so
             shown = f"The emulator failed: {type(error).__name__}: {error}"
             response = _respond(Reply.refused(errors.internal(shown)))
         if player:
@@ -158,7 +158,7 @@ class App:
         if call.operation in _CHUNK:
             return await self._chunk(request, call)
         if request.method == "GET" and not call.operation.startswith("emulator."):
-            # Looking moves the batches on; what changes something finds them as they were last seen.
+            # Reading moves the batches on; an operation that changes something finds them as they were last read.
             await anyio.to_thread.run_sync(self._world.engine.advance)
         if call.operation == "files.download":
             return await self._download(call)
@@ -250,7 +250,7 @@ async def _nowhere(request: Request, error: Exception) -> Response:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """The body; of one that is too large for the service only as much as proves it."""
+    """The body; of one that is too large for the service, only as much as shows that."""
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
@@ -262,9 +262,9 @@ async def _body(request: Request, limit: int) -> bytes:
 
 
 async def _drain(request: Request) -> None:
-    """Read what is left of a body, so that its sender gets to hear the answer."""
+    """Read the rest of a body, so that its sender receives the answer."""
     size = 0
-    with contextlib.suppress(ClientDisconnect, RuntimeError):  # it is gone, or everything was read
+    with contextlib.suppress(ClientDisconnect, RuntimeError):  # the client left, or everything was read
         async for piece in request.stream():
             size += len(piece)
             if size > _PATIENCE:
@@ -284,7 +284,7 @@ async def _pieces(file: IO[bytes], start: int, end: int) -> AsyncIterator[bytes]
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:
-    """Start and end (exclusive) of a single byte range; None where there is none, or it is not understood."""
+    """Start and end (exclusive) of a single byte range; None if there is none, or it is not understood."""
     unit, _, spec = header.partition("=")
     first, dash, last = spec.strip().partition("-")
     if unit.strip() != "bytes" or not dash or not (first + last).isdecimal():

@@ -1,6 +1,6 @@
-"""Answers that go wrong on the wire: late, never, reset, cut, longer or shorter than declared, drop by drop.
+"""Answers that fail on the wire: late, never, reset, cut, longer or shorter than declared, slow.
 
-The connection itself is broken, not imitated: :class:`TransportProtocol` hands each request its transport.
+The connection is really broken, not simulated: :func:`with_transport` gives each request its transport.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.emulator.faults.model import WireFault
 
-#: Where a request's scope holds its transport.
+#: The key of the transport in a request's scope.
 TRANSPORT = "gemini_batch.transport"
 _TICK = 0.05
 _DRIP = 16
@@ -40,7 +40,7 @@ def with_transport(app: Any, transport: Callable[[], asyncio.Transport]) -> Any:
 
 
 def break_connection(scope: Scope, how: str) -> None:
-    """End the connection now: ``reset`` throws away what is on its way, ``close`` still sends it."""
+    """End the connection now: ``reset`` discards unsent bytes, ``close`` still sends them."""
     transport: asyncio.Transport | None = scope.get(TRANSPORT)
     if transport is None or transport.is_closing():
         return
@@ -48,14 +48,14 @@ def break_connection(scope: Scope, how: str) -> None:
         transport.close()
         return
     with contextlib.suppress(OSError):
-        # Lingering for no time makes the closing a reset.
+        # A linger time of zero turns the close into a reset.
         linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     transport.abort()
 
 
 def cut_request(request: Request, fault: WireFault) -> Request:
-    """A request whose connection breaks once so many bytes of its body were read, or all of them."""
+    """A request whose connection breaks after ``fault.receive`` bytes of its body, or after all of them."""
     left = fault.receive or 0
     over = False
 
@@ -76,11 +76,11 @@ def cut_request(request: Request, fault: WireFault) -> Request:
 
 
 class _Over(Exception):
-    """So much was sent, and no more will be."""
+    """Nothing more will be sent."""
 
 
 class Broken(Response):
-    """An answer that reaches its caller as a fault wants, if at all."""
+    """An answer that is sent as a fault asks, if at all."""
 
     def __init__(self, inner: Response, fault: WireFault, stop: threading.Event) -> None:
         super().__init__(status_code=inner.status_code)
@@ -91,11 +91,11 @@ class Broken(Response):
 
     @property
     def abrupt(self) -> bool:
-        """Whether nobody waits for the rest of the request."""
+        """Whether the rest of the request is not read."""
         return bool(self._fault.drop) and not self._fault.delay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, or not."""
+        """Send the answer, or break the connection."""
         fault = self._fault
         stays = await self._pause(fault.delay, receive) if fault.delay else True
         if stays and fault.silence:
@@ -111,7 +111,7 @@ class Broken(Response):
         await _close(self._inner)
 
     async def _pause(self, seconds: float, receive: Receive) -> bool:
-        """Wait; False if the caller left, or the emulator is about to end."""
+        """Wait; False if the caller disconnected or the emulator is stopping."""
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         leaving = asyncio.ensure_future(_gone(receive))
@@ -173,7 +173,7 @@ def _declared(headers: list[tuple[bytes, bytes]], by: int) -> tuple[list[tuple[b
             changed.append((name, b"%d" % declared))
         else:
             changed.append((name, value))
-    # Without this a caller would go on with a connection that is about to end.
+    # Without this, a caller would reuse a connection that is about to end.
     changed.append((b"Connection", b"close"))
     return changed, declared
 
@@ -184,7 +184,7 @@ async def _gone(receive: Receive) -> None:
 
 
 async def _close(response: Response) -> None:
-    """Let go of what an answer that was not sent to its end holds open."""
+    """Release the resources of an answer that was not sent completely."""
     if isinstance(response, StreamingResponse):
         body: AsyncGenerator[Any, None] | Any = response.body_iterator
         if hasattr(body, "aclose"):

@@ -1,6 +1,6 @@
-"""Changes to the JSON of answers: fields set and removed, results moved into the job, lists that leave out or repeat.
+"""Changes to the JSON of answers: fields set and removed, results moved into the job, jobs omitted or repeated.
 
-A field is named by a path with dots (``metadata.output``). In a list of jobs every job that the fault means is changed.
+A field is named by a dotted path (``metadata.output``). In a list of jobs, every job that the fault fits is changed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.faults.model import WireFault
     from gemini_batch.emulator.messages.calls import Call
 
-#: A page token from which a list begins anew.
+#: A page token that starts a list from the beginning.
 _BEGINNING = page_token(2**62)
 
 
 def state_of(answer: dict[str, Any]) -> str:
-    """The state that an answer shows: a job's without its prefix, or a file's; else empty."""
+    """The state in an answer: a job's without its prefix, or a file's; else empty."""
     metadata = answer.get("metadata")
     if isinstance(metadata, dict):
         return str(metadata.get("state", "")).removeprefix("BATCH_STATE_")
@@ -30,7 +30,7 @@ def state_of(answer: dict[str, Any]) -> str:
 
 
 def concerns(fault: WireFault, page: dict[str, Any]) -> bool:
-    """Whether a fault means a page of jobs, or some job on it."""
+    """Whether a fault fits a page of jobs, or a job on it."""
     if not fault.edits and all(one == "*" for one in (fault.resource, fault.model, fault.display_name, fault.state)):
         return True
     if fault.listing in ("no_next", "same_next", "empty_page"):
@@ -39,7 +39,7 @@ def concerns(fault: WireFault, page: dict[str, Any]) -> bool:
 
 
 def edit(fault: WireFault, answer: dict[str, Any], call: Call, output: Callable[[str], list[Any]]) -> dict[str, Any]:
-    """The changed answer. ``output`` gives the answers in an output file."""
+    """The changed answer. ``output`` reads the answers in an output file."""
     if call.operation != "batches.list":
         return _edit(fault, answer, output)
     if fault.listing == "empty_page":
@@ -83,7 +83,7 @@ def _edit(fault: WireFault, value: dict[str, Any], output: Callable[[str], list[
 
 
 def _inlined(job: dict[str, Any], output: Callable[[str], list[Any]]) -> dict[str, Any]:
-    """A job that holds its answers itself, whatever it was asked."""
+    """A job with its answers inline, even if it was created from a file."""
     file = ((job.get("metadata") or {}).get("output") or {}).get("responsesFile")
     if file is None:
         return job

@@ -1,8 +1,8 @@
-"""Serving the emulator: in a thread for a while (:func:`serve`), or until interrupted (:func:`run_forever`).
+"""Serving the emulator: in a thread (:func:`serve`), or until interrupted (:func:`run_forever`).
 
-The socket listens before :func:`serve` returns, so the first request never finds a closed door. Stopping ends idle
-connections at once, lets requests that are being answered finish for a moment, and leaves unfinished batches at a
-checkpoint. Nothing is logged.
+The socket listens before :func:`serve` returns, so the first request is never refused. Stopping closes idle connections
+at once, gives requests in progress a moment to finish, and leaves unfinished batches at a checkpoint. Nothing is
+logged.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
     from gemini_batch.emulator.http.startup import Setup
 
-#: Between two looks of the background thread when nothing was to do, in seconds.
+#: How long the background thread sleeps when there is no work, in seconds.
 _IDLE = 0.05
-#: So long a stop waits for requests that are being answered, in seconds.
+#: How long a stop waits for requests in progress, in seconds.
 _GRACE = 2.0
 _TICK = 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A served emulator: its base URL (``http://127.0.0.1:PORT``) and the world behind it."""
+    """A served emulator: its base URL (``http://127.0.0.1:PORT``) and the :class:`Emulator` behind it."""
 
     url: str
     emulator: Emulator
@@ -63,10 +63,10 @@ def serve(
 ) -> Iterator[Running]:
     """Serve ``data`` from a thread until the block ends.
 
-    ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed, None for as fast as
-    possible. ``background``: batches move on even if nobody asks. ``ranges``: whether downloads honour HTTP Range.
-    ``setup``: faults and quotas to begin with.
-    Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for the data of a newer version.
+    ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed; None is as fast as
+    possible. ``background``: batches make progress without requests. ``ranges``: whether downloads honour HTTP Range.
+    ``setup``: the faults and quotas to start with.
+    Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
     """
     listener = _listen(host, port)
     try:
@@ -106,10 +106,10 @@ def run_forever(
     responder: Responder = respond,
     setup: Setup | None = None,
 ) -> None:
-    """Serve until interrupted, batches moving on by themselves; the base URL is the first line on stdout.
+    """Serve until interrupted, with progress in the background; the base URL is the first line on stdout.
 
-    Without ``data`` everything lives in a temporary folder and is gone at the end. After a clean stop
-    ``KeyboardInterrupt`` passes through, and SIGTERM is :class:`~gemini_batch.errors.Terminated`.
+    Without ``data``, everything is kept in a temporary folder that is removed at the end. After a clean stop,
+    ``KeyboardInterrupt`` passes through, and SIGTERM raises :class:`~gemini_batch.errors.Terminated`.
     """
     with contextlib.ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():
@@ -134,15 +134,15 @@ def run_forever(
 
 def _terminated(number: int, frame: object) -> NoReturn:
     del number, frame
-    raise Terminated("The emulator was told to stop.")
+    raise Terminated("The emulator was stopped by SIGTERM.")
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket. It names TCP itself: asyncio turns Nagle's delay off only for sockets that do."""
+    """A listening socket, with TCP named explicitly: asyncio disables Nagle's algorithm only for such sockets."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if os.name == "posix":  # elsewhere it would let two servers have one port
+        if os.name == "posix":  # elsewhere it would let two servers share one port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(2048)
@@ -165,7 +165,7 @@ def _server(emulator: Emulator) -> Any:
     asked = threading.Event()
 
     class Server(uvicorn.Server):
-        """uvicorn's server with an end that is prompt: its own looks ten times a second whether it should stop."""
+        """uvicorn's server with a prompt stop: its own checks only ten times a second whether it should stop."""
 
         _ending: asyncio.Event | None = None
         _loop: asyncio.AbstractEventLoop | None = None
@@ -175,7 +175,7 @@ def _server(emulator: Emulator) -> Any:
             asked.set()
             loop, ending = self._loop, self._ending
             if loop is not None and ending is not None:
-                with contextlib.suppress(RuntimeError):  # it has just ended by itself
+                with contextlib.suppress(RuntimeError):  # the loop has just ended
                     loop.call_soon_threadsafe(ending.set)
 
         async def main_loop(self) -> None:
@@ -186,7 +186,7 @@ def _server(emulator: Emulator) -> Any:
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             for one in sockets or []:
-                # Not closed yet: a connection that is just being accepted would be left half made.
+                # Not closed yet: a connection that is being accepted would be left incomplete.
                 with contextlib.suppress(NotImplementedError):
                     asyncio.get_running_loop().remove_reader(one)
             await _close(self.server_state)
@@ -196,7 +196,7 @@ def _server(emulator: Emulator) -> Any:
                 one.close()
 
     class Protocol(H11Protocol):
-        """h11, because httptools would write header names in lower case, and some clients look for Title-Case."""
+        """h11, because httptools writes header names in lower case, and some clients expect Title-Case."""
 
         def __init__(self, *args: Any, **named: Any) -> None:
             super().__init__(*args, **named)
@@ -219,11 +219,11 @@ def _server(emulator: Emulator) -> Any:
 
 
 async def _close(state: ServerState) -> None:
-    """End all connections: idle ones now, the others after their answer, those that take too long without it."""
+    """Close all connections: idle ones now, others after their answer, slow ones when the grace period ends."""
     loop, told = asyncio.get_running_loop(), set[Any]()
     end = loop.time() + _GRACE
     while loop.time() < end:
-        # Tasks are requests, and connections that are just being accepted.
+        # Tasks are requests, and connections that are being accepted.
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for connection in state.connections - told:
             told.add(connection)

@@ -1,4 +1,4 @@
-"""What a standing emulator begins with: scenarios by name, a TOML file of faults and quotas, a tier.
+"""What a served emulator starts with: scenarios by name, a TOML file of faults and quotas, a tier.
 
 The file::
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.faults.scenarios import Scenario
     from gemini_batch.emulator.service.core import Emulator
 
-_SEE = "See `gemini-batch emulator --list-scenarios` and the page on the emulator."
-#: Jobs that may live at a time in every tier.
+_SEE = "See `gemini-batch emulator --list-scenarios` and docs/faults.md."
+#: The most jobs alive at a time, in every tier.
 _JOBS = 100
 
 
@@ -49,20 +49,20 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Setup(NamedTuple):
-    """Scenarios (by name, or nameless faults) to arm, and quotas."""
+    """Scenarios to arm, by name (empty for a single fault), and quotas."""
 
     armed: tuple[tuple[str, Scenario], ...] = ()
     quotas: Quotas = Quotas()
 
     def apply(self, world: Emulator) -> None:
-        """Arm it all."""
+        """Arm the scenarios and set the quotas."""
         world.limits.begin(self.quotas)
         for name, scenario in self.armed:
             world.faults.arm(*scenario.faults, scenario=name)
 
 
 def setup(names: Iterable[str] = (), *, file: Path | None = None, tier: int | None = None) -> Setup:
-    """Read all that is asked for; the file has the last word on quotas. Raises :class:`UsageError`."""
+    """Read everything; the file's quotas take precedence. Raises :class:`UsageError`."""
     quotas: dict[str, Any] = {} if tier is None else {"tier": tier, "jobs": _JOBS}
     last: dict[str, Any] = {}
     armed: list[tuple[str, Scenario]] = []
@@ -77,9 +77,9 @@ def setup(names: Iterable[str] = (), *, file: Path | None = None, tier: int | No
             for place, one in enumerate(read.fault, 1):
                 armed.append((str(one.get("scenario", "")), _fault(one, place)))
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"The file of faults cannot be read: {error}", file=file) from None
+            raise UsageError(f"The faults file cannot be read: {error}", file=file) from None
         except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError, TypeError) as error:
-            raise UsageError(f"This is no file of faults: {error}.", file=file, next=_SEE) from None
+            raise UsageError(f"The faults file is not valid: {error}.", file=file, next=_SEE) from None
         last = read.quotas
     for _, scenario in armed:
         quotas |= scenario.quotas
@@ -87,7 +87,7 @@ def setup(names: Iterable[str] = (), *, file: Path | None = None, tier: int | No
     try:
         return Setup(tuple(armed), msgspec.convert(quotas, Quotas))
     except msgspec.ValidationError as error:
-        raise UsageError(f"The quotas cannot be: {error}.", file=file, next=_SEE) from None
+        raise UsageError(f"The quotas are not valid: {error}.", file=file, next=_SEE) from None
 
 
 def _fault(fields: dict[str, Any], place: int) -> Scenario:

@@ -1,7 +1,7 @@
-"""Faults on the wire, played between a caller and an operation.
+"""Wire faults, played between a caller and an operation.
 
-Faults that come instead of the work are decided by what the call and the database say; those that come after it by the
-answer too, and only good answers are spoilt: what the emulator refuses by itself stays as it is.
+A fault that replaces the work is matched against the call and the database. A fault that follows the work is matched
+against the answer too, and changes only successful answers: the emulator's own refusals stay unchanged.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.messages.calls import Call
     from gemini_batch.emulator.service.core import Emulator
 
-#: So long the service works on one request if its caller does not say otherwise, in seconds.
+#: How long the service works on one request by default, in seconds.
 _PATIENCE = 60
 
 
 class Facts(NamedTuple):
-    """What a call is about, as far as it is known before the work."""
+    """What a call refers to, as far as that is known before the work."""
 
     resource: str = ""
     model: str = ""
@@ -41,20 +41,20 @@ class Facts(NamedTuple):
 
 
 class Player:
-    """The hooks of an emulator that has faults on the wire armed."""
+    """Plays the armed wire faults of one emulator."""
 
     def __init__(self, world: Emulator) -> None:
         self._world = world
 
     def incoming(self, call: Call, request: Request) -> Request:
-        """The request, or one that breaks while its body is read."""
+        """The request, or one whose connection breaks while its body is read."""
         for one in self._armed(call):
             if one.fault.receive is not None and self._means(one.fault, call) and one.take():
                 return cut_request(request, one.fault)
         return request
 
     async def before(self, call: Call) -> Response | None:
-        """An answer instead of the work."""
+        """The answer that replaces the work, or None."""
         for one in self._armed(call):
             fault = one.fault
             if fault.early and fault.receive is None and self._means(fault, call) and one.take():
@@ -62,7 +62,7 @@ class Player:
         return None
 
     async def after(self, call: Call, response: Response) -> Response:
-        """The answer, spoilt by every fault whose turn it is."""
+        """The answer, changed by every fault whose turn it is."""
         for one in self._armed(call):
             if one.fault.early or response.status_code >= 300:
                 continue
@@ -96,7 +96,7 @@ class Player:
         return Facts(f"models/{model}" if model else "", model, _display_name(call.body))
 
     def _play(self, one: Armed[WireFault], call: Call, response: Response) -> Response | None:
-        """The spoilt answer, or None if it is not this fault's turn. May block."""
+        """The changed answer, or None if it is not this fault's turn. May block."""
         fault = one.fault
         patience = _patience(call)
         if patience < fault.patience_from or (fault.patience_below and patience >= fault.patience_below):
@@ -146,7 +146,7 @@ def _refusal(fault: WireFault, call: Call) -> Response:
 
 
 def _file(call: Call) -> bytes:
-    """The id of the file that a call is about."""
+    """The id of the file that a call names."""
     config = (_object(call.body) or {}).get("batch", {})
     config = config.get("inputConfig", config.get("input_config")) if isinstance(config, dict) else None
     named = config.get("fileName", config.get("file_name")) if isinstance(config, dict) else None
@@ -184,7 +184,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def _state(response: Response, answer: dict[str, Any] | None) -> str:
-    """A job's state without its prefix, a file's, or the upload's status: what faults ask for."""
+    """What ``state`` of a fault is matched against: a job's state without prefix, a file's, or an upload's status."""
     for name, value in response.raw_headers:
         if name.lower() == b"x-goog-upload-status":
             return value.decode("latin-1")
@@ -201,7 +201,7 @@ def _patience(call: Call) -> int:
 
 
 def _display_name(body: bytes) -> str:
-    """The display name in the body of a call that makes something, in either spelling."""
+    """The display name in the body of a call that creates something, in either spelling."""
     value = _object(body) or {}
     inner = value.get("batch") or value.get("file") or {}
     if not isinstance(inner, dict):

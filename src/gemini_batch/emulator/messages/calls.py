@@ -1,7 +1,7 @@
-"""One request to the emulator and one answer, apart from any web framework.
+"""One request to the emulator and one reply, independent of any web framework.
 
-Header names go out in Title-Case because some official clients look them up that way; success is always status 200,
-because they take every other 2xx for an error.
+Header names are sent in Title-Case because some official clients look them up that way. Success is always status 200,
+because those clients treat every other 2xx as an error.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Call:
     body: bytes = b""
 
     def message(self, name: str) -> dict[str, Any]:
-        """The body as a message in canonical form. Raises :class:`errors.ApiFailure` (400) where it does not fit."""
+        """The body as a message in canonical form. Raises :class:`errors.ApiFailure` (400) if it does not fit."""
         try:
             value = read_body(self.body)
         except BadBody as error:
@@ -50,7 +50,7 @@ class Call:
         return result
 
     def number(self, name: str, default: int, *, most: int) -> int:
-        """A whole number of the query, at least 1; 0 and absent mean the default, more than ``most`` means ``most``."""
+        """An integer of the query, at least 1 and capped at ``most``; 0 and absent mean ``default``."""
         text = self.query.get(name) or self.query.get(snake(name)) or "0"
         try:
             number = int(text)
@@ -63,13 +63,13 @@ class Call:
         return min(number or default, most)
 
     def text(self, name: str) -> str:
-        """A string of the query, in either spelling; empty where absent."""
+        """A string of the query, in either spelling; empty if absent."""
         return self.query.get(name) or self.query.get(snake(name)) or ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer, complete in memory."""
+    """One reply, complete in memory."""
 
     body: bytes = b"{}"
     status: int = 200
@@ -77,10 +77,10 @@ class Reply:
 
     @classmethod
     def json(cls, value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-        """An answer in JSON, with further headers."""
+        """A JSON reply, with any further headers."""
         return cls(jsonl.encode(value), status, {"Content-Type": JSON_TYPE, **(headers or {})})
 
     @classmethod
     def refused(cls, failure: errors.ApiFailure) -> Reply:
-        """An error as the service words it."""
+        """An error, as the service words it."""
         return cls.json(failure.body(), status=failure.status, headers=failure.headers)

@@ -1,4 +1,4 @@
-"""What the emulator says when it refuses: the service's error bodies, word for word where they are known.
+"""The emulator's refusals: the service's error bodies, word for word where they are known.
 
 :class:`ApiFailure` ends a request; :class:`gemini_batch.errors.RowError` ends one row of a batch and nothing else.
 """
@@ -15,7 +15,7 @@ _HELP = "type.googleapis.com/google.rpc.Help"
 
 
 class ApiFailure(Exception):
-    """One refused request: the HTTP status, the service's word for it, its message, and any details and headers."""
+    """One refused request: HTTP status, status name, message, and any details and headers."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class ApiFailure(Exception):
 
 
 def invalid(message: str, *, headers: Mapping[str, str] | None = None) -> ApiFailure:
-    """400: the request itself is wrong."""
+    """400: the request is invalid."""
     return ApiFailure(400, "INVALID_ARGUMENT", message, headers=headers)
 
 
 def invalid_fields(violations: Sequence[tuple[str, str]]) -> ApiFailure:
-    """400 for a body with names or values that its message does not have: (place, description) of each."""
+    """400 for a body with names or values that its message does not have: (path, description) of each."""
     detail = {
         "@type": _BAD_REQUEST,
         "fieldViolations": [
@@ -58,7 +58,7 @@ def invalid_fields(violations: Sequence[tuple[str, str]]) -> ApiFailure:
 
 
 def no_key() -> ApiFailure:
-    """403: a request without any API key."""
+    """403: a request without an API key."""
     message = (
         "Method doesn't allow unregistered callers (callers without established identity). "
         "Please use API Key or other form of API consumer identity to call this API."
@@ -67,18 +67,18 @@ def no_key() -> ApiFailure:
 
 
 def no_file(file_id: str) -> ApiFailure:
-    """403, not 404: a file that never was, is gone, has expired, or belongs to another project."""
+    """403, not 404: a file that never existed, was deleted, has expired, or belongs to another project."""
     message = f"You do not have permission to access the File {file_id} or it may not exist."
     return ApiFailure(403, "PERMISSION_DENIED", message)
 
 
 def not_found(message: str = "Requested entity was not found.") -> ApiFailure:
-    """404, with the words that the service uses for batches."""
+    """404, with the message that the service uses for batches."""
     return ApiFailure(404, "NOT_FOUND", message)
 
 
 def no_model(name: str, version: str, method: str) -> ApiFailure:
-    """404: there is no such model, or this method does not work with it."""
+    """404: the model does not exist, or does not support this method."""
     return not_found(
         f"models/{name} is not found for API version {version}, or is not supported for {method}. "
         "Call ListModels to see the list of available models and their supported methods."
@@ -86,7 +86,7 @@ def no_model(name: str, version: str, method: str) -> ApiFailure:
 
 
 def exhausted() -> ApiFailure:
-    """429 as creating a batch answers it: nothing in it tells which limit, nor when to come again."""
+    """429 as the service answers when a batch is created: it names neither the limit nor a time to retry."""
     message = (
         "You exceeded your current quota, please check your plan and billing details. For more information on this "
         "error, head to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, head to: "
@@ -100,10 +100,10 @@ def exhausted() -> ApiFailure:
 
 
 def exists(what: str) -> ApiFailure:
-    """409: an id chosen by the caller is taken."""
+    """409: an id chosen by the caller is already taken."""
     return ApiFailure(409, "ALREADY_EXISTS", f"{what} already exists.")
 
 
 def internal(message: str) -> ApiFailure:
-    """500: the emulator itself went wrong."""
+    """500: the emulator itself failed."""
     return ApiFailure(500, "INTERNAL", message)

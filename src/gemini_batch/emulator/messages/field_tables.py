@@ -1,11 +1,11 @@
-"""The field tables of the messages that the emulator reads, in a notation of their own.
+"""The field tables of the messages that the emulator reads, in a compact notation.
 
-One line a message: its name, then ``field:type``. Types: ``s`` string, ``y`` bytes (base64), ``b`` bool, ``i`` int32,
-``l`` int64, ``f`` number, ``v`` any JSON value, ``o`` a Struct (any JSON object, never touched), a message's name, or
+One line per message: its name, then ``field:type``. Types: ``s`` string, ``y`` bytes (base64), ``b`` bool, ``i`` int32,
+``l`` int64, ``f`` number, ``v`` any JSON value, ``o`` a Struct (any JSON object, never changed), a message's name, or
 an enum's name. ``type*`` is a list, ``{type}`` a map from strings, ``type|group`` a member of a oneof.
 
-Field names are the API's camelCase; the proto spelling in snake_case is read as well. Fields after the API's public
-schema of August 2026: ``webhookConfig``.
+Field names are the API's camelCase; the proto spelling in snake_case is accepted too. Newer than the public schema of
+August 2026: ``webhookConfig``.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ Shape = Literal["one", "list", "map"]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its JSON name, its proto name, the code or name of its type, its shape, and its oneof, if any."""
+    """One field: JSON name, proto name, the code or name of its type, shape, and its oneof or an empty string."""
 
     name: str
     proto: str
@@ -215,5 +215,5 @@ def messages() -> dict[str, Message]:
 
 @cache
 def enums() -> dict[str, tuple[str, ...]]:
-    """All enums by name; a value's number is its place."""
+    """All enums by name; a value's number is its index."""
     return {name: tuple(values) for name, *values in _entries(_ENUMS)}

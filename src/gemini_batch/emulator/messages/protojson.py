@@ -1,12 +1,13 @@
 """Proto JSON as the service reads it: lenient in spelling, strict in names and types.
 
-Accepted at every depth: camelCase and snake_case, one value where a list is meant, ``5.0`` for an int, int64 as number
-or string, enum values in any case or as numbers, null for absent. Refused: names that the message does not have. Inside
-a Struct, a map's keys or an ``any JSON`` value nothing is touched. Bodies of HTTP requests may also be the
-single-quoted pseudo-JSON of the official samples; lines of a file must be JSON.
+Accepted at every depth: camelCase and snake_case, a single value for a list, ``5.0`` for an int, int64 as number or
+string, enum values in any case or as numbers, null for absent. Refused: names that the message does not have. A Struct,
+a map's keys and an ``any JSON`` value are left unchanged. Bodies of HTTP requests may also be the single-quoted
+pseudo-JSON of the official samples; lines of a file must be JSON.
 
-Two ways lead to the same verdict. The fast one decodes with typed structs made from the field tables, in C, and only
-says yes to what is already in canonical form. Everything else walks the tables and is rewritten to that form.
+Two paths lead to the same verdict. The fast path decodes in C, with typed structs made from the field tables, and
+accepts only what is already in canonical form. The slow path walks the tables and rewrites everything else to that
+form.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _TYPE_NAMES = {"s": "TYPE_STRING", "y": "TYPE_BYTES", "b": "TYPE_BOOL", "i": "TY
 
 
 class Violation(NamedTuple):
-    """One thing that the message cannot take. ``place`` is the path in the sender's spelling, ``path`` the proto's."""
+    """One thing that does not fit. ``place`` is the path in the sender's spelling, ``path`` in the proto's."""
 
     place: Place
     path: str
@@ -38,7 +39,7 @@ class Violation(NamedTuple):
 
     @property
     def described(self) -> str:
-        """As the service words it in the answer to an HTTP body."""
+        """As the service words it for the body of an HTTP request."""
         if self.name is None:
             return f"Invalid value at '{self.path}' {self.message}"
         where = f" at '{self.path}'" if self.path else ""
@@ -150,7 +151,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-# The fast way: typed structs made from the same tables.
+# The fast path: typed structs made from the same tables.
 
 _SCALARS: dict[str, Any] = {
     "s": str,
@@ -167,14 +168,14 @@ _SCALARS: dict[str, Any] = {
 
 @cache
 def struct(message: str) -> Any:
-    """A msgspec struct that accepts a message in canonical form, and nothing else. Fields that are absent are None."""
+    """A msgspec struct that accepts a message in canonical form and nothing else. Absent fields are None."""
     made: Any = None
     for name, one in messages().items():
         fields = [(field.name, _annotation(field), None) for field in one.fields]
         kind = msgspec.defstruct(
             _struct_name(name), fields, forbid_unknown_fields=True, module=__name__, gc=False, eq=False
         )
-        setattr(sys.modules[__name__], _struct_name(name), kind)  # where msgspec looks names up: messages are recursive
+        setattr(sys.modules[__name__], _struct_name(name), kind)  # msgspec looks names up here: messages are recursive
         made = kind if name == message else made
     return made
 
@@ -197,7 +198,7 @@ def _annotation(field: Field) -> Any:
 
 
 class BadBody(ValueError):
-    """A request body that is not JSON, even read leniently."""
+    """A request body that is not JSON, even when read leniently."""
 
 
 _TOKEN = re.compile(
@@ -208,7 +209,7 @@ _WORDS = re.compile(r"true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
 def read_body(data: bytes) -> Any:
-    """Decode a request body; empty is ``{}``. Raises :class:`BadBody`."""
+    """Decode a request body; an empty one is ``{}``. Raises :class:`BadBody`."""
     if not data.strip():
         return {}
     try:
@@ -221,7 +222,7 @@ def read_body(data: bytes) -> Any:
 
 
 def _strict(text: str) -> str:
-    """Rewrite single-quoted strings, bare names and trailing commas as JSON; everything else stays as it is."""
+    """Rewrite single-quoted strings, bare names and trailing commas as JSON; leave everything else unchanged."""
     tokens: list[str] = []
     at = 0
     while found := _TOKEN.match(text, at):
@@ -242,13 +243,13 @@ _DECODER = json.JSONDecoder(strict=False)
 
 
 def column(text: str, place: Place) -> int:
-    """Where in a line (column, from 1) the value at ``place`` starts; for a name, where the name starts."""
+    """The column (from 1) where the value at ``place`` starts in a line; for a member of an object, its name."""
     at = _SPACE.match(text, 0).end()  # type: ignore[union-attr]
     named = at
     for step in place:
         opened = text[at : at + 1]
         if opened not in "{[" or not opened:
-            break  # one value stands where a list is meant: the step into it has no place of its own
+            break  # a single value for a list: the step into the list has no column of its own
         if opened == "[" and isinstance(step, str):
             break
         if opened == "{" and isinstance(step, int):
@@ -258,7 +259,7 @@ def column(text: str, place: Place) -> int:
 
 
 def _enter(text: str, at: int, step: str | int) -> tuple[int, int]:
-    """From an opening bracket to the member ``step``: where its name (or item) starts, and where its value starts."""
+    """From an opening bracket to the member ``step``: the offsets of its name (or item) and of its value."""
     number = 0
     at += 1
     while True:

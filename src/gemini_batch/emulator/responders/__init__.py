@@ -1,1 +1,1 @@
-"""What answers a request: the built-in responder, a Python function, an OpenAI-compatible server."""
+"""Responders, which answer requests: the built-in one, a Python function, an OpenAI-compatible server."""

@@ -1,7 +1,7 @@
-"""The built-in responder: deterministic answers in the shape that the request asks for, plainly marked as offline.
+"""The built-in responder: deterministic answers in the shape that the request asks for, clearly marked as offline.
 
-Text repeats the essence of the prompt; JSON satisfies its schema; images and sound are real; embeddings are unit
-vectors in which texts with common words are near. No model is asked.
+Text repeats the beginning of the prompt; JSON satisfies its schema; images and sound are valid files; embeddings are
+unit vectors, close to each other for texts that share words. No model is involved.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gemini_batch.emulator.responders import media, schema_samples
 from gemini_batch.emulator.state import models
 from gemini_batch.errors import RowError
 
-#: What answers a request: (model, request in canonical form) -> response, as the service's JSON objects.
+#: (model, request in canonical form) -> response, as the service's JSON objects.
 #: Raises :class:`RowError` for a row without an answer.
 Responder = Callable[[str, dict[str, Any]], dict[str, Any]]
 
@@ -36,17 +36,17 @@ _json = msgspec.json.Encoder()
 
 
 def respond(model: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Answer a request for generation or for an embedding; which one, its own fields say."""
+    """Answer a request for generation or for an embedding; its fields tell which."""
     return embedding(model, request) if "content" in request else generation(model, request)
 
 
 def tokens(characters: int) -> int:
-    """About as many tokens as so many characters make."""
+    """The approximate number of tokens in so many characters."""
     return (characters + _CHARACTERS_A_TOKEN - 1) // _CHARACTERS_A_TOKEN
 
 
 def prompt_tokens(request: dict[str, Any]) -> int:
-    """About as many tokens as a request for generation has before anything is answered; 0 for an empty one."""
+    """The approximate number of prompt tokens of a request for generation; 0 for an empty one."""
     return _prompt_tokens(request, *_read(request.get("contents") or []))
 
 
@@ -60,7 +60,7 @@ def generation(model: str, request: dict[str, Any]) -> dict[str, Any]:
         raise RowError(3, "* GenerateContentRequest.contents[0].parts: contents.parts must not be empty.\n")
     config = request.get("generationConfig") or {}
     prompted = max(1, _prompt_tokens(request, texts, others))
-    # An empty text is a prompt, too: the official client's own tests send one and get an answer.
+    # An empty text is a prompt too: the official client's tests send one and get an answer.
     prompt = texts[-1] if texts else ""
     seed = zlib.crc32("\n".join(texts).encode("utf-8", "surrogatepass"), int(config.get("seed") or 0) & 0xFFFFFFFF)
     count = max(1, min(int(config.get("candidateCount") or 1), _MOST_CANDIDATES))
@@ -114,7 +114,7 @@ def embedding(model: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def vector(text: str, dimension: int) -> list[float]:
-    """A vector of length 1. Every word lifts or lowers a few places, so texts that share words point the same way."""
+    """A unit vector. Every word raises or lowers a few components, so texts that share words are close together."""
     values = [0.0] * dimension
     for word in re.findall(r"\w+", text.lower()) or [text]:
         mark = zlib.crc32(word.encode("utf-8", "surrogatepass"))
@@ -205,7 +205,7 @@ def _text(config: dict[str, Any], prompt: str, seed: int) -> str:
 
 
 def _essence(prompt: str) -> str:
-    """The beginning of a prompt on one line, cut at a word."""
+    """The beginning of a prompt on one line, cut at a word boundary."""
     line = " ".join(prompt[: 4 * _ECHO].split())
     if len(line) <= _ECHO:
         return line
@@ -213,7 +213,7 @@ def _essence(prompt: str) -> str:
 
 
 def _function_call(request: dict[str, Any], seed: int) -> dict[str, Any] | None:
-    """A call of the first function allowed, where the request insists on one."""
+    """A call of the first allowed function, if the request requires one."""
     calling = (request.get("toolConfig") or {}).get("functionCallingConfig") or {}
     if calling.get("mode") != "ANY":
         return None

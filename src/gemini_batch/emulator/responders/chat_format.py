@@ -1,8 +1,8 @@
-"""Two languages side by side: a ``GenerateContentRequest`` as a chat completion, and its answer back again.
+"""Translation between formats: a ``GenerateContentRequest`` to a chat completion, and its answer back.
 
-Pure translation, no network. What an OpenAI-compatible server has no word for is refused as the row's error (code 3)
-and named; sampling hints without a counterpart (``topK``, ``thinkingConfig``, ``safetySettings``, logprobs) are left
-out, as ``docs/local-models.md`` lists.
+Pure functions, no network. What an OpenAI-compatible server cannot express is refused by name, as the row's error
+(code 3). Sampling options without a counterpart (``topK``, ``thinkingConfig``, ``safetySettings``, logprobs) are left
+out; ``docs/local-models.md`` lists them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NUMBERS = {
     "stopSequences": "stop",
 }
 _AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mp3": "mp3", "audio/mpeg": "mp3"}
-#: The last two are what some servers say beside the standard's words.
+#: The last two are not standard, but some servers send them.
 _FINISH = {
     "stop": "STOP",
     "length": "MAX_TOKENS",
@@ -36,7 +36,7 @@ _FINISH = {
     "eos_token": "STOP",
     "stop_sequence": "STOP",
 }
-#: Keywords of the API's Schema that JSON Schema does not know, or says otherwise.
+#: Keywords of the API's Schema that JSON Schema lacks or expresses differently.
 _NOT_JSON_SCHEMA = frozenset({"nullable", "propertyOrdering", "example"})
 _COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
 _JSON = "application/json"
@@ -48,9 +48,9 @@ class _Call(NamedTuple):
 
 
 def chat_request(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of ``POST …/chat/completions``. Raises :class:`RowError` (3) for what cannot be said in it."""
+    """The body of ``POST …/chat/completions``. Raises :class:`RowError` (3) for what it cannot express."""
     if request.get("cachedContent"):
-        raise _no("cachedContent: there is no cache behind it; write the content into the request")
+        raise _no("cachedContent: the server has no cache; put the content into the request")
     messages: list[dict[str, Any]] = []
     if system := request.get("systemInstruction"):
         messages.append({"role": "system", "content": _text_of(system.get("parts") or (), "systemInstruction")})
@@ -70,9 +70,9 @@ def chat_request(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The API's own ``Schema`` (an OpenAPI subset, types in capitals) as JSON Schema.
+    """The API's ``Schema`` (an OpenAPI subset, types in capitals) as JSON Schema.
 
-    Properties come in the order of ``propertyOrdering``: servers that force the schema write them in that order.
+    Properties keep the order of ``propertyOrdering``: servers that enforce the schema write them in that order.
     """
     made = {name: _keyword(name, value, schema) for name, value in schema.items() if name not in _NOT_JSON_SCHEMA}
     if made.get("type") == "type_unspecified":
@@ -109,12 +109,12 @@ def _keyword(name: str, value: Any, schema: Mapping[str, Any]) -> Any:
 def chat_answer(model: str, completion: Any, *, thoughts: bool = False) -> dict[str, Any]:
     """A ``GenerateContentResponse`` from a chat completion.
 
-    ``model`` was asked; the completion's own word for it comes first. ``thoughts``: whether what a model thought is
-    shown as thought parts. Raises :class:`RowError` (13) for what is no chat completion.
+    ``model`` is the requested model; a model named in the completion takes precedence. ``thoughts``: whether the
+    model's reasoning becomes thought parts. Raises :class:`RowError` (13) if it is not a chat completion.
     """
     choices = completion.get("choices") if isinstance(completion, dict) else None
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices) or not choices:
-        raise RowError(13, f"the answer is no chat completion: {_shown(completion)}")
+        raise RowError(13, f"the answer is not a chat completion: {_shown(completion)}")
     answer: dict[str, Any] = {
         "candidates": [_candidate(choice, place, thoughts=thoughts) for place, choice in enumerate(choices)],
     }
@@ -138,15 +138,15 @@ def embedding_request(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def embedding_answer(request: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """An ``EmbedContentResponse``. Raises :class:`RowError`: 13 for what is no embedding, 3 for a wrong dimension."""
+    """An ``EmbedContentResponse``. Raises :class:`RowError`: 13 if it is not an embedding, 3 for a wrong dimension."""
     data = answer.get("data") if isinstance(answer, dict) else None
     first = data[0] if isinstance(data, list) and data else None
     values = first.get("embedding") if isinstance(first, dict) else None
     if not isinstance(values, list) or not values or not all(isinstance(value, int | float) for value in values):
-        raise RowError(13, f"the answer is no embedding: {_shown(answer)}")
+        raise RowError(13, f"the answer is not an embedding: {_shown(answer)}")
     asked = _dimension(request)
     if asked is not None and asked != len(values):
-        raise RowError(3, f"this model's embeddings have {len(values)} dimensions, not the {asked} asked for.")
+        raise RowError(3, f"this model's embeddings have {len(values)} dimensions, not the requested {asked}.")
     made: dict[str, Any] = {"embedding": {"values": values}}
     if (used := _whole(answer.get("usage"), "prompt_tokens")) is not None:
         made["usageMetadata"] = {"promptTokenCount": used}
@@ -171,7 +171,7 @@ def _dimension(request: Mapping[str, Any]) -> int | None:
 
 
 def _text_of(parts: Iterable[Mapping[str, Any]], where: str) -> str:
-    """The text of parts that may hold nothing else."""
+    """The text of parts that may contain nothing else."""
     for part in parts:
         if other := next((name for name in ("inlineData", "fileData", "functionCall") if part.get(name)), None):
             raise _no(f"{other} in {where}")
@@ -179,7 +179,7 @@ def _text_of(parts: Iterable[Mapping[str, Any]], where: str) -> str:
 
 
 def _messages(content: Mapping[str, Any], calls: list[_Call]) -> list[dict[str, Any]]:
-    """The messages of one content; ``calls`` are the function calls so far that have no response yet."""
+    """The messages of one content; ``calls`` are the function calls that have no response yet."""
     parts = [part for part in content.get("parts") or () if not part.get("thought")]
     if content.get("role") == "model":
         return [_said(parts, calls)] if parts else []
@@ -197,7 +197,7 @@ def _messages(content: Mapping[str, Any], calls: list[_Call]) -> list[dict[str, 
 
 
 def _piece(part: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One part of what a user said."""
+    """One part of a user's message."""
     if "text" in part:
         return [{"type": "text", "text": part["text"]}] if part["text"] else []
     if blob := part.get("inlineData"):
@@ -214,13 +214,13 @@ def _piece(part: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _padded(data: str) -> str:
-    """Base64 as data URLs want it: the standard alphabet, padded. The API takes the URL-safe one too."""
+    """Base64 for data URLs: the standard alphabet, padded. The API also accepts the URL-safe alphabet."""
     data = data.replace("-", "+").replace("_", "/").rstrip("=")
     return data + "=" * (-len(data) % 4)
 
 
 def _said(parts: list[dict[str, Any]], calls: list[_Call]) -> dict[str, Any]:
-    """What the model said before: text and function calls."""
+    """An earlier message of the model: text and function calls."""
     called: list[dict[str, Any]] = []
     for part in parts:
         if call := part.get("functionCall"):
@@ -230,14 +230,14 @@ def _said(parts: list[dict[str, Any]], calls: list[_Call]) -> dict[str, Any]:
             called.append({"id": made.id, "type": "function", "function": {"name": made.name, "arguments": arguments}})
         elif "text" not in part:
             name = next((key for key, value in part.items() if value), "an empty part")
-            raise _no(f"{name} in what the model said")
+            raise _no(f"{name} in the model's messages")
     text = "\n".join(part["text"] for part in parts if part.get("text"))
     message: dict[str, Any] = {"role": "assistant", "content": text or None}
     return message | {"tool_calls": called} if called else message | {"content": text}
 
 
 def _returned(response: Mapping[str, Any], calls: list[_Call]) -> dict[str, Any]:
-    """A function's answer, tied to the call by its id, else to the first open call of that name."""
+    """A function's response, matched to its call by id, else to the first open call of that name."""
     name, wanted = str(response.get("name") or ""), response.get("id")
     match = next((call for call in calls if (call.id == wanted if wanted else call.name == name)), None)
     if match is not None:
@@ -295,7 +295,7 @@ def _candidate(choice: dict[str, Any], place: int, *, thoughts: bool) -> dict[st
     if thoughts and isinstance(thought, str):
         parts.append({"text": thought, "thought": True})
     said = message.get("content")
-    if isinstance(said, list):  # some servers answer in pieces
+    if isinstance(said, list):  # some servers answer with a list of parts
         said = "".join(str(piece.get("text") or "") for piece in said if isinstance(piece, dict))
     if said and isinstance(said, str):
         parts.append({"text": said})
@@ -328,7 +328,7 @@ def _function_call(call: Any) -> dict[str, Any] | None:
 
 
 def _usage(usage: Any) -> dict[str, Any]:
-    """Token counts; thinking is told apart where the server tells it apart. Empty where there are none."""
+    """Token counts, with thinking tokens separate if the server reports them. Empty if there are none."""
     prompt, wrote = _whole(usage, "prompt_tokens"), _whole(usage, "completion_tokens")
     if prompt is None and wrote is None:
         return {}

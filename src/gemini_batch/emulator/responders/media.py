@@ -1,4 +1,4 @@
-"""Small but real media, made without any library: a PNG image and spoken-length PCM sound."""
+"""Small but valid media, made without any library: a PNG image, and PCM sound as long as speech would be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import zlib
 from functools import lru_cache
 
-#: 16-bit little-endian mono, as the service's speech models answer.
+#: 16-bit little-endian mono, as from the service's speech models.
 SAMPLE_RATE = 24_000
 AUDIO_TYPE = f"audio/L16;codec=pcm;rate={SAMPLE_RATE}"
 _LONGEST_SIDE = 64
@@ -18,7 +18,7 @@ _LONGEST_SECONDS = 20.0
 
 
 def png(seed: int, aspect_ratio: str = "1:1") -> bytes:
-    """A colour gradient of at most 64 by 64 pixels with the aspect ratio asked for; the colours come from ``seed``."""
+    """A colour gradient of at most 64 by 64 pixels with the given aspect ratio; ``seed`` decides the colours."""
     width, height = _sides(aspect_ratio)
     return _png(seed % 1024, width, height)
 
@@ -53,12 +53,12 @@ def _sides(aspect_ratio: str) -> tuple[int, int]:
 
 
 def seconds(text: str) -> float:
-    """How long the sound for a text is: it grows with the text, up to 20 s."""
+    """The length of the sound for a text in seconds: it grows with the text, up to 20 s."""
     return min(_LONGEST_SECONDS, 0.2 + len(text) * _SECONDS_A_CHARACTER)
 
 
 def pcm(text: str, seed: int) -> bytes:
-    """A soft tone as long as the text wants, 24 kHz, 16 bit, mono; its pitch comes from ``seed``."""
+    """A soft tone as long as speech of the text, 24 kHz, 16 bit, mono; ``seed`` decides its pitch."""
     wave = _wave(60 + seed % 60)
     samples = round(seconds(text) * SAMPLE_RATE)
     return (wave * (samples * 2 // len(wave) + 1))[: samples * 2]

@@ -1,7 +1,7 @@
-"""Any OpenAI-compatible server as the responder: requests of a batch become chat completions, embeddings embeddings.
+"""Any OpenAI-compatible server as the responder, through its chat completions and embeddings.
 
-One request is one call; nothing is repeated here, and a call that fails is that row's error. The server is asked at
-the address that was given and nowhere else: redirects are not followed. Its key is sent there, and is in no message.
+One request is one call. Nothing is retried here: a call that fails is that row's error. Calls go to the given address
+and nowhere else; redirects are not followed. The server's key is sent only there and appears in no message.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from gemini_batch import jsonl
 from gemini_batch.emulator.responders import chat_format
 from gemini_batch.errors import RowError, UsageError
 
-#: In seconds. Long: a small machine may take minutes for an answer.
+#: In seconds. Long, because a small machine may take minutes for an answer.
 TIMEOUT = 600.0
 _CONNECT_TIMEOUT = 10.0
 _LARGEST_ANSWER = 64 << 20
-#: HTTP statuses with a gRPC code of their own; of the others 4xx are 3 (INVALID_ARGUMENT), 5xx 13 (INTERNAL).
+#: gRPC codes of HTTP statuses; other 4xx are 3 (INVALID_ARGUMENT), other 5xx 13 (INTERNAL).
 _CODES = {401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 502: 14, 503: 14, 504: 4, 529: 14}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where the server is (the address that ends in ``/v1``), and how to ask it.
+    """The server's address (ending in ``/v1``), and how to call it.
 
-    ``model``: its name for the model; None passes the request's own on. ``timeout``: seconds for one answer.
+    ``model``: the server's name for the model; None passes the request's model on. ``timeout``: seconds per answer.
     """
 
     url: str
@@ -37,7 +37,7 @@ class Server:
     timeout: float = TIMEOUT
 
     def __post_init__(self) -> None:
-        """Refuse an address that no request can be made with. Raises :class:`UsageError`."""
+        """Refuse an unusable address. Raises :class:`UsageError`."""
         parts = urlsplit(self.url)
         try:
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -45,24 +45,27 @@ class Server:
             usable = False
         if not usable or parts.query or parts.fragment:
             raise UsageError(
-                f"{self.url!r} is no address of a server.",
-                next="Give it like this: --responder openai=http://127.0.0.1:11434/v1,model=NAME",
+                f"{self.url!r} is not a server's address.",
+                next="Write it like this: --responder openai=http://127.0.0.1:11434/v1,model=NAME",
             )
         if parts.username is not None:
             raise UsageError(
-                "A server's address cannot hold a password.",
-                next="Put the server's key into the environment: export OPENAI_API_KEY=…",
+                "A server's address must not contain a password.",
+                next="Put the server's key in the environment: export OPENAI_API_KEY=…",
             )
 
 
 class OpenAI:
-    """Answers one request at a time when awaited; may be awaited many times at once, from one event loop."""
+    """Answers one request per call; many calls may be awaited at once, on one event loop."""
 
     def __init__(self, server: Server, *, key: str | None = None, concurrency: int = 8) -> None:
-        """``key`` goes to this server only, as bearer token. Raises :class:`UsageError` where no header can hold it."""
+        """``key`` is sent to this server only, as a bearer token.
+
+        Raises :class:`UsageError` for a key that cannot be sent in a header.
+        """
         key = (key or "").strip()
         if key and not (key.isascii() and key.isprintable()):
-            raise UsageError("OPENAI_API_KEY holds characters that cannot be in a key.", next="Copy the key again.")
+            raise UsageError("OPENAI_API_KEY contains characters that no key has.", next="Copy the key again.")
         self._server = server
         self._key = key
         parts = urlsplit(server.url)
@@ -73,7 +76,7 @@ class OpenAI:
             limits=httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             follow_redirects=False,
             headers={"authorization": f"Bearer {key}"} if key else {},
-            # Loopback is never reached through a proxy, and without TLS there is no trust store to load.
+            # Loopback never goes through a proxy, and without TLS there is no trust store to load.
             trust_env=parts.hostname not in {"127.0.0.1", "localhost", "::1"},
             verify=parts.scheme == "https",
         )
@@ -110,29 +113,29 @@ class OpenAI:
                         )
         except (TimeoutError, httpx2.TimeoutException):
             seconds = f"{self._server.timeout:g}"
-            raise self._failed(4, f"{self._shown} gave no answer within {seconds} s.") from None
+            raise self._failed(4, f"{self._shown} did not answer within {seconds} s.") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             shown = str(error) or type(error).__name__
-            raise self._failed(14, f"{self._shown} could not be reached, or broke off: {shown}") from None
+            raise self._failed(14, f"{self._shown} could not be reached or closed the connection: {shown}") from None
         if response.status_code != 200:
             raise self._refused(response, bytes(data), method)
         try:
             return jsonl.decode(bytes(data))
         except jsonl.NotJson:
-            raise self._failed(13, f"{self._shown} answered something that is not JSON: {_beginning(data)}") from None
+            raise self._failed(13, f"{self._shown} sent an answer that is not JSON: {_beginning(data)}") from None
 
     def _refused(self, response: httpx2.Response, data: bytes, method: str) -> RowError:
         status = response.status_code
         code = _CODES.get(status) or (3 if 400 <= status < 500 else 13)
         said = _said(data)
         if 300 <= status < 400:
-            said = f"it points elsewhere, to {response.headers.get('location', 'nowhere')}; give the final address."
+            said = f"it redirects to {response.headers.get('location', 'nowhere')}; use the final address."
         elif status in (404, 405) and not self._url.endswith("/v1"):
-            said += f" The address asked was {self._url}/{method}: should the one you gave end in /v1?"
+            said += f" The request went to {self._url}/{method}: should your address end in /v1?"
         return self._failed(code, f"{self._shown} answered {status}: {said}")
 
     def _named(self, read: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Read an answer; what is wrong with it is said with the server's name."""
+        """Read an answer; errors in it are reported with the server's address."""
         try:
             made: dict[str, Any] = read(*arguments, **options)
         except RowError as error:
@@ -144,7 +147,7 @@ class OpenAI:
 
 
 def _said(data: bytes) -> str:
-    """What a server says went wrong: ``error.message``, ``error``, ``detail``, ``message``, or the text itself."""
+    """A server's own error message: ``error.message``, ``error``, ``detail``, ``message``, or the text itself."""
     try:
         value = jsonl.decode(data)
     except jsonl.NotJson:

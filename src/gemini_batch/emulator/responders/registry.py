@@ -1,8 +1,8 @@
-"""Other responders than the built-in one, by what is typed after ``--responder``.
+"""Responders by the value of ``--responder``.
 
-``module:function`` is any function ``(model, request) -> response`` on the service's JSON objects, found as Python
-finds modules, the working folder first. ``openai=URL`` is any OpenAI-compatible server. An ``async`` function and a
-server are asked for several answers at a time.
+``module:function`` is any function ``(model, request) -> response`` on the service's JSON objects; Python searches the
+module in the working folder first. ``openai=URL`` is any OpenAI-compatible server. An ``async`` function and a server
+get several requests at a time.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ _HOW = "Write --responder module:function, or --responder openai=URL,model=NAME.
 
 
 class Pool:
-    """An async function as a responder that makes up to ``limit`` answers at a time, on an event loop of its own.
+    """An async function as a responder with up to ``limit`` answers in progress, on its own event loop.
 
-    It is a :class:`gemini_batch.emulator.engine.prefetch.Concurrent`. ``close`` is awaited on the loop at the end.
+    It implements :class:`gemini_batch.emulator.engine.prefetch.Concurrent`. ``close`` is awaited on the loop at the
+    end.
     """
 
     def __init__(
@@ -48,16 +49,16 @@ class Pool:
         self._close = close
         self._slots = asyncio.Semaphore(limit)
         self._loop = asyncio.new_event_loop()
-        # A daemon: a process that was told to end does not wait for a model that is still writing.
+        # A daemon thread: a process that is told to stop does not wait for a model that is still writing.
         self._thread = threading.Thread(target=self._loop.run_forever, name="gemini-batch responder", daemon=True)
         self._thread.start()
 
     def __call__(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
-        """One answer, waited for."""
+        """Answer one request and block until it is done."""
         return self.submit(model, request).result()
 
     def submit(self, model: str, request: dict[str, Any]) -> Future[dict[str, Any]]:
-        """Begin an answer, as soon as one of the ``limit`` places is free."""
+        """Start an answer as soon as one of the ``limit`` slots is free."""
         return asyncio.run_coroutine_threadsafe(self._one(model, request), self._loop)
 
     async def _one(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +66,7 @@ class Pool:
             return await self._answer(model, request)
 
     def close(self) -> None:
-        """End what is being answered, without its answer."""
+        """Cancel the answers in progress and stop the loop."""
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -83,9 +84,9 @@ class Pool:
 
 @contextlib.contextmanager
 def opened(spec: str, *, folder: Path, openai_key: str | None = None) -> Iterator[Responder]:
-    """The responder that ``spec`` means, until the block ends.
+    """The responder that ``spec`` names, until the block ends.
 
-    ``folder``: where modules are looked for first. ``openai_key``: for an OpenAI-compatible server, never kept.
+    ``folder``: searched for modules first. ``openai_key``: the key of an OpenAI-compatible server; never stored.
     Raises :class:`UsageError` for a spec, a module or a function that cannot be used.
     """
     head, *options = spec.split(",")
@@ -110,7 +111,7 @@ def _server(url: str, options: list[str], key: str | None) -> Responder:
     except ValueError:
         timeout = 0.0
     if not 0 < timeout <= 86_400:
-        raise UsageError(f"timeout={given['timeout']} is no number of seconds up to a day.", next=_HOW)
+        raise UsageError(f"timeout={given['timeout']} is not a number of seconds up to one day (86400).", next=_HOW)
     server = OpenAI(Server(url=url, model=given.get("model"), timeout=timeout), key=key, concurrency=limit)
     return Pool(server, limit=limit, close=server.close)
 
@@ -118,16 +119,16 @@ def _server(url: str, options: list[str], key: str | None) -> Responder:
 def _function(name: str, options: list[str], folder: Path) -> Responder:
     module_name, colon, path = name.partition(":")
     if not colon or not module_name or not path:
-        raise UsageError(f"{name!r} names no responder.", next=_HOW)
+        raise UsageError(f"{name!r} does not name a responder.", next=_HOW)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # the first line on stdout is the address
+        with contextlib.redirect_stdout(sys.stderr):  # the first line on stdout is the emulator's URL
             module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # a script that ends itself when it is imported is no module
+    except (Exception, SystemExit) as error:  # a script that exits when it is imported is not usable as a module
         raise UsageError(
             f"The module {module_name} could not be imported: {type(error).__name__}: {error}",
-            next=f"It is looked for in {folder} first. Try: python -c 'import {module_name}'",
+            next=f"Python searches {folder} first. Try: python -c 'import {module_name}'",
         ) from error
     try:
         function = operator.attrgetter(path)(module)
@@ -136,7 +137,7 @@ def _function(name: str, options: list[str], folder: Path) -> Responder:
         raise UsageError(f"There is no {path} in {module.__file__ or module_name}.", next=_HOW) from None
     except (TypeError, ValueError):
         raise UsageError(
-            f"{name} does not take two arguments, the model and the request.",
+            f"{name} does not accept two arguments, the model and the request.",
             next="Write it as: def answer(model: str, request: dict) -> dict",
         ) from None
     given = _options(options, {"concurrency"})
@@ -147,7 +148,10 @@ def _function(name: str, options: list[str], folder: Path) -> Responder:
 
         return Pool(answer, limit=_limit(given))
     if given:
-        raise UsageError(f"{name} gives one answer at a time.", next="Make it an async function, or leave concurrency.")
+        raise UsageError(
+            f"{name} is not an async function, so it answers one request at a time.",
+            next="Make it an async function, or omit concurrency.",
+        )
     return lambda model, request: _checked(function(model, request))
 
 
@@ -157,7 +161,7 @@ def _options(options: list[str], known: set[str]) -> dict[str, str]:
         name, equals, value = option.partition("=")
         if name not in known or not equals or not value or name in given:
             raise UsageError(
-                f"{option!r} is no option of this responder; there are {', '.join(sorted(known))}.", next=_HOW
+                f"{option!r} is not an option of this responder; its options are {', '.join(sorted(known))}.", next=_HOW
             )
         given[name] = value
     return given
@@ -166,12 +170,12 @@ def _options(options: list[str], known: set[str]) -> dict[str, str]:
 def _limit(given: dict[str, str]) -> int:
     text = given.get("concurrency", str(CONCURRENCY))
     if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 1000):
-        raise UsageError(f"concurrency={text} is no number from 1 to 1000.", next=_HOW)
+        raise UsageError(f"concurrency={text} is not a number from 1 to 1000.", next=_HOW)
     return int(text)
 
 
 def _checked(response: Any) -> dict[str, Any]:
-    """What a function returned, if it can be an answer. Raises ``TypeError``: the row's error says what is wrong."""
+    """A function's return value, if it can be an answer. Raises ``TypeError``, which becomes the row's error."""
     if not isinstance(response, dict):
         raise TypeError(f"the responder returned {type(response).__name__}, not a dict")
     usage = response.get("usageMetadata")

@@ -1,8 +1,8 @@
-"""A JSON value that satisfies a schema: the API's own ``Schema`` or JSON Schema, deterministic under a seed.
+"""A JSON value that satisfies a schema: the API's ``Schema`` or JSON Schema, deterministic for a seed.
 
-Satisfied are: type (one or several), enum, const, properties, required, additionalProperties, items, prefixItems,
-number of items and properties, unique items, bounds and multiples of numbers, lengths, common formats and simple
-patterns of strings, anyOf, oneOf, allOf, $ref with $defs, nullable. What contradicts itself cannot be satisfied.
+Supported: type (one or several), enum, const, properties, required, additionalProperties, items, prefixItems, number
+of items and properties, unique items, bounds and multiples of numbers, lengths, common formats and simple patterns of
+strings, anyOf, oneOf, allOf, $ref with $defs, nullable. A schema that contradicts itself cannot be satisfied.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Deeper than this, whatever is optional is left out; twice as deep, nothing is made at all.
+#: Below this depth optional values are left out; below twice this depth every value is null.
 _DEEP = 6
 _WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "indigo", "juniper", "kelp", "lumen")
 _FORMATS = {
@@ -38,7 +38,7 @@ _FORMATS = {
 
 
 def sample(schema: Any, seed: int = 0, text: str = "") -> Any:
-    """A value for ``schema``. Free strings say ``text``, if it is given and fits, else a harmless word."""
+    """A value for ``schema``. Unconstrained strings are ``text``, if it is given and fits, else a neutral word."""
     return _Maker(schema, seed, text).make(schema, "", 0)
 
 
@@ -93,7 +93,7 @@ class _Maker:
         return found
 
     def branch(self, branches: list[Any], depth: int) -> Any:
-        """A branch that is not null; in the depth a plain one, so that a recursive schema ends."""
+        """A branch that is not null; at depth the shortest one, so that a recursive schema ends."""
         resolved = [self.resolved(branch) for branch in branches]
         full = [one for one in resolved if isinstance(one, dict) and _kinds(one) != ["null"]]
         if depth > _DEEP:
@@ -164,7 +164,7 @@ class _Maker:
         return (made + "." * max(0, least - len(made)))[:most]
 
     def matching(self, parsed: Any) -> Any:
-        """The characters of a string that matches a parsed pattern; what it cannot play is left empty."""
+        """The characters of a string that matches a parsed pattern; unsupported elements add nothing."""
         for operation, value in parsed:
             if operation is sre.LITERAL:
                 yield chr(value)
@@ -204,7 +204,7 @@ class _Maker:
 
 
 def _bounds(schema: dict[str, Any], step: float) -> tuple[float, float]:
-    """Both bounds, inclusive; where only one is given, the other lies a hundred steps away."""
+    """Both bounds, inclusive; if only one is given, the other is a hundred steps away."""
     low, high = schema.get("minimum"), schema.get("maximum")
     under, over = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     small = step if float(step).is_integer() else 0.001
@@ -218,7 +218,7 @@ def _bounds(schema: dict[str, Any], step: float) -> tuple[float, float]:
 
 
 def _count(value: Any, default: int) -> int:
-    """A bound that is an int64 of the API's Schema (perhaps a string), or a number of JSON Schema."""
+    """A bound as an int: an int64 of the API's Schema, which may be a string, or a number of JSON Schema."""
     try:
         return default if value is None else int(value)
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""The Batch API's methods: create, get, list, update, cancel, delete. The work itself is the engine's.
+"""The Batch API's methods: create, get, list, update, cancel, delete. The engine does the work.
 
-A batch is shown as a long-running operation. Zero counters and ``done: false`` are left out, int64 values are strings,
-and the results of a finished batch stand in it twice, as on the wire.
+A batch is shown as a long-running operation. As at the service, zero counters and ``done: false`` are omitted, int64
+values are strings, and a finished batch has its results twice.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"})
 
 
 class Batches:
-    """The batches of one data folder. ``queue_delay`` (seconds) and ``rows_per_second`` hold for new batches."""
+    """The batches of one data folder. ``queue_delay`` (seconds) and ``rows_per_second`` apply to new batches."""
 
     def __init__(self, store: Store, clock: Clock, files: Files, engine: Engine) -> None:
         self._limits = engine.limits
@@ -50,7 +50,7 @@ class Batches:
         self.rows_per_second: float | None = None
 
     def create(self, call: Call, kind: Kind) -> Reply:
-        """Check the whole input, then make a batch; the answer is the operation in its first state."""
+        """Check the whole input, then create a batch; the answer is the operation in its first state."""
         if len(call.body) > (limit := self._limits.quotas.inline):
             raise errors.invalid(f"Request payload size exceeds the limit: {limit} bytes.")
         model, now = call.names["model"], self._clock.now()
@@ -105,9 +105,9 @@ class Batches:
         return Reply.json(self._operation(self._find(batch_id, call.owner)))
 
     def _tokens(self, kind: Kind, model: str, blob: str, *, plain: bool) -> int:
-        """What a job is going to hold of its model's quota; 0 where nobody counts."""
+        """The tokens that a job will hold of its model's quota; 0 if there is no such quota."""
         if self._limits.any():
-            # What would have ended by now holds nothing any more.
+            # Jobs that would have ended by now must no longer hold quota.
             self._engine.advance()
         if not self._limits.counts(model):
             return 0
@@ -115,7 +115,7 @@ class Batches:
             return lines.count_tokens(kind, source, plain=plain)
 
     def _keep_inline(self, kind: Kind, requests: list[dict[str, Any]], path: Path) -> lines.Checked:
-        """Write inline requests as a file of rows; they are in canonical form already."""
+        """Write inline requests, which are already in canonical form, as a file of rows."""
         if kind == "generate":
             for number, item in enumerate(requests):
                 if found := lines.clash(item.get("request") or {}):
@@ -130,11 +130,11 @@ class Batches:
         return lines.Checked(len(requests), plain=True, problems=[])
 
     def get(self, call: Call) -> Reply:
-        """One batch as it is now, with its results if it has ended and they are inline."""
+        """One batch in its present state, with its results if it has ended and they are inline."""
         return Reply.json(self._operation(self._find(call.names["batch"], call.owner)))
 
     def list(self, call: Call) -> Reply:
-        """The project's batches, newest first, in pages. The service's own default page size is not known."""
+        """The project's batches, newest first, in pages. The service's default page size is not known."""
         size, before = call.number("pageSize", 10, most=100), read_token(call.text("pageToken"))
         rows = self._store.rows(
             """SELECT * FROM batches WHERE owner = ? AND NOT deleted AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?""",
@@ -148,7 +148,7 @@ class Batches:
         return Reply.json(answer)
 
     def update(self, call: Call, kind: Kind) -> Reply:
-        """Change the display name or the priority; the answer is the batch itself, not an operation."""
+        """Change the display name or the priority; the answer is the batch, not an operation."""
         row = self._find(call.names["batch"], call.owner)
         if row["kind"] != kind:
             raise errors.not_found()
@@ -167,7 +167,7 @@ class Batches:
         return Reply.json(self._batch(self._find(row["id"], call.owner), self._output(row)))
 
     def cancel(self, call: Call) -> Reply:
-        """Ask for an end; what it becomes shows later. A batch that has ended stays as it is."""
+        """Request cancellation; the outcome shows later. A batch that has ended stays unchanged."""
         row = self._find(call.names["batch"], call.owner)
         with self._store.transaction() as db:
             db.execute(
@@ -178,7 +178,7 @@ class Batches:
         return Reply()
 
     def delete(self, call: Call) -> Reply:
-        """Forget a batch, its work and its output."""
+        """Delete a batch, its work and its output."""
         row = self._find(call.names["batch"], call.owner)
         goes_on = row["state"] not in _ENDED and self._engine.faults.runs_on(row)
         with self._store.transaction() as db:

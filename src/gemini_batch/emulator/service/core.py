@@ -1,4 +1,4 @@
-"""The emulator's parts, put together: one data folder with what stores, works on and serves it."""
+"""The emulator as an object: one data folder, and the parts that store, process and serve it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Emulator:
-    """One data folder and everything that serves it, whatever carries the calls.
+    """One data folder and everything that serves it, independent of HTTP.
 
     ``ranges``: whether downloads honour HTTP Range.
     """

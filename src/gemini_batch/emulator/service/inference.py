@@ -1,4 +1,4 @@
-"""The methods of a model that answer at once: generate, embed, count tokens; and the models themselves."""
+"""The synchronous methods of a model: generate, embed, count tokens; and the models themselves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BY_GRPC_CODE = {
 
 
 class Inference:
-    """Answers outside of batches, by the same responder."""
+    """Answers outside batches, by the same responder."""
 
     def __init__(self, clock: Clock, responder: builtin.Responder) -> None:
         self._clock = clock
@@ -46,7 +46,7 @@ class Inference:
         return Reply.json(self._answer(self._model(call, "embed", "embedContent"), {"content": {}, **request}))
 
     def batch_embed_contents(self, call: Call) -> Reply:
-        """Up to 100 embeddings at once; not a batch in this project's sense."""
+        """Up to 100 embeddings at once; not a job of the Batch API."""
         requests = call.message("BatchEmbedContentsRequest").get("requests") or []
         if not 0 < len(requests) <= 100:
             raise errors.invalid("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n")
@@ -55,7 +55,7 @@ class Inference:
         return Reply.json({"embeddings": [one["embedding"] for one in found]})
 
     def count_tokens(self, call: Call) -> Reply:
-        """How many tokens a prompt has, as the emulator counts: four characters make one."""
+        """The number of tokens of a prompt, as the emulator counts them: one for every four characters."""
         asked = call.message("CountTokensRequest")
         if "contents" in asked and "generateContentRequest" in asked:
             raise errors.invalid(

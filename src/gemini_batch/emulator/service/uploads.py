@@ -1,7 +1,7 @@
 """Uploads by the resumable protocol: start, chunks, query, cancel, finalize.
 
-What always holds: an upload's acknowledged bytes are on the disk before the database says so, and a process that dies
-loses nothing acknowledged. Bytes are streamed; no file is ever whole in memory.
+Invariant: bytes are on disk before the database acknowledges them, so a process that dies loses no acknowledged byte.
+Bytes are streamed; no file is ever completely in memory.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Uploads:
         self._store = store
         self._clock = clock
         self._files = files
-        #: Running digests of uploads that this process receives; after a restart they are made again from the blob.
+        #: Running digests of this process's uploads; after a restart they are computed again from the blob.
         self._digests: dict[str, tuple[int, Any]] = {}
         self._guard = threading.Lock()
 
     def start(self, call: Call) -> Reply:
-        """Open an upload; the answer's ``X-Goog-Upload-URL`` takes the bytes, without a key."""
+        """Start an upload; the answer's ``X-Goog-Upload-URL`` accepts the bytes without a key."""
         if call.headers.get("x-goog-upload-protocol", "").lower() != "resumable":
             raise errors.invalid("Only the resumable upload protocol is served: X-Goog-Upload-Protocol: resumable.")
         if _command(call) != {"start"}:
@@ -88,7 +88,7 @@ class Uploads:
         )
 
     def open_chunk(self, call: Call) -> Chunk:
-        """Begin to receive what a chunk request carries. Raises :class:`errors.ApiFailure` if it cannot be taken."""
+        """Prepare to receive a chunk's bytes. Raises :class:`errors.ApiFailure` if it cannot be accepted."""
         upload = self._upload(call.query.get("upload_id", ""))
         commands = _command(call)
         if upload["state"] == "active" and "upload" in commands:
@@ -101,7 +101,7 @@ class Uploads:
         return Chunk(self, self._store, upload, commands)
 
     def digest(self, upload_id: str, blob: IO[bytes], received: int) -> Any:
-        """The running SHA-256 of the first ``received`` bytes, taken from memory or made again from the blob."""
+        """The running SHA-256 of the first ``received`` bytes, from memory or computed again from the blob."""
         with self._guard:
             known, running = self._digests.pop(upload_id, (-1, None))
         if known == received:
@@ -115,12 +115,12 @@ class Uploads:
         return running
 
     def keep_digest(self, upload_id: str, received: int, running: Any) -> None:
-        """Remember the running digest until the next chunk."""
+        """Keep the running digest until the next chunk."""
         with self._guard:
             self._digests[upload_id] = (received, running)
 
     def finish(self, upload: sqlite3.Row, size: int, sha256: str) -> Reply:
-        """Turn a complete upload into a file; asked again, give the same answer again."""
+        """Turn a complete upload into a file; a repeated call gets the same answer."""
         if not _MIME.fullmatch(upload["mime_type"] or "application/octet-stream"):
             with self._store.transaction() as db:
                 db.execute("UPDATE uploads SET state = 'cancelled' WHERE id = ?", (upload["id"],))
@@ -160,7 +160,7 @@ class Uploads:
         return Reply.json(answer, headers={"X-Goog-Upload-Status": "final"})
 
     def cancel_upload(self, upload: sqlite3.Row) -> Reply:
-        """Give an upload up."""
+        """Cancel an upload."""
         with self._store.transaction() as db:
             db.execute("UPDATE uploads SET state = 'cancelled' WHERE id = ? AND state = 'active'", (upload["id"],))
         self._store.drop_blob(upload["blob"])
@@ -176,9 +176,9 @@ class Uploads:
 
 
 class Chunk:
-    """One request on an upload URL: write its bytes as they come, then ask for the answer.
+    """One request on an upload URL: write its bytes as they arrive, then get the answer.
 
-    If the connection breaks, what came before is kept in whole granules, and ``query`` tells how much that is.
+    If the connection breaks, the whole granules received so far are kept; ``query`` tells how much that is.
     """
 
     def __init__(self, uploads: Uploads, store: Store, upload: sqlite3.Row, commands: set[str]) -> None:
@@ -193,7 +193,7 @@ class Chunk:
         self._sent = 0
 
     def write(self, piece: bytes) -> None:
-        """Take some more bytes, of any size; bytes that no command asked for are ignored."""
+        """Accept more bytes, any number; bytes that no command announced are ignored."""
         self._sent += len(piece)
         if not self._takes:
             return
@@ -206,13 +206,13 @@ class Chunk:
         self._received += len(piece)
 
     def answer(self) -> Reply:
-        """What to say to a request that came whole."""
+        """The answer to a request that arrived completely."""
         if self.upload["state"] == "cancelled":
             return Reply(b"", headers={"X-Goog-Upload-Status": "cancelled"})
         if "cancel" in self._commands:
             return self._uploads.cancel_upload(self.upload)
         if self.upload["state"] == "final":
-            # The client did not hear the answer to its last chunk: it is given once more.
+            # The client did not receive the answer to its last chunk: it is sent again.
             return self._uploads.finish(self.upload, 0, "")
         if "query" in self._commands:
             return Reply(b"", headers=_progress(self.upload))
@@ -238,14 +238,14 @@ class Chunk:
         return self._uploads.finish(self.upload, self._received, self._digest.hexdigest())
 
     def broken(self) -> None:
-        """The connection broke: keep the whole granules that came."""
+        """Keep the whole granules that arrived before the connection broke."""
         start: int = self.upload["received"]
         whole = start + (self._received - start) // GRANULARITY * GRANULARITY
         if self._blob is not None and whole > start:
             self._keep(whole)
 
     def close(self) -> None:
-        """Let go of the blob, and note how much came over the wire, whatever became of it."""
+        """Close the blob, and record how many bytes came over the wire, kept or not."""
         if self._blob is not None:
             self._blob.close()
         if self._sent:

@@ -1,4 +1,4 @@
-"""What the emulator's projects used: jobs made, rows worked on, rows that would have been paid for, bytes uploaded."""
+"""What the emulator's projects used: jobs created, rows processed, rows that would have been billed, bytes uploaded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _COUNTS = ("rows", "processed", "paid", "failed", "promptTokens", "outputTokens"
 
 
 def accounting(store: Store, *, keys: bool = False) -> dict[str, Any]:
-    """Totals, the number of jobs that each project made, and every job and upload in order, deleted ones too.
+    """Totals, the number of jobs that each project created, and every job and upload in order, deleted ones too.
 
-    ``processed`` rows were answered or refused; ``paid`` are those with an answer, blocked or cut ones included, even
-    if nobody ever got to see it. With ``keys``: how often each request key was paid for, over all jobs. Of an upload
-    ``sentBytes`` came over the wire, ``receivedBytes`` of them were kept.
+    ``processed`` rows were answered or refused. ``paid`` rows have an answer, including blocked and truncated ones,
+    even if it was never downloaded. With ``keys``: how often each request key was paid for, over all jobs. Of an
+    upload's ``sentBytes``, which came over the wire, ``receivedBytes`` were kept.
     """
     rows = store.rows("SELECT * FROM batches ORDER BY seq")
     jobs = [

@@ -1,4 +1,4 @@
-"""Files that rows refer to: they must be there, and be the project's own, when the row is worked on."""
+"""Files that rows refer to: they must exist and belong to the project when the row is processed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Attachments:
-    """What one project's rows may refer to; each file is looked up once."""
+    """The files that one project's rows may refer to; each is looked up once."""
 
     def __init__(self, files: Files, owner: str) -> None:
         self._files = files
@@ -20,7 +20,7 @@ class Attachments:
         self._known: dict[str, bool] = {}
 
     def check(self, request: dict[str, Any]) -> None:
-        """Raise :class:`RowError` (code 3) if a request refers to a file that is not there."""
+        """Raise :class:`RowError` (code 3) if a request refers to a file that does not exist."""
         contents = [
             *(request.get("contents") or ()),
             request.get("content") or {},

@@ -1,6 +1,6 @@
-"""The Files API apart from uploading: get, list, delete, and what may be downloaded.
+"""The Files API without uploads: get, list, delete, download.
 
-A file that is unknown, deleted, expired or of another project is the same to the caller: 403.
+The caller cannot tell apart a file that is unknown, deleted, expired or another project's: all are 403.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ LIFE = 48 * HOUR
 LONGEST_ID = 40
 LONGEST_DISPLAY_NAME = 512
 
-#: A file's URI is its name in requests, not an address. Official clients take it for a name only if it begins with
-#: https, which is not spoken here: so it is the one that the service would give.
+#: In requests a file's URI is a name, not an address. Official clients accept it only if it begins with https, which
+#: the emulator does not serve; so it is the URI that the service would give.
 _NAMES = "https://generativelanguage.googleapis.com/v1beta/files/"
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def new_id(length: int) -> str:
-    """A name as the service makes them: lower-case letters and digits."""
+    """A random id as the service makes them: lower-case letters and digits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
@@ -42,7 +42,7 @@ class Files:
         self.life = life
 
     def get(self, call: Call) -> Reply:
-        """One file's facts."""
+        """One file's description."""
         file_id = call.names["file"]
         check_length("GetFileRequest", file_id)
         return Reply.json(shown(self.find(file_id, call.owner)))
@@ -63,7 +63,7 @@ class Files:
         return Reply.json(answer)
 
     def delete(self, call: Call) -> Reply:
-        """Forget a file; batches that were made from it go on."""
+        """Delete a file; batches that were created from it continue."""
         file_id = call.names["file"]
         check_length("DeleteFileRequest", file_id)
         row = self.find(file_id, call.owner)
@@ -73,7 +73,7 @@ class Files:
         return Reply()
 
     def open(self, call: Call) -> IO[bytes]:
-        """The bytes of a file that the service made; those that were uploaded cannot be downloaded."""
+        """The bytes of a generated file; uploaded files cannot be downloaded."""
         file_id = call.names["file"]
         try:
             row = self.find(file_id, call.owner)
@@ -98,7 +98,7 @@ class Files:
         return row
 
     def expire(self, db: sqlite3.Connection, now: int) -> None:
-        """Forget what has expired, so that its ids and its room are free again."""
+        """Delete what has expired, which frees its ids and its storage."""
         gone = db.execute("DELETE FROM files WHERE expires <= ? RETURNING blob", (now,)).fetchall()
         gone += db.execute(
             "UPDATE uploads SET state = 'expired' WHERE created <= ? AND state != 'expired' RETURNING blob",
@@ -109,7 +109,7 @@ class Files:
 
 
 def check_length(request: str, file_id: str) -> None:
-    """Refuse an id that is too long, in the service's words. Raises :class:`errors.ApiFailure` (400)."""
+    """Refuse an id that is too long, with the service's message. Raises :class:`errors.ApiFailure` (400)."""
     if len(file_id) > LONGEST_ID:
         raise errors.invalid(
             f"* {request}.name: File ID (name excluding 'files/') cannot be more than {LONGEST_ID} characters.\n"
@@ -127,7 +127,7 @@ def shown(row: sqlite3.Row) -> dict[str, Any]:
         "createTime": created,
         "updateTime": created,
         "expirationTime": rfc3339(row["expires"]),
-        # The service encodes the digest's hexadecimal text, not its bytes.
+        # The service encodes the hexadecimal text of the digest, not its bytes.
         "sha256Hash": base64.b64encode(row["sha256"].encode()).decode(),
         "uri": f"{_NAMES}{row['id']}",
         "state": "ACTIVE",
@@ -142,7 +142,7 @@ def page_token(seq: int) -> str:
 
 
 def read_token(token: str) -> int | None:
-    """The number in a page token, None for the first page. Raises :class:`errors.ApiFailure` (400)."""
+    """The number in a page token; None for the first page. Raises :class:`errors.ApiFailure` (400)."""
     if not token:
         return None
     try:

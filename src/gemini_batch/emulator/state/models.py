@@ -1,4 +1,4 @@
-"""Which models the emulator serves, for which methods: the catalog's models, in the shape of the API's ``Model``."""
+"""The models that the emulator serves, and their methods: the catalog's models in the shape of the API's ``Model``."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 Kind = Literal["generate", "embed"]
 
-#: The API's batch method names, by what the rows ask for.
+#: The API's batch methods, by kind of request.
 BATCH_METHOD: dict[Kind, str] = {"generate": "batchGenerateContent", "embed": "asyncBatchEmbedContent"}
 _METHODS: dict[Kind, list[str]] = {
     "generate": ["generateContent", "countTokens", "batchGenerateContent"],
     "embed": ["embedContent", "countTokens", "asyncBatchEmbedContent"],
 }
-#: How the name of a tuned model begins; other names stand without their ``models/``.
+#: The prefix of a tuned model's name; other names are kept without their ``models/``.
 TUNED = "tunedModels/"
-#: A model without a known limit of its own gets these; they are only shown, never enforced.
+#: The limits of models whose own limits are not known; shown, never enforced.
 _INPUT_TOKENS, _OUTPUT_TOKENS = 1_048_576, 65_536
 
 
 def serving(name: str, kind: Kind, *, now: int, version: str, method: str) -> str:
-    """The model that answers for ``name``: itself, or its successor where the service re-routes a retired one.
+    """The model that answers for ``name``: itself, or its successor if the service re-routes a retired one.
 
-    Any tuned model is there, and made for everything: nobody tunes models here.
+    Every tuned model exists and supports every method, since the emulator cannot tune models.
 
-    Raises :class:`errors.ApiFailure` (404) for a model that is unknown, gone, or not made for ``method``.
+    Raises :class:`errors.ApiFailure` (404) for a model that is unknown, shut down, or does not support ``method``.
     """
     if name.startswith(TUNED):
         return name
@@ -58,25 +58,25 @@ def resource(name: str) -> str:
 
 @lru_cache(maxsize=256)
 def embedding_dimension(name: str) -> int:
-    """How many numbers an embedding of this model has, if the request does not say."""
+    """The number of dimensions of this model's embeddings, unless the request asks for another."""
     model = catalog.load().find(name)
     return (model.embedding_dimension if model else None) or 3072
 
 
 @lru_cache(maxsize=256)
 def kind_of(name: str) -> str:
-    """What a model makes: ``text``, ``image``, ``speech``, ``embedding`` or ``other``."""
+    """What a model generates: ``text``, ``image``, ``speech``, ``embedding`` or ``other``."""
     model = catalog.load().find(name)
     return model.kind if model else "text"
 
 
 def thinks(name: str) -> bool:
-    """Whether a model's usage shows thinking tokens: the text models that can generate."""
+    """Whether a model's usage shows thinking tokens: true for text models."""
     return kind_of(name) == "text"
 
 
 def describe(name: str, *, now: int, version: str) -> dict[str, Any]:
-    """The API's ``Model``. Raises :class:`errors.ApiFailure` (404) for one that is unknown or gone."""
+    """The API's ``Model``. Raises :class:`errors.ApiFailure` (404) for a model that is unknown or shut down."""
     if name.startswith(TUNED):
         return {"name": name, "displayName": name.removeprefix(TUNED), "state": "ACTIVE"}
     model = catalog.load().find(name)
@@ -100,7 +100,7 @@ def describe(name: str, *, now: int, version: str) -> dict[str, Any]:
 
 
 def every(*, now: int, version: str) -> Iterator[dict[str, Any]]:
-    """All models that are not gone, by name."""
+    """All models that are not shut down, sorted by name."""
     for name in sorted(catalog.load().models):
         try:
             yield describe(name, now=now, version=version)

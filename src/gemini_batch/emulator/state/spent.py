@@ -1,4 +1,4 @@
-"""Which requests were paid for, by key: read from outputs, and noted before an output is changed or removed."""
+"""Which requests were paid for, by key: read from outputs, and recorded before an output is changed or removed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _note(store: Store, batch_id: str) -> Path:
 
 
 def note(store: Store, batch_id: str, output: Path, size: int | None = None) -> None:
-    """Write down whose answers are in an output (its first ``size`` bytes), unless it was done before."""
+    """Record the keys of the answers in an output (its first ``size`` bytes), unless that was done before."""
     path = _note(store, batch_id)
     if path.exists():
         return
@@ -40,7 +40,7 @@ def note(store: Store, batch_id: str, output: Path, size: int | None = None) -> 
 
 
 def keep(store: Store, batch: sqlite3.Row) -> None:
-    """Write down what was paid in a batch whose output is about to go, wherever it is by now."""
+    """Record what was paid for in a batch whose output is about to be removed, complete or partial."""
     for path, size in _places(store, batch):
         if path.exists():
             note(store, batch["id"], path, size)
@@ -48,7 +48,7 @@ def keep(store: Store, batch: sqlite3.Row) -> None:
 
 
 def count(store: Store, batch: sqlite3.Row, paid: Counter[str]) -> None:
-    """Add how often each key of a batch was paid for; rows without a key count under the empty one."""
+    """Add how often each key of a batch was paid for; rows without a key count under the empty key."""
     noted = _note(store, batch["id"])
     if noted.exists():
         with noted.open("rb") as source:
@@ -62,7 +62,7 @@ def count(store: Store, batch: sqlite3.Row, paid: Counter[str]) -> None:
 
 
 def _places(store: Store, batch: sqlite3.Row) -> list[tuple[Path, int | None]]:
-    """Where the output of a batch may be, and how much of it counts."""
+    """Where the output of a batch may be, and how many of its bytes count."""
     return [(store.partial(batch["id"]), batch["out_offset"]), (store.output(batch["id"]), None)]
 
 

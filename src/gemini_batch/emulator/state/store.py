@@ -1,8 +1,8 @@
 """The emulator's SQLite database: projects, files, uploads, batches and their checkpoints.
 
-What always holds: bytes reach the disk before the row that speaks of them, so whatever the database says is there, is
-there; a process that dies at any moment leaves the state that it last acknowledged. Several processes may share one
-data folder. API keys are never stored: a project is a salted hash of its key.
+Invariants: bytes reach the disk before the row that refers to them, so everything the database lists exists; a process
+that dies at any moment leaves the state that it last acknowledged. Several processes may share one data folder. API
+keys are never stored: a project is a salted hash of its key.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-#: Waiting for another process's transaction; all of them are short.
+#: The longest wait for another process's transaction, in seconds; all transactions are short.
 _BUSY_SECONDS = 20.0
 _ORPHAN_SECONDS = 24 * 3600
 
-#: Each step is applied once, in order, in one transaction together with the version that it makes. Only append here.
+#: Each step is applied once, in order, in one transaction with its version number. Only append here.
 _MIGRATIONS = (
     """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -106,17 +106,17 @@ _MIGRATIONS = (
 
 
 class Store:
-    """The database and the blobs of one data folder. Safe to use from many threads; open it once in a process."""
+    """The database and the blobs of one data folder. Thread-safe; open it once per process."""
 
     def __init__(self, folder: Path) -> None:
-        """Open ``folder``, making it if needed. Raises :class:`StateError` if a newer version wrote it."""
+        """Open ``folder``, creating it if needed. Raises :class:`StateError` if a newer version wrote it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.blobs = folder / "blobs"
         self.locks = folder / "locks"
         self.outputs = folder / "outputs"
         self._guard = threading.RLock()
-        # Switching to WAL and migrating are done by one process at a time: SQLite does not wait for the first itself.
+        # One process at a time switches to WAL and migrates: SQLite itself does not wait for the switch to WAL.
         with FileLock(folder / "setup.lock", timeout=_BUSY_SECONDS):
             self.blobs.mkdir(exist_ok=True)
             self.locks.mkdir(exist_ok=True)
@@ -136,7 +136,7 @@ class Store:
                 raise
 
     def close(self) -> None:
-        """Close the database; unfinished jobs go on from their checkpoints when somebody opens the folder again."""
+        """Close the database; unfinished jobs continue from their checkpoints when the folder is opened again."""
         with self._guard:
             self._db.close()
 
@@ -144,9 +144,9 @@ class Store:
         (found,) = self._db.execute("PRAGMA user_version").fetchone()
         if found > len(_MIGRATIONS):
             raise StateError(
-                f"The emulator's data are of version {found}; this program knows versions up to {len(_MIGRATIONS)}.",
+                f"The emulator's data has version {found}; this program supports versions up to {len(_MIGRATIONS)}.",
                 file=self.folder,
-                next="Update gemini-batch, or give another data folder.",
+                next="Update gemini-batch, or use another data folder.",
             )
         for version, script in enumerate(_MIGRATIONS[found:], found + 1):
             self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {version}; COMMIT;")
@@ -157,9 +157,9 @@ class Store:
             return bytes(db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()[0])
 
     def _sweep(self) -> None:
-        """Remove what a killed process left behind: blobs that no row speaks of, locks and halves of ended batches.
+        """Remove what a killed process left behind: blobs that no row refers to, locks and partial outputs.
 
-        Only old ones: another process may be about to write the row for a young one.
+        Only old ones: another process may be about to write the row for a recent one.
         """
         alive = {
             row[0]
@@ -177,13 +177,13 @@ class Store:
         young = time.time() - _ORPHAN_SECONDS
         for path in (*self.blobs.iterdir(), *self.outputs.iterdir(), *self.locks.iterdir()):
             wanted = path.name in needed if path.parent == self.blobs else path.stem in alive
-            with contextlib.suppress(OSError):  # another process was faster
+            with contextlib.suppress(OSError):  # another process removed it first
                 if not wanted and path.stat().st_mtime < young:
                     path.unlink()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; one at a time over all processes. Keep it short."""
+        """All or nothing; one at a time across all processes. Keep it short."""
         with self._guard:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -194,34 +194,34 @@ class Store:
             self._db.execute("COMMIT")
 
     def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
-        """Read."""
+        """All rows of a query."""
         with self._guard:
             return self._db.execute(sql, values).fetchall()
 
     def row(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Row | None:
-        """Read the first row, if there is one."""
+        """The first row of a query, or None."""
         with self._guard:
             found: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
             return found
 
     def project(self, key: str) -> str:
-        """The project of an API key: a hash with this folder's own salt, the only trace that a key leaves."""
+        """The project of an API key: a hash with this folder's salt, the only trace that a key leaves."""
         return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), key=self.salt, digest_size=16).hexdigest()
 
     def blob(self, name: str) -> Path:
-        """Where a blob lives. Names are made by the emulator, never by a caller."""
+        """The path of a blob. Names come from the emulator, never from a caller."""
         return self.blobs / name
 
     def partial(self, batch_id: str) -> Path:
-        """Where the output of a batch is made."""
+        """The path of a batch's output while it is being written."""
         return self.outputs / f"{batch_id}.part"
 
     def output(self, batch_id: str) -> Path:
-        """Where the complete output of a batch is."""
+        """The path of a batch's complete output."""
         return self.blob(f"output-{batch_id}")
 
     def drop_blob(self, name: str) -> None:
-        """Remove a blob, unless a file, an upload or a living batch still needs it."""
+        """Remove a blob, unless a file, an upload or a batch that is still alive needs it."""
         needed = self.row(
             """SELECT 1 FROM files WHERE blob = :b
             UNION ALL SELECT 1 FROM batches WHERE input_blob = :b AND state IN ('PENDING', 'RUNNING') AND deleted != 1
@@ -229,5 +229,5 @@ class Store:
             {"b": name},
         )
         if needed is None:
-            with contextlib.suppress(OSError):  # on Windows a blob that is being read stays; it is only disk space
+            with contextlib.suppress(OSError):  # on Windows an open blob cannot be removed; it only costs disk space
                 self.blob(name).unlink(missing_ok=True)
