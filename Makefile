@@ -39,13 +39,13 @@ js: dev  ## The JavaScript SDK alone; needs node and npm
 	$(BIN)/python -m pytest -m js tests/conformance
 
 crash-matrix: dev  ## Death at every call and every write of a run, all of them, over a socket too
-	CRASH_POINTS=all $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/runs tests/durable/test_crashes.py
+	CRASH_POINTS=all $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/engine tests/crashes/test_crashes.py
 
 interop: dev  ## Other people's Gemini batch clients, and OpenAI-compatible servers, in environments of their own
 	$(BIN)/python -m pytest -m interop tests/interop
 
 durable: dev  ## Runs in a thousand generated worlds, in want of room, and in every trouble
-	PROPERTY_EXAMPLES=1000 $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/durable
+	PROPERTY_EXAMPLES=1000 $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/crashes
 
 lint: dev
 	$(BIN)/ruff check .
@@ -68,7 +68,7 @@ bench: dev  ## Ratios against the official SDK, measured in this run
 	$(BIN)/python -m benchmarks
 
 fault-matrix: dev  ## Eight situations, our commands, our row: written to README.md and docs/fault-matrix.md
-	PYTHONPATH=tests $(BIN)/python -m matrix
+	PYTHONPATH=tests $(BIN)/python -m fault_matrix
 
 constraints: dev  ## Write constraints.txt anew: names and versions only
 	$(BIN)/python -m pip --quiet install uv

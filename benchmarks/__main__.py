@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import killed, pile, startup
 from benchmarks.measure import Place, program
-from gemini_batch import __version__
+from gemini_batch._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -84,7 +84,7 @@ def _again(words: list[str], place: Place, environment: Mapping[str, str]) -> tu
         assert process.stdout is not None
         with process.stdout as events:
             for line in events:
-                if not on_again and json.loads(line).get("event") in {"went", "moved"}:
+                if not on_again and json.loads(line).get("event") in {"run_progress", "transfer"}:
                     on_again = time.perf_counter() - began
         peak = peak_of(process)
         if process.returncode:

@@ -45,7 +45,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("import gemini_batch.testing", ["asyncio", "httpx2", "sqlite3", "uvicorn", "starlette"]),
         (
             "from gemini_batch.cli import cli\ntry: cli(['--help'])\nexcept SystemExit: pass",
-            ["asyncio", "httpx2", "sqlite3", "msgspec", "rich", "uvicorn", "gemini_batch.runs"],
+            ["asyncio", "httpx2", "sqlite3", "msgspec", "rich", "uvicorn", "gemini_batch.commands"],
         ),
     ],
     ids=["library", "testing", "help"],
@@ -82,12 +82,12 @@ def test_the_whole_life_blocking(requests_file: Path, tmp_path: Path) -> None:
 def test_the_whole_life_awaited_and_in_a_running_loop(requests_file: Path) -> None:
     """The blocking face also works where a loop is running, as in a notebook."""
 
-    async def life() -> str:
+    async def stage() -> str:
         made = await aio.create(requests_file, offline=True)
         await aio.status(made.job, wait=True)
         return gemini_batch.results(made.job).summary.state
 
-    assert asyncio.run(life()) == "JOB_STATE_SUCCEEDED"
+    assert asyncio.run(stage()) == "JOB_STATE_SUCCEEDED"
 
 
 def test_errors_carry_data(tmp_path: Path) -> None:

@@ -16,11 +16,23 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from gemini_batch._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["cancel", "clean", "create", "doctor", "jobs", "results", "retry", "run", "status", "validate"]
-__version__ = "1.0.0"
+__all__ = [
+    "cancel",
+    "clean",
+    "create",
+    "doctor",
+    "jobs",
+    "results",
+    "retry",
+    "run",
+    "status",
+    "validate",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,11 +69,6 @@ if TYPE_CHECKING:
     status = _blocking(aio.status)
     validate = _blocking(aio.validate)
 else:
-    # The room `results` and the function `results` share a name. Importing a subpackage binds its name here, once:
-    # done now and taken back, the name is the function's for good, and `gemini_batch.results.verdict` is still found.
-    import gemini_batch.results  # noqa: F401 - see above
-
-    del results
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

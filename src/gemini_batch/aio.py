@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_batch import settings as _settings
-from gemini_batch.runs.events import Tell, nobody
-from gemini_batch.runs.session import Session
+from gemini_batch.events import EventHandler, ignore_events
+from gemini_batch.session import Session
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from gemini_batch.runs.cancel import Cancelled
-    from gemini_batch.runs.clean import Cleaned
-    from gemini_batch.runs.create import Created
-    from gemini_batch.runs.doctor import Diagnosis
-    from gemini_batch.runs.results import Results
-    from gemini_batch.runs.status import RunStatus, Status
-    from gemini_batch.runs.validate import Validated
+    from gemini_batch.commands.cancel import Cancelled
+    from gemini_batch.commands.clean import Cleaned
+    from gemini_batch.commands.create import Created
+    from gemini_batch.commands.doctor import Diagnosis
+    from gemini_batch.commands.validate import Validated
+    from gemini_batch.report.job_view import RunStatus, Status
+    from gemini_batch.report.result_set import Results
     from gemini_batch.settings import Settings
 
 __all__ = ["cancel", "clean", "create", "doctor", "jobs", "results", "retry", "run", "status", "validate"]
 
 
-def _session(settings: Settings | None, offline: bool | None, on_event: Tell) -> Session:
-    return Session(settings or _settings.load(offline=offline), tell=on_event)
+def _session(settings: Settings | None, offline: bool | None, on_event: EventHandler) -> Session:
+    return Session(settings or _settings.load(offline=offline), emit=on_event)
 
 
 async def create(
@@ -44,7 +44,7 @@ async def create(
     new: bool = False,
     offline: bool | None = None,
     settings: Settings | None = None,
-    on_event: Tell = nobody,
+    on_event: EventHandler = ignore_events,
 ) -> Created:
     """Make one batch job of a JSONL file, or attach to the job that these requests already have.
 
@@ -55,10 +55,10 @@ async def create(
     Raises UsageError (:class:`~gemini_batch.errors.InvalidInput` with every problem of the file) before anything is
     sent, StateError for this machine's disk and ledger, ServiceError for the service and the network.
     """
-    from gemini_batch.runs import create as room
-    from gemini_batch.runs.order import Order
+    from gemini_batch.commands import create as room
+    from gemini_batch.intake.submission import Submission
 
-    order = Order(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
+    order = Submission(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
     async with _session(settings, offline, on_event) as session:
         return await room.create(session, order)
 
@@ -69,13 +69,13 @@ async def status(
     wait: bool = False,
     offline: bool | None = None,
     settings: Settings | None = None,
-    on_event: Tell = nobody,
+    on_event: EventHandler = ignore_events,
 ) -> Status | RunStatus:
     """How a job stands (``batches/…`` or a run id); with ``wait``, once it has ended and its output is there.
 
     Never spends and never cancels. Raises UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import status as room
+    from gemini_batch.commands import status as room
 
     async with _session(settings, offline, on_event) as session:
         return await room.status(session, job_name, wait=wait)
@@ -88,7 +88,7 @@ async def results(
     media_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     settings: Settings | None = None,
-    on_event: Tell = nobody,
+    on_event: EventHandler = ignore_events,
 ) -> Results:
     """The answers of an ended job: iterate over them, or read ``.summary``; ``output`` also writes them to a file.
 
@@ -96,15 +96,16 @@ async def results(
     kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where it has nothing to
     give, UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import results as room
+    from gemini_batch.commands import results as room
+    from gemini_batch.report.result_set import check_output
 
     if output is not None:
-        room.check_output(Path(output))
+        check_output(Path(output))
     async with _session(settings, offline, on_event) as session:
         found = await room.results(session, job_name)
     media = None
     if media_dir is not None:
-        from gemini_batch.results.media import MediaWriter
+        from gemini_batch.answers.media import MediaWriter
 
         media = MediaWriter(Path(media_dir))
     if output is not None:
@@ -126,7 +127,7 @@ async def run(
     tier: int | None = None,
     offline: bool | None = None,
     settings: Settings | None = None,
-    on_event: Tell = nobody,
+    on_event: EventHandler = ignore_events,
 ) -> Results:
     """Do all of it: validate a file, cut it into jobs, send them as there is room, wait, collect, and send again what
     failed in passing; or go on with a known run (``run-…``, or the name of one of its jobs). Returns the results,
@@ -141,9 +142,9 @@ async def run(
     """
     import msgspec
 
-    from gemini_batch.runs import run as room
-    from gemini_batch.runs.options import Options
-    from gemini_batch.runs.order import Order
+    from gemini_batch.commands import run as room
+    from gemini_batch.intake.submission import Submission
+    from gemini_batch.store.run_options import RunOptions
 
     stated = {
         "max_requests_per_job": max_requests_per_job,
@@ -152,9 +153,9 @@ async def run(
         "tier": tier,
     }
     chosen = {option: value for option, value in stated.items() if value is not None}
-    options = msgspec.convert(chosen, Options) if chosen else None
+    options = msgspec.convert(chosen, RunOptions) if chosen else None
     known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
-    order = str(what) if known else Order(source=Path(what), model=model, name=name, limit=limit, new=new)
+    order = str(what) if known else Submission(source=Path(what), model=model, name=name, limit=limit, new=new)
     async with _session(settings, offline, on_event) as session:
         return await room.run(session, order, options, output=None if output is None else Path(output))
 
@@ -169,7 +170,7 @@ async def retry(
     output: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     settings: Settings | None = None,
-    on_event: Tell = nobody,
+    on_event: EventHandler = ignore_events,
 ) -> Results:
     """Send the requests of a run once more whose verdict is one of ``only``; this spends.
 
@@ -177,23 +178,23 @@ async def retry(
     cut off or blocked as it was will be so again. What the new attempt answers replaces what was no success. Raises
     UsageError where there is nothing to send, ServiceError, StateError.
     """
-    from gemini_batch.runs import retry as room
-    from gemini_batch.runs.change import Change
+    from gemini_batch.commands import retry as room
+    from gemini_batch.store.run_options import RequestOverrides
 
     name = None if model is None else model.removeprefix("models/")
-    change = Change(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
-    again = room.Again(verdicts=room.parse_verdicts(only), change=change)
+    overrides = RequestOverrides(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
+    again = room.RetrySelection(verdicts=room.parse_verdicts(only), overrides=overrides)
     async with _session(settings, offline, on_event) as session:
         return await room.retry(session, run_id, again, output=None if output is None else Path(output))
 
 
 async def validate(
-    input_file: str | os.PathLike[str], *, limit: int | None = None, on_event: Tell = nobody
+    input_file: str | os.PathLike[str], *, limit: int | None = None, on_event: EventHandler = ignore_events
 ) -> Validated:
     """The checks of create, alone: no key, no network, nothing kept. Raises UsageError for a file that is none."""
-    from gemini_batch.runs import validate as room
+    from gemini_batch.commands import validate as room
 
-    return await room.validate(Path(input_file), limit=limit, tell=on_event)
+    return await room.validate(Path(input_file), limit=limit, emit=on_event)
 
 
 async def jobs(
@@ -207,14 +208,14 @@ async def jobs(
     remote: bool = False,
     offline: bool | None = None,
     settings: Settings | None = None,
-    on_event: Tell = nobody,
+    on_event: EventHandler = ignore_events,
 ) -> list[Status]:
     """The jobs of this home, newest first, as last seen; ``refresh`` looks at each that may be alive.
 
     ``alive``, ``state``, ``name`` and ``model`` (parts of the text) and ``limit`` narrow it down. ``remote`` adds the
     jobs of the key's project that this home does not know. Raises UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import listing as room
+    from gemini_batch.commands import list_jobs as room
 
     wanted = room.Filter(alive=alive, state=state, name=name, model=model, limit=limit)
     async with _session(settings, offline, on_event) as session:
@@ -227,13 +228,13 @@ async def cancel(
     wait: bool = True,
     offline: bool | None = None,
     settings: Settings | None = None,
-    on_event: Tell = nobody,
+    on_event: EventHandler = ignore_events,
 ) -> Cancelled:
     """Ask the service to stop a job; with ``wait``, follow it to its end and keep what it has answered.
 
     What was answered by then is paid for. Raises UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import cancel as room
+    from gemini_batch.commands import cancel as room
 
     async with _session(settings, offline, on_event) as session:
         return await room.cancel(session, job_name, wait=wait)
@@ -245,13 +246,13 @@ async def clean(
     not_created: bool = False,
     offline: bool | None = None,
     settings: Settings | None = None,
-    on_event: Tell = nobody,
+    on_event: EventHandler = ignore_events,
 ) -> Cleaned:
     """Delete input files at the service that this home uploaded and no living job needs; by default only say which.
 
     ``not_created``: also forget runs whose job was certainly never made. Raises UsageError, ServiceError, StateError.
     """
-    from gemini_batch.runs import clean as room
+    from gemini_batch.commands import clean as room
 
     async with _session(settings, offline, on_event) as session:
         return await room.clean(session, dry_run=dry_run, not_created=not_created)
@@ -262,10 +263,10 @@ async def doctor(
     adopt: bool = False,
     offline: bool | None = None,
     settings: Settings | None = None,
-    on_event: Tell = nobody,
+    on_event: EventHandler = ignore_events,
 ) -> Diagnosis:
     """Check that the ledger, the run folders and the service still agree; ``adopt`` enters unknown remote jobs."""
-    from gemini_batch.runs import doctor as room
+    from gemini_batch.commands import doctor as room
 
     async with _session(settings, offline, on_event) as session:
         return await room.doctor(session, adopt_unknown=adopt)

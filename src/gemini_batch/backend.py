@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gemini_batch.errors import ApiError
 from gemini_batch.settings import Secret
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.api.client import Client
     from gemini_batch.api.files import ReadAt
+    from gemini_batch.catalog import Method
     from gemini_batch.settings import Settings
     from gemini_batch.wire import Operation, RemoteFile, RemoteModel
     from gemini_batch.world import World
@@ -56,7 +57,7 @@ class Service(Protocol):
         self,
         *,
         model: str,
-        method: Literal["generate", "embed"],
+        method: Method,
         display_name: str,
         file_name: str | None = None,
         requests: Sequence[tuple[str, msgspec.Raw]] | None = None,

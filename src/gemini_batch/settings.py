@@ -173,7 +173,7 @@ def _api_version(text: str) -> str:
     return text
 
 
-def _home(home: Path | None, text: str | None) -> Path:
+def _state_folder(home: Path | None, text: str | None) -> Path:
     stated = home or (Path(text) if text else None)
     try:
         return (stated.expanduser() if stated else default_home()).absolute()
@@ -230,7 +230,7 @@ def load(
     key = env_key or file_key
     poll_text, settle_text = setting("GEMINI_BATCH_POLL"), setting("GEMINI_BATCH_SETTLE")
     return Settings(
-        home=_home(home, setting("GEMINI_BATCH_HOME")),
+        home=_state_folder(home, setting("GEMINI_BATCH_HOME")),
         base_url=base_url,
         api_version=_api_version(setting("GOOGLE_GENAI_API_VERSION") or API_VERSION),
         api_key=None if key is None else checked_key(Secret(key)),

@@ -13,12 +13,15 @@ import binascii
 import datetime as dt
 import enum
 import re
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from gemini_batch.errors import ServiceError
 from gemini_batch.jsonl import decode_as
+
+if TYPE_CHECKING:
+    from gemini_batch.catalog import Method
 
 Number = int | float | str | None
 
@@ -226,7 +229,7 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     phase: Phase
     model: str = ""
-    method: Literal["generate", "embed"] = "generate"
+    method: Method = "generate"
     display_name: str = ""
     file_name: str | None = None
     total: int = 0

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.conftest import KEY, Shell, Trap, request
-from gemini_batch.prepare import validate
-from gemini_batch.runs import stage
+from gemini_batch.intake import staging
+from gemini_batch.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -340,7 +340,7 @@ def test_a_file_that_changes_while_it_is_read(shell: Shell, monkeypatch: pytest.
             file.write(GOOD + b"\n")
             return real(data, number) if number == 1 else ()
 
-    monkeypatch.setattr(stage, "check_line", growing)
+    monkeypatch.setattr(staging, "check_line", growing)
     done = shell.run("create", "in.jsonl", "--offline", "--limit", "1")
 
     assert done.code == 2

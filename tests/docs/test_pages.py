@@ -16,8 +16,8 @@ from docs.pages import LANGUAGES, ROOT, Block, blocks, code, headings, pages, re
 from gemini_batch import aio, catalog, errors
 from gemini_batch import settings as settings_module
 from gemini_batch.cli import COMMANDS
-from gemini_batch.runs.ledger import MIGRATIONS as LEDGER
-from gemini_batch.runs.rows import MIGRATIONS as ROWS
+from gemini_batch.store.ledger import Ledger
+from gemini_batch.store.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -285,17 +285,18 @@ def test_the_questions_on_the_ledger_page_get_answers(block: Block, offline_run:
     db.close()
 
 
-@pytest.mark.parametrize(("section", "scripts"), [("ledger.db", LEDGER), ("rows.db", ROWS)], ids=["ledger", "rows"])
-def test_the_tables_on_the_ledger_page_are_the_schema(section: str, scripts: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("section", "database"), [("ledger.db", Ledger), ("rows.db", Rows)], ids=["ledger", "rows"])
+def test_the_tables_on_the_ledger_page_are_the_schema(
+    section: str, database: type[Ledger | Rows], tmp_path: Path
+) -> None:
     text = read(DOCS / "ledger.md").split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
     told: dict[str, list[str]] = {}
     table = ""
     for name, columns in re.findall(r"^\| (?:`(\w+)`)? *\| ([^|]+) \|", text, re.MULTILINE):
         table = name or table
         told.setdefault(table, []).extend(re.findall(r"`(\w+)`", columns))
-    db = sqlite3.connect(":memory:")
-    for script in scripts:
-        db.executescript(script)
+    database(tmp_path / section).close()
+    db = sqlite3.connect(tmp_path / section)
     schema = {
         name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")]
         for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()

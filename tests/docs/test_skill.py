@@ -16,8 +16,8 @@ import pytest
 
 from docs.pages import ROOT, blocks, frontmatter, read
 from gemini_batch import catalog
+from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.emulator.http.server import serve
-from gemini_batch.results.reasons import VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,9 +26,9 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def table(shell: Shell, rows: list[dict[str, Any]], **how: Any) -> Path:
+def table(shell: Shell, rows: list[dict[str, Any]], **input_kind: Any) -> Path:
     path = shell.folder / "reviews.parquet"
-    pq.write_table(pa.Table.from_pylist(rows), path, **how)
+    pq.write_table(pa.Table.from_pylist(rows), path, **input_kind)
     return path
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from processes.conftest import User
+from crashes.users import User
 
 if TYPE_CHECKING:
     import subprocess

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from processes.conftest import User
+    from crashes.users import User
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 

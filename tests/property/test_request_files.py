@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from gemini_batch.cli.outcome import as_invoked, clean, problem_line
 from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.jsonl import UTF8_BOM
-from gemini_batch.runs.home import RunFolder
-from gemini_batch.runs.stage import Staged, stage
+from gemini_batch.store.state_folder import RunFolder
 from gemini_batch.wire import read
 
 GOOD = b'{"key":"a","request":{"contents":[{"parts":[{"text":"Hello"}]}]}}'
@@ -52,17 +52,17 @@ def good_line(number: int) -> bytes:
 def damaged(count: int, steps: list[tuple[str, int, int]]) -> bytes:
     """A file of ``count`` good lines after everything in ``steps`` has happened to it."""
     lines = [good_line(n) for n in range(count)]
-    for what, at, how in steps:
+    for what, at, input_kind in steps:
         i = at % len(lines)
         line = lines[i]
-        place = how % (len(line) + 1)
+        place = input_kind % (len(line) + 1)
         match what:
             case "cut":
                 lines[i] = line[:place]
             case "flip":
                 lines[i] = line[:place] + bytes(byte ^ 0x15 for byte in line[place : place + 1]) + line[place + 1 :]
             case "insert":
-                lines[i] = line[:place] + bytes([how, 255 - how]) + line[place:]
+                lines[i] = line[:place] + bytes([input_kind, 255 - input_kind]) + line[place:]
             case "repeat":
                 lines.append(line)
             case "blank":
@@ -128,7 +128,7 @@ def test_any_bytes_as_a_request_file(data: bytes) -> None:
 @given(st.booleans(), st.integers(1, 5), st.lists(st.tuples(st.integers(0, 9), damage), max_size=4))
 def test_any_damage(mark: bool, count: int, steps: list[tuple[int, tuple[str, int]]]) -> None:
     """A good file that was cut, flipped, repeated, broken into: taken as it is where it is still good, else refused."""
-    data = (UTF8_BOM if mark else b"") + damaged(count, [(what, at, how) for at, (what, how) in steps])
+    data = (UTF8_BOM if mark else b"") + damaged(count, [(what, at, input_kind) for at, (what, input_kind) in steps])
 
     check(data)
     if not any(what in {"cut", "flip", "insert", "repeat"} for _, (what, _) in steps):

@@ -13,13 +13,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_batch.runs.collect import judge_file
-from gemini_batch.runs.events import nobody
-from gemini_batch.runs.home import Home, RunFolder
-from gemini_batch.runs.records import Job, Life, Run
-from gemini_batch.runs.results import Results, summarize
-from gemini_batch.runs.stage import stage
-from runs.fake import answer_line, write_requests
+from engine.fake import answer_line, write_requests
+from gemini_batch.engine.judging import judge_file
+from gemini_batch.events import ignore_events
+from gemini_batch.intake.staging import stage
+from gemini_batch.report.result_set import Results
+from gemini_batch.report.summary import summarize
+from gemini_batch.store.records import Job, JobStage, Run
+from gemini_batch.store.state_folder import RunFolder, StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,12 +66,12 @@ damage = st.one_of(
 def damaged(steps: list[tuple[str, int, object]]) -> bytes:
     """The answers to all keys, after everything in ``steps`` has happened to them."""
     lines = [answer_line(key) for key in KEYS]
-    for what, at, how in steps:
+    for what, at, input_kind in steps:
         if not lines:
             break
         i = at % len(lines)
         line = lines[i]
-        match what, how:
+        match what, input_kind:
             case "swap", int(j):
                 j %= len(lines)
                 lines[i], lines[j] = lines[j], lines[i]
@@ -106,19 +107,19 @@ def error_line(key: str) -> bytes:
 
 def results_of(*raws: bytes) -> Iterator[Results]:
     """What comes of a run of so many jobs, whose raw files hold these bytes."""
-    home = Home(_FOLDER / f"home{next(_NUMBERS)}")
+    home = StateFolder(_FOLDER / f"home{next(_NUMBERS)}")
     folder = home.run("run-a")
     shutil.copytree(_TEMPLATES[len(raws)], folder.path)
     try:
         run = Run(
             id="run-a", identity="i", origin="made", created_at=0.0, method="generate", model="gemini-3.8-flash",
-            backend="x", key_print="x", requests=len(KEYS), bytes=0, sha256="", source=None,
+            backend="x", key_fingerprint="x", requests=len(KEYS), bytes=0, sha256="", source=None,
         )  # fmt: skip
         share = len(KEYS) // len(raws)
         jobs = [
             Job(
                 id=f"run-a-{ordinal}", run="run-a", ordinal=ordinal, model="m", requests=share, tokens=0, part=None,
-                offset=0, bytes=0, sha256="", how="file", display_name="n", life=Life.COLLECTED,
+                offset=0, bytes=0, sha256="", input_kind="file", display_name="n", stage=JobStage.COLLECTED,
                 batch=f"batches/x{ordinal}", state="JOB_STATE_SUCCEEDED", total=share,
             )
             for ordinal in range(1, len(raws) + 1)
@@ -126,7 +127,7 @@ def results_of(*raws: bytes) -> Iterator[Results]:
         folder.raw("run-a-1").parent.mkdir()
         for job, raw in zip(jobs, raws, strict=True):
             folder.raw(job.id).write_bytes(raw)
-            judge_file(nobody, folder, run, job, "NO_LINE")
+            judge_file(ignore_events, folder, run, job, "NO_LINE")
         yield Results(run, jobs, home, summarize(home, run, jobs, offline=False))
     finally:
         shutil.rmtree(home.path)

@@ -15,15 +15,15 @@ import pytest
 from cli.conftest import KEY, Done, Shell
 from gemini_batch import aio
 from gemini_batch.api import batches, client, files
-from gemini_batch.runs.ledger import Ledger
-from gemini_batch.runs.session import Session
+from gemini_batch.session import Session
+from gemini_batch.store.ledger import Ledger
 from gemini_batch.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gemini_batch.runs.records import Job
+    from gemini_batch.store.records import Job
     from gemini_batch.testing import GeminiEmulator
 
 

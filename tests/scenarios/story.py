@@ -59,7 +59,7 @@ class Case:
     """One scenario. The defaults are a good day.
 
     ``faults``: scenarios of the emulator by name, or faults made of fields. ``verdicts``: by key, what is not a
-    success, as ``"verdict REASON"``. ``life`` None: the ledger knows no job. ``jobs``: how many the service was asked
+    success, as ``"verdict REASON"``. ``stage`` None: the ledger knows no job. ``jobs``: how many the service was asked
     for in the end. ``extra``: bytes uploaded beyond the file itself; None is not checked. ``again``: what the same
     create does afterwards, when nothing is armed: ``attach``, or make the job that was not made (``make``), or make
     one more since the first left nothing (``another``). ``idle``: how many of the faults are not met.
@@ -75,7 +75,7 @@ class Case:
     status: Step | None = Step(out=f"{SUCCEEDED}\n")
     results: Step | None = Step()
     verdicts: Mapping[str, str] = field(default_factory=dict)
-    life: str | None = "collected"
+    stage: str | None = "collected"
     state: str | None = SUCCEEDED
     jobs: int = 1
     extra: int | None = 0
@@ -139,7 +139,7 @@ def _follow(case: Case, stage: Stage, job: str) -> None:
         return
     fetched = stage.run("results", job, "-o", "results.jsonl")
     case.results.check(fetched)
-    if case.life == "collected":
+    if case.stage == "collected":
         check_results(case, stage)
     else:
         assert not (stage.shell.folder / "results.jsonl").exists(), "complete or absent"
@@ -162,11 +162,11 @@ def check_results(case: Case, stage: Stage) -> None:
 
 def _check_ledger(case: Case, stage: Stage) -> None:
     jobs = stage.jobs()
-    if case.life is None:
+    if case.stage is None:
         assert jobs == []
         return
     (job,) = jobs
-    assert (job.life.value, job.state) == (case.life, case.state)
+    assert (job.stage.value, job.state) == (case.stage, case.state)
 
 
 def _again(case: Case, stage: Stage, job: str | None) -> None:
@@ -184,7 +184,7 @@ def _again(case: Case, stage: Stage, job: str | None) -> None:
         assert "Created" in made.err
         assert made.out.strip() != job
         assert stage.made() == case.jobs + 1
-        if case.life == "uploaded":
+        if case.stage == "uploaded":
             assert stage.sent() == sent, "what was uploaded is not sent twice"
     _finish(case, stage, made.out.strip(), results)
 

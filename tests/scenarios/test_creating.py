@@ -18,12 +18,12 @@ DONE_MEANWHILE: dict[str, Any] = {
 }
 #: Nothing was made, the upload is kept, and the next command needs no second one.
 REFUSED: dict[str, Any] = {
-    "life": "uploaded",
+    "stage": "uploaded",
     "state": None,
     "jobs": 0,
     "again": "make",
 }
-INLINE_REFUSED: dict[str, Any] = {**REFUSED, "life": "planned", "options": ("--inline",)}
+INLINE_REFUSED: dict[str, Any] = {**REFUSED, "stage": "planned", "options": ("--inline",)}
 
 
 def create(**fields: Any) -> dict[str, Any]:
@@ -226,7 +226,7 @@ CASES = [
         title="the key is refused at once",
         faults=({"operation": "*", "error": "bad_key", "times": 0},),
         create=Step(code=4, says=("API key not valid", "GEMINI_API_KEY")),
-        **{**REFUSED, "life": "planned"},
+        **{**REFUSED, "stage": "planned"},
     ),
     Case(
         scenario="C13",
@@ -352,7 +352,7 @@ def test_the_job_is_found_behind_many_others(stage: Stage, short_pages: None) ->
     stage.arm("C8a")
     stage.arm(operation=LIST, status=500, times=0)
     assert stage.run("create", "requests.jsonl").code == 4
-    assert stage.jobs()[0].life.value == "intended"
+    assert stage.jobs()[0].stage.value == "intended"
     stage.service.faults.clear()
     for number in range(7):
         stage.ask("POST", "models/gemini-3.8-flash:batchGenerateContent", {"batch": one_request(number)})

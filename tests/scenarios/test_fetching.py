@@ -33,7 +33,7 @@ def with_a_missing(*says: str) -> dict[str, Any]:
     return {"results": Step(code=1, says=lines), "verdicts": {"a": "missing NO_LINE"}}
 
 
-CUT_OFF: dict[str, Any] = {"results": Step(code=4, says=("same command again",)), "life": "ended"}
+CUT_OFF: dict[str, Any] = {"results": Step(code=4, says=("same command again",)), "stage": "ended"}
 
 CASES = [
     Case(
@@ -149,14 +149,14 @@ CASES = [
         title="a page instead of the file without end",
         faults=(download(status=200, body=PAGE, times=0),),
         results=Step(code=4, says=("is no results file", "same command again")),
-        life="ended",
+        stage="ended",
     ),
     Case(
         scenario="R12",
         title="the results are gone",
         faults=("R12",),
         results=Step(code=5, says=("no longer has the results", "--new")),
-        life="ended",
+        stage="ended",
     ),
     Case(scenario="R13", title="a file job answers inline", faults=("R13",)),
     Case(
@@ -206,7 +206,7 @@ def test_a_service_without_ranges_that_cuts(stage: Stage) -> None:
 
     assert done.code == 4
     assert not (stage.shell.folder / "results.jsonl").exists()
-    assert stage.jobs()[0].life.value == "ended"
+    assert stage.jobs()[0].stage.value == "ended"
     stage.service.faults.clear()
     assert stage.run("results", job, "-o", "results.jsonl").code == 0
     assert [line["key"] for line in stage.read()] == list(KEYS)

@@ -132,7 +132,7 @@ CASES = [
         title="the output comes later than results wait",
         faults=(get(state="SUCCEEDED", times=8, skip=1, remove=["metadata.output", "response"]),),
         results=Step(code=6, says=("looking again", "has succeeded, and its results are not there yet.", "Type:")),
-        life="ended",
+        stage="ended",
     ),
     Case(
         scenario="L6",
@@ -380,7 +380,7 @@ def test_a_job_that_was_deleted(stage: Stage) -> None:
 
     assert (done.code, done.out) == (4, "")
     assert "somebody has deleted it" in done.err
-    assert stage.jobs()[0].life.value == "created"
+    assert stage.jobs()[0].stage.value == "created"
 
 
 # Lists ---------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from processes.conftest import User
+from crashes.users import User
 from scenarios.story import SUCCEEDED
 
 if TYPE_CHECKING:

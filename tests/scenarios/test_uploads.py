@@ -29,7 +29,7 @@ LARGE = tuple(
 
 FAILS_FIRST: dict[str, Any] = {
     "results": None,
-    "life": "planned",
+    "stage": "planned",
     "state": None,
     "jobs": 0,
     "extra": None,

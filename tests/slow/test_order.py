@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from engine.fake import Clock, FakeService, FakeSession, answer_line, write_requests
+from gemini_batch.commands.create import create
+from gemini_batch.commands.results import results
 from gemini_batch.errors import InvalidInput
-from gemini_batch.runs.create import create
-from gemini_batch.runs.home import Home
-from gemini_batch.runs.order import Order
-from gemini_batch.runs.results import Results, results
-from gemini_batch.runs.stage import stage
-from runs.fake import Clock, FakeService, FakeSession, answer_line, write_requests
+from gemini_batch.intake.staging import stage
+from gemini_batch.intake.submission import Submission
+from gemini_batch.store.state_folder import StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from gemini_batch.report.result_set import Results
 
 COUNT = 40_000
 #: How many times the ordinary case's time another one may take.
@@ -51,7 +53,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeService, Path
 
     async def work() -> str:
         async with FakeSession(fake, folder / "home") as session:
-            return (await create(session, Order(source=folder / "in.jsonl"))).job
+            return (await create(session, Submission(source=folder / "in.jsonl"))).job
 
     return fake, folder / "home", asyncio.run(work())
 
@@ -115,7 +117,7 @@ def test_keys_that_are_used_again(tmp_path: Path, uses: int) -> None:
 
     def read(keys: Iterable[str]) -> None:
         path = write_requests(tmp_path / "in.jsonl", list(keys))
-        with Home(tmp_path / "home").staging("t") as folder:
+        with StateFolder(tmp_path / "home").staging("t") as folder:
             stage(path, folder, max_bytes=1 << 40)
 
     def refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from gemini_batch.api.client import Client
+    from gemini_batch.catalog import Method
 
 #: What the create call for each kind of request is named.
 CREATE_METHODS = {"generate": "batchGenerateContent", "embed": "asyncBatchEmbedContent"}
@@ -30,7 +31,7 @@ async def create(
     client: Client,
     *,
     model: str,
-    method: Literal["generate", "embed"],
+    method: Method,
     display_name: str,
     file_name: str | None = None,
     requests: Sequence[tuple[str, msgspec.Raw]] | None = None,

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx2
 import msgspec
 
+from gemini_batch._version import __version__
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.jsonl import decode_as
 from gemini_batch.settings import checked_base_url, checked_key
@@ -37,7 +38,7 @@ ATTEMPTS = 6
 UNREACHED_ATTEMPTS = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 TIMEOUT = 60.0
-VERSION = "1.0.0"
+
 _AGAIN = "Nothing is lost; check the network and run the same command again."
 _LARGEST_ERROR_BODY = 64 * 1024
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
@@ -65,7 +66,7 @@ class Client:
         self.world = world
         self._attempts = attempts
         self._key = checked_key(api_key)
-        agent = f"gemini-batch/{VERSION} gl-python/{platform.python_version()}"
+        agent = f"gemini-batch/{__version__} gl-python/{platform.python_version()}"
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(TIMEOUT, connect=15.0),
             follow_redirects=False,

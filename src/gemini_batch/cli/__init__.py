@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch import __version__
+from gemini_batch._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

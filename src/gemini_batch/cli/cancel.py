@@ -22,7 +22,7 @@ def command(*, job_name: str, no_wait: bool, offline: bool | None, as_json: bool
     from gemini_batch import aio
 
     with Screen(quiet=quiet or as_json) as screen:
-        done = run(aio.cancel(job_name, wait=not no_wait, settings=settings(offline), on_event=screen.tell))
+        done = run(aio.cancel(job_name, wait=not no_wait, settings=settings(offline), on_event=screen.emit))
         if as_json:
             write_json("cancel", result=done)
             return 0

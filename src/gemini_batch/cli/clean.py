@@ -14,7 +14,7 @@ from gemini_batch.cli.screen import Screen, plural, size
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.clean import Cleaned
+    from gemini_batch.commands.clean import Cleaned
 
 
 @click.command("clean", short_help="Delete input files at the service that no job needs any more.")
@@ -32,11 +32,11 @@ def command(*, dry_run: bool, not_created: bool, yes: bool, offline: bool | None
 
     with Screen(quiet=quiet or as_json) as screen:
         chosen = settings(offline)
-        plan = run(aio.clean(dry_run=True, not_created=not_created, settings=chosen, on_event=screen.tell))
+        plan = run(aio.clean(dry_run=True, not_created=not_created, settings=chosen, on_event=screen.emit))
         if not dry_run and (plan.deleted or plan.gone or plan.forgotten):
             if not yes:
                 _ask(plan)
-            plan = run(aio.clean(dry_run=False, not_created=not_created, settings=chosen, on_event=screen.tell))
+            plan = run(aio.clean(dry_run=False, not_created=not_created, settings=chosen, on_event=screen.emit))
         if as_json:
             write_json("clean", result=plan)
             return 0

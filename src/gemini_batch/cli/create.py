@@ -11,7 +11,7 @@ from gemini_batch.cli.outcome import write_json
 from gemini_batch.cli.screen import Screen, place, plural, size
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.create import Created
+    from gemini_batch.commands.create import Created
 
 
 @click.command("create", short_help="Check a JSONL file, upload it and make one batch job.")
@@ -54,7 +54,7 @@ def command(
                 inline=inline,
                 new=new,
                 settings=settings(offline),
-                on_event=screen.tell,
+                on_event=screen.emit,
             )
         )
         if as_json:

@@ -22,7 +22,7 @@ def command(*, adopt: bool, offline: bool | None, as_json: bool, quiet: bool) ->
     from gemini_batch import aio
 
     with Screen(quiet=quiet or as_json) as screen:
-        found = run(aio.doctor(adopt=adopt, settings=settings(offline), on_event=screen.tell))
+        found = run(aio.doctor(adopt=adopt, settings=settings(offline), on_event=screen.emit))
         code = 0 if found.healthy else 1
         if as_json:
             write_json("doctor", result=found, exit_code=code)

@@ -11,7 +11,7 @@ from gemini_batch.cli.outcome import clean, write_json
 from gemini_batch.cli.screen import Screen, span
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.status import Status
+    from gemini_batch.report.job_view import Status
 
 
 @click.command("list", short_help="The jobs that this home knows, newest first.")
@@ -55,7 +55,7 @@ def command(
                 refresh=refresh,
                 remote=remote,
                 settings=settings(offline),
-                on_event=screen.tell,
+                on_event=screen.emit,
             )
         )
         if as_json:
@@ -72,7 +72,7 @@ def command(
 
 
 def _age(age: float, one: Status) -> str:
-    from gemini_batch.runs.status import NOT_CREATED
+    from gemini_batch.report.job_view import NOT_CREATED
 
     if one.alive:
         return f"{span(age)} old"
@@ -80,7 +80,7 @@ def _age(age: float, one: Status) -> str:
 
 
 def _line(one: Status) -> str:
-    from gemini_batch.runs.status import NOT_CREATED
+    from gemini_batch.report.job_view import NOT_CREATED
 
     age = "" if one.age is None else _age(one.age, one)
     if one.state == NOT_CREATED:

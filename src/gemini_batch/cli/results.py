@@ -16,8 +16,9 @@ from gemini_batch.cli.screen import Screen, place, plural, usd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.results.media import MediaWriter
-    from gemini_batch.runs.results import Results, Summary
+    from gemini_batch.answers.media import MediaWriter
+    from gemini_batch.report.result_set import Results
+    from gemini_batch.report.summary import Summary
 
 _PREVIEW = 20
 
@@ -53,7 +54,7 @@ def command(
     with Screen(quiet=quiet or as_json) as screen:
         to_file = None if output in {None, "-"} else output
         found = run(
-            aio.results(job_name, output=to_file, media_dir=media_dir, settings=settings(offline), on_event=screen.tell)
+            aio.results(job_name, output=to_file, media_dir=media_dir, settings=settings(offline), on_event=screen.emit)
         )
         summary = found.summary
         media = _media(media_dir)
@@ -76,7 +77,7 @@ def command(
 def _media(folder: str | None) -> MediaWriter | None:
     if folder is None:
         return None
-    from gemini_batch.results.media import MediaWriter
+    from gemini_batch.answers.media import MediaWriter
 
     return MediaWriter(Path(folder))
 

@@ -54,6 +54,6 @@ def command(
             model=model,
             output=output,
             settings=settings(offline),
-            on_event=screen.tell,
+            on_event=screen.emit,
         )
         return show(run(again), "retry", output, as_json=as_json, say=screen.say)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from gemini_batch.runs.results import Results
+    from gemini_batch.report.result_set import Results
 
 
 @click.command("run", short_help="All of it: check, send in as many jobs as needed, wait, collect, send again.")
@@ -50,7 +50,7 @@ def command(
     from gemini_batch import aio
 
     with JsonEvents() if as_json else Screen(quiet=quiet) as screen:
-        found = run(aio.run(what, output=output, settings=settings(offline, poll=poll), on_event=screen.tell, **given))
+        found = run(aio.run(what, output=output, settings=settings(offline, poll=poll), on_event=screen.emit, **given))
         return show(found, "run", output, as_json=as_json, say=screen.say)
 
 
@@ -67,7 +67,7 @@ def check_file_name(output: str | None) -> None:
 
 def show(found: Results, name: str, output: str | None, *, as_json: bool, say: Callable[[str], None]) -> int:
     """The end of a run: its summary, and the id alone on stdout; returns the exit code."""
-    from gemini_batch.runs.results import failures_beside
+    from gemini_batch.report.result_set import failures_beside
 
     summary = found.summary
     if as_json:

@@ -14,7 +14,7 @@ import click
 from gemini_batch.cli.outcome import as_invoked, clean
 
 if TYPE_CHECKING:
-    from gemini_batch.runs.events import Event, Moved, Seen, Went
+    from gemini_batch.events import Event, JobSeen, RunProgress, Transfer
     from gemini_batch.wire import RemoteJob
 
 _PLAIN_EVERY = 10.0
@@ -39,18 +39,18 @@ class JsonEvents:
     def say(self, text: str) -> None:
         """Nothing: what is for eyes only has no place in a stream of events."""
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Write an event of the library; bytes that move, at most every few seconds."""
         import msgspec
 
-        from gemini_batch.runs.events import Moved
+        from gemini_batch.events import Transfer, event_name
 
-        if isinstance(event, Moved):
+        if isinstance(event, Transfer):
             now = time.monotonic()
             if now - self._moved < _PLAIN_EVERY:
                 return
             self._moved = now
-        body = {"version": 1, "event": type(event).__name__.lower(), **msgspec.to_builtins(event)}
+        body = {"version": 1, "event": event_name(event), **msgspec.to_builtins(event)}
         sys.stdout.buffer.write(msgspec.json.encode(body) + b"\n")
         sys.stdout.buffer.flush()
 
@@ -79,27 +79,27 @@ class Screen:
                 self._close()
                 click.echo(clean(as_invoked(text)), err=True)
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Show an event of the library; they come from several threads."""
         if not self._quiet:
             with self._lock:
                 self._show(event)
 
     def _show(self, event: Event) -> None:
-        from gemini_batch.runs.events import Moved, Said, Seen, Went
+        from gemini_batch.events import JobSeen, Notice, RunProgress, Transfer
 
         match event:
-            case Said(message, level, following):
+            case Notice(message, level, following):
                 sign = "Warning: " if level == "warning" else ""
                 self.say(f"{sign}{message} {following}" if following else f"{sign}{message}")
-            case Moved():
+            case Transfer():
                 self._moved(event)
-            case Seen():
+            case JobSeen():
                 self._seen_job(event)
-            case Went():
+            case RunProgress():
                 self._went(event)
 
-    def _moved(self, event: Moved) -> None:
+    def _moved(self, event: Transfer) -> None:
         now = time.monotonic()
         finished = event.total is not None and event.done >= event.total
         if self._is_terminal:
@@ -110,13 +110,13 @@ class Screen:
             self._last = now
             click.echo(_progress(event), err=True)
 
-    def _seen_job(self, event: Seen) -> None:
+    def _seen_job(self, event: JobSeen) -> None:
         waited = f" · waited {span(event.waited)}"
         self._status(
-            counts(event.job), f"{waited} · next look in {span(event.next_look)}" if self._is_terminal else waited
+            counts(event.job), f"{waited} · next look in {span(event.next_poll)}" if self._is_terminal else waited
         )
 
-    def _went(self, event: Went) -> None:
+    def _went(self, event: RunProgress) -> None:
         answered = sum(event.verdicts.values())
         others = ", ".join(
             f"{count:,} {verdict}" for verdict, count in event.verdicts.items() if verdict != "succeeded"
@@ -165,7 +165,7 @@ class Screen:
             self._live = None
 
 
-def _progress(event: Moved) -> str:
+def _progress(event: Transfer) -> str:
     if event.unit == "bytes":
         done, total = size(event.done), None if event.total is None else size(event.total)
     else:
@@ -188,7 +188,7 @@ def tally(done: int, failed: int, pending: int, total: int) -> str:
 
 def place(backend: str, before: str = " · at ") -> str:
     """The address of what does not live at Google, with a word before it; empty for Google and for offline work."""
-    from gemini_batch.runs.payment import elsewhere
+    from gemini_batch.report.billing import elsewhere
 
     address = elsewhere(backend)
     return f"{before}{address}" if address else ""

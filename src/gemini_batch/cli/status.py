@@ -13,7 +13,7 @@ from gemini_batch.cli.screen import Screen, place, span, tally
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.runs.status import RunStatus, Status
+    from gemini_batch.report.job_view import RunStatus, Status
 
 
 @click.command("status", short_help="How a job stands; --wait until it has ended.")
@@ -41,10 +41,10 @@ def command(
     expired or was cancelled. Waiting may be interrupted at any time: the job goes on.
     """
     from gemini_batch import aio
-    from gemini_batch.runs.status import RunStatus
+    from gemini_batch.report.job_view import RunStatus
 
     with Screen(quiet=quiet or as_json) as screen:
-        seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.tell))
+        seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.emit))
         if isinstance(seen, RunStatus):
             return _show_run(seen, screen, as_json=as_json, exit_code=exit_code)
         code = 5 if seen.ended_badly else 6 if exit_code and not seen.succeeded else 0

@@ -25,7 +25,7 @@ def command(*, input_file: str, limit: int | None, offline: bool | None, as_json
     from gemini_batch import aio
 
     with Screen(quiet=quiet or as_json) as screen:
-        found = run(aio.validate(input_file, limit=limit, on_event=screen.tell))
+        found = run(aio.validate(input_file, limit=limit, on_event=screen.emit))
         code = 0 if found.valid else 1
         if as_json:
             write_json("validate", result=found, exit_code=code)

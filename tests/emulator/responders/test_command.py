@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from crashes.users import User
 from emulator.responders.conftest import Reply, completion
-from processes.conftest import User
 
 if TYPE_CHECKING:
     import subprocess

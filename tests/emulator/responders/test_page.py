@@ -12,8 +12,9 @@ from docs.conftest import make_shell  # noqa: F401 - a fixture
 from docs.pages import ROOT, blocks, read, without_blocks
 from emulator.conftest import line
 from emulator.responders.conftest import Reply, completion
+from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.verdict import judge
 from gemini_batch.emulator.messages.field_tables import messages
-from gemini_batch.results.verdict import Answer, judge, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,231 @@
+"""Pictures, sound and other bytes out of the answers, into files of their own.
+
+A line with a picture in it is megabytes of base64; in its place the result names a file. The name comes from the key,
+but a key is anybody's text: only a plain one is used as it stands, and nothing in it can choose a folder. The same
+results written again give the same names.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import io
+import operator
+import re
+import wave
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch.jsonl import atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+_NOT_IN_SLUG = re.compile(r"[^a-z0-9]+")
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
+_PARAMETER = re.compile(r"([a-z]+)\s*=\s*\"?([0-9]+)")
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+_ENDINGS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/jpg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/avif": "avif",
+    "image/heic": "heic",
+    "image/heif": "heif",
+    "image/bmp": "bmp",
+    "image/tiff": "tiff",
+    "image/svg+xml": "svg",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+    "audio/mpeg": "mp3",
+    "audio/mp3": "mp3",
+    "audio/ogg": "ogg",
+    "audio/opus": "opus",
+    "audio/flac": "flac",
+    "audio/aac": "aac",
+    "audio/mp4": "m4a",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+    "application/pdf": "pdf",
+    "text/plain": "txt",
+    "text/csv": "csv",
+}
+_PCM = frozenset({"audio/l16", "audio/pcm"})
+#: The rate at which the speech models answer, for a MIME type that does not name one.
+_PCM_RATE = 24_000
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def file_stem(key: str) -> str:
+    """The name, without ending, of the file for ``key``: the key itself if it is plain on every file system.
+
+    Any other becomes its letters and digits and sixteen hex digits of its SHA-256: fewer would meet again within a
+    large run of keys that have no Latin letters.
+    """
+    if _PLAIN.fullmatch(key) and not key.endswith(".") and not _RESERVED.fullmatch(key):
+        return key
+    slug = _NOT_IN_SLUG.sub("-", key.lower())[:40].strip("-") or "row"
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{slug}-{digest[:16]}"
+
+
+class MediaWriter:
+    """Writes the ``inlineData`` of answers into ``folder``, which is made when the first file needs it.
+
+    ``files`` counts what was written; ``unreadable`` the parts that were left in place because their base64 is broken,
+    and ``unreadable_keys`` are the first three keys of them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = 0
+        self.unreadable = 0
+        self.unreadable_keys: list[str] = []
+
+    def move_out(self, key: str, response: bytes) -> tuple[bytes, list[str]]:
+        """Write each ``inlineData`` of the candidates to a file; give back the response and the paths.
+
+        In the response ``data`` has become ``file``, the path; all else is as it was. Drafts among the thoughts are
+        written too, but not in the list. Raises ``OSError`` as the file system gives it.
+        """
+        if b'"inlineData"' not in response:
+            return response, []
+        names = _Names(file_stem(key))
+        before = msgspec.Raw(response)
+        after = _within(before, "candidates", lambda candidates: self._candidates(candidates, names, key))
+        return response if after is before else bytes(after), names.listed(self.folder)
+
+    def _candidates(self, candidates: msgspec.Raw, names: _Names, key: str) -> msgspec.Raw:
+        def part(raw: msgspec.Raw) -> msgspec.Raw:
+            return self._part(raw, names, key)
+
+        def content(raw: msgspec.Raw) -> msgspec.Raw:
+            return _within(raw, "parts", lambda parts: _each(parts, part))
+
+        return _each(candidates, lambda candidate: _within(candidate, "content", content))
+
+    def _part(self, part: msgspec.Raw, names: _Names, key: str) -> msgspec.Raw:
+        try:
+            fields = _decode_object(part)
+            thought = "thought" in fields and bytes(fields["thought"]) == b"true"
+            blob = _decode_object(fields["inlineData"])
+            mime = _decode_text(blob["mimeType"]) if "mimeType" in blob else ""
+            data = _bytes_of(_decode_text(blob["data"]))
+        except (msgspec.DecodeError, KeyError):
+            return part
+        except binascii.Error:
+            self.unreadable += 1
+            if len(self.unreadable_keys) < 3 and key not in self.unreadable_keys:
+                self.unreadable_keys.append(key)
+            return part
+        data, ending = _as_file(mime, data)
+        file_name = names.next(ending, thought=thought)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.folder / file_name) as file:
+            file.write(data)
+        self.files += 1
+        shown = msgspec.Raw(_encode(_shown(self.folder, file_name)))
+        moved = {
+            ("file" if field == "data" else field): (shown if field == "data" else raw) for field, raw in blob.items()
+        }
+        return msgspec.Raw(_encode({**fields, "inlineData": moved}))
+
+
+class _Names:
+    """The names of one key's files: ``key.png``, ``key~2.png`` …; drafts are ``key~draft.png``, ``key~draft2.png``.
+
+    No plain key holds a tilde, so no two keys can meet in one name.
+    """
+
+    def __init__(self, stem: str) -> None:
+        self._stem = stem
+        self._drafts = 0
+        self._names: list[str] = []
+
+    def next(self, ending: str, *, thought: bool) -> str:
+        if thought:
+            self._drafts += 1
+            return f"{self._stem}~draft{self._drafts if self._drafts > 1 else ''}.{ending}"
+        number = len(self._names) + 1
+        self._names.append(f"{self._stem}{f'~{number}' if number > 1 else ''}.{ending}")
+        return self._names[-1]
+
+    def listed(self, folder: Path) -> list[str]:
+        return [_shown(folder, name) for name in self._names]
+
+
+def _shown(folder: Path, name: str) -> str:
+    """The path as it stands in the line; bytes of a folder's name that are no text are shown as ``?``."""
+    return (folder / name).as_posix().encode("utf-8", "replace").decode()
+
+
+_Change = Callable[[msgspec.Raw], msgspec.Raw]
+
+
+def _within(obj: msgspec.Raw, name: str, change: _Change) -> msgspec.Raw:
+    """``obj`` with one field changed and every other byte of it kept; ``obj`` itself if nothing changes.
+
+    What is decoded to ``Raw`` is a view of the same bytes: a picture is not copied on the way down to it.
+    """
+    try:
+        fields = _decode_object(obj)
+    except msgspec.DecodeError:
+        return obj
+    before = fields.get(name)
+    if before is None:
+        return obj
+    after = change(before)
+    return obj if after is before else msgspec.Raw(_encode({**fields, name: after}))
+
+
+def _each(items: msgspec.Raw, change: _Change) -> msgspec.Raw:
+    try:
+        before = _decode_list(items)
+    except msgspec.DecodeError:
+        return items
+    after = [change(item) for item in before]
+    return items if all(map(operator.is_, after, before)) else msgspec.Raw(_encode(after))
+
+
+def _bytes_of(data: str) -> bytes:
+    """Base64 as proto JSON allows it: either alphabet, padding or none. Raises ``binascii.Error``."""
+    try:
+        plain = data.encode("ascii").translate(_TO_STANDARD).rstrip(b"=")
+    except UnicodeEncodeError:
+        raise binascii.Error("not ASCII") from None
+    if not plain:
+        raise binascii.Error("empty")
+    return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
+
+
+def _as_file(mime: str, data: bytes) -> tuple[bytes, str]:
+    """The bytes to write and the ending to write them under; bare PCM gets the header that players need."""
+    kind, _, parameters = mime.lower().partition(";")
+    kind = kind.strip()
+    if kind in _PCM:
+        given = dict(_PARAMETER.findall(parameters))
+        return _wav(data, rate=int(given.get("rate", _PCM_RATE)), channels=int(given.get("channels", 1))), "wav"
+    return data, _ENDINGS.get(kind, "bin")
+
+
+def _wav(pcm: bytes, *, rate: int, channels: int) -> bytes:
+    """16-bit PCM as the service sends it (little-endian, whatever L16 says elsewhere) with a WAV header."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as sound:
+        sound.setnchannels(channels if 0 < channels < 65536 else 1)
+        sound.setsampwidth(2)
+        sound.setframerate(rate if 0 < rate < 2**31 else _PCM_RATE)
+        sound.writeframes(pcm)
+    return buffer.getvalue()

@@ -1,0 +1,110 @@
+"""The result line: what a user reads. ``docs/result-line.md`` shows each form of it.
+
+The response stays the service's own bytes; what we add stands at its end. So numbers keep their digits, fields that we
+do not know keep their place, and a line costs little more than a copy.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch.answers.parse import mend
+from gemini_batch.answers.reasons import MESSAGES
+from gemini_batch.answers.verdict import text_of
+
+if TYPE_CHECKING:
+    from gemini_batch.answers.media import MediaWriter
+    from gemini_batch.answers.reasons import Verdict
+    from gemini_batch.catalog import Method
+
+
+_EMPTY = re.compile(rb"\{\s*\}")
+
+
+class _Added(msgspec.Struct):
+    """Fields that the service does not send and we add; found only where a response went through us before."""
+
+    text: msgspec.Raw = msgspec.Raw()
+    media: msgspec.Raw = msgspec.Raw()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_added = msgspec.json.Decoder(_Added).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def result_line(
+    key: str,
+    verdict: Verdict,
+    *,
+    reason: str | None = None,
+    code: int | None = None,
+    message: str | None = None,
+    response: bytes | None = None,
+    method: Method,
+    attempt: int,
+    text: bool = True,
+    media: MediaWriter | None = None,
+) -> bytes:
+    """One result as one line of JSON, without a line end: ``key, verdict, response, error, attempt``, in this order.
+
+    ``response`` stands there if the service sent one; ``error`` with every verdict but ``succeeded``. ``text=False``
+    leaves the response as it is; with ``media``, pictures and sound go to files and their paths into the line. Raises
+    ``ValueError`` if ``response`` is not JSON, ``OSError`` if a media file cannot be written.
+    """
+    pieces = [b'{"key":', _encode(key), b',"verdict":"', verdict.encode(), b'"']
+    if response is not None:
+        pieces += (b',"response":', _response(key, response, method=method, text=text, media=media))
+    if verdict != "succeeded":
+        why = reason or verdict.upper()
+        words = message or MESSAGES.get(why) or "There is no further word about it."
+        pieces += (b',"error":', _encode({"code": code, "reason": why, "message": words}))
+    pieces += (b',"attempt":', str(attempt).encode(), b"}")
+    return b"".join(pieces)
+
+
+def _response(key: str, response: bytes, *, method: Method, text: bool, media: MediaWriter | None) -> bytes:
+    response, there = _read(response)
+    if method == "embed" or there is None:
+        return response
+    added: dict[str, object] = {}
+    if text:
+        added["text"] = text_of(response)
+    if media is not None:
+        response, added["media"] = media.move_out(key, response)
+    if bytes(there.text) or bytes(there.media):
+        fields = _decode_object(response)
+        response = _encode({name: value for name, value in fields.items() if name not in added})
+    return _append(response, added)
+
+
+def _read(response: bytes) -> tuple[bytes, _Added | None]:
+    """The same JSON, strict and on one line; None for one that is no object and so has no place for anything of ours.
+
+    An answer that came inline is printed over many lines.
+    """
+    response = response.strip()
+    there = None
+    try:
+        there = _decode_added(response)
+    except (msgspec.ValidationError, RecursionError):
+        pass
+    except msgspec.DecodeError:
+        mended = mend(response)
+        if mended is None:
+            raise ValueError("the response is not JSON") from None
+        return _read(mended)
+    if b"\n" in response or b"\r" in response:
+        # A line end inside a JSON string is always escaped, so one that is seen stands between two tokens.
+        response = response.replace(b"\r", b" ").replace(b"\n", b" ")
+    return response, there
+
+
+def _append(response: bytes, added: dict[str, object]) -> bytes:
+    if not added:
+        return response
+    comma = b"" if _EMPTY.match(response) else b","
+    return b"".join((response[:-1], comma, _encode(added)[1:]))

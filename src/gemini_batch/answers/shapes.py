@@ -1,0 +1,176 @@
+"""The parts of a response that a verdict depends on, read tolerantly.
+
+The well-formed response is decoded in one typed pass that skips everything else. One that is not well-formed is read
+again piece by piece, so that rubbish in ``usageMetadata`` does not spoil a good candidate, nor the other way round.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_batch.answers.parse import mend
+from gemini_batch.jsonl import decode_as
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+Count = int | float | str | None
+
+
+class Part(msgspec.Struct, rename="camel"):
+    """A part of a content; the fields other than ``text`` are kept as they came."""
+
+    text: str | None = None
+    thought: bool | None = None
+    inline_data: msgspec.Raw = msgspec.Raw()
+    file_data: msgspec.Raw = msgspec.Raw()
+    function_call: msgspec.Raw = msgspec.Raw()
+    executable_code: msgspec.Raw = msgspec.Raw()
+    code_execution_result: msgspec.Raw = msgspec.Raw()
+    tool_call: msgspec.Raw = msgspec.Raw()
+    tool_response: msgspec.Raw = msgspec.Raw()
+
+
+class Content(msgspec.Struct):
+    """The content of a candidate; ``parts`` is often absent."""
+
+    parts: list[Part] | None = None
+
+
+class Candidate(msgspec.Struct, rename="camel"):
+    """One candidate, as far as it is judged."""
+
+    content: Content | None = None
+    finish_reason: str | None = None
+    finish_message: str | None = None
+    citation_metadata: msgspec.Raw = msgspec.Raw()
+
+
+class Feedback(msgspec.Struct, rename="camel"):
+    """Why a prompt was not answered at all."""
+
+    block_reason: str | None = None
+    block_reason_message: str | None = None
+
+
+class Modality(msgspec.Struct, rename="camel"):
+    """Tokens of one modality."""
+
+    modality: str | None = None
+    token_count: Count = None
+
+
+class Tokens(msgspec.Struct, rename="camel"):
+    """``usageMetadata``; counts come as numbers, and in places as strings."""
+
+    prompt_token_count: Count = None
+    cached_content_token_count: Count = None
+    candidates_token_count: Count = None
+    thoughts_token_count: Count = None
+    tool_use_prompt_token_count: Count = None
+    total_token_count: Count = None
+    prompt_tokens_details: list[Modality] | None = None
+    candidates_tokens_details: list[Modality] | None = None
+
+
+class Generated(msgspec.Struct, rename="camel"):
+    """``GenerateContentResponse``."""
+
+    candidates: list[Candidate] | None = None
+    prompt_feedback: Feedback | None = None
+    usage_metadata: Tokens | None = None
+    model_version: str | None = None
+
+
+class Vector(msgspec.Struct):
+    """An embedding. The typed pass refuses anything in ``values`` but numbers."""
+
+    values: list[float] | None = None
+
+
+class Embedded(msgspec.Struct, rename="camel"):
+    """``EmbedContentResponse``, with the ``tokenCount`` of its older form."""
+
+    embedding: Vector | None = None
+    prompt_feedback: Feedback | None = None
+    usage_metadata: Tokens | None = None
+    token_count: Count = None
+    model_version: str | None = None
+
+
+class Unreadable(ValueError):
+    """The response, or the piece of it that matters, has no shape that we know."""
+
+
+_decode_generated = msgspec.json.Decoder(Generated).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_embedded = msgspec.json.Decoder(Embedded).decode
+
+
+def read_generated(response: bytes) -> tuple[Generated, bool]:
+    """Read a response to a request for generation, and whether its candidates have the shape of candidates.
+
+    ``candidates`` holds the first one alone where the response is not well-formed. Raises :class:`Unreadable` for what
+    is no JSON object.
+    """
+    try:
+        return _decode_generated(response), True
+    except (msgspec.DecodeError, RecursionError):
+        whole = _object(response)
+    found = Generated(
+        prompt_feedback=_piece(whole.get("promptFeedback"), Feedback),
+        usage_metadata=_piece(whole.get("usageMetadata"), Tokens),
+        model_version=_piece(whole.get("modelVersion"), str),
+    )
+    raw = whole.get("candidates")
+    if raw is None or bytes(raw) == b"null":
+        return found, True
+    candidates = _piece(raw, list[msgspec.Raw])
+    if not candidates:
+        return found, candidates is not None
+    first = _piece(candidates[0], Candidate)
+    if first is not None:
+        found.candidates = [first]
+    return found, first is not None
+
+
+def read_embedded(response: bytes) -> tuple[Embedded, Sequence[object] | None]:
+    """Read a response to a request for an embedding, and the numbers of its vector; raises :class:`Unreadable`.
+
+    The numbers are floats in a well-formed response and anything otherwise; None where there is no list of them.
+    """
+    try:
+        found = _decode_embedded(response)
+    except (msgspec.DecodeError, RecursionError):
+        whole = _object(response)
+    else:
+        return found, None if found.embedding is None else found.embedding.values
+    found = Embedded(
+        prompt_feedback=_piece(whole.get("promptFeedback"), Feedback),
+        usage_metadata=_piece(whole.get("usageMetadata"), Tokens),
+        token_count=_piece(whole.get("tokenCount"), Count),
+        model_version=_piece(whole.get("modelVersion"), str),
+    )
+    embedding = _piece(whole.get("embedding"), dict[str, msgspec.Raw]) or {}
+    return found, _piece(embedding.get("values"), list[object])
+
+
+def _piece(raw: msgspec.Raw | None, shape: Any) -> Any:
+    """A piece of a response as ``shape``, or None if it is something else."""
+    try:
+        return None if raw is None else decode_as(raw, shape)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _object(response: bytes) -> dict[str, msgspec.Raw]:
+    mended = mend(response)
+    if mended is None:
+        raise Unreadable("the response is not JSON")
+    try:
+        return _decode_object(mended)
+    except msgspec.DecodeError:
+        raise Unreadable("the response is not a JSON object") from None

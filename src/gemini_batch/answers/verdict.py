@@ -1,0 +1,276 @@
+"""What became of one request: the judge of a raw answer line.
+
+A total function over the shape of the answer and its finish reason: it never raises, and what it does not know is
+never a success. ``missing`` is never its verdict: that is for keys to which no line came. The table is in
+``docs/verdicts.md``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch import jsonl
+from gemini_batch.answers import shapes
+from gemini_batch.answers.parse import Answer, mend
+from gemini_batch.answers.reasons import FINISHES, GRPC_CODES, GRPC_NAMES, HTTP_CODES, MESSAGES, Verdict
+from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of
+from gemini_batch.jsonl import decode_as
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini_batch.catalog import Method
+
+
+_FENCE = re.compile(r"```[A-Za-z0-9]*[ \t]*\r?\n(.*?)```", re.DOTALL)
+_EMPTY_BLOB = re.compile(rb'"data"\s*:\s*(?:""|null)')
+_NOTHING = (b"", b"null", b"{}")
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """The verdict on one answer.
+
+    ``reason``: a code such as ``MAX_TOKENS`` or ``INTERNAL``, None where succeeded. ``code``: the gRPC number of a row
+    error. ``message``: the service's words, else ours; None where succeeded.
+    """
+
+    key: str
+    verdict: Verdict
+    reason: str | None = None
+    code: int | None = None
+    message: str | None = None
+    usage: Usage = UNKNOWN
+    has_response: bool = False
+    model_version: str | None = None
+
+
+class _Finding(msgspec.Struct, frozen=True):
+    """A verdict that is not ``succeeded``, with its reason."""
+
+    verdict: Verdict
+    reason: str
+    message: str | None = None
+    code: int | None = None
+
+
+def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimension: int | None = None) -> Judged:
+    """Judge one answer line. ``expects_json`` and ``dimension`` are what the request asked for. Never raises."""
+    response = answer.response
+    if response is None:
+        finding: _Finding | None = _Finding("empty", "NO_RESPONSE")
+        usage, model = UNKNOWN, None
+    elif method == "generate":
+        finding, usage, model = _judge_generated(response, expects_json=expects_json)
+    else:
+        finding, usage, model = _judge_embedded(response, dimension)
+    if answer.error is not None:
+        finding = _judge_error(answer.error)
+    if finding is None:
+        return Judged(answer.key, "succeeded", None, None, None, usage, True, model)
+    return Judged(
+        answer.key,
+        finding.verdict,
+        finding.reason,
+        finding.code,
+        finding.message or MESSAGES.get(finding.reason) or f"The service says {finding.reason}.",
+        usage,
+        response is not None,
+        model,
+    )
+
+
+def _judge_generated(response: bytes, *, expects_json: bool) -> tuple[_Finding | None, Usage, str | None]:
+    try:
+        found, readable = shapes.read_generated(response)
+    except shapes.Unreadable as bad:
+        return _Finding("failed", "UNREADABLE", f"The answer cannot be used: {bad}."), UNKNOWN, None
+    finding: _Finding | None
+    if not readable:
+        finding = _Finding("failed", "UNREADABLE")
+    elif found.candidates:
+        finding = _judge_candidate(found.candidates[0], expects_json=expects_json)
+    else:
+        finding = _judge_prompt(found.prompt_feedback) or _Finding("empty", "NO_CANDIDATES")
+    return finding, usage_of(found.usage_metadata), found.model_version
+
+
+def _judge_prompt(feedback: shapes.Feedback | None) -> _Finding | None:
+    if feedback is None or not feedback.block_reason:
+        return None
+    return _Finding("blocked", f"PROMPT_{feedback.block_reason}", feedback.block_reason_message)
+
+
+def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Finding | None:
+    finish = candidate.finish_reason
+    if finish != "STOP":
+        if not finish or finish == "FINISH_REASON_UNSPECIFIED":
+            return _Finding("failed", "NO_FINISH_REASON", candidate.finish_message)
+        verdict = FINISHES.get(finish)
+        if verdict is None:
+            return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is not known.")
+        return _Finding(verdict, finish, candidate.finish_message)
+    parts = candidate.content.parts if candidate.content is not None else None
+    text = _text(parts)
+    if text is None or not text.strip():
+        reason = _why_empty(candidate, parts or [])
+        return None if reason is None else _Finding("empty", reason)
+    return _judge_json(text) if expects_json else None
+
+
+def _text(parts: list[shapes.Part] | None) -> str | None:
+    texts = [part.text for part in parts or () if part.text is not None and not part.thought]
+    return "".join(texts) if texts else None
+
+
+def _why_empty(candidate: shapes.Candidate, parts: list[shapes.Part]) -> str | None:
+    """Why a finished candidate without text is empty; None if it holds something else that is of use."""
+    answered = [part for part in parts if not part.thought]
+    if any(map(_is_useful, answered)):
+        return None
+    if not parts:
+        return "NO_PARTS" if bytes(candidate.citation_metadata) in _NOTHING else "CITATIONS_ONLY"
+    if any(part.text is not None for part in answered):
+        return "EMPTY_TEXT"
+    if not answered:
+        return "ONLY_THOUGHTS"
+    if any(_holds(part.tool_call) or _holds(part.tool_response) for part in answered):
+        return "ONLY_TOOL_STEPS"
+    return "NO_CONTENT"
+
+
+def _is_useful(part: shapes.Part) -> bool:
+    blob = memoryview(part.inline_data)
+    # Only a short blob can be one without data; a picture is not searched through.
+    has_media = _holds(part.inline_data) and (len(blob) > 200 or not _EMPTY_BLOB.search(blob))
+    return (
+        has_media
+        or _holds(part.function_call)
+        or _holds(part.executable_code)
+        or _holds(part.code_execution_result)
+        or _holds(part.file_data)
+    )
+
+
+def _holds(raw: msgspec.Raw) -> bool:
+    return len(memoryview(raw)) > 4 and bytes(memoryview(raw)[:1]) == b"{"
+
+
+def _judge_json(text: str) -> _Finding | None:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    else:
+        return None
+    fenced = _FENCE.search(text)
+    if fenced is not None and _is_json(fenced[1]):
+        return _Finding("invalid", "JSON_IN_FENCES")
+    try:
+        jsonl.decode(text.encode("utf-8", "surrogatepass"))
+    except ValueError as bad:
+        return _Finding("invalid", "NOT_JSON", f"JSON was asked for, and the text is not one JSON value: {bad}.")
+    return _Finding("invalid", "NOT_JSON")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _judge_embedded(response: bytes, dimension: int | None) -> tuple[_Finding | None, Usage, str | None]:
+    try:
+        found, values = shapes.read_embedded(response)
+    except shapes.Unreadable as bad:
+        return _Finding("failed", "UNREADABLE", f"The answer cannot be used: {bad}."), UNKNOWN, None
+    finding: _Finding | None = None
+    if not values:
+        finding = _judge_prompt(found.prompt_feedback) or _Finding("empty", "NO_EMBEDDING")
+    elif not _are_finite(values):
+        finding = _Finding("invalid", "BAD_VECTOR")
+    elif dimension is not None and len(values) != dimension:
+        message = f"The embedding has {len(values)} numbers where {dimension} were asked for."
+        finding = _Finding("invalid", "DIMENSION", message)
+    return finding, usage_of(found.usage_metadata, found.token_count), found.model_version
+
+
+def _are_finite(values: Sequence[object]) -> bool:
+    try:
+        return all((type(value) is float or type(value) is int) and math.isfinite(value) for value in values)
+    except OverflowError:  # an integer past the range of a double
+        return False
+
+
+class _Status(msgspec.Struct):
+    code: int | float | str | None = None
+    message: str | None = None
+    status: str | None = None
+
+
+def _judge_error(error: bytes) -> _Finding:
+    status = _read_status(error)
+    message = status.message or None
+    number = _code(status)
+    if number is None:
+        return _Finding("failed", "UNREADABLE_ERROR", message)
+    if number == 0:
+        return _Finding("failed", "OK_AS_ERROR", message, 0)
+    reason = GRPC_NAMES.get(number)
+    if reason is None:
+        return _Finding("failed", "UNKNOWN_CODE", message or f"The error has an unknown code: {number}.", number)
+    return _Finding("failed", reason, message or f"The service says {reason}, and nothing more.", number)
+
+
+def _code(status: _Status) -> int | None:
+    """The gRPC number of an error, from its number or its name; one that is neither gRPC's nor HTTP's stays."""
+    number = status.code
+    if type(number) is int and abs(number) < 2**31:
+        return HTTP_CODES.get(number, number)
+    if type(number) is float and number.is_integer() and abs(number) < 2**31:
+        return HTTP_CODES.get(int(number), int(number))
+    if type(number) is str and re.fullmatch(r"-?[0-9]{1,9}", number):
+        return HTTP_CODES.get(int(number), int(number))
+    return GRPC_CODES.get(str(number), GRPC_CODES.get(status.status or ""))
+
+
+def _read_status(error: bytes) -> _Status:
+    try:
+        return decode_as(error, _Status)
+    except (msgspec.DecodeError, RecursionError):
+        return _loose_status(mend(error))
+
+
+def _loose_status(error: bytes | None) -> _Status:
+    """An error of another shape: what of it can be read, or the text that it is."""
+    try:
+        value = msgspec.json.decode(error or b"{}")
+    except (msgspec.DecodeError, RecursionError):
+        return _Status()
+    if type(value) is str:
+        name = value.split(":", 1)[0].strip().upper().replace(" ", "_")
+        return _Status(status=name, message=value or None)
+    if type(value) is not dict:
+        return _Status()
+    code, message, status = value.get("code"), value.get("message"), value.get("status")
+    return _Status(
+        code=code if type(code) in (int, float, str) else None,
+        message=message if type(message) is str else None,
+        status=status if type(status) is str else None,
+    )
+
+
+def text_of(response: bytes) -> str | None:
+    """The text of a response: all parts of its first candidate that are not thoughts, joined. None if it has none."""
+    try:
+        found, _ = shapes.read_generated(response)
+    except shapes.Unreadable:
+        return None
+    if not found.candidates or found.candidates[0].content is None:
+        return None
+    return _text(found.candidates[0].content.parts)

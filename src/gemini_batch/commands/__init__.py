@@ -1,0 +1,1 @@
+"""One module per verb: what a command does, for the command line and the library alike."""

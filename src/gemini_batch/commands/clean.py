@@ -1,0 +1,131 @@
+"""``clean``: delete input files at the service that no living job needs, and forget runs that were never sent.
+
+Only what this home has put there is touched. A run is forgotten only when asked for, and never while it is in doubt
+whether its job exists.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch.backend import address_of
+from gemini_batch.engine.input_files import delete_input
+from gemini_batch.engine.poller import observe
+from gemini_batch.errors import ApiError, ServiceError, StateError
+from gemini_batch.session import Target
+from gemini_batch.store.records import InputFile, Job, JobStage
+
+if TYPE_CHECKING:
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Run
+
+
+class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
+    """Files by what became (or, in a dry run, would become) of them; ``bytes`` is the room that this makes.
+
+    ``not_created``: runs whose job was never made, by their ids. ``forgotten``: those of them that are no longer
+    listed; their requests stay in the run folder.
+    """
+
+    dry_run: bool
+    deleted: list[str]
+    gone: list[str]
+    kept: dict[str, str]
+    bytes: int
+    not_created: list[str]
+    forgotten: list[str]
+
+
+async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -> Cleaned:
+    """Delete what the ledger owns and no living job needs. A file that is missing already counts as ``gone``.
+
+    Only files that this ledger says it uploaded, with this key and to this address, are touched. ``not_created``: also
+    forget runs whose job was certainly not made; the same ``create`` or ``run`` makes it after all. Raises ServiceError
+    where a file cannot be deleted, UsageError without a key, StateError.
+    """
+    deleted: list[str] = []
+    gone: list[str] = []
+    kept: dict[str, str] = {}
+    freed = 0
+    waiting: list[tuple[Run, Job]] = []
+    forgotten: list[tuple[Run, Job]] = []
+    if session.state_folder.exists():
+        ledger = session.ledger()
+        waiting = [(run, job) for run, job in ledger.jobs() if not job.stage.made and job.dropped_at is None]
+        if not_created:
+            forgotten = [(run, job) for run, job in waiting if _forget(session, run, job, dry_run=dry_run)]
+        dropped = {job.id for _, job in forgotten}
+        for file in ledger.files():
+            why = await _needed(session, file, dropped)
+            if why is not None:
+                kept[file.name] = why
+                continue
+            now = session.world.now()
+            if file.expires_at is not None and file.expires_at <= now:
+                gone.append(file.name)
+                if not dry_run:
+                    ledger.file_gone(file, at=now, why="expired")
+                continue
+            if not dry_run and not await delete_input((await session.backend()).service, ledger, file, at=now):
+                gone.append(file.name)
+                continue
+            deleted.append(file.name)
+            freed += file.bytes
+    return Cleaned(
+        dry_run=dry_run,
+        deleted=deleted,
+        gone=gone,
+        kept=kept,
+        bytes=freed,
+        not_created=[run.id for run, _ in waiting],
+        forgotten=[run.id for run, _ in forgotten],
+    )
+
+
+def _forget(session: Session, run: Run, job: Job, *, dry_run: bool) -> bool:
+    """Drop a job that was certainly not made; False where that is in doubt, or somebody works on its run."""
+    folder = session.state_folder.run(run.id)
+    if job.stage is JobStage.INTENDED:
+        return False
+    try:
+        with folder.lock(wait=0.0):
+            ledger = session.ledger()
+            if ledger.job(job.id).stage not in {JobStage.PLANNED, JobStage.UPLOADED}:
+                return False  # it was made in this very moment
+            if not dry_run:
+                ledger.update_job(job, "dropped", at=session.world.now(), dropped_at=session.world.now())
+                with folder.rows() as rows:
+                    rows.release(job.ordinal)
+            return True
+    except StateError as error:
+        if error.reason_code != "locked":
+            raise
+        return False
+
+
+async def _needed(session: Session, file: InputFile, dropped: set[str]) -> str | None:
+    """Why a file must stay; None where nothing needs it. ``dropped``: jobs that count as dropped already."""
+    ledger = session.ledger()
+    job = ledger.job(file.job)
+    run = ledger.run(job.run)
+    assert run is not None
+    if run.backend != address_of(session.settings):
+        return f"uploaded to {run.backend}"
+    if run.key_fingerprint != session.key_fingerprint():
+        return "uploaded with another key"
+    if job.dropped_at is not None or job.id in dropped:
+        return None
+    if not job.stage.made:
+        return "its job is not created yet"
+    if job.stage is JobStage.CREATED:
+        try:
+            await observe(session, Target(job.batch or run.id, session.state_folder, run, job))
+        except ServiceError as error:
+            seen = error.status if isinstance(error, ApiError) else error.message
+            return f"its job cannot be seen now ({seen})"
+        job = ledger.job(job.id)
+    if job.stage is JobStage.CREATED:
+        return f"its job is alive ({job.state})"
+    return None

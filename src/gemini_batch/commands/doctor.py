@@ -1,0 +1,218 @@
+"""``doctor``: does what is written down still hold? The ledger, the run folders, the service.
+
+Looking changes nothing; ``adopt`` writes unknown remote jobs into the ledger, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from gemini_batch.commands.list_jobs import unknown
+from gemini_batch.engine.collector import adopt
+from gemini_batch.errors import Error, ServiceError, UsageError
+from gemini_batch.session import Target
+from gemini_batch.store.integrity import missing, way_back
+from gemini_batch.store.records import InputFile, Job, JobStage, Run
+from gemini_batch.wire import remote_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini_batch.session import Session
+    from gemini_batch.store.state_folder import StateFolder
+
+
+#: An input file that expires sooner while its job has not begun is worth a word: rows that run later may miss it.
+_NEAR = 12 * 3600.0
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is not as it should be (``problem``), or that somebody should know (``note``)."""
+
+    level: Literal["problem", "note"]
+    about: str
+    message: str
+    next: str | None = None
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything found; ``asked_service`` is False where there was no key or no answer. ``adopted`` are job names."""
+
+    findings: list[Finding]
+    runs: int
+    jobs: int
+    asked_service: bool
+    adopted: list[str]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is no problem; notes do not count."""
+        return not any(finding.level == "problem" for finding in self.findings)
+
+
+async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
+    """Check the ledger's invariants, the run folders, and (with a key) the service's list of jobs.
+
+    Raises StateError for a ledger that cannot be opened, UsageError where ``adopt_unknown`` has no key to ask with.
+    """
+    findings: list[Finding] = []
+    jobs: list[tuple[Run, Job]] = []
+    state_folder = session.state_folder
+    if state_folder.exists():
+        ledger = session.ledger()
+        findings += [
+            Finding(
+                level="problem",
+                about=str(ledger.path),
+                message=f"SQLite finds the ledger damaged: {line}.",
+                next="Copy the file before anything else is written to it.",
+            )
+            for line in ledger.integrity()
+        ]
+        jobs = list(ledger.jobs())
+        for run, job in jobs:
+            findings += _check_life(job)
+            findings += _check_folder(state_folder, run, job, offline=session.settings.offline)
+        findings += _check_files(session, ledger.files(), {job.id: job for _, job in jobs})
+        findings += _orphans(state_folder, {run.id for run, _ in jobs})
+    asked = False
+    adopted: list[str] = []
+    try:
+        ours = session.key_fingerprint() if state_folder.exists() or adopt_unknown else None
+        if ours is not None:
+            findings += _other_keys(jobs, ours)
+            found, adopted = await _remote(session, adopt_unknown=adopt_unknown)
+            findings += found
+            asked = True
+    except UsageError:
+        if adopt_unknown:
+            raise
+        findings.append(Finding(level="note", about="service", message="No API key, so the service was not asked."))
+    except ServiceError as error:
+        findings.append(
+            Finding(level="note", about="service", message=f"The service could not be asked: {error.message}")
+        )
+    return Diagnosis(
+        findings=findings,
+        runs=len({run.id for run, _ in jobs}),
+        jobs=len(jobs),
+        asked_service=asked,
+        adopted=adopted,
+    )
+
+
+def _check_life(job: Job) -> Iterator[Finding]:
+    """The columns of a job must fit the stage that it says it has reached."""
+    made = job.stage.made
+    wrong = [
+        ("it is created but has no name", made and job.batch is None),
+        ("it has a name but is not created", not made and job.batch is not None),
+        ("it is intended but says not when", job.stage is JobStage.INTENDED and job.intended_at is None),
+        ("it is collected but says not when", job.stage is JobStage.COLLECTED and job.collected_at is None),
+        ("it holds no requests", job.requests < 1 and job.sha256 is not None),
+    ]
+    for message, is_so in wrong:
+        if is_so:
+            yield Finding(
+                level="problem",
+                about=job.batch or job.id,
+                message=f"The ledger contradicts itself: {message}.",
+                next="Copy the home folder before anything else; this is a fault in gemini-batch.",
+            )
+    if job.stage is JobStage.INTENDED:
+        yield Finding(
+            level="note",
+            about=job.run,
+            message="A create was sent and never answered; its job may exist.",
+            next="The same create command again finds out, and pays nothing twice.",
+        )
+
+
+def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: bool) -> Iterator[Finding]:
+    """A run's own files must be what the ledger says they are."""
+    folder = state_folder.run(run.id)
+    about = job.batch or run.id
+    if run.origin == "made" and folder.path.is_dir():
+        kept = "What it has answered is not touched by that; a retry needs them, so copy them back or leave it."
+        if not folder.requests.exists():
+            message = f"Its requests are gone: {folder.requests}."
+            yield Finding(level="problem", about=about, message=message, next=kept)
+        elif _sha256(folder.requests) != run.sha256:
+            message = f"Its requests were changed after they were sent: {folder.requests}."
+            yield Finding(level="problem", about=about, message=message, next=kept)
+    if job.stage is JobStage.COLLECTED or not folder.path.is_dir():
+        following = way_back(about, offline=offline) if job.batch else "Its create makes it anew, with --new."
+        try:
+            for message in missing(folder, run):
+                yield Finding(level="problem", about=about, message=message, next=following)
+        except Error as error:
+            yield Finding(level="problem", about=about, message=error.message, next=error.next or following)
+
+
+def _sha256(path: object) -> str:
+    with open(str(path), "rb") as file:  # noqa: PTH123 - a path of our own
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_files(session: Session, files: list[InputFile], jobs: dict[str, Job]) -> Iterator[Finding]:
+    now = session.world.now()
+    for file in files:
+        job = jobs.get(file.job)
+        if job is None or job.stage is not JobStage.CREATED or file.expires_at is None:
+            continue
+        left = file.expires_at - now
+        if 0 < left < _NEAR:
+            yield Finding(
+                level="note",
+                about=job.batch or job.id,
+                message=f"Its input file expires in {left / 3600:.1f} h, and the job is still {job.state}.",
+            )
+
+
+def _orphans(state_folder: StateFolder, known: set[str]) -> Iterator[Finding]:
+    runs = state_folder.path / "runs"
+    for path in sorted(runs.glob("run-*")) if runs.is_dir() else ():
+        if path.name not in known:
+            yield Finding(
+                level="note",
+                about=str(path),
+                message="A run folder that the ledger does not know; a process ended while it was being made.",
+                next="Nothing of it was sent. It can be deleted.",
+            )
+
+
+def _other_keys(jobs: list[tuple[Run, Job]], ours: str) -> Iterator[Finding]:
+    others = [job for run, job in jobs if run.key_fingerprint != ours and job.stage is JobStage.CREATED]
+    if others:
+        names = ", ".join(job.batch or job.id for job in others[:3]) + (", …" if len(others) > 3 else "")
+        yield Finding(
+            level="note",
+            about="keys",
+            message=f"{len(others)} living jobs belong to another API key and cannot be seen with this one: {names}.",
+        )
+
+
+async def _remote(session: Session, *, adopt_unknown: bool) -> tuple[list[Finding], list[str]]:
+    findings: list[Finding] = []
+    adopted: list[str] = []
+    for one in await unknown(session):
+        assert one.job is not None
+        if adopt_unknown:
+            target = Target(one.job, session.state_folder, None, None)
+            operation = await (await session.backend()).service.get(one.job)
+            _, job = adopt(session, target, remote_job(operation))
+            session.ledger().seen(job, remote_job(operation), at=session.world.now())
+            adopted.append(one.job)
+        else:
+            findings.append(
+                Finding(
+                    level="note",
+                    about=one.job,
+                    message=f"A job at the service that this home does not know: {one.name or 'no name'}, {one.state}.",
+                    next="gemini-batch doctor --adopt enters it.",
+                )
+            )
+    return findings, adopted

@@ -1,0 +1,144 @@
+"""``retry``: named failures of a run once more, by the user's own word, with a change that can help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch.answers.reasons import VERDICTS
+from gemini_batch.commands.run import finish, known_by_name, work_off
+from gemini_batch.engine.planner import reconcile
+from gemini_batch.errors import UsageError
+from gemini_batch.events import Notice
+from gemini_batch.intake.model_checks import ask_for_model, check_model
+from gemini_batch.report.next_steps import retry_options
+from gemini_batch.report.result_set import check_failures, check_output, failures_beside
+from gemini_batch.store.records import JobStage
+from gemini_batch.store.run_options import keep_options, kept_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from gemini_batch.report.result_set import Results
+    from gemini_batch.session import Session
+    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.records import Run
+    from gemini_batch.store.run_options import RequestOverrides
+    from gemini_batch.store.state_folder import RunFolder
+
+
+#: Verdicts that a request mostly gets again as long as nothing about it changes.
+_LASTING = frozenset({"truncated", "blocked", "empty", "invalid"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySelection:
+    """What ``retry`` asks for: final verdicts whose requests go once more, and what changes in them."""
+
+    verdicts: tuple[str, ...]
+    overrides: RequestOverrides
+
+
+async def retry(session: Session, run_id: str, again: RetrySelection, *, output: Path | None = None) -> Results:
+    """Send the requests of a finished run once more whose final verdict is one of those asked for.
+
+    This spends: only the user's explicit word does it. What the new attempt answers replaces what was not a success.
+    Requests that wait for another attempt anyhow go with them. Raises UsageError where there is nothing to send.
+    """
+    if output is not None:
+        check_output(output)
+        check_failures(failures_beside(output))
+    run = known_by_name(session, run_id)
+    state_folder = session.locate(run_id).state_folder
+    ledger, folder = session.ledger(state_folder), state_folder.run(run.id)
+    await _check_change(session, run, again.overrides)
+    with folder.lock(wait=0.0):
+        run = ledger.run(run.id) or run  # another process may have worked on it until now
+        if _unfinished(ledger, folder, run):
+            raise UsageError(
+                f"{run.id} is not finished, so it is too early to send anything of it again.",
+                code="not_finished",
+                next=f"Type: gemini-batch run {run.id}",
+            )
+        with folder.rows() as rows:
+            counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)
+            if not waiting and not any(counts.get(verdict) for verdict in again.verdicts):
+                raise _nothing(run, again, counts)
+            for job in ledger.jobs_of(run.id):
+                if not job.stage.made:  # planned for an earlier retry, whose change was refused
+                    ledger.update_job(job, "dropped", at=session.world.now(), dropped_at=session.world.now())
+                    rows.release(job.ordinal)
+            # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
+            overrides = again.overrides if again.overrides.asked else None
+            run = keep_options(
+                ledger, run, msgspec.structs.replace(kept_options(run), overrides=overrides), at=session.world.now()
+            )
+            rows.choose(again.verdicts)
+            count = rows.waiting().requests
+    session.emit(Notice(f"{count:,} {'request is' if count == 1 else 'requests are'} sent again."))
+    if not again.overrides.asked and _LASTING & set(again.verdicts):
+        session.emit(
+            Notice("They are sent as they were, and will mostly end as they did.", "warning", "--help lists changes.")
+        )
+    await work_off(session, run, None, leftovers=False)
+    return finish(session, run, output)
+
+
+def _unfinished(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
+    """Whether something of a run is in doubt, alive or to be collected, or was never sent.
+
+    What waits for another attempt only, or is planned for one, is no hindrance.
+    """
+    jobs = ledger.jobs_of(run.id)
+    if any(job.stage in {JobStage.INTENDED, JobStage.CREATED, JobStage.ENDED} for job in jobs):
+        return True
+    with folder.rows() as rows:
+        reconcile(ledger, rows, run)
+        return bool(rows.unsent([job.ordinal for job in jobs if not job.stage.made]))
+
+
+def _planned(ledger: Ledger, run: Run) -> int:
+    return sum(job.requests for job in ledger.jobs_of(run.id) if not job.stage.made)
+
+
+def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int]) -> UsageError:
+    """There is nothing to send: which verdicts there are, each with the options that would send it again."""
+    there = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items())
+    options = retry_options(counts)
+    commands = " or ".join(f"gemini-batch retry {run.id} {words}" for words in options)
+    return UsageError(
+        f"No request of {run.id} has ended as {', '.join(again.verdicts)}.",
+        code="nothing_to_retry",
+        next=f"There are {there}. Type: {commands}" if options else f"All of it is well: {there}.",
+    )
+
+
+async def _check_change(session: Session, run: Run, overrides: RequestOverrides) -> None:
+    """Refuse a change that cannot help this run. Raises UsageError."""
+    if run.method == "embed" and overrides.rewrites:
+        raise UsageError(
+            "Embeddings have no temperature and no output tokens to change.",
+            code="bad_argument",
+            next=f"Type: gemini-batch retry {run.id} --only failed,missing",
+        )
+    if overrides.model is not None:
+        check_model(session, overrides.model, run.method)
+        await ask_for_model(session, overrides.model)
+
+
+def parse_verdicts(words: Sequence[str]) -> tuple[str, ...]:
+    """Verdicts as a user names them. Raises UsageError for one that there is not, or for ``succeeded``."""
+    chosen = tuple(dict.fromkeys(word.strip() for part in words for word in part.split(",") if word.strip()))
+    allowed = [verdict for verdict in VERDICTS if verdict != "succeeded"]
+    for word in chosen:
+        if word not in allowed:
+            raise UsageError(
+                f"{word!r} is no verdict that can be sent again.",
+                field="--only",
+                code="bad_argument",
+                next=f"Choose from {', '.join(allowed)}.",
+            )
+    return chosen

@@ -1,0 +1,1 @@
+"""Who acts: the runner, what it decides, and what it does at the service."""

@@ -1,0 +1,314 @@
+"""Collecting: what a job answered comes here once, and stays.
+
+The order that makes every crash harmless: the raw file is downloaded beside its place and renamed; then one
+transaction writes all verdicts into ``rows.db``; then the ledger says ``collected``. Each step can be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shlex
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch._version import __version__
+from gemini_batch.engine.download import fetch
+from gemini_batch.engine.judging import judge_file
+from gemini_batch.errors import ApiError, JobError, NetworkError, NotFinished
+from gemini_batch.events import Notice, in_thread
+from gemini_batch.jsonl import atomic_write
+from gemini_batch.store.records import Job, JobStage, Run
+from gemini_batch.store.sqlite import state_error
+from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini_batch.backend import Service
+    from gemini_batch.session import Session, Target
+    from gemini_batch.store.state_folder import RunFolder
+    from gemini_batch.wire import RemoteJob
+
+
+#: Seconds that the service is granted for a large inline answer; its own default is 60.
+_INLINE_SERVER_TIMEOUT = 600
+#: Looks at a job that has ended but whose output is not there yet, seconds apart.
+_OUTPUT_WAITS = (1.0, 2.0, 4.0, 8.0)
+#: A job that has succeeded for so many seconds and shows no output is not waited for any more.
+_OUTPUT_LATEST = 86_400.0
+#: The same for what a job has answered that did not succeed, where a run has the time for it.
+_PARTIAL_LATEST = 600.0
+
+
+_MISSING = {
+    Phase.FAILED: "JOB_FAILED",
+    Phase.EXPIRED: "JOB_EXPIRED",
+    Phase.CANCELLED: "JOB_CANCELLED",
+}
+
+
+async def collect(session: Session, target: Target) -> tuple[Run, Job]:
+    """Make sure that a job's answers are held here; returns its run and job, ``collected``.
+
+    Raises NotFinished while the job is alive, JobError where it has nothing to give, ServiceError, StateError.
+    """
+    if target.job is not None and target.job.batch is None:
+        raise NotFinished(
+            f"{target.name} has no job yet: its create did not finish.",
+            job=target.name,
+            state="NOT_CREATED",
+            next=f"Type: gemini-batch create {shlex.quote(target.run.source or '') if target.run else 'FILE'}",
+        )
+    if target.run is not None and target.job is not None and target.job.stage is JobStage.COLLECTED:
+        return target.run, target.job
+    operation = None
+    if target.run is not None and target.job is not None and _is_here(target, target.job):
+        run, job = target.run, target.job
+    else:
+        session.check_bound(target)
+        operation = await _ended(session, target)
+        run, job = adopt(session, target, remote_job(operation))
+    async with session.locked(target.state_folder.run(run.id)):
+        job = session.ledger(target.state_folder).job(job.id)
+        if job.stage is JobStage.COLLECTED:  # another process was quicker
+            return run, job
+        return await gather(session, target, run, job, operation)
+
+
+def _is_here(target: Target, job: Job) -> bool:
+    """Whether an ended job's answers, or its loss, only have to be judged: no service is needed for that."""
+    assert target.run is not None
+    return job.stage is JobStage.ENDED and (
+        job.lost is not None or target.state_folder.run(target.run.id).raw(job.id).exists()
+    )
+
+
+async def gather_ended(session: Session, target: Target, *, writing: asyncio.Lock) -> Job:
+    """The same for a job of a run that this process drives, and whose lock it holds.
+
+    ``writing`` is held while ``rows.db`` is written: other jobs of the run are planned and collected meanwhile.
+    """
+    assert target.run is not None
+    assert target.job is not None
+    operation = None
+    if not _is_here(target, target.job):
+        operation = await _ended(session, target, partial_latest=_PARTIAL_LATEST)
+    _, job = await gather(session, target, target.run, target.job, operation, writing=writing)
+    return job
+
+
+async def lose(session: Session, target: Target, reason: str, *, writing: asyncio.Lock) -> Job:
+    """Collect a job without answers, because the service no longer has them; its requests are missing for ``reason``.
+
+    The loss is written down before anything else: a process that dies here leaves no job whose answers are just absent,
+    which would be sent again. The caller holds the run's lock.
+    """
+    assert target.run is not None
+    assert target.job is not None
+    ledger = session.ledger(target.state_folder)
+    job = ledger.update_job(target.job, f"lost: {reason}", at=session.world.now(), stage=JobStage.ENDED, lost=reason)
+    _, job = await gather(session, target, target.run, job, None, writing=writing)
+    return job
+
+
+async def gather(
+    session: Session,
+    target: Target,
+    run: Run,
+    job: Job,
+    operation: Operation | None,
+    *,
+    writing: asyncio.Lock | None = None,
+) -> tuple[Run, Job]:
+    """Bring the answers of an ended job here and judge them; without an ``operation`` they are here, or lost.
+
+    The caller holds the run's lock.
+    """
+    folder = target.state_folder.run(run.id)
+    ledger = session.ledger(target.state_folder)
+    if operation is not None:
+        job = ledger.seen(job, remote_job(operation), at=session.world.now())
+        raw = folder.raw(job.id)
+        if not raw.exists():
+            await fetch(session, operation, raw, target)
+    assert job.phase is not None or job.lost is not None
+    reason = job.lost or _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE")
+    async with writing or asyncio.Lock():
+        await in_thread(lambda emit: judge_file(emit, folder, run, job, reason), session.emit)
+    if run.origin == "adopted":
+        with folder.rows() as rows:
+            ledger.set_requests(run, job, rows.count(), at=session.world.now())
+    now = session.world.now()
+    done = msgspec.structs.replace(job, stage=JobStage.COLLECTED, collected_at=now)
+    others = [other for other in ledger.jobs_of(run.id) if other.id != job.id]
+    write_manifest(folder, ledger.run(run.id) or run, sorted([*others, done], key=lambda one: one.ordinal))
+    job = ledger.update_job(job, "collected", at=now, stage=JobStage.COLLECTED, collected_at=now)
+    return ledger.run(run.id) or run, job
+
+
+async def _ended(session: Session, target: Target, *, partial_latest: float = 0.0) -> Operation:
+    """The job's operation, once it has ended and its output can be fetched.
+
+    ``partial_latest``: for so many seconds since its end the output of a job that did not succeed is waited for, where
+    the service has counted answers; many such jobs never show any.
+    """
+    service = (await session.backend()).service
+    batch = target.job.batch if target.job else target.name
+    assert batch is not None
+    operation = await _get(session, service, batch, target)
+    for wait in _OUTPUT_WAITS:
+        if not _waits_for_output(operation):
+            break
+        session.emit(Notice("The job has ended, but its results are not there yet; looking again."))
+        await session.world.sleep(wait)
+        operation = await _get(session, service, batch, target)
+    remote = remote_job(operation)
+    if target.job is not None:
+        session.ledger(target.state_folder).seen(target.job, remote, at=session.world.now())
+    following = f"Type: gemini-batch status {batch} --wait"
+    if not remote.phase.ended:
+        counts = f", {remote.succeeded + remote.failed} of {remote.total} done" if remote.total else ""
+        raise NotFinished(
+            f"{batch} is not finished: {remote.state}{counts}.",
+            job=batch,
+            state=remote.state,
+            next=following,
+        )
+    if _must_have_output(operation):
+        known = session.ledger(target.state_folder).job(target.job.id) if target.job else None
+        ended = remote.end_time or (known.ended_at if known else None) or session.world.now()
+        latest = _OUTPUT_LATEST if remote.phase is Phase.SUCCEEDED else partial_latest
+        if session.world.now() - ended < latest:
+            what = "has succeeded" if remote.phase is Phase.SUCCEEDED else f"has ended as {remote.state}"
+            raise NotFinished(
+                f"{batch} {what}, and its results are not there yet.", job=batch, state=remote.state, next=following
+            )
+        if remote.phase is Phase.SUCCEEDED and not remote.has_output:
+            raise JobError(
+                f"{batch} has succeeded more than a day ago, and still shows no results.",
+                job=batch,
+                state=remote.state,
+                next="They may come yet: the same command looks again. create --new sends the requests once more, "
+                "at full batch price.",
+            )
+    if not remote.has_output and (target.run is None or target.run.origin == "adopted"):
+        why = f": {remote.error_message}" if remote.error_message else ""
+        raise JobError(
+            f"{batch} ended as {remote.state} and left no results{why}.", job=batch, state=remote.state, next=None
+        )
+    return operation
+
+
+def _must_have_output(operation: Operation) -> bool:
+    """Whether a job has ended and does not show yet what it must have: by its state, or by its own counts."""
+    remote = remote_job(operation)
+    if not remote.phase.ended:
+        return False
+    if remote.has_output:
+        return remote.output_inline and remote.succeeded > 0 and not inline_answers(operation)
+    return remote.phase is Phase.SUCCEEDED or remote.succeeded > 0
+
+
+def _waits_for_output(operation: Operation) -> bool:
+    """The same; an end without an error in a state that nobody knows, or in none, is looked at again, too."""
+    remote = remote_job(operation)
+    said_to_fail = operation.error is not None or remote.state == "JOB_STATE_FAILED"
+    unsaid = remote.phase is Phase.FAILED and not said_to_fail and not remote.has_output
+    return unsaid or _must_have_output(operation)
+
+
+async def _get(session: Session, service: Service, batch: str, target: Target) -> Operation:
+    try:
+        return await service.get(batch)
+    except (ApiError, NetworkError) as error:
+        if isinstance(error, ApiError):
+            if error.status in {403, 404}:
+                raise session.explain_absence(error, target) from error
+            if error.status not in {503, 504}:
+                raise
+        # A job with large inline answers cannot be read within the service's usual minute.
+        session.emit(Notice("The service needs long for this job; asking again with more time."))
+        return await service.get(batch, server_timeout=_INLINE_SERVER_TIMEOUT)
+
+
+def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job]:
+    """The run and job of a target; a job that was made elsewhere gets a run folder of its own."""
+    if target.run is not None and target.job is not None:
+        return target.run, target.job
+    ledger = session.ledger(target.state_folder)
+    now = session.world.now()
+    run_id = f"run-{session.world.token(8)}"
+    run = Run(
+        id=run_id,
+        identity=None,
+        origin="adopted",
+        created_at=now,
+        method=remote.method,
+        model=remote.model,
+        backend="offline" if session.settings.offline else session.settings.base_url,
+        key_fingerprint=session.key_fingerprint(),
+        requests=0,
+        bytes=0,
+        sha256=None,
+        source=None,
+    )
+    job = Job(
+        id=f"{run_id}-1",
+        run=run_id,
+        ordinal=1,
+        model=remote.model,
+        requests=0,
+        tokens=0,
+        part=None,
+        offset=0,
+        bytes=0,
+        sha256=None,
+        input_kind="inline" if remote.output_inline else "file",
+        display_name=remote.display_name,
+        stage=JobStage.CREATED,
+        batch=remote.name,
+        created_at=remote.create_time,
+    )
+    folder = target.state_folder.run(run_id)
+    try:
+        folder.path.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise state_error(error, folder.path, "run folder") from error
+    if ledger.add_run(run, job, at=now):
+        return run, job
+    folder.path.rmdir()
+    found = session.locate(remote.name)  # another process adopted it in this very moment
+    assert found.run is not None
+    assert found.job is not None
+    return found.run, found.job
+
+
+#: What a manifest says of a job: where it came from and what became of it, not how it was sent.
+_JOB_FIELDS = (
+    "ordinal", "model", "batch", "display_name", "requests", "bytes", "sha256", "file", "created_at", "ended_at",
+    "collected_at", "state", "total", "succeeded", "failed", "error_code", "error_message", "dropped_at", "lost",
+)  # fmt: skip
+
+
+def write_manifest(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> None:
+    """Write a run's manifest: hashes, settings, jobs, counts, tokens, versions. Raises StateError."""
+    with folder.rows() as rows:
+        tokens = [
+            {name: row[name] for name in ("input", "cached", "output", "thoughts", "tool_use")} for row in rows.usage(0)
+        ]
+        document = {
+            "version": 1,
+            "run": run,
+            "jobs": [{name: getattr(job, name) for name in _JOB_FIELDS} for job in jobs],
+            "answers": {"verdicts": rows.counts(), "quarantined": rows.quarantined()},
+            "tokens": {name: sum(row[name] for row in tokens) for name in tokens[0]} if tokens else {},
+            "raw": [dict(row) for row in rows.answer_files()],
+            "made_with": {"gemini-batch": __version__, "python": platform.python_version()},
+        }
+    try:
+        with atomic_write(folder.manifest) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+    except OSError as error:
+        raise state_error(error, folder.manifest, "manifest") from error

@@ -1,0 +1,154 @@
+"""Fetching: the raw answers of an ended job come here as one file, complete and synced before it has its name.
+
+What is downloaded is not believed unseen: a page that something on the way has answered with, or a file that breaks
+off, must not become the results, because a raw file that has its name is never fetched again.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.engine.backoff import is_absence
+from gemini_batch.errors import ApiError, JobError, ServiceError
+from gemini_batch.events import Notice, Transfer
+from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
+from gemini_batch.store.sqlite import state_error
+from gemini_batch.wire import inline_answers, remote_job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gemini_batch.session import Session, Target
+    from gemini_batch.wire import Operation, RemoteJob
+
+
+#: How often something that holds no answers, or breaks off, is downloaded before it is taken for the service's word.
+_DOWNLOADS = 3
+
+
+async def fetch(session: Session, operation: Operation, raw: Path, target: Target) -> None:
+    """Bring the raw answers to ``raw``: complete, synced and renamed into place.
+
+    Raises JobError where the service no longer has them, ServiceError where they cannot be had now, StateError.
+    """
+    remote = remote_job(operation)
+    part = raw.with_suffix(".part")
+    try:
+        raw.parent.mkdir(exist_ok=True)
+        if remote.output_file is not None:
+            await _download(session, remote, part, target)
+        else:
+            part.unlink(missing_ok=True)
+            with part.open("wb") as file:
+                for answer in inline_answers(operation):
+                    file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(raw)
+        sync_folder(raw.parent)
+    except OSError as error:
+        raise state_error(error, raw, "raw results file") from error
+
+
+async def _download(session: Session, remote: RemoteJob, part: Path, target: Target) -> None:
+    try:
+        for attempt in range(1, _DOWNLOADS):
+            if await _is_whole(session, remote, part, first=attempt == 1):
+                return
+            await session.world.sleep(float(attempt))
+        await _once(session, remote, part)
+    except ApiError as error:
+        if not is_absence(error):
+            raise
+        if target.run is not None and target.run.key_fingerprint != session.key_fingerprint():
+            raise session.explain_absence(error, target) from error
+        raise JobError(
+            f"The service no longer has the results of {remote.name} ({error.status}): it keeps them for a while only.",
+            job=remote.name,
+            state=remote.state,
+            code="results_gone",
+            next="They cannot be had again. To send the requests once more, at full batch price: create --new.",
+        ) from error
+    if _glance(part) == "something else":
+        part.unlink()
+        raise ServiceError(
+            f"What was downloaded as the results of {remote.name} is no results file: it holds no results at all.",
+            code="unreadable_answer",
+            next="Something on the way may answer in the service's place. Look at the network, and run the same "
+            "command again.",
+        )
+
+
+async def _once(session: Session, remote: RemoteJob, part: Path) -> None:
+    assert remote.output_file is not None
+    service = (await session.backend()).service
+    emit = session.emit
+    await service.download(remote.output_file, part, progress=lambda done: emit(Transfer("downloading", done, None)))
+
+
+async def _is_whole(session: Session, remote: RemoteJob, part: Path, *, first: bool) -> bool:
+    """Download once, and look whether that can be all; what is of no use is removed.
+
+    Fewer lines than the service has counted are doubted at the ``first`` time only: rows can be absent for good.
+    """
+    await _once(session, remote, part)
+    if _glance(part) != "answers":
+        session.emit(Notice("What was downloaded holds no answers; asking once more."))
+        part.unlink()
+        return False
+    if _ends_within_a_line(part):
+        # A length that was stated too short hides that something is missing; asking again goes on from there.
+        session.emit(Notice("The download ends in the middle of a line; asking for more."))
+        return False
+    if first and _lines(part) < remote.succeeded + remote.failed:
+        session.emit(Notice("The download has fewer lines than the service has counted; asking once more."))
+        part.unlink()
+        return False
+    return True
+
+
+def _glance(path: Path) -> Literal["answers", "remains", "something else"]:
+    """What a downloaded file seems to be: results, remains of them (lines without keys, or none), or another thing.
+
+    The first answer decides; only where there is none, all of the file is read. A line that begins as a JSON object
+    and breaks off was a result once: no page begins so.
+    """
+    if not path.stat().st_size:
+        return "remains"
+    found: Literal["remains", "something else"] = "something else"
+    with path.open("rb") as file:
+        for line in read_lines(file):
+            answer = parse_line(line.data)
+            if isinstance(answer, Answer):
+                return "answers"
+            if answer.reason in {"NO_KEY", "KEY_NOT_TEXT"} or line.data.lstrip().startswith(b"{"):
+                found = "remains"
+    return found
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for line in read_lines(file) if line.data.strip())
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """Whether a file of JSON lines breaks off: its last line has no end and is no JSON."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start, tail = size, b""
+        while start and b"\n" not in tail and len(tail) < MAX_LINE:
+            start = max(0, size - max(2 * len(tail), 1 << 16))
+            file.seek(start)
+            tail = file.read(size - start)
+    last = tail.rpartition(b"\n")[2].strip()
+    if not last:
+        return False
+    try:
+        msgspec.json.decode(last)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
+    return False

@@ -1,0 +1,42 @@
+"""Input files at the service: what this home has uploaded, and its deletion once no job needs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_batch.errors import ApiError
+
+if TYPE_CHECKING:
+    from gemini_batch.backend import Service
+    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.records import InputFile, Job, Run
+
+
+async def delete_input(service: Service, ledger: Ledger, file: InputFile, *, at: float) -> bool:
+    """Delete an input file and write that down; False where the service no longer had it. Raises ServiceError."""
+    there = True
+    try:
+        await service.delete_file(file.name)
+    except ApiError as error:
+        if error.status not in {403, 404}:  # 403 is how the service says that there is no such file
+            raise
+        there = False
+    ledger.file_gone(file, at=at, why="deleted" if there else "was gone")
+    return there
+
+
+def inputs_of(ledger: Ledger, job: Job) -> list[InputFile]:
+    """The files that were uploaded for a job and are not known to be gone."""
+    return [file for file in ledger.files() if file.job == job.id]
+
+
+def needless_inputs(ledger: Ledger, like: Run) -> list[InputFile]:
+    """Files uploaded with a run's key to its address for jobs that have ended or will not be made."""
+    found = []
+    for file in ledger.files():
+        job = ledger.job(file.job)
+        run = ledger.run(job.run)
+        ours = run is not None and (run.key_fingerprint, run.backend) == (like.key_fingerprint, like.backend)
+        if ours and (job.stage.over or job.dropped_at is not None):
+            found.append(file)
+    return found

@@ -1,0 +1,147 @@
+"""From a raw answer file to rows: every line is parsed, judged and written in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sqlite3
+from typing import IO, TYPE_CHECKING
+
+from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.verdict import judge
+from gemini_batch.events import EventHandler, Transfer
+from gemini_batch.jsonl import read_lines
+from gemini_batch.store.row_records import AnswerRow, RequestRow, Wanted
+from gemini_batch.store.sqlite import state_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gemini_batch.answers.usage import Usage
+    from gemini_batch.answers.verdict import Judged
+    from gemini_batch.catalog import Method
+    from gemini_batch.store.answer_writer import AnswerWriter
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.state_folder import RunFolder
+
+
+_BATCH = 2000
+
+
+def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
+    """Judge every line of a raw file and write all verdicts in one transaction; returns the number of lines.
+
+    A job that was lost has none, and no file.
+    """
+    raw = folder.raw(job.id)
+    try:
+        absent = job.lost is not None and not raw.exists()
+        size, digest = (0, hashlib.sha256().hexdigest()) if absent else (raw.stat().st_size, _sha256(raw))
+        with folder.rows() as rows, io.BytesIO() if absent else raw.open("rb") as file:
+            source = rows.begin_answers(
+                job.ordinal, job.id, file=raw.name, size=size, sha256=digest, missing_reason=missing_reason
+            )
+            with source as writer:
+                lines = _Judging(rows, writer, run, job.ordinal).read(file, size, emit)
+                writer.finish(lines)
+        return lines
+    except (OSError, sqlite3.Error) as error:
+        raise state_error(error, folder.path, "run folder") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Judging:
+    """One pass over a raw file.
+
+    Answers mostly come in input order, so the next requests are kept at hand: as many as have paid lately. In another
+    order reading ahead would cost more than it saves, and each key is looked up by itself.
+    """
+
+    def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, ordinal: int) -> None:
+        self._rows, self._writer, self._ordinal = rows, writer, ordinal
+        self._method: Method = run.method
+        self._adopting = run.origin == "adopted"
+        self._at_hand: dict[str, Wanted] = {}
+        self._used = 0
+        self._learned = 0
+        self._verdicts: list[AnswerRow] = []
+
+    def read(self, file: IO[bytes], size: int, emit: EventHandler) -> int:
+        lines = told = 0
+        for line in read_lines(file):
+            data = line.data.strip()
+            if not data:
+                continue
+            lines += 1
+            self._line(line.offset, line.data, line.number)
+            if len(self._verdicts) >= _BATCH:
+                self._flush()
+            if line.offset - told > 16 * 1024 * 1024:
+                told = line.offset
+                emit(Transfer("judging", line.offset, size))
+        self._flush()
+        return lines
+
+    def _flush(self) -> None:
+        self._writer.add(self._verdicts)
+        self._verdicts.clear()
+
+    def _line(self, offset: int, data: bytes, number: int) -> None:
+        answer = parse_line(data)
+        if not isinstance(answer, Answer):
+            self._writer.quarantine(offset, len(data), answer.reason)
+            return
+        key = answer.key
+        if key is None:
+            self._writer.quarantine(offset, len(data), "NO_KEY")
+            return
+        wanted = self._wanted(key, number)
+        if wanted is None:
+            self._writer.quarantine(offset, len(data), "FOREIGN_KEY")
+            return
+        judged = judge(answer, method=self._method, expects_json=wanted.expects_json, dimension=wanted.dimension)
+        self._verdicts.append(answer_row(wanted, offset, len(data), judged))
+
+    def _wanted(self, key: str, number: int) -> Wanted | None:
+        found = self._at_hand.get(key)
+        if found is not None:
+            self._used += 1
+            return found
+        found = self._rows.wanted(key, self._ordinal)
+        if found is None and self._adopting:
+            found = Wanted(self._learned, expects_json=False, dimension=None, attempt=1)
+            self._writer.add_request(RequestRow(self._learned, number, key, 0, 0, False, None, 0))
+            self._learned += 1
+            return found
+        if found is not None and not self._adopting:
+            # One lookup by key costs as much as about eight rows read in order. Some rows before it are read too: an
+            # order that is only locally another one then stays cheap.
+            count = min(_BATCH, 8 * self._used + 16)
+            self._at_hand, self._used = self._rows.wanted_from(max(0, found.seq - count // 8), count, self._ordinal), 0
+        return found
+
+
+def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged) -> AnswerRow:
+    """A judged answer as ``rows.db`` keeps it."""
+    u: Usage = judged.usage
+    return AnswerRow(
+        wanted.seq,
+        wanted.attempt,
+        offset,
+        length,
+        judged.verdict,
+        judged.reason,
+        u.known or not judged.has_response,  # an error without a response has used no tokens
+        u.input,
+        u.cached,
+        u.output,
+        u.thoughts,
+        u.tool_use,
+        u.audio_input,
+        u.image_output,
+    )

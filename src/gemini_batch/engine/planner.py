@@ -1,0 +1,121 @@
+"""Cutting the next job from what waits: its requests are taken, its input is laid down, then the ledger knows it.
+
+The order makes a crash harmless: requests that ``rows.db`` has in a job that the ledger does not know (or has dropped)
+wait again, as soon as the run is opened the next time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import IO, TYPE_CHECKING
+
+from gemini_batch.events import Transfer, ignore_events, in_thread
+from gemini_batch.jsonl import atomic_write
+from gemini_batch.store.records import Job, JobStage
+from gemini_batch.store.sqlite import state_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gemini_batch.engine.quota import Limits
+    from gemini_batch.events import EventHandler
+    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.records import Run
+    from gemini_batch.store.row_records import Chunk
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.run_options import RequestOverrides
+    from gemini_batch.store.state_folder import RunFolder
+
+
+_PIECE = 1024 * 1024
+
+
+def reconcile(ledger: Ledger, rows: Rows, run: Run) -> None:
+    """Requests in jobs that will not be made wait again."""
+    valid = {job.ordinal for job in ledger.jobs_of(run.id)}
+    for ordinal in rows.ordinals() - valid:
+        rows.release(ordinal)
+
+
+async def plan_job(
+    ledger: Ledger,
+    rows: Rows,
+    folder: RunFolder,
+    run: Run,
+    limits: Limits,
+    *,
+    tokens: int | None,
+    model: str,
+    display_name: str,
+    now: Callable[[], float],
+    overrides: RequestOverrides | None = None,
+) -> Job | None:
+    """Plan one more job of at most ``tokens``; None where nothing waits.
+
+    ``change`` rewrites each request line of the job. Raises StateError if the run folder cannot be written.
+    """
+    rewrite = overrides.apply if overrides is not None and overrides.rewrites else None
+    ordinal = max((job.ordinal for job in ledger.all_jobs_of(run.id)), default=0) + 1
+    chunk = rows.take(ordinal, requests=limits.requests, bytes=limits.bytes, tokens=tokens)
+    if chunk is None:
+        return None
+    try:
+        if chunk.whole and rewrite is None:
+            part, offset, size = None, chunk.offset, chunk.bytes
+            sha256 = await in_thread(lambda emit: _range_digest(folder, chunk, emit), ignore_events)
+        else:
+            part, offset = f"{ordinal}.jsonl", 0
+            size, sha256 = await in_thread(lambda emit: _write_part(folder, ordinal, rewrite, emit), ignore_events)
+    except OSError as error:
+        raise state_error(error, folder.path, "run folder") from error
+    job = Job(
+        id=f"{run.id}-{ordinal}",
+        run=run.id,
+        ordinal=ordinal,
+        model=model,
+        requests=chunk.requests,
+        tokens=chunk.tokens,
+        part=part,
+        offset=offset,
+        bytes=size,
+        sha256=sha256,
+        input_kind="file",
+        display_name=display_name,
+        stage=JobStage.PLANNED,
+    )
+    ledger.add_job(job, at=now())
+    return job
+
+
+def _range_digest(folder: RunFolder, chunk: Chunk, emit: EventHandler) -> str:
+    digest, left = hashlib.sha256(), chunk.bytes
+    with folder.requests.open("rb") as file:
+        file.seek(chunk.offset)
+        while left and (piece := file.read(min(_PIECE, left))):
+            digest.update(piece)
+            left -= len(piece)
+            emit(Transfer("reading", chunk.bytes - left, chunk.bytes))  # where a cancelled caller is heard
+    return digest.hexdigest()
+
+
+def _write_part(
+    folder: RunFolder, ordinal: int, rewrite: Callable[[bytes], bytes] | None, emit: EventHandler
+) -> tuple[int, str]:
+    """Copy the requests of a job into a file of their own; returns its bytes and digest."""
+    digest, size = hashlib.sha256(), 0
+    target = folder.input(f"{ordinal}.jsonl")
+    target.parent.mkdir(exist_ok=True)
+    with folder.rows() as rows, folder.requests.open("rb") as source, atomic_write(target) as part:
+        for line in _lines(rows, source, ordinal):
+            line = (rewrite(line) if rewrite else line) + b"\n"  # noqa: PLW2901 - the line as it is sent
+            part.write(line)
+            digest.update(line)
+            size += len(line)
+            emit(Transfer("writing", size, None))
+    return size, digest.hexdigest()
+
+
+def _lines(rows: Rows, source: IO[bytes], ordinal: int) -> Iterator[bytes]:
+    for _, offset, length in rows.members(ordinal):
+        source.seek(offset)
+        yield source.read(length)

@@ -1,0 +1,386 @@
+"""Conducts a run: asks ``schedule`` what to do, does it beside each other, writes down what came of it, asks again.
+
+What always holds: one process conducts a run (its lock); everything that is decided is decided from what is written
+down, so a killed process loses nothing but its place; only creates that were planned here are sent; trouble with one
+job does not keep the answers of another one away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING, assert_never
+
+from gemini_batch.engine import scheduler as s
+from gemini_batch.engine.backoff import PAUSES, Backoff, Disappearance, is_absence
+from gemini_batch.engine.collector import gather_ended, lose
+from gemini_batch.engine.input_files import delete_input, inputs_of, needless_inputs
+from gemini_batch.engine.planner import plan_job, reconcile
+from gemini_batch.engine.poller import Poller
+from gemini_batch.engine.quota import Limits, QueueQuota
+from gemini_batch.engine.resend import resend
+from gemini_batch.engine.submitter import Submitter
+from gemini_batch.errors import ApiError, Error, JobError, NetworkError, NotFinished, ServiceError
+from gemini_batch.events import Notice, RunProgress
+from gemini_batch.report.stragglers import oldest
+from gemini_batch.report.summary import Progress
+from gemini_batch.session import Target
+from gemini_batch.store.records import Job, JobStage
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from gemini_batch.backend import Service
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import InputFile, Run
+    from gemini_batch.store.row_records import Waiting
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.run_options import RequestOverrides
+    from gemini_batch.store.state_folder import StateFolder
+
+
+class Runner:
+    """Conducts one run to its end. The caller holds the run's lock."""
+
+    def __init__(
+        self,
+        session: Session,
+        service: Service,
+        state_folder: StateFolder,
+        run: Run,
+        *,
+        limits: Limits,
+        attempts: int,
+        display_name: str,
+        overrides: RequestOverrides | None = None,
+    ) -> None:
+        self._session, self._service, self._state_folder, self._run = session, service, state_folder, run
+        self._ledger, self._folder = session.ledger(state_folder), state_folder.run(run.id)
+        self._limits, self._attempts, self._name, self._overrides = limits, attempts, display_name, overrides
+        self._model = (overrides and overrides.model) or run.model
+        self._now, self._emit = session.world.now, session.emit
+        self._quota = QueueQuota(self._ledger, run, self._model, limits, self._now)
+        self._poller = Poller(session, service, state_folder, run)
+        self._look_around_at = 0.0
+        self._tasks: dict[asyncio.Task[None], int] = {}
+        #: Whoever writes to ``rows.db`` holds it: SQLite lets one write, and would keep the loop waiting for it.
+        self._writing = asyncio.Lock()
+        self._later: dict[int, float] = {}
+        self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
+        self._disappearances: dict[int, Disappearance] = {}
+        self._stopper: Error | None = None
+        self._closed = False
+        self._store_full = False
+        self._stuck: set[str] = set()
+        self._began = self._now()
+        self._waiting: Waiting | None = None
+        self._progress = Progress()
+
+    async def drive(self) -> None:
+        """Plan, send, watch, collect and send again, until every request has had its attempts.
+
+        Raises ServiceError where the service refuses for good: what is there already is brought in first. Raises
+        StateError, and the cancellation of the caller; the work that was begun is stopped, and nothing of it is lost.
+        """
+        with self._folder.rows() as rows:
+            reconcile(self._ledger, rows, self._run)
+            try:
+                while await self._step(rows):
+                    pass
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._stopper is not None:
+            raise self._stopper
+
+    async def _step(self, rows: Rows) -> bool:
+        """One round of decisions; False when there is nothing left to do."""
+        self._mind_the_clock()
+        jobs, living = tuple(self._ledger.jobs_of(self._run.id)), self._quota.living()
+        facts = s.Facts(
+            waiting=self._waits(rows),
+            jobs=jobs,
+            busy=frozenset(self._tasks.values()),
+            queued=self._quota.queued(),
+            living=living,
+            quota_bounds=self._quota.quota_bounds(),
+            hold_until=self._quota.hold_until,
+            hold_why=self._quota.hold_why,
+            poll_at=self._poller.due,
+            others=living > sum(job.stage in {JobStage.INTENDED, JobStage.CREATED} for job in jobs),
+            poll_others_at=self._look_around_at,
+            later=self._later,
+            closed=self._closed,
+            one_at_a_time=self._quota.store_was_full,
+        )
+        by_ordinal = {job.ordinal: job for job in jobs}
+        for action in s.schedule(facts, self._limits, self._now()):
+            match action:
+                case s.Plan(tokens):
+                    await self._plan(rows, tokens)
+                case s.Make(ordinal):
+                    self._start(ordinal, self._make(rows, by_ordinal[ordinal]))
+                case s.Collect(ordinal):
+                    self._start(ordinal, self._collect(rows, by_ordinal[ordinal]))
+                case s.Poll(ordinals):
+                    await self._look([by_ordinal[n] for n in ordinals])
+                case s.PollOthers():
+                    await self._poller.poll_others()
+                    self._look_around_at = self._now() + s.POLL_OTHERS_EVERY
+                case s.Wait(until, why):
+                    self._report(rows, jobs, why)
+                    await self._wait(until)
+                case s.Finished():
+                    self._report(rows, jobs, "finished")
+                    return False
+                case never:
+                    assert_never(never)
+        await self._reap()
+        return True
+
+    def _waits(self, rows: Rows) -> Waiting:
+        if self._waiting is None:  # counting costs time where a million wait, so it is done after a change only
+            self._waiting = rows.waiting()
+        return self._waiting
+
+    def _mind_the_clock(self) -> None:
+        """A clock that was set back: what has begun cannot lie ahead, and nothing waits longer than it may."""
+        now = self._now()
+        self._quota.mind_the_clock()
+        self._poller.mind_the_clock()
+        self._began = min(self._began, now)
+        self._look_around_at = min(self._look_around_at, now + s.POLL_OTHERS_EVERY)
+        latest = now + PAUSES[-1]
+        self._later = {
+            ordinal: time if time == math.inf else min(time, latest) for ordinal, time in self._later.items()
+        }
+
+    # Tasks -----------------------------------------------------------------------------------------------------------
+
+    def _start(self, ordinal: int, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks[asyncio.ensure_future(work)] = ordinal
+
+    async def _reap(self) -> None:
+        """Take finished tasks away; the first error among them is raised."""
+        await asyncio.sleep(0)
+        for task in [task for task in self._tasks if task.done()]:
+            del self._tasks[task]
+            task.result()
+
+    async def _wait(self, until: float) -> None:
+        """Until then, or until something that is being done ends."""
+        if until == math.inf:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            return
+        pause = asyncio.ensure_future(self._session.world.sleep(max(0.0, until - self._now())))
+        try:
+            await asyncio.wait({pause, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+            await asyncio.gather(pause, return_exceptions=True)
+
+    # Planning and making ---------------------------------------------------------------------------------------------
+
+    async def _plan(self, rows: Rows, tokens: int | None) -> None:
+        async with self._writing:
+            self._waiting = None
+            await plan_job(
+                self._ledger,
+                rows,
+                self._folder,
+                self._run,
+                self._limits,
+                tokens=tokens,
+                model=self._model,
+                display_name=self._name,
+                now=self._now,
+                overrides=self._overrides,
+            )
+
+    async def _make(self, rows: Rows, job: Job) -> None:
+        submitter = Submitter(
+            self._session, self._service, self._ledger, self._run, self._folder, may_send=self._quota.fits
+        )
+        # Asked before the upload: jobs that end meanwhile are still in the books, and would make an accepted sum look
+        # larger than it was.
+        queued = self._quota.queued(job)
+        try:
+            made = await submitter.make(job)
+        except ServiceError as error:
+            try:
+                await self._not_made(rows, self._ledger.job(job.id), queued, error)
+            except ServiceError as end:
+                self._close(end)
+            return
+        if made.stage is JobStage.UPLOADED:  # others have taken the room meanwhile; it waits for its turn
+            return
+        self._quota.accepted(job, queued)
+        self._poller.soon()
+
+    async def _not_made(self, rows: Rows, job: Job, queued: int, error: ServiceError) -> None:
+        if error.reason_code == "storage_full":
+            self._store_full = True
+            freed = await self._forget(needless_inputs(self._ledger, self._run))
+            pause = self._quota.store_full(freed, error)
+            then = f"{freed} input files of jobs that have ended were deleted" if freed else f"again in {pause:.0f} s"
+            self._emit(Notice(f"The service's file store is full; {then}.", "warning"))
+        elif error.reason_code == "over_quota":
+            if not self._quota.refused(job, queued, error):
+                self._emit(Notice(f"The service has no room for {job.requests:,} requests now; they wait."))
+                return
+            # Smaller jobs may fit where this one does not: its requests wait again, and are planned anew.
+            self._ledger.update_job(job, "dropped", at=self._now(), dropped_at=self._now())
+            async with self._writing:
+                self._waiting = None
+                rows.release(job.ordinal)
+            await self._forget(inputs_of(self._ledger, job))
+            self._emit(
+                Notice(f"The service has no room for a job of about {job.tokens:,} tokens; its requests wait again.")
+            )
+        elif _passes(error):
+            pause = self._quota.away(error)
+            self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
+        else:
+            self._close(error)
+
+    def _close(self, error: ServiceError) -> None:
+        """The service refuses for good: nothing more is sent, and what is there already is brought in."""
+        if self._stopper is None:
+            there = sum(job.stage in {JobStage.CREATED, JobStage.ENDED} for job in self._ledger.jobs_of(self._run.id))
+            if there:
+                self._emit(
+                    Notice(f"{error.message} Nothing more is sent; {there} jobs are brought in first.", "warning")
+                )
+            self._stopper = error
+        self._closed = True
+
+    async def _forget(self, files: list[InputFile]) -> int:
+        """Delete input files that are of no use to anybody any more; returns how many were there."""
+        forgotten = 0
+        for file in files:
+            try:
+                forgotten += await delete_input(self._service, self._ledger, file, at=self._now())
+            except ServiceError:
+                continue  # it stays in the ledger for `clean`, and expires by itself
+        return forgotten
+
+    # Watching --------------------------------------------------------------------------------------------------------
+
+    async def _look(self, jobs: list[Job]) -> None:
+        seen = await self._poller.look(jobs)
+        for job in seen.gone:
+            await self._gone(job)
+        for job, error in seen.hopeless:
+            self._set_aside(job, error)
+
+    # Collecting ------------------------------------------------------------------------------------------------------
+
+    async def _collect(self, rows: Rows, job: Job) -> None:
+        """Bring an ended job's answers here; where that cannot be done now, it is for later."""
+        assert job.batch is not None
+        target = Target(job.batch, self._state_folder, self._run, job)
+        try:
+            job = await gather_ended(self._session, target, writing=self._writing)
+        except JobError as error:
+            # Results that should have come are waited for longer than those that the service says are gone.
+            gone = error.reason_code == "results_gone" and self._is_certain(job)
+            if not gone and not self._backoffs[job.ordinal].is_over(self._now()):
+                self._postpone(job, error)
+                return
+            # They were paid for once: nothing of this job is sent again but by the user's own word.
+            await self._lose(job, "RESULTS_GONE", error.message)
+        except (ServiceError, NotFinished) as error:
+            absent = isinstance(error, ApiError) and error.status == 404 and is_absence(error)
+            if not (absent and self._is_certain(job)):
+                self._postpone(job, error)
+                return
+            await self._gone(job)
+        else:
+            await self._requeue(rows, job)
+        if self._store_full:
+            await self._forget(inputs_of(self._ledger, job))
+        self._quota.freed()
+
+    def _postpone(self, job: Job, error: Error) -> None:
+        """What passes is tried again, ever less often; anything else, or too long, is set aside for the end."""
+        backoff = self._backoffs[job.ordinal]
+        backoff.failed(self._now())
+        withdrawn = isinstance(error, ApiError) and error.status == 403  # a right can come back
+        if not (_passes(error) or withdrawn) or backoff.is_over(self._now()):
+            self._set_aside(job, error)
+            return
+        pause = backoff.pause(error)
+        self._later[job.ordinal] = self._now() + pause
+        self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
+
+    def _set_aside(self, job: Job, error: Error) -> None:
+        """This process can do nothing more for a job; the others are brought in, then the run ends with the error."""
+        self._later[job.ordinal] = math.inf
+        self._stopper = self._stopper or error
+
+    def _is_certain(self, job: Job) -> bool:
+        """The service has said once more that a job, or its results, are not there; whether that is certain now."""
+        disappearance = self._disappearances.setdefault(job.ordinal, Disappearance(self._now()))
+        disappearance.said(self._now())
+        return disappearance.is_certain(self._now())
+
+    async def _gone(self, job: Job) -> None:
+        await self._lose(job, "JOB_GONE", f"The service no longer knows {job.batch}; somebody may have deleted it.")
+        self._quota.freed()
+
+    async def _lose(self, job: Job, reason: str, message: str) -> None:
+        """What the service no longer has is missing for good; the other jobs' answers are not."""
+        self._emit(
+            Notice(message, "warning", "Its requests stay without an answer; `retry --only missing` sends them.")
+        )
+        target = Target(job.batch or "", self._state_folder, self._run, job)
+        await lose(self._session, target, reason, writing=self._writing)
+
+    async def _requeue(self, rows: Rows, job: Job) -> None:
+        rule = resend(job, self._attempts)
+        async with self._writing:
+            self._waiting = None
+            again = rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
+        if again:
+            what = "request" if again == 1 else "requests"
+            self._emit(Notice(f"{again:,} {what} of {job.batch} had no lasting answer; sent again."))
+
+    # Telling ---------------------------------------------------------------------------------------------------------
+
+    def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
+        done = sum(job.stage is JobStage.COLLECTED for job in jobs)
+        self._progress.count(rows, self._run, jobs, done)
+        old = oldest(self._ledger, jobs, self._now())
+        if old is not None and old.is_stuck and old.job.id not in self._stuck:
+            self._stuck.add(old.job.id)
+            self._emit(old.said())
+        self._emit(
+            RunProgress(
+                run=self._run.id,
+                requests=self._run.requests,
+                verdicts=self._progress.verdicts,
+                waiting=self._waits(rows).requests,
+                jobs=len(jobs),
+                alive=sum(job.stage is JobStage.CREATED for job in jobs),
+                done=done,
+                tokens=self._progress.tokens,
+                usd=self._progress.usd,
+                elapsed=self._now() - self._began,
+                why=why,
+                oldest=old.age if old else None,
+                expires_in=old.expires_in if old else None,
+                usual=old.usual if old else None,
+            )
+        )
+
+
+def _passes(error: Error) -> bool:
+    """Whether the service may be well again later, so that a run should wait and not end."""
+    if isinstance(error, (NetworkError, NotFinished, JobError)):
+        return True
+    if isinstance(error, ApiError):
+        return (error.status in {404, 408, 409, 429} and error.reason_code != "model_refused") or error.status >= 500
+    return error.reason_code in {"create_unanswered", "unreadable_answer", "upload_failed"}

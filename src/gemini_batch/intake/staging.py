@@ -1,0 +1,259 @@
+"""From the user's file to a run's own requests: one pass that validates, copies canonically, hashes and indexes.
+
+The original is only read. What is written is canonical: UTF-8, ``\\n``, no BOM, no blank lines, the bytes of each line
+otherwise as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO, TYPE_CHECKING
+
+from gemini_batch.errors import InvalidInput, Problem, UsageError
+from gemini_batch.events import EventHandler, Transfer, ignore_events
+from gemini_batch.intake.request_traits import TRAITS, estimate_tokens, modalities_of, traits_of
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, read_lines
+from gemini_batch.store.row_records import RequestRow
+from gemini_batch.store.sqlite import state_error
+from gemini_batch.validation.inputfile import check_file
+from gemini_batch.validation.validate import Checked, check_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gemini_batch.catalog import Method
+    from gemini_batch.store.state_folder import RunFolder
+
+
+#: Problems kept for the report; more are only counted: millions of wrong lines take little memory.
+KEPT_PROBLEMS = 10_000
+_TELL_EVERY = 16 * 1024 * 1024
+_SPACE = b" \t\r"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` are the canonical file's.
+
+    ``modalities``: what generation asks for besides text (``AUDIO``, ``IMAGE``). ``traits``: what occurs in embedding
+    requests (``taskType``, ``media``).
+    """
+
+    requests: int
+    bytes: int
+    sha256: str
+    tokens: int
+    modalities: frozenset[str]
+    traits: frozenset[str]
+    method: Method
+    warnings: tuple[Problem, ...]
+    warning_count: int
+
+
+class _Findings:
+    """Problems as they come, bounded in memory."""
+
+    def __init__(self) -> None:
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.error_count = 0
+        self.warning_count = 0
+
+    def add(self, problem: Problem) -> None:
+        if problem.severity == "error":
+            self.error_count += 1
+            kept = self.errors
+        else:
+            self.warning_count += 1
+            kept = self.warnings
+        if len(kept) < KEPT_PROBLEMS:
+            kept.append(problem)
+
+
+class _Pass:
+    """One pass over the file; collects what :class:`Staged` says while the rows are being loaded."""
+
+    def __init__(self, source: IO[bytes], sink: IO[bytes], *, size: int, limit: int | None, emit: EventHandler) -> None:
+        self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
+        self.findings = _Findings()
+        self.hash = hashlib.sha256()
+        self.requests = 0
+        self.bytes = 0
+        self.tokens = 0
+        self.modalities: set[str] = set()
+        self.traits: set[str] = set()
+        self.method: Method | None = None
+        self.first_line = 0
+        self._loaded = 0
+
+    def rows(self) -> Iterator[RequestRow]:
+        """Every good line as a row; the bad ones become findings."""
+        told = 0
+        lines = read_lines(self.source)
+        while True:
+            try:
+                offset, number, data = next(lines)
+            except StopIteration:
+                break
+            except LineTooLong as error:
+                self.findings.add(Problem(message="the line is too long to be a request", line=error.number))
+                break
+            if number == 1:
+                data = data.removeprefix(UTF8_BOM)
+            data = data.strip(_SPACE)
+            if not data:
+                continue
+            if self.limit is not None and self.requests + self.findings.error_count >= self.limit:
+                break
+            row = self._row(data, number)
+            if row is not None:
+                yield row
+            if offset - told >= _TELL_EVERY:
+                told = offset
+                self.emit(Transfer("reading", offset, self.size))
+
+    def _row(self, data: bytes, number: int) -> RequestRow | None:
+        checked = check_line(data, number)
+        if not isinstance(checked, Checked):
+            for problem in checked:
+                self.findings.add(problem)
+            return self._bad_row(data, number)
+        for problem in checked.problems:
+            self.findings.add(problem)
+        if self.method is None:
+            self.method, self.first_line = checked.method, number
+        elif checked.method != self.method:
+            self.findings.add(
+                Problem(
+                    message=f"asks for {_kind(checked.method)}, and line {self.first_line} for {_kind(self.method)}",
+                    line=number,
+                    field="request",
+                    next="Put them into two files: one job does one or the other.",
+                )
+            )
+            return None
+        row = RequestRow(
+            self._seq(),
+            number,
+            checked.key,
+            self.bytes,
+            len(data),
+            checked.expects_json,
+            checked.dimension,
+            estimate_tokens(data),
+        )
+        line = data + b"\n"
+        self.sink.write(line)
+        if b"odalities" in data:
+            self.modalities |= modalities_of(data)
+        if checked.method == "embed" and len(self.traits) < len(TRAITS):
+            self.traits |= traits_of(data)
+        self.hash.update(line)
+        self.bytes += len(line)
+        self.tokens += row.tokens
+        self.requests += 1
+        return row
+
+    def _bad_row(self, data: bytes, number: int) -> RequestRow | None:
+        """The key of a line that is refused takes part in the search for keys that are used twice."""
+        try:
+            key = decode(data)["key"]
+        except (NotJson, KeyError, TypeError):
+            return None
+        if not (isinstance(key, str) and key):
+            return None
+        return RequestRow(self._seq(), number, key, 0, 0, expects_json=False, dimension=None, tokens=0)
+
+    def _seq(self) -> int:
+        self._loaded += 1
+        return self._loaded - 1
+
+
+def _kind(method: str) -> str:
+    return "an embedding" if method == "embed" else "generated content"
+
+
+def stage(
+    source: Path,
+    folder: RunFolder,
+    *,
+    limit: int | None = None,
+    max_bytes: int | None,
+    job: int | None = None,
+    emit: EventHandler = ignore_events,
+) -> Staged:
+    """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
+
+    ``limit``: only the first so many requests. ``max_bytes``: a larger file is refused. ``job``: the one that all
+    requests are in; None where they wait to be planned. Raises UsageError for a file that is none, InvalidInput with
+    all problems of its lines, StateError if ``folder`` cannot be written.
+    """
+    check_file(source, limit=None if limit is not None else max_bytes)
+    try:
+        opened = source.open("rb")
+    except OSError as error:
+        raise UsageError(f"The file cannot be read: {error.strerror}.", file=source, code="unreadable_file") from error
+    with opened as reader:
+        before = os.fstat(reader.fileno())
+        try:
+            done = _write(reader, folder, size=before.st_size, limit=limit, job=job, emit=emit)
+        except OSError as error:
+            raise state_error(error, folder.path, "run folder") from error
+        after = os.fstat(reader.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise UsageError(
+            "The file changed while it was being read; nothing was sent.",
+            file=source,
+            code="file_changed",
+            next="Let whatever writes it finish, and run the same command again.",
+        )
+    findings = done.findings
+    if findings.error_count:
+        raise InvalidInput(source, findings.errors, total=findings.error_count)
+    if done.method is None:
+        raise UsageError(
+            "There is no request in the file: all its lines are blank.",
+            file=source,
+            code="empty_file",
+            next='Write one request a line: {"key": "1", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}}',
+        )
+    return Staged(
+        requests=done.requests,
+        bytes=done.bytes,
+        sha256=done.hash.hexdigest(),
+        tokens=done.tokens,
+        modalities=frozenset(done.modalities),
+        traits=frozenset(done.traits),
+        method=done.method,
+        warnings=tuple(findings.warnings),
+        warning_count=findings.warning_count,
+    )
+
+
+def _write(
+    reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, job: int | None, emit: EventHandler
+) -> _Pass:
+    with folder.requests.open("xb") as sink:
+        work = _Pass(reader, sink, size=size, limit=limit, emit=emit)
+        with folder.rows() as rows:
+            rows.load(work.rows(), job=job)
+            repeated = rows.count_duplicates()
+            for key, line, first in islice(rows.duplicates(KEPT_PROBLEMS), KEPT_PROBLEMS):
+                work.findings.add(
+                    Problem(
+                        message=f"the key {key!r} was used before, on line {first}",
+                        line=line,
+                        field="key",
+                        next="Give every request a key of its own: answers are joined by it.",
+                    )
+                )
+            work.findings.error_count += max(0, repeated - KEPT_PROBLEMS)
+        sink.flush()
+        os.fsync(sink.fileno())
+    work.findings.errors.sort(key=lambda problem: problem.line or 0)
+    emit(Transfer("reading", size, size))
+    return work

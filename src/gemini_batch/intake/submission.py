@@ -1,0 +1,177 @@
+"""What is asked of ``create`` or ``run``, and the run that a request file becomes: staged, advised on, recognisable."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini_batch import catalog
+from gemini_batch.backend import address_of
+from gemini_batch.errors import Problem, UsageError
+from gemini_batch.events import Notice, in_thread
+from gemini_batch.intake.model_checks import (
+    advise,
+    advise_on_embeddings,
+    ask_for_model,
+    check_modalities,
+    check_model_name,
+    say,
+)
+from gemini_batch.intake.staging import Staged, stage
+from gemini_batch.report.billing import paid_again
+from gemini_batch.store.records import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gemini_batch.catalog import Method
+    from gemini_batch.session import Session
+    from gemini_batch.store.state_folder import RunFolder
+
+
+_METHODS: tuple[Method, ...] = ("generate", "embed")
+_SHOWN_WARNINGS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What is asked of ``create``. ``model`` None: the default for the kind of requests found."""
+
+    source: Path
+    model: str | None = None
+    name: str | None = None
+    limit: int | None = None
+    inline: bool = False
+    new: bool = False
+
+
+def identity(sha256: str, method: Method, *, model: str, backend: str, key_fingerprint: str) -> str:
+    """What a run is recognised by: its canonical requests, method, model, backend and key; not its name or limits."""
+    parts = (sha256, method, model, backend, key_fingerprint)
+    return "i1:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+async def known_run(session: Session, submission: Submission) -> Run | None:
+    """The run that a file's requests have already, found by the file's hash alone: no line of it is read again.
+
+    Only a file that is canonical as it stands can be found so. Files of another size are not even hashed.
+    """
+    ledger = session.ledger()
+    try:
+        if submission.limit is not None or not ledger.has_run_of(submission.source.stat().st_size):
+            return None
+        digest = await in_thread(lambda _: _digest(submission.source), session.emit)
+    except OSError:
+        return None  # what is wrong with the file is for staging to say
+    address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
+    for method in _METHODS:
+        model = _model(submission, method)
+        known = ledger.newest_with_identity(
+            identity(digest, method, model=model, backend=address, key_fingerprint=key_fingerprint)
+        )
+        if known is not None:
+            return known
+    return None
+
+
+def warn_of_other_keys(session: Session, run: Run) -> None:
+    """Say that the same requests were sent with another key: a key that was rotated pays for them again."""
+    others = session.ledger().with_other_keys(run)
+    if others:
+        session.emit(
+            Notice(
+                f"These requests were sent with another API key already ({others[0].id}); with this key they are sent "
+                f"again{paid_again(session.settings)}.",
+                "warning",
+                f"With the key of before: gemini-batch run {others[0].id}",
+            )
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _model(submission: Submission, method: Method) -> str:
+    default = catalog.DEFAULT_MODEL if method == "generate" else catalog.EMBEDDING_MODEL
+    return (submission.model or default).removeprefix("models/")
+
+
+async def stage_run(
+    session: Session, submission: Submission, folder: RunFolder, *, run_id: str, job: int | None, max_bytes: int | None
+) -> tuple[Run, Staged, list[str]]:
+    """Validate and copy the order's file into ``folder``; returns the run it makes, and what was said on the way.
+
+    ``job``: the ordinal of the job that all requests are in, None where they wait to be planned. Raises UsageError for
+    a wrong file, or for a model that certainly cannot serve it.
+    """
+    said: list[str] = []
+    today = dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date()
+    if submission.model is not None:
+        check_model_name(submission.model)
+        known = catalog.load().find(submission.model)
+        if known is not None and (not known.methods or known.status_on(today) == "gone"):
+            advise(session, submission.model, known.methods[0] if known.methods else "generate", today, said)
+    staged = await in_thread(
+        lambda emit: stage(submission.source, folder, limit=submission.limit, max_bytes=max_bytes, job=job, emit=emit),
+        session.emit,
+    )
+    _warn(session, submission.source, staged, said)
+    model = _model(submission, staged.method)
+    await ask_for_model(session, model)
+    advise(session, model, staged.method, today, said)
+    advise_on_embeddings(session, model, staged, said)
+    check_modalities(model, staged)
+    address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
+    run = Run(
+        id=run_id,
+        identity=identity(staged.sha256, staged.method, model=model, backend=address, key_fingerprint=key_fingerprint),
+        origin="made",
+        created_at=session.world.now(),
+        method=staged.method,
+        model=model,
+        backend=address,
+        key_fingerprint=key_fingerprint,
+        requests=staged.requests,
+        bytes=staged.bytes,
+        sha256=staged.sha256,
+        source=str(submission.source.absolute()),
+    )
+    return run, staged, said
+
+
+def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> None:
+    """The warnings about lines; the same one about many lines is said once."""
+    alike: dict[tuple[str | None, str], list[Problem]] = {}
+    for problem in staged.warnings:
+        alike.setdefault((problem.field, problem.message), []).append(problem)
+    shown = list(alike.values())[:_SHOWN_WARNINGS]
+    for first, *others in shown:
+        more = f" (the same in {len(others):,} more {'line' if len(others) == 1 else 'lines'})" if others else ""
+        say(session, said, f"{_sentence(source, first).removesuffix('.')}{more}.", first.next)
+    if left := staged.warning_count - sum(map(len, shown)):
+        say(session, said, f"{left:,} more warnings; `gemini-batch validate` shows them.", None)
+
+
+def check_submission(submission: Submission) -> None:
+    """Refuse arguments that cannot be meant, before anything is read. Raises UsageError."""
+    limit = catalog.load().limits.display_name_chars.value
+    if submission.limit is not None and submission.limit < 1:
+        raise UsageError("--limit must be at least 1.", field="--limit", code="bad_argument")
+    if submission.name is not None and not (0 < len(submission.name) <= limit and submission.name.isprintable()):
+        raise UsageError(f"A display name is 1 to {limit} printable characters.", field="--name", code="bad_argument")
+
+
+def _sentence(source: Path, problem: Problem) -> str:
+    place = ":".join(str(p) for p in (source.name, problem.line, problem.field) if p is not None)
+    return f"{place}: {problem.message.removesuffix('.')}."
+
+
+def default_name(source: Path, run_id: str) -> str:
+    """A display name where none was given: the file's and the run's."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-")[:80] or "requests"
+    return f"{stem}-{run_id.removeprefix('run-')}"

@@ -1,0 +1,1 @@
+"""What to say: summaries, results, job views, next steps."""

@@ -1,0 +1,231 @@
+"""Every key of a run with its one answer, in the order of the input; and the files they are written to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.result_line import result_line
+from gemini_batch.answers.verdict import judge
+from gemini_batch.errors import StateError, UsageError
+from gemini_batch.jsonl import MAX_LINE, atomic_write
+from gemini_batch.store.job_rows import open_rows
+from gemini_batch.store.sqlite import state_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gemini_batch.answers.media import MediaWriter
+    from gemini_batch.report.summary import Summary
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.row_records import FinalRow
+    from gemini_batch.store.state_folder import RunFolder, StateFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results of one run, held on this machine; reading them needs no network."""
+
+    run: Run
+    jobs: Sequence[Job]
+    state_folder: StateFolder
+    summary: Summary
+    #: The one job whose own answers these are, where its run has several; None for all of a run.
+    part: Job | None = None
+
+    @property
+    def _folder(self) -> RunFolder:
+        return self.state_folder.run(self.run.id)
+
+    def lines(self, *, media: MediaWriter | None = None, limit: int | None = None) -> Iterator[bytes]:
+        """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``."""
+        folder = self._folder
+        with contextlib.ExitStack() as stack:
+            rows = stack.enter_context(open_rows(folder, self.part))
+            raw = stack.enter_context(RawFiles(folder.path / "raw"))
+            for number, row in enumerate(rows.final()):
+                if limit is not None and number >= limit:
+                    return
+                yield self._line(row, None if row.file is None else raw[row.file], media)
+
+    def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
+        if file is None:
+            return result_line(
+                row.key,
+                "missing",
+                reason=row.missing_reason,
+                method=self.run.method,
+                attempt=row.attempt,
+            )
+        file.seek(row.offset)
+        answer = parse_line(file.read(row.length))
+        if not isinstance(answer, Answer):  # it was one when it was judged, and raw files never change
+            raise StateError(f"An answer file was changed: {file.name}.", file=self._folder.path)
+        if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
+            return result_line(
+                row.key,
+                "succeeded",
+                response=answer.response,
+                method=self.run.method,
+                attempt=row.attempt,
+                media=media,
+            )
+        judged = judge(answer, method=self.run.method, expects_json=row.expects_json, dimension=row.dimension)
+        return result_line(
+            row.key,
+            judged.verdict,
+            reason=judged.reason,
+            code=judged.code,
+            message=judged.message,
+            response=None if answer.response is None else bytes(answer.response),
+            method=self.run.method,
+            attempt=row.attempt,
+            media=media,
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The same as decoded objects."""
+        for line in self.lines():
+            yield msgspec.json.decode(line)
+
+    def __len__(self) -> int:
+        return self.run.requests if self.part is None else self.part.requests
+
+    def write(self, path: Path, *, media: MediaWriter | None = None) -> int:
+        """Write all result lines to ``path``: complete or not at all; returns how many.
+
+        Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
+        """
+        check_output(path)
+        try:
+            # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
+            regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
+            with atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as file:
+                count = 0
+                for line in self.lines(media=media):
+                    file.write(line + b"\n")
+                    count += 1
+                if self.run.origin == "made" and count != len(self):
+                    # Raised before the file takes its place: no good results are replaced by fewer.
+                    raise StateError(f"Only {count:,} of {len(self):,} results are here.", file=self._folder.path)
+        except OSError as error:
+            raise state_error(error, path, "results file") from error
+        return count
+
+
+def check_output(path: Path) -> None:
+    """Refuse to write results where they would replace anything but results, or where they cannot be written."""
+    if path.is_dir():
+        raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
+    if not path.parent.is_dir():
+        raise UsageError(
+            "The folder for the results does not exist.",
+            file=path.parent,
+            field="--output",
+            code="bad_output",
+            next=f"Type: mkdir -p {shlex.quote(str(path.parent))}",
+        )
+    if not path.is_file() or not path.stat().st_size or _holds_results(path):
+        return
+    raise UsageError(
+        "This file exists and holds something else than results; it would be lost.",
+        file=path,
+        field="--output",
+        code="bad_output",
+        next="Choose another name (results.jsonl for example), or move the file away.",
+    )
+
+
+def failures_beside(output: Path) -> Path:
+    """Where what has no good answer goes: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name."""
+    return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
+
+
+def _holds_results(path: Path) -> bool:
+    """Whether the first line is one of ours, so that writing the file anew loses nothing."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(1 << 24)
+        line = msgspec.json.decode(first)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(line, dict) and {"key", "verdict"} <= line.keys()
+
+
+_MOST = 64
+
+
+class RawFiles:
+    """Files of one folder by name, at most 64 of them open at a time. Use as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[str, IO[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._open.values():
+            file.close()
+
+    def __getitem__(self, name: str) -> IO[bytes]:
+        """The file of that name, open for reading. Raises OSError."""
+        file = self._open.pop(name, None)
+        if file is None:
+            if len(self._open) >= _MOST:
+                self._open.pop(next(iter(self._open))).close()  # the one that was asked for longest ago
+            file = (self._folder / name).open("rb")
+        self._open[name] = file
+        return file
+
+
+def write_failures(found: Results, folder: RunFolder, output: Path) -> None:
+    """Beside the results: every request without a good answer, with verdict, reason and the request itself."""
+    target = failures_beside(output)
+    check_failures(target)
+    if found.summary.all_succeeded:
+        if os.path.exists(target) and _is_ours(target):  # noqa: PTH110 - a name that we chose
+            target.unlink()
+        return
+    try:
+        with atomic_write(target) as file, folder.rows() as rows, folder.requests.open("rb") as requests:
+            for key, offset, length, verdict, reason in rows.failures():
+                requests.seek(offset)
+                request = msgspec.Raw(requests.read(length))
+                file.write(
+                    msgspec.json.encode({"key": key, "verdict": verdict, "reason": reason, "line": request}) + b"\n"
+                )
+    except OSError as error:
+        raise state_error(error, target, "failures file") from error
+
+
+def check_failures(path: Path) -> None:
+    """A file that happens to have that name and is not one of ours stays as it is. Raises UsageError."""
+    if path.exists() and not (path.is_file() and (not path.stat().st_size or _is_ours(path))):
+        raise UsageError(
+            "The failures would be written into this file, and it holds something else.",
+            file=path,
+            field="--output",
+            code="bad_output",
+            next="Move it away, or give the results another name.",
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    """A failures file of an earlier state of the same results, which is no longer true."""
+    with path.open("rb") as file:
+        first = file.readline(MAX_LINE)
+    try:
+        line = msgspec.json.decode(first)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(line, dict) and set(line) == {"key", "verdict", "reason", "line"}

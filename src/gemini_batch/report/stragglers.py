@@ -1,0 +1,58 @@
+"""How old a run's jobs are: which one has waited for longest, how long jobs usually take here, and what is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gemini_batch import catalog
+from gemini_batch.events import Notice
+from gemini_batch.store.records import JobStage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.records import Job
+
+
+#: The service aims at a day; a job that takes so many times as long as others did is worth a word earlier.
+_AIM, _TIMES, _LEAST = 86_400.0, 4.0, 7200.0
+
+
+class Oldest(NamedTuple):
+    """The living job that has waited for longest; times in seconds, ``usual`` None where nothing is known."""
+
+    job: Job
+    age: float
+    expires_in: float
+    usual: float | None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it takes much longer than jobs do, by the service's aim or by this ledger's history."""
+        return self.age > _AIM or (self.usual is not None and self.age > max(_LEAST, _TIMES * self.usual))
+
+    def said(self) -> Notice:
+        """The same for a person."""
+        usual = "" if self.usual is None else f"; jobs of its model usually took {_span(self.usual)} here"
+        return Notice(
+            f"{self.job.batch} has been at work for {_span(self.age)}{usual}.",
+            "warning",
+            f"It ends by itself, at the latest in {_span(max(0.0, self.expires_in))}, when it expires; another one "
+            "would wait in the same queue.",
+        )
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 3600:.0f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
+
+
+def oldest(ledger: Ledger, jobs: Sequence[Job], now: float) -> Oldest | None:
+    """The oldest of the jobs that are alive, if any is."""
+    alive = [(job.created_at, job) for job in jobs if job.stage is JobStage.CREATED and job.created_at is not None]
+    if not alive:
+        return None
+    created, job = min(alive, key=lambda one: one[0])
+    took = sorted(ledger.durations(job.model))
+    limit = catalog.load().limits.job_expiry_hours.value * 3600.0
+    return Oldest(job, max(0.0, now - created), created + limit - now, took[len(took) // 2] if took else None)

@@ -1,0 +1,1 @@
+"""What is written down: the ledger, a run's rows, SQLite, the state folder."""

@@ -1,0 +1,46 @@
+"""One job of a run of several: what it carried and what it answered itself, read from the run's own database."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch.errors import StateError
+from gemini_batch.jsonl import read_lines
+from gemini_batch.store.sqlite import state_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini_batch.store.records import Job
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.state_folder import RunFolder
+
+
+class _Line(msgspec.Struct):
+    key: str
+
+
+@contextlib.contextmanager
+def open_rows(folder: RunFolder, part: Job | None) -> Iterator[Rows]:
+    """The run's ``rows.db``; with ``part``, as if that job were all there is. Raises StateError."""
+    with folder.rows() as rows:
+        if part is not None:
+            keys = None if part.part is None else _keys(folder, part.part)
+            rows.narrow(part.ordinal, offset=part.offset, size=part.bytes, keys=keys)
+        yield rows
+
+
+def _keys(folder: RunFolder, part: str) -> Iterator[str]:
+    """The keys in an input file of its own, which was written when the job was planned."""
+    path = folder.input(part)
+    try:
+        with path.open("rb") as file:
+            for line in read_lines(file):
+                yield msgspec.json.decode(line.data, type=_Line).key
+    except OSError as error:
+        raise state_error(error, path, "job's input file") from error
+    except msgspec.DecodeError as error:
+        raise StateError(f"The job's input file was changed: {error}.", file=path) from error

@@ -1,0 +1,333 @@
+"""The ledger: the SQLite database that knows all runs, jobs, files and intents. It is the audit trail.
+
+What always holds:
+
+- An intent is committed before the create call that it announces; the answer is committed right after.
+- A job's life only goes forward (``planned → uploaded → intended → created → ended → collected``), but for two steps
+  back: a create that was certainly refused leaves its job ``uploaded`` (``planned`` for an inline one), and so is one
+  ``planned`` whose input file has expired before it was created.
+- A remote batch belongs to one job, and a file to the job that uploaded it.
+- No key is stored: a salted fingerprint recognises one again.
+
+The schema is documented in docs/ledger.md, with the views meant for people's own SQL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from gemini_batch.store import migrations
+from gemini_batch.store.records import InputFile, Job, JobStage, QuotaBounds, Run, job_of, plain, run_of
+from gemini_batch.store.sqlite import Alone, connect, explained, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gemini_batch.wire import RemoteJob
+
+
+#: Seconds for which a learned ceiling is believed.
+MEMORY = 86_400.0
+
+_RUN_FIELDS = Run.__struct_fields__
+_JOB_FIELDS = Job.__struct_fields__
+
+
+class Ledger:
+    """The database, opened. Every method is one transaction."""
+
+    def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
+        self.path = path
+        self._db = connect(path, migrations.LEDGER, what="ledger", alone=alone)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def _read(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with explained(self.path, "ledger"):
+            return self._db.execute(sql, values).fetchall()
+
+    # Keys ------------------------------------------------------------------------------------------------------------
+
+    def key_fingerprint(self, key: str) -> str:
+        """A fingerprint that recognises ``key`` again in this ledger and says nothing about it elsewhere."""
+        with explained(self.path, "ledger"):
+            found = self._db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()
+            if found is None:
+                with transaction(self._db):
+                    self._db.execute("INSERT OR IGNORE INTO meta VALUES ('salt', ?)", (secrets.token_hex(16),))
+                found = self._db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()
+        return "hs1:" + hmac.new(bytes.fromhex(found["value"]), key.encode(), hashlib.sha256).hexdigest()[:24]
+
+    # Runs ------------------------------------------------------------------------------------------------------------
+
+    def add_run(self, run: Run, job: Job | None, *, at: float, unless: str | None = None) -> bool:
+        """Write a new run, with its first job if it has one.
+
+        ``unless``: not if another run than this one is the newest with its identity.
+        Returns False where another process made a run with the same identity, or for the same batch, meanwhile.
+        """
+        with explained(self.path, "ledger"), transaction(self._db):
+            batch = job.batch if job else None
+            if batch is not None and self._db.execute("SELECT 1 FROM jobs WHERE batch = ?", (batch,)).fetchone():
+                return False
+            if run.identity is not None:
+                newest = self._db.execute(
+                    "SELECT id FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1",
+                    (run.identity,),
+                ).fetchone()
+                if (newest["id"] if newest else None) != unless:
+                    return False
+            marks = ", ".join("?" * len(_RUN_FIELDS))
+            self._db.execute(
+                f"INSERT INTO runs ({', '.join(_RUN_FIELDS)}) VALUES ({marks})",  # noqa: S608 - names are our own
+                [plain(getattr(run, name)) for name in _RUN_FIELDS],
+            )
+            if job is not None:
+                self._insert_job(job)
+            self._event(
+                at, run.id, job.id if job else None, f"run {run.origin}", {"model": run.model, "requests": run.requests}
+            )
+        return True
+
+    def add_job(self, job: Job, *, at: float) -> None:
+        """Write one more job of a run."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._insert_job(job)
+            self._event(at, job.run, job.id, "planned", {"requests": job.requests, "bytes": job.bytes})
+
+    def _insert_job(self, job: Job) -> None:
+        marks = ", ".join("?" * len(_JOB_FIELDS))
+        self._db.execute(
+            f"INSERT INTO jobs ({', '.join(_JOB_FIELDS)}) VALUES ({marks})",  # noqa: S608 - names are our own
+            [plain(getattr(job, name)) for name in _JOB_FIELDS],
+        )
+
+    def run(self, run_id: str) -> Run | None:
+        """The run with that id."""
+        rows = self._read("SELECT * FROM runs WHERE id = ?", run_id)
+        return run_of(rows[0]) if rows else None
+
+    def set_options(self, run: Run, options: str, *, at: float) -> Run:
+        """How a run is worked off from now on; returns the run as it is now."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE runs SET options = ? WHERE id = ?", (options, run.id))
+            self._event(at, run.id, None, "options", {"options": options})
+        found = self.run(run.id)
+        assert found is not None
+        return found
+
+    def newest_with_identity(self, identity: str) -> Run | None:
+        """The newest run that was made of the same requests, model, backend and key."""
+        sql = "SELECT * FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
+        rows = self._read(sql, identity)
+        return run_of(rows[0]) if rows else None
+
+    def with_other_keys(self, run: Run) -> list[Run]:
+        """Runs of the same requests, model and address that were made with other keys and have jobs, newest first."""
+        sql = (
+            "SELECT * FROM runs WHERE sha256 = ? AND method = ? AND model = ? AND backend = ? AND key_fingerprint <> ? "
+            "AND EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id AND jobs.batch IS NOT NULL) "
+            "ORDER BY created_at DESC"
+        )
+        return [
+            run_of(row) for row in self._read(sql, run.sha256, run.method, run.model, run.backend, run.key_fingerprint)
+        ]
+
+    def has_run_of(self, size: int) -> bool:
+        """Whether a run has requests of so many bytes."""
+        return bool(self._read("SELECT 1 FROM runs WHERE bytes = ? LIMIT 1", size))
+
+    # Jobs ------------------------------------------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> Job:
+        """The job with that id, which must exist."""
+        return job_of(self._read("SELECT * FROM jobs WHERE id = ?", job_id)[0])
+
+    def job_by_batch(self, batch: str) -> Job | None:
+        """The job whose remote batch has that name (``batches/…``)."""
+        rows = self._read("SELECT * FROM jobs WHERE batch = ?", batch)
+        return job_of(rows[0]) if rows else None
+
+    def batches(self) -> frozenset[str]:
+        """The names of all remote batches that are known here."""
+        return frozenset(row["batch"] for row in self._read("SELECT batch FROM jobs WHERE batch IS NOT NULL"))
+
+    def jobs_of(self, run_id: str) -> list[Job]:
+        """The jobs of a run, oldest first, without those that were dropped before they were made."""
+        return [job for job in self.all_jobs_of(run_id) if job.dropped_at is None]
+
+    def all_jobs_of(self, run_id: str) -> list[Job]:
+        """Every job that was ever planned for a run, oldest first."""
+        return [job_of(row) for row in self._read("SELECT * FROM jobs WHERE run = ? ORDER BY ordinal", run_id)]
+
+    def jobs(self) -> Iterator[tuple[Run, Job]]:
+        """All jobs with their runs, newest first."""
+        for row in self._read("SELECT * FROM jobs ORDER BY coalesce(created_at, intended_at) DESC, rowid DESC"):
+            run = self.run(row["run"])
+            assert run is not None
+            yield run, job_of(row)
+
+    def durations(self, model: str) -> list[float]:
+        """How many seconds the ended jobs of a model took, oldest first."""
+        sql = (
+            "SELECT ended_at - created_at AS took FROM jobs "
+            "WHERE model = ? AND phase = 'succeeded' AND ended_at >= created_at ORDER BY ended_at"
+        )
+        return [row["took"] for row in self._read(sql, model)]
+
+    def files(self) -> list[InputFile]:
+        """The input files that this ledger's jobs have uploaded and that are not known to be deleted, oldest first."""
+        rows = self._read("SELECT * FROM files WHERE deleted_at IS NULL ORDER BY uploaded_at")
+        return [InputFile(**{name: row[name] for name in InputFile.__struct_fields__}) for row in rows]
+
+    def file_gone(self, file: InputFile, *, at: float, why: str) -> None:
+        """An input file is no longer at the service."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE files SET deleted_at = ? WHERE name = ?", (at, file.name))
+            self._event(at, None, file.job, f"file {why}", {"file": file.name, "bytes": file.bytes})
+
+    # Quota -----------------------------------------------------------------------------------------------------------
+
+    def quota_bounds(self, key_fingerprint: str, model: str, *, at: float) -> QuotaBounds:
+        """What was learned in the last day of how many tokens the service lets wait for a model: tiers grow."""
+        sql = "SELECT refused, accepted FROM quota_bounds WHERE key_fingerprint = ? AND model = ? AND learned_at >= ?"
+        rows = self._read(sql, key_fingerprint, model, at - MEMORY)
+        return QuotaBounds(rows[0]["refused"], rows[0]["accepted"]) if rows else QuotaBounds(None, None)
+
+    def set_quota_bounds(self, key_fingerprint: str, model: str, quota_bounds: QuotaBounds, *, at: float) -> None:
+        """Write down what was learned; its day is the day of the newest refusal, so that it grows old."""
+        sql = (
+            "INSERT INTO quota_bounds VALUES (?, ?, ?, ?, ?) ON CONFLICT (key_fingerprint, model) DO UPDATE SET "
+            "learned_at = iif(excluded.refused IS refused AND learned_at >= ?, learned_at, excluded.learned_at), "
+            "refused = excluded.refused, accepted = excluded.accepted"
+        )
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute(
+                sql, (key_fingerprint, model, quota_bounds.refused, quota_bounds.accepted, at, at - MEMORY)
+            )
+
+    def queued_tokens(self, key_fingerprint: str, model: str, *, since: float) -> int:
+        """Estimated tokens of all jobs of that key and model, of whatever run, that may be in the service's queue.
+
+        Jobs that were made before ``since`` have ended or expired, even if nobody here has looked at them again.
+        """
+        sql = (
+            "SELECT coalesce(sum(jobs.tokens), 0) AS n FROM jobs JOIN runs ON runs.id = jobs.run "
+            "WHERE runs.key_fingerprint = ? AND jobs.model = ? AND jobs.stage IN ('intended', 'created') "
+            "AND jobs.dropped_at IS NULL AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
+        )
+        return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
+
+    def living_jobs(self, key_fingerprint: str) -> list[Job]:
+        """The jobs of that key that were alive when somebody last looked, oldest first."""
+        sql = (
+            "SELECT jobs.* FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
+            "AND jobs.stage = 'created' ORDER BY jobs.created_at"
+        )
+        return [job_of(row) for row in self._read(sql, key_fingerprint)]
+
+    def living(self, key_fingerprint: str, *, since: float) -> int:
+        """How many jobs of that key, made since then, may be alive at the service."""
+        sql = (
+            "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
+            "AND jobs.stage IN ('intended', 'created') AND jobs.dropped_at IS NULL "
+            "AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
+        )
+        return int(self._read(sql, key_fingerprint, since)[0]["n"])
+
+    def integrity(self) -> list[str]:
+        """What SQLite itself finds wrong with the database; empty where nothing is."""
+        found = [row[0] for row in self._read("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
+
+    def update_job(self, job: Job, what: str, *, at: float, **changes: object) -> Job:
+        """Write ``changes`` to a job together with an event that says what happened; returns the job as it is now."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._set(job.id, changes)
+            self._event(at, job.run, job.id, what, {n: plain(v) for n, v in changes.items() if n != "upload_url"})
+        return self.job(job.id)
+
+    def uploaded(self, job: Job, *, at: float, name: str, size: int, sha256: str, expires_at: float | None) -> Job:
+        """A job's input file is at the service."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute(
+                "INSERT OR REPLACE INTO files (name, job, bytes, sha256, uploaded_at, expires_at) VALUES (?,?,?,?,?,?)",
+                (name, job.id, size, sha256, at, expires_at),
+            )
+            self._set(job.id, {"stage": JobStage.UPLOADED, "upload_url": None})
+            self._event(at, job.run, job.id, "uploaded", {"file": name, "bytes": size})
+        return self.job(job.id)
+
+    def input_gone(self, job: Job, *, at: float) -> Job:
+        """A job's input file is no longer at the service, before the job was created: it is to be uploaded anew."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE files SET deleted_at = ? WHERE name = ?", (at, job.file))
+            self._set(job.id, {"stage": JobStage.PLANNED, "file": None, "upload_url": None})
+            self._event(at, job.run, job.id, "input file gone", {"file": job.file})
+        return self.job(job.id)
+
+    def seen(self, job: Job, remote: RemoteJob, *, at: float) -> Job:
+        """What the service says of a job; an event is written only when the state changed.
+
+        Held against what is written down at this moment: an old look never undoes a newer one, nor what is collected.
+        """
+        changes: dict[str, object] = {
+            "state": remote.state,
+            "phase": remote.phase,
+            "total": remote.total,
+            "succeeded": remote.succeeded,
+            "failed": remote.failed,
+            "pending": remote.pending,
+            "error_code": remote.error_code,
+            "error_message": remote.error_message,
+            "output_file": remote.output_file,
+            "seen_at": at,
+        }
+        with explained(self.path, "ledger"), transaction(self._db):
+            now = self.job(job.id)
+            if now.stage is JobStage.COLLECTED or (now.stage is JobStage.ENDED and not remote.phase.ended):
+                changes = {"seen_at": at}
+            else:
+                changes["created_at"] = now.created_at or remote.create_time or at
+                if remote.phase.ended:
+                    changes["ended_at"] = remote.end_time or now.ended_at or at
+                    changes["stage"] = JobStage.ENDED if now.stage is JobStage.CREATED else now.stage
+                if remote.state != now.state:
+                    self._event(at, job.run, job.id, f"seen {remote.state}", {"was": now.state})
+            self._set(job.id, changes)
+        return self.job(job.id)
+
+    def set_requests(self, run: Run, job: Job, requests: int, *, at: float) -> None:
+        """An adopted run has learned from its answers how many requests it has."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE runs SET requests = ? WHERE id = ?", (requests, run.id))
+            self._set(job.id, {"requests": requests})
+            self._event(at, run.id, job.id, "requests counted", {"requests": requests})
+
+    def _set(self, job_id: str, changes: dict[str, object]) -> None:
+        names = ", ".join(f"{name} = ?" for name in changes)
+        self._db.execute(
+            f"UPDATE jobs SET {names} WHERE id = ?",  # noqa: S608 - names are our own
+            [*(plain(value) for value in changes.values()), job_id],
+        )
+
+    def _event(self, at: float, run: str | None, job: str | None, what: str, detail: dict[str, Any]) -> None:
+        self._db.execute(
+            "INSERT INTO events (at, run, job, what, detail) VALUES (?, ?, ?, ?, ?)",
+            (at, run, job, what, json.dumps(detail, ensure_ascii=False) if detail else None),
+        )

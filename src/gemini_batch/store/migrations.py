@@ -1,0 +1,175 @@
+"""The schemas of both databases, as numbered steps; what a step has done is never edited, only followed by another.
+
+A function is one step and runs in a transaction of its own, together with the record that it has run. State folders
+hold paid jobs: tests open folders that earlier versions made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+
+def _each(db: sqlite3.Connection, statements: tuple[str, ...]) -> None:
+    for statement in statements:
+        db.execute(statement)
+
+
+# The ledger ----------------------------------------------------------------------------------------------------------
+
+_LEDGER_1 = (
+    """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT
+""",
+    """
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, identity TEXT, origin TEXT NOT NULL CHECK (origin IN ('made', 'adopted')),
+    created_at REAL NOT NULL, method TEXT NOT NULL, model TEXT NOT NULL, backend TEXT NOT NULL,
+    key_print TEXT NOT NULL, requests INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT, source TEXT,
+    options TEXT
+) STRICT
+""",
+    """
+CREATE INDEX runs_identity ON runs (identity)
+""",
+    """
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (id), ordinal INTEGER NOT NULL, model TEXT NOT NULL,
+    requests INTEGER NOT NULL, tokens INTEGER NOT NULL, part TEXT, offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    sha256 TEXT,
+    how TEXT NOT NULL CHECK (how IN ('file', 'inline')), display_name TEXT NOT NULL,
+    life TEXT NOT NULL CHECK (life IN ('planned', 'uploaded', 'intended', 'created', 'ended', 'collected')),
+    upload_url TEXT, file TEXT, intended_at REAL, sends INTEGER NOT NULL DEFAULT 0,
+    batch TEXT UNIQUE, created_at REAL, state TEXT, phase TEXT, total INTEGER, succeeded INTEGER, failed INTEGER,
+    pending INTEGER, error_code INTEGER, error_message TEXT, output_file TEXT, seen_at REAL, ended_at REAL,
+    cancelled_at REAL, collected_at REAL, dropped_at REAL, lost TEXT
+) STRICT
+""",
+    """
+CREATE INDEX jobs_run ON jobs (run)
+""",
+    """
+CREATE TABLE files (
+    name TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES jobs (id), bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    uploaded_at REAL NOT NULL, expires_at REAL, deleted_at REAL
+) STRICT
+""",
+    """
+CREATE TABLE ceilings (
+    key_print TEXT NOT NULL, model TEXT NOT NULL, refused INTEGER, accepted INTEGER, learned_at REAL NOT NULL,
+    PRIMARY KEY (key_print, model)
+) STRICT
+""",
+    """
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, run TEXT, job TEXT, what TEXT NOT NULL, detail TEXT
+) STRICT
+""",
+    """
+CREATE VIEW job_overview AS
+    SELECT jobs.id AS job, jobs.batch, jobs.display_name AS name, jobs.model, jobs.life, jobs.state,
+           jobs.total, jobs.succeeded, jobs.failed, jobs.pending,
+           datetime(jobs.created_at, 'unixepoch') AS created, datetime(jobs.ended_at, 'unixepoch') AS ended,
+           datetime(jobs.collected_at, 'unixepoch') AS collected, runs.backend, runs.source
+    FROM jobs JOIN runs ON runs.id = jobs.run ORDER BY jobs.created_at DESC
+""",
+    """
+CREATE VIEW audit AS
+    SELECT datetime(at, 'unixepoch') AS at, run, job, what, detail FROM events ORDER BY id
+""",
+)
+
+
+def _ledger_1(db: sqlite3.Connection) -> None:
+    """The schema of 1.0.0."""
+    _each(db, _LEDGER_1)
+
+
+def _ledger_2(db: sqlite3.Connection) -> None:
+    """The terms of the documentation for columns; kept options name their overrides so."""
+    _each(
+        db,
+        (
+            "ALTER TABLE runs RENAME COLUMN key_print TO key_fingerprint",
+            "ALTER TABLE jobs RENAME COLUMN life TO stage",
+            "ALTER TABLE jobs RENAME COLUMN how TO input_kind",
+            "ALTER TABLE jobs RENAME COLUMN sends TO create_calls",
+            "ALTER TABLE ceilings RENAME TO quota_bounds",
+            "ALTER TABLE quota_bounds RENAME COLUMN key_print TO key_fingerprint",
+            """
+UPDATE runs SET options = json_set(options, '$.overrides', json(json_extract(options, '$.change')))
+WHERE json_type(options, '$.change') = 'object'
+""",
+            "UPDATE runs SET options = json_remove(options, '$.change') WHERE options IS NOT NULL",
+        ),
+    )
+
+
+LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (_ledger_1, _ledger_2)
+
+
+# A run's rows --------------------------------------------------------------------------------------------------------
+
+_ROWS_1 = (
+    """
+CREATE TABLE requests (
+    seq INTEGER PRIMARY KEY, line INTEGER NOT NULL, key TEXT NOT NULL, hash INTEGER NOT NULL,
+    offset INTEGER NOT NULL, length INTEGER NOT NULL, expects_json INTEGER NOT NULL, dimension INTEGER,
+    tokens INTEGER NOT NULL DEFAULT 0, job INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
+    granted INTEGER NOT NULL DEFAULT 0, answer INTEGER
+) STRICT
+""",
+    """
+CREATE INDEX requests_waiting ON requests (seq) WHERE job IS NULL
+""",
+    """
+CREATE TABLE sources (
+    id INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, lines INTEGER NOT NULL, missing_reason TEXT NOT NULL
+) STRICT
+""",
+    """
+CREATE TABLE answers (
+    id INTEGER PRIMARY KEY, seq INTEGER NOT NULL REFERENCES requests (seq), source INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    verdict TEXT NOT NULL, reason TEXT, usage_known INTEGER NOT NULL, input INTEGER NOT NULL, cached INTEGER NOT NULL,
+    output INTEGER NOT NULL, thoughts INTEGER NOT NULL, tool_use INTEGER NOT NULL, audio_input INTEGER NOT NULL,
+    image_output INTEGER NOT NULL
+) STRICT
+""",
+    """
+CREATE TABLE quarantine (
+    source INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, reason TEXT NOT NULL
+) STRICT
+""",
+    """
+CREATE VIEW results AS
+    SELECT requests.seq, requests.key, coalesce(answers.verdict, 'missing') AS verdict, answers.reason,
+           answers.attempt, answers.input, answers.cached, answers.output, answers.thoughts
+    FROM requests LEFT JOIN answers ON answers.id = requests.answer ORDER BY requests.seq
+""",
+)
+
+
+def _rows_1(db: sqlite3.Connection) -> None:
+    """The schema of 1.0.0."""
+    _each(db, _ROWS_1)
+
+
+def _rows_2(db: sqlite3.Connection) -> None:
+    """The terms of the documentation for tables and columns."""
+    _each(
+        db,
+        (
+            "ALTER TABLE requests RENAME COLUMN granted TO attempts_excused",
+            "ALTER TABLE sources RENAME TO answer_files",
+            "ALTER TABLE answers RENAME COLUMN source TO answer_file",
+            "ALTER TABLE quarantine RENAME COLUMN source TO answer_file",
+        ),
+    )
+
+
+ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2)

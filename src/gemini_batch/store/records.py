@@ -1,0 +1,134 @@
+"""What the ledger's rows mean: runs, jobs, input files, and how far a job has come."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from gemini_batch.wire import Phase
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from gemini_batch.catalog import Method
+
+
+class JobStage(enum.Enum):
+    """How far a job has come; see the module's docstring."""
+
+    PLANNED = "planned"
+    UPLOADED = "uploaded"
+    INTENDED = "intended"
+    CREATED = "created"
+    ENDED = "ended"
+    COLLECTED = "collected"
+
+    @property
+    def made(self) -> bool:
+        """Whether the service has the job for certain, or had it."""
+        return self in {JobStage.CREATED, JobStage.ENDED, JobStage.COLLECTED}
+
+    @property
+    def over(self) -> bool:
+        """Whether the service will do nothing more for it."""
+        return self in {JobStage.ENDED, JobStage.COLLECTED}
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One durable piece of work. ``identity`` is None for a run adopted from a job that was made elsewhere."""
+
+    id: str
+    identity: str | None
+    origin: Literal["made", "adopted"]
+    created_at: float
+    method: Method
+    model: str
+    backend: str
+    key_fingerprint: str
+    requests: int
+    bytes: int
+    sha256: str | None
+    source: str | None
+    options: str | None = None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at an ordered set of a run's requests: one remote batch.
+
+    ``ordinal`` counts a run's jobs from 1; ``rows.db`` says by it which requests are in which job. What is uploaded
+    are ``bytes`` bytes from ``offset`` on of the run's ``requests.jsonl`` or, where the set is no stretch of that file,
+    of the file ``part``. ``tokens`` is an estimate. ``model`` is the run's, but where a retry asked for another one.
+    A job that was dropped will not be made: its requests go to others. One that was ``lost`` (``JOB_GONE``,
+    ``RESULTS_GONE``) is collected without its answers, because the service no longer has them.
+    """
+
+    id: str
+    run: str
+    ordinal: int
+    model: str
+    requests: int
+    tokens: int
+    part: str | None
+    offset: int
+    bytes: int
+    sha256: str | None
+    input_kind: Literal["file", "inline"]
+    display_name: str
+    stage: JobStage
+    upload_url: str | None = None
+    file: str | None = None
+    intended_at: float | None = None
+    create_calls: int = 0
+    batch: str | None = None
+    created_at: float | None = None
+    state: str | None = None
+    phase: Phase | None = None
+    total: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    pending: int | None = None
+    error_code: int | None = None
+    error_message: str | None = None
+    output_file: str | None = None
+    seen_at: float | None = None
+    ended_at: float | None = None
+    cancelled_at: float | None = None
+    collected_at: float | None = None
+    dropped_at: float | None = None
+    lost: str | None = None
+
+
+class QuotaBounds(msgspec.Struct, frozen=True):
+    """Token sums in a model's queue: the smallest that was refused and the largest that was accepted, if any were."""
+
+    refused: int | None
+    accepted: int | None
+
+
+class InputFile(msgspec.Struct, frozen=True, kw_only=True):
+    """An input file that a job has uploaded."""
+
+    name: str
+    job: str
+    bytes: int
+    uploaded_at: float
+    expires_at: float | None
+
+
+def plain(value: Any) -> Any:
+    """A field's value as SQLite takes it."""
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+def run_of(row: sqlite3.Row) -> Run:
+    """The run of a row of ``runs``."""
+    return Run(**dict(row))
+
+
+def job_of(row: sqlite3.Row) -> Job:
+    """The job of a row of ``jobs``."""
+    values = dict(row)
+    phase = Phase(values["phase"]) if values["phase"] else None
+    return Job(**{**values, "stage": JobStage(values["stage"]), "phase": phase})

@@ -1,0 +1,351 @@
+"""``rows.db``: one row a request of a run, and one a received answer: places and verdicts, never contents.
+
+What always holds:
+
+- ``seq`` counts the requests of a run from 0, in the order of the input; ``requests.job`` is the ordinal of the job
+  that a request is in, NULL while it waits to be sent (again); ``requests.attempts`` counts the jobs it has been in,
+  ``attempts_excused`` those before the user last asked for it again;
+  ``requests.answer`` points at the answer that is final at this moment, NULL where there is none.
+- Everything that a raw file holds is written in one transaction, and can be written again: the same file gives the
+  same rows.
+- An answer line whose key is missing or not ours is in ``quarantine``, never given to a request.
+
+Keys are found by a 64-bit hash, indexed after loading, and then compared; memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from gemini_batch.store import migrations
+from gemini_batch.store.answer_writer import AnswerWriter
+from gemini_batch.store.row_records import (
+    INSERT_REQUEST,
+    Chunk,
+    FinalRow,
+    Reason,
+    RequestRow,
+    Waiting,
+    Wanted,
+    key_hash,
+)
+from gemini_batch.store.sqlite import Alone, connect, explained, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+
+_BATCH = 5000
+_JOINED = (
+    "FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+    "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL"
+)
+_WHY = "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'NOT_SENT' ELSE '' END)"
+
+
+class Rows:
+    """The database of one run folder, opened."""
+
+    def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
+        self.path = path
+        self._db = connect(path, migrations.ROWS, what="run's row database", alone=alone)
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def load(self, rows: Iterable[RequestRow], *, job: int | None = None) -> None:
+        """Write all requests in one transaction, then index their hashes. ``job``: the one that they all are in."""
+        with explained(self.path, "run's row database"), transaction(self._db):
+            source = iter(rows)
+            while batch := list(islice(source, _BATCH)):
+                self._db.executemany(
+                    INSERT_REQUEST,
+                    [(r.seq, r.line, r.key, key_hash(r.key), *r[3:], job, 0 if job is None else 1) for r in batch],
+                )
+            self._db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
+
+    def duplicates(self, limit: int) -> Iterator[tuple[str, int, int]]:
+        """``(key, line, line of its first use)`` for keys that are used again, in file order, at most ``limit``."""
+        sql = (
+            "WITH firsts AS MATERIALIZED (SELECT key, min(line) AS first FROM requests WHERE hash IN "
+            "(SELECT hash FROM requests GROUP BY hash HAVING count(*) > 1) GROUP BY key HAVING count(*) > 1) "
+            "SELECT r.key, r.line, firsts.first FROM requests r CROSS JOIN firsts ON firsts.key = r.key "
+            "WHERE r.line > firsts.first ORDER BY r.seq LIMIT ?"
+        )
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql, (limit,)):
+                yield row["key"], row["line"], row["first"]
+
+    def count_duplicates(self) -> int:
+        """How many requests use a key that an earlier one has used."""
+        sql = (
+            "SELECT coalesce(sum(uses - 1), 0) FROM (SELECT count(*) AS uses FROM requests WHERE hash IN "
+            "(SELECT hash FROM requests GROUP BY hash HAVING count(*) > 1) GROUP BY key)"
+        )
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql).fetchone()[0])
+
+    # Planning --------------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> Waiting:
+        """How much waits to be sent."""
+        sql = "SELECT count(*), coalesce(sum(length + 1), 0), coalesce(sum(tokens), 0) FROM requests WHERE job IS NULL"
+        with explained(self.path, "run's row database"):
+            return Waiting(*self._db.execute(sql).fetchone())
+
+    def unsent(self, planned: Sequence[int] = ()) -> int:
+        """How many requests were never sent: they wait for their first job, or are in one of those ``planned``."""
+        marks = ", ".join("?" * len(planned))
+        sql = (
+            "SELECT count(*) FROM requests WHERE (job IS NULL AND attempts = 0) "  # noqa: S608 - marks only
+            f"OR (attempts = 1 AND job IN ({marks}))"
+        )
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql, tuple(planned)).fetchone()[0])
+
+    def take(self, ordinal: int, *, requests: int, bytes: int, tokens: int | None) -> Chunk | None:  # noqa: A002 - units
+        """Put the next waiting requests into job ``ordinal``, as many as the limits allow and at least one."""
+        count = size = sum_tokens = 0
+        first_offset = last_seq = expected = -1
+        whole = True
+        with explained(self.path, "run's row database"), transaction(self._db):
+            sql = "SELECT seq, offset, length, tokens FROM requests WHERE job IS NULL ORDER BY seq"
+            for row in self._db.execute(sql):
+                grown = size + row["length"] + 1
+                full = (
+                    count >= requests or grown > bytes or (tokens is not None and sum_tokens + row["tokens"] > tokens)
+                )
+                if count and full:
+                    break
+                if not count:
+                    first_offset = row["offset"]
+                whole = whole and (expected in {-1, row["offset"]})
+                expected = row["offset"] + row["length"] + 1
+                count, size, sum_tokens, last_seq = count + 1, grown, sum_tokens + row["tokens"], row["seq"]
+            if not count:
+                return None
+            self._db.execute(
+                "UPDATE requests SET job = ?, attempts = attempts + 1 WHERE job IS NULL AND seq <= ?",
+                (ordinal, last_seq),
+            )
+        return Chunk(count, size, sum_tokens, first_offset, whole)
+
+    def release(self, ordinal: int) -> None:
+        """The job ``ordinal`` will not be made: its requests wait again, as if they had never been in it."""
+        with explained(self.path, "run's row database"), transaction(self._db):
+            self._db.execute("UPDATE requests SET job = NULL, attempts = attempts - 1 WHERE job = ?", (ordinal,))
+
+    def requeue(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
+        """Requests of a collected job wait again: failed in it for one of ``reasons``, or not answered (``missing``).
+
+        Only those that have been in fewer than ``most`` jobs since the user asked for them, and have no good answer
+        from anywhere. Returns how many.
+        """
+        sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
+        with explained(self.path, "run's row database"), transaction(self._db):
+            return self._db.execute(f"UPDATE requests SET job = NULL WHERE {sql}", values).rowcount  # noqa: S608 - marks only
+
+    def unlasting(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
+        """How many :meth:`requeue` would let wait again; nothing changes."""
+        sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(f"SELECT count(*) FROM requests WHERE {sql}", values).fetchone()[0])  # noqa: S608 - marks only
+
+    def choose(self, verdicts: Sequence[str]) -> int:
+        """Requests with one of these final verdicts wait again, because the user says so; returns how many."""
+        marks = ", ".join("?" * len(verdicts))
+        sql = (
+            "UPDATE requests SET job = NULL, attempts_excused = attempts WHERE job IS NOT NULL AND coalesce("  # noqa: S608 - marks only
+            f"(SELECT verdict FROM answers WHERE id = requests.answer), 'missing') IN ({marks})"
+        )
+        with explained(self.path, "run's row database"), transaction(self._db):
+            return self._db.execute(sql, tuple(verdicts)).rowcount
+
+    def answered(self) -> int:
+        """How many requests have an answer of any kind."""
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute("SELECT count(*) FROM requests WHERE answer IS NOT NULL").fetchone()[0])
+
+    def ordinals(self) -> set[int]:
+        """The jobs that requests are in."""
+        return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job IS NOT NULL")}
+
+    def members(self, ordinal: int) -> Iterator[tuple[str, int, int]]:
+        """``(key, offset, length)`` of the requests in a job, in order."""
+        sql = "SELECT key, offset, length FROM requests WHERE job = ? ORDER BY seq"
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql, (ordinal,)):
+                yield row["key"], row["offset"], row["length"]
+
+    def count(self) -> int:
+        """How many requests there are."""
+        return int(self._db.execute("SELECT count(*) FROM requests").fetchone()[0])
+
+    # Collecting ------------------------------------------------------------------------------------------------------
+
+    def wanted_from(self, seq: int, count: int, ordinal: int) -> dict[str, Wanted]:
+        """The next ``count`` requests of a job from ``seq`` on, by key: answers usually come in that order."""
+        sql = (
+            "SELECT seq, key, expects_json, dimension, attempts FROM requests WHERE seq >= ? AND job = ? "
+            "ORDER BY seq LIMIT ?"
+        )
+        return {
+            r["key"]: Wanted(r["seq"], bool(r["expects_json"]), r["dimension"], r["attempts"])
+            for r in self._db.execute(sql, (seq, ordinal, count))
+        }
+
+    def wanted(self, key: str, ordinal: int) -> Wanted | None:
+        """The request with that key, if it is in that job."""
+        sql = "SELECT seq, expects_json, dimension, attempts FROM requests WHERE hash = ? AND key = ? AND job = ?"
+        row = self._db.execute(sql, (key_hash(key), key, ordinal)).fetchone()
+        return None if row is None else Wanted(row["seq"], bool(row["expects_json"]), row["dimension"], row["attempts"])
+
+    def begin_answers(
+        self, ordinal: int, job: str, *, file: str, size: int, sha256: str, missing_reason: str
+    ) -> AnswerWriter:
+        """Start writing what job ``ordinal`` answered; anything written for it before is replaced."""
+        return AnswerWriter(self.path, self._db, (ordinal, job, file, size, sha256, missing_reason))
+
+    def narrow(self, ordinal: int, *, offset: int, size: int, keys: Iterable[str] | None = None) -> None:
+        """From here on this connection reads only what job ``ordinal`` carried and answered, whatever came later.
+
+        The job carried the requests of a stretch of the requests file, or those with the given ``keys``. Tables of that
+        connection alone stand before those of the database; nothing is changed there.
+        """
+        number = int(ordinal)
+        with explained(self.path, "run's row database"):
+            self._db.execute("CREATE TEMP TABLE members (seq INTEGER PRIMARY KEY)")
+            if keys is None:
+                place = (offset, offset + size)
+                self._db.execute("INSERT INTO members SELECT seq FROM requests WHERE offset >= ? AND offset < ?", place)
+            else:
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
+                    ((key_hash(key), key) for key in keys),
+                )
+            # A request that had no answer here and has gone on since: its attempt is counted from what came before.
+            self._db.execute(
+                "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
+                "tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM main.answers a "
+                "WHERE a.seq = r.seq AND a.answer_file < ?1) END AS attempts, (SELECT id FROM main.answers a WHERE "
+                "a.seq = r.seq AND a.answer_file = ?1 ORDER BY (a.verdict = 'succeeded') DESC, a.id LIMIT 1) AS answer "
+                "FROM main.requests r JOIN members USING (seq) ORDER BY seq",
+                (number,),
+            )
+            for table, column in (("answers", "answer_file"), ("quarantine", "answer_file")):
+                self._db.execute(
+                    f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {column} = {number}"  # noqa: S608 - ours
+                )
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def answer_files(self) -> list[sqlite3.Row]:
+        """The raw files that were collected."""
+        return self._db.execute("SELECT * FROM answer_files ORDER BY id").fetchall()
+
+    def final(self) -> Iterator[FinalRow]:
+        """Every request with its final answer, in the order of the input."""
+        sql = (
+            "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
+            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'NOT_SENT') "
+            "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
+            "LEFT JOIN answer_files last ON last.id = r.job ORDER BY r.seq"
+        )
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql):
+                yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
+
+    def failures(self) -> Iterator[tuple[str, int, int, str, str]]:
+        """``(key, offset, length, verdict, reason)`` of the requests that have no good answer, in input order."""
+        sql = (
+            f"SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), {_WHY} {_JOINED} "
+            "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
+        )
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql):
+                yield tuple(row)
+
+    def counts(self) -> dict[str, int]:
+        """How many requests have each verdict."""
+        sql = (
+            "SELECT coalesce(a.verdict, 'missing') AS verdict, count(*) AS n "
+            "FROM requests r LEFT JOIN answers a ON a.id = r.answer GROUP BY 1"
+        )
+        with explained(self.path, "run's row database"):
+            return {row["verdict"]: row["n"] for row in self._db.execute(sql)}
+
+    def reasons(self) -> list[Reason]:
+        """Everything that did not succeed, by verdict and reason, most first."""
+        sql = (
+            f"SELECT coalesce(a.verdict, 'missing') AS v, {_WHY} AS why, count(*) AS n {_JOINED} "
+            "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
+        )
+        keys = f"SELECT r.key {_JOINED} WHERE coalesce(a.verdict, 'missing') = ? AND {_WHY} = ? ORDER BY r.seq LIMIT 3"
+        with explained(self.path, "run's row database"):
+            found = self._db.execute(sql).fetchall()
+            return [
+                Reason(
+                    verdict=row["v"],
+                    reason=row["why"],
+                    count=row["n"],
+                    keys=[k["key"] for k in self._db.execute(keys, (row["v"], row["why"]))],
+                )
+                for row in found
+            ]
+
+    def usage(self, long_prompt: int) -> list[sqlite3.Row]:
+        """Token sums of all answers received, by job (``answer_file``: its ordinal).
+
+        Prompts over ``long_prompt`` tokens (``long`` = 1) are apart.
+        """
+        sql = (
+            "SELECT answer_file, input > ? AS long, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, "
+            "sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, sum(audio_input) AS audio_input, "
+            "sum(image_output) AS image_output, count(*) AS answers, sum(usage_known) AS known "
+            "FROM answers GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+        with explained(self.path, "run's row database"):
+            return self._db.execute(sql, (long_prompt,)).fetchall()
+
+    def quarantined(self) -> dict[str, int]:
+        """Answer lines that belong to no request, by reason."""
+        sql = "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY n DESC"
+        return {row["reason"]: row["n"] for row in self._db.execute(sql)}
+
+    def unanswered(self) -> int:
+        """How often a request was in a job and got no answer from it."""
+        sql = (
+            "SELECT (SELECT coalesce(sum(attempts), 0) FROM requests) "
+            "- (SELECT count(*) FROM (SELECT DISTINCT seq, answer_file FROM answers))"
+        )
+        return int(self._db.execute(sql).fetchone()[0])
+
+    def repeated(self) -> int:
+        """Answers beyond the first of a request within one job: the service sent a line twice."""
+        sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, answer_file)"
+        return int(self._db.execute(sql).fetchone()[0])
+
+
+def _unlasting(
+    ordinal: int, *, reasons: Sequence[str], missing: bool, most: int
+) -> tuple[str, tuple[int | bool | str, ...]]:
+    marks = ", ".join("?" * len(reasons))
+    given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
+    sql = (
+        "job = ? AND attempts - attempts_excused < ? "  # noqa: S608 - marks only
+        "AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "
+        f"AND ((? AND NOT EXISTS ({given})) "
+        f"OR EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks})))"
+    )
+    return sql, (ordinal, most, missing, *reasons)

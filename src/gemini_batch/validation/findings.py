@@ -1,0 +1,77 @@
+"""What is collected while one line is read: all problems of the line at once, each with its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from gemini_batch.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+#: A line can hold thousands of wrong parts; after so many errors, or warnings, the rest says nothing new.
+MAX_FINDINGS = 20
+
+
+class Findings:
+    """The problems of one line, in the order in which they were met."""
+
+    __slots__ = ("errors", "line", "problems", "warnings")
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+        self.problems: list[Problem] = []
+        self.errors = 0
+        self.warnings = 0
+
+    def error(self, field: str | None, message: str, fix: str) -> None:
+        """The service would refuse the line, or would not do what it says."""
+        self.errors += 1
+        if self.errors <= MAX_FINDINGS:
+            self._add(field, message, fix, "error")
+
+    def warn(self, field: str | None, message: str, fix: str) -> None:
+        """The line can be sent; something in it is probably not meant."""
+        self.warnings += 1
+        if self.warnings <= MAX_FINDINGS:
+            self._add(field, message, fix, "warning")
+
+    def _add(self, field: str | None, message: str, fix: str, severity: Literal["error", "warning"]) -> None:
+        self.problems.append(Problem(message=message, line=self.line, field=field, next=fix, severity=severity))
+
+
+def kind(value: object) -> str:
+    """What a JSON value is, in words: ``a list``."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "a string" if value else "an empty string"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list" if value else "an empty list"
+        case _:
+            return "an object" if value else "an empty object"
+
+
+def clip(text: str, limit: int = 40) -> str:
+    """A name from the line, short enough for a message, in backquotes."""
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    return f"`{shown.encode('unicode_escape').decode() if not shown.isprintable() else shown}`"
+
+
+def pick(obj: Mapping[str, object], camel_name: str, snake_name: str) -> tuple[str, object]:
+    """A field in whichever spelling it stands in the line, with that spelling; null counts as absent."""
+    value = obj.get(camel_name)
+    if value is None and snake_name in obj:
+        return snake_name, obj[snake_name]
+    return camel_name, value
+
+
+def strangers(obj: Mapping[str, object], known: frozenset[str]) -> list[str]:
+    """The names in ``obj`` that the table does not have, in the order of the line."""
+    return [] if known.issuperset(obj) else [name for name in obj if name not in known]

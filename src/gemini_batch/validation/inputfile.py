@@ -1,0 +1,267 @@
+"""A request file as a whole, before its first line is read: is it what it is taken for?"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import stat
+from typing import TYPE_CHECKING, Literal
+
+from gemini_batch import jsonl
+from gemini_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+_HEAD = 64 * 1024
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip", "gunzip -c {0} > {1}"),
+    (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unzip it, or export the sheet and make requests of its rows"),
+    (b"PAR1", "Parquet", "write one request a row, as examples/parquet.py of gemini-batch does"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard", "zstd -dc {0} > {1}"),
+    (b"BZh", "bzip2", "bunzip2 -c {0} > {1}"),
+    (b"\xfd7zXZ\x00", "xz", "xz -dc {0} > {1}"),
+    (b"SQLite format 3\x00", "an SQLite database", "query it and write one request a row"),
+    (b"%PDF", "a PDF", "upload it and refer to it from a request"),
+    (b"ARROW1", "Arrow", "write one request a row, as examples/parquet.py of gemini-batch does for Parquet"),
+)
+
+#: UTF-32 first: the mark of UTF-16 is the beginning of its mark.
+_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+
+_ENDINGS = {
+    ".csv": "a table",
+    ".tsv": "a table",
+    ".xlsx": "a spreadsheet",
+    ".xls": "a spreadsheet",
+    ".ods": "a spreadsheet",
+    ".parquet": "a table",
+    ".feather": "a table",
+    ".arrow": "a table",
+    ".yaml": "YAML",
+    ".yml": "YAML",
+    ".xml": "XML",
+    ".html": "HTML",
+    ".py": "a program",
+    ".ipynb": "a notebook",
+    ".md": "a text",
+}
+
+_PACKED = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
+_EXPECTED = "Expected JSONL: a text file with one JSON object on each line."
+_SHAPE = '{"key": "…", "request": {"contents": [{"parts": [{"text": "…"}]}]}}'
+#: How a line of our results begins, and one of the service's own where it is too long to be read whole.
+_OUR_RESULT = re.compile(rb'\{"key":"(?:[^"\\]|\\.)*","verdict":"')
+_RAW_RESULT = re.compile(rb'\{\s*(?:"key"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*)?"response"\s*:\s*\{')
+_FAILURE_FIELDS = {"key", "verdict", "reason", "line"}
+_SPREAD = re.compile(rb'\{\s*\n\s*(?:"|\})')
+
+
+def check_file(path: Path, *, limit: int | None = None) -> None:
+    """Refuse what cannot be a file of requests, by looking at its name, its size and its first bytes.
+
+    ``limit``: the most bytes that one job takes; None for no limit. A byte order mark of UTF-8 and line ends of Windows
+    are fine: whoever reads the lines takes them off. Raises :class:`UsageError`; says nothing about single lines.
+    """
+    size = _check_place(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as bad:
+        raise UsageError(
+            f"The file cannot be read: {bad.strerror or bad}.", file=path, next="Check its rights.", code="unreadable"
+        ) from None
+    _check_bytes(path, head)
+    _check_shape(path, head.removeprefix(jsonl.UTF8_BOM))
+    _check_direction(path, head.removeprefix(jsonl.UTF8_BOM), size)
+    if path.suffix.lower() in _ENDINGS:
+        raise UsageError(
+            f"The ending `{path.suffix}` says that the file is {_ENDINGS[path.suffix.lower()]}. {_EXPECTED}",
+            file=path,
+            next=f"Make a request of each row and write them to a `.jsonl` file: {_SHAPE}",
+            code="not_jsonl",
+        )
+    if limit is not None and size > limit:
+        raise UsageError(
+            f"The file has {_size(size)}; one job takes at most {_size(limit)}.",
+            file=path,
+            next=f"`gemini-batch run {shlex.quote(str(path))}` sends it as several jobs.",
+            code="too_large",
+        )
+
+
+def _check_place(path: Path) -> int:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(
+            "There is no such file.",
+            file=path,
+            next=f"Check the name{_working_folder(path)}.",
+            code="file_not_found",
+        ) from None
+    except (OSError, ValueError) as bad:
+        reason = getattr(bad, "strerror", None) or bad
+        raise UsageError(
+            f"The file cannot be read: {reason}.", file=path, next="Check the name and the rights.", code="unreadable"
+        ) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise UsageError(
+            "This is a folder.", file=path, next="Name a file of requests in it.", code="not_a_regular_file"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(
+            "This is not a regular file, and requests are read more than once.",
+            file=path,
+            next="Write them to a file first.",
+            code="not_a_regular_file",
+        )
+    if status.st_size == 0:
+        raise UsageError("The file is empty.", file=path, next=f"Write one request a line: {_SHAPE}", code="empty")
+    return status.st_size
+
+
+def _check_bytes(path: Path, head: bytes) -> None:
+    quoted, target = shlex.quote(str(path)), _target(path)
+    for magic, name, fix in _MAGIC:
+        if head.startswith(magic):
+            raise UsageError(
+                f"The file is {name}. {_EXPECTED}",
+                file=path,
+                next=_sentence(fix.format(quoted, target)),
+                code="not_jsonl",
+            )
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+    if encoding is None and b"\x00" in head:
+        # Text in a two-byte encoding without its mark: every other byte of plain English is zero.
+        sample = head[:200]
+        if max(sample[::2].count(0), sample[1::2].count(0)) > len(sample) // 3:
+            encoding = "utf-16-be" if sample[::2].count(0) > sample[1::2].count(0) else "utf-16-le"
+        else:
+            raise UsageError(
+                f"The file holds NUL bytes; it is binary or damaged. {_EXPECTED}",
+                file=path,
+                next="Check where it comes from.",
+                code="not_jsonl",
+            )
+    if encoding is not None:
+        raise UsageError(
+            f"The file is text in {encoding.upper()}; the service reads UTF-8.",
+            file=path,
+            next=f"Convert it: `iconv -f {encoding.upper()} -t UTF-8 {quoted} > {target}`.",
+            code="not_utf8",
+        )
+
+
+def _check_shape(path: Path, head: bytes) -> None:
+    quoted, target = shlex.quote(str(path)), _target(path)
+    start = head.lstrip()
+    if not start:
+        raise UsageError(
+            "The file holds blank lines only.", file=path, next=f"Write one request a line: {_SHAPE}", code="empty"
+        )
+    if start.startswith(b"["):
+        code = "import json,sys; [print(json.dumps(x)) for x in json.load(open(sys.argv[1], encoding='utf-8-sig'))]"
+        raise UsageError(
+            f"The file is one JSON array. {_EXPECTED}",
+            file=path,
+            next=f"Convert it: `jq -c '.[]' {quoted} > {target}`, or `python -c \"{code}\" {quoted} > {target}`.",
+            code="json_array",
+        )
+    if _SPREAD.match(start):
+        raise UsageError(
+            f"The file holds JSON spread over several lines. {_EXPECTED}",
+            file=path,
+            next=f"Convert it: `jq -c . {quoted} > {target}`.",
+            code="json_spread",
+        )
+    if path.suffix.lower() == ".json":
+        raise UsageError(
+            f"The ending `.json` promises one JSON document. {_EXPECTED}",
+            file=path,
+            next=f"If it holds one object on each line, rename it: `mv {quoted} {target}`.",
+            code="json_ending",
+        )
+
+
+def _check_direction(path: Path, head: bytes, size: int) -> None:
+    """Refuse answers in the place of requests, by the first line: one word for the file instead of one a line."""
+    start = head.lstrip()
+    first, _, rest = start.partition(b"\n")
+    whole = bool(rest) or size <= _HEAD
+    kind = _kind_of_answer(first) if whole else _kind_of_long_line(first)
+    if kind is None:
+        return
+    what, fix = {
+        "results": ("This is a file of results, not of requests.", ""),
+        "raw": ("These are answers as the service hands them out, not requests.", ""),
+        "failures": (
+            "This is a file of failures: the requests stand in it under `line`.",
+            f", or take the requests out and mend them: `jq -c .line {shlex.quote(str(path))} > {_target(path)}`",
+        ),
+    }[kind]
+    raise UsageError(
+        what,
+        file=path,
+        next="To send all again, give the original file of requests. To send only what has no good answer, type: "
+        f"gemini-batch retry JOB (gemini-batch list shows the jobs){fix}.",
+        code="results_file",
+    )
+
+
+def _kind_of_answer(line: bytes) -> Literal["results", "raw", "failures"] | None:
+    try:
+        found = jsonl.decode(line)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or "request" in found:
+        return None
+    if found.keys() >= _FAILURE_FIELDS:
+        return "failures"
+    if "key" in found and "verdict" in found:
+        return "results"
+    answer = isinstance(found.get("response"), dict) and found["response"]
+    return "raw" if answer or ("key" in found and isinstance(found.get("error"), dict)) else None
+
+
+def _kind_of_long_line(beginning: bytes) -> Literal["results", "raw"] | None:
+    if _OUR_RESULT.match(beginning):
+        return "results"
+    return "raw" if _RAW_RESULT.match(beginning) and b'"request"' not in beginning else None
+
+
+def _target(path: Path) -> str:
+    """A name for what a command makes of the file, never that of a file which is there: ``>`` empties it first."""
+    plain = path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    target = plain.with_suffix(".jsonl")
+    number = 1
+    while target.exists():
+        number += 1
+        target = plain.with_name(f"{plain.stem}-{number}.jsonl")
+    return shlex.quote(str(target))
+
+
+def _working_folder(path: Path) -> str:
+    """Where a relative name was looked for; a shell can stand in a folder that is gone."""
+    with contextlib.suppress(OSError):
+        return "" if path.is_absolute() else f"; the working folder is {path.cwd()}"
+    return ""
+
+
+def _sentence(text: str) -> str:
+    return f"Try `{text}`." if " > " in text else f"{text[:1].upper()}{text[1:]}."
+
+
+def _size(count: int) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.2f}".rstrip("0").rstrip(".") + f" {unit}"
+    return f"{count} bytes"

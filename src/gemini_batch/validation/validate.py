@@ -1,0 +1,217 @@
+"""One line of a request file: can it be sent, and as what?
+
+:func:`check_line` reads the bytes of one line and answers either :class:`Checked` or everything that is wrong with the
+line. An error is what the service refuses or silently ignores; a warning is what can be sent but is probably not
+meant. What the tables do not know and what is no near miss of a known word is a warning: the service may know it.
+What concerns a file as a whole (duplicate keys, two methods in one file) is seen by who reads the file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch import jsonl
+from gemini_batch.validation import fields
+from gemini_batch.validation.embed import check_embed
+from gemini_batch.validation.findings import Findings, clip, kind
+from gemini_batch.validation.generate import check_generate
+
+if TYPE_CHECKING:
+    from gemini_batch.catalog import Method
+    from gemini_batch.errors import Problem
+
+
+#: ``generate`` goes to ``batchGenerateContent``, ``embed`` to ``asyncBatchEmbedContent``.
+
+#: No limit for keys is documented; a longer one is probably a text in the wrong place.
+LONG_KEY = 512
+
+_KEY = frozenset({"key"})
+_REQUEST = frozenset({"request"})
+_SHAPE = '{"key": "…", "request": {"contents": [{"parts": [{"text": "…"}]}]}}'
+_KEY_WORDS = ("custom_id", "customId", "id", "Key", "KEY", "recordId", "record_id")
+#: Fields that mean something in a request only; a `title` beside it may be anybody's.
+_IN_REQUEST = (fields.GENERATE | fields.EMBED) - {"model", "title"}
+_IN_CONFIG = fields.GENERATION_CONFIG | fields.both("maxTokens maxCompletionTokens thinkingBudget thinkingLevel stop")
+#: Whatever stands beside them, these were meant to have an effect, and have none.
+_NEVER_NOTES = frozenset({"config", "model"})
+#: How a line that is not JSON begins or ends (white space taken off), and what helps. The first that fits is said.
+_HINTS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), fix)
+    for pattern, fix in (
+        (rb"\xef\xbb\xbf", "Take the byte order mark at the start of the line off; it comes from joining files."),
+        (rb"//|#", "There are no comments in JSONL; take the line out."),
+        (rb"\{\s*\xe2\x80[\x98-\x9f]", "Write straight quotes, not typographic ones."),
+        (rb"\{\s*'", "This is a Python dict as printed; write it with `json.dumps(row, ensure_ascii=False)`."),
+        (
+            rb'"|[{}\[\]],?$',
+            "One object a line, not spread over several: `jq -c . FILE` (or `jq -c '.[]' FILE` for a list) does it.",
+        ),
+        (rb".*,$", "Take the comma at the end off: there is none between the lines."),
+    )
+)
+
+#: What the message itself tells better than the look of the line.
+_BETTER = (
+    ("is not JSON", "NaN and Infinity are not JSON; write a number or null."),
+    ("surrogate", "Write the character itself, or both halves of the pair."),
+    ("not UTF-8", "Save the file as UTF-8."),
+)
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A line that can be sent. ``problems`` are warnings only.
+
+    ``expects_json``: it asks for JSON answers. ``dimension``: the length of the vector that it asks for, if it does.
+    """
+
+    key: str
+    method: Method
+    expects_json: bool = False
+    dimension: int | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
+    """Read one line of a request file, without its line end; ``number`` counts from 1.
+
+    A tuple is what is wrong with the line, warnings included: it holds at least one error. Never raises.
+    """
+    try:
+        line = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _not_json(data, number)
+    found = Findings(number)
+    if type(line) is not dict:
+        _not_an_object(line, found)
+        return tuple(found.problems)
+    key = line.get("key")
+    if type(key) is not str or not key or len(key) > LONG_KEY:
+        _check_key(line, key, found)
+    if len(line) != 2 or "request" not in line or "key" not in line:
+        _check_line_names(line, found)
+    request = line.get("request")
+    if type(request) is not dict:
+        _check_request_kind(line, request, found)
+        return tuple(found.problems)
+    if _is_embedding(request):
+        method: Method = "embed"
+        expects_json, dimension = False, check_embed(request, found)
+    else:
+        method = "generate"
+        expects_json, dimension = check_generate(request, found), None
+    if found.errors or type(key) is not str:
+        return tuple(found.problems)
+    return Checked(key, method, expects_json, dimension, tuple(found.problems))
+
+
+def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
+    found = Findings(number)
+    start = data.strip()
+    if not start:
+        found.error(None, "The line is empty.", "Take it out.")
+        return tuple(found.problems)
+    message = "Not valid JSON."
+    try:
+        jsonl.decode(data)
+    except ValueError as bad:
+        column = getattr(bad, "column", None)
+        message = f"Not valid JSON{'' if column is None else f' at column {column}'}: {bad}."
+    fix = next((fix for pattern, fix in _HINTS if pattern.match(start)), f"Write one JSON object on the line: {_SHAPE}")
+    for word, better in _BETTER:
+        if word in message:
+            fix = better
+    found.error(None, message, fix)
+    return tuple(found.problems)
+
+
+def _not_an_object(line: object, found: Findings) -> None:
+    fix = f"Write {_SHAPE}"
+    if type(line) is list:
+        fix = "Write each object of the list on a line of its own, without brackets and commas."
+    elif type(line) is str and line.lstrip().startswith("{"):
+        fix = "The JSON was encoded twice; write the object itself, not a string that holds it."
+    found.error(None, f"The line is {kind(line)}; it must be an object.", fix)
+
+
+def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
+    if type(key) is str and key:
+        found.warn(
+            "key",
+            f"The key is {len(key)} characters long, which no one has tried.",
+            "A key is a name for the row; keep it short.",
+        )
+    elif type(key) is str:
+        found.error("key", "The key is an empty string.", "Give each line a key of its own; answers are joined by it.")
+    elif type(key) is int or type(key) is float:
+        found.error("key", "The key is a number.", f'Write it in quotes: `"key": "{str(key)[:40]}"`.')
+    elif key is not None:
+        found.error("key", f"The key is {kind(key)}; it must be a string.", 'Write `"key": "row-1"`, or so.')
+    else:
+        other = next((name for name in _KEY_WORDS if name in line), None)
+        meta = line.get("metadata")
+        if other is not None:
+            found.error(other, f"The line has `{other}` where `key` belongs.", f"Rename `{other}` to `key`.")
+        elif type(meta) is dict and "key" in meta:
+            found.error("key", "The key stands in `metadata`.", "In a file, write `key` beside `request`.")
+        else:
+            found.error(
+                "key", "The line has no `key`.", 'Give each line a `"key"` of its own; answers are joined by it.'
+            )
+
+
+def _check_line_names(line: dict[str, object], found: Findings) -> None:
+    request = line.get("request")
+    whole = type(request) is dict and ("contents" in request or "content" in request)
+    for name in line:
+        if name in fields.LINE or (name in _KEY_WORDS and "key" not in line):
+            continue
+        shape = fields.camel(name)
+        word = fields.LINE_WORDS.get(shape)
+        if name in _KEY_WORDS:
+            found.warn(name, f"`{name}` is not read; `key` is.", "Take it out.")
+        elif name in _IN_REQUEST:
+            # Without a request, the contents are explained when it is missed.
+            if type(request) is dict or name not in ("contents", "content"):
+                found.error(name, f"`{name}` stands beside `request`.", f"Move it to `request.{shape}`.")
+        elif name in _IN_CONFIG:
+            meant = fields.SETTING_WORDS.get(shape, shape)
+            found.error(name, f"`{name}` stands beside `request`.", f"Move it to `request.generationConfig.{meant}`.")
+        elif word is not None and (not whole or shape in _NEVER_NOTES):
+            found.error(name, f"`{name}` {word.what}.", word.instead)
+        elif "request" not in line and fields.near(name, _REQUEST):
+            found.error(name, f"{clip(name)} is not a field of a line.", "Did you mean `request`?")
+        elif "key" not in line and fields.near(name, _KEY):
+            found.error(name, f"{clip(name)} is not a field of a line.", "Did you mean `key`?")
+        else:
+            found.warn(
+                name, f"{clip(name)} is not a field of a line, and has no effect.", "Keep it elsewhere, by the key."
+            )
+
+
+def _check_request_kind(line: dict[str, object], request: object, found: Findings) -> None:
+    loose = next((name for name in ("contents", "content") if line.get(name) is not None), None)
+    if type(request) is str and request.lstrip().startswith("{"):
+        found.error(
+            "request", "`request` is a string that holds JSON.", "Write the object itself; it was encoded twice."
+        )
+    elif request is not None:
+        found.error("request", f"`request` is {kind(request)}; it must be an object.", f"Write {_SHAPE}")
+    elif loose is not None:
+        found.error(
+            loose,
+            f"`{loose}` stands in the line itself.",
+            f'Wrap the request: `{{"key": "…", "request": {{"{loose}": …}}}}`.',
+        )
+    elif not found.errors or line.get("key") is None:
+        found.error("request", "The line has no `request`.", f"Write {_SHAPE}")
+
+
+def _is_embedding(request: dict[str, object]) -> bool:
+    """``content``, singular, makes an embedding; settings that only generation has make it a slip for ``contents``."""
+    return request.get("content") is not None and request.get("contents") is None
