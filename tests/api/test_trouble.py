@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import gemini_batch
-from gemini_batch import errors
 from gemini_batch.api.client import api_error
 from gemini_batch.api.files import SessionLost
 from gemini_batch.api.trouble import Trouble, meaning
@@ -138,7 +137,6 @@ def test_every_error_class_has_a_meaning_that_stays_when_its_code_is_unknown() -
         if issubclass(kind, ServiceError) and kind is not ApiError:
             assert trouble.may_have_worked
         assert isinstance(trouble, Trouble)
-    assert {getattr(errors, name) for name in dir(errors) if name.endswith("Error")} <= _all_classes(Error)
 
 
 #: The four questions, for each meaning: does it pass, may the same be repeated, may it have worked, is nothing shown?

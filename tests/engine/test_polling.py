@@ -205,18 +205,6 @@ def test_a_proxy_s_404_is_no_deleted_job(service: FakeService, tmp_path: Path) -
     assert service.paid() == ONCE
 
 
-def test_another_key_does_not_make_a_job_gone(service: FakeService, tmp_path: Path) -> None:
-    """Its 404 says nothing about the job; the way out is the other key, not another job."""
-    begin(service, tmp_path)
-    never_shown(service, ApiError("not found", status=404, reason="NOT_FOUND"))
-
-    with pytest.raises(ApiError, match="another API key") as caught:
-        again(service, tmp_path, key="a different key")
-
-    assert caught.value.reason_code == "other_key"
-    assert service.paid() == ONCE
-
-
 def test_a_job_that_is_back_in_a_moment_is_attached_to(service: FakeService, tmp_path: Path) -> None:
     job = begin(service, tmp_path).job
     for number in range(2):

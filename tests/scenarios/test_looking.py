@@ -445,7 +445,7 @@ def test_lists_that_leave_out_and_fail(stage: Stage) -> None:
     """P3: nothing is concluded from an absence; a list that fails is said."""
     job = begun(stage)
     stage.arm("P3")
-    stage.arm(operation="batches.*", error="internal", times=0)
+    assert stage.run("list", "--remote").out.startswith(job)
     assert stage.run("list", "--refresh").out.startswith(f"{job}  {SUCCEEDED}")
     assert stage.run("doctor").code == 0
     stage.service.faults.clear()
@@ -463,7 +463,7 @@ def test_lists_that_leave_out_and_fail(stage: Stage) -> None:
 def test_a_refreshed_list_outlives_a_job_that_cannot_be_seen(stage: Stage) -> None:
     """L11: the others are shown as they are, this one as last seen."""
     job = begun(stage, queue_delay=HOUR)
-    stage.arm(**get(error="internal", times=0))
+    stage.arm(operation="batches.*", error="internal", times=0)
 
     done = stage.run("list", "--refresh")
 

@@ -214,7 +214,7 @@ async def _refreshed(session: Session, job: Job) -> Job:
     """The job as it is now, where the service says so; as last seen, where it does not.
 
     A job that the service does not know (404, several times) may be back in a moment, or deleted and paid for all the
-    same: that is for the user to judge. Raises ApiError then, and where the key cannot see the job.
+    same: that is for the user to judge. Raises ApiError then.
     """
     if job.stage is not JobStage.CREATED:
         return job
@@ -223,15 +223,13 @@ async def _refreshed(session: Session, job: Job) -> Job:
         try:
             await poll_job(session, target)
         except ServiceError as error:
-            trouble = meaning(error)
-            if trouble is Trouble.ABSENT and pause is not None:
-                await session.world.sleep(pause)
-                continue
-            if trouble is Trouble.ABSENT:
+            if meaning(error) is not Trouble.ABSENT:
+                break
+            if pause is None:
                 raise _gone(session, job) from error
-            if trouble is Trouble.KEY:
-                raise
-        break
+            await session.world.sleep(pause)
+        else:
+            break
     return session.ledger().job(job.id)
 
 
