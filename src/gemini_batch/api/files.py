@@ -14,7 +14,7 @@ import httpx2
 import msgspec
 
 from gemini_batch.api.client import piece
-from gemini_batch.api.trouble import Trouble, meaning, unknown_address
+from gemini_batch.api.trouble import meaning, unknown_address, unknown_upload
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, StateError
 from gemini_batch.wire import RemoteFile, RemoteFileList, read, to_int
 
@@ -80,7 +80,7 @@ async def query_upload(client: Client, url: str) -> tuple[str, int]:
     try:
         response = await client.call("POST", url, content=b"", headers={"x-goog-upload-command": "query"}, keyed=False)
     except ApiError as error:
-        if unknown_address(error) or meaning(error) is Trouble.BAD_REQUEST:
+        if unknown_upload(error):
             raise SessionLost("The service no longer knows this upload.") from error
         raise
     received = to_int(response.headers.get("x-goog-upload-size-received"))

@@ -146,3 +146,8 @@ def unknown_address(error: Error) -> bool:
     The servers in front of the service answer such addresses themselves. It is no absence of what was asked for.
     """
     return isinstance(error, ApiError) and error.status in {404, 410}
+
+
+def unknown_upload(error: Error) -> bool:
+    """The same for an upload session that is asked how far it got: a forgotten one answers 400, too."""
+    return unknown_address(error) or (isinstance(error, ApiError) and error.status == 400)
