@@ -147,15 +147,15 @@ LOCAL = (
     Breakage(
         guard="a run belongs to the address that it was made at",
         file="session.py",
-        old="if run is None or run.backend == address_of(self.settings):",
+        old="if isinstance(target, UnknownJob) or target.run.backend == address_of(self.settings):",
         new="if True:",
         tests=("tests/engine/test_around.py::test_a_job_is_not_asked_for_at_another_address",),
     ),
     Breakage(
         guard="another project's key is told from a job that is gone",
         file="session.py",
-        old="if run is not None and run.key_fingerprint != self.key_fingerprint():",
-        new="if run is None:",
+        old="if not isinstance(target, UnknownJob) and target.run.key_fingerprint != self.key_fingerprint():",
+        new="if isinstance(target, UnknownJob):",
         tests=("tests/engine/test_around.py::test_another_key_is_told_from_a_lost_job",),
     ),
     Breakage(

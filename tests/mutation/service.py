@@ -56,8 +56,8 @@ CREATING = (
     Breakage(
         guard="the same requests attach to their living job",
         file="engine/create_policy.py",
-        old='        case JobStage.CREATED:\n            return "attach"',
-        new='        case JobStage.CREATED:\n            return "over"',
+        old="any(job.stage is JobStage.CREATED or _left_something(job) for job in jobs)",
+        new="any(_left_something(job) for job in jobs)",
         tests=("tests/engine/test_life.py::test_the_same_command_again_attaches",),
     ),
     Breakage(

@@ -15,6 +15,7 @@ from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.next_steps import retry_options
 from gemini_batch.report.result_set import check_failures, check_output, failures_beside
+from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import keep_options, kept_options
 
@@ -95,7 +96,7 @@ def _unfinished(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
         return True
     with folder.rows() as rows:
         reconcile(ledger, rows, run)
-        return bool(rows.unsent([job.ordinal for job in jobs if not job.stage.made]))
+        return bool(rows.unsent(sent_ordinals(jobs)))
 
 
 def _planned(ledger: Ledger, run: Run) -> int:
