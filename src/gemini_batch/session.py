@@ -83,6 +83,17 @@ class Session:
             self._backend = await self._stack.enter_async_context(opening)
         return self._backend
 
+    def name_blank_address(self) -> list[str]:
+        """Before anything that spends: say which address is used where its variable is set but blank.
+
+        A rehearsal with an empty variable would be paid for. Returns what was said; nothing offline.
+        """
+        if self.settings.offline or not self.settings.blank_base_url:
+            return []
+        warning = f"GOOGLE_GEMINI_BASE_URL is set but empty: using {self.settings.base_url}."
+        self.emit(Notice(warning, "warning"))
+        return [warning]
+
     def locate(self, name: str) -> Target:
         """Find what ``name`` means: a job (``batches/…`` or the bare id) or a run (``run-…``).
 

@@ -63,6 +63,7 @@ async def create(session: Session, submission: Submission) -> Created:
     check_submission(submission)
     check_file(submission.source)  # what is wrong with the file itself is said before a missing key
     key_of(session.settings)
+    address = session.name_blank_address()
     ledger = session.ledger()
     limits = catalog.load().limits
     token = session.world.token(8)
@@ -100,7 +101,7 @@ async def create(session: Session, submission: Submission) -> Created:
         attached=attached,
         backend=run.backend,
         offline=session.settings.offline,
-        warnings=said,
+        warnings=[*address, *said],
     )
 
 

@@ -62,7 +62,7 @@ async def run(
 
 
 def known_by_name(session: Session, run_id: str) -> Run:
-    """The run of that id, or of that job, that was made here. Raises UsageError."""
+    """The run of that id, or of that job, that was made here and is about to be worked on. Raises UsageError."""
     target = session.locate(run_id)
     if target.run is None or target.run.origin != "made":
         raise UsageError(
@@ -71,6 +71,7 @@ def known_by_name(session: Session, run_id: str) -> Run:
             next=f"Type: gemini-batch results {run_id}",
         )
     session.check_bound(target)
+    session.name_blank_address()
     return target.run
 
 
@@ -79,6 +80,7 @@ async def _enter(session: Session, submission: Submission, options: RunOptions |
     check_submission(submission)
     check_file(submission.source)  # what is wrong with the file itself is said before a missing key
     key_of(session.settings)
+    session.name_blank_address()
     ledger = session.ledger()
     if not submission.new and (begun := await known_run(session, submission)) is not None:
         session.emit(Notice(f"These requests have a run already: going on with {begun.id}."))
