@@ -113,6 +113,14 @@ def test_run_and_retry_keep_stdout_for_the_run_id(shell: Shell, job: str, comman
     assert not (shell.folder / "-").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "retry"])
+def test_the_help_names_the_failures_file_as_it_will_be_named(shell: Shell, command: str) -> None:
+    said = " ".join(shell.run(command, "--help").out.split())
+
+    for output in ("results.jsonl", "NAME.jsonl"):
+        assert f" to {failures_beside(Path(output)).name}" in said
+
+
 def test_the_help_says_what_a_dash_is(shell: Shell) -> None:
     assert "- for stdout" in " ".join(shell.run("results", "--help").out.split())
 

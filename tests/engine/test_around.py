@@ -6,30 +6,24 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
-from engine.fake import ADDRESS, Clock, FakeService, FakeSession, answer_line, write_requests
+from engine.fake import Clock, FakeService, FakeSession, answer_line, write_requests
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.create import create
 from gemini_batch.commands.doctor import Diagnosis, doctor
 from gemini_batch.commands.list_jobs import Filter, listing
 from gemini_batch.commands.results import results
-from gemini_batch.commands.retry import RetrySelection, retry
-from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, JobError, NetworkError, UsageError
 from gemini_batch.events import JobSeen, Notice
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RequestOverrides
 from gemini_batch.store.state_folder import StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
-
-    from gemini_batch.events import Event
 
 KEYS = ["a", "b", "c"]
 
@@ -364,50 +358,3 @@ def test_only_old_staging_folders_are_swept(tmp_path: Path) -> None:
 
     with home.staging("ours") as folder:
         assert {path.name for path in (tmp_path / "runs").iterdir()} == {".new-young", folder.path.name}
-
-
-# An address that is set to nothing ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("command", ["create", "run", "run RUN", "retry"])
-@pytest.mark.parametrize("blank", [True, False])
-def test_what_spends_names_a_blank_address_before_anything_is_sent(
-    service: FakeService, tmp_path: Path, command: str, *, blank: bool
-) -> None:
-    """A rehearsal whose variable is empty would be a real job."""
-    spoiled = msgspec.json.encode({"response": {}, "key": "a"})
-    service.answer_at = lambda key, attempt: spoiled if key == "a" and attempt == 1 else answer_line(key)
-    order = Submission(source=tmp_path / "in.jsonl")
-    if command in {"run RUN", "retry"}:
-        run_id = do(service, tmp_path / "home", lambda s: run(s, order, None)).run.id
-    calls = len(service.calls)
-    heard: list[tuple[Event, int]] = []
-
-    async def work(session: FakeSession) -> Any:
-        session.emit = lambda event: heard.append((event, len(service.calls)))
-        match command:
-            case "create":
-                return await create(session, order)
-            case "run":
-                return await run(session, order, None)
-            case "run RUN":
-                return await run(session, run_id, None)
-            case _:
-                again = RetrySelection(verdicts=("empty",), overrides=RequestOverrides())
-                return await retry(session, run_id, again)
-
-    found = do(service, tmp_path / "home", work, blank_base_url=blank)
-
-    said = f"GOOGLE_GEMINI_BASE_URL is set but empty: using {ADDRESS}."
-    assert [at for event, at in heard if event == Notice(said, "warning")] == [calls] * blank
-    if command == "create":
-        assert (said in found.warnings) is blank
-
-
-def test_what_does_not_spend_says_nothing_of_the_address(service: FakeService, tmp_path: Path) -> None:
-    make(service, tmp_path)
-    session = FakeSession(service, tmp_path / "home", blank_base_url=True)
-
-    asyncio.run(status(session, service.jobs[0].name))
-
-    assert not [event for event in session.events if isinstance(event, Notice)]

@@ -47,7 +47,7 @@ async def run(
 ) -> Results:
     """Work a file (an :class:`Submission`) or a known run (its id) off to the end, and write its results to ``output``.
 
-    Beside ``output`` stands ``failures.jsonl``, the requests without a good answer, where there are any. Raises
+    Next to ``output`` stand the requests without a good answer, where there are any (:func:`failures_beside`). Raises
     UsageError (InvalidInput with all problems) before anything is sent, ServiceError where the service refuses for
     good, StateError. Whatever ends it, the same call goes on where it stopped.
     """
