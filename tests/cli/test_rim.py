@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from cli.conftest import Shell, request
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from gemini_batch.report.result_set import failures_beside
 
 
 def test_no_words_show_the_help(shell: Shell) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +15,6 @@ from gemini_batch.cli.screen import Screen, place, plural, usd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.answers.media import MediaWriter
     from gemini_batch.report.result_set import Results
     from gemini_batch.report.summary import Summary
 
@@ -28,7 +26,9 @@ _PREVIEW = 20
 @click.option(
     "--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout (/dev/stdout is the same)."
 )
-@click.option("--media-dir", metavar="DIR", help="Write images and speech into files there (WAV, PNG, …).")
+@click.option(
+    "--media-dir", metavar="DIR", help="Write images and speech of the lines written or shown into files there."
+)
 @shared_options
 def command(
     *,
@@ -57,14 +57,13 @@ def command(
             aio.results(job_name, output=to_file, media_dir=media_dir, settings=settings(offline), on_event=screen.emit)
         )
         summary = found.summary
-        media = _media(media_dir)
         if as_json:
-            _json(found, output, media)
+            _json(found, output)
             return summary.exit_code
         if output == "-":
-            _print(found, media, limit=None)
+            _print(found, limit=None)
         elif output is None:
-            _print(found, media, limit=_PREVIEW)
+            _print(found, limit=_PREVIEW)
             if summary.requests > _PREVIEW:
                 screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
         for line in summary_lines(summary, output):
@@ -74,28 +73,20 @@ def command(
     return summary.exit_code
 
 
-def _media(folder: str | None) -> MediaWriter | None:
-    if folder is None:
-        return None
-    from gemini_batch.answers.media import MediaWriter
-
-    return MediaWriter(Path(folder))
-
-
-def _print(found: Results, media: MediaWriter | None, *, limit: int | None) -> None:
+def _print(found: Results, *, limit: int | None) -> None:
     out, terminal = sys.stdout.buffer, sys.stdout.isatty()
-    for line in found.lines(media=media, limit=limit):
+    for line in found.lines(limit=limit):
         out.write(clean(line.decode()).encode() if terminal else line)
         out.write(b"\n")
     out.flush()
 
 
-def _json(found: Results, output: str | None, media: MediaWriter | None) -> None:
+def _json(found: Results, output: str | None) -> None:
     import msgspec
 
     preview = None
     if output is None:
-        preview = [msgspec.Raw(line) for line in found.lines(media=media, limit=_PREVIEW)]
+        preview = [msgspec.Raw(line) for line in found.lines(limit=_PREVIEW)]
     write_json("results", result=found.summary, output=output, preview=preview, exit_code=found.summary.exit_code)
 
 

@@ -50,7 +50,7 @@ def command(
     failed in passing. The same command again, or run RUN, goes on where it stopped, whatever stopped it.
 
     Ends with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if nothing
-    could be had.
+    could be had, 6 if it is not finished.
     """
     check_file_name(output)
     from gemini_batch import aio

@@ -1,6 +1,6 @@
 """Answers that go wrong on the wire: late, never, reset, cut, longer or shorter than declared, drop by drop.
 
-The connection itself is broken, not imitated: :class:`TransportProtocol` hands each request its transport.
+The connection itself is broken, not imitated: :func:`with_transport` hands each request its transport.
 """
 
 from __future__ import annotations
