@@ -217,6 +217,13 @@ SECRETS = (
         ),
     ),
     Breakage(
+        guard="a blank address is named before anything is sent there",
+        file="session.py",
+        old="if self.settings.offline or not self.settings.blank_base_url:",
+        new="if self.settings.offline or self.settings.blank_base_url:",
+        tests=("tests/engine/test_blank_address.py::test_what_spends_names_a_blank_address_before_anything_is_sent",),
+    ),
+    Breakage(
         guard="a .env takes nothing else out of the environment",
         file="settings.py",
         old="interpolate=False",

@@ -169,6 +169,23 @@ COLLECTING = (
         tests=("tests/answers/test_judge.py::test_no_unknown_finish_reason_is_a_success",),
     ),
     Breakage(
+        guard="a picture that cannot be read is no success",
+        file="answers/verdict.py",
+        old="if blobs and BlobState.BROKEN in blobs:",
+        new="if blobs and BlobState.BROKEN in blobs and expects_json:",
+        tests=(
+            "tests/answers/test_judge.py::test_media_that_cannot_be_read_is_no_success",
+            "tests/engine/test_retry.py::test_a_picture_that_cannot_be_read_is_offered_to_retry",
+        ),
+    ),
+    Breakage(
+        guard="a picture without data is no success next to a text",
+        file="answers/verdict.py",
+        old="if blobs and BlobState.EMPTY in blobs:",
+        new="if blobs and BlobState.EMPTY in blobs and expects_json:",
+        tests=("tests/answers/test_judge.py::test_every_part_of_the_answer_has_to_be_readable",),
+    ),
+    Breakage(
         guard="an error wins over the response beside it",
         file="answers/verdict.py",
         old="if answer.error is not None:",

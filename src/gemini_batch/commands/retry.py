@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.reasons import VERDICTS
+from gemini_batch.commands.job_names import check_name
 from gemini_batch.commands.run import finish, known_by_name, work_off
 from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
@@ -49,6 +50,7 @@ async def retry(session: Session, run_id: str, again: RetrySelection, *, output:
     This spends: only the user's explicit word does it. What the new attempt answers replaces what was not a success.
     Requests that wait for another attempt anyhow go with them. Raises UsageError where there is nothing to send.
     """
+    check_name(run_id)
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))

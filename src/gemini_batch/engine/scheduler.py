@@ -33,10 +33,10 @@ class Facts:
     """What a run knows at one moment.
 
     ``busy`` are the ordinals of jobs that somebody is making or collecting. ``queued`` and ``living`` count all jobs
-    of the key, of other runs too. ``hold_until``: no create before, for the reason ``hold_why``. ``look_at``: when
+    of the key, of other runs too. ``hold_until``: no create before, for the reason ``hold_why``. ``poll_at``: when
     living jobs are looked at next. ``later``: ordinals of ended jobs that are not to be collected before a time;
     infinity: not by this process, which does not look at living ones either. ``others``: whether other runs' jobs of
-    the key live by the books, and ``look_around_at`` when they are looked at next.
+    the key live by the books, and ``poll_others_at`` when they are looked at next.
     ``closed``: the service has refused a job for good, so nothing more is planned or made.
     ``one_at_a_time``: the file store was full lately, so that one upload tries whether there is room again.
     """

@@ -1,4 +1,4 @@
-"""Does what ``decide`` decides to get one job created: uploads, sends, looks, adopts, and writes all of it down.
+"""Does what ``create_policy`` decides to get one job created: uploads, sends, looks, adopts, and writes all of it down.
 
 What always holds: the ledger says what is about to happen before it happens; the create is sent once per written
 intent; whatever breaks here leaves facts from which the next process goes on.
