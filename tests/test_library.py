@@ -100,3 +100,18 @@ def test_errors_carry_data(tmp_path: Path) -> None:
     assert caught.value.problems[0].line == 1
     assert isinstance(caught.value, UsageError)
     assert not gemini_batch.validate(path).valid
+
+
+def test_media_go_into_files_as_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/library.md promises it: also without ``output``."""
+    monkeypatch.chdir(tmp_path)
+    request = {"contents": [{"parts": [{"text": "A boat."}]}], "generationConfig": {"responseModalities": ["IMAGE"]}}
+    (tmp_path / "in.jsonl").write_bytes(msgspec.json.encode({"key": "boat", "request": request}) + b"\n")
+    job = gemini_batch.create("in.jsonl", model="gemini-3.1-flash-image", offline=True).job
+    gemini_batch.status(job, wait=True)
+
+    (row,) = gemini_batch.results(job, media_dir="media")
+
+    assert row["response"]["media"] == ["media/boat.png"]
+    assert (tmp_path / "media" / "boat.png").read_bytes().startswith(b"\x89PNG")
+    assert "media" not in next(iter(gemini_batch.results(job)))["response"]

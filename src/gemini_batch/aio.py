@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,9 +97,9 @@ async def results(
     One line for each request that was sent, in input order; ``job_only`` narrows it to what the named job itself has
     answered. ``output`` also writes them to a file.
 
-    ``media_dir``: images and speech go into files there, and the result lines name them. Answers are fetched once and
-    kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where it has nothing to
-    give, UsageError, ServiceError, StateError.
+    ``media_dir``: images and speech go into files there as lines are read, and the result lines name them. Answers are
+    fetched once and kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where it
+    has nothing to give, UsageError, ServiceError, StateError.
     """
     from gemini_batch.commands import results as room
     from gemini_batch.report.result_set import check_output
@@ -107,13 +108,12 @@ async def results(
         check_output(Path(output))
     async with _session(settings, offline, on_event) as session:
         found = await room.results(session, job_name, job_only=job_only)
-    media = None
     if media_dir is not None:
         from gemini_batch.answers.media import MediaWriter
 
-        media = MediaWriter(Path(media_dir))
+        found = dataclasses.replace(found, media=MediaWriter(Path(media_dir)))
     if output is not None:
-        found.write(Path(output), media=media)
+        found.write(Path(output))
     return found
 
 

@@ -1,6 +1,6 @@
 """The one place where settings become a Service: the real API, or the emulator.
 
-``runs`` talks to the :class:`Service` protocol only, so another service can stand behind it later.
+The engine talks to the :class:`Service` protocol only, so another service can stand behind it later.
 """
 
 from __future__ import annotations

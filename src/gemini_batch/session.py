@@ -82,6 +82,7 @@ class Session:
     _ledger: Ledger | None = field(default=None, init=False)
     _backend: Backend | None = field(default=None, init=False)
     _offline: Session | None = field(default=None, init=False)
+    _address_named: bool = field(default=False, init=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,6 +114,19 @@ class Session:
             opening = open_backend(self.settings, emulator_data=self.state_folder.emulator, world=self.world)
             self._backend = await self._stack.enter_async_context(opening)
         return self._backend
+
+    def name_blank_address(self) -> list[str]:
+        """Before anything that spends: say, once, which address is used where its variable is set but blank.
+
+        A rehearsal with an empty variable would be paid for. Returns the warning as a list; empty offline.
+        """
+        if self.settings.offline or not self.settings.blank_base_url:
+            return []
+        warning = f"GOOGLE_GEMINI_BASE_URL is set but empty: using {self.settings.base_url}."
+        if not self._address_named:
+            self._address_named = True
+            self.emit(Notice(warning, "warning"))
+        return [warning]
 
     # Names -----------------------------------------------------------------------------------------------------------
 

@@ -59,7 +59,8 @@ class Settings:
     """Everything that is decided outside a command's own arguments.
 
     ``poll``: seconds between polls, None for the built-in rhythm. ``settle``: seconds after an ambiguous create during
-    which the job is looked for before anything is sent again.
+    which the job is looked for before anything is sent again. ``blank_base_url``: ``GOOGLE_GEMINI_BASE_URL`` is set but
+    blank, which means unset; commands that spend say then which address they use.
     """
 
     home: Path
@@ -69,6 +70,7 @@ class Settings:
     offline: bool = False
     poll: float | None = None
     settle: float = 30.0
+    blank_base_url: bool = False
 
     def require_key(self) -> Secret:
         """The API key. Raises UsageError, with what to type, where there is none."""
@@ -116,7 +118,9 @@ def _read_dotenv(folder: Path) -> dict[str, str]:
         raise UsageError(
             f"The .env file cannot be read: {error}.", file=path, code="bad_dotenv", next="Save it as UTF-8 text."
         ) from None
-    ours = {name: value for name, value in found.items() if value and name.startswith(("GEMINI_", "GOOGLE_"))}
+    ours = {
+        name: value for name, value in found.items() if value is not None and name.startswith(("GEMINI_", "GOOGLE_"))
+    }
     for name, value in ours.items():
         if "${" in value:
             raise UsageError(
@@ -185,8 +189,20 @@ def _state_folder(home: Path | None, text: str | None) -> Path:
         ) from None
 
 
+def _value(source: Mapping[str, str], name: str) -> str | None:
+    """A variable as it stands, or None where it is unset or blank."""
+    text = source.get(name)
+    return text if text and not text.isspace() else None
+
+
+def _is_blank(name: str, *sources: Mapping[str, str]) -> bool:
+    """Whether the first of the sources that has the variable has it blank."""
+    text = next((source[name] for source in sources if name in source), None)
+    return text is not None and not text.strip()
+
+
 def _key(source: Mapping[str, str]) -> str | None:
-    return next((source[name].strip() for name in KEY_NAMES if source.get(name, "").strip()), None)
+    return next((found.strip() for name in KEY_NAMES if (found := _value(source, name))), None)
 
 
 def load(
@@ -199,21 +215,21 @@ def load(
 ) -> Settings:
     """Settings from flags, ``env`` (default: the process's) and the ``.env`` in ``folder`` (default: the working one).
 
-    Raises UsageError for a value that cannot be meant.
+    A variable that is set but blank counts as unset. Raises UsageError for a value that cannot be meant.
     """
     environment = os.environ if env is None else env
     dotenv = _read_dotenv(folder or Path.cwd())
 
     def setting(name: str) -> str | None:
-        return environment.get(name) or dotenv.get(name)
+        return _value(environment, name) or _value(dotenv, name)
 
     env_key, file_key = _key(environment), _key(dotenv)
     if offline is None:
         offline = _flag("GEMINI_BATCH_OFFLINE", setting("GEMINI_BATCH_OFFLINE") or "")
     base_url = GOOGLE_BASE_URL
-    if environment.get("GOOGLE_GEMINI_BASE_URL"):
-        base_url = checked_base_url(environment["GOOGLE_GEMINI_BASE_URL"], "the environment")
-    elif moved := dotenv.get("GOOGLE_GEMINI_BASE_URL"):
+    if stated := _value(environment, "GOOGLE_GEMINI_BASE_URL"):
+        base_url = checked_base_url(stated, "the environment")
+    elif moved := _value(dotenv, "GOOGLE_GEMINI_BASE_URL"):
         # A key that the file itself holds is no secret from the file.
         if env_key in {None, file_key}:
             base_url = checked_base_url(moved, ".env")
@@ -239,6 +255,7 @@ def load(
         if poll is not None
         else (_seconds("GEMINI_BATCH_POLL", poll_text) if poll_text else None),
         settle=_seconds("GEMINI_BATCH_SETTLE", settle_text) if settle_text else 30.0,
+        blank_base_url=_is_blank("GOOGLE_GEMINI_BASE_URL", environment, dotenv),
     )
 
 

@@ -40,7 +40,7 @@ def answer(**fields: str) -> Answer:
     return found
 
 
-@pytest.mark.parametrize("row", table("Answers to requests for generation"), ids=lambda row: row[0][:60] + row[-1])
+@pytest.mark.parametrize("row", table("Answers to requests for generation"), ids=lambda row: row[0])
 def test_shapes_of_a_generation(row: list[str]) -> None:
     check(answer(response=row[0]), row[1], row[2])
 

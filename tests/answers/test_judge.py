@@ -87,6 +87,103 @@ def test_what_a_finished_candidate_holds_decides(parts: list[Any], expected: tup
     assert verdict(response(*parts)) == expected
 
 
+BROKEN = ("invalid", "BROKEN_MEDIA")
+SUCCESS = ("succeeded", None)
+
+
+def media(data: Any, mime: Any = "image/png", **more: Any) -> dict[str, Any]:
+    """A part with a picture or sound in it."""
+    return {"inlineData": {"mimeType": mime, "data": data}, **more}
+
+
+@pytest.mark.parametrize("mime", ["image/png", "audio/L16;rate=24000", "video/mp4", "application/pdf", "", None, 7])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("iVBORw0KGgo=", SUCCESS),
+        ("iVBORw0KGgo", SUCCESS),  # the padding may be left out
+        ("-_-_", SUCCESS),
+        ("+/+/", SUCCESS),
+        ("%%%%", BROKEN),
+        ("AAAA AAAA", BROKEN),
+        ("AAAA\n", BROKEN),
+        ("AA=A", BROKEN),
+        ("AAAAA", BROKEN),  # no number of bytes has a base64 of five characters
+        ("\u00e4\u00e4\u00e4\u00e4", BROKEN),
+        (7, BROKEN),
+        ({}, BROKEN),
+    ],
+)
+def test_media_that_cannot_be_read_is_no_success(data: Any, mime: Any, expected: tuple[str, str | None]) -> None:
+    assert verdict(response(media(data, mime))) == expected
+    assert verdict(response(TEXT, media(data, mime))) == expected
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([IMAGE, media("%"), IMAGE], BROKEN),
+        ([media("%"), TEXT], BROKEN),
+        ([media("%"), CALL], BROKEN),
+        ([{"inlineData": "%"}, TEXT], BROKEN),
+        ([{"inlineData": []}], BROKEN),
+        ([{"inlineData": None}, TEXT], SUCCESS),
+        ([{"inlineData": {"data": "AAAA"}}], SUCCESS),
+        # without data there is no picture: alone it is nothing, and beside a text the picture is lost
+        ([media("")], ("empty", "NO_CONTENT")),
+        ([{"inlineData": {"mimeType": "image/png"}}], ("empty", "NO_CONTENT")),
+        ([{"inlineData": {}}], ("empty", "NO_CONTENT")),
+        ([media(""), {"text": " "}], ("empty", "EMPTY_TEXT")),
+        ([TEXT, media("")], BROKEN),
+        ([TEXT, media(None)], BROKEN),
+        ([IMAGE, {"inlineData": {"mimeType": "image/png"}}], BROKEN),
+        # a draft among the thoughts is not the answer
+        ([media("%", thought=True), IMAGE], SUCCESS),
+        ([media("", thought=True), TEXT], SUCCESS),
+        ([media("%", thought=True)], ("empty", "ONLY_THOUGHTS")),
+    ],
+)
+def test_every_part_of_the_answer_has_to_be_readable(parts: list[Any], expected: tuple[str, str | None]) -> None:
+    assert verdict(response(*parts)) == expected
+
+
+def test_the_first_candidate_rules_in_media_too() -> None:
+    body = response(IMAGE)
+    body["candidates"] += response(media("%"))["candidates"]
+    assert verdict(body) == SUCCESS
+    body["candidates"].reverse()
+    assert verdict(body) == BROKEN
+
+
+def test_an_answer_that_is_not_finished_stays_what_it_is() -> None:
+    assert verdict(response(media("%"), finish="MAX_TOKENS")) == ("truncated", "MAX_TOKENS")
+    assert verdict(response(media("%"), finish="IMAGE_SAFETY")) == ("blocked", "IMAGE_SAFETY")
+
+
+def test_broken_media_is_counted_as_used() -> None:
+    found = judged({**response(media("%")), "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 1290}})
+    assert (found.usage.known, found.usage.input, found.usage.output) == (True, 7, 1290)
+    assert (found.has_response, found.message) == (True, MESSAGES["BROKEN_MEDIA"])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [(rb"AA\/AAA\u003d\u003d", SUCCESS), (rb"AA\u0020A", BROKEN), (rb"AAA\u003dAAA", BROKEN), (rb"AA\n=", BROKEN)],
+)
+def test_escapes_in_base64_are_read(data: bytes, expected: tuple[str, str | None]) -> None:
+    """JSON may write ``=`` as ``\\u003d`` and ``/`` as ``\\/``."""
+    body = json.dumps(response(media("?"))).encode().replace(b"?", data)
+    found = judge(Answer("a", body), method="generate")
+    assert (found.verdict, found.reason) == expected
+
+
+@pytest.mark.parametrize("spoiled", [0, 300_000, 2_999_999])
+def test_a_fault_anywhere_in_a_large_picture_is_found(spoiled: int) -> None:
+    data = "A" * 3_000_000
+    assert verdict(response(media(data))) == SUCCESS
+    assert verdict(response(media(f"{data[:spoiled]}!{data[spoiled + 1 :]}"))) == BROKEN
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from cli.conftest import Shell, request
@@ -61,6 +62,38 @@ def test_at_another_address_it_is_said_where_the_job_lives(shell: Shell, service
     assert f"paid for again, unless {service.url} is an emulator" in again.err
     assert f" · at {service.url}" in shell.run("status", job, "--wait").err
     assert shell.run("create", "in.jsonl", "--json").document["result"]["backend"] == service.url
+
+
+SAID = "Warning: GOOGLE_GEMINI_BASE_URL is set but empty: using {}.\n"
+
+
+@pytest.mark.parametrize("command", [("create",), ("run", "-o", "results.jsonl")])
+def test_a_blank_address_is_named_first(
+    shell: Shell, service: Running, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Blank means unset, here for the .env to say; offline there is no address."""
+    (shell.folder / ".env").write_text(f"GOOGLE_GEMINI_BASE_URL={service.url}\nGEMINI_API_KEY=any\n")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", " ")
+    shell.write("in.jsonl", request())
+
+    offline = shell.run(*command, "in.jsonl", "--offline")
+    made = shell.run(*command, "in.jsonl")
+
+    assert (made.code, offline.code) == (0, 0), made.err + offline.err
+    assert made.err.startswith(SAID.format(service.url))
+    assert "BASE_URL" not in offline.err
+
+
+def test_a_blank_address_in_json(shell: Shell, service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``create`` has it among its warnings, ``run`` among its events."""
+    (shell.folder / ".env").write_text(f"GOOGLE_GEMINI_BASE_URL={service.url}\nGEMINI_API_KEY=any\n")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "")
+    shell.write("in.jsonl", request())
+    said = f"GOOGLE_GEMINI_BASE_URL is set but empty: using {service.url}."
+
+    assert shell.run("create", "in.jsonl", "--json").document["result"]["warnings"] == [said]
+    first = msgspec.json.decode(shell.run("run", "in.jsonl", "--json").out.splitlines()[0])
+    assert (first["event"], first["level"], first["message"]) == ("notice", "warning", said)
 
 
 def test_answers_of_an_emulator_at_a_socket_are_not_counted_as_money_spent(shell: Shell, service: Running) -> None:

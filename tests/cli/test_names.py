@@ -46,18 +46,37 @@ def test_a_slip_in_a_name_is_seen(shell: Shell, command: str) -> None:
     assert f"Did you mean {job}?" in done.err
 
 
-@pytest.mark.parametrize("command", ["status", "results", "cancel"])
-@pytest.mark.parametrize("name", ["in.jsonl", "results.jsonl", "table.parquet", "thing"])
-def test_a_file_in_the_place_of_a_job(shell: Shell, command: str, name: str) -> None:
-    """Told from its ending, or because it is there; nobody is asked."""
+@pytest.mark.parametrize("command", ["status", "results", "cancel", "retry"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("in.jsonl", "'in.jsonl' is a file, and"),
+        ("./in.jsonl", "'./in.jsonl' is a file, and"),
+        ("thing", "'thing' is a file, and"),
+        ("results.jsonl", "'results.jsonl' looks like a file name, and no such file is here;"),
+        ("no/where/TABLE.PARQUET", "'no/where/TABLE.PARQUET' looks like a file name, and no such file is here;"),
+        ("table.csv", "'table.csv' is a folder, and"),
+    ],
+)
+def test_a_file_in_the_place_of_a_job(shell: Shell, command: str, name: str, said: str) -> None:
+    """Told from its ending, or because it is there; nobody is asked. What is said of the file is true."""
     shell.write("in.jsonl", request())
     (shell.folder / "thing").write_text("x")
+    (shell.folder / "table.csv").mkdir()
 
     done = shell.run(command, name)
 
-    assert done.code == 2
-    assert "is a file, and a job's name belongs here" in done.err
-    assert "gemini-batch list" in done.err
+    assert (done.code, done.out) == (2, "")
+    assert f"{said} the name of a job or a run belongs here. " in done.err
+    assert re.search("Type: .*gemini-batch list", done.err)
+
+
+@pytest.mark.parametrize("command", ["status", "results", "cancel", "retry"])
+def test_an_empty_variable_in_the_place_of_a_job(shell: Shell, command: str) -> None:
+    done = shell.run(command, "")
+
+    assert (done.code, done.out) == (2, "")
+    assert "'' is not a job name: it is empty" in done.err
 
 
 def test_run_takes_the_name_of_a_job_for_its_run(shell: Shell) -> None:

@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from cli.conftest import Shell, request
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from gemini_batch.report.result_set import failures_beside
 
 
 def test_no_words_show_the_help(shell: Shell) -> None:
@@ -111,6 +109,14 @@ def test_run_and_retry_keep_stdout_for_the_run_id(shell: Shell, job: str, comman
     assert (done.code, done.out) == (2, "")
     assert "gemini-batch results RUN -o -" in done.err
     assert not (shell.folder / "-").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "retry"])
+def test_the_help_names_the_failures_file_as_it_will_be_named(shell: Shell, command: str) -> None:
+    said = " ".join(shell.run(command, "--help").out.split())
+
+    for output in ("results.jsonl", "NAME.jsonl"):
+        assert f" to {failures_beside(Path(output)).name}" in said
 
 
 def test_the_help_says_what_a_dash_is(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engine.fake import FakeSession
@@ -60,12 +61,12 @@ def views(service: FakeService, folder: Path, run_id: str) -> Views:
     found = Views(
         seen,
         [one for one in ask(service, folder, lambda s: list_jobs(s, Filter())) if one.run == run_id],
-        {name: ask(service, folder, lambda s, n=name: status(s, n)) for name in names},
+        {name: ask(service, folder, partial(status, name=name)) for name in names},
         ask(service, folder, lambda s: clean(s, dry_run=True, not_created=True)),
     )
     for name in [run_id, *names]:
         try:
-            results_ = ask(service, folder, lambda s, n=name: results(s, n))
+            results_ = ask(service, folder, partial(results, name=name))
         except (NotFinished, JobError) as error:
             found.refused[name] = error
         else:

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -343,3 +345,19 @@ def test_the_exit_code_page_tells_the_endings_apart(ending: int, says: str, offl
     offline_shell.run(f"set +e; JOB=it\n{cron}exit 9", code={0: ending or 9, 6: 0}.get(ending, 1))
     offline_shell.run(f"JOB=it\n{strict}", code=0 if ending in {0, 1} else 1)
     offline_shell.run(f"JOB=it\n{pipe}", code=0 if ending == 0 else 1)
+
+
+@each_page
+def test_names_in_python_blocks_are_defined(page: Path) -> None:
+    """Also in branches that running the page does not reach."""
+    code = "\n\n".join(block.text for block in blocks(page) if block.language == "python")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--stdin-filename", "page.py", "-"],
+        input=code,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr

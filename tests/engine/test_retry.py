@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -12,6 +13,7 @@ import pytest
 
 from engine.fake import FakeService, FakeSession, Killed, answer_line
 from engine.steps import GOOD, ONCE, again, reasons, sentences, texts, work
+from gemini_batch.answers.media import MediaWriter
 from gemini_batch.commands.create import create
 from gemini_batch.commands.list_jobs import Filter, list_jobs
 from gemini_batch.commands.results import results
@@ -168,6 +170,41 @@ def test_retry_of_what_create_made(service: FakeService, tmp_path: Path) -> None
     assert service.jobs[-1].keys == ["k2"]
     assert reasons(found) == {"k1": "UNAVAILABLE"}
     assert texts(again(service, tmp_path, run_id, "failed")) == GOOD
+    assert service.jobs[-1].keys == ["k1"]
+
+
+@pytest.mark.parametrize("with_media", [False, True])
+def test_a_picture_that_cannot_be_read_is_offered_to_retry(
+    service: FakeService, tmp_path: Path, *, with_media: bool
+) -> None:
+    """A success would have no file; so the row is ``invalid``, what it used is counted, and retry sends it again."""
+    usage = {"promptTokenCount": 4, "candidatesTokenCount": 1290, "totalTokenCount": 1294}
+
+    def picture(key: str, attempt: int) -> bytes:
+        data = "iVBO%w==" if key == "k1" and attempt == 1 else "iVBORw=="
+        part = {"inlineData": {"mimeType": "image/png", "data": data}}
+        response = {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}], "usageMetadata": usage}
+        return msgspec.json.encode({"response": response, "key": key})
+
+    service.answer_at = picture
+    found = work(service, tmp_path, options=None)
+
+    assert reasons(found) == {"k1": "BROKEN_MEDIA"}
+    assert found.summary.verdicts == {"succeeded": 5, "invalid": 1}
+    assert found.summary.tokens.output == 6 * 1290
+    assert "--only invalid" in (found.summary.next or "")
+    failed = [msgspec.json.decode(line) for line in (tmp_path / "failures.jsonl").read_bytes().splitlines()]
+    assert [(line["key"], line["verdict"], line["reason"]) for line in failed] == [("k1", "invalid", "BROKEN_MEDIA")]
+
+    if with_media:
+        found = dataclasses.replace(found, media=MediaWriter(tmp_path / "media"))
+    lines = list(found)
+    assert [line["verdict"] for line in lines] == ["succeeded", "invalid", *["succeeded"] * 4]
+    if with_media:
+        written = {path.stem for path in (tmp_path / "media").iterdir()}
+        assert written == {line["key"] for line in lines if line["verdict"] == "succeeded"}
+
+    assert reasons(again(service, tmp_path, found.run.id, "invalid")) == {}
     assert service.jobs[-1].keys == ["k1"]
 
 

@@ -73,6 +73,63 @@ def test_flags_before_environment_before_file(
     assert getattr(read(tmp_path, env, dotenv, **flags), name) == value
 
 
+BLANK = ["", " ", "\t", "\n"]
+
+
+@pytest.mark.parametrize("blank", BLANK)
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("GOOGLE_GEMINI_BASE_URL", "base_url", "https://b.example"),
+        ("GOOGLE_GENAI_API_VERSION", "api_version", "v1alpha"),
+        ("GEMINI_BATCH_OFFLINE", "offline", True),
+        ("GEMINI_BATCH_POLL", "poll", 7.0),
+        ("GEMINI_BATCH_SETTLE", "settle", 5.0),
+        ("GEMINI_BATCH_HOME", "home", Path("/from/file")),
+    ],
+)
+def test_blank_means_unset(blank: str, name: str, setting: str, value: Any, tmp_path: Path) -> None:
+    """In the environment and in the file; a blank variable in the environment leaves the word to the file."""
+    default = getattr(read(tmp_path), setting)
+    written = f'{name}="{blank}"'
+    assert getattr(read(tmp_path, {name: blank}, f"{name}={value}\nGEMINI_API_KEY={KEY}"), setting) == value
+    assert getattr(read(tmp_path, {name: blank}, ""), setting) == default
+    assert getattr(read(tmp_path, {}, written), setting) == default
+    assert getattr(read(tmp_path, {name: blank}, written), setting) == default
+
+
+@pytest.mark.parametrize("blank", BLANK)
+@pytest.mark.parametrize(
+    ("env", "dotenv", "blank_base_url", "base_url"),
+    [
+        (None, None, False, GOOGLE_BASE_URL),
+        ("{}", None, True, GOOGLE_BASE_URL),
+        (None, "{}", True, GOOGLE_BASE_URL),
+        ("{}", "{}", True, GOOGLE_BASE_URL),
+        ("{}", "https://b.example", True, "https://b.example"),
+        (None, "https://b.example", False, "https://b.example"),
+        ("https://a.example", "{}", False, "https://a.example"),
+    ],
+)
+def test_a_blank_address_is_known_to_be_one(
+    blank: str, env: str | None, dotenv: str | None, blank_base_url: bool, base_url: str, tmp_path: Path
+) -> None:
+    """Where the place that would decide is set but blank, commands that spend name the address."""
+    name = "GOOGLE_GEMINI_BASE_URL"
+    found = read(
+        tmp_path,
+        {} if env is None else {name: env.format(blank)},
+        f"GEMINI_API_KEY={KEY}\n" + ("" if dotenv is None else f'{name}="{dotenv.format(blank)}"'),
+    )
+    assert (found.blank_base_url, found.base_url) == (blank_base_url, base_url)
+
+
+def test_a_name_without_a_value_in_the_file_is_blank(tmp_path: Path) -> None:
+    for line in ("GOOGLE_GEMINI_BASE_URL=", "export GOOGLE_GEMINI_BASE_URL=''"):
+        assert read(tmp_path, {}, line).blank_base_url
+    assert not read(tmp_path, {}, "GOOGLE_GEMINI_BASE_URL").blank_base_url  # no assignment
+
+
 @pytest.mark.parametrize(
     ("env", "dotenv", "key"),
     [

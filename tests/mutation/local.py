@@ -147,15 +147,15 @@ LOCAL = (
     Breakage(
         guard="a run belongs to the address that it was made at",
         file="session.py",
-        old="if run is None or run.backend == address_of(self.settings):",
+        old="if isinstance(target, UnknownJob) or target.run.backend == address_of(self.settings):",
         new="if True:",
         tests=("tests/engine/test_around.py::test_a_job_is_not_asked_for_at_another_address",),
     ),
     Breakage(
         guard="another project's key is told from a job that is gone",
         file="session.py",
-        old="if run is not None and run.key_fingerprint != self.key_fingerprint():",
-        new="if run is None:",
+        old="if not isinstance(target, UnknownJob) and target.run.key_fingerprint != self.key_fingerprint():",
+        new="if isinstance(target, UnknownJob):",
         tests=("tests/engine/test_around.py::test_another_key_is_told_from_a_lost_job",),
     ),
     Breakage(
@@ -215,6 +215,13 @@ SECRETS = (
             f"{MISTAKES}::test_a_dotenv_does_not_move_the_key_elsewhere",
             "tests/foundation/test_settings.py::test_file_does_not_send_the_environments_key_elsewhere",
         ),
+    ),
+    Breakage(
+        guard="a blank address is named before anything is sent there",
+        file="session.py",
+        old="if self.settings.offline or not self.settings.blank_base_url:",
+        new="if self.settings.offline or self.settings.blank_base_url:",
+        tests=("tests/engine/test_blank_address.py::test_what_spends_names_a_blank_address_before_anything_is_sent",),
     ),
     Breakage(
         guard="a .env takes nothing else out of the environment",

@@ -56,8 +56,8 @@ CREATING = (
     Breakage(
         guard="the same requests attach to their living job",
         file="engine/create_policy.py",
-        old='        case JobStage.CREATED:\n            return "attach"',
-        new='        case JobStage.CREATED:\n            return "over"',
+        old="any(job.stage is JobStage.CREATED or _left_something(job) for job in jobs)",
+        new="any(_left_something(job) for job in jobs)",
         tests=("tests/engine/test_life.py::test_the_same_command_again_attaches",),
     ),
     Breakage(
@@ -167,6 +167,23 @@ COLLECTING = (
         old="""return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is not known.")""",
         new="return None",
         tests=("tests/answers/test_judge.py::test_no_unknown_finish_reason_is_a_success",),
+    ),
+    Breakage(
+        guard="a picture that cannot be read is no success",
+        file="answers/verdict.py",
+        old="if blobs and BlobState.BROKEN in blobs:",
+        new="if blobs and BlobState.BROKEN in blobs and expects_json:",
+        tests=(
+            "tests/answers/test_judge.py::test_media_that_cannot_be_read_is_no_success",
+            "tests/engine/test_retry.py::test_a_picture_that_cannot_be_read_is_offered_to_retry",
+        ),
+    ),
+    Breakage(
+        guard="a picture without data is no success next to a text",
+        file="answers/verdict.py",
+        old="if blobs and BlobState.EMPTY in blobs:",
+        new="if blobs and BlobState.EMPTY in blobs and expects_json:",
+        tests=("tests/answers/test_judge.py::test_every_part_of_the_answer_has_to_be_readable",),
     ),
     Breakage(
         guard="an error wins over the response beside it",

@@ -29,7 +29,7 @@ def verdicts(stage: Stage, job: str) -> list[str]:
 
 @pytest.mark.parametrize("inline", [False, True])
 def test_before_it_has_started(stage: Stage, inline: bool) -> None:
-    """X1: CANCELLED, nothing paid, nothing there; the same create makes another job."""
+    """X1: CANCELLED, nothing paid, nothing there; the same create names that job, and only --new makes another."""
     job = begun(stage, *(["--inline"] if inline else []), queue_delay=HOUR)
 
     done = stage.run("cancel", job)
@@ -39,7 +39,10 @@ def test_before_it_has_started(stage: Stage, inline: bool) -> None:
     assert stage.run("status", job).code == 5
     assert verdicts(stage, job) == ["missing JOB_CANCELLED"] * 4
     assert stage.paid() == {}
-    assert stage.run("create", "requests.jsonl", *(["--inline"] if inline else [])).out.strip() != job
+    again = stage.run("create", "requests.jsonl", *(["--inline"] if inline else []))
+    assert (again.code, again.out.strip()) == (0, job)
+    assert "--new" in again.err
+    assert stage.run("create", "requests.jsonl", "--new", *(["--inline"] if inline else [])).out.strip() != job
 
 
 def test_in_the_middle(stage: Stage) -> None:
@@ -93,7 +96,7 @@ def test_what_has_ended(stage: Stage, known: bool) -> None:
     done = stage.run("cancel", job)
 
     assert (done.code, done.out) == (0, f"{SUCCEEDED}\n")
-    assert "has ended already" in done.err
+    assert "has no job that is alive" in done.err
     assert verdicts(stage, job) == ["succeeded"] * 4
 
 
@@ -116,7 +119,7 @@ def test_twice(stage: Stage) -> None:
     again = stage.run("cancel", job)
 
     assert (again.code, again.out) == (0, f"{CANCELLED}\n")
-    assert "has ended already" in again.err
+    assert "has no job that is alive" in again.err
 
 
 def test_without_waiting(stage: Stage) -> None:
@@ -178,7 +181,7 @@ def test_a_deleted_job_goes_on(stage: Stage) -> None:
     done = stage.run("cancel", job)
 
     assert (done.code, done.out) == (4, "")
-    assert "somebody has deleted it" in done.err
+    assert "it was deleted, or the service does not show it" in done.err
     stage.time.jump(HOUR)
     stage.run("list", "--remote")
     assert stage.paid() == dict.fromkeys(KEYS, 1)

@@ -131,7 +131,7 @@ CASES = [
         scenario="L6",
         title="the output comes later than results wait",
         faults=(get(state="SUCCEEDED", times=8, skip=1, remove=["metadata.output", "response"]),),
-        results=Step(code=6, says=("looking again", "has succeeded, and its results are not there yet.", "Type:")),
+        results=Step(code=6, says=("looking again", "has succeeded, and its results are not there yet.", "Next:")),
         stage="ended",
     ),
     Case(
@@ -397,7 +397,7 @@ def test_a_job_that_was_deleted(stage: Stage) -> None:
     done = stage.run("status", job, "--wait")
 
     assert (done.code, done.out) == (4, "")
-    assert "somebody has deleted it" in done.err
+    assert "it was deleted, or the service does not show it" in done.err
     assert stage.jobs()[0].stage.value == "created"
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gemini_batch.answers.inline_data import bytes_of
 from gemini_batch.jsonl import atomic_write
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 _NOT_IN_SLUG = re.compile(r"[^a-z0-9]+")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
 _PARAMETER = re.compile(r"([a-z]+)\s*=\s*\"?([0-9]+)")
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 _ENDINGS = {
     "image/png": "png",
@@ -84,15 +84,13 @@ def file_stem(key: str) -> str:
 class MediaWriter:
     """Writes the ``inlineData`` of answers into ``folder``, which is made when the first file needs it.
 
-    ``files`` counts what was written; ``unreadable`` the parts that were left in place because their base64 is broken,
-    and ``unreadable_keys`` are the first three keys of them.
+    ``files`` counts what was written. Base64 that cannot be read is left in place: the judge has made the verdict of
+    such an answer ``invalid``.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = 0
-        self.unreadable = 0
-        self.unreadable_keys: list[str] = []
 
     def move_out(self, key: str, response: bytes) -> tuple[bytes, list[str]]:
         """Write each ``inlineData`` of the candidates to a file; give back the response and the paths.
@@ -104,33 +102,27 @@ class MediaWriter:
             return response, []
         names = _Names(file_stem(key))
         before = msgspec.Raw(response)
-        after = _within(before, "candidates", lambda candidates: self._candidates(candidates, names, key))
+        after = _within(before, "candidates", lambda candidates: self._candidates(candidates, names))
         return response if after is before else bytes(after), names.listed(self.folder)
 
-    def _candidates(self, candidates: msgspec.Raw, names: _Names, key: str) -> msgspec.Raw:
+    def _candidates(self, candidates: msgspec.Raw, names: _Names) -> msgspec.Raw:
         def part(raw: msgspec.Raw) -> msgspec.Raw:
-            return self._part(raw, names, key)
+            return self._part(raw, names)
 
         def content(raw: msgspec.Raw) -> msgspec.Raw:
             return _within(raw, "parts", lambda parts: _each(parts, part))
 
         return _each(candidates, lambda candidate: _within(candidate, "content", content))
 
-    def _part(self, part: msgspec.Raw, names: _Names, key: str) -> msgspec.Raw:
+    def _part(self, part: msgspec.Raw, names: _Names) -> msgspec.Raw:
         try:
             fields = _decode_object(part)
             thought = "thought" in fields and bytes(fields["thought"]) == b"true"
             blob = _decode_object(fields["inlineData"])
-            mime = _decode_text(blob["mimeType"]) if "mimeType" in blob else ""
-            data = _bytes_of(_decode_text(blob["data"]))
-        except (msgspec.DecodeError, KeyError):
+            data = bytes_of(_decode_text(blob["data"]))
+        except (msgspec.DecodeError, KeyError, binascii.Error):
             return part
-        except binascii.Error:
-            self.unreadable += 1
-            if len(self.unreadable_keys) < 3 and key not in self.unreadable_keys:
-                self.unreadable_keys.append(key)
-            return part
-        data, ending = _as_file(mime, data)
+        data, ending = _as_file(_mime_type(blob), data)
         file_name = names.next(ending, thought=thought)
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.folder / file_name) as file:
@@ -199,15 +191,12 @@ def _each(items: msgspec.Raw, change: _Change) -> msgspec.Raw:
     return items if all(map(operator.is_, after, before)) else msgspec.Raw(_encode(after))
 
 
-def _bytes_of(data: str) -> bytes:
-    """Base64 as proto JSON allows it: either alphabet, padding or none. Raises ``binascii.Error``."""
+def _mime_type(blob: dict[str, msgspec.Raw]) -> str:
+    """The MIME type of a blob; empty where there is none, or it is no text."""
     try:
-        plain = data.encode("ascii").translate(_TO_STANDARD).rstrip(b"=")
-    except UnicodeEncodeError:
-        raise binascii.Error("not ASCII") from None
-    if not plain:
-        raise binascii.Error("empty")
-    return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
+        return _decode_text(blob["mimeType"])
+    except (msgspec.DecodeError, KeyError):
+        return ""
 
 
 def _as_file(mime: str, data: bytes) -> tuple[bytes, str]:

@@ -120,6 +120,7 @@ MESSAGES: dict[str, str] = {
     # not what was asked for
     "NOT_JSON": "JSON was asked for, and the text is not one JSON value.",
     "JSON_IN_FENCES": "JSON was asked for; the text has it inside a Markdown code block.",
+    "BROKEN_MEDIA": "An image, sound or other file in the answer has no data, or data that is not base64.",
     "BAD_VECTOR": "The embedding holds something that is not a finite number.",
     "DIMENSION": "The embedding has another length than was asked for.",
     # no answer

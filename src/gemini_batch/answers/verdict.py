@@ -15,6 +15,7 @@ import msgspec
 
 from gemini_batch import jsonl
 from gemini_batch.answers import shapes
+from gemini_batch.answers.inline_data import BlobState, state_of
 from gemini_batch.answers.parse import Answer, mend
 from gemini_batch.answers.reasons import FINISHES, GRPC_CODES, GRPC_NAMES, HTTP_CODES, MESSAGES, Verdict
 from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 
 _FENCE = re.compile(r"```[A-Za-z0-9]*[ \t]*\r?\n(.*?)```", re.DOTALL)
-_EMPTY_BLOB = re.compile(rb'"data"\s*:\s*(?:""|null)')
 _NOTHING = (b"", b"null", b"{}")
 
 
@@ -114,11 +114,26 @@ def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Fin
             return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is not known.")
         return _Finding(verdict, finish, candidate.finish_message)
     parts = candidate.content.parts if candidate.content is not None else None
+    blobs = _blobs(parts) if parts else None
+    if blobs and BlobState.BROKEN in blobs:
+        return _Finding("invalid", "BROKEN_MEDIA")
     text = _text(parts)
     if text is None or not text.strip():
-        reason = _why_empty(candidate, parts or [])
-        return None if reason is None else _Finding("empty", reason)
-    return _judge_json(text) if expects_json else None
+        reason = None if blobs and BlobState.WHOLE in blobs else _why_empty(candidate, parts or [])
+        if reason is not None:
+            return _Finding("empty", reason)
+        text = None
+    if blobs and BlobState.EMPTY in blobs:
+        return _Finding("invalid", "BROKEN_MEDIA")
+    return _judge_json(text) if expects_json and text is not None else None
+
+
+def _blobs(parts: list[shapes.Part]) -> set[BlobState] | None:
+    """What the blobs among the parts of an answer are; None for most answers, which have none."""
+    for part in parts:
+        if part.inline_data:
+            return {state_of(part.inline_data) for part in parts if not part.thought}
+    return None
 
 
 def _text(parts: list[shapes.Part] | None) -> str | None:
@@ -127,7 +142,7 @@ def _text(parts: list[shapes.Part] | None) -> str | None:
 
 
 def _why_empty(candidate: shapes.Candidate, parts: list[shapes.Part]) -> str | None:
-    """Why a finished candidate without text is empty; None if it holds something else that is of use."""
+    """Why a finished candidate without text and media is empty; None if it holds something else that is of use."""
     answered = [part for part in parts if not part.thought]
     if any(map(_is_useful, answered)):
         return None
@@ -143,12 +158,8 @@ def _why_empty(candidate: shapes.Candidate, parts: list[shapes.Part]) -> str | N
 
 
 def _is_useful(part: shapes.Part) -> bool:
-    blob = memoryview(part.inline_data)
-    # Only a short blob can be one without data; a picture is not searched through.
-    has_media = _holds(part.inline_data) and (len(blob) > 200 or not _EMPTY_BLOB.search(blob))
     return (
-        has_media
-        or _holds(part.function_call)
+        _holds(part.function_call)
         or _holds(part.executable_code)
         or _holds(part.code_execution_result)
         or _holds(part.file_data)

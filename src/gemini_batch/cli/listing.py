@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--name", metavar="TEXT", help="Only jobs whose display name contains TEXT.")
 @click.option("--model", "-m", metavar="TEXT", help="Only jobs whose model's name contains TEXT.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N.")
-@click.option("--refresh", is_flag=True, help="Ask the service about each job that may be alive.")
+@click.option("--refresh", is_flag=True, help="Ask the service about each job of this key that may be alive.")
 @click.option("--remote", is_flag=True, help="Also the jobs of this key's project that this home does not know.")
 @shared_options
 def command(

@@ -32,7 +32,7 @@ _COME_BACK = {
 }
 
 
-_MENTION = re.compile(r"\bgemini-batch ([a-z]+)\b")
+_MENTION = re.compile(r"(?<![\w/.-])gemini-batch ([a-z]+)\b")
 _SCRIPTS = {"create": "create_batch.py", "status": "check_status.py", "results": "get_results.py"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +14,6 @@ from gemini_batch.cli.screen import Screen, place, plural, usd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.answers.media import MediaWriter
     from gemini_batch.errors import Next
     from gemini_batch.report.result_set import Results
     from gemini_batch.report.summary import Summary
@@ -29,7 +27,9 @@ _PREVIEW = 20
     "--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout (/dev/stdout is the same)."
 )
 @click.option("--job-only", is_flag=True, help="Only what this job itself has answered, not the rest of its run.")
-@click.option("--media-dir", metavar="DIR", help="Write images and speech into files there (WAV, PNG, …).")
+@click.option(
+    "--media-dir", metavar="DIR", help="Write images and speech of the lines written or shown into files there."
+)
 @shared_options
 def command(
     *,
@@ -66,14 +66,13 @@ def command(
             )
         )
         summary = found.summary
-        media = _media(media_dir)
         if as_json:
-            _json(found, output, media)
+            _json(found, output)
             return summary.exit_code
         if output == "-":
-            _print(found, media, limit=None)
+            _print(found, limit=None)
         elif output is None:
-            _print(found, media, limit=_PREVIEW)
+            _print(found, limit=_PREVIEW)
             if summary.requests > _PREVIEW:
                 screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
         for line in summary_lines(summary, output):
@@ -83,28 +82,20 @@ def command(
     return summary.exit_code
 
 
-def _media(folder: str | None) -> MediaWriter | None:
-    if folder is None:
-        return None
-    from gemini_batch.answers.media import MediaWriter
-
-    return MediaWriter(Path(folder))
-
-
-def _print(found: Results, media: MediaWriter | None, *, limit: int | None) -> None:
+def _print(found: Results, *, limit: int | None) -> None:
     out, terminal = sys.stdout.buffer, sys.stdout.isatty()
-    for line in found.lines(media=media, limit=limit):
+    for line in found.lines(limit=limit):
         out.write(clean(line.decode()).encode() if terminal else line)
         out.write(b"\n")
     out.flush()
 
 
-def _json(found: Results, output: str | None, media: MediaWriter | None) -> None:
+def _json(found: Results, output: str | None) -> None:
     import msgspec
 
     preview = None
     if output is None:
-        preview = [msgspec.Raw(line) for line in found.lines(media=media, limit=_PREVIEW)]
+        preview = [msgspec.Raw(line) for line in found.lines(limit=_PREVIEW)]
     write_json("results", result=found.summary, output=output, preview=preview, exit_code=found.summary.exit_code)
 
 

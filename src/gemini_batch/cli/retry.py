@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gemini_batch.cli.common import run, settings, shared_options
-from gemini_batch.cli.run import check_file_name, show
+from gemini_batch.cli.run import OUTPUT_HELP, check_file_name, show
 from gemini_batch.cli.screen import JsonEvents, Screen
 
 
@@ -23,7 +23,7 @@ from gemini_batch.cli.screen import JsonEvents, Screen
     "--temperature", type=click.FloatRange(0, 2), metavar="T", help="For answers that were blocked or invalid."
 )
 @click.option("--model", "-m", metavar="MODEL", help="Ask another model.")
-@click.option("--output", "-o", metavar="FILE", help="Write all result lines of the run to FILE.")
+@click.option("--output", "-o", metavar="FILE", help=OUTPUT_HELP)
 @shared_options
 def command(
     *,

@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     from gemini_batch.report.result_set import Results
 
 
+OUTPUT_HELP = (
+    "Write all result lines of the run to FILE, and those without a good answer next to it: to failures.jsonl if FILE "
+    "is results.jsonl, else to NAME.failures.jsonl."
+)
+
+
 @click.command("run", short_help="All of it: check, send in as many jobs as needed, wait, collect, send again.")
 @click.argument("what", metavar="INPUT_FILE|RUN")
-@click.option("--output", "-o", metavar="FILE", help="Write all result lines to FILE, and failures beside it.")
+@click.option("--output", "-o", metavar="FILE", help=OUTPUT_HELP)
 @click.option("--model", "-m", metavar="MODEL", help="As for create.")
 @click.option("--name", "-n", metavar="NAME", help="The jobs' display name.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N requests, as a trial.")
@@ -43,8 +49,8 @@ def command(
     """Do all of it: check a file, cut it into jobs, send them as there is room, wait, collect, and send again what
     failed in passing. The same command again, or run RUN, goes on where it stopped, whatever stopped it.
 
-    Ends with 0 if every request succeeded, 1 if some did not (failures.jsonl beside the results says which and why),
-    5 if nothing could be had.
+    Ends with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if nothing
+    could be had, 6 if it is not finished.
     """
     check_file_name(output)
     from gemini_batch import aio

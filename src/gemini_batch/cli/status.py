@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Look every so often, instead of ever less."
 )
-@click.option("--exit-code", is_flag=True, help="End with 6 while the job is alive (for shell loops).")
+@click.option("--exit-code", is_flag=True, help="End with 6 while the job is alive, or not created yet (for loops).")
 @shared_options
 def command(
     *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.reasons import VERDICTS
+from gemini_batch.commands.job_names import check_name
 from gemini_batch.commands.run import finish, known_by_name, work_off
 from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
@@ -15,6 +16,7 @@ from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.next_steps import retry_options
 from gemini_batch.report.result_set import check_failures, check_output, failures_beside
+from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import keep_options, kept_options
 
@@ -48,6 +50,7 @@ async def retry(session: Session, run_id: str, again: RetrySelection, *, output:
     This spends: only the user's explicit word does it. What the new attempt answers replaces what was not a success.
     Requests that wait for another attempt anyhow go with them. Raises UsageError where there is nothing to send.
     """
+    check_name(run_id)
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))
@@ -95,7 +98,7 @@ def _unfinished(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
         return True
     with folder.rows() as rows:
         reconcile(ledger, rows, run)
-        return bool(rows.unsent([job.ordinal for job in jobs if not job.stage.made]))
+        return bool(rows.unsent(sent_ordinals(jobs)))
 
 
 def _planned(ledger: Ledger, run: Run) -> int:

@@ -37,7 +37,7 @@ async def run(
 ) -> Results:
     """Work a file (an :class:`Submission`) or a known run (its id) off to the end, and write its results to ``output``.
 
-    Beside ``output`` stands ``failures.jsonl``, the requests without a good answer, where there are any. Raises
+    Next to ``output`` stand the requests without a good answer, where there are any (:func:`failures_beside`). Raises
     UsageError (InvalidInput with all problems) before anything is sent, ServiceError where the service refuses for
     good, StateError. Whatever ends it, the same call goes on where it stopped.
     """
@@ -75,6 +75,7 @@ def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
             next=Next("results", name, "-o", "results.jsonl"),
         )
     session.check_bound(target)
+    session.name_blank_address()
     return session, target.run
 
 

@@ -1,7 +1,7 @@
 """Every decision of a job's life, as pure functions over recorded facts and the time.
 
-The ``Submitter`` does what is decided here, writes down what came of it, and asks again. So a killed
-process loses nothing but its place, and the next one decides the same from the same facts.
+``Submitter`` in ``engine/submitter.py`` does what is decided here, writes down what came of it, and asks again. So a
+killed process loses nothing but its place, and the next one decides the same from the same facts.
 """
 
 from __future__ import annotations

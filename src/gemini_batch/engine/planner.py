@@ -59,7 +59,7 @@ async def plan_job(
 ) -> Job | None:
     """Plan one more job of at most ``tokens``; None where nothing waits.
 
-    ``change`` rewrites each request line of the job. Raises StateError if the run folder cannot be written.
+    ``overrides`` are written into each request line of the job. Raises StateError if the run folder cannot be written.
     """
     rewrite = overrides.apply if overrides is not None and overrides.rewrites else None
     ordinal = max((job.ordinal for job in ledger.all_jobs_of(run.id)), default=0) + 1

@@ -130,13 +130,15 @@ async def enter_run(
     check_submission(submission)
     check_file(submission.source)  # what is wrong with the file itself is said before a missing key
     key_of(session.settings)
+    address = session.name_blank_address()
     ledger = session.ledger()
     old = besides.id if besides else None
     if not submission.new and besides is None and (known := await _known_run(session, submission)) is not None:
-        return Entered(known, is_new=False, warnings=[])
+        return Entered(known, is_new=False, warnings=address)
     token = session.world.token(8)
     with session.state_folder.staging(token) as folder:
-        run, warnings = await _stage_run(session, submission, folder, run_id=f"run-{token}", max_bytes=max_bytes)
+        run, said = await _stage_run(session, submission, folder, run_id=f"run-{token}", max_bytes=max_bytes)
+        warnings = [*address, *said]
         run = msgspec.structs.replace(run, options=msgspec.json.encode(options).decode())
         assert run.identity is not None
         place = session.state_folder.run(run.id)

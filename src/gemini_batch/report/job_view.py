@@ -15,6 +15,7 @@ from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type its
 from gemini_batch.report.next_steps import JobErrorInfo, explained, next_for_job, next_for_run
 from gemini_batch.report.stragglers import typical
 from gemini_batch.session import KnownJob, UnknownJob
+from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase, RemoteJob, state_word
 
@@ -147,13 +148,13 @@ def run_facts(session: Session, run: Run) -> RunFacts:
     if unknown or not folder.path.is_dir():
         # The requests of an adopted job are learned from its answers; those of a folder that is gone, never.
         return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, answered=0, verdicts={})
-    planned = [job for job in jobs if not job.stage.made and job.stage is not JobStage.INTENDED]
+    sent = sent_ordinals(jobs)
     with folder.rows() as rows:
         return RunFacts(
             run=run,
             jobs=jobs,
-            waiting=rows.waiting().requests + sum(job.requests for job in planned),
-            not_sent=rows.unsent([job.ordinal for job in planned]),
+            waiting=rows.to_send(sent),
+            not_sent=rows.unsent(sent),
             answered=rows.answered(),
             verdicts=rows.counts(),
         )

@@ -98,6 +98,8 @@ def explained(seen: RemoteJob) -> JobErrorInfo | None:
     if seen.error_code is None and seen.error_message is None:
         if seen.phase is Phase.FAILED:
             return JobErrorInfo(None, None, "The service gave no reason. Sending again often goes through.")
+        if seen.phase is Phase.EXPIRED:
+            return JobErrorInfo(None, None, "It was not served within 48 hours.")
         return None
     if seen.phase is Phase.CANCELLED:
         return JobErrorInfo(seen.error_code, seen.error_message, "The service words a cancelled job this way.")

@@ -40,13 +40,18 @@ class Results:
     summary: Summary
     #: The job whose own answers these are; None for those of the run.
     part: Job | None = None
+    #: Writes pictures and sound of every line that is read into files; None leaves them in the lines.
+    media: MediaWriter | None = None
 
     @property
     def _folder(self) -> RunFolder:
         return self.state_folder.run(self.run.id)
 
-    def lines(self, *, media: MediaWriter | None = None, limit: int | None = None) -> Iterator[bytes]:
-        """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``."""
+    def lines(self, *, limit: int | None = None) -> Iterator[bytes]:
+        """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``.
+
+        Raises StateError where what was collected has changed, OSError where a media file cannot be written.
+        """
         folder = self._folder
         with contextlib.ExitStack() as stack:
             rows = stack.enter_context(open_rows(folder, self.jobs, only=self.part))
@@ -54,9 +59,9 @@ class Results:
             for number, row in enumerate(rows.final()):
                 if limit is not None and number >= limit:
                     return
-                yield self._line(row, None if row.file is None else raw[row.file], media)
+                yield self._line(row, None if row.file is None else raw[row.file])
 
-    def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
+    def _line(self, row: FinalRow, file: IO[bytes] | None) -> bytes:
         if file is None:
             return result_line(
                 row.key,
@@ -76,7 +81,7 @@ class Results:
                 response=answer.response,
                 method=self.run.method,
                 attempt=row.attempt,
-                media=media,
+                media=self.media,
             )
         judged = judge(answer, method=self.run.method, expects_json=row.expects_json, dimension=row.dimension)
         return result_line(
@@ -88,7 +93,7 @@ class Results:
             response=None if answer.response is None else bytes(answer.response),
             method=self.run.method,
             attempt=row.attempt,
-            media=media,
+            media=self.media,
         )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -99,7 +104,7 @@ class Results:
     def __len__(self) -> int:
         return self.summary.requests
 
-    def write(self, path: Path, *, media: MediaWriter | None = None) -> int:
+    def write(self, path: Path) -> int:
         """Write all result lines to ``path``: complete or not at all; returns how many.
 
         Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
@@ -110,7 +115,7 @@ class Results:
             regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
             with atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as file:
                 count = 0
-                for line in self.lines(media=media):
+                for line in self.lines():
                     file.write(line + b"\n")
                     count += 1
                 if self.run.origin == "made" and count != len(self):

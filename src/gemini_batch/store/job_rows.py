@@ -35,13 +35,13 @@ def open_rows(folder: RunFolder, jobs: Sequence[Job], *, only: Job | None = None
             keys = None if only.part is None else _keys(folder, only.part)
             rows.narrow(only.ordinal, offset=only.offset, size=only.bytes, keys=keys)
         else:
-            rows.hide_unsent(planned_ordinals(jobs))
+            rows.hide_unsent(sent_ordinals(jobs))
         yield rows
 
 
-def planned_ordinals(jobs: Sequence[Job]) -> list[int]:
-    """The jobs whose create was certainly not sent, by their numbers in the run."""
-    return [job.ordinal for job in jobs if not job.stage.made and job.stage is not JobStage.INTENDED]
+def sent_ordinals(jobs: Sequence[Job]) -> list[int]:
+    """The jobs that were created, or may have been, by their numbers in the run."""
+    return [job.ordinal for job in jobs if job.stage.made or job.stage is JobStage.INTENDED]
 
 
 def _keys(folder: RunFolder, part: str) -> Iterator[str]:

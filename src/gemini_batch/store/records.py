@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class JobStage(enum.Enum):
-    """How far a job has come; see the module's docstring."""
+    """How far a job has come; the ledger's docstring says in which order."""
 
     PLANNED = "planned"
     UPLOADED = "uploaded"

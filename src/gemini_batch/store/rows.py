@@ -104,15 +104,18 @@ class Rows:
         with explained(self.path, "run's row database"):
             return Waiting(*self._db.execute(sql).fetchone())
 
-    def unsent(self, planned: Sequence[int] = ()) -> int:
-        """How many requests were never sent: they wait for their first job, or are in one of those ``planned``."""
-        marks = ", ".join("?" * len(planned))
-        sql = (
-            "SELECT count(*) FROM requests WHERE (job IS NULL AND attempts = 0) "  # noqa: S608 - marks only
-            f"OR (attempts = 1 AND job IN ({marks}))"
-        )
+    def to_send(self, sent: Sequence[int]) -> int:
+        """How many requests are to be sent, for the first time or again; ``sent`` as for :meth:`unsent`."""
+        numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
+        sql = f"SELECT count(*) FROM requests WHERE job IS NULL OR job NOT IN ({numbers})"  # noqa: S608 - numbers only
         with explained(self.path, "run's row database"):
-            return int(self._db.execute(sql, tuple(planned)).fetchone()[0])
+            return int(self._db.execute(sql).fetchone()[0])
+
+    def unsent(self, sent: Sequence[int]) -> int:
+        """How many requests were never sent; ``sent`` are the jobs that were created, or may have been."""
+        sql = f"SELECT count(*) FROM requests WHERE NOT {_was_sent(sent)}"  # noqa: S608 - numbers only
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql).fetchone()[0])
 
     def take(self, ordinal: int, *, requests: int, bytes: int, tokens: int | None) -> Chunk | None:  # noqa: A002 - units
         """Put the next waiting requests into job ``ordinal``, as many as the limits allow and at least one."""
@@ -265,16 +268,12 @@ class Rows:
                     f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {column} = {number}"  # noqa: S608 - ours
                 )
 
-    def hide_unsent(self, planned: Sequence[int]) -> None:
-        """From here on this connection reads only requests that were sent; those in ``planned`` jobs were not."""
-        if not self.unsent(planned):
-            return
-        numbers = ", ".join(str(int(ordinal)) for ordinal in planned)
-        with explained(self.path, "run's row database"):
-            self._db.execute(
-                "CREATE TEMP VIEW requests AS SELECT * FROM main.requests WHERE NOT ("  # noqa: S608 - numbers only
-                f"(job IS NULL AND attempts = 0) OR (attempts = 1 AND job IN ({numbers})))"
-            )
+    def hide_unsent(self, sent: Sequence[int]) -> None:
+        """From here on this connection reads only requests that were sent, as :meth:`unsent` counts them."""
+        if self.unsent(sent):
+            with explained(self.path, "run's row database"):
+                sql = f"CREATE TEMP VIEW requests AS SELECT * FROM main.requests WHERE {_was_sent(sent)}"  # noqa: S608 - numbers only
+                self._db.execute(sql)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -363,6 +362,12 @@ class Rows:
         """Answers beyond the first of a request within one job: the service sent a line twice."""
         sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, answer_file)"
         return int(self._db.execute(sql).fetchone()[0])
+
+
+def _was_sent(sent: Sequence[int]) -> str:
+    """In more than one job, or in one that was ``sent`` and, waiting to be sent again, perhaps no longer."""
+    numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
+    return f"(attempts > 1 OR (attempts = 1 AND (job IS NULL OR job IN ({numbers}))))"
 
 
 def _unlasting(

@@ -1,4 +1,4 @@
-"""What ``retry`` changes in the requests that it sends again: a request that failed as it was fails again."""
+"""How a run is worked off, and what ``retry`` changes in its requests: one that failed as it was fails again."""
 
 from __future__ import annotations
 
