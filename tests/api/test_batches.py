@@ -198,3 +198,12 @@ def test_list_that_breaks_for_good_is_not_taken_for_its_end() -> None:
     script = Script(page(["a"], "1"), error(403, "PERMISSION_DENIED"))
     with pytest.raises(ApiError):
         ask(script, all_batches)
+
+
+def test_a_cancel_of_what_has_ended_changes_nothing() -> None:
+    """The service words it as a failed precondition; any other refusal is one."""
+    ended = error(400, "FAILED_PRECONDITION", "The batch has ended and cannot be cancelled.")
+    ask(Script(ended), lambda client: batches.cancel(client, "batches/b"))
+
+    with pytest.raises(ApiError, match="400 INVALID_ARGUMENT"):
+        ask(Script(error(400, "INVALID_ARGUMENT")), lambda client: batches.cancel(client, "batches/b"))

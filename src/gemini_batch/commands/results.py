@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.collector import collect
 from gemini_batch.engine.resend import resendable
-from gemini_batch.errors import ApiError, Next, NotFinished, UsageError
+from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
-from gemini_batch.report.next_steps import explain_unknown, next_for_run
+from gemini_batch.report.next_steps import next_for_run
 from gemini_batch.report.result_set import Results
 from gemini_batch.report.summary import summarize
 from gemini_batch.session import KnownJob, UnknownJob
@@ -38,7 +38,7 @@ async def results(session: Session, name: str, *, job_only: bool = False) -> Res
     if job_only:
         return await _of_job(session, target)
     if isinstance(target, UnknownJob):
-        target = await _collected(session, target)
+        target = await collect(session, target)
     jobs = session.ledger().jobs_of(target.run.id)
     if isinstance(target, KnownJob) and len(jobs) > 1:
         session.emit(
@@ -76,7 +76,7 @@ async def _collect_all(session: Session, run: Run) -> None:
             waiting.append(NotFinished(message, job=run.id, state=facts.state.value, next=following))
         elif job.stage in {JobStage.CREATED, JobStage.ENDED}:
             try:
-                await _collected(session, KnownJob(run, job, session.settings.offline))
+                await collect(session, KnownJob(run, job, session.settings.offline))
             except NotFinished as error:
                 waiting.append(error)
     if waiting:
@@ -99,16 +99,9 @@ async def _of_job(session: Session, target: Target) -> Results:
                 next=Next("status", target.name, why="shows them"),
             )
         target = KnownJob(target.run, jobs[0], target.offline)
-    known = await _collected(session, target)
+    known = await collect(session, target)
     folder, offline = session.state_folder, session.settings.offline
     check_held(folder.run(known.run.id), known.run, known.name, offline=offline)
     jobs = session.ledger().jobs_of(known.run.id)
     summary = summarize(folder, known.run, jobs, offline=offline, only=known.job)
     return Results(known.run, [known.job], folder, summary, part=known.job)
-
-
-async def _collected(session: Session, target: KnownJob | UnknownJob) -> KnownJob:
-    try:
-        return await collect(session, target)
-    except ApiError as error:
-        raise explain_unknown(session, target, error) from error

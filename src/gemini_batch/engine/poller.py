@@ -66,7 +66,10 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
         operation = await _shown(service, target.name)
     except ServiceError as error:
         if meaning(error) is not Trouble.PASSING:
-            raise _explained(session, target, error) from error.__cause__
+            explained = _explained(session, target, error)
+            if explained is error:
+                raise
+            raise explained from error
         if with_answers:
             session.emit(Notice("The service needs long for this job; asking again with more time."))
             operation = await _shown(service, target.name, server_timeout=_INLINE_SERVER_TIMEOUT)
@@ -226,7 +229,7 @@ class Poller:
             # One list for all that could not be shown in time, where `poll_job` reads one for each.
             left = {job.id for job in await self._through_list([job for job, _ in failed.values()])}
             failed = {job: trouble for job, trouble in failed.items() if job in left}
-        given_up = [(job, error) for job, error in failed.values() if self._has_failed_for_hours(job, error)]
+        given_up = [(job, error) for job, error in failed.values() if self._failed(job, error)]
         now = self._clock()
         self.due = now + self._backoff.pause(now) * self._session.world.uniform(0.9, 1.1)
         self._disappearances = {job: one for job, one in self._disappearances.items() if job in asked}
@@ -282,8 +285,11 @@ class Poller:
             self._session.emit(Notice(f"The service does not find {job.batch}; it is asked again.", "warning"))
         self._disappearances[job.id].said()
 
-    def _has_failed_for_hours(self, job: Job, error: ServiceError) -> bool:
-        """Whether to give a job up for now: nothing of it can be seen for hours. Raises where the key is refused."""
+    def _failed(self, job: Job, error: ServiceError) -> bool:
+        """Count one more failure; returns whether to give the job up for now, after hours of them.
+
+        Raises ``error`` where the key is refused.
+        """
         if meaning(error) is Trouble.KEY:
             raise error
         failures = self._failures.setdefault(job.id, Backoff())
