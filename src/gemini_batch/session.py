@@ -6,6 +6,7 @@ found without saying so again, and a job made at one address is never asked for 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import re
@@ -52,6 +53,7 @@ class Session:
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack, init=False)
     _ledgers: dict[StateFolder, Ledger] = field(default_factory=dict, init=False)
     _backend: Backend | None = field(default=None, init=False)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,9 +80,10 @@ class Session:
 
     async def backend(self) -> Backend:
         """The backend, opened once."""
-        if self._backend is None:
-            opening = open_backend(self.settings, emulator_data=self.state_folder.emulator, world=self.world)
-            self._backend = await self._stack.enter_async_context(opening)
+        async with self._opening:  # calls over one session may overlap
+            if self._backend is None:
+                opening = open_backend(self.settings, emulator_data=self.state_folder.emulator, world=self.world)
+                self._backend = await self._stack.enter_async_context(opening)
         return self._backend
 
     def locate(self, name: str) -> Target:

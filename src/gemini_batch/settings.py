@@ -189,7 +189,7 @@ def _key(source: Mapping[str, str]) -> str | None:
     return next((source[name].strip() for name in KEY_NAMES if source.get(name, "").strip()), None)
 
 
-def load(
+def load_settings(
     env: Mapping[str, str] | None = None,
     folder: Path | None = None,
     *,

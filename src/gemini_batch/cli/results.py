@@ -9,69 +9,79 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import is_stdout, run, settings, shared_options
-from gemini_batch.cli.outcome import clean, write_json
-from gemini_batch.cli.screen import Screen, place, plural, usd
+from gemini_batch.cli.common import JOB_NAME, is_stdout, verb
+from gemini_batch.cli.outcome import clean
+from gemini_batch.cli.screen import place, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_batch.answers.media import MediaWriter
+    from gemini_batch.cli.screen import Screen
+    from gemini_batch.client import GeminiBatch
     from gemini_batch.report.result_set import Results
     from gemini_batch.report.summary import Summary
 
 _PREVIEW = 20
 
 
-@click.command("results", short_help="Fetch a job's answers, one a key, in the order of the input.")
-@click.argument("job_name", metavar="JOB_NAME")
-@click.option(
-    "--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout (/dev/stdout is the same)."
+def _spelt(_context: click.Context, _option: click.Parameter, output: str | None) -> str | None:
+    return "-" if is_stdout(output) else output
+
+
+def _fetch(
+    batch: GeminiBatch, *, job_name: str, output: str | None, media_dir: str | None, as_json: bool, **_: object
+) -> Results:
+    if as_json and output == "-":
+        raise click.UsageError("--json and -o - both want stdout")
+    return batch.results(job_name, output=None if output == "-" else output, media_dir=media_dir)
+
+
+def exit_code(found: Results, **_: object) -> int:
+    """0: every request succeeded; 1: some did not; 5: nothing could be had."""
+    return found.summary.exit_code
+
+
+def _document(found: Results, *, output: str | None, media_dir: str | None, **_: object) -> dict[str, object]:
+    import msgspec
+
+    preview = None
+    if output is None:
+        preview = [msgspec.Raw(line) for line in found.lines(media=_media(media_dir), limit=_PREVIEW)]
+    return {"result": found.summary, "output": output, "preview": preview}
+
+
+@verb(
+    "results",
+    JOB_NAME,
+    click.option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        callback=_spelt,
+        help="Write all result lines to FILE; - for stdout (/dev/stdout is the same).",
+    ),
+    click.option("--media-dir", metavar="DIR", help="Write images and speech into files there (WAV, PNG, …)."),
+    call=_fetch,
+    document=_document,
+    ends=exit_code,
 )
-@click.option("--media-dir", metavar="DIR", help="Write images and speech into files there (WAV, PNG, …).")
-@shared_options
-def command(
-    *,
-    job_name: str,
-    output: str | None,
-    media_dir: str | None,
-    offline: bool | None,
-    as_json: bool,
-    quiet: bool,
-) -> int:
+def command(found: Results, screen: Screen, *, output: str | None, media_dir: str | None, **_: object) -> None:
     """Fetch a job's answers: one line a key, in the order of the input.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
     is not "succeeded" has an error. Without -o the first 20 lines are shown. Ends with 0 if every request succeeded,
     1 if some did not, 5 if nothing could be had, 6 if the job is not finished.
     """
-    if is_stdout(output):
-        output = "-"
-    if as_json and output == "-":
-        raise click.UsageError("--json and -o - both want stdout")
-    from gemini_batch import aio
-
-    with Screen(quiet=quiet or as_json) as screen:
-        to_file = None if output in {None, "-"} else output
-        found = run(
-            aio.results(job_name, output=to_file, media_dir=media_dir, settings=settings(offline), on_event=screen.emit)
-        )
-        summary = found.summary
-        media = _media(media_dir)
-        if as_json:
-            _json(found, output, media)
-            return summary.exit_code
-        if output == "-":
-            _print(found, media, limit=None)
-        elif output is None:
-            _print(found, media, limit=_PREVIEW)
-            if summary.requests > _PREVIEW:
-                screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
-        for line in summary_lines(summary, output):
-            screen.say(line)
-        if summary.next:
-            screen.say(f"Next: {with_output(summary.next, output)}")
-    return summary.exit_code
+    summary = found.summary
+    if output in {None, "-"}:
+        _print(found, _media(media_dir), limit=_PREVIEW if output is None else None)
+        if output is None and summary.requests > _PREVIEW:
+            screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
+    for line in summary_lines(summary, output):
+        screen.say(line)
+    if summary.next:
+        screen.say(f"Next: {with_output(summary.next, output)}")
 
 
 def _media(folder: str | None) -> MediaWriter | None:
@@ -88,15 +98,6 @@ def _print(found: Results, media: MediaWriter | None, *, limit: int | None) -> N
         out.write(clean(line.decode()).encode() if terminal else line)
         out.write(b"\n")
     out.flush()
-
-
-def _json(found: Results, output: str | None, media: MediaWriter | None) -> None:
-    import msgspec
-
-    preview = None
-    if output is None:
-        preview = [msgspec.Raw(line) for line in found.lines(media=media, limit=_PREVIEW)]
-    write_json("results", result=found.summary, output=output, preview=preview, exit_code=found.summary.exit_code)
 
 
 def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
