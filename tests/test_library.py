@@ -1,9 +1,8 @@
-"""The public face: blocking and ``await`` are one thing, and importing it costs nothing."""
+"""The library's functions, with the settings of the environment; and importing it costs nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,36 +11,16 @@ import msgspec
 import pytest
 
 import gemini_batch
-from gemini_batch import aio
-from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch import InvalidInput, UsageError, aio
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_both_faces_have_the_same_functions() -> None:
-    assert gemini_batch.__all__ == aio.__all__ == sorted(aio.__all__)
-
-
-@pytest.mark.parametrize("name", gemini_batch.__all__)
-def test_both_faces_have_the_same_arguments_and_words(name: str) -> None:
-    blocking, awaited = getattr(gemini_batch, name), getattr(aio, name)
-
-    assert inspect.signature(blocking) == inspect.signature(awaited)
-    assert blocking.__doc__ == awaited.__doc__
-    assert inspect.iscoroutinefunction(awaited)
-    assert not inspect.iscoroutinefunction(blocking)
-
-
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="nonsense"):
-        gemini_batch.nonsense  # type: ignore[attr-defined]  # noqa: B018
-
-
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import gemini_batch", ["asyncio", "click", "httpx2", "sqlite3", "msgspec", "rich"]),
+        ("import gemini_batch; dir(gemini_batch)", ["asyncio", "click", "httpx2", "sqlite3", "msgspec", "rich"]),
         ("import gemini_batch.testing", ["asyncio", "httpx2", "sqlite3", "uvicorn", "starlette"]),
         (
             "from gemini_batch.cli import cli\ntry: cli(['--help'])\nexcept SystemExit: pass",
@@ -67,8 +46,14 @@ def requests_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_BATCH_OFFLINE", "1")
+    monkeypatch.setenv("GEMINI_BATCH_POLL", "0.01")
+
+
 def test_the_whole_life_blocking(requests_file: Path, tmp_path: Path) -> None:
-    made = gemini_batch.create(requests_file, name="n", offline=True)
+    made = gemini_batch.create(requests_file, name="n")
     seen = gemini_batch.status(made.job, wait=True)
     found = gemini_batch.results(made.job, output=tmp_path / "results.jsonl")
 
@@ -76,14 +61,14 @@ def test_the_whole_life_blocking(requests_file: Path, tmp_path: Path) -> None:
     (row,) = found
     assert "Hello" in row["response"]["text"]
     assert msgspec.json.decode((tmp_path / "results.jsonl").read_bytes()) == row
-    assert gemini_batch.jobs(offline=True)[0].job == made.job
+    assert gemini_batch.list_jobs()[0].job == made.job
 
 
 def test_the_whole_life_awaited_and_in_a_running_loop(requests_file: Path) -> None:
-    """The blocking face also works where a loop is running, as in a notebook."""
+    """The blocking functions also work where a loop is running, as in a notebook."""
 
     async def stage() -> str:
-        made = await aio.create(requests_file, offline=True)
+        made = await aio.create(requests_file)
         await aio.status(made.job, wait=True)
         return gemini_batch.results(made.job).summary.state
 
@@ -95,7 +80,7 @@ def test_errors_carry_data(tmp_path: Path) -> None:
     path.write_bytes(b'{"key": 1}\n')
 
     with pytest.raises(InvalidInput) as caught:
-        gemini_batch.create(path, offline=True)
+        gemini_batch.create(path)
 
     assert caught.value.problems[0].line == 1
     assert isinstance(caught.value, UsageError)
