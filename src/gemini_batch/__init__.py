@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         InvalidInput,
         JobError,
         NetworkError,
+        Next,
         NotFinished,
         Problem,
         ServiceError,
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gemini_batch.events import Event, EventHandler, JobSeen, Notice, RunProgress, Transfer
-    from gemini_batch.report.job_view import RunStatus, Status
+    from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
     from gemini_batch.report.next_steps import JobErrorInfo
     from gemini_batch.report.result_set import Results
     from gemini_batch.report.summary import Money, Summary, TokenCounts
@@ -100,6 +101,7 @@ __all__ = [
     "JobErrorInfo",
     "JobSeen",
     "JobStage",
+    "JobStatus",
     "Limit",
     "Limits",
     "LongRates",
@@ -107,6 +109,7 @@ __all__ = [
     "Model",
     "Money",
     "NetworkError",
+    "Next",
     "NotFinished",
     "Notice",
     "Phase",
@@ -118,13 +121,13 @@ __all__ = [
     "Results",
     "RowError",
     "RunProgress",
+    "RunState",
     "RunStatus",
     "Secret",
     "ServiceError",
     "Settings",
     "Shutdown",
     "StateError",
-    "Status",
     "Summary",
     "Terminated",
     "TokenCounts",
@@ -165,10 +168,10 @@ _ROOMS = {
     "emulator.failures": "RowError",
     "errors": (
         "ApiError Error Interrupted InvalidInput JobError NetworkError "
-        "NotFinished Problem ServiceError StateError Terminated UsageError"
+        "Next NotFinished Problem ServiceError StateError Terminated UsageError"
     ),
     "events": "Event EventHandler JobSeen Notice RunProgress Transfer",
-    "report.job_view": "RunStatus Status",
+    "report.job_view": "JobStatus RunState RunStatus",
     "report.next_steps": "JobErrorInfo",
     "report.result_set": "Results",
     "report.summary": "Money Summary TokenCounts",

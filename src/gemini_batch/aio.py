@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis
     from gemini_batch.commands.validate import Validated
-    from gemini_batch.report.job_view import RunStatus, Status
+    from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
 
 __all__ = [
@@ -124,7 +124,7 @@ class AsyncGeminiBatch:
         order = Submission(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
         return await room.create(self._session(), order)
 
-    async def status(self, job_name: str, *, wait: bool = False) -> Status | RunStatus:
+    async def status(self, job_name: str, *, wait: bool = False) -> JobStatus | RunStatus:
         """The state of a job (``batches/…``) or a run (``run-…``); with ``wait``, once it has ended and has its output.
 
         Never spends and never cancels. Raises UsageError, ServiceError, StateError.
@@ -137,10 +137,14 @@ class AsyncGeminiBatch:
         self,
         job_name: str,
         *,
+        job_only: bool = False,
         output: str | os.PathLike[str] | None = None,
         media_dir: str | os.PathLike[str] | None = None,
     ) -> Results:
-        """The answers of an ended job: iterate over them, or read ``.summary``; ``output`` also writes them to a file.
+        """The answers of a run, by its id or by the name of any of its jobs: iterate over them, or read ``.summary``.
+
+        One line for each request that was sent, in input order; ``job_only`` narrows it to what the named job itself
+        has answered. ``output`` also writes them to a file.
 
         ``media_dir``: images and speech go into files there, and the result lines name them. Answers are fetched once
         and kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where nothing can
@@ -151,7 +155,7 @@ class AsyncGeminiBatch:
 
         if output is not None:
             check_output(Path(output))
-        found = await room.results(self._session(), job_name)
+        found = await room.results(self._session(), job_name, job_only=job_only)
         media = None
         if media_dir is not None:
             from gemini_batch.answers.media import MediaWriter
@@ -247,7 +251,7 @@ class AsyncGeminiBatch:
         limit: int | None = None,
         refresh: bool = False,
         remote: bool = False,
-    ) -> list[Status]:
+    ) -> list[JobStatus]:
         """The jobs of this state folder, newest first, as last seen; ``refresh`` polls each that may be alive.
 
         ``alive``, ``state``, ``name`` and ``model`` (parts of the text) and ``limit`` narrow the list. ``remote`` adds
@@ -256,7 +260,7 @@ class AsyncGeminiBatch:
         from gemini_batch.commands import list_jobs as room
 
         wanted = room.Filter(alive=alive, state=state, name=name, model=model, limit=limit)
-        return await room.listing(self._session(), wanted, refresh=refresh, remote=remote)
+        return await room.list_jobs(self._session(), wanted, refresh=refresh, remote=remote)
 
     async def cancel(self, job_name: str, *, wait: bool = True) -> Cancelled:
         """Ask the service to stop a job; with ``wait``, follow it to its end and keep what it has answered.

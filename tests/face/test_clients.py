@@ -361,7 +361,8 @@ def test_a_closed_client_says_so(requests_file: Path) -> None:
 
 
 def test_closing_ends_what_another_thread_waits_for(here: Settings, requests_file: Path) -> None:
-    waiting, ended = threading.Event(), []
+    waiting = threading.Event()
+    ended: list[bool] = []
 
     def told(event: Event) -> None:
         if isinstance(event, JobSeen):

@@ -38,8 +38,8 @@ def test_type_checkers_and_programs_see_the_same_names() -> None:
         for alias in node.names
     }
     served = {
-        name: f"gemini_batch.{room}.{gemini_batch._NAMES_THERE.get(name, name)}"  # type: ignore[attr-defined]
-        for name, room in gemini_batch._PLACES.items()  # type: ignore[attr-defined]
+        name: f"gemini_batch.{room}.{gemini_batch._NAMES_THERE.get(name, name)}"
+        for name, room in gemini_batch._PLACES.items()
     }
 
     assert seen == {**served, "aio": "gemini_batch.aio"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import JOB_NAME, verb
+from gemini_batch.cli.outcome import invoked
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -34,5 +35,5 @@ def command(done: Cancelled, screen: Screen, **_: object) -> str:
     if done.answers is not None:
         screen.say(f"{done.job}: {done.state}; {done.answers:,} of {done.requests or 0:,} requests were answered.")
     if done.next:
-        screen.say(f"Next: {done.next}")
+        screen.say(f"Next: {invoked(done.next)}")
     return done.state

@@ -90,7 +90,10 @@ def verb(
                 settings = load_settings(offline=options["offline"], poll=options.pop("poll", None))
             with JsonEvents() if as_json and streams else Screen(quiet=quiet or as_json) as screen:
                 with _terminable(), GeminiBatch(settings, on_event=screen.emit) as batch:
-                    found = (call or _method(method or name))(batch, as_json=as_json, **options)
+                    if call is None:
+                        found = call_method(batch, method or name, **options)
+                    else:
+                        found = call(batch, as_json=as_json, **options)
                 code = ends(found, **options) if ends else 0
                 if as_json:
                     body = document(found, **options) if document else {"result": found}
@@ -107,15 +110,11 @@ def verb(
     return make
 
 
-def _method(name: str) -> Callable[..., Any]:
-    """The library's verb, called with those of the options that are its arguments."""
-
-    def call(batch: GeminiBatch, **options: Any) -> Any:
-        method = getattr(batch, name)
-        arguments = inspect.signature(method).parameters.keys()
-        return method(**{option: value for option, value in options.items() if option in arguments})
-
-    return call
+def call_method(batch: GeminiBatch, name: str, **options: Any) -> Any:
+    """Call the library's verb with those of the options that are its arguments."""
+    method = getattr(batch, name)
+    arguments = inspect.signature(method).parameters.keys()
+    return method(**{option: value for option, value in options.items() if option in arguments})
 
 
 @contextlib.contextmanager

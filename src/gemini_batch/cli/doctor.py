@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import verb
-from gemini_batch.cli.outcome import as_invoked, clean
+from gemini_batch.cli.outcome import as_invoked, clean, invoked
 from gemini_batch.cli.screen import plural
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def command(found: Diagnosis, screen: Screen, **_: object) -> None:
     Prints one finding a line. Ends with 0 if there is no problem, with 1 if there is; notes do not count.
     """
     for one in found.findings:
-        following = f" {one.next}" if one.next else ""
+        following = f" {invoked(one.next)}" if one.next else ""
         click.echo(clean(as_invoked(f"{one.level}: {one.about}: {one.message}{following}")))
     for name in found.adopted:
         click.echo(clean(f"adopted: {name}"))

@@ -12,7 +12,7 @@ from gemini_batch.cli.screen import span
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
-    from gemini_batch.report.job_view import Status
+    from gemini_batch.report.job_view import JobStatus
 
 
 @verb(
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     click.option("--remote", is_flag=True, help="Also the jobs of this key's project that this home does not know."),
     method="list_jobs",
 )
-def command(found: list[Status], screen: Screen, *, offline: bool | None, **options: Any) -> None:
+def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **options: Any) -> None:
     """The jobs that this home knows, newest first, as they were last seen; --refresh looks again.
 
     One job a line on stdout: name, state, done/total, its age or how long it took, when it expires or where its results
@@ -42,19 +42,19 @@ def command(found: list[Status], screen: Screen, *, offline: bool | None, **opti
             screen.say("No jobs." if offline else "No jobs. Offline ones are listed with --offline.")
 
 
-def _age(age: float, one: Status) -> str:
-    from gemini_batch.report.job_view import NOT_CREATED
+def _age(age: float, one: JobStatus) -> str:
+    from gemini_batch.report.job_view import RunState
 
     if one.alive:
         return f"{span(age)} old"
-    return f"begun {span(age)} ago" if one.state == NOT_CREATED else f"took {span(age)}"
+    return f"begun {span(age)} ago" if one.state == RunState.NOT_CREATED else f"took {span(age)}"
 
 
-def _line(one: Status) -> str:
-    from gemini_batch.report.job_view import NOT_CREATED
+def _line(one: JobStatus) -> str:
+    from gemini_batch.report.job_view import RunState
 
     age = "" if one.age is None else _age(one.age, one)
-    if one.state == NOT_CREATED:
+    if one.state == RunState.NOT_CREATED:
         expires = ""
     elif one.alive:
         expires = "" if one.expires_in is None else f"expires in {span(one.expires_in)}"

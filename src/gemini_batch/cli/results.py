@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli.common import JOB_NAME, is_stdout, verb
-from gemini_batch.cli.outcome import clean
+from gemini_batch.cli.common import JOB_NAME, call_method, is_stdout, verb
+from gemini_batch.cli.outcome import clean, invoked
 from gemini_batch.cli.screen import place, plural, usd
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.cli.screen import Screen
     from gemini_batch.client import GeminiBatch
+    from gemini_batch.errors import Next
     from gemini_batch.report.result_set import Results
     from gemini_batch.report.summary import Summary
 
@@ -29,12 +29,11 @@ def _spelt(_context: click.Context, _option: click.Parameter, output: str | None
     return "-" if is_stdout(output) else output
 
 
-def _fetch(
-    batch: GeminiBatch, *, job_name: str, output: str | None, media_dir: str | None, as_json: bool, **_: object
-) -> Results:
+def _fetch(batch: GeminiBatch, *, output: str | None, as_json: bool, **options: Any) -> Results:
     if as_json and output == "-":
         raise click.UsageError("--json and -o - both want stdout")
-    return batch.results(job_name, output=None if output == "-" else output, media_dir=media_dir)
+    found: Results = call_method(batch, "results", output=None if output == "-" else output, **options)
+    return found
 
 
 def exit_code(found: Results, **_: object) -> int:
@@ -61,6 +60,7 @@ def _document(found: Results, *, output: str | None, media_dir: str | None, **_:
         callback=_spelt,
         help="Write all result lines to FILE; - for stdout (/dev/stdout is the same).",
     ),
+    click.option("--job-only", is_flag=True, help="Only what this job itself has answered, not the rest of its run."),
     click.option("--media-dir", metavar="DIR", help="Write images and speech into files there (WAV, PNG, …)."),
     call=_fetch,
     document=_document,
@@ -81,7 +81,7 @@ def command(found: Results, screen: Screen, *, output: str | None, media_dir: st
     for line in summary_lines(summary, output):
         screen.say(line)
     if summary.next:
-        screen.say(f"Next: {with_output(summary.next, output)}")
+        screen.say(f"Next: {next_step(summary.next, output)}")
 
 
 def _media(folder: str | None) -> MediaWriter | None:
@@ -113,6 +113,8 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     for failure in summary.failures[:10]:
         keys = ", ".join(failure.keys) + (", …" if failure.count > len(failure.keys) else "")
         yield f"  {failure.count:,} {failure.verdict}: {failure.reason} (keys: {keys})"
+    if summary.not_sent:
+        yield f"  {plural(summary.not_sent, 'request')} of the run not sent yet"
     if summary.error and summary.failures:
         yield f"  the service's error for the job: {summary.error}"
     if summary.unknown_keys:
@@ -140,11 +142,9 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield f"Written: {output}"
 
 
-def with_output(command: str, output: str | None) -> str:
+def next_step(following: Next, output: str | None) -> str:
     """The command that helps, writing to the file that was asked for."""
-    if output in {None, "-"}:
-        return command
-    return command.replace("-o results.jsonl", f"-o {shlex.quote(output or '')}")
+    return invoked(following if output in {None, "-"} else following.writing_to(output or ""))
 
 
 def _money(summary: Summary) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import POLL, is_stdout, verb
-from gemini_batch.cli.results import exit_code, summary_lines, with_output
+from gemini_batch.cli.results import exit_code, next_step, summary_lines
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     if output is None:
         screen.say(f"Next: gemini-batch results {summary.run} -o results.jsonl")
     if summary.next:
-        screen.say(f"{'Next' if output is not None else 'Then'}: {with_output(summary.next, output)}")
+        screen.say(f"{'Next' if output is not None else 'Then'}: {next_step(summary.next, output)}")
     return summary.run
 
 

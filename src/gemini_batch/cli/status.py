@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import JOB_NAME, POLL, verb
-from gemini_batch.cli.screen import place, span, tally
+from gemini_batch.cli.outcome import invoked
+from gemini_batch.cli.screen import place, plural, span, tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_batch.cli.screen import Screen
-    from gemini_batch.report.job_view import RunStatus, Status
+    from gemini_batch.report.job_view import JobStatus, RunStatus
 
 
-def _code(seen: Status | RunStatus, *, exit_code: bool, **_: object) -> int:
+def _code(seen: JobStatus | RunStatus, *, wait: bool, exit_code: bool, **_: object) -> int:
     from gemini_batch.report.job_view import RunStatus
 
-    if not isinstance(seen, RunStatus) and seen.ended_badly:
+    if isinstance(seen, RunStatus) and wait and seen.waiting:
+        return 6
+    if seen.ended_badly:
         return 5
     return 6 if exit_code and not seen.succeeded else 0
 
@@ -32,7 +35,7 @@ def _code(seen: Status | RunStatus, *, exit_code: bool, **_: object) -> int:
     click.option("--exit-code", is_flag=True, help="End with 6 while the job is alive (for shell loops)."),
     ends=_code,
 )
-def command(seen: Status | RunStatus, screen: Screen, **_: object) -> str:
+def command(seen: JobStatus | RunStatus, screen: Screen, **_: object) -> str:
     """How a job stands. JOB_NAME is what create printed (batches/…), or a run id.
 
     Prints the state (JOB_STATE_PENDING, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED or whatever the service
@@ -47,16 +50,16 @@ def command(seen: Status | RunStatus, screen: Screen, **_: object) -> str:
 
 
 def _run_lines(seen: RunStatus) -> Iterator[str]:
-    """A run of several jobs: a line a job, and how many requests are answered."""
+    """A run: a line a job, and how many requests are answered."""
     yield f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}"
     for job in seen.jobs:
         yield f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}"
-    yield f"{seen.answered:,} of {seen.requests:,} requests answered, {seen.waiting:,} wait to be sent"
+    yield f"{seen.answered:,} of {plural(seen.requests, 'request')} answered, {seen.waiting:,} to be sent"
     if seen.next:
-        yield f"Next: {seen.next}"
+        yield f"Next: {invoked(seen.next)}"
 
 
-def _lines(seen: Status) -> Iterator[str]:
+def _lines(seen: JobStatus) -> Iterator[str]:
     head = " · ".join(part for part in (seen.job or seen.run, seen.name, seen.model) if part)
     yield head + (" · offline" if seen.offline else place(seen.backend))
     if seen.total:
@@ -77,4 +80,4 @@ def _lines(seen: Status) -> Iterator[str]:
         if seen.error.meaning:
             yield seen.error.meaning
     if seen.next:
-        yield f"Next: {seen.next}"
+        yield f"Next: {invoked(seen.next)}"
