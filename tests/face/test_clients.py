@@ -310,9 +310,23 @@ def raises_at(kind: str) -> Callable[[Event], None]:
     return told
 
 
-@pytest.mark.parametrize("kind", ["reading", "uploading"])
+each_kind = pytest.mark.parametrize("kind", ["reading", "uploading"])  # in a thread, and on the loop
+
+
+@each_kind
 def test_a_handler_that_raises_ends_the_call(kind: str, here: Settings, requests_file: Path) -> None:
-    """On the loop and in a thread, in both clients; nothing was sent twice, and the client works on."""
+    """In order, and the client works on."""
+    with GeminiBatch(here, on_event=raises_at(kind)) as batch:
+        with pytest.raises(OwnError):
+            batch.create(requests_file)
+        assert batch.list_jobs() is not None
+
+
+@each_kind
+def test_a_handler_that_raises_ends_the_awaited_call(
+    kind: str, here: Settings, requests_file: Path, gemini_emulator: GeminiEmulator
+) -> None:
+    """At that very event: nothing was created."""
 
     async def work() -> None:
         async with AsyncGeminiBatch(here, on_event=raises_at(kind)) as batch:
@@ -320,11 +334,21 @@ def test_a_handler_that_raises_ends_the_call(kind: str, here: Settings, requests
                 await batch.create(requests_file)
             assert await batch.list_jobs() is not None
 
-    with GeminiBatch(here, on_event=raises_at(kind)) as batch:
-        with pytest.raises(OwnError):
-            batch.create(requests_file)
-        assert batch.list_jobs() is not None
     asyncio.run(work())
+    assert not gemini_emulator.accounting()["jobs"]
+
+
+def test_a_handler_may_use_its_client(here: Settings, requests_file: Path) -> None:
+    seen: list[str] = []
+
+    def told(event: Event) -> None:
+        if isinstance(event, JobSeen) and not seen:
+            seen.append(batch.cancel(job, wait=False).job)
+
+    with GeminiBatch(here, on_event=told) as batch:
+        job = batch.create(requests_file).job
+        assert batch.status(job, wait=True).state == "JOB_STATE_CANCELLED"
+    assert seen == [job]
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_job(

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from gemini_batch.errors import UsageError
-from gemini_batch.settings import API_VERSION, GOOGLE_BASE_URL, Secret, Settings, checked_base_url, load
+from gemini_batch.settings import API_VERSION, GOOGLE_BASE_URL, Secret, Settings, checked_base_url, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -110,7 +110,7 @@ def verb(
     return make
 
 
-def call_method(batch: GeminiBatch, name: str, **options: Any) -> Any:
+def call_method(batch: GeminiBatch, name: str, /, **options: Any) -> Any:
     """Call the library's verb with those of the options that are its arguments."""
     method = getattr(batch, name)
     arguments = inspect.signature(method).parameters.keys()
