@@ -6,7 +6,6 @@ offline is found without saying so again. A run belongs to the address that it w
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import re
@@ -81,7 +80,6 @@ class Session:
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack, init=False)
     _ledger: Ledger | None = field(default=None, init=False)
     _backend: Backend | None = field(default=None, init=False)
-    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _offline: Session | None = field(default=None, init=False)
 
     async def __aenter__(self) -> Self:
@@ -110,10 +108,9 @@ class Session:
 
     async def backend(self) -> Backend:
         """The backend, opened once."""
-        async with self._opening:  # calls over one session may overlap
-            if self._backend is None:
-                opening = open_backend(self.settings, emulator_data=self.state_folder.emulator, world=self.world)
-                self._backend = await self._stack.enter_async_context(opening)
+        if self._backend is None:
+            opening = open_backend(self.settings, emulator_data=self.state_folder.emulator, world=self.world)
+            self._backend = await self._stack.enter_async_context(opening)
         return self._backend
 
     # Names -----------------------------------------------------------------------------------------------------------
