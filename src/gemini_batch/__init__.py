@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis, Finding
     from gemini_batch.commands.validate import Validated
-    from gemini_batch.emulator.failures import RowError
     from gemini_batch.errors import (
         ApiError,
         Error,
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
         Next,
         NotFinished,
         Problem,
+        RowError,
         ServiceError,
         StateError,
         Terminated,
@@ -165,10 +165,9 @@ _ROOMS = {
     "commands.create": "Created",
     "commands.doctor": "Diagnosis Finding",
     "commands.validate": "Validated",
-    "emulator.failures": "RowError",
     "errors": (
-        "ApiError Error Interrupted InvalidInput JobError NetworkError "
-        "Next NotFinished Problem ServiceError StateError Terminated UsageError"
+        "ApiError Error Interrupted InvalidInput JobError NetworkError Next "
+        "NotFinished Problem RowError ServiceError StateError Terminated UsageError"
     ),
     "events": "Event EventHandler JobSeen Notice RunProgress Transfer",
     "report.job_view": "JobStatus RunState RunStatus",
