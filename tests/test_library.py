@@ -38,6 +38,14 @@ def test_what_is_not_imported(code: str, absent: list[str]) -> None:
     assert done.stderr.strip() == "[]"
 
 
+def test_importing_the_package_imports_nothing_else_of_it() -> None:
+    probe = "import sys; import gemini_batch; print(*sorted(m for m in sys.modules if m.startswith('gemini_batch')))"
+
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["gemini_batch", "gemini_batch._version"]
+
+
 @pytest.fixture
 def requests_file(tmp_path: Path) -> Path:
     path = tmp_path / "requests.jsonl"

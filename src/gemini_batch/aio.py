@@ -121,8 +121,8 @@ class AsyncGeminiBatch:
         from gemini_batch.commands import create as room
         from gemini_batch.intake.submission import Submission
 
-        order = Submission(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
-        return await room.create(self._session(), order)
+        submission = Submission(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
+        return await room.create(self._session(), submission)
 
     async def status(self, job_name: str, *, wait: bool = False) -> JobStatus | RunStatus:
         """The state of a job (``batches/…``) or a run (``run-…``); with ``wait``, once it has ended and has its output.
@@ -205,8 +205,8 @@ class AsyncGeminiBatch:
         chosen = {option: value for option, value in stated.items() if value is not None}
         options = msgspec.convert(chosen, RunOptions) if chosen else None
         known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
-        order = str(what) if known else Submission(source=Path(what), model=model, name=name, limit=limit, new=new)
-        return await room.run(self._session(), order, options, output=None if output is None else Path(output))
+        work = str(what) if known else Submission(source=Path(what), model=model, name=name, limit=limit, new=new)
+        return await room.run(self._session(), work, options, output=None if output is None else Path(output))
 
     async def retry(
         self,

@@ -27,9 +27,11 @@ from gemini_batch import (
     Method,
     Model,
     NetworkError,
+    Next,
     Notice,
     Problem,
     Results,
+    RowError,
     RunProgress,
     RunStatus,
     Secret,
@@ -68,7 +70,10 @@ same: Settings = load_settings(offline=True, home=Path("state"))
 
 
 def state_of(seen: JobStatus | RunStatus) -> str:
-    """A job or a run."""
+    """A job or a run, and what to do next."""
+    following: Next | None = seen.next
+    if following is not None:
+        print(following.command, following.args, following.why, str(following))
     if isinstance(seen, RunStatus):
         return f"{seen.state}: {[job.state for job in seen.jobs]}"
     return f"{seen.state}: {seen.error.message if seen.error else seen.total}"
@@ -177,6 +182,11 @@ def catalog() -> float | None:
 def stages(stage: JobStage) -> bool:
     """How far a job has come."""
     return stage is JobStage.COLLECTED or stage.made
+
+
+def responder(model: str, request: dict[str, object]) -> dict[str, object]:
+    """A row that fails, for the emulator."""
+    raise RowError(3, f"{model} cannot answer {request}")
 
 
 version: str = gemini_batch.__version__
