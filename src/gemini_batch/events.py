@@ -1,8 +1,14 @@
-"""What happens while a command works, told as values; whoever called shows them as they like."""
+"""What happens while a command works, told as values; whoever called shows them as they like.
+
+A handler is called on one thread only, one event at a time, in the order in which things happened: the thread of the
+event loop, and for the blocking client the thread that called it. Work that runs in other threads hands its events over
+(:func:`in_thread`). A handler that raises ends the command with that exception.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import re
 import threading
@@ -92,19 +98,32 @@ class _StoppedError(Exception):
 
 
 async def in_thread(work: Callable[[EventHandler], T], emit: EventHandler) -> T:
-    """Do long blocking work beside the event loop.
+    """Do long blocking work in a thread; its events are handled on the event loop's thread, where ``emit`` belongs.
 
-    When the caller is cancelled, the work stops at its next event; only then does the cancellation go on, so that
+    The work waits until its event was handled, so events cannot pile up, and what the handler raises is raised in the
+    work. When the caller is cancelled, the work stops at its next event; only then does the cancellation go on, so that
     nothing is cleaned up under a thread that still writes.
     """
-    stop = threading.Event()
+    loop, stop = asyncio.get_running_loop(), threading.Event()
 
-    def checked(event: Event) -> None:
+    def handle(event: Event, handled: concurrent.futures.Future[None]) -> None:
+        try:
+            if not stop.is_set():
+                emit(event)
+        except BaseException as error:  # noqa: BLE001 - raised again where the event was made
+            handled.set_exception(error)
+        else:
+            handled.set_result(None)
+
+    def told(event: Event) -> None:
+        if not stop.is_set():
+            handled: concurrent.futures.Future[None] = concurrent.futures.Future()
+            loop.call_soon_threadsafe(handle, event, handled)
+            handled.result()
         if stop.is_set():
             raise _StoppedError
-        emit(event)
 
-    working = asyncio.ensure_future(asyncio.to_thread(work, checked))
+    working = asyncio.ensure_future(asyncio.to_thread(work, told))
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import gemini_batch
 from docs.pages import LANGUAGES, ROOT, Block, blocks, code, headings, pages, read, slug, without_blocks
-from gemini_batch import aio, catalog, errors
+from gemini_batch import GeminiBatch, aio, catalog, errors
 from gemini_batch import settings as settings_module
 from gemini_batch.cli import COMMANDS
 from gemini_batch.store.ledger import Ledger
@@ -90,6 +90,26 @@ def test_the_scripts_take_what_the_skill_promises() -> None:
     assert {"--model", "-m", "--name", "-n"} <= options_of("create")
     assert {"--wait", "-w"} <= options_of("status")
     assert {"--output", "-o"} <= options_of("results")
+
+
+def test_no_page_and_no_example_imports_an_inner_module() -> None:
+    """What they show is public: ``gemini_batch``, ``gemini_batch.aio``, and the fixture's ``gemini_batch.testing``."""
+    inner = re.compile(r"(?:from|import) gemini_batch\.(?!aio\b|testing\b)|gemini_batch\.(?!aio\.)\w+\.\w+\(")
+    places = [(page.name, code(page)) for page in pages()]
+    places += [
+        (file.name, file.read_text(encoding="utf-8")) for file in (ROOT / "examples").iterdir() if file.is_file()
+    ]
+    assert [(name, found[0]) for name, text in places for found in inner.finditer(text)] == []
+
+
+@each_page
+def test_public_names_in_programs_are_public(page: Path) -> None:
+    """``gemini_batch.NAME`` and ``from gemini_batch import NAME`` in the programs of a page."""
+    for block in (block for block in blocks(page) if block.language == "python"):
+        used = re.findall(r"\bgemini_batch\.(\w+)", block.text)
+        for names in re.findall(r"from gemini_batch import (.+)", block.text):
+            used += re.findall(r"\w+", names)
+        assert set(used) <= set(gemini_batch.__all__), block.where
 
 
 @each_page
@@ -192,17 +212,17 @@ def test_the_library_page_as_written(offline_shell: Shell) -> None:
     assert "question-1 This is an offline answer" in done.stdout
     assert "1 request.contents " in done.stdout
     assert "try again later: The service does not know batches/nobody-knows-this" in done.stdout
-    assert (offline_shell.folder / "my-home" / "offline" / "ledger.db").exists()
+    assert "batch 0." in done.stdout
+    assert (offline_shell.folder / "my-state" / "offline" / "ledger.db").exists()
 
 
 def test_the_library_page_names_every_function_and_error() -> None:
     text = read(DOCS / "library.md")
     table = dict(re.findall(r"^\| `(\w+)\(([^)]*)\)` \|", text, re.MULTILINE))
-    assert set(table) == set(aio.__all__)
+    assert set(table) == set(aio.__all__) - {"AsyncGeminiBatch"}
     for name, arguments in table.items():
         given = re.findall(r"[a-z_]+", arguments)
-        taken = [one for one in signature(getattr(aio, name)) if one not in {"offline", "settings", "on_event"}]
-        assert given == taken, name
+        assert given == signature(getattr(aio, name)), name
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE)
     for name, exit_code in rows:
         assert getattr(errors, name).exit_code == int(exit_code), name
@@ -269,12 +289,10 @@ def offline_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = folder / "requests.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
-    async def work() -> None:
-        job = await aio.create(file, name="reviews", settings=here)
-        await aio.status(job.job, wait=True, settings=here)
-        await aio.results(job.job, settings=here)
-
-    asyncio.run(work())
+    with GeminiBatch(here) as batch:
+        job = batch.create(file, name="reviews")
+        batch.status(job.job, wait=True)
+        batch.results(job.job)
     return folder / "home" / "offline"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from gemini_batch.cli.common import local_options
+from gemini_batch.cli import common
 from gemini_batch.cli.outcome import write_json
 from gemini_batch.errors import UsageError
 
@@ -34,16 +34,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     date: str
 
 
-@click.command("models", short_help="Models that batch: prices, shutdown dates.")
-@click.argument("name", metavar="[MODEL]", required=False)
-@click.option("--all", "everything", is_flag=True, help="Also those that are gone or cannot be batched.")
-@local_options
-def command(*, name: str | None, everything: bool, offline: bool | None, as_json: bool, quiet: bool) -> int:
+@common.command(
+    "models",
+    click.argument("name", metavar="[MODEL]", required=False),
+    click.option("--all", "everything", is_flag=True, help="Also those that are gone or cannot be batched."),
+    asks=False,
+)
+def command(*, name: str | None, everything: bool, as_json: bool, quiet: bool) -> int:
     """The models of the catalog that can be batched today: USD per million tokens at batch price, shutdown dates.
 
     The catalog is a dated page of facts that comes with the program; the service is not asked.
     """
-    del offline, quiet  # nothing is asked, and everything is the answer
+    del quiet  # everything is the answer
     from gemini_batch import catalog
 
     book, today = catalog.load(), dt.datetime.now(dt.UTC).date()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 _BATCH = 2000
+#: Progress is told in steps of so many bytes.
+_SHOWN_EVERY = 16 * 1024 * 1024
 
 
 def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
@@ -81,7 +83,7 @@ class _Judging:
             self._line(line.offset, line.data, line.number)
             if len(self._verdicts) >= _BATCH:
                 self._flush()
-            if line.offset - told > 16 * 1024 * 1024:
+            if line.offset - told > _SHOWN_EVERY:
                 told = line.offset
                 emit(Transfer("judging", line.offset, size))
         self._flush()
