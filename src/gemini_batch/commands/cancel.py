@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 
 
 class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a job that was asked to stop; ``asked`` is False where it had ended before."""
+    """What became of a job that was asked to stop."""
 
     job: str
+    """Name of the job, or the id of the run."""
     asked: bool
+    """True if the service was asked to stop it; false if it had ended."""
     state: str
+    """State that was seen last."""
     answers: int | None
+    """Requests that were answered; null if that is not known yet."""
     requests: int | None
+    """Number of requests; null if that is not known yet."""
     next: str | None
+    """The next step, as a sentence or command."""
 
 
 async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled:

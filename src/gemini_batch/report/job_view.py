@@ -23,31 +23,54 @@ NOT_CREATED = "NOT_CREATED"
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How one job stands. Times are ISO 8601, durations seconds; None is "not known"."""
+    """The state of one job. Times are ISO 8601, durations seconds; None is "not known"."""
 
     job: str | None
+    """Name of the job, `batches/…`; null if it was not created."""
     run: str | None
+    """Id of its run, `run-…`; null if the job was not made from this state folder."""
     name: str
+    """Display name of the job."""
     state: str
+    """`JOB_STATE_…` as the service says it, or `NOT_CREATED`."""
     alive: bool
+    """True while the service may still work on the job."""
     succeeded: bool
+    """True if the state is SUCCEEDED; single requests may have failed all the same."""
     model: str
+    """Model that answers."""
     total: int
+    """Number of requests in the job."""
     done: int
+    """Requests that the service has finished, with or without success."""
     succeeded_count: int
+    """Requests that the service counts as successful."""
     failed_count: int
+    """Requests that the service counts as failed."""
     pending_count: int
+    """Requests that the service has not finished."""
     created: str | None
+    """Time at which the job was created."""
     ended: str | None
+    """Time at which the job ended; null while it is alive."""
     age: float | None
+    """Seconds since the creation, or from the creation to the end."""
     expires_in: float | None
+    """Seconds until the job expires; null once it has ended."""
     error: JobErrorInfo | None
+    """The service's error for the whole job."""
     results: str
+    """Where the answers are: `none yet`, `none`, `at the service` or `held here`."""
     backend: str
+    """Base URL at which the job lives, or `offline`."""
     offline: bool
+    """True if the local emulator answers."""
     usual: float | None
+    """Median seconds that jobs of this model took here; null if none has ended."""
     usual_of: int
+    """Number of jobs behind `usual`."""
     next: str | None
+    """The next step, as a sentence or command."""
 
     @property
     def ended_badly(self) -> bool:
@@ -56,20 +79,30 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run of several jobs stands. ``state`` is FINISHED, RUNNING (jobs are alive) or UNFINISHED (none is,
-    and something is still to be sent or collected); jobs are as last seen, oldest first."""
+    """The state of a run of several jobs."""
 
     run: str
+    """Id of the run, `run-…`."""
     state: str
+    """`FINISHED`, `RUNNING` (a job is alive) or `UNFINISHED` (none is, and there is work left)."""
     model: str
+    """Model that the requests are for."""
     requests: int
+    """Number of requests in the run."""
     answered: int
+    """Requests that have an answer."""
     waiting: int
+    """Requests that are still to be sent."""
     verdicts: dict[str, int]
+    """Number of requests by verdict."""
     jobs: list[Status]
+    """The jobs of the run as last seen, oldest first."""
     backend: str
+    """Base URL at which the jobs live, or `offline`."""
     offline: bool
+    """True if the local emulator answers."""
     next: str | None
+    """The next step, as a sentence or command."""
 
     @property
     def alive(self) -> bool:
