@@ -67,7 +67,7 @@ PAGES := README.md SKILL.md ARCHITECTURE.md CONTRIBUTING.md SECURITY.md CHANGELO
 docs: dev  ## The site, into build/site; a link that leads nowhere or a page without a place is an error
 	@rm -rf build/pages build/site && mkdir -p build/pages/benchmarks
 	@cp -r $(PAGES) build/pages/ && cp benchmarks/README.md build/pages/benchmarks/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 docs-reference: dev  ## Write the generated pages in docs/reference anew: --help, --json, error codes
 	PYTHONPATH=tools $(BIN)/python -m reference

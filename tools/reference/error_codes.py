@@ -120,6 +120,8 @@ def _values(tree: ast.Module, errors: dict[str, _Kind]) -> Iterator[tuple[str, a
                 entries = {text_of(key): value for key, value in zip(keys, values, strict=True) if key is not None}
                 if {"code", "next"} <= entries.keys() and text_of(entries["code"]) is not None:
                     yield "ApiError", entries["code"]
+            case _:
+                pass
 
 
 def _constants(node: ast.expr, module: str) -> list[str]:
@@ -131,4 +133,5 @@ def _constants(node: ast.expr, module: str) -> list[str]:
             return _constants(first, module) + _constants(second, module)
         case ast.Attribute(attr="reason_code"):
             return []
-    raise UnknownCodeError(f"{module}:{node.lineno}: code={ast.unparse(node)} is not a text in the source")
+        case _:
+            raise UnknownCodeError(f"{module}:{node.lineno}: code={ast.unparse(node)} is not a text in the source")

@@ -55,7 +55,8 @@ def kinds(node: ast.expr, module: str) -> tuple[Kind, ...]:
             return tuple(Kind("value", value=text_of(value) or ast.unparse(value)) for value in values)
         case ast.Name(id=name):
             return _named(name, module)
-    raise LookupError(f"{module}: {ast.unparse(node)} is not a type that JSON has")
+        case _:
+            raise LookupError(f"{module}: {ast.unparse(node)} is not a type that JSON has")
 
 
 def _named(name: str, module: str) -> tuple[Kind, ...]:
