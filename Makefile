@@ -64,10 +64,11 @@ skill: dev  ## The Agent Skills rules, on a copy in a folder of the right name
 
 PAGES := README.md SKILL.md ARCHITECTURE.md CONTRIBUTING.md SECURITY.md CHANGELOG.md LICENSE docs references examples
 
-docs: dev  ## The site, into build/site; a link that leads nowhere or a page without a place is an error
+docs: dev  ## The site, into build/site; broken links, pages without a place and anything loaded from elsewhere are errors
 	@rm -rf build/pages build/site && mkdir -p build/pages/benchmarks
 	@cp -r $(PAGES) build/pages/ && cp benchmarks/README.md build/pages/benchmarks/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@! grep -rEo '<(script|link|img|iframe)[^>]+(src|href)="?(https?:)?//[^>]*' build/site --include='*.html'
 
 docs-reference: dev  ## Write the generated pages in docs/reference anew: --help, --json, error codes
 	PYTHONPATH=tools $(BIN)/python -m reference

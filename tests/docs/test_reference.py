@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import griffe
 import pytest
 
+import gemini_batch
+from docs.pages import ROOT
 from gemini_batch import cli
 from gemini_batch.cli import COMMANDS
 from reference.__main__ import FOLDER, PAGES
@@ -140,3 +143,13 @@ def test_the_error_documents(documents: Any, tmp_path: Path) -> None:
     (unknown,) = documents("status", "run-00000000")
     assert unknown["error"].keys() == ERROR_FIELDS.keys()
     assert unknown["error"]["code"] in ADVICE
+
+
+# The Python API -------------------------------------------------------------------------------------------------------
+
+
+def test_every_public_name_is_on_the_page_of_the_python_api() -> None:
+    """The page shows what has a docstring, read as the site's builder reads it: without importing anything."""
+    face = griffe.load("gemini_batch", search_paths=[ROOT / "src"])
+    shown = {name for module in (face, face["aio"]) for name, one in module.members.items() if one.has_docstring}
+    assert set(gemini_batch.__all__) <= shown
