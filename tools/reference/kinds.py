@@ -79,17 +79,29 @@ def _named(name: str, module: str) -> tuple[Kind, ...]:
 
 
 def fields(kind: Kind) -> list[Field]:
-    """The fields of an object, in order. Raises LookupError for one without a docstring below it."""
-    body = classes(modules()[kind.module])[kind.value].body
-    found = []
-    for node, after in zip(body, [*body[1:], None], strict=True):
-        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+    """The fields of an object, inherited ones first. Raises LookupError for one without a docstring below it."""
+    node = classes(modules()[kind.module])[kind.value]
+    bases = [_base(base.id, kind.module) for base in node.bases if isinstance(base, ast.Name)]
+    found = [field for base in bases if base is not None for field in fields(base)]
+    for line, after in zip(node.body, [*node.body[1:], None], strict=True):
+        if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
+            continue
+        if "ClassVar" in ast.unparse(line.annotation):
             continue
         meaning = text_of(after.value) if isinstance(after, ast.Expr) else None
         if not meaning:
-            raise LookupError(f"{kind.module}.{kind.value}.{node.target.id} needs a docstring below it")
-        found.append(Field(node.target.id, kinds(node.annotation, kind.module), meaning))
+            raise LookupError(f"{kind.module}.{kind.value}.{line.target.id} needs a docstring below it")
+        found.append(Field(line.target.id, kinds(line.annotation, kind.module), meaning))
     return found
+
+
+def _base(name: str, module: str) -> Kind | None:
+    """A base class of our own; None for anybody else's."""
+    try:
+        (kind,) = _named(name, module)
+    except LookupError:
+        return None
+    return kind
 
 
 def objects(found: tuple[Kind, ...]) -> Iterator[Kind]:
