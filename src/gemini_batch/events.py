@@ -89,7 +89,9 @@ class RunProgress:
 
 
 Event = Notice | Transfer | JobSeen | RunProgress
+"""Anything that happens while a command works."""
 EventHandler = Callable[[Event], None]
+"""What an event is passed to."""
 
 
 def event_name(event: Event) -> str:

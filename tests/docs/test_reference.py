@@ -10,6 +10,7 @@ import pytest
 
 import gemini_batch
 from docs.pages import ROOT
+from docstrings import as_markdown
 from gemini_batch import cli
 from gemini_batch.cli import COMMANDS
 from reference.__main__ import FOLDER, PAGES
@@ -150,6 +151,23 @@ def test_the_error_documents(documents: Any, tmp_path: Path) -> None:
 
 def test_every_public_name_is_on_the_page_of_the_python_api() -> None:
     """The page shows what has a docstring, read as the site's builder reads it: without importing anything."""
-    face = griffe.load("gemini_batch", search_paths=[ROOT / "src"])
-    shown = {name for module in (face, face["aio"]) for name, one in module.members.items() if one.has_docstring}
-    assert set(gemini_batch.__all__) <= shown
+    extensions = griffe.load_extensions(str(ROOT / "tools" / "docstrings.py"))
+    face = griffe.load("gemini_batch", search_paths=[ROOT / "src"], extensions=extensions)
+    shown = {name for name, one in face.members.items() if one.has_docstring}
+    assert {name for name in gemini_batch.__all__ if not name.startswith("__")} <= shown
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("A :class:`~gemini_batch.errors.Error`, or :func:`create`.", "A `Error`, or `create`."),
+        ("A tree.\n\n::\n\n    Error\n", "A tree.\n\n\n    Error\n"),
+        ("Like this::\n\n    Error\n", "Like this:\n\n    Error\n"),
+        (
+            "Do.\n\n>>> 1 + 1      # doctest: +SKIP\n2\n>>> 3\n\nMore.",
+            "Do.\n\n```python\n>>> 1 + 1\n2\n>>> 3\n```\n\nMore.",
+        ),
+    ],
+)
+def test_docstrings_become_markdown(text: str, markdown: str) -> None:
+    assert as_markdown(text) == markdown
