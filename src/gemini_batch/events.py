@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gemini_batch.errors import Next
     from gemini_batch.wire import RemoteJob
 
 
@@ -24,7 +25,7 @@ class Notice:
     """A sentence for people."""
     level: Literal["note", "warning"] = "note"
     """How urgent it is."""
-    next: str | None = None
+    next: str | Next | None = None
     """What to do about it."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 ADVICE = {
-    "already_run": "The requests belong to a run of several jobs: continue it with `run RUN`, or use `--new`.",
     "api_error": "Read the service's message. A 5xx status is temporary: run the same command again.",
     "api_key_refused": "Check `GEMINI_API_KEY`; `GOOGLE_API_KEY` is read before it.",
     "bad_api_key": "The key holds characters that no key has. Copy it again.",
@@ -56,7 +55,6 @@ ADVICE = {
     "results_file": "Give the request file instead, or use `retry` for the rows that failed.",
     "results_gone": "The service no longer has the answers. `create --new` sends the requests again, at a cost.",
     "results_lost": "Answers that were stored here are missing. The message shows how to fetch them again.",
-    "run_needs_run": "Continue a run of several jobs with `run RUN`; `status RUN` shows its jobs.",
     "service": "Run the same command again in a few minutes.",
     "stdout": "stdout cannot be written. Redirect it elsewhere and run the command again; its work is kept.",
     "storage_full": "Delete unneeded uploads with `clean`, or wait: files expire after 48 hours.",

@@ -11,11 +11,11 @@ from reference.source import classes, modules
 #: The type of ``result`` for each command that has ``--json``, and the module in which its names are known.
 RESULTS = {
     "create": ("gemini_batch.commands.create", "Created"),
-    "status": ("gemini_batch.report.job_view", "Status | RunStatus"),
+    "status": ("gemini_batch.report.job_view", "JobStatus | RunStatus"),
     "results": ("gemini_batch.report.summary", "Summary"),
     "run": ("gemini_batch.report.summary", "Summary"),
     "retry": ("gemini_batch.report.summary", "Summary"),
-    "list": ("gemini_batch.report.job_view", "list[Status]"),
+    "list": ("gemini_batch.report.job_view", "list[JobStatus]"),
     "cancel": ("gemini_batch.commands.cancel", "Cancelled"),
     "clean": ("gemini_batch.commands.clean", "Cleaned"),
     "validate": ("gemini_batch.commands.validate", "Validated"),

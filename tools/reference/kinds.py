@@ -32,7 +32,8 @@ class Field:
     meaning: str
 
 
-_PLAIN = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+#: A next step is printed as the command to type.
+_PLAIN = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "Next": "string"}
 _LISTS = {"list", "tuple", "Sequence"}
 _MAPS = {"dict", "Mapping"}
 
@@ -41,7 +42,7 @@ def kinds(node: ast.expr, module: str) -> tuple[Kind, ...]:
     """The alternatives that an annotation names. Raises LookupError for one that is not understood."""
     match node:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return kinds(left, module) + kinds(right, module)
+            return tuple(dict.fromkeys(kinds(left, module) + kinds(right, module)))
         case ast.Constant(value=None):
             return (Kind("null"),)
         case ast.Name(id=name) if name in _PLAIN:
