@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 RAN_WHOLE = [ROOT / "SKILL.md", README, *(DOCS / f"{name}.md" for name in ("ledger", "library", "emulator"))]
 RAN_WHOLE += [DOCS / "tables.md", DOCS / "tutorial.md"]
-RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/responders
+RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/emulator/responders
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
 
@@ -113,17 +113,15 @@ def test_the_test_files_that_the_readme_names_exist() -> None:
 # Architecture ---------------------------------------------------------------------------------------------------------
 
 
-def first_column(section: str) -> list[list[str]]:
-    """The names in the first column of each row of a table of ARCHITECTURE.md."""
-    text = read(ROOT / "ARCHITECTURE.md").split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
-    cells = re.findall(r"^\| (`[^|]+) \|", text.split("layers of its own")[0], re.MULTILINE)
-    return [re.findall(r"`([\w/.]+)`", cell) for cell in cells]
-
-
-def test_the_layers_are_those_that_the_linter_checks() -> None:
+@pytest.mark.parametrize(("contract", "table"), [("layers", 0), ("emulator-rooms", 1)])
+def test_the_layers_are_those_that_the_linter_checks(contract: str, table: int) -> None:
+    """The first column of both tables, top down."""
+    section = read(ROOT / "ARCHITECTURE.md").split("## Layers\n", 1)[1].split("\n## ", 1)[0]
+    text = section.split("layers of its own")[table]
+    told = [re.findall(r"`(\w+)`", cell) for cell in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE)]
     configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    (layers,) = (one["layers"] for one in configuration["contracts"] if one["id"] == "layers")
-    assert first_column("Layers") == [layer.split(" | ") for layer in layers]
+    (layers,) = (one["layers"] for one in configuration["contracts"] if one["id"] == contract)
+    assert told == [layer.split(" | ") for layer in layers]
 
 
 def test_the_modules_that_the_architecture_names_exist() -> None:
