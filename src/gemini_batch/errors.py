@@ -144,10 +144,15 @@ class Problem:
     """One finding about a request file. ``line`` counts from 1; ``field`` is a dotted path inside the line."""
 
     message: str
+    """What is wrong."""
     line: int | None = None
+    """Line of the file, from 1."""
     field: str | None = None
+    """Path of the field inside the line, separated by dots."""
     next: str | None = None
+    """How to fix it."""
     severity: Literal["error", "warning"] = "error"
+    """An `error` stops the file; a `warning` does not."""
 
     def as_json(self) -> dict[str, object]:
         """The same five facts, for ``--json``."""

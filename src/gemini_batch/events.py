@@ -25,60 +25,80 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One sentence for a person; ``next`` is what they can do about it."""
+    """A sentence about what happened."""
 
     message: str
+    """A sentence for people."""
     level: Literal["note", "warning"] = "note"
+    """How urgent it is."""
     next: str | Next | None = None
+    """What to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Long work went on: ``done`` of ``total`` bytes or requests (None: not known)."""
+    """Progress of long local work or of a transfer."""
 
     what: Literal["reading", "uploading", "downloading", "judging", "writing"]
+    """The step that is in progress."""
     done: int
+    """Units that are done."""
     total: int | None
+    """Units in all; null if that is not known."""
     unit: Literal["bytes", "requests"] = "bytes"
+    """What `done` and `total` count."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSeen:
-    """A job was looked at while waiting for it; ``waited`` seconds so far, ``next_poll`` seconds to the next look."""
+    """A job was polled while waiting for it."""
 
     job: RemoteJob
+    """The job as the service describes it."""
     waited: float
+    """Seconds of waiting so far."""
     next_poll: float
+    """Seconds until the next poll."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How a run of many jobs stands.
-
-    ``verdicts`` count the requests that have an answer, ``waiting`` those that are still to be sent. ``tokens`` and
-    ``usd`` (batch price; None: not known) are those of all answers so far, ``elapsed`` seconds of this process.
-    ``oldest`` is the age of the living job that has waited for longest, ``expires_in`` what is left of its 48 hours,
-    ``usual`` how long jobs of the model took here, in seconds; None where there is none, or nothing is known.
-    """
+    """Progress of a run. None is "not known", or "there is none"."""
 
     run: str
+    """Id of the run, `run-…`."""
     requests: int
+    """Number of requests in the run."""
     verdicts: Mapping[str, int]
+    """Requests that have an answer, by verdict."""
     waiting: int
+    """Requests that are still to be sent."""
     jobs: int
+    """Number of jobs made so far."""
     alive: int
+    """Number of jobs alive."""
     done: int
+    """Number of jobs whose answers are here."""
     tokens: int
+    """Tokens of all answers so far."""
     usd: float | None
+    """USD at batch price so far; null if it is not known."""
     elapsed: float
+    """Seconds that this process has worked."""
     why: str
+    """What the run is waiting for."""
     oldest: float | None = None
+    """Age in seconds of the oldest living job."""
     expires_in: float | None = None
+    """Seconds until that job expires."""
     usual: float | None = None
+    """Median seconds that jobs of this model took here."""
 
 
 Event = Notice | Transfer | JobSeen | RunProgress
+"""Anything that happens while a command works."""
 EventHandler = Callable[[Event], None]
+"""What an event is passed to."""
 
 
 def event_name(event: Event) -> str:

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 RAN_WHOLE = [ROOT / "SKILL.md", README, *(DOCS / f"{name}.md" for name in ("ledger", "library", "emulator"))]
-RAN_WHOLE.append(DOCS / "tables.md")
+RAN_WHOLE += [DOCS / "tables.md", DOCS / "tutorial.md"]
 RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/emulator/responders
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
@@ -76,7 +77,7 @@ def test_commands_and_options_exist(page: Path) -> None:
     text = "\n".join(line for line in code(page).splitlines() if "curl" not in line)
     for word in re.findall(r"gemini-batch ([a-z]+)", text):
         assert word in COMMANDS, f"{page.name}: gemini-batch {word}"
-    known = {option for command in COMMANDS for option in options_of(command)}
+    known = {"--version"}.union(*map(options_of, COMMANDS))
     for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text):
         assert option in known, f"{page.name}: {option}"
 
@@ -131,6 +132,29 @@ def test_the_test_files_that_the_readme_names_exist() -> None:
         assert (ROOT / name).exists(), name
 
 
+# Architecture ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("contract", "table"), [("layers", 0), ("emulator-rooms", 1)])
+def test_the_layers_are_those_that_the_linter_checks(contract: str, table: int) -> None:
+    """The first column of both tables, top down."""
+    section = read(ROOT / "ARCHITECTURE.md").split("## Layers\n", 1)[1].split("\n## ", 1)[0]
+    text = section.split("layers of its own")[table]
+    told = [re.findall(r"`(\w+)`", cell) for cell in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE)]
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = (one["layers"] for one in configuration["contracts"] if one["id"] == contract)
+    assert told == [layer.split(" | ") for layer in layers]
+
+
+def test_the_modules_that_the_architecture_names_exist() -> None:
+    package = ROOT / "src" / "gemini_batch"
+    named = set(re.findall(r"\b([a-z]+/[a-z_]+(?:\.py)?)\b", code(ROOT / "ARCHITECTURE.md"))) - {"tests/crashes"}
+    assert len(named) > 20
+    for name in named:
+        there = package / name
+        assert there.with_suffix(".py").exists() or (ROOT / name).exists(), name
+
+
 # The README -----------------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +200,22 @@ def test_the_page_on_tables_as_written(offline_shell: Shell) -> None:
     assert re.fullmatch(r"101 (positive|mixed|negative) succeeded None", first)
     assert second == "102 None None None"
     assert third.startswith("103 ")
+
+
+def test_the_tutorial_as_written(offline_shell: Shell) -> None:
+    """The program, the commands in one shell, and the program that reads the answers."""
+    page = DOCS / "tutorial.md"
+    make, read_answers = blocks_in(page, "python")
+    offline_shell.block(make)
+    typed = [block.text for block in blocks_in(page, "bash")]
+    first = offline_shell.run("set +e\n" + "\n".join(typed[:-1]))
+    assert "valid\n" in first.stdout
+    assert first.stdout.endswith("exit code 1\n")
+    assert "1 truncated: MAX_TOKENS (keys: story)" in first.stderr
+    assert "story -> truncated " in offline_shell.block(read_answers).stdout
+    job = f"JOB={first.stdout.split()[1]}\n"
+    assert offline_shell.run(job + typed[-1]).stdout.endswith("exit code 0\n")
+    assert [row["verdict"] for row in offline_shell.rows("results.jsonl")] == ["succeeded"] * 3
 
 
 def test_the_page_on_tables_names_what_can_be_changed() -> None:

@@ -32,54 +32,76 @@ LONG_PROMPT = 200_000
 
 
 class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of all answers received, by kind, as the service counts them; ``unknown`` answers carried no counts."""
+    """Tokens of all answers received, by kind, as the service counts them."""
 
     input: int
+    """Tokens of the prompts, cached ones included."""
     cached: int
+    """Tokens of the prompts that came from a cache."""
     output: int
+    """Tokens of the answers, without thoughts."""
     thoughts: int
+    """Tokens of the thoughts."""
     tool_use: int
+    """Tokens of tool calls in the prompts."""
     unknown: int
+    """Number of answers without token counts."""
 
 
 class Money(msgspec.Struct, frozen=True, kw_only=True):
-    """USD at batch price beside the interactive price; None where a price is not known."""
+    """What the answers cost; None where a price or a count is not known."""
 
     batch: float | None
+    """USD at batch price."""
     interactive: float | None
+    """USD that the same calls would have cost outside a batch."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a run; ``job`` is its one job, None where it has several.
-
-    ``requests`` counts those that were sent, ``not_sent`` the others.
-
-    ``backend`` is the address that answered, or ``offline``; ``emulated``: the answers say that an emulator wrote them.
-    ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers. ``unanswered`` counts how
-    often a request was in a job without an answer: nobody says whether that was billed.
-    """
+    """The outcome of a run or of one of its jobs."""
 
     job: str | None
+    """Name of the only job; null if the run has several."""
     run: str
+    """Id of the run, `run-…`."""
     name: str
+    """Display name of the newest job."""
     state: str
+    """State of the job, or the number of jobs and their states."""
     model: str
+    """Models that answered, separated by commas."""
     backend: str
+    """Base URL that answered, or `offline`."""
     offline: bool
+    """True if the local emulator answered."""
     emulated: bool
+    """True if the answers say that an emulator wrote them."""
     requests: int
+    """Number of requests that were sent, one result line each."""
     not_sent: int
+    """Number of requests that were not sent; they have no result line."""
     verdicts: dict[str, int]
+    """Number of requests by verdict."""
     failures: list[Reason]
+    """Why requests did not succeed, by verdict and reason."""
     quarantined: dict[str, int]
+    """Number of answer lines that belong to no request, by reason."""
     repeated: int
+    """Number of second answers to the same request."""
     unanswered: int
+    """How often a request was in a job and got no answer; it may have been billed."""
     unknown_keys: int
+    """Requests of an adopted job whose keys are unknown here."""
     tokens: TokenCounts
+    """Tokens of all answers received."""
     usd: Money
+    """What the answers cost; null where a price or a count is not known."""
     error: str | None
+    """The service's message for a job that failed."""
     folder: str
+    """Folder of the run, with the raw answers."""
     next: Next | None
+    """The command that helps with rows that did not succeed."""
 
     @property
     def answered(self) -> int:
