@@ -27,17 +27,22 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Long work went on: ``done`` of ``total`` bytes or requests (None: not known)."""
+    """Long work went on: ``done`` of ``total`` bytes or requests (None: not known).
+
+    It is over when ``done`` has reached ``total``. ``job`` is the id here (``run-…-2``) of the job it is done for, None
+    where it is for all of a run; several jobs may be uploaded at the same time.
+    """
 
     what: Literal["reading", "uploading", "downloading", "judging", "writing"]
     done: int
     total: int | None
     unit: Literal["bytes", "requests"] = "bytes"
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobSeen:
-    """A job was looked at while waiting for it; ``waited`` seconds so far, ``next_poll`` seconds to the next look."""
+    """A job was polled while waiting for it; ``waited`` seconds so far, ``next_poll`` seconds to the next poll."""
 
     job: RemoteJob
     waited: float
@@ -48,21 +53,31 @@ class JobSeen:
 class RunProgress:
     """How a run of many jobs stands.
 
-    ``verdicts`` count the requests that have an answer, ``waiting`` those that are still to be sent. ``tokens`` and
-    ``usd`` (batch price; None: not known) are those of all answers so far, ``elapsed`` seconds of this process.
-    ``oldest`` is the age of the living job that has waited for longest, ``expires_in`` what is left of its 48 hours,
-    ``usual`` how long jobs of the model took here, in seconds; None where there is none, or nothing is known.
+    ``done`` of ``requests`` need nothing more: their answers are held here, or the service counts them as succeeded in
+    jobs whose answers are not held here yet. It never decreases while one process works. ``uncollected_succeeded`` and
+    ``uncollected_failed`` are the service's own counts for those jobs; what failed may be sent again, so it is not in
+    ``done``. ``verdicts`` count the answers held here, ``waiting`` the requests that are still to be sent.
+
+    ``jobs`` counts all jobs of the run, ``alive`` those at work, ``collected`` those whose answers are held here.
+    ``tokens`` and ``usd`` (batch price; None: not known) are those of all answers held here; ``offline``: nothing is
+    paid. ``elapsed`` is in seconds of this process. ``oldest`` is the age of the living job that has waited for
+    longest, ``expires_in`` what is left of its 48 hours, ``usual`` how long jobs of the model took here, in seconds;
+    None where there is none, or nothing is known.
     """
 
     run: str
     requests: int
+    done: int
+    uncollected_succeeded: int
+    uncollected_failed: int
     verdicts: Mapping[str, int]
     waiting: int
     jobs: int
     alive: int
-    done: int
+    collected: int
     tokens: int
     usd: float | None
+    offline: bool
     elapsed: float
     why: str
     oldest: float | None = None

@@ -82,7 +82,13 @@ class Clock:
         return f"{self._tokens:0{length}d}"
 
     def world(self) -> World:
-        return World(now=lambda: self.now, sleep=self.sleep, uniform=lambda a, b: (a + b) / 2, token=self.token)
+        return World(
+            now=lambda: self.now,
+            monotonic=lambda: self.now,
+            sleep=self.sleep,
+            uniform=lambda a, b: (a + b) / 2,
+            token=self.token,
+        )
 
 
 @dataclass
@@ -331,7 +337,7 @@ class FakeService:
     async def delete(self, name: str) -> None:
         self._begin("delete")()
 
-    async def download(self, name: str, part: Path, *, progress: Callable[[int], None]) -> int:
+    async def download(self, name: str, part: Path, *, progress: Callable[[int, int | None], None]) -> int:
         end = self._begin("download")
         job = next(j for j in self.jobs if name == f"files/batch-{j.name.removeprefix('batches/')}")
         part.write_bytes(b"".join(line + b"\n" for line in job.lines))

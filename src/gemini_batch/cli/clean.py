@@ -10,7 +10,8 @@ import click
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import clean as clean_text
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, plural, size
+from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.wording import plural, size
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, place, plural, size
+from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.wording import place, plural, size
 
 if TYPE_CHECKING:
     from gemini_batch.commands.create import Created

@@ -6,7 +6,8 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import as_invoked, clean, write_json
-from gemini_batch.cli.screen import Screen, plural
+from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.wording import plural
 
 
 @click.command("doctor", short_help="Check the ledger, the run folders and the service's list.")

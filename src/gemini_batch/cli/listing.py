@@ -8,7 +8,8 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import clean, write_json
-from gemini_batch.cli.screen import Screen, span
+from gemini_batch.cli.screen import Screen
+from gemini_batch.report.durations import span
 
 if TYPE_CHECKING:
     from gemini_batch.report.job_view import Status

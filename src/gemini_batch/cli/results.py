@@ -11,7 +11,8 @@ import click
 
 from gemini_batch.cli.common import is_stdout, run, settings, shared_options
 from gemini_batch.cli.outcome import clean, write_json
-from gemini_batch.cli.screen import Screen, place, plural, usd
+from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.wording import place, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,9 @@ import click
 
 from gemini_batch.cli.common import run, settings, shared_options
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, place, span, tally
+from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.wording import place, tally
+from gemini_batch.report.durations import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

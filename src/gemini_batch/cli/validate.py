@@ -8,7 +8,8 @@ import click
 
 from gemini_batch.cli.common import local_options, run
 from gemini_batch.cli.outcome import show_problems, write_json
-from gemini_batch.cli.screen import Screen, plural, size
+from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.wording import plural, size
 
 
 @click.command("validate", short_help="The checks of create, alone.")
