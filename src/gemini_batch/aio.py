@@ -67,18 +67,20 @@ async def status(
     job_name: str,
     *,
     wait: bool = False,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: EventHandler = ignore_events,
 ) -> Status | RunStatus:
     """How a job stands (``batches/…`` or a run id); with ``wait``, once it has ended and its output is there.
 
-    Never spends and never cancels. Raises UsageError, ServiceError, StateError.
+    ``timeout``: seconds to wait at most. Never spends and never cancels. Raises UsageError, NotFinished (reason code
+    ``timeout``) when the job has not ended by then, ServiceError, StateError.
     """
     from gemini_batch.commands import status as room
 
     async with _session(settings, offline, on_event) as session:
-        return await room.status(session, job_name, wait=wait)
+        return await room.status(session, job_name, wait=wait, timeout=timeout)
 
 
 async def results(
@@ -125,6 +127,7 @@ async def run(
     max_tokens_per_job: int | None = None,
     attempts: int | None = None,
     tier: int | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: EventHandler = ignore_events,
@@ -135,10 +138,12 @@ async def run(
 
     ``max_requests_per_job``, ``max_tokens_per_job``: how large a job may be. ``attempts``: in how many jobs a request
     may be at most (3). ``tier``: the project's tier, if it is known; else the room in the queue is learned from
-    refusals. The rest as for :func:`create`. Killed or interrupted, the same call goes on where it stopped.
+    refusals. ``timeout``: seconds to work and wait at most; the jobs go on after that. The rest as for :func:`create`.
+    Killed, interrupted or out of time, the same call goes on where it stopped.
 
     Raises UsageError (:class:`~gemini_batch.errors.InvalidInput` with every problem of the file) before anything is
-    sent, ServiceError where the service refuses for good, StateError.
+    sent, NotFinished (reason code ``timeout``) when the time is over, ServiceError where the service refuses for good,
+    StateError.
     """
     import msgspec
 
@@ -157,7 +162,7 @@ async def run(
     known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
     order = str(what) if known else Submission(source=Path(what), model=model, name=name, limit=limit, new=new)
     async with _session(settings, offline, on_event) as session:
-        return await room.run(session, order, options, output=None if output is None else Path(output))
+        return await room.run(session, order, options, output=None if output is None else Path(output), timeout=timeout)
 
 
 async def retry(
@@ -168,6 +173,7 @@ async def retry(
     temperature: float | None = None,
     model: str | None = None,
     output: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: EventHandler = ignore_events,
@@ -176,7 +182,8 @@ async def retry(
 
     ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` asks another one: what was
     cut off or blocked as it was will be so again. What the new attempt answers replaces what was no success. Raises
-    UsageError where there is nothing to send, ServiceError, StateError.
+    UsageError where there is nothing to send, NotFinished (reason code ``timeout``) after ``timeout`` seconds,
+    ServiceError, StateError.
     """
     from gemini_batch.commands import retry as room
     from gemini_batch.store.run_options import RequestOverrides
@@ -185,7 +192,9 @@ async def retry(
     overrides = RequestOverrides(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
     again = room.RetrySelection(verdicts=room.parse_verdicts(only), overrides=overrides)
     async with _session(settings, offline, on_event) as session:
-        return await room.retry(session, run_id, again, output=None if output is None else Path(output))
+        return await room.retry(
+            session, run_id, again, output=None if output is None else Path(output), timeout=timeout
+        )
 
 
 async def validate(

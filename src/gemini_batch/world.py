@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import secrets
 import time
@@ -36,26 +37,28 @@ class World:
     token: Callable[[int], str] = _token
 
     def deadline(self, timeout: float | None) -> Deadline:
-        """The moment that is ``timeout`` seconds from now; None: there is none."""
-        return Deadline(self, None if timeout is None else self.monotonic() + timeout)
+        """The moment that is ``timeout`` seconds from now; None: it never comes."""
+        return Deadline(self, math.inf if timeout is None else timeout, self.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment of a world's monotonic clock at which waiting ends; ``at`` is None where nothing limits it."""
+    """The end of waiting: ``seconds`` after ``began`` on a world's monotonic clock; infinity: nothing limits it."""
 
     world: World
-    at: float | None
+    seconds: float
+    began: float
 
     async def bound(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work`` until the deadline. Raises TimeoutError once the work has been cancelled and has stopped.
 
         The work ends as it does after Ctrl-C: by a cancellation, which is awaited, so that nothing is left running.
         """
-        if self.at is None:
+        if self.seconds == math.inf:
             return await work
+        left = max(0.0, self.began + self.seconds - self.world.monotonic())
         working = asyncio.ensure_future(work)
-        timer = asyncio.ensure_future(self.world.sleep(max(0.0, self.at - self.world.monotonic())))
+        timer = asyncio.ensure_future(self.world.sleep(left))
         in_time = False
         try:
             await asyncio.wait({working, timer}, return_when=asyncio.FIRST_COMPLETED)

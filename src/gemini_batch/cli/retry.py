@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gemini_batch.cli.common import run, settings, shared_options
+from gemini_batch.cli.common import run, settings, shared_options, timeout_option
 from gemini_batch.cli.run import check_file_name, show
 from gemini_batch.cli.screen import JsonEvents, Screen
 
@@ -24,6 +24,7 @@ from gemini_batch.cli.screen import JsonEvents, Screen
 )
 @click.option("--model", "-m", metavar="MODEL", help="Ask another model.")
 @click.option("--output", "-o", metavar="FILE", help="Write all result lines of the run to FILE.")
+@timeout_option
 @shared_options
 def command(
     *,
@@ -33,6 +34,7 @@ def command(
     temperature: float | None,
     model: str | None,
     output: str | None,
+    timeout: float | None,
     offline: bool | None,
     as_json: bool,
     quiet: bool,
@@ -53,6 +55,7 @@ def command(
             temperature=temperature,
             model=model,
             output=output,
+            timeout=timeout,
             settings=settings(offline),
             on_event=screen.emit,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import is_stdout, run, settings, shared_options
+from gemini_batch.cli.common import is_stdout, run, settings, shared_options, timeout_option
 from gemini_batch.cli.outcome import write_json
 from gemini_batch.cli.results import summary_lines, with_output
 from gemini_batch.cli.screen import JsonEvents, Screen
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Look every so often, instead of ever less."
 )
+@timeout_option
 @shared_options
 def command(
     *, what: str, output: str | None, offline: bool | None, as_json: bool, quiet: bool, poll: float | None, **given: Any
@@ -44,7 +45,7 @@ def command(
     failed in passing. The same command again, or run RUN, goes on where it stopped, whatever stopped it.
 
     Ends with 0 if every request succeeded, 1 if some did not (failures.jsonl beside the results says which and why),
-    5 if nothing could be had.
+    5 if nothing could be had, 6 if --timeout ended the waiting.
     """
     check_file_name(output)
     from gemini_batch import aio

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import run, settings, shared_options
+from gemini_batch.cli.common import run, settings, shared_options, timeout_option
 from gemini_batch.cli.outcome import write_json
 from gemini_batch.cli.screen import Screen
 from gemini_batch.cli.wording import place, tally
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Look every so often, instead of ever less."
 )
+@timeout_option
 @click.option("--exit-code", is_flag=True, help="End with 6 while the job is alive (for shell loops).")
 @shared_options
 def command(
@@ -31,6 +32,7 @@ def command(
     job_name: str,
     wait: bool,
     poll: float | None,
+    timeout: float | None,
     exit_code: bool,
     offline: bool | None,
     as_json: bool,
@@ -40,13 +42,18 @@ def command(
 
     Prints the state (JOB_STATE_PENDING, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED or whatever the service
     says) on stdout, the rest on stderr. Ends with 0 while the job is alive or has succeeded, with 5 if it failed,
-    expired or was cancelled. Waiting may be interrupted at any time: the job goes on.
+    expired or was cancelled, with 6 if --timeout ended the waiting. Waiting may be interrupted at any time: the job
+    goes on.
     """
     from gemini_batch import aio
     from gemini_batch.report.job_view import RunStatus
 
     with Screen(quiet=quiet or as_json) as screen:
-        seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.emit))
+        seen = run(
+            aio.status(
+                job_name, wait=wait, timeout=timeout, settings=settings(offline, poll=poll), on_event=screen.emit
+            )
+        )
         if isinstance(seen, RunStatus):
             return _show_run(seen, screen, as_json=as_json, exit_code=exit_code)
         code = 5 if seen.ended_badly else 6 if exit_code and not seen.succeeded else 0

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.reasons import VERDICTS
-from gemini_batch.commands.run import finish, known_by_name, work_off
+from gemini_batch.commands.run import finish, known_by_name, work_off_until
 from gemini_batch.engine.planner import reconcile
 from gemini_batch.errors import UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.next_steps import retry_options
 from gemini_batch.report.result_set import check_failures, check_output, failures_beside
+from gemini_batch.report.timeouts import check_timeout, nothing_sent
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import keep_options, kept_options
 
@@ -42,19 +43,32 @@ class RetrySelection:
     overrides: RequestOverrides
 
 
-async def retry(session: Session, run_id: str, again: RetrySelection, *, output: Path | None = None) -> Results:
+async def retry(
+    session: Session,
+    run_id: str,
+    again: RetrySelection,
+    *,
+    output: Path | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
+) -> Results:
     """Send the requests of a finished run once more whose final verdict is one of those asked for.
 
     This spends: only the user's explicit word does it. What the new attempt answers replaces what was not a success.
-    Requests that wait for another attempt anyhow go with them. Raises UsageError where there is nothing to send.
+    Requests that wait for another attempt anyhow go with them. Raises UsageError where there is nothing to send,
+    NotFinished after ``timeout`` seconds.
     """
+    check_timeout(timeout)
+    deadline = session.world.deadline(timeout)
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))
     run = known_by_name(session, run_id)
     state_folder = session.locate(run_id).state_folder
     ledger, folder = session.ledger(state_folder), state_folder.run(run.id)
-    await _check_change(session, run, again.overrides)
+    try:
+        await deadline.bound(_check_change(session, run, again.overrides))
+    except TimeoutError:
+        raise nothing_sent(run.id, deadline.seconds) from None
     with folder.lock(wait=0.0):
         run = ledger.run(run.id) or run  # another process may have worked on it until now
         if _unfinished(ledger, folder, run):
@@ -83,7 +97,7 @@ async def retry(session: Session, run_id: str, again: RetrySelection, *, output:
         session.emit(
             Notice("They are sent as they were, and will mostly end as they did.", "warning", "--help lists changes.")
         )
-    await work_off(session, run, None, leftovers=False)
+    await work_off_until(deadline, session, run, None, output=output, leftovers=False)
     return finish(session, run, output)
 
 

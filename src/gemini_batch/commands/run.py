@@ -29,6 +29,7 @@ from gemini_batch.intake.submission import (
 )
 from gemini_batch.report.result_set import Results, check_failures, check_output, failures_beside, write_failures
 from gemini_batch.report.summary import summarize
+from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
 from gemini_batch.validation.inputfile import check_file
@@ -40,25 +41,58 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
+    from gemini_batch.world import Deadline
 
 
 async def run(
-    session: Session, what: str | Submission, options: RunOptions | None, *, output: Path | None = None
+    session: Session,
+    what: str | Submission,
+    options: RunOptions | None,
+    *,
+    output: Path | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
 ) -> Results:
     """Work a file (an :class:`Submission`) or a known run (its id) off to the end, and write its results to ``output``.
 
     Beside ``output`` stands ``failures.jsonl``, the requests without a good answer, where there are any. Raises
     UsageError (InvalidInput with all problems) before anything is sent, ServiceError where the service refuses for
-    good, StateError. Whatever ends it, the same call goes on where it stopped.
+    good, NotFinished after ``timeout`` seconds, StateError. Whatever ends it, the same call goes on where it stopped.
     """
+    check_timeout(timeout)
+    deadline = session.world.deadline(timeout)
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))
     if isinstance(what, Submission) and what.name is not None:
         options = RunOptions(name=what.name).over(options or RunOptions())
-    entered = known_by_name(session, what) if isinstance(what, str) else await _enter(session, what, options)
-    await work_off(session, entered, options)
+    if isinstance(what, str):
+        entered = known_by_name(session, what)
+    else:
+        try:
+            entered = await deadline.bound(_enter(session, what, options))
+        except TimeoutError:
+            raise nothing_sent(str(what.source), deadline.seconds) from None
+    await work_off_until(deadline, session, entered, options, output=output)
     return finish(session, entered, output)
+
+
+async def work_off_until(
+    deadline: Deadline,
+    session: Session,
+    run: Run,
+    options: RunOptions | None,
+    *,
+    output: Path | None,
+    leftovers: bool = True,
+) -> None:
+    """The same as :func:`work_off` with an end of the waiting, after which all is as after Ctrl-C.
+
+    Raises NotFinished then, with what is alive and the command that goes on.
+    """
+    try:
+        await deadline.bound(work_off(session, run, options, leftovers=leftovers))
+    except TimeoutError:
+        raise run_not_finished(session, run, deadline.seconds, output=output) from None
 
 
 def known_by_name(session: Session, run_id: str) -> Run:

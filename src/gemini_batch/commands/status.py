@@ -12,6 +12,7 @@ from gemini_batch.engine.poller import _look, job_status
 from gemini_batch.errors import UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunStatus, Status, describe, not_created
+from gemini_batch.report.timeouts import check_timeout, job_not_ended
 from gemini_batch.session import Target
 from gemini_batch.store.records import JobStage
 
@@ -20,11 +21,27 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Job, Run
 
 
-async def status(session: Session, name: str, *, wait: bool = False) -> Status | RunStatus:
+async def status(
+    session: Session,
+    name: str,
+    *,
+    wait: bool = False,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
+) -> Status | RunStatus:
     """Look at a job once, or until it has ended and its output is there; or at a run of several jobs, once.
 
-    Raises UsageError for a name that cannot be meant, ServiceError where the service cannot be asked.
+    Raises UsageError for a name that cannot be meant, ServiceError where the service cannot be asked, NotFinished when
+    the job has not ended after ``timeout`` seconds of waiting.
     """
+    check_timeout(timeout)
+    if timeout is not None and not wait:
+        raise UsageError(
+            "--timeout limits how long --wait waits, and --wait is missing.",
+            field="--timeout",
+            code="bad_argument",
+            next="Add --wait, or leave --timeout out.",
+        )
+    deadline = session.world.deadline(timeout)
     check_name(name)
     target = session.locate(name)
     if target.run is not None:
@@ -44,7 +61,10 @@ async def status(session: Session, name: str, *, wait: bool = False) -> Status |
                     next=f"Type: gemini-batch run {name}",
                 )
             return await _run_status(session, target, target.run, jobs)
-    return await job_status(session, target, wait=wait)
+    try:
+        return await deadline.bound(job_status(session, target, wait=wait))
+    except TimeoutError:
+        raise job_not_ended(session, target, deadline.seconds) from None
 
 
 async def _run_status(session: Session, target: Target, run: Run, jobs: list[Job]) -> RunStatus:
