@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gemini_batch.events import JobSeen, RunProgress, Transfer
 
 _REFRESHES = 4
-_BAR_MOST = 60
+_BAR_LEAST, _BAR_MOST = 10, 60
 #: A transfer that nothing was heard of for so many seconds has been given up.
 _FORGOTTEN = 300.0
 
@@ -144,7 +144,10 @@ def _standing(heard: Heard, now: float, width: int) -> Iterator[Bar | str]:
 
 
 def render(rows: list[Bar | str], console: Console) -> RenderableType:
-    """The same as rich draws it: labels in one column, bars as wide as there is room."""
+    """The same as rich draws it: labels in one column, bars as wide as there is room.
+
+    On a narrow terminal the label goes first, then the bar: the numbers say the same.
+    """
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -159,12 +162,21 @@ def render(rows: list[Bar | str], console: Console) -> RenderableType:
         if isinstance(row, str):
             drawn.append(text(row, "dim"))
             continue
-        room = max(4, min(_BAR_MOST, console.width - labels - len(row.text) - 3))
-        line = Table.grid(padding=(0, 1))
+        label, room = row.label.ljust(labels), console.width - labels - len(row.text) - 3
+        if room < _BAR_LEAST:
+            label, room = "", room + labels
+        if room < _BAR_LEAST:
+            drawn.append(text(row.text or row.label))
+            continue
         bar = ProgressBar(
-            total=row.total, completed=row.done, width=room, complete_style="cyan", finished_style="green"
+            total=row.total,
+            completed=row.done,
+            width=min(room, _BAR_MOST),
+            complete_style="cyan",
+            finished_style="green",
         )
-        line.add_row(text(row.label.ljust(labels)), bar, text(row.text))
+        line = Table.grid(padding=(0, 1))
+        line.add_row(*([text(label)] if label else []), bar, text(row.text))
         drawn.append(line)
     return Group(*drawn)
 
