@@ -10,7 +10,7 @@ from engine.fake import FakeService, answer_line
 from engine.fake import Job as RemoteJob
 from engine.steps import KEYS, PAIRS, again, work
 from gemini_batch.events import JobSeen, RunProgress, Transfer
-from gemini_batch.report.summary import uncollected
+from gemini_batch.report.summary import Progress, uncollected
 from gemini_batch.store.records import Job, JobStage
 from gemini_batch.store.run_options import RunOptions
 
@@ -102,6 +102,33 @@ def test_it_does_not_go_backwards_when_requests_are_sent_again(service: FakeServ
     assert {(event.done, event.uncollected_failed) for event in first} >= {(2, 4)}
     assert max(event.done for event in first) == 2, "what failed in passing is not done"
     assert {3, 4, 5} <= set(done), "the second job's requests count one by one"
+
+
+def test_requests_that_wait_for_their_turn_again_are_not_done(service: FakeService, tmp_path: Path) -> None:
+    """The job is collected, and what failed in it is not taken out of it yet."""
+    service.answer_at = lambda key, _: failed_line(key) if key in KEYS[:4] else answer_line(key)
+    first = work(service, tmp_path, options=RunOptions(attempts=1))
+    state_folder = first.state_folder
+    (done,) = first.jobs
+    progress = Progress()
+    with state_folder.run(first.run.id).rows() as rows:
+        progress.count(rows, first.run, (done,), {done.ordinal})
+        assert progress.done == done.succeeded
+        rows.requeue(done.ordinal, reasons=("UNAVAILABLE",), missing=True, most=3)
+        progress.count(rows, first.run, (done,), set())
+
+    assert progress.done == 2
+
+
+def test_an_output_that_lacks_what_was_counted_takes_nothing_back(service: FakeService, tmp_path: Path) -> None:
+    """The service counts six and hands out four: two are sent again, and the bar waits for them."""
+    service.answer_at = lambda key, attempt: None if attempt == 1 and key in KEYS[:2] else answer_line(key)
+    service.polls_to_end, service.counts = 4, lambda job: (len(job.keys), 0)
+
+    done = [event.done for event in heard_of(service, tmp_path, RunOptions())]
+
+    assert done == sorted(done)
+    assert done[-1] == 6
 
 
 def test_a_retry_begins_with_what_stays(service: FakeService, tmp_path: Path) -> None:
