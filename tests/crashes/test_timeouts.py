@@ -72,7 +72,7 @@ def test_a_job_that_is_waited_for_in_pieces(service: User) -> None:
 
     assert over.stdout == ""
     assert "is not finished after 1 s (JOB_STATE_PENDING, 0 of 50 done)" in over.stderr
-    assert "To wait on, type:" in over.stderr
+    assert f"status {job} --wait" in over.stderr
     ask(service, "clock", advance=200_000)
     assert service.run("status", job, "--wait", "--timeout", "1h").stdout == "JOB_STATE_SUCCEEDED\n"
 

@@ -10,14 +10,14 @@ import pytest
 from engine.fake import FakeService, FakeSession, OrderedClock, write_requests
 from engine.steps import GOOD, KEYS, ONCE, again, begin, jobs_of, texts, work
 from gemini_batch.commands.status import status
-from gemini_batch.errors import NotFinished, UsageError
+from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gemini_batch.report.job_view import RunStatus, Status
+    from gemini_batch.report.job_view import JobStatus, RunStatus
 
 BEGAN = 1_790_000_000.0
 
@@ -29,10 +29,10 @@ def service(tmp_path: Path) -> FakeService:
     return FakeService(OrderedClock(), chunk=10_000)
 
 
-def watch(service: FakeService, folder: Path, name: str, **how: Any) -> Status | RunStatus:
+def watch(service: FakeService, folder: Path, name: str, **how: Any) -> JobStatus | RunStatus:
     """``status NAME``."""
 
-    async def whole() -> Status | RunStatus:
+    async def whole() -> JobStatus | RunStatus:
         async with FakeSession(service, folder / "home") as session:
             return await status(session, name, **how)
 
@@ -58,7 +58,8 @@ def test_a_run_that_takes_too_long(service: FakeService, tmp_path: Path) -> None
     assert error.job == run
     assert "not finished after 9 min: 0 of 6 requests are done, 3 jobs are alive (batches/job" in error.message
     assert error.message.endswith("Nothing was cancelled.")
-    assert error.next == f"To go on, type: gemini-batch run {run} -o {tmp_path / 'results.jsonl'}"
+    assert error.next == Next("run", run, "-o", str(tmp_path / "results.jsonl"))
+    assert error.state == "RUNNING"
     assert "cancel" not in service.calls
     assert {job.stage for job in jobs_of(tmp_path)} == {JobStage.CREATED}
     assert not (tmp_path / "results.jsonl").exists()
@@ -77,9 +78,9 @@ def test_it_says_what_waits_and_what_the_service_has_counted(service: FakeServic
     """One job lives, four requests have no room."""
     service.polls_to_end, service.most_jobs, service.counts = 10**9, 1, lambda _: (1, 1)
 
-    error = stops(service, tmp_path, timeout=30)
+    error = stops(service, tmp_path, timeout=600)
 
-    assert "1 of 6 requests are done, 1 job is alive (batches/job0)" in error.message
+    assert "1 of 6 requests are done, 1 job is alive (batches/job0), 4 wait to be sent." in error.message
 
 
 @pytest.mark.parametrize("timeout", [0.5, 5, 61, 3601])
@@ -144,7 +145,7 @@ def test_a_retry_has_its_time(service: FakeService, tmp_path: Path) -> None:
     with pytest.raises(NotFinished) as caught:
         again(service, tmp_path, first.run.id, "missing", timeout=60)
 
-    assert caught.value.next == f"To go on, type: gemini-batch run {first.run.id}"
+    assert caught.value.next == Next("run", first.run.id)
     assert "5 of 6 requests are done, 1 job is alive" in caught.value.message
     service.polls_to_end = 2
     assert texts(work(service, tmp_path, what=first.run.id, timeout=1e6)) == GOOD
@@ -159,10 +160,23 @@ def test_a_job_that_is_waited_for(service: FakeService, tmp_path: Path) -> None:
 
     assert (caught.value.job, caught.value.state, caught.value.reason_code) == (job, "JOB_STATE_PENDING", "timeout")
     assert "not finished after 9 min (JOB_STATE_PENDING, 4 of 6 done)" in caught.value.message
-    assert caught.value.next == f"To wait on, type: gemini-batch status {job} --wait"
+    assert caught.value.next == Next("status", job, "--wait")
     assert "cancel" not in service.calls
     service.polls_to_end = 1
     assert watch(service, tmp_path, job, wait=True, timeout=1e6).succeeded
+
+
+def test_a_run_whose_jobs_are_waited_for(service: FakeService, tmp_path: Path) -> None:
+    """``status RUN --wait`` watches the living jobs; going on is another command's work."""
+    service.polls_to_end = 10**9
+    run = stops(service, tmp_path, timeout=10).job
+
+    with pytest.raises(NotFinished) as caught:
+        watch(service, tmp_path, run, wait=True, timeout=60)
+
+    assert (caught.value.job, caught.value.state) == (run, "RUNNING")
+    assert "0 of 6 requests are done, 3 jobs are alive" in caught.value.message
+    assert caught.value.next == Next("status", run, "--wait")
 
 
 def test_a_job_that_is_not_known_here(service: FakeService, tmp_path: Path) -> None:

@@ -125,8 +125,8 @@ RUNS = (
     Breakage(
         guard="a retry sends what is named, and not what failed beside it",
         file="commands/retry.py",
-        old="await work_off_until(deadline, session, run, None, output=output, leftovers=False)",
-        new="await work_off_until(deadline, session, run, None, output=output)",
+        old="work_off(session, run, None, leftovers=False)",
+        new="work_off(session, run, None)",
         tests=(f"{RETRY}::test_retry_of_what_create_made",),
     ),
     Breakage(

@@ -74,7 +74,7 @@ class Progress:
 
     def tell(self, event: RunProgress | JobSeen) -> None:
         """Take in how a run or a job stands."""
-        before = self._heard.history if self._heard is not None else None
+        before = self._heard.history if self._heard is not None and _same(self._heard.event, event) else None
         done, _ = _counts(event)
         now = self._now()
         self._heard = Heard(event, now, observe(before, now, done, window=REQUESTS_WINDOW))
@@ -127,6 +127,15 @@ def _counts(event: RunProgress | JobSeen) -> tuple[int, int | None]:
     if isinstance(event, RunProgress):
         return event.done, event.requests
     return event.job.succeeded + event.job.failed, event.job.total or None
+
+
+def _same(one: RunProgress | JobSeen, other: RunProgress | JobSeen) -> bool:
+    """Whether two events speak of the same run or job."""
+    from gemini_batch.events import RunProgress
+
+    if isinstance(one, RunProgress) or isinstance(other, RunProgress):
+        return type(one) is type(other)
+    return one.job.name == other.job.name
 
 
 def _standing(heard: Heard, now: float, width: int) -> Iterator[Bar | str]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli import wording
-from gemini_batch.cli.outcome import as_invoked, clean
+from gemini_batch.cli.outcome import as_invoked, clean, invoked, plain
+from gemini_batch.errors import Next
 from gemini_batch.report.durations import span
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class JsonEvents:
             if now - self._moved < _PLAIN_EVERY:
                 return
             self._moved = now
-        body = {"version": 1, "event": event_name(event), **msgspec.to_builtins(event)}
+        body = {"version": 1, "event": event_name(event), **msgspec.to_builtins(event, enc_hook=plain)}
         sys.stdout.buffer.write(msgspec.json.encode(body) + b"\n")
         sys.stdout.buffer.flush()
 
@@ -96,7 +97,8 @@ class Screen:
         match event:
             case Notice(message, level, following):
                 sign = "Warning: " if level == "warning" else ""
-                words = clean(as_invoked(f"{sign}{message} {following}" if following else f"{sign}{message}"))
+                then = f" Next: {invoked(following)}" if isinstance(following, Next) else f" {following or ''}"
+                words = clean(as_invoked(f"{sign}{message}{then}".rstrip()))
                 if not self._live.above(words):
                     _echo(words)
             case Transfer():

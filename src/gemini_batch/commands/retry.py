@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.reasons import VERDICTS
-from gemini_batch.commands.run import finish, known_by_name, work_off_until
-from gemini_batch.engine.planner import reconcile
-from gemini_batch.errors import UsageError
+from gemini_batch.commands.run import finish, known_by_name, work_off
+from gemini_batch.engine.planner import drop, reconcile
+from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.next_steps import retry_options
 from gemini_batch.report.result_set import check_failures, check_output, failures_beside
-from gemini_batch.report.timeouts import check_timeout, nothing_sent
+from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import keep_options, kept_options
 
@@ -62,9 +62,8 @@ async def retry(
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))
-    run = known_by_name(session, run_id)
-    state_folder = session.locate(run_id).state_folder
-    ledger, folder = session.ledger(state_folder), state_folder.run(run.id)
+    session, run = known_by_name(session, run_id)
+    ledger, folder = session.ledger(), session.state_folder.run(run.id)
     try:
         await deadline.bound(_check_change(session, run, again.overrides))
     except TimeoutError:
@@ -83,8 +82,7 @@ async def retry(
                 raise _nothing(run, again, counts)
             for job in ledger.jobs_of(run.id):
                 if not job.stage.made:  # planned for an earlier retry, whose change was refused
-                    ledger.update_job(job, "dropped", at=session.world.now(), dropped_at=session.world.now())
-                    rows.release(job.ordinal)
+                    drop(ledger, rows, job, at=session.world.now())
             # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
             overrides = again.overrides if again.overrides.asked else None
             run = keep_options(
@@ -97,7 +95,10 @@ async def retry(
         session.emit(
             Notice("They are sent as they were, and will mostly end as they did.", "warning", "--help lists changes.")
         )
-    await work_off_until(deadline, session, run, None, output=output, leftovers=False)
+    try:
+        await deadline.bound(work_off(session, run, None, leftovers=False))
+    except TimeoutError:
+        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
     return finish(session, run, output)
 
 
@@ -122,7 +123,7 @@ def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int]) -> Usag
     """There is nothing to send: which verdicts there are, each with the options that would send it again."""
     there = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items())
     options = retry_options(counts)
-    commands = " or ".join(f"gemini-batch retry {run.id} {words}" for words in options)
+    commands = " or ".join(str(Next("retry", run.id, *words)) for words in options)
     return UsageError(
         f"No request of {run.id} has ended as {', '.join(again.verdicts)}.",
         code="nothing_to_retry",

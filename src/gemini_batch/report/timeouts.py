@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from gemini_batch.errors import NotFinished, UsageError
+from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.report.durations import span
+from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.summary import Progress
+from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from gemini_batch.session import Session, Target
+    from gemini_batch.report.job_view import RunFacts
+    from gemini_batch.session import Session, UnknownJob
     from gemini_batch.store.records import Job, Run
 
 _NAMED = 3
@@ -42,41 +44,48 @@ def nothing_sent(what: str, timeout: float) -> NotFinished:
     )
 
 
-def run_not_finished(session: Session, run: Run, timeout: float, *, output: Path | None) -> NotFinished:
+def work_to_go_on(run: Run, output: Path | None) -> Next:
+    """The command that goes on with a run, writing to the same file."""
+    return Next("run", run.id, *(() if output is None else ("-o", str(output))))
+
+
+def run_not_finished(session: Session, run: Run, timeout: float, following: Next) -> NotFinished:
     """How a run stands whose time is over, and the command that goes on with it."""
-    state_folder = session.state_folder
-    jobs = tuple(session.ledger(state_folder).jobs_of(run.id))
-    progress = Progress()
-    with state_folder.run(run.id).rows() as rows:
-        progress.count(rows, run, jobs, frozenset())
-        waiting = rows.waiting().requests
-    parts = [f"{progress.done:,} of {run.requests:,} requests are done", _alive(jobs)]
-    if waiting:
-        parts.append(f"{waiting:,} wait to be sent")
-    written = "" if output is None else f" -o {shlex.quote(str(output))}"
+    facts = run_facts(session, run)
+    parts = [_alive(facts.jobs)]
+    if run.origin == "made":
+        parts.insert(0, f"{_done(session, facts):,} of {run.requests:,} requests are done")
+    if facts.waiting:
+        parts.append(f"{facts.waiting:,} wait to be sent")
     return NotFinished(
         f"{run.id} is not finished after {span(timeout)}: {', '.join(parts)}. Nothing was cancelled.",
         job=run.id,
-        state="RUNNING",
+        state=facts.state.value,
         code="timeout",
-        next=f"To go on, type: gemini-batch run {run.id}{written}",
+        next=following,
     )
 
 
-def job_not_ended(session: Session, target: Target, timeout: float) -> NotFinished:
+def job_not_finished(session: Session, target: KnownJob | UnknownJob, timeout: float) -> NotFinished:
     """How a job stood when it was polled last, and the command that waits on."""
-    job = None if target.job is None else session.ledger(target.state_folder).job(target.job.id)
-    batch = (job.batch if job else None) or target.name
+    job = session.ledger().job(target.job.id) if isinstance(target, KnownJob) else None
     state = (job.state if job else None) or ""
     counts = f", {(job.succeeded or 0) + (job.failed or 0):,} of {job.total:,} done" if job and job.total else ""
     seen = f" ({state}{counts})" if state else ""
     return NotFinished(
-        f"{batch} is not finished after {span(timeout)}{seen}. Nothing was cancelled.",
-        job=batch,
+        f"{target.name} is not finished after {span(timeout)}{seen}. Nothing was cancelled.",
+        job=target.name,
         state=state,
         code="timeout",
-        next=f"To wait on, type: gemini-batch status {batch} --wait",
+        next=Next("status", target.name, "--wait"),
     )
+
+
+def _done(session: Session, facts: RunFacts) -> int:
+    progress = Progress()
+    with session.state_folder.run(facts.run.id).rows() as rows:
+        progress.count(rows, facts.run, facts.jobs, frozenset())
+    return progress.done
 
 
 def _alive(jobs: Sequence[Job]) -> str:
