@@ -69,7 +69,7 @@ def test_a_run_on_a_terminal() -> None:
     bar, first, second = map(plain, drawn(progress))
 
     assert bar.startswith("run-k7m2q9x4 ━")
-    assert bar.endswith(" 12,345 of 100,000 · 12 %")
+    assert bar.endswith(" 12,345 of 100,000 · 12.3 %")
     assert first == "20 requests/s · about 74 min left · 7 jobs: 3 alive, 2 collected · $0.12 so far"
     assert second == "running for 12 min · the service is working"
 
@@ -102,7 +102,7 @@ def test_a_terminal_that_knows_ascii_only() -> None:
     lines = [plain(line) for line in drawn(progress, encoding="ascii")]
 
     assert lines[0].startswith("run-k7m2q9x4 ---")
-    assert "12,345 of 100,000 - 12 %" in lines[0]
+    assert "12,345 of 100,000 - 12.3 %" in lines[0]
 
 
 def test_no_color_has_no_colour() -> None:

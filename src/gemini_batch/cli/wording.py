@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Seconds from which the age of a run's oldest job is worth a word.
 _OLD = 3600.0
+#: Requests from which progress is shown in tenths of a percent.
+_TENTHS_FROM = 10_000
 #: What a narrow code page cannot hold, and what stands for it there.
 _PLAIN_SIGNS = str.maketrans({"·": "-", "…": "...", "–": "-", "—": "-", "“": '"', "”": '"', "’": "'"})
 DOT = " · "
@@ -59,16 +61,19 @@ def amount(count: int, unit: str) -> str:
     return size(count) if unit == "bytes" else f"{count:,}"
 
 
-def share(done: int, total: int | None) -> str:
-    """Whole percents, never 100 before the end; empty where there is no total."""
-    return f"{100 * min(done, total) // total} %" if total else ""
+def share(done: int, total: int, unit: str) -> str:
+    """Percents, rounded down, so that it is never 100 before the end; tenths where one percent takes long."""
+    if unit == "requests" and total >= _TENTHS_FROM:
+        return f"{1000 * min(done, total) // total / 10:.1f} %"
+    return f"{100 * min(done, total) // total} %"
 
 
 def of_total(done: int, total: int | None, unit: str) -> str:
     """``12 of 30 · 40 %``, ``1.0 MB of 3.0 MB · 33 %``; with no total what is done, alone."""
     if total is None:
         return amount(done, unit)
-    return DOT.join(part for part in (f"{amount(done, unit)} of {amount(total, unit)}", share(done, total)) if part)
+    both = f"{amount(done, unit)} of {amount(total, unit)}"
+    return f"{both}{DOT}{share(done, total, unit)}" if total else both
 
 
 def tally(done: int, failed: int, pending: int, total: int) -> str:
