@@ -124,14 +124,21 @@ class AsyncGeminiBatch:
         submission = Submission(source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new)
         return await room.create(self._session(), submission)
 
-    async def status(self, job_name: str, *, wait: bool = False) -> JobStatus | RunStatus:
+    async def status(
+        self,
+        job_name: str,
+        *,
+        wait: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
+    ) -> JobStatus | RunStatus:
         """The state of a job (``batches/…``) or a run (``run-…``); with ``wait``, once it has ended and has its output.
 
-        Never spends and never cancels. Raises UsageError, ServiceError, StateError.
+        ``timeout``: seconds to wait at most. Never spends and never cancels. Raises UsageError, NotFinished (reason
+        code ``timeout``) when the job has not ended by then, ServiceError, StateError.
         """
         from gemini_batch.commands import status as room
 
-        return await room.status(self._session(), job_name, wait=wait)
+        return await room.status(self._session(), job_name, wait=wait, timeout=timeout)
 
     async def results(
         self,
@@ -177,17 +184,20 @@ class AsyncGeminiBatch:
         max_tokens_per_job: int | None = None,
         attempts: int | None = None,
         tier: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
     ) -> Results:
         """Validate a file, cut it into jobs, send them as the queue has room, wait, collect, and send passing failures
         again; or continue a known run (``run-…``, or the name of one of its jobs). Returns the results, written to
         ``output`` if it is given. This spends.
 
         ``max_requests_per_job``, ``max_tokens_per_job``: how large a job may be. ``attempts``: how many a request gets
-        (3). ``tier``: keeps enqueued tokens under that tier's limit; without it the limit is learned from refusals. The
-        rest is as for :meth:`create`. After a crash or an interruption, the same call continues where it stopped.
+        (3). ``tier``: keeps enqueued tokens under that tier's limit; without it the limit is learned from refusals.
+        ``timeout``: seconds to work and wait at most; the jobs go on after that. The rest is as for :meth:`create`.
+        After a crash, an interruption or a timeout, the same call continues where it stopped.
 
         Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
-        ServiceError where the service refuses for good, StateError.
+        NotFinished (reason code ``timeout``) when the time is over, ServiceError where the service refuses for good,
+        StateError.
         """
         import msgspec
 
@@ -205,7 +215,9 @@ class AsyncGeminiBatch:
         options = msgspec.convert(chosen, RunOptions) if chosen else None
         known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
         work = str(what) if known else Submission(source=Path(what), model=model, name=name, limit=limit, new=new)
-        return await room.run(self._session(), work, options, output=None if output is None else Path(output))
+        return await room.run(
+            self._session(), work, options, output=None if output is None else Path(output), timeout=timeout
+        )
 
     async def retry(
         self,
@@ -216,12 +228,14 @@ class AsyncGeminiBatch:
         temperature: float | None = None,
         model: str | None = None,
         output: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
     ) -> Results:
         """Send the requests of a run once more whose verdict is one of ``only``. This spends.
 
         ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` asks another model:
         without a change, most answers that were cut off or blocked will be so again. A new answer replaces an earlier
-        one that had not succeeded. Raises UsageError where there is nothing to send, ServiceError, StateError.
+        one that had not succeeded. Raises UsageError where there is nothing to send, NotFinished (reason code
+        ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
         """
         from gemini_batch.commands import retry as room
         from gemini_batch.store.run_options import RequestOverrides
@@ -229,7 +243,9 @@ class AsyncGeminiBatch:
         name = None if model is None else model.removeprefix("models/")
         overrides = RequestOverrides(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
         again = room.RetrySelection(verdicts=room.parse_verdicts(only), overrides=overrides)
-        return await room.retry(self._session(), run_id, again, output=None if output is None else Path(output))
+        return await room.retry(
+            self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
+        )
 
     async def validate(self, input_file: str | os.PathLike[str], *, limit: int | None = None) -> Validated:
         """Check a request file without sending it: no key, no network, nothing kept.

@@ -37,7 +37,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Progress of long local work or of a transfer."""
+    """Progress of long local work or of a transfer; it is over when ``done`` has reached ``total``."""
 
     what: Literal["reading", "uploading", "downloading", "judging", "writing"]
     """The step that is in progress."""
@@ -47,6 +47,8 @@ class Transfer:
     """Units in all; null if that is not known."""
     unit: Literal["bytes", "requests"] = "bytes"
     """What `done` and `total` count."""
+    job: str | None = None
+    """Id here (`run-…-2`) of the job it is done for; null if it is for all of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,12 @@ class RunProgress:
     """Id of the run, `run-…`."""
     requests: int
     """Number of requests in the run."""
+    done: int
+    """Requests that need nothing more: answered here, or counted as succeeded by the service. It never decreases."""
+    uncollected_succeeded: int
+    """The service's count of succeeded requests in jobs whose answers are not here yet."""
+    uncollected_failed: int
+    """Its count of failed ones; they may be sent again, so they are not in `done`."""
     verdicts: Mapping[str, int]
     """Requests that have an answer, by verdict."""
     waiting: int
@@ -77,12 +85,14 @@ class RunProgress:
     """Number of jobs made so far."""
     alive: int
     """Number of jobs alive."""
-    done: int
+    collected: int
     """Number of jobs whose answers are here."""
     tokens: int
     """Tokens of all answers so far."""
     usd: float | None
-    """USD at batch price so far; null if it is not known."""
+    """Batch price of all answers so far, in USD."""
+    offline: bool
+    """True if the local emulator answers, so that nothing is paid."""
     elapsed: float
     """Seconds that this process has worked."""
     why: str

@@ -9,7 +9,7 @@ import click
 
 from gemini_batch.cli.common import verb
 from gemini_batch.cli.outcome import clean as clean_text
-from gemini_batch.cli.screen import plural, size
+from gemini_batch.cli.wording import plural, size
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:

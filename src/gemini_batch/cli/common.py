@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 import signal
 import sys
 import threading
@@ -32,6 +33,39 @@ JOB_NAME = click.argument("job_name", metavar="JOB_NAME")
 INPUT_FILE = click.argument("input_file", metavar="INPUT_FILE", type=click.Path())
 POLL = click.option(
     "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Look every so often, instead of ever less."
+)
+
+_DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?", re.IGNORECASE)
+#: Longer than any job lives; what is above it is a slip.
+_LONGEST = 30 * 86_400.0
+
+
+def parse_duration(text: str) -> float | None:
+    """``90``, ``90s``, ``9m``, ``2h``, ``1h30m`` as seconds; None for anything else, and for nothing."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, seconds = found.groups()
+    if seconds and (hours or minutes) and not text.strip().lower().endswith("s"):
+        return None  # "1h30": minutes or seconds?
+    return int(hours or 0) * 3600.0 + int(minutes or 0) * 60.0 + float(seconds or 0)
+
+
+def duration(text: str) -> float:
+    """An option's duration, in seconds. Fails in click's way."""
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise click.BadParameter(f"{text!r} is not a duration. Write 90s, 9m, 2h, 1h30m, or seconds as a number.")
+    if not 0 < seconds <= _LONGEST:
+        raise click.BadParameter(f"{text!r} is not a time to wait. It must be more than 0 and at most 30 days.")
+    return seconds
+
+
+TIMEOUT = click.option(
+    "--timeout",
+    type=duration,
+    metavar="TIME",
+    help="Stop waiting after this time (90s, 9m, 1h30m) and end with 6; nothing is cancelled.",
 )
 
 _ASKING = (

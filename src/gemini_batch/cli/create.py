@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import INPUT_FILE, verb
-from gemini_batch.cli.screen import place, plural, size
+from gemini_batch.cli.wording import place, plural, size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen

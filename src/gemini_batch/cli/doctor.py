@@ -8,7 +8,7 @@ import click
 
 from gemini_batch.cli.common import verb
 from gemini_batch.cli.outcome import as_invoked, clean, invoked
-from gemini_batch.cli.screen import plural
+from gemini_batch.cli.wording import plural
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen

@@ -8,7 +8,7 @@ import click
 
 from gemini_batch.cli.common import verb
 from gemini_batch.cli.outcome import clean
-from gemini_batch.cli.screen import span
+from gemini_batch.report.durations import span
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen

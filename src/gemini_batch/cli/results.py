@@ -9,7 +9,7 @@ import click
 
 from gemini_batch.cli.common import JOB_NAME, call_method, is_stdout, verb
 from gemini_batch.cli.outcome import clean, invoked
-from gemini_batch.cli.screen import place, plural, usd
+from gemini_batch.cli.wording import place, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import verb
+from gemini_batch.cli.common import TIMEOUT, verb
 from gemini_batch.cli.results import exit_code
 from gemini_batch.cli.run import OUTPUT, document, show
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     ),
     click.option("--model", "-m", metavar="MODEL", help="Ask another model."),
     OUTPUT,
+    TIMEOUT,
     document=document,
     ends=exit_code,
     streams=True,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import POLL, is_stdout, verb
+from gemini_batch.cli.common import POLL, TIMEOUT, is_stdout, verb
 from gemini_batch.cli.results import exit_code, next_step, summary_lines
 from gemini_batch.errors import UsageError
 
@@ -81,6 +81,7 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
         help="The project's tier: its queue is not overfilled then.",
     ),
     POLL,
+    TIMEOUT,
     document=document,
     ends=exit_code,
     streams=True,
@@ -90,6 +91,6 @@ def command(found: Results, screen: Screen, *, output: str | None, **_: object) 
     failed in passing. The same command again, or run RUN, goes on where it stopped, whatever stopped it.
 
     Ends with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if nothing
-    could be had, 6 if it is not finished.
+    could be had, 6 if it is not finished, or if --timeout ended the waiting.
     """
     return show(found, screen, output=output)

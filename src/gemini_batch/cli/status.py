@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import JOB_NAME, POLL, verb
+from gemini_batch.cli.common import JOB_NAME, POLL, TIMEOUT, verb
 from gemini_batch.cli.outcome import invoked
-from gemini_batch.cli.screen import place, plural, span, tally
+from gemini_batch.cli.wording import place, plural, tally
+from gemini_batch.report.durations import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ def _code(seen: JobStatus | RunStatus, *, wait: bool, exit_code: bool, **_: obje
     JOB_NAME,
     click.option("--wait", "-w", is_flag=True, help="Wait until the job has ended and its results can be fetched."),
     POLL,
+    TIMEOUT,
     click.option(
         "--exit-code", is_flag=True, help="End with 6 while the job is alive, or not created yet (for loops)."
     ),
@@ -42,7 +44,8 @@ def command(seen: JobStatus | RunStatus, screen: Screen, **_: object) -> str:
 
     Prints the state (JOB_STATE_PENDING, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED or whatever the service
     says) on stdout, the rest on stderr. Ends with 0 while the job is alive or has succeeded, with 5 if it failed,
-    expired or was cancelled. Waiting may be interrupted at any time: the job goes on.
+    expired or was cancelled, with 6 if --timeout ended the waiting. Waiting may be interrupted at any time: the job
+    goes on.
     """
     from gemini_batch.report.job_view import RunStatus
 

@@ -9,7 +9,7 @@ import click
 
 from gemini_batch.cli.common import INPUT_FILE, verb
 from gemini_batch.cli.outcome import show_problems
-from gemini_batch.cli.screen import plural, size
+from gemini_batch.cli.wording import plural, size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen

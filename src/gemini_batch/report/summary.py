@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -15,9 +15,11 @@ from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type its
 from gemini_batch.report.billing import elsewhere, says_emulated
 from gemini_batch.report.next_steps import next_for_results
 from gemini_batch.store.job_rows import open_rows
+from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import Reason
@@ -215,20 +217,59 @@ def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
     return Money(batch=cost.batch, interactive=cost.interactive)
 
 
+class Uncollected(NamedTuple):
+    """Requests by the service's own counts, in jobs that it has and whose answers are not held here."""
+
+    succeeded: int
+    failed: int
+
+
+def uncollected(jobs: Sequence[Job], settled: AbstractSet[int]) -> Uncollected:
+    """The service's counts of all jobs but the ``settled`` ones, none of them over what the job carried.
+
+    Requests of these jobs are in no settled one, so nothing is counted twice. A lost job has nothing to give.
+    """
+    succeeded = failed = 0
+    for job in jobs:
+        if job.ordinal in settled or not job.stage.made or job.lost is not None:
+            continue
+        good = min(job.requests, job.succeeded or 0)
+        succeeded += good
+        failed += min(job.requests - good, job.failed or 0)
+    return Uncollected(succeeded, failed)
+
+
 class Progress:
-    """Verdicts, tokens and money so far. Counting reads every row, so it is done when a job has come in."""
+    """Requests done, verdicts, tokens and money so far.
+
+    Counting reads every row, so it is done when a job has come in; what the service counts is added each time.
+    """
 
     def __init__(self) -> None:
+        self.done = 0
+        self.uncollected = Uncollected(0, 0)
         self.verdicts: dict[str, int] = {}
         self.tokens = 0
         self.usd: float | None = None
-        self._counted = -1
+        self._settled: frozenset[int] | None = None
+        self._answered = 0
 
-    def count(self, rows: Rows, run: Run, jobs: tuple[Job, ...], done: int) -> None:
-        """Count again if another number of jobs is ``done``."""
-        if done == self._counted:
-            return
-        self._counted = done
+    def count(self, rows: Rows, run: Run, jobs: tuple[Job, ...], busy: AbstractSet[int]) -> None:
+        """Count what is known now. ``busy``: ordinals of jobs that are being made or collected at this moment.
+
+        A job that is collected and still busy has requests that are about to wait again; it is counted by the service's
+        counts until that is done.
+        """
+        settled = frozenset(j.ordinal for j in jobs if j.stage is JobStage.COLLECTED and j.ordinal not in busy)
+        if settled != self._settled:
+            self._settled = settled
+            self._read(rows, run, jobs)
+        self.uncollected = uncollected(jobs, settled)
+        self.done = max(self.done, min(run.requests, self._answered + self.uncollected.succeeded))
+
+    def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:
+        by_job = rows.answered_by_job()
+        self._answered = sum(count for job, count in by_job.items() if job in (self._settled or ()))
         usage = rows.usage(LONG_PROMPT)
         self.verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
         self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)
