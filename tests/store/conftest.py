@@ -18,6 +18,8 @@ import pytest
 from gemini_batch import aio, cli
 from gemini_batch.emulator.server import serve
 from gemini_batch.session import Session
+from gemini_batch.store.migrations import LEDGER
+from gemini_batch.store.sqlite import connect
 from gemini_batch.store.state_folder import StateFolder
 from gemini_batch.world import World
 from store.record import ARCHIVE, RUN_OF, RUNS
@@ -95,3 +97,15 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     assert set(found.commands) == set(RUNS)
     return found
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """A ledger of schema 1, with a run."""
+    path = tmp_path / "state" / "ledger.db"
+    with contextlib.closing(connect(path, LEDGER[:1], what="ledger")) as db:
+        db.execute(
+            "INSERT INTO runs VALUES ('run-a', 'i', 'made', 1.0, 'generate', 'm', 'offline', 'k', 1, 1, 's', 'f', ?)",
+            ('{"tier":1,"change":{"temperature":0.1}}',),
+        )
+    return path
