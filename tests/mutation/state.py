@@ -15,7 +15,7 @@ MIGRATING = (
         old="            _back_up(path, version)\n",
         new="",
         tests=(
-            f"{COPIES}::test_the_copy_is_whole_and_as_private_as_the_database",
+            f"{COPIES}::test_the_copy_is_whole_and_private",
             f"{COPIES}::test_a_full_disk_while_copying_changes_nothing",
             "tests/store/test_recorded.py::test_a_run_goes_on",
         ),
@@ -23,16 +23,16 @@ MIGRATING = (
     Breakage(
         guard="a copy is on the disk before it has its name",
         file="store/sqlite.py",
-        old="            os.fsync(file.fileno())\n        shutil.copymode",
-        new="            pass\n        shutil.copymode",
+        old="            os.fsync(file.fileno())\n",
+        new="            pass\n",
         tests=(f"{COPIES}::test_a_full_disk_while_copying_changes_nothing",),
     ),
     Breakage(
-        guard="a copy is as private as the database",
+        guard="nobody else may read a copy",
         file="store/sqlite.py",
-        old="        shutil.copymode(path, part)\n",
-        new="",
-        tests=(f"{COPIES}::test_the_copy_is_whole_and_as_private_as_the_database",),
+        old="part.touch(mode=0o600)",
+        new="part.touch()",
+        tests=(f"{COPIES}::test_the_copy_is_whole_and_private",),
     ),
     Breakage(
         guard="a copy never replaces an earlier one",

@@ -23,12 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# The copy ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_copy_is_whole_and_as_private_as_the_database(first: Path) -> None:
+def test_the_copy_is_whole_and_private(first: Path) -> None:
     """What another process has committed and not yet written back is in it, and nobody else may read it."""
-    first.chmod(0o640)
+    first.chmod(0o644)
     with contextlib.closing(sqlite3.connect(first, isolation_level=None)) as other:
         other.execute("PRAGMA wal_autocheckpoint = 0")
         other.execute("INSERT INTO meta VALUES ('salt', '00')")
@@ -36,7 +33,7 @@ def test_the_copy_is_whole_and_as_private_as_the_database(first: Path) -> None:
         copy = first.with_suffix(".v1.db")
 
         assert content(copy)["meta"] == [("salt", "00")]
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o640
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert copies(first.parent) == ["ledger.v1.db"]
 
 

@@ -7,7 +7,6 @@ import errno
 import filecmp
 import itertools
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -114,12 +113,11 @@ def _back_up(path: Path, version: int) -> None:
     part = path.with_name(f".{path.stem}.v{version}.part")
     part.unlink(missing_ok=True)
     try:
-        part.touch(mode=0o600)  # before it holds anything
+        part.touch(mode=0o600)  # nobody else has to read it
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("VACUUM INTO ?", (str(part),))
         with part.open("rb+") as file:
             os.fsync(file.fileno())
-        shutil.copymode(path, part)
         for number in itertools.count(1):
             target = path.with_name(f"{path.stem}.v{version}{f'-{number}' if number > 1 else ''}{path.suffix}")
             if not target.exists():
