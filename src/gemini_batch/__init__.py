@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from gemini_batch._version import __version__ as __version__  # noqa: PLC0414 - a re-export
+from gemini_batch._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis
     from gemini_batch.commands.validate import Validated
-    from gemini_batch.report.job_view import RunStatus, Status
+    from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
     from gemini_batch.settings import Settings
 
@@ -70,7 +70,7 @@ async def status(
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: EventHandler = ignore_events,
-) -> Status | RunStatus:
+) -> JobStatus | RunStatus:
     """How a job stands (``batches/…`` or a run id); with ``wait``, once it has ended and its output is there.
 
     Never spends and never cancels. Raises UsageError, ServiceError, StateError.
@@ -84,13 +84,17 @@ async def status(
 async def results(
     job_name: str,
     *,
+    job_only: bool = False,
     output: str | os.PathLike[str] | None = None,
     media_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: EventHandler = ignore_events,
 ) -> Results:
-    """The answers of an ended job: iterate over them, or read ``.summary``; ``output`` also writes them to a file.
+    """The answers of a run, by its id or by the name of any of its jobs: iterate over them, or read ``.summary``.
+
+    One line for each request that was sent, in input order; ``job_only`` narrows it to what the named job itself has
+    answered. ``output`` also writes them to a file.
 
     ``media_dir``: images and speech go into files there, and the result lines name them. Answers are fetched once and
     kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where it has nothing to
@@ -102,7 +106,7 @@ async def results(
     if output is not None:
         check_output(Path(output))
     async with _session(settings, offline, on_event) as session:
-        found = await room.results(session, job_name)
+        found = await room.results(session, job_name, job_only=job_only)
     media = None
     if media_dir is not None:
         from gemini_batch.answers.media import MediaWriter
@@ -209,7 +213,7 @@ async def jobs(
     offline: bool | None = None,
     settings: Settings | None = None,
     on_event: EventHandler = ignore_events,
-) -> list[Status]:
+) -> list[JobStatus]:
     """The jobs of this home, newest first, as last seen; ``refresh`` looks at each that may be alive.
 
     ``alive``, ``state``, ``name`` and ``model`` (parts of the text) and ``limit`` narrow it down. ``remote`` adds the
@@ -219,7 +223,7 @@ async def jobs(
 
     wanted = room.Filter(alive=alive, state=state, name=name, model=model, limit=limit)
     async with _session(settings, offline, on_event) as session:
-        return await room.listing(session, wanted, refresh=refresh, remote=remote)
+        return await room.list_jobs(session, wanted, refresh=refresh, remote=remote)
 
 
 async def cancel(

@@ -30,6 +30,49 @@ if TYPE_CHECKING:
 _ENDS = (".", "!", "?", "…", ":", ";")
 
 
+class Next:
+    """What to do next: a command of this program with its arguments, and why. Where it costs money, ``why`` says so.
+
+    ``str()`` is the command as a shell takes it; the command line shows it as this user can type it.
+    """
+
+    __slots__ = ("args", "command", "why")
+
+    def __init__(self, command: str, *args: str, why: str = "") -> None:
+        self.command = command
+        self.args = args
+        self.why = why
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Next) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __repr__(self) -> str:
+        return f"Next({str(self)!r})"
+
+    def __contains__(self, text: str) -> bool:
+        return text in str(self)
+
+    def __str__(self) -> str:
+        return self.shown(f"gemini-batch {self.command}")
+
+    def shown(self, program: str) -> str:
+        """The command line that begins with ``program``, followed by the reason in parentheses."""
+        import shlex
+
+        words = " ".join([program, *map(shlex.quote, self.args)])
+        return f"{words}  ({self.why})" if self.why else words
+
+    def writing_to(self, output: str) -> Next:
+        """The same command with another file after ``-o``."""
+        args = list(self.args)
+        if "-o" in args:
+            args[args.index("-o") + 1] = output
+        return Next(self.command, *args, why=self.why)
+
+
 class Error(Exception):
     """Anything this package raises on purpose. ``str()`` is one plain paragraph for a person."""
 
@@ -43,7 +86,7 @@ class Error(Exception):
         file: Path | str | None = None,
         line: int | None = None,
         field: str | None = None,
-        next: str | None = None,  # noqa: A002 - the name of the field in the documented JSON
+        next: str | Next | None = None,  # noqa: A002 - the name of the field in the documented JSON
         code: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -64,7 +107,8 @@ class Error(Exception):
         if not self.next:
             return head
         # The words of a service or a library often lack their full stop.
-        return f"{head}{'' if head.endswith(_ENDS) else '.'} {self.next}"
+        following = f"Next: {self.next}" if isinstance(self.next, Next) else self.next
+        return f"{head}{'' if head.endswith(_ENDS) else '.'} {following}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions are made again from their positional arguments; these take others. Process pools need it.
@@ -78,7 +122,7 @@ class Error(Exception):
             "file": self.file,
             "line": self.line,
             "field": self.field,
-            "next": self.next,
+            "next": None if self.next is None else str(self.next),
         }
 
 
@@ -156,7 +200,7 @@ class NetworkError(ServiceError):
 
     code = "network"
 
-    def __init__(self, message: str, *, sent: bool, next: str | None = None) -> None:  # noqa: A002 - see Error
+    def __init__(self, message: str, *, sent: bool, next: str | Next | None = None) -> None:  # noqa: A002 - see Error
         super().__init__(message, next=next)
         self.sent = sent
 
@@ -178,7 +222,7 @@ class ApiError(ServiceError):
         reason: str = "",
         retry_after: float | None = None,
         details: Sequence[Mapping[str, object]] = (),
-        next: str | None = None,  # noqa: A002 - see Error
+        next: str | Next | None = None,  # noqa: A002 - see Error
         code: str | None = None,
     ) -> None:
         super().__init__(message, next=next, code=code or (reason.lower() or None))
@@ -201,7 +245,7 @@ class JobError(Error):
         job: str,
         state: str,
         code: str | None = None,
-        next: str | None = None,  # noqa: A002 - see Error
+        next: str | Next | None = None,  # noqa: A002 - see Error
     ) -> None:
         super().__init__(message, next=next, code=code)
         self.job = job
@@ -214,7 +258,7 @@ class NotFinished(Error):
     exit_code = 6
     code = "not_finished"
 
-    def __init__(self, message: str, *, job: str, state: str, next: str | None = None) -> None:  # noqa: A002 - see Error
+    def __init__(self, message: str, *, job: str, state: str, next: str | Next | None = None) -> None:  # noqa: A002 - see Error
         super().__init__(message, next=next)
         self.job = job
         self.state = state

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gemini_batch.errors import Next
     from gemini_batch.wire import RemoteJob
 
 
@@ -22,7 +23,7 @@ class Notice:
 
     message: str
     level: Literal["note", "warning"] = "note"
-    next: str | None = None
+    next: str | Next | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""What one command works with: settings, a world, the state folders, and the backend once it is needed.
+"""What the commands of one client work with: settings, a world, the state folder, and the backend once it is needed.
 
-A name given by a user finds its run here, and with it the backend that the run is bound to: a job made offline is
-found without saying so again, and a job made at one address is never asked for at another.
+A name given by a user leads to a run or a job here, and with it to the state folder that it is kept in: a job made
+offline is found without saying so again. A run belongs to the address that it was made at; no other one is asked.
 """
 
 from __future__ import annotations
@@ -26,20 +26,48 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
 
-
-#: How long a command waits for another process that works on the same run, and how often it looks, in seconds.
+#: Seconds to wait for another process that works on the same run, and seconds between two tries.
 _LOCK_WAIT, _LOCK_PAUSE = 600.0, 0.2
 _NAME = re.compile(r"(batches/)?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What a name means: a run of this state folder, one of its jobs or (``run`` None) a job that is unknown here."""
+class KnownJob:
+    """A job that is in the ledger, with its run. ``offline``: which of the two state folders it is kept in."""
+
+    run: Run
+    job: Job
+    offline: bool = False
+
+    @property
+    def name(self) -> str:
+        """``batches/…``; the run's id for a job that was not created yet."""
+        return self.job.batch or self.run.id
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """A run that is in the ledger."""
+
+    run: Run
+    offline: bool = False
+
+    @property
+    def name(self) -> str:
+        """``run-…``."""
+        return self.run.id
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownJob:
+    """A job's name (``batches/…``) that is not in the ledger; the service may know it."""
 
     name: str
-    state_folder: StateFolder
-    run: Run | None
-    job: Job | None
+    offline: bool = False
+
+
+#: What a name can mean.
+Target = KnownJob | KnownRun | UnknownJob
 
 
 @dataclass
@@ -50,27 +78,29 @@ class Session:
     world: World = field(default_factory=World)
     emit: EventHandler = ignore_events
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack, init=False)
-    _ledgers: dict[StateFolder, Ledger] = field(default_factory=dict, init=False)
+    _ledger: Ledger | None = field(default=None, init=False)
     _backend: Backend | None = field(default=None, init=False)
+    _offline: Session | None = field(default=None, init=False)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *details: object) -> None:
+        if self._offline is not None:
+            await self._offline.__aexit__(*details)
         await self._stack.aclose()
 
     @property
     def state_folder(self) -> StateFolder:
-        """The state folder that new work goes to."""
-        state_folder = StateFolder(self.settings.home)
-        return state_folder.offline if self.settings.offline else state_folder
+        """The state folder that this session reads and writes."""
+        folder = StateFolder(self.settings.home)
+        return folder.offline if self.settings.offline else folder
 
-    def ledger(self, state_folder: StateFolder | None = None) -> Ledger:
-        """The ledger of a state folder, opened once. Raises StateError."""
-        state_folder = state_folder or self.state_folder
-        if state_folder not in self._ledgers:
-            self._ledgers[state_folder] = self._stack.enter_context(state_folder.ledger())
-        return self._ledgers[state_folder]
+    def ledger(self) -> Ledger:
+        """The ledger of the state folder, opened once. Raises StateError."""
+        if self._ledger is None:
+            self._ledger = self._stack.enter_context(self.state_folder.ledger())
+        return self._ledger
 
     def key_fingerprint(self) -> str:
         """The fingerprint of the key that the backend is asked with. Raises UsageError where there is no key."""
@@ -83,11 +113,16 @@ class Session:
             self._backend = await self._stack.enter_async_context(opening)
         return self._backend
 
-    def locate(self, name: str) -> Target:
-        """Find what ``name`` means: a job (``batches/…`` or the bare id) or a run (``run-…``).
+    # Names -----------------------------------------------------------------------------------------------------------
 
-        A run of the offline state folder turns the session offline. Raises UsageError for what cannot be a name, or for
-        a run that is not in this state folder.
+    def at(self, target: Target) -> Session:
+        """The session for a target: this one, or the one for offline work where the target is kept there."""
+        return self if target.offline == self.settings.offline else self._for_offline_work()
+
+    def locate(self, name: str) -> Target:
+        """Find what ``name`` means: a run (``run-…``) or a job (``batches/…`` or the bare id), here or offline.
+
+        Raises UsageError for what cannot be a name, and for a run that is not in the state folder.
         """
         name = name.strip()
         if not _NAME.fullmatch(name):
@@ -96,47 +131,51 @@ class Session:
                 code="bad_name",
                 next="A job name looks like batches/abc123, as create printed it; a run id like run-k7m2q9x4.",
             )
-        state_folder = StateFolder(self.settings.home)
-        for candidate in (state_folder.offline,) if self.settings.offline else (state_folder, state_folder.offline):
-            if candidate.exists() and (target := self._look(candidate, name)):
-                if candidate == state_folder.offline and not self.settings.offline:
-                    self.settings = dataclasses.replace(self.settings, offline=True)
-                return target
+        for session in self._both():
+            if session.state_folder.exists() and (found := session.find(name)):
+                return found
         if name.startswith("run-"):
             raise UsageError(
                 f"There is no run {name!r} in this state folder.",
-                file=state_folder.path,
+                file=self.settings.home,
                 code="unknown_run",
                 next="Check the id, or set GEMINI_BATCH_HOME to the folder that it was made with.",
             )
-        self._not_a_display_name(name)
-        return Target("batches/" + name.removeprefix("batches/"), self.state_folder, None, None)
+        self._refuse_display_name(name)
+        return UnknownJob("batches/" + name.removeprefix("batches/"), self.settings.offline)
 
-    def _not_a_display_name(self, name: str) -> None:
+    def _both(self) -> tuple[Session, ...]:
+        """This session and, where it is not that already, the one for offline work."""
+        return (self,) if self.settings.offline else (self, self._for_offline_work())
+
+    def _for_offline_work(self) -> Session:
+        if self._offline is None:
+            self._offline = Session(dataclasses.replace(self.settings, offline=True), self.world, self.emit)
+        return self._offline
+
+    def find(self, name: str) -> KnownJob | KnownRun | None:
+        """What is in this session's own state folder by that name."""
+        ledger, offline = self.ledger(), self.settings.offline
+        if name.startswith("run-"):
+            run = ledger.run(name)
+            return KnownRun(run, offline) if run else None
+        job = ledger.job_by_batch("batches/" + name.removeprefix("batches/"))
+        return KnownJob(ledger.run_of(job), job, offline) if job else None
+
+    def _refuse_display_name(self, name: str) -> None:
         """What people see is the display name, and some type it. Raises UsageError with the job's real name."""
-        state_folder = StateFolder(self.settings.home)
-        for candidate in (state_folder, state_folder.offline):
-            if candidate.exists():
-                named = [
-                    job.batch for _, job in self.ledger(candidate).jobs() if job.display_name == name and job.batch
-                ]
-                if named:
-                    raise UsageError(
-                        f"{name!r} is a display name.",
-                        code="display_name",
-                        next=f"The job that has it is {named[0]}"
-                        + (f", or one of {len(named)}." if named[1:] else "."),
-                    )
+        for session in self._both():
+            if not session.state_folder.exists():
+                continue
+            named = [job.batch for _, job in session.ledger().jobs() if job.display_name == name and job.batch]
+            if named:
+                raise UsageError(
+                    f"{name!r} is a display name.",
+                    code="display_name",
+                    next=f"The job that has it is {named[0]}" + (f", or one of {len(named)}." if named[1:] else "."),
+                )
 
-    def _look(self, state_folder: StateFolder, name: str) -> Target | None:
-        ledger = self.ledger(state_folder)
-        if name.startswith("run-") and (run := ledger.run(name)):
-            jobs = ledger.jobs_of(run.id)
-            return Target(name, state_folder, run, jobs[-1] if jobs else None)
-        batch = "batches/" + name.removeprefix("batches/")
-        if job := ledger.job_by_batch(batch):
-            return Target(batch, state_folder, ledger.run(job.run), job)
-        return None
+    # Runs ------------------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def locked(self, folder: RunFolder) -> AsyncIterator[None]:
@@ -161,9 +200,9 @@ class Session:
 
     def check_bound(self, target: Target) -> None:
         """Before the service is asked: a run belongs to the address it was made at. Raises UsageError."""
-        run = target.run
-        if run is None or run.backend == address_of(self.settings):
+        if isinstance(target, UnknownJob) or target.run.backend == address_of(self.settings):
             return
+        run = target.run
         if run.backend == OFFLINE or self.settings.offline:
             raise UsageError(f"{target.name} was not made offline.", code="other_backend", next="Leave out --offline.")
         raise UsageError(
@@ -176,8 +215,7 @@ class Session:
         """A 403 or 404 for a job, in words that tell "not yours" from "gone"."""
         if error.status not in {403, 404}:
             return error
-        run = target.run
-        if run is not None and run.key_fingerprint != self.key_fingerprint():
+        if not isinstance(target, UnknownJob) and target.run.key_fingerprint != self.key_fingerprint():
             return ApiError(
                 f"{target.name} was made with another API key, and this one cannot see it ({error.status}); "
                 "that does not mean that the job is gone.",

@@ -83,11 +83,13 @@ def test_a_job_of_a_run_answers_by_its_own_name(shell: Shell) -> None:
     run = shell.run("run", "in.jsonl", "--offline", "--max-requests-per-job", "2").out.strip()
     jobs = [job["job"] for job in shell.run("status", run, "--json").document["result"]["jobs"]]
 
-    found = [shell.run("results", job) for job in jobs]
+    found = [shell.run("results", job, "--job-only") for job in jobs]
+    whole = [shell.run("results", job) for job in jobs]
 
     assert sorted(len(one.out.splitlines()) for one in found) == [1, 2]
-    for job, one in zip(jobs, found, strict=True):
-        assert one.code == 0
-        assert f"{job} is one of 2 jobs of {run}" in one.err
-        assert f"gemini-batch results {run}" in one.err
+    for job, one, all_of_it in zip(jobs, found, whole, strict=True):
+        assert (one.code, all_of_it.code) == (0, 0)
+        assert len(all_of_it.out.splitlines()) == 3
+        assert f"{job} is one of 2 jobs of {run}" in all_of_it.err
+        assert f"results {job} --job-only" in all_of_it.err
         assert f"gemini-batch status {run}" in shell.run("status", job).err

@@ -89,7 +89,7 @@ class Mortal:
 
         return call
 
-    async def listing(self, **kwargs: Any) -> AsyncIterator[Any]:
+    async def list_jobs(self, **kwargs: Any) -> AsyncIterator[Any]:
         with self._reaper.step("listing"):
             pages = [page async for page in self._service.listing(**kwargs)]
         for page in pages:

@@ -13,7 +13,7 @@ from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.create import create
 from gemini_batch.commands.doctor import Diagnosis, doctor
-from gemini_batch.commands.list_jobs import Filter, listing
+from gemini_batch.commands.list_jobs import Filter, list_jobs
 from gemini_batch.commands.results import results
 from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, JobError, NetworkError, UsageError
@@ -54,9 +54,9 @@ def test_the_list_says_what_was_last_seen_and_looks_only_when_asked(service: Fak
     service.jobs[0].state = "BATCH_STATE_RUNNING"
     calls = len(service.calls)
 
-    plain = do(service, tmp_path / "home", lambda s: listing(s, Filter()))
+    plain = do(service, tmp_path / "home", lambda s: list_jobs(s, Filter()))
     assert len(service.calls) == calls
-    fresh = do(service, tmp_path / "home", lambda s: listing(s, Filter(alive=True), refresh=True))
+    fresh = do(service, tmp_path / "home", lambda s: list_jobs(s, Filter(alive=True), refresh=True))
 
     assert [(one.job, one.state) for one in plain] == [(job, "JOB_STATE_PENDING")]
     assert [(one.job, one.state) for one in fresh] == [(job, "JOB_STATE_RUNNING")]
@@ -77,7 +77,7 @@ def test_the_list_is_narrowed_down(service: FakeService, tmp_path: Path, wanted:
     make(service, tmp_path, name="nightly")
     make(service, tmp_path, name="other", model="gemini-3.8-flash")
 
-    assert len(do(service, tmp_path / "home", lambda s: listing(s, wanted))) == count
+    assert len(do(service, tmp_path / "home", lambda s: list_jobs(s, wanted))) == count
 
 
 def test_jobs_made_elsewhere_are_listed_fetched_and_adopted(service: FakeService, tmp_path: Path) -> None:
@@ -87,12 +87,12 @@ def test_jobs_made_elsewhere_are_listed_fetched_and_adopted(service: FakeService
     service.arrange = lambda lines: list(reversed(lines))
     other = tmp_path / "other"
 
-    assert [one.job for one in do(service, other, lambda s: listing(s, Filter(), remote=True))] == [job]
+    assert [one.job for one in do(service, other, lambda s: list_jobs(s, Filter(), remote=True))] == [job]
     found = do(service, other, lambda s: results(s, job))
 
     assert [row["key"] for row in found] == ["c", "b", "a"]
     assert found.summary.all_succeeded
-    assert do(service, other, lambda s: listing(s, Filter(), remote=True))[0].run == found.run.id
+    assert do(service, other, lambda s: list_jobs(s, Filter(), remote=True))[0].run == found.run.id
 
 
 def test_adopting_counts_answers_that_are_absent(service: FakeService, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_an_unknown_state_is_alive_and_said(service: FakeService, tmp_path: Path
     seen = do(service, tmp_path / "home", lambda s: status(s, job))
 
     assert (seen.state, seen.alive, seen.succeeded) == ("JOB_STATE_PONDERING", True, False)
-    assert "not known here" in seen.next
+    assert "not known here" in str(seen.next)
 
 
 def test_a_wait_tells_how_it_goes(service: FakeService, tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_a_model_that_nobody_knows_leaves_no_run(service: FakeService, tmp_path:
     with pytest.raises(UsageError, match="knows no model"):
         make(service, tmp_path, model="gemini-99-flash")
 
-    assert do(service, tmp_path / "home", lambda s: listing(s, Filter())) == []
+    assert do(service, tmp_path / "home", lambda s: list_jobs(s, Filter())) == []
     assert list((tmp_path / "home" / "runs").iterdir()) == []
 
 

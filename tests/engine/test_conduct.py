@@ -341,9 +341,9 @@ def test_a_stuck_job_is_said_once_with_the_hours_that_are_left(service: FakeServ
 
     work(service, tmp_path, options=RunOptions(), heard=heard)
 
-    said = [event for event in heard if isinstance(event, Notice) and "has been at work for" in event.message]
+    said = [event for event in heard if isinstance(event, Notice) and "has been running for" in event.message]
     assert len(said) == 1
-    assert "usually took 0 min here" in said[0].message
+    assert "usually take 0 min here" in said[0].message
     assert "at the latest in 46 h" in (said[0].next or "")
     ages = [event.oldest for event in heard if isinstance(event, RunProgress) and event.oldest is not None]
     assert ages == sorted(ages)

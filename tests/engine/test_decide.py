@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,24 +146,40 @@ def test_which_job_a_create_in_doubt_has_made(ours: Job, there: RemoteJob, found
     assert bool(made_by(ours, [there], known=frozenset({"batches/known"}))) is found
 
 
+PLANNED = {"stage": JobStage.PLANNED}
+ALIVE = {"stage": JobStage.CREATED}
+SUCCEEDED = {"stage": JobStage.ENDED, "phase": Phase.SUCCEEDED}
+FAILED = {"stage": JobStage.COLLECTED, "phase": Phase.FAILED}
+CANCELLED = {"stage": JobStage.ENDED, "phase": Phase.CANCELLED}
+
+
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("jobs", "answered", "expected"),
     [
-        ({"stage": JobStage.PLANNED}, "unfinished"),
-        ({"stage": JobStage.UPLOADED}, "unfinished"),
-        ({"stage": JobStage.INTENDED}, "unfinished"),
-        ({"stage": JobStage.CREATED}, "attach"),
-        ({"stage": JobStage.ENDED, "phase": Phase.SUCCEEDED}, "attach"),
-        ({"stage": JobStage.COLLECTED, "phase": Phase.SUCCEEDED}, "attach"),
-        ({"stage": JobStage.ENDED, "phase": Phase.FAILED}, "over"),
-        ({"stage": JobStage.ENDED, "phase": Phase.EXPIRED}, "over"),
-        ({"stage": JobStage.ENDED, "phase": Phase.CANCELLED}, "over"),
-        ({"stage": JobStage.ENDED, "phase": Phase.CANCELLED, "output_file": "files/batch-x"}, "attach"),
-        ({"stage": JobStage.COLLECTED, "phase": Phase.EXPIRED, "succeeded": 2}, "attach"),
+        ([], 0, "unfinished"),
+        ([PLANNED], 0, "unfinished"),
+        ([{"stage": JobStage.UPLOADED}], 0, "unfinished"),
+        ([{"stage": JobStage.INTENDED}], 0, "unfinished"),
+        ([ALIVE], 0, "attach"),
+        ([SUCCEEDED], 0, "attach"),
+        ([{"stage": JobStage.COLLECTED, "phase": Phase.SUCCEEDED}], 0, "attach"),
+        ([{"stage": JobStage.ENDED, "phase": Phase.FAILED}], 0, "over"),
+        ([{"stage": JobStage.ENDED, "phase": Phase.EXPIRED}], 0, "over"),
+        ([CANCELLED], 0, "attach"),
+        ([{**FAILED, "cancelled_at": NOW}], 0, "attach"),
+        ([{**CANCELLED, "output_file": "files/batch-x"}], 0, "attach"),
+        ([{"stage": JobStage.COLLECTED, "phase": Phase.EXPIRED, "succeeded": 2}], 0, "attach"),
+        ([{**FAILED, "lost": "JOB_GONE"}], 0, "attach"),
+        ([FAILED, FAILED], 0, "over"),
+        ([FAILED, FAILED], 1, "attach"),
+        ([FAILED, PLANNED], 0, "unfinished"),
+        ([FAILED, PLANNED], 1, "attach"),
+        ([FAILED, ALIVE, PLANNED], 0, "attach"),
+        ([PLANNED, PLANNED], 0, "unfinished"),
     ],
 )
-def test_where_a_job_stands(changes: dict[str, object], expected: str) -> None:
-    assert standing(job(**changes)) == expected
+def test_what_known_jobs_mean_for_a_create(jobs: list[dict[str, Any]], answered: int, expected: str) -> None:
+    assert standing([job(**changes) for changes in jobs], answered=answered) == expected
 
 
 def test_the_rhythm_of_polling() -> None:

@@ -10,7 +10,7 @@ import pytest
 from engine.fake import Clock, FakeService, FakeSession, Killed, reset, write_requests
 from gemini_batch.commands.create import Created, create
 from gemini_batch.commands.results import results
-from gemini_batch.engine.poller import job_status
+from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, NetworkError, NotFinished, ServiceError
 from gemini_batch.intake.submission import Submission
 from gemini_batch.store.ledger import Ledger
@@ -18,7 +18,7 @@ from gemini_batch.store.ledger import Ledger
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gemini_batch.report.job_view import Status
+    from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
 
 KEYS = ["a", "b", "c", "d"]
@@ -32,10 +32,10 @@ def make(service: FakeService, tmp_path: Path, **order: Any) -> Created:
     return asyncio.run(work())
 
 
-def wait(service: FakeService, tmp_path: Path, name: str) -> Status:
-    async def work() -> Status:
+def wait(service: FakeService, tmp_path: Path, name: str) -> JobStatus | RunStatus:
+    async def work() -> JobStatus | RunStatus:
         async with FakeSession(service, tmp_path / "home") as session:
-            return await job_status(session, session.locate(name), wait=True)
+            return await status(session, name, wait=True)
 
     return asyncio.run(work())
 
@@ -305,6 +305,9 @@ def test_a_job_that_left_nothing_does_not_hold_its_requests(service: FakeService
     service.end_state = "BATCH_STATE_SUCCEEDED"
     second = make(service, tmp_path)
 
+    if state == "BATCH_STATE_CANCELLED":  # it was stopped on purpose: only --new sends it again
+        assert (second.job, second.attached) == (first.job, True)
+        second = make(service, tmp_path, new=True)
     assert second.job != first.job
     assert not second.attached
 

@@ -18,7 +18,7 @@ from gemini_batch.commands.status import status
 from gemini_batch.errors import NotFinished
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
-from gemini_batch.report.job_view import Status
+from gemini_batch.report.job_view import JobStatus
 from gemini_batch.store.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
@@ -74,17 +74,34 @@ def verdicts(found: Any) -> list[tuple[str, str, int]]:
     return [(row["key"], row["verdict"], row["attempt"]) for row in found]
 
 
+def own(service: FakeService, folder: Path, job: str) -> Any:
+    """What one job has answered itself."""
+    return do(service, folder, lambda s: results(s, job, job_only=True))[0]
+
+
+def test_any_job_of_a_run_leads_to_all_of_its_answers(service: FakeService, tmp_path: Path) -> None:
+    """A retry is never undone by fetching the first job again; that there are other jobs is said."""
+    _, run_id = retried(service, tmp_path)
+
+    for name in [run_id, *(one.name for one in service.jobs)]:
+        found, said = do(service, tmp_path, lambda s, name=name: results(s, name))  # type: ignore[misc]
+        assert [row["verdict"] for row in found] == ["succeeded"] * 4
+        assert (found.summary.job, found.summary.run, found.summary.exit_code) == (None, run_id, 0)
+        narrower = f"gemini-batch results {name} --job-only"
+        assert any("one of 3 jobs" in sentence and narrower in sentence for sentence in said) == (name != run_id)
+
+
 def test_the_first_job_of_a_retried_run_still_says_what_it_answered(service: FakeService, tmp_path: Path) -> None:
-    """In the order of the input, each of its keys once, with what this very job made of it; and the way on."""
+    """In the order of the input, each of its keys once, with what this very job made of it."""
     job, run_id = retried(service, tmp_path)
 
-    found, said = do(service, tmp_path, lambda s: results(s, job))
+    found, said = do(service, tmp_path, lambda s: results(s, job, job_only=True))
 
     assert verdicts(found) == [("a", "succeeded", 1), ("b", "truncated", 1), ("c", "missing", 1), ("d", "succeeded", 1)]
     assert found.summary.verdicts == {"succeeded": 2, "truncated": 1, "missing": 1}
     assert (found.summary.job, found.summary.run, found.summary.exit_code) == (job, run_id, 1)
     assert len(found) == found.summary.requests == 4
-    assert any("one of 3 jobs" in sentence and f"gemini-batch results {run_id}" in sentence for sentence in said)
+    assert not said
     assert found.write(tmp_path / "out.jsonl") == 4
 
 
@@ -92,7 +109,7 @@ def test_the_later_jobs_have_only_what_was_sent_again(service: FakeService, tmp_
     """One was a stretch of the requests as they are, the other a file of its own with changed ones."""
     _, run_id = retried(service, tmp_path)
 
-    second, third = (do(service, tmp_path, lambda s, n=job.name: results(s, n))[0] for job in service.jobs[1:])  # type: ignore[misc]
+    second, third = (own(service, tmp_path, job.name) for job in service.jobs[1:])
 
     assert verdicts(second) == [("c", "succeeded", 2)]
     assert verdicts(third) == [("b", "succeeded", 2)]
@@ -107,7 +124,7 @@ def test_a_stretch_of_the_input_is_told_by_its_place(service: FakeService, tmp_p
     order = Submission(source=tmp_path / "in.jsonl")
     do(service, tmp_path, lambda s: run(s, order, RunOptions(max_requests_per_job=2)))
 
-    parts = [do(service, tmp_path, lambda s, n=job.name: results(s, n))[0] for job in service.jobs]  # type: ignore[misc]
+    parts = [own(service, tmp_path, job.name) for job in service.jobs]
 
     assert sorted([row["key"] for row in part] for part in parts) == [["a", "b"], ["c", "d"]]
 
@@ -117,13 +134,13 @@ def test_status_of_such_a_job_names_its_run(service: FakeService, tmp_path: Path
 
     seen, said = do(service, tmp_path, lambda s: status(s, job))
 
-    assert isinstance(seen, Status)
+    assert isinstance(seen, JobStatus)
     assert seen.job == job
     assert any(f"gemini-batch status {run_id}" in sentence for sentence in said)
 
 
 def test_a_job_that_is_not_collected_yet(service: FakeService, tmp_path: Path) -> None:
-    """Its run collects it: exit code 6, and what to type."""
+    """A sent request is in a living job: exit code 6, that job by its name, and what to type."""
     service.death = (9, "after")
     with pytest.raises(Killed):
         do(
@@ -133,7 +150,7 @@ def test_a_job_that_is_not_collected_yet(service: FakeService, tmp_path: Path) -
         )
     service.death = None
 
-    with pytest.raises(NotFinished, match="not collected yet") as caught:
+    with pytest.raises(NotFinished, match=r"batches/job\d is not finished") as caught:
         do(service, tmp_path, lambda s: results(s, service.jobs[0].name))
     assert "gemini-batch run run-" in (caught.value.next or "")
 

@@ -13,14 +13,14 @@ import pytest
 from engine.fake import FakeService, FakeSession, Killed, answer_line
 from engine.steps import GOOD, ONCE, again, reasons, sentences, texts, work
 from gemini_batch.commands.create import create
-from gemini_batch.commands.list_jobs import Filter, listing
+from gemini_batch.commands.list_jobs import Filter, list_jobs
 from gemini_batch.commands.results import results
 from gemini_batch.commands.run import run
-from gemini_batch.engine.poller import job_status
+from gemini_batch.commands.status import status
 from gemini_batch.errors import UsageError
 from gemini_batch.intake.submission import Submission
 from gemini_batch.store.rows import Rows
-from gemini_batch.store.run_options import RequestOverrides, RunOptions
+from gemini_batch.store.run_options import RequestOverrides, RunOptions, kept_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +71,7 @@ def test_retry_with_another_model(service: FakeService, tmp_path: Path) -> None:
 
     async def listed() -> list[str]:
         async with FakeSession(service, tmp_path / "home") as session:
-            return [one.model for one in await listing(session, Filter(), refresh=False, remote=False)]
+            return [one.model for one in await list_jobs(session, Filter(), refresh=False, remote=False)]
 
     assert sorted(asyncio.run(listed())) == ["gemini-3-flash-preview"] * 3 + ["gemini-3.1-pro-preview"]
 
@@ -142,7 +142,7 @@ def one_job(service: FakeService, folder: Path) -> str:
     async def whole() -> str:
         async with FakeSession(service, folder / "home") as session:
             made = await create(session, Submission(source=folder / "in.jsonl"))
-            await job_status(session, session.locate(made.job), wait=True)
+            await status(session, made.job, wait=True)
             await results(session, made.job)
             return made.run
 
@@ -212,7 +212,7 @@ def test_a_retry_of_nothing_changes_nothing_and_says_what_there_is(service: Fake
     with FakeSession(service, tmp_path / "home").ledger() as ledger:
         kept = ledger.run(run_id)
     assert kept is not None
-    assert kept.options is None
+    assert kept_options(kept) == RunOptions()
     assert len(service.jobs) == 1
 
 

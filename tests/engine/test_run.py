@@ -13,7 +13,7 @@ from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
 from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
-from gemini_batch.engine.poller import job_status
+from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, NotFinished, ServiceError, StateError, UsageError
 from gemini_batch.intake.submission import Submission
 from gemini_batch.store.answer_writer import AnswerWriter
@@ -487,28 +487,28 @@ def begin(service: FakeService, folder: Path, **changes: Any) -> Any:
     return asyncio.run(whole())
 
 
-def test_create_leaves_a_run_of_many_jobs_alone(service: FakeService, tmp_path: Path) -> None:
-    """Killed when only its first job was made: create neither attaches to that part nor makes it anew."""
+def test_create_attaches_to_the_living_job_of_a_run(service: FakeService, tmp_path: Path) -> None:
+    """Killed when only its first job was created: create prints that one, and says that the rest is to be sent."""
     service.death = (4, "before")
     with pytest.raises(Killed):
         work(service, tmp_path)
     service.death = None
 
-    with pytest.raises(UsageError, match="several jobs"):
-        begin(service, tmp_path)
+    made = begin(service, tmp_path)
 
+    assert (made.job, made.attached, len(service.jobs)) == ("batches/job0", True, 1)
     work(service, tmp_path)
     assert service.paid() == dict.fromkeys(KEYS, 1)
 
 
-def test_create_does_not_take_over_what_a_run_has_dropped(service: FakeService, tmp_path: Path) -> None:
+def test_create_makes_one_job_of_what_a_run_could_not_send(service: FakeService, tmp_path: Path) -> None:
     service.most_jobs = 0
     with pytest.raises(ServiceError):
         work(service, tmp_path)
     service.most_jobs = None
 
-    with pytest.raises(UsageError, match="several jobs"):
-        begin(service, tmp_path)
+    made = begin(service, tmp_path)
+    assert (made.requests, made.attached) == (len(KEYS), False)
     work(service, tmp_path)
 
     assert service.paid() == dict.fromkeys(KEYS, 1)
@@ -544,7 +544,7 @@ def test_results_of_a_run_that_is_not_finished(service: FakeService, tmp_path: P
             (known,) = {one.run for _, one in session.ledger().jobs()}
             await results(session, known)
 
-    with pytest.raises(NotFinished, match="requests wait"):
+    with pytest.raises(NotFinished, match=r"batches/job\d is not finished"):
         asyncio.run(whole())
 
 
@@ -566,7 +566,7 @@ def test_what_an_earlier_process_collected_is_sent_again_by_the_next(service: Fa
     async def collected_elsewhere() -> None:
         async with FakeSession(service, tmp_path / "home") as session:
             made = await create(session, Submission(source=tmp_path / "in.jsonl"))
-            await job_status(session, session.locate(made.job), wait=True)
+            await status(session, made.job, wait=True)
             await results(session, made.job)
 
     asyncio.run(collected_elsewhere())

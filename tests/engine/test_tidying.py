@@ -11,12 +11,12 @@ from engine.fake import Clock, FakeService, FakeSession, write_requests
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.create import create
 from gemini_batch.commands.doctor import doctor
-from gemini_batch.commands.list_jobs import Filter, listing
+from gemini_batch.commands.list_jobs import Filter, list_jobs
 from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
-from gemini_batch.report.job_view import NOT_CREATED
+from gemini_batch.report.job_view import RunState
 from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def cleaned(service: FakeService, folder: Path, *, url: str | None = None, **inp
 
 
 def names(service: FakeService, folder: Path, **wanted: Any) -> list[str]:
-    found = do(service, folder, lambda s: listing(s, Filter(**wanted)))
+    found = do(service, folder, lambda s: list_jobs(s, Filter(**wanted)))
     return [one.job or one.state for one in found]
 
 
@@ -83,8 +83,8 @@ def test_what_was_not_created_stands_at_its_time(service: FakeService, tmp_path:
     service.clock.now += 60
     last = make(service, tmp_path, "c")
 
-    assert names(service, tmp_path) == [last, NOT_CREATED, first]
-    assert names(service, tmp_path, limit=2) == [last, NOT_CREATED]
+    assert names(service, tmp_path) == [last, RunState.NOT_CREATED, first]
+    assert names(service, tmp_path, limit=2) == [last, RunState.NOT_CREATED]
 
 
 def test_a_job_that_was_dropped_is_not_listed(service: FakeService, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_job_that_was_dropped_is_not_listed(service: FakeService, tmp_path: Pa
     planned = do(service, tmp_path, _jobs)
     assert [job.dropped_at is None for job in planned].count(True) == 1
     assert len(planned) > 1
-    assert names(service, tmp_path) == [NOT_CREATED]
+    assert names(service, tmp_path) == [RunState.NOT_CREATED]
 
 
 # Forgetting -----------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_clean_counts_what_was_not_created_and_leaves_it(service: FakeService, t
 
     assert len(found.not_created) == 1
     assert not found.forgotten
-    assert names(service, tmp_path) == [NOT_CREATED]
+    assert names(service, tmp_path) == [RunState.NOT_CREATED]
     assert "not created yet" in next(iter(found.kept.values()))
 
 
@@ -122,7 +122,7 @@ def test_clean_forgets_it_when_asked(service: FakeService, tmp_path: Path, opera
 
     plan = cleaned(service, tmp_path, dry_run=True, not_created=True)
     assert (len(plan.forgotten), len(plan.deleted)) == (1, uploaded)
-    assert names(service, tmp_path) == [NOT_CREATED]
+    assert names(service, tmp_path) == [RunState.NOT_CREATED]
     done = cleaned(service, tmp_path, not_created=True)
 
     assert done.forgotten == plan.forgotten
@@ -159,7 +159,7 @@ def test_a_create_in_doubt_is_never_forgotten(service: FakeService, tmp_path: Pa
     found = cleaned(service, tmp_path, not_created=True)
 
     assert not found.forgotten
-    assert names(service, tmp_path) == [NOT_CREATED]
+    assert names(service, tmp_path) == [RunState.NOT_CREATED]
 
 
 async def _jobs(session: FakeSession) -> list[Any]:
@@ -177,7 +177,7 @@ def test_a_run_that_is_being_worked_on_is_not_forgotten(service: FakeService, tm
     found: Cleaned = do(service, tmp_path, work)
 
     assert not found.forgotten
-    assert names(service, tmp_path) == [NOT_CREATED]
+    assert names(service, tmp_path) == [RunState.NOT_CREATED]
 
 
 def test_a_job_that_was_not_made_takes_a_new_name(service: FakeService, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_what_cannot_hold_requests_is_refused(
     error = refusal(path)
     assert error.reason_code == code
     assert message in error.message
-    assert fix in (error.next or "")
+    assert fix in str(error.next)
     assert error.exit_code == 2
 
 
@@ -123,7 +123,7 @@ def test_answers_in_the_place_of_requests_are_known_at_once(
 
     assert error.reason_code == "results_file"
     assert message in error.message
-    assert fix in (error.next or "")
+    assert fix in str(error.next)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_request_with_such_a_word_beside_it_is_no_result(tmp_path: Path, line:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     error = refusal(tmp_path / "nowhere.jsonl")
     assert error.reason_code == "file_not_found"
-    assert "working folder" not in (error.next or "")
+    assert "working folder" not in str(error.next)
 
 
 def test_a_relative_name_is_told_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_a_file_over_the_limit_is_sent_to_run(tmp_path: Path) -> None:
     path.write_bytes(LINE)
     error = refusal(path, limit=len(LINE) - 1)
     assert error.reason_code == "too_large"
-    assert f"gemini-batch run '{path}'" in (error.next or "")
+    assert f"gemini-batch run '{path}'" in str(error.next)
 
 
 def test_sizes_are_told_in_units_of_people(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_the_conversion_of_an_array_works_as_printed(tmp_path: Path) -> None:
     path = tmp_path / "my array.json"
     rows = [{"key": "ä", "request": {}}, {"key": "b", "request": {}}]
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(rows, ensure_ascii=False).encode())
-    command = (refusal(path).next or "").split("`")[3]
+    command = str(refusal(path).next).split("`")[3]
     assert command.startswith("python -c ")
     words = shlex.split(command)
     done = subprocess.run([sys.executable, *words[1 : words.index(">")]], capture_output=True, check=True)

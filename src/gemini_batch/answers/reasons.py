@@ -35,6 +35,8 @@ GRPC_NAMES: dict[int, str] = {
 GRPC_CODES: dict[str, int] = {name: code for code, name in GRPC_NAMES.items()}
 #: Row errors that the same request may well not meet again. Code 1 is one of them only if nobody cancelled the job.
 TRANSIENT_CODES: frozenset[int] = frozenset({1, 2, 4, 8, 10, 13, 14})
+#: Codes of failed jobs whose requests are sent once more: exhausted, internal, unavailable.
+RESENT_CODES: frozenset[int] = frozenset({8, 13, 14})
 #: Row errors carry gRPC numbers; where an HTTP status stands in their place, it is translated.
 HTTP_CODES: dict[int, int] = {
     400: 3,

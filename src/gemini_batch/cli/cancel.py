@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gemini_batch.cli.common import run, settings, shared_options
-from gemini_batch.cli.outcome import write_json
+from gemini_batch.cli.outcome import invoked, write_json
 from gemini_batch.cli.screen import Screen
 
 
@@ -29,6 +29,6 @@ def command(*, job_name: str, no_wait: bool, offline: bool | None, as_json: bool
         if done.answers is not None:
             screen.say(f"{done.job}: {done.state}; {done.answers:,} of {done.requests or 0:,} requests were answered.")
         if done.next:
-            screen.say(f"Next: {done.next}")
+            screen.say(f"Next: {invoked(done.next)}")
     click.echo(done.state)
     return 0

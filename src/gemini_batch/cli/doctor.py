@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gemini_batch.cli.common import run, settings, shared_options
-from gemini_batch.cli.outcome import as_invoked, clean, write_json
+from gemini_batch.cli.outcome import as_invoked, clean, invoked, write_json
 from gemini_batch.cli.screen import Screen, plural
 
 
@@ -28,7 +28,7 @@ def command(*, adopt: bool, offline: bool | None, as_json: bool, quiet: bool) ->
             write_json("doctor", result=found, exit_code=code)
             return code
         for one in found.findings:
-            following = f" {one.next}" if one.next else ""
+            following = f" {invoked(one.next)}" if one.next else ""
             click.echo(clean(as_invoked(f"{one.level}: {one.about}: {one.message}{following}")))
         for name in found.adopted:
             click.echo(clean(f"adopted: {name}"))

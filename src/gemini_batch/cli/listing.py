@@ -11,7 +11,7 @@ from gemini_batch.cli.outcome import clean, write_json
 from gemini_batch.cli.screen import Screen, span
 
 if TYPE_CHECKING:
-    from gemini_batch.report.job_view import Status
+    from gemini_batch.report.job_view import JobStatus
 
 
 @click.command("list", short_help="The jobs that this home knows, newest first.")
@@ -71,19 +71,19 @@ def command(
     return 0
 
 
-def _age(age: float, one: Status) -> str:
-    from gemini_batch.report.job_view import NOT_CREATED
+def _age(age: float, one: JobStatus) -> str:
+    from gemini_batch.report.job_view import RunState
 
     if one.alive:
         return f"{span(age)} old"
-    return f"begun {span(age)} ago" if one.state == NOT_CREATED else f"took {span(age)}"
+    return f"begun {span(age)} ago" if one.state == RunState.NOT_CREATED else f"took {span(age)}"
 
 
-def _line(one: Status) -> str:
-    from gemini_batch.report.job_view import NOT_CREATED
+def _line(one: JobStatus) -> str:
+    from gemini_batch.report.job_view import RunState
 
     age = "" if one.age is None else _age(one.age, one)
-    if one.state == NOT_CREATED:
+    if one.state == RunState.NOT_CREATED:
         expires = ""
     elif one.alive:
         expires = "" if one.expires_in is None else f"expires in {span(one.expires_in)}"

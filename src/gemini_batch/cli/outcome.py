@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.errors import Error, Interrupted, InvalidInput, Problem, StateError, Terminated, UsageError
+from gemini_batch.errors import Error, Interrupted, InvalidInput, Next, Problem, StateError, Terminated, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,13 @@ _SCRIPTS = {"create": "create_batch.py", "status": "check_status.py", "results":
 def as_invoked(text: str) -> str:
     """``gemini-batch COMMAND`` as this user can type it: the script, the module, or the program where it lies."""
     return _MENTION.sub(lambda found: _invocation(found.group(1)) or found.group(), text)
+
+
+def invoked(following: str | Next) -> str:
+    """What to do next, as this user can type it."""
+    if isinstance(following, Next):
+        return following.shown(_invocation(following.command) or f"gemini-batch {following.command}")
+    return as_invoked(following)
 
 
 def _invocation(command: str) -> str | None:
@@ -169,10 +176,17 @@ def problem_line(problem: Problem, file: str | None) -> str:
     return f"{place}: {problem.message}" + (f" — {problem.next}" if problem.next else "")
 
 
+def plain(value: object) -> str:
+    """What JSON shows of values that are not plain ones: a next step is the command to type."""
+    if isinstance(value, Next):
+        return invoked(value)
+    raise NotImplementedError(type(value).__name__)
+
+
 def write_json(command: str, **content: object) -> None:
     """One versioned JSON document on stdout."""
     import msgspec
 
-    body = msgspec.json.encode({"version": 1, "command": command, **content}) + b"\n"
+    body = msgspec.json.encode({"version": 1, "command": command, **content}, enc_hook=plain) + b"\n"
     sys.stdout.buffer.write(body)
     sys.stdout.buffer.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import is_stdout, run, settings, shared_options
-from gemini_batch.cli.outcome import clean, write_json
+from gemini_batch.cli.outcome import clean, invoked, write_json
 from gemini_batch.cli.screen import Screen, place, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_batch.answers.media import MediaWriter
+    from gemini_batch.errors import Next
     from gemini_batch.report.result_set import Results
     from gemini_batch.report.summary import Summary
 
@@ -28,11 +28,13 @@ _PREVIEW = 20
 @click.option(
     "--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout (/dev/stdout is the same)."
 )
+@click.option("--job-only", is_flag=True, help="Only what this job itself has answered, not the rest of its run.")
 @click.option("--media-dir", metavar="DIR", help="Write images and speech into files there (WAV, PNG, …).")
 @shared_options
 def command(
     *,
     job_name: str,
+    job_only: bool,
     output: str | None,
     media_dir: str | None,
     offline: bool | None,
@@ -54,7 +56,14 @@ def command(
     with Screen(quiet=quiet or as_json) as screen:
         to_file = None if output in {None, "-"} else output
         found = run(
-            aio.results(job_name, output=to_file, media_dir=media_dir, settings=settings(offline), on_event=screen.emit)
+            aio.results(
+                job_name,
+                job_only=job_only,
+                output=to_file,
+                media_dir=media_dir,
+                settings=settings(offline),
+                on_event=screen.emit,
+            )
         )
         summary = found.summary
         media = _media(media_dir)
@@ -70,7 +79,7 @@ def command(
         for line in summary_lines(summary, output):
             screen.say(line)
         if summary.next:
-            screen.say(f"Next: {with_output(summary.next, output)}")
+            screen.say(f"Next: {next_step(summary.next, output)}")
     return summary.exit_code
 
 
@@ -112,6 +121,8 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     for failure in summary.failures[:10]:
         keys = ", ".join(failure.keys) + (", …" if failure.count > len(failure.keys) else "")
         yield f"  {failure.count:,} {failure.verdict}: {failure.reason} (keys: {keys})"
+    if summary.not_sent:
+        yield f"  {plural(summary.not_sent, 'request')} of the run not sent yet"
     if summary.error and summary.failures:
         yield f"  the service's error for the job: {summary.error}"
     if summary.unknown_keys:
@@ -139,11 +150,9 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield f"Written: {output}"
 
 
-def with_output(command: str, output: str | None) -> str:
+def next_step(following: Next, output: str | None) -> str:
     """The command that helps, writing to the file that was asked for."""
-    if output in {None, "-"}:
-        return command
-    return command.replace("-o results.jsonl", f"-o {shlex.quote(output or '')}")
+    return invoked(following if output in {None, "-"} else following.writing_to(output or ""))
 
 
 def _money(summary: Summary) -> str:

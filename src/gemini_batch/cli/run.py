@@ -9,7 +9,7 @@ import click
 
 from gemini_batch.cli.common import is_stdout, run, settings, shared_options
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.results import summary_lines, with_output
+from gemini_batch.cli.results import next_step, summary_lines
 from gemini_batch.cli.screen import JsonEvents, Screen
 from gemini_batch.errors import UsageError
 
@@ -80,6 +80,6 @@ def show(found: Results, name: str, output: str | None, *, as_json: bool, say: C
     if output is None:
         say(f"Next: gemini-batch results {summary.run} -o results.jsonl")
     if summary.next:
-        say(f"{'Next' if output is not None else 'Then'}: {with_output(summary.next, output)}")
+        say(f"{'Next' if output is not None else 'Then'}: {next_step(summary.next, output)}")
     click.echo(summary.run)
     return summary.exit_code

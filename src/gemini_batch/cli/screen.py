@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli.outcome import as_invoked, clean
+from gemini_batch.cli.outcome import as_invoked, clean, invoked, plain
+from gemini_batch.errors import Next
 
 if TYPE_CHECKING:
     from gemini_batch.events import Event, JobSeen, RunProgress, Transfer
@@ -50,7 +51,7 @@ class JsonEvents:
             if now - self._moved < _PLAIN_EVERY:
                 return
             self._moved = now
-        body = {"version": 1, "event": event_name(event), **msgspec.to_builtins(event)}
+        body = {"version": 1, "event": event_name(event), **msgspec.to_builtins(event, enc_hook=plain)}
         sys.stdout.buffer.write(msgspec.json.encode(body) + b"\n")
         sys.stdout.buffer.flush()
 
@@ -91,7 +92,8 @@ class Screen:
         match event:
             case Notice(message, level, following):
                 sign = "Warning: " if level == "warning" else ""
-                self.say(f"{sign}{message} {following}" if following else f"{sign}{message}")
+                then = f" Next: {invoked(following)}" if isinstance(following, Next) else f" {following or ''}"
+                self.say(f"{sign}{message}{then}".rstrip())
             case Transfer():
                 self._moved(event)
             case JobSeen():

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import run, settings, shared_options
-from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, place, span, tally
+from gemini_batch.cli.outcome import invoked, write_json
+from gemini_batch.cli.screen import Screen, place, plural, span, tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.report.job_view import RunStatus, Status
+    from gemini_batch.report.job_view import JobStatus, RunStatus
 
 
 @click.command("status", short_help="How a job stands; --wait until it has ended.")
@@ -46,7 +46,7 @@ def command(
     with Screen(quiet=quiet or as_json) as screen:
         seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.emit))
         if isinstance(seen, RunStatus):
-            return _show_run(seen, screen, as_json=as_json, exit_code=exit_code)
+            return _show_run(seen, screen, as_json=as_json, exit_code=exit_code, waited=wait)
         code = 5 if seen.ended_badly else 6 if exit_code and not seen.succeeded else 0
         if as_json:
             write_json("status", result=seen, exit_code=code)
@@ -57,23 +57,24 @@ def command(
     return code
 
 
-def _show_run(seen: RunStatus, screen: Screen, *, as_json: bool, exit_code: bool) -> int:
-    """A run of several jobs: a line a job, and how many requests are answered."""
-    code = 6 if exit_code and seen.state != "FINISHED" else 0
+def _show_run(seen: RunStatus, screen: Screen, *, as_json: bool, exit_code: bool, waited: bool) -> int:
+    """A run: a line a job, and how many requests are answered."""
+    unfinished = (exit_code and seen.alive) or (waited and seen.waiting)
+    code = 6 if unfinished else 5 if seen.ended_badly else 0
     if as_json:
         write_json("status", result=seen, exit_code=code)
         return code
     screen.say(f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}")
     for job in seen.jobs:
         screen.say(f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}")
-    screen.say(f"{seen.answered:,} of {seen.requests:,} requests answered, {seen.waiting:,} wait to be sent")
+    screen.say(f"{seen.answered:,} of {plural(seen.requests, 'request')} answered, {seen.waiting:,} to be sent")
     if seen.next:
-        screen.say(f"Next: {seen.next}")
+        screen.say(f"Next: {invoked(seen.next)}")
     click.echo(seen.state)
     return code
 
 
-def _lines(seen: Status) -> Iterator[str]:
+def _lines(seen: JobStatus) -> Iterator[str]:
     head = " · ".join(part for part in (seen.job or seen.run, seen.name, seen.model) if part)
     yield head + (" · offline" if seen.offline else place(seen.backend))
     if seen.total:
@@ -94,4 +95,4 @@ def _lines(seen: Status) -> Iterator[str]:
         if seen.error.meaning:
             yield seen.error.meaning
     if seen.next:
-        yield f"Next: {seen.next}"
+        yield f"Next: {invoked(seen.next)}"

@@ -1,7 +1,8 @@
-"""``cancel``: ask the service to stop a job, follow it to its end, and keep whatever it has answered."""
+"""``cancel``: ask the service to stop a job, or all living jobs of a run, and keep whatever they have answered."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,128 +10,145 @@ import msgspec
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.collector import collect
 from gemini_batch.engine.create_policy import certainly_refused
-from gemini_batch.engine.poller import job_status
-from gemini_batch.errors import ApiError, JobError, UsageError
+from gemini_batch.engine.poller import observe
+from gemini_batch.engine.poller import wait as wait_for_end
+from gemini_batch.errors import ApiError, JobError, Next, NotFinished, UsageError
 from gemini_batch.events import Notice
+from gemini_batch.report.job_view import RunState, run_facts
+from gemini_batch.session import KnownJob, KnownRun, UnknownJob
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
-    from gemini_batch.report.job_view import Status
+    from collections.abc import Sequence
+
     from gemini_batch.session import Session, Target
-    from gemini_batch.store.records import Job, Run
 
 
 class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a job that was asked to stop; ``asked`` is False where it had ended before."""
+    """What became of what was to be stopped; ``asked`` is False where all of it had ended before.
+
+    ``job`` is the name that was given: a job's or a run's. ``state`` is its last state, ``answers`` counts the requests
+    that were answered well, of ``requests``; None where that was not waited for.
+    """
 
     job: str
     asked: bool
     state: str
     answers: int | None
     requests: int | None
-    next: str | None
+    next: Next | None
 
 
 async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled:
-    """Ask for a job's end; with ``wait``, follow it there and collect what it has answered by then.
+    """Ask for the end of a job, or of every living job of a run; with ``wait``, follow them there and collect.
 
     A job that was running mostly ends as SUCCEEDED all the same, with the answers that were finished; those are paid
-    for. Raises UsageError for a job that was never created, ServiceError, StateError.
+    for. What a run has not sent yet stays so. Raises UsageError for what was never created, ServiceError, StateError
+    (another process is driving the run).
     """
     check_name(name)
     target = session.locate(name)
-    if target.run is not None and name.startswith("run-"):
-        jobs = session.ledger(target.state_folder).jobs_of(target.run.id)
-        if len(jobs) != 1:
-            return await _cancel_all(session, target, target.run, jobs)
-    seen = await job_status(session, target)
-    if seen.job is None:
-        raise UsageError(
-            f"{name} has no job yet, so there is nothing to cancel.",
-            code="not_created",
-            next=f"To make it: {seen.next}",
+    session = session.at(target)
+    if isinstance(target, KnownRun):
+        facts = run_facts(session, target.run)
+        if facts.state is RunState.NOT_CREATED:
+            message = f"{target.name} has no job yet, so there is nothing to cancel."
+            raise UsageError(message, code="not_created", next=facts.next)
+        named: Sequence[KnownJob | UnknownJob] = [
+            KnownJob(target.run, job, target.offline) for job in facts.jobs if job.stage is JobStage.CREATED
+        ]
+        folder = session.state_folder.run(target.run.id)
+        with folder.lock(wait=0.0) if named else contextlib.nullcontext():
+            asked = [job for job in named if await _ask(session, job)]
+    else:
+        named = [target]
+        asked = [target] if await _ask(session, target) else []
+    if not asked:
+        session.emit(Notice(f"{target.name} has no job that is alive."))
+    elif not wait:
+        session.emit(Notice("The service was asked to stop; it may take a while, and may come too late."))
+        return Cancelled(
+            job=target.name,
+            asked=True,
+            state=_state(session, target),
+            answers=None,
+            requests=None,
+            next=Next("status", target.name, "--wait"),
         )
-    if not seen.alive:
-        session.emit(Notice(f"{seen.job} has ended already ({seen.state})."))
-        return await _harvest(session, seen, asked=False)
-    session.check_bound(target)
-    await _ask(session, target, target.job, seen.job)
-    if not wait:
-        session.emit(Notice(f"The service was asked to stop {seen.job}; it may take a while, and may come too late."))
-        following = f"gemini-batch status {seen.job} --wait"
-        return Cancelled(job=seen.job, asked=True, state=seen.state, answers=None, requests=None, next=following)
-    session.emit(Notice("The service was asked to stop the job; following it to its end."))
-    return await _harvest(session, await job_status(session, session.locate(name), wait=True), asked=True)
+    else:
+        session.emit(Notice("The service was asked to stop; waiting for the end."))
+        for job in asked:
+            await wait_for_end(session, job)
+    return await _harvest(session, target, asked=bool(asked))
 
 
-async def _cancel_all(session: Session, target: Target, run: Run, jobs: list[Job]) -> Cancelled:
-    """Ask for the end of every living job of a run that nobody conducts at the moment.
+async def _ask(session: Session, target: KnownJob | UnknownJob) -> bool:
+    """Ask for the end of one job; False where it has ended already.
 
-    Collecting is ``run``'s part, and so is what has not been sent yet: it stays where it is until somebody says run.
+    That the user wants it is written down first: nothing of it is sent again then.
     """
-    living = [job for job in jobs if job.stage is JobStage.CREATED and job.batch]
-    if not living:
-        session.emit(Notice(f"{run.id} has no job that is alive."))
-    asked = 0
-    with target.state_folder.run(run.id).lock(wait=0.0):
-        session.check_bound(target)
-        for job in living:
-            assert job.batch is not None
-            try:
-                await _ask(session, target, job, job.batch)
-                asked += 1
-            except ApiError as error:
-                session.emit(Notice(f"{job.batch}: {error.message}", "warning"))
-    return Cancelled(
-        job=run.id,
-        asked=bool(asked),
-        state=f"{asked} of {len(jobs)} jobs asked to stop",
-        answers=None,
-        requests=run.requests,
-        next=f"gemini-batch status {run.id}",
-    )
-
-
-async def _ask(session: Session, target: Target, job: Job | None, batch: str) -> None:
-    """Ask for the end of one job. That the user wants it is written down first: nothing of it is sent again then."""
-    ledger, now = session.ledger(target.state_folder) if job else None, session.world.now()
-    if job is not None and ledger is not None:
-        ledger.update_job(job, "cancel asked for", at=now, cancelled_at=now)
+    session.check_bound(target)
+    if isinstance(target, KnownJob) and target.job.stage.over:
+        return False
+    if (await observe(session, target)).phase.ended:
+        return False
+    ledger, now = session.ledger(), session.world.now()
+    if isinstance(target, KnownJob):
+        ledger.update_job(target.job, "cancel asked for", at=now, cancelled_at=now)
     try:
-        await (await session.backend()).service.cancel(batch)
+        await (await session.backend()).service.cancel(target.name)
     except ApiError as error:
         if error.status == 400 and error.reason == "FAILED_PRECONDITION":
-            return  # it has ended in this very moment
-        if job is not None and ledger is not None and certainly_refused(error):
-            ledger.update_job(job, "cancel refused", at=now, cancelled_at=None)
+            return True  # it has ended in this very moment
+        if isinstance(target, KnownJob) and certainly_refused(error):
+            ledger.update_job(target.job, "cancel refused", at=now, cancelled_at=None)
         raise session.explain_absence(error, target) from error
+    return True
 
 
-async def _harvest(session: Session, seen: Status, *, asked: bool) -> Cancelled:
-    assert seen.job is not None
-    target = session.locate(seen.job)
-    part = None
-    if target.run is not None and len(session.ledger(target.state_folder).jobs_of(target.run.id)) != 1:
-        part = target.job
-        if part is not None and part.stage is not JobStage.COLLECTED:  # its run collects it, with those beside it
-            following = f"gemini-batch run {target.run.id}"
-            return Cancelled(
-                job=seen.job, asked=asked, state=seen.state, answers=None, requests=seen.total, next=following
-            )
-    try:
-        run, job = await collect(session, target)
-    except JobError as error:
-        session.emit(Notice(error.message))
-        return Cancelled(job=seen.job, asked=asked, state=seen.state, answers=0, requests=seen.total, next=None)
-    with open_rows(session.locate(seen.job).state_folder.run(run.id), part) as rows:
+def _state(session: Session, target: Target) -> str:
+    match target:
+        case KnownRun():
+            return run_facts(session, target.run).state.value
+        case KnownJob():
+            return session.ledger().job(target.job.id).state or ""
+        case UnknownJob():
+            return ""
+
+
+async def _harvest(session: Session, target: Target, *, asked: bool) -> Cancelled:
+    """Collect what has ended, and count the good answers."""
+    ledger = session.ledger()
+    jobs: list[KnownJob | UnknownJob]
+    if isinstance(target, KnownRun):
+        jobs = [KnownJob(target.run, job, target.offline) for job in ledger.jobs_of(target.run.id) if job.stage.made]
+    else:
+        jobs = (
+            [KnownJob(target.run, ledger.job(target.job.id), target.offline)]
+            if isinstance(target, KnownJob)
+            else [target]
+        )
+    collected: list[KnownJob] = []
+    for job in jobs:
+        try:
+            collected.append(await collect(session, job))
+        except (JobError, NotFinished) as error:
+            session.emit(Notice(error.message))
+    if not collected:
+        return Cancelled(
+            job=target.name, asked=asked, state=_state(session, target), answers=0, requests=None, next=None
+        )
+    run = collected[0].run
+    only = None if isinstance(target, KnownRun) else collected[0].job
+    with open_rows(session.state_folder.run(run.id), ledger.jobs_of(run.id), only=only) as rows:
         counts = rows.counts()
-    requests = sum(counts.values())
+    facts = run_facts(session, run)
     return Cancelled(
-        job=seen.job,
+        job=target.name,
         asked=asked,
-        state=job.state or seen.state,
+        state=facts.state.value if only is None else only.state or "",
         answers=counts.get("succeeded", 0),
-        requests=requests,
-        next=f"gemini-batch results {seen.job} -o results.jsonl",
+        requests=sum(counts.values()),
+        next=Next("results", target.name, "-o", "results.jsonl"),
     )

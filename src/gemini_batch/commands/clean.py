@@ -12,13 +12,15 @@ import msgspec
 
 from gemini_batch.backend import address_of
 from gemini_batch.engine.input_files import delete_input
+from gemini_batch.engine.planner import drop
 from gemini_batch.engine.poller import observe
 from gemini_batch.errors import ApiError, ServiceError, StateError
-from gemini_batch.session import Target
-from gemini_batch.store.records import InputFile, Job, JobStage
+from gemini_batch.session import KnownJob
+from gemini_batch.store.records import InputFile, JobStage
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
+    from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
 
 
@@ -49,14 +51,14 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
     gone: list[str] = []
     kept: dict[str, str] = {}
     freed = 0
-    waiting: list[tuple[Run, Job]] = []
-    forgotten: list[tuple[Run, Job]] = []
+    waiting: list[Run] = []
+    forgotten: list[Run] = []
     if session.state_folder.exists():
         ledger = session.ledger()
-        waiting = [(run, job) for run, job in ledger.jobs() if not job.stage.made and job.dropped_at is None]
+        waiting = [run for run in ledger.runs() if _was_never_sent(ledger, run)]
         if not_created:
-            forgotten = [(run, job) for run, job in waiting if _forget(session, run, job, dry_run=dry_run)]
-        dropped = {job.id for _, job in forgotten}
+            forgotten = [run for run in waiting if _forget(session, run, dry_run=dry_run)]
+        dropped = {job.id for run in forgotten for job in ledger.all_jobs_of(run.id)}
         for file in ledger.files():
             why = await _needed(session, file, dropped)
             if why is not None:
@@ -79,25 +81,31 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
         gone=gone,
         kept=kept,
         bytes=freed,
-        not_created=[run.id for run, _ in waiting],
-        forgotten=[run.id for run, _ in forgotten],
+        not_created=[run.id for run in waiting],
+        forgotten=[run.id for run in forgotten],
     )
 
 
-def _forget(session: Session, run: Run, job: Job, *, dry_run: bool) -> bool:
-    """Drop a job that was certainly not made; False where that is in doubt, or somebody works on its run."""
-    folder = session.state_folder.run(run.id)
-    if job.stage is JobStage.INTENDED:
+def _was_never_sent(ledger: Ledger, run: Run) -> bool:
+    """Whether no job of a run was created, as far as is known here."""
+    if run.origin == "adopted" or run.forgotten_at is not None:
         return False
+    return not any(job.stage.made for job in ledger.jobs_of(run.id))
+
+
+def _forget(session: Session, run: Run, *, dry_run: bool) -> bool:
+    """Forget a run that was certainly not sent; False where that is in doubt, or another process works on it."""
+    folder, ledger, now = session.state_folder.run(run.id), session.ledger(), session.world.now()
     try:
         with folder.lock(wait=0.0):
-            ledger = session.ledger()
-            if ledger.job(job.id).stage not in {JobStage.PLANNED, JobStage.UPLOADED}:
-                return False  # it was made in this very moment
+            jobs = ledger.jobs_of(run.id)
+            if any(job.stage not in {JobStage.PLANNED, JobStage.UPLOADED} for job in jobs):
+                return False
             if not dry_run:
-                ledger.update_job(job, "dropped", at=session.world.now(), dropped_at=session.world.now())
                 with folder.rows() as rows:
-                    rows.release(job.ordinal)
+                    for job in jobs:
+                        drop(ledger, rows, job, at=now)
+                ledger.set_forgotten(run, at=now, forgotten=True)
             return True
     except StateError as error:
         if error.reason_code != "locked":
@@ -121,7 +129,7 @@ async def _needed(session: Session, file: InputFile, dropped: set[str]) -> str |
         return "its job is not created yet"
     if job.stage is JobStage.CREATED:
         try:
-            await observe(session, Target(job.batch or run.id, session.state_folder, run, job))
+            await observe(session, KnownJob(run, job, session.settings.offline))
         except ServiceError as error:
             seen = error.status if isinstance(error, ApiError) else error.message
             return f"its job cannot be seen now ({seen})"

@@ -1,33 +1,33 @@
-"""``create``: one job from one file, exactly once."""
+"""``create``: a run with one job, driven until the job is created; or the job that these requests already have."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, assert_never
 
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.backend import key_of
+from gemini_batch.catalog import Method  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.engine.create_policy import standing
-from gemini_batch.engine.planner import reconcile
+from gemini_batch.engine.planner import drop, plan_job, reconcile
+from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.submitter import Submitter
-from gemini_batch.errors import ApiError, ServiceError, UsageError
+from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import say
-from gemini_batch.intake.submission import Submission, check_submission, default_name, stage_run, warn_of_other_keys
+from gemini_batch.intake.submission import display_name, enter_run
 from gemini_batch.report.billing import paid_again
-from gemini_batch.store.records import Job, JobStage, Run
-from gemini_batch.store.state_folder import is_one_job
-from gemini_batch.validation.inputfile import check_file
+from gemini_batch.report.job_view import run_facts
+from gemini_batch.store.records import JobStage
+from gemini_batch.store.run_options import RunOptions, kept_options
 from gemini_batch.wire import remote_job, state_word
 
 if TYPE_CHECKING:
-    from gemini_batch.catalog import Method
-    from gemini_batch.intake.staging import Staged
-    from gemini_batch.session import Session
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.state_folder import RunFolder
+    from collections.abc import Sequence
 
+    from gemini_batch.intake.submission import Submission
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Job, Run
 
 #: What the service's envelope adds to each inline request; its exact size depends on the key.
 _INLINE_OVERHEAD = 64
@@ -36,9 +36,9 @@ _ABSENCE_WAITS = (1.0, 2.0)
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``create`` did. ``attached``: the job had been made before, by this or another command.
+    """What ``create`` did. ``attached``: the job had been created before, by this or another command.
 
-    ``backend``: the address that the job lives at, or ``offline``.
+    ``requests`` and ``bytes`` are the job's own. ``backend``: the address that the job lives at, or ``offline``.
     """
 
     job: str
@@ -56,146 +56,144 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(session: Session, submission: Submission) -> Created:
-    """Validate the file, then make one job of it, or attach to the one that these requests already have.
+    """Validate the file, then create one job from it, or attach to the one that these requests already have.
 
     Raises UsageError (InvalidInput with all problems) before anything is sent, StateError, ServiceError.
     """
-    check_submission(submission)
-    check_file(submission.source)  # what is wrong with the file itself is said before a missing key
-    key_of(session.settings)
-    ledger = session.ledger()
     limits = catalog.load().limits
-    token = session.world.token(8)
-    with session.state_folder.staging(token) as folder:
-        run, staged, said = await stage_run(
-            session, submission, folder, run_id=f"run-{token}", job=1, max_bytes=limits.input_file_bytes.value
+    options = RunOptions(name=submission.name)
+    most = limits.input_file_bytes.value
+    entered = await enter_run(session, submission, options, max_bytes=most)
+    if not entered.is_new and (found := await _attached(session, entered.run)) is not None:
+        if not isinstance(found, str):
+            return _describe(session, submission, entered.run, found, entered.warnings, attached=True)
+        entered = await enter_run(session, submission, options, max_bytes=most, besides=entered.run)
+    run, said = entered.run, entered.warnings
+    _check_size(submission, run, limits)
+    job, made_here = await _drive(session, submission, run)
+    if job.total and job.total != job.requests:
+        say(session, said, f"The service counts {job.total} requests, {job.requests} were sent.", None)
+    return _describe(session, submission, run, job, said, attached=not made_here)
+
+
+async def _attached(session: Session, run: Run) -> Job | Literal["over"] | None:
+    """The job that stands for a known run; ``over`` if all of it ended without an answer, None if none was created.
+
+    The newest living job, else the newest one that was created. It is only looked at: another process may be working
+    on the run. Raises ApiError where the service no longer knows the job.
+    """
+    jobs = session.ledger().jobs_of(run.id)
+    for number in reversed(range(len(jobs))):
+        jobs[number] = await _refreshed(session, jobs[number])
+        if jobs[number].stage is JobStage.CREATED:
+            break  # one that is alive is enough
+    facts = run_facts(session, run)
+    match standing(jobs, answered=facts.answered):
+        case "unfinished":
+            return None
+        case "over":
+            states = {job.state for job in jobs}
+            session.emit(
+                Notice(
+                    f"The earlier job of these requests ended without results ({', '.join(sorted(map(str, states)))}); "
+                    f"another one is created{paid_again(session.settings)}."
+                )
+            )
+            return "over"
+        case "attach":
+            job = _newest(jobs)
+            if job.lost == "JOB_GONE":
+                raise _gone(session, job, None)
+            if facts.not_sent:
+                session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} were not sent yet.", next=facts.next))
+            return job
+        case never:
+            assert_never(never)
+
+
+def _newest(jobs: Sequence[Job]) -> Job:
+    """The newest living job, else the newest one that was created."""
+    made = [job for job in jobs if job.stage.made]
+    return ([job for job in made if job.stage is JobStage.CREATED] or made)[-1]
+
+
+async def _drive(session: Session, submission: Submission, run: Run) -> tuple[Job, bool]:
+    """Drive the run's one job until it is created; ``(the job, whether that was done here)``."""
+    folder, ledger = session.state_folder.run(run.id), session.ledger()
+    async with session.locked(folder):
+        jobs = ledger.jobs_of(run.id)
+        if standing(jobs, answered=0) == "attach":  # another process was quicker
+            return _newest(jobs), False
+        job = await _one_job(session, submission, run)
+        backend = await session.backend()
+        return await Submitter(session, backend.service, ledger, run, folder).make(job), True
+
+
+async def _one_job(session: Session, submission: Submission, run: Run) -> Job:
+    """The job to create: the one in doubt, or one of all that waits. The caller holds the run's lock.
+
+    What was planned in several jobs was not sent, so it is planned again in one.
+    """
+    folder, ledger, now = session.state_folder.run(run.id), session.ledger(), session.world.now
+    if run.forgotten_at is not None:
+        ledger.set_forgotten(run, at=now(), forgotten=False)
+    jobs = ledger.jobs_of(run.id)
+    if in_doubt := [job for job in jobs if job.stage is JobStage.INTENDED]:
+        return in_doubt[0]
+    with folder.rows() as rows:
+        reconcile(ledger, rows, run)
+        kind: Literal["file", "inline"] = "inline" if submission.inline else "file"
+        planned = [job for job in jobs if not job.stage.made]
+        if len(planned) == 1 and not rows.waiting().requests and planned[0].input_kind == kind:
+            job = planned[0]
+            if submission.name not in {None, job.display_name}:
+                job = ledger.update_job(job, "named", at=now(), display_name=submission.name)
+            return job
+        for job in planned:
+            drop(ledger, rows, job, at=now())
+        fresh = await plan_job(
+            ledger,
+            rows,
+            folder,
+            run,
+            Limits(requests=run.requests, bytes=run.bytes, tokens=None, jobs=1),
+            tokens=None,
+            model=run.model,
+            display_name=submission.name or display_name(ledger, run, kept_options(run)),
+            now=now,
+            input_kind=kind,
         )
-        _check_size(submission, staged, limits)
-        run, job, ours = await _enter(session, ledger, folder, (run, staged), submission)
-    attached = not ours and job.stage.made
-    if not attached:
-        job, attached = await _finish(session, ledger, run, job, submission)
+    assert fresh is not None
+    return fresh
+
+
+def _describe(
+    session: Session, submission: Submission, run: Run, job: Job, warnings: list[str], *, attached: bool
+) -> Created:
+    assert job.batch is not None
     if attached:
         session.emit(
             Notice(
                 f"These requests already have a job: {job.batch} ({job.state or 'state not seen yet'}); "
                 "nothing was sent.",
-                next=f"Use --new to make another one{paid_again(session.settings)}.",
+                next=f"Use --new to create another one{paid_again(session.settings)}.",
             )
         )
     if submission.name not in {None, job.display_name}:
         session.emit(Notice(f"--name {submission.name!r} changes nothing: the job is called {job.display_name!r}."))
-    assert job.batch is not None
-    if job.total and job.total != run.requests:
-        say(session, said, f"The service counts {job.total} requests, {run.requests} were sent.", None)
     return Created(
         job=job.batch,
         run=run.id,
         name=job.display_name,
         state=job.state or state_word(None),
-        model=run.model,
+        model=job.model,
         method=run.method,
-        requests=run.requests,
-        bytes=run.bytes,
+        requests=job.requests,
+        bytes=job.bytes,
         attached=attached,
         backend=run.backend,
         offline=session.settings.offline,
-        warnings=said,
-    )
-
-
-async def _enter(
-    session: Session, ledger: Ledger, folder: RunFolder, new: tuple[Run, Staged], submission: Submission
-) -> tuple[Run, Job, bool]:
-    """Enter the run into the ledger, or find the one that stands for it: ``(run, its job, whether it is new)``."""
-    run, staged = new
-    assert run.identity is not None
-    while True:
-        known = ledger.newest_with_identity(run.identity)
-        if known is not None and not submission.new:
-            jobs = ledger.jobs_of(known.id)
-            ever = ledger.all_jobs_of(known.id)
-            if not jobs and len(ever) == 1 and known.options is None:
-                return known, ever[0], False  # its job was never made and then forgotten: it is made after all
-            if not is_one_job(session.state_folder.run(known.id), known, jobs):
-                raise _of_several(known, submission)
-            job = await _refreshed(session, ledger, jobs[0])
-            if job.lost == "JOB_GONE":
-                raise _gone(session, job, None)
-            if standing(job) != "over":
-                return known, job, False
-            session.emit(
-                Notice(f"The earlier job of these requests ended without results ({job.state}); making another.")
-            )
-        job = Job(
-            id=f"{run.id}-1",
-            run=run.id,
-            ordinal=1,
-            model=run.model,
-            requests=run.requests,
-            tokens=staged.tokens,
-            part=None,
-            offset=0,
-            bytes=run.bytes,
-            sha256=run.sha256,
-            input_kind="inline" if submission.inline else "file",
-            display_name=submission.name if submission.name is not None else default_name(submission.source, run.id),
-            stage=JobStage.PLANNED,
-        )
-        place = session.state_folder.run(run.id)
-        # The folder stands before the ledger speaks of it; a folder that no ledger knows is only disk space.
-        folder.path.rename(place.path)
-        if ledger.add_run(run, job, at=session.world.now(), unless=known.id if known else None):
-            warn_of_other_keys(session, run)
-            return run, job, True
-        # Another process has entered the same requests in this very moment: its run is the one.
-        place.path.rename(folder.path)
-
-
-async def _finish(session: Session, ledger: Ledger, run: Run, job: Job, submission: Submission) -> tuple[Job, bool]:
-    """Drive the run's job until it is made; ``(the job, whether somebody else had made it meanwhile)``."""
-    place = session.state_folder.run(run.id)
-    async with session.locked(place):
-        job = ledger.job(job.id)
-        if job.stage.made:
-            return job, True
-        if job.dropped_at is not None:
-            if ledger.jobs_of(run.id):
-                raise _of_several(run, submission)
-            job = _planned_again(session, ledger, run, job, submission)
-        if job.stage is not JobStage.INTENDED and submission.name not in {None, job.display_name}:
-            job = ledger.update_job(job, "named", at=session.world.now(), display_name=submission.name)
-        backend = await session.backend()
-        return await Submitter(session, backend.service, ledger, run, place).make(job), False
-
-
-def _planned_again(session: Session, ledger: Ledger, run: Run, job: Job, submission: Submission) -> Job:
-    """A job that was forgotten before it was made is to be made after all. The caller holds the run's lock.
-
-    Raises UsageError where it would not have all of the run's requests.
-    """
-    with session.state_folder.run(run.id).rows() as rows:
-        reconcile(ledger, rows, run)
-        if rows.waiting().requests != run.requests:
-            raise _of_several(run, submission)
-        rows.take(job.ordinal, requests=run.requests, bytes=run.bytes, tokens=None)
-    return ledger.update_job(
-        job,
-        "planned again",
-        at=session.world.now(),
-        stage=JobStage.PLANNED,
-        file=None,
-        upload_url=None,
-        dropped_at=None,
-    )
-
-
-def _of_several(run: Run, submission: Submission) -> UsageError:
-    return UsageError(
-        f"These requests are worked off by {run.id}, in several jobs.",
-        file=submission.source,
-        code="already_run",
-        next=f"Type: gemini-batch run {run.id} to go on with it, or create --new for one more job.",
+        warnings=warnings,
     )
 
 
@@ -205,11 +203,11 @@ def _gone(session: Session, job: Job, error: ApiError | None) -> ApiError:
         status=404,
         reason=error.reason if error else "NOT_FOUND",
         code="job_not_found",
-        next=f"Somebody may have deleted it. --new makes another one{paid_again(session.settings)}.",
+        next=f"It may have been deleted. --new creates another one{paid_again(session.settings)}.",
     )
 
 
-async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
+async def _refreshed(session: Session, job: Job) -> Job:
     """The job as it is now, where the service says so; as last seen, where it does not.
 
     A job that the service does not know (404, several times) may be back in a moment, or deleted and paid for all the
@@ -221,7 +219,7 @@ async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
     absences = 0
     while True:
         try:
-            return ledger.seen(job, remote_job(await service.get(job.batch)), at=session.world.now())
+            return session.ledger().seen(job, remote_job(await service.get(job.batch)), at=session.world.now())
         except ApiError as error:
             if error.status != 404:
                 return job
@@ -233,9 +231,9 @@ async def _refreshed(session: Session, ledger: Ledger, job: Job) -> Job:
         absences += 1
 
 
-def _check_size(submission: Submission, staged: Staged, limits: catalog.Limits) -> None:
+def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> None:
     if submission.inline:
-        size = staged.bytes + staged.requests * _INLINE_OVERHEAD
+        size = run.bytes + run.requests * _INLINE_OVERHEAD
         most = limits.inline_body_bytes.value
         if size > most:
             raise UsageError(
@@ -244,10 +242,10 @@ def _check_size(submission: Submission, staged: Staged, limits: catalog.Limits) 
                 code="too_large",
                 next="Leave out --inline: a file may be 2 GB.",
             )
-    elif staged.bytes > limits.input_file_bytes.value:
+    elif run.bytes > limits.input_file_bytes.value:
         raise UsageError(
-            f"{staged.bytes:,} bytes are more than one job's file may have ({limits.input_file_bytes.value:,}).",
+            f"{run.bytes:,} bytes are more than one job's file may have ({limits.input_file_bytes.value:,}).",
             file=submission.source,
             code="too_large",
-            next="Split the file by lines and create a job from each part.",
+            next=Next("run", str(submission.source), why="sends it as several jobs; this costs money"),
         )

@@ -12,8 +12,7 @@ import msgspec
 
 from gemini_batch.commands.list_jobs import unknown
 from gemini_batch.engine.collector import adopt
-from gemini_batch.errors import Error, ServiceError, UsageError
-from gemini_batch.session import Target
+from gemini_batch.errors import Error, Next, ServiceError, UsageError
 from gemini_batch.store.integrity import missing, way_back
 from gemini_batch.store.records import InputFile, Job, JobStage, Run
 from gemini_batch.wire import remote_job
@@ -35,7 +34,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     level: Literal["problem", "note"]
     about: str
     message: str
-    next: str | None = None
+    next: str | Next | None = None
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,10 +200,9 @@ async def _remote(session: Session, *, adopt_unknown: bool) -> tuple[list[Findin
     for one in await unknown(session):
         assert one.job is not None
         if adopt_unknown:
-            target = Target(one.job, session.state_folder, None, None)
             operation = await (await session.backend()).service.get(one.job)
-            _, job = adopt(session, target, remote_job(operation))
-            session.ledger().seen(job, remote_job(operation), at=session.world.now())
+            remote = remote_job(operation)
+            session.ledger().seen(adopt(session, remote).job, remote, at=session.world.now())
             adopted.append(one.job)
         else:
             findings.append(

@@ -1,4 +1,4 @@
-"""``list``: the jobs that this home knows, and on request those that the service knows."""
+"""``list``: the jobs of this state folder, and on request those that the service knows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from gemini_batch.engine.poller import observe
 from gemini_batch.errors import ServiceError
 from gemini_batch.events import Notice
-from gemini_batch.report.job_view import Status, describe, not_created
-from gemini_batch.session import Target
+from gemini_batch.report.job_view import JobStatus, describe, not_created, run_facts
+from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import remote_job
 
@@ -30,7 +30,7 @@ class Filter:
     model: str | None = None
     limit: int | None = None
 
-    def admits(self, one: Status) -> bool:
+    def admits(self, one: JobStatus) -> bool:
         """Whether this job is wanted."""
         return (
             (not self.alive or one.alive)
@@ -40,19 +40,22 @@ class Filter:
         )
 
 
-async def listing(session: Session, wanted: Filter, *, refresh: bool = False, remote: bool = False) -> list[Status]:
-    """Jobs, newest first: as last seen, without any call, or (``refresh``) with a look at each that may be alive.
+async def list_jobs(
+    session: Session, wanted: Filter, *, refresh: bool = False, remote: bool = False
+) -> list[JobStatus]:
+    """Jobs, newest first: as last seen, without any call, or (``refresh``) by asking for each that may be alive.
 
-    ``remote``: all jobs of the key's project that this home does not know as well. A job's absence from the service's
-    list means nothing, so nothing is concluded from it.
+    Requests of a run that no job was created for yet stand in one entry of their own, under the run's id. ``remote``:
+    also all jobs of the key's project that are not in the ledger. A job's absence from the service's list means
+    nothing, so nothing is concluded from it.
     """
-    found: list[tuple[float, Status]] = []
+    found: list[tuple[float, JobStatus]] = []
     if session.state_folder.exists() or remote:
-        known = [(run, job) for run, job in session.ledger().jobs() if job.dropped_at is None]
-        for run, job in sorted(known, key=_begun, reverse=True):
-            one = await _local(session, run, job, refresh=refresh)
-            if wanted.admits(one):
-                found.append((_begun((run, job)), one))
+        entries = _entries(session)
+        for begun, run, job in sorted(entries, key=itemgetter(0), reverse=True):
+            one = _unsent(session, run) if job is None else await _one(session, run, job, refresh=refresh)
+            if one is not None and wanted.admits(one):
+                found.append((begun, one))
             if wanted.limit is not None and len(found) >= wanted.limit and not remote:
                 break
     if remote:
@@ -61,33 +64,46 @@ async def listing(session: Session, wanted: Filter, *, refresh: bool = False, re
     return [one for _, one in found[: wanted.limit]]
 
 
-def _begun(entry: tuple[Run, Job]) -> float:
-    """When a job was made or, where none was, its run: what was not created stands among the others at its time."""
-    run, job = entry
-    return job.created_at or run.created_at
+def _entries(session: Session) -> list[tuple[float, Run, Job | None]]:
+    """``(when it began, run, job)`` for every job that was created, and once, without a job, for each run's rest."""
+    entries: list[tuple[float, Run, Job | None]] = []
+    ledger = session.ledger()
+    for run in ledger.runs():
+        jobs = ledger.jobs_of(run.id)
+        entries += [(job.created_at or run.created_at, run, job) for job in jobs if job.batch is not None]
+        created = sum(job.requests for job in jobs if job.batch is not None)
+        if run.forgotten_at is None and run.origin == "made" and created < run.requests:
+            entries.append((run.created_at, run, None))
+    return entries
+
+
+def _unsent(session: Session, run: Run) -> JobStatus | None:
+    """The requests of a run that were never sent; None where there are none."""
+    facts = run_facts(session, run)
+    jobs = [job for job in facts.jobs if job.batch is None]
+    in_doubt = sum(job.requests for job in jobs if job.stage is JobStage.INTENDED)
+    count = facts.not_sent + in_doubt
+    return not_created(session, run, jobs, count) if count else None
 
 
 def _seconds(created: str | None) -> float:
     return 0.0 if created is None else dt.datetime.fromisoformat(created).timestamp()
 
 
-async def _local(session: Session, run: Run, job: Job, *, refresh: bool) -> Status:
-    target = Target(job.batch or run.id, session.state_folder, run, job)
-    if job.batch is None:
-        return not_created(session, target, job)
+async def _one(session: Session, run: Run, job: Job, *, refresh: bool) -> JobStatus:
+    target = KnownJob(run, job, session.settings.offline)
     seen = None
     if refresh and job.stage is JobStage.CREATED and run.key_fingerprint == session.key_fingerprint():
         try:
             session.check_bound(target)
             seen = await observe(session, target)
-            job = session.ledger().job(job.id)
         except ServiceError as error:
             session.emit(Notice(f"{job.batch}: {error.message}", "warning"))
-    return describe(session, target, job, seen, usual=False)
+    return describe(session, target, seen, usual=False)
 
 
-async def unknown(session: Session) -> list[Status]:
-    """The jobs in the service's list that this home does not know."""
+async def unknown(session: Session) -> list[JobStatus]:
+    """The jobs in the service's list that are not in the ledger."""
     backend = await session.backend()
     known = {job.batch for _, job in session.ledger().jobs()}  # and, as they come, those that stand on two pages
     found = []
@@ -96,6 +112,5 @@ async def unknown(session: Session) -> list[Status]:
             seen = remote_job(operation)
             if seen.name and seen.name not in known:
                 known.add(seen.name)
-                target = Target(seen.name, session.state_folder, None, None)
-                found.append(describe(session, target, None, seen, usual=False))
+                found.append(describe(session, UnknownJob(seen.name), seen, usual=False))
     return found

@@ -1,4 +1,7 @@
-"""``results``: collect a job's answers if they are not held yet, and describe what came of it."""
+"""``results``: collect what a run's jobs have answered if it is not held yet, and describe what came of it.
+
+Results speak of requests: any job of a run leads to all of the run's answers, one for each request that was sent.
+"""
 
 from __future__ import annotations
 
@@ -6,88 +9,106 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.collector import collect
-from gemini_batch.errors import ApiError, NotFinished
+from gemini_batch.engine.resend import resendable
+from gemini_batch.errors import ApiError, Next, NotFinished, UsageError
 from gemini_batch.events import Notice
-from gemini_batch.report.next_steps import helped
+from gemini_batch.report.job_view import RunState, run_facts
+from gemini_batch.report.next_steps import explain_unknown, next_for_run
 from gemini_batch.report.result_set import Results
 from gemini_batch.report.summary import summarize
+from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held
 from gemini_batch.store.records import JobStage
-from gemini_batch.store.state_folder import is_one_job
+from gemini_batch.store.run_options import kept_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gemini_batch.session import Session, Target
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.state_folder import StateFolder
+    from gemini_batch.store.records import Run
 
 
-async def results(session: Session, name: str) -> Results:
-    """Collect a job's answers if they are not held yet, and describe what came of it.
+async def results(session: Session, name: str, *, job_only: bool = False) -> Results:
+    """Collect what is not held yet, and describe what came of all requests of the run that were sent.
 
-    Raises NotFinished while the job is alive, JobError where there is nothing, UsageError, ServiceError, StateError.
+    ``job_only``: only what the named job itself has answered, whatever other jobs of its run have. Raises NotFinished
+    while a sent request is in a living job, JobError where there is nothing, UsageError, ServiceError, StateError.
     """
     check_name(name)
     target = session.locate(name)
-    offline = session.settings.offline
-    if target.run is not None:
-        jobs = _counted(session, target.state_folder, target.run)
-        if target.run.origin == "made" and not is_one_job(target.state_folder.run(target.run.id), target.run, jobs):
-            if not name.startswith("run-"):
-                return _of_one_job(session, target, len(jobs))
-            check_held(target.state_folder.run(target.run.id), target.run, name, offline=offline)
-            _check_finished(target, jobs)
-            return Results(
-                target.run, jobs, target.state_folder, summarize(target.state_folder, target.run, jobs, offline=offline)
+    session = session.at(target)
+    if job_only:
+        return await _of_job(session, target)
+    if isinstance(target, UnknownJob):
+        target = await _collected(session, target)
+    jobs = session.ledger().jobs_of(target.run.id)
+    if isinstance(target, KnownJob) and len(jobs) > 1:
+        session.emit(
+            Notice(
+                f"{target.name} is one of {len(jobs)} jobs of {target.run.id}; these are the answers of all of them.",
+                next=Next("results", target.name, "--job-only", why="only its own answers"),
             )
+        )
+    await _collect_all(session, target.run)
+    return held_results(session, target.run)
+
+
+def held_results(session: Session, run: Run) -> Results:
+    """The results of a run whose sent jobs are collected. Raises StateError where something of it is gone."""
+    run = session.ledger().run(run.id) or run
+    jobs = session.ledger().jobs_of(run.id)
+    folder, offline = session.state_folder, session.settings.offline
+    check_held(folder.run(run.id), run, jobs[0].batch if len(jobs) == 1 and jobs[0].batch else run.id, offline=offline)
+    with folder.run(run.id).rows() as rows:
+        again = resendable(rows, jobs, kept_options(run).most_attempts)
+    return Results(run, jobs, folder, summarize(folder, run, jobs, offline=offline, resendable=again))
+
+
+async def _collect_all(session: Session, run: Run) -> None:
+    """Collect every ended job of a run. Raises NotFinished, after that, where a sent request still has to wait."""
+    facts = run_facts(session, run)
+    if facts.state is RunState.NOT_CREATED:
+        what = "a create was sent and not answered" if facts.in_doubt else "its create did not finish"
+        raise NotFinished(f"{run.id} has no job yet: {what}.", job=run.id, state=facts.state.value, next=facts.next)
+    waiting: list[NotFinished] = []
+    for job in facts.jobs:
+        if job.stage is JobStage.INTENDED:
+            following = next_for_run(run, facts.state.value, waiting=facts.waiting, in_doubt=True)
+            message = f"{run.id} is not finished: a create was sent and not answered."
+            waiting.append(NotFinished(message, job=run.id, state=facts.state.value, next=following))
+        elif job.stage in {JobStage.CREATED, JobStage.ENDED}:
+            try:
+                await _collected(session, KnownJob(run, job, session.settings.offline))
+            except NotFinished as error:
+                waiting.append(error)
+    if waiting:
+        if len(waiting) > 1:
+            waiting[0].message += f" {len(waiting) - 1} more jobs of {run.id} are not finished either."
+        if len(facts.jobs) > 1:
+            waiting[0].next = run_facts(session, run).next
+        raise waiting[0]
+
+
+async def _of_job(session: Session, target: Target) -> Results:
+    """What one job has answered itself. Raises NotFinished while it is alive."""
+    if not isinstance(target, (KnownJob, UnknownJob)):
+        jobs = [job for job in session.ledger().jobs_of(target.run.id) if job.batch]
+        if len(jobs) != 1:
+            names = ", ".join(job.batch or "" for job in jobs) or "none"
+            raise UsageError(
+                f"--job-only needs the name of a job, and {target.name} is a run. Its jobs: {names}.",
+                code="bad_argument",
+                next=Next("status", target.name, why="shows them"),
+            )
+        target = KnownJob(target.run, jobs[0], target.offline)
+    known = await _collected(session, target)
+    folder, offline = session.state_folder, session.settings.offline
+    check_held(folder.run(known.run.id), known.run, known.name, offline=offline)
+    jobs = session.ledger().jobs_of(known.run.id)
+    summary = summarize(folder, known.run, jobs, offline=offline, only=known.job)
+    return Results(known.run, [known.job], folder, summary, part=known.job)
+
+
+async def _collected(session: Session, target: KnownJob | UnknownJob) -> KnownJob:
     try:
-        run, job = await collect(session, target)
+        return await collect(session, target)
     except ApiError as error:
-        raise helped(session, target, error) from error
-    check_held(target.state_folder.run(run.id), run, target.name, offline=offline)
-    return Results(run, [job], target.state_folder, summarize(target.state_folder, run, [job], offline=offline))
-
-
-def _of_one_job(session: Session, target: Target, jobs: int) -> Results:
-    """What one job of several has answered itself. Raises NotFinished where that is not held here yet."""
-    run, job = target.run, target.job
-    assert run is not None
-    assert job is not None
-    if job.stage is not JobStage.COLLECTED:
-        raise NotFinished(
-            f"{target.name} is a part of {run.id}, and its answers are not collected yet ({job.state}).",
-            job=target.name,
-            state=job.state or "",
-            next=f"Type: gemini-batch run {run.id}",
-        )
-    check_held(target.state_folder.run(run.id), run, target.name, offline=session.settings.offline)
-    of = f"one of {jobs} jobs of {run.id}" if jobs > 1 else f"a job of {run.id}, which has more to send"
-    whole = f"For all of the run: gemini-batch {'results' if jobs > 1 else 'run'} {run.id}"
-    session.emit(Notice(f"{target.name} is {of}; these are its own answers.", next=whole))
-    summary = summarize(target.state_folder, run, [job], offline=session.settings.offline, part=job)
-    return Results(run, [job], target.state_folder, summary, part=job)
-
-
-def _counted(session: Session, state_folder: StateFolder, run: Run) -> list[Job]:
-    return session.ledger(state_folder).jobs_of(run.id)
-
-
-def _check_finished(target: Target, jobs: Sequence[Job]) -> None:
-    """A run of several jobs is read as a whole, once nothing of it is alive and every request was sent.
-
-    What only waits for another attempt, or is planned for one that the service may have refused, keeps nothing back.
-    """
-    run = target.run
-    assert run is not None
-    planned = [job.ordinal for job in jobs if not job.stage.made and job.stage is not JobStage.INTENDED]
-    with target.state_folder.run(run.id).rows() as rows:
-        waiting, unsent = rows.waiting().requests, rows.unsent(planned)
-    done = sum(job.stage is JobStage.COLLECTED for job in jobs)
-    if unsent or done + len(planned) < len(jobs):
-        raise NotFinished(
-            f"{run.id} is not finished: {done} of {len(jobs)} jobs are collected, and {waiting:,} requests wait.",
-            job=run.id,
-            state="RUNNING",
-            next=f"Type: gemini-batch run {run.id}",
-        )
+        raise explain_unknown(session, target, error) from error

@@ -9,8 +9,8 @@ import msgspec
 
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.commands.run import finish, known_by_name, work_off
-from gemini_batch.engine.planner import reconcile
-from gemini_batch.errors import UsageError
+from gemini_batch.engine.planner import drop, reconcile
+from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.next_steps import retry_options
@@ -51,9 +51,8 @@ async def retry(session: Session, run_id: str, again: RetrySelection, *, output:
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))
-    run = known_by_name(session, run_id)
-    state_folder = session.locate(run_id).state_folder
-    ledger, folder = session.ledger(state_folder), state_folder.run(run.id)
+    session, run = known_by_name(session, run_id)
+    ledger, folder = session.ledger(), session.state_folder.run(run.id)
     await _check_change(session, run, again.overrides)
     with folder.lock(wait=0.0):
         run = ledger.run(run.id) or run  # another process may have worked on it until now
@@ -69,8 +68,7 @@ async def retry(session: Session, run_id: str, again: RetrySelection, *, output:
                 raise _nothing(run, again, counts)
             for job in ledger.jobs_of(run.id):
                 if not job.stage.made:  # planned for an earlier retry, whose change was refused
-                    ledger.update_job(job, "dropped", at=session.world.now(), dropped_at=session.world.now())
-                    rows.release(job.ordinal)
+                    drop(ledger, rows, job, at=session.world.now())
             # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
             overrides = again.overrides if again.overrides.asked else None
             run = keep_options(
@@ -108,7 +106,7 @@ def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int]) -> Usag
     """There is nothing to send: which verdicts there are, each with the options that would send it again."""
     there = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items())
     options = retry_options(counts)
-    commands = " or ".join(f"gemini-batch retry {run.id} {words}" for words in options)
+    commands = " or ".join(str(Next("retry", run.id, *words)) for words in options)
     return UsageError(
         f"No request of {run.id} has ended as {', '.join(again.verdicts)}.",
         code="nothing_to_retry",

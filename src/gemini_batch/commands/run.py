@@ -5,40 +5,30 @@ The same command again, or ``run RUN``, goes on where it stopped, whatever stopp
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.backend import key_of
+from gemini_batch.commands.results import held_results
 from gemini_batch.engine.planner import reconcile
 from gemini_batch.engine.quota import Limits
-from gemini_batch.engine.resend import resend
+from gemini_batch.engine.resend import requeue, resendable
 from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
-from gemini_batch.intake.submission import (
-    Submission,
-    check_submission,
-    default_name,
-    known_run,
-    stage_run,
-    warn_of_other_keys,
-)
+from gemini_batch.intake.submission import Submission, display_name, enter_run
 from gemini_batch.report.result_set import Results, check_failures, check_output, failures_beside, write_failures
-from gemini_batch.report.summary import summarize
-from gemini_batch.store.records import JobStage
+from gemini_batch.session import UnknownJob
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
-from gemini_batch.validation.inputfile import check_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.records import Run
     from gemini_batch.store.state_folder import RunFolder
 
 
@@ -54,52 +44,38 @@ async def run(
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))
-    if isinstance(what, Submission) and what.name is not None:
-        options = RunOptions(name=what.name).over(options or RunOptions())
-    entered = known_by_name(session, what) if isinstance(what, str) else await _enter(session, what, options)
-    await work_off(session, entered, options)
-    return finish(session, entered, output)
+    if isinstance(what, Submission):
+        if what.name is not None:
+            options = RunOptions(name=what.name).over(options or RunOptions())
+        entered = await enter_run(session, what, options or RunOptions())
+        run = entered.run
+        known = "These requests have a run already: going on with"
+        session.emit(
+            Notice(f"This is {run.id}: {run.requests:,} requests for {run.model}.")
+            if entered.is_new
+            else Notice(f"{known} {run.id}.")
+        )
+    else:
+        session, run = known_by_name(session, what)
+    await work_off(session, run, options)
+    return finish(session, run, output)
 
 
-def known_by_name(session: Session, run_id: str) -> Run:
-    """The run of that id, or of that job, that was made here. Raises UsageError."""
-    target = session.locate(run_id)
-    if target.run is None or target.run.origin != "made":
+def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
+    """The run of that id, or of that job, that was made here, and the session that it is worked on in.
+
+    Raises UsageError.
+    """
+    target = session.locate(name)
+    session = session.at(target)
+    if isinstance(target, UnknownJob) or target.run.origin != "made":
         raise UsageError(
-            f"{run_id} was not made here, so its requests are not known and it cannot be gone on with.",
+            f"{name} was not made here, so its requests are not known and none of them can be sent.",
             code="not_our_run",
-            next=f"Type: gemini-batch results {run_id}",
+            next=Next("results", name, "-o", "results.jsonl"),
         )
     session.check_bound(target)
-    return target.run
-
-
-async def _enter(session: Session, submission: Submission, options: RunOptions | None) -> Run:
-    """Stage the file and enter it into the ledger, or find the run that these requests already have."""
-    check_submission(submission)
-    check_file(submission.source)  # what is wrong with the file itself is said before a missing key
-    key_of(session.settings)
-    ledger = session.ledger()
-    if not submission.new and (begun := await known_run(session, submission)) is not None:
-        session.emit(Notice(f"These requests have a run already: going on with {begun.id}."))
-        return begun
-    token = session.world.token(8)
-    with session.state_folder.staging(token) as folder:
-        new, _, _ = await stage_run(session, submission, folder, run_id=f"run-{token}", job=None, max_bytes=None)
-        new = msgspec.structs.replace(new, options=msgspec.json.encode(options or RunOptions()).decode())
-        assert new.identity is not None
-        while True:
-            known = ledger.newest_with_identity(new.identity)
-            if known is not None and not submission.new:
-                session.emit(Notice(f"These requests have a run already: going on with {known.id}."))
-                return known
-            place = session.state_folder.run(new.id)
-            folder.path.rename(place.path)
-            if ledger.add_run(new, None, at=session.world.now(), unless=known.id if known else None):
-                warn_of_other_keys(session, new)
-                session.emit(Notice(f"This is {new.id}: {new.requests:,} requests for {new.model}."))
-                return new
-            place.path.rename(folder.path)
+    return session, target.run
 
 
 async def work_off(session: Session, run: Run, options: RunOptions | None, *, leftovers: bool = True) -> None:
@@ -107,8 +83,7 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
 
     Raises UsageError for another key than the run's, ServiceError, StateError (another process works on it).
     """
-    state_folder = session.state_folder
-    ledger, folder = session.ledger(state_folder), state_folder.run(run.id)
+    ledger, folder = session.ledger(), session.state_folder.run(run.id)
     with folder.lock(wait=0.0):
         run = ledger.run(run.id) or run  # another process may have worked on it until now
         kept = kept_options(run)
@@ -124,18 +99,18 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
                 next="Use the key of the project that it was begun with.",
             )
         if leftovers:
-            _requeue(ledger, folder, run, chosen.most_attempts)
+            with folder.rows() as rows:
+                requeue(rows, ledger.jobs_of(run.id), chosen.most_attempts)
         if chosen != kept:
             run = keep_options(ledger, run, chosen, at=session.world.now())
         backend = await session.backend()
         runner = Runner(
             session,
             backend.service,
-            state_folder,
             run,
             limits=_limits((overrides and overrides.model) or run.model, chosen),
             attempts=chosen.most_attempts,
-            display_name=chosen.name or default_name(Path(run.source or run.id), run.id),
+            display_name=display_name(ledger, run, chosen),
             overrides=overrides,
         )
         await runner.drive()
@@ -154,21 +129,7 @@ def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bo
         reconcile(ledger, rows, run)
         if live_work(jobs) or rows.waiting().requests:
             return True
-        return any(rows.unlasting(ordinal, **rule) for ordinal, rule in _rules(jobs, attempts))
-
-
-def _requeue(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> None:
-    """What an earlier process collected and did not come to send again waits from here on."""
-    with folder.rows() as rows:
-        for ordinal, rule in _rules(ledger.jobs_of(run.id), attempts):
-            rows.requeue(ordinal, **rule)
-
-
-def _rules(jobs: list[Job], attempts: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    for job in jobs:
-        if job.stage is JobStage.COLLECTED:
-            rule = resend(job, attempts)
-            yield job.ordinal, {"reasons": rule.reasons, "missing": rule.missing, "most": rule.most}
+        return resendable(rows, jobs, attempts) > 0
 
 
 def _limits(name: str, options: RunOptions) -> Limits:
@@ -186,11 +147,9 @@ def _limits(name: str, options: RunOptions) -> Limits:
 
 
 def finish(session: Session, run: Run, output: Path | None) -> Results:
-    """The results of a run that is worked off, written to ``output`` and beside it. Raises StateError."""
-    state_folder = session.state_folder
-    jobs = session.ledger(state_folder).jobs_of(run.id)
-    found = Results(run, jobs, state_folder, summarize(state_folder, run, jobs, offline=session.settings.offline))
+    """The results of a run that is worked off, written to ``output`` and next to it. Raises StateError."""
+    found = held_results(session, run)
     if output is not None:
         found.write(output)
-        write_failures(found, state_folder.run(run.id), output)
+        write_failures(found, session.state_folder.run(run.id), output)
     return found

@@ -1,78 +1,80 @@
-"""``status``: how a job stands, in the service's words and in plain ones; and waiting for its end.
+"""``status``: how a job or a run stands, in the service's words and in plain ones; and waiting for its end.
 
-Looking never spends, never cancels, and a wait that ends (time, Ctrl-C) ends nothing but itself.
+It never spends, never cancels, and a wait that ends (time, Ctrl-C) ends nothing but itself.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from gemini_batch.commands.job_names import check_name
-from gemini_batch.engine.poller import _look, job_status
-from gemini_batch.errors import UsageError
+from gemini_batch.engine.poller import observe, wait
+from gemini_batch.errors import Next
 from gemini_batch.events import Notice
-from gemini_batch.report.job_view import RunStatus, Status, describe, not_created
-from gemini_batch.session import Target
+from gemini_batch.report.job_view import JobStatus, RunStatus, describe, describe_run, run_facts
+from gemini_batch.session import KnownJob, KnownRun, UnknownJob
 from gemini_batch.store.records import JobStage
+from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.records import Job
 
 
-async def status(session: Session, name: str, *, wait: bool = False) -> Status | RunStatus:
-    """Look at a job once, or until it has ended and its output is there; or at a run of several jobs, once.
+async def status(session: Session, name: str, *, wait: bool = False) -> JobStatus | RunStatus:
+    """Ask for the state of a job (``batches/…``) or of a run (``run-…``) and its jobs, once.
 
-    Raises UsageError for a name that cannot be meant, ServiceError where the service cannot be asked.
+    With ``wait``, as often as it takes until the job, or every living job of the run, has ended and its output is
+    there; what was not sent yet stays so. Raises UsageError for a name that cannot be meant, ServiceError where the
+    service cannot be asked, StateError.
     """
     check_name(name)
     target = session.locate(name)
-    if target.run is not None:
-        jobs = session.ledger(target.state_folder).jobs_of(target.run.id)
-        if len(jobs) != 1 and not name.startswith("run-"):
-            session.emit(
-                Notice(
-                    f"{target.name} is one of {len(jobs)} jobs of {target.run.id}.",
-                    next=f"For all of the run: gemini-batch status {target.run.id}",
+    session = session.at(target)
+    match target:
+        case KnownRun():
+            return await _run_status(session, target, wait=wait)
+        case KnownJob():
+            others = len(session.ledger().jobs_of(target.run.id)) - 1
+            if others:
+                session.emit(
+                    Notice(
+                        f"{target.name} is one of {others + 1} jobs of {target.run.id}.",
+                        next=Next("status", target.run.id, why="all of the run"),
+                    )
                 )
-            )
-        elif len(jobs) != 1:
-            if wait:
-                raise UsageError(
-                    f"{name} has {len(jobs)} jobs, and somebody has to conduct them.",
-                    code="run_needs_run",
-                    next=f"Type: gemini-batch run {name}",
-                )
-            return await _run_status(session, target, target.run, jobs)
-    return await job_status(session, target, wait=wait)
+            return await job_status(session, target, wait=wait)
+        case UnknownJob():
+            return await job_status(session, target, wait=wait)
+        case never:
+            assert_never(never)
 
 
-async def _run_status(session: Session, target: Target, run: Run, jobs: list[Job]) -> RunStatus:
+async def job_status(session: Session, target: KnownJob | UnknownJob, *, wait: bool = False) -> JobStatus:
+    """The state of one job: from the ledger where it cannot change any more, else by asking."""
+    if isinstance(target, KnownJob) and (target.job.batch is None or _final(target.job)):
+        return describe(session, target)
+    session.check_bound(target)
+    return describe(session, target, await (_wait(session, target) if wait else observe(session, target)))
+
+
+_wait = wait  # `wait` is also the word of the option
+
+
+def _final(job: Job) -> bool:
+    """Whether what the ledger knows cannot change any more: an ended state is the last one."""
+    if job.stage is JobStage.COLLECTED:
+        return True
+    return job.stage is JobStage.ENDED and (job.phase is not Phase.SUCCEEDED or job.output_file is not None)
+
+
+async def _run_status(session: Session, target: KnownRun, *, wait: bool) -> RunStatus:
     """Every job as it is now, the living ones by asking for them."""
-    found = []
-    for job in jobs:
-        one = Target(job.batch or run.id, target.state_folder, run, job)
-        if job.batch is None:
-            found.append(not_created(session, one, job))
-        elif job.stage is JobStage.CREATED:
-            session.check_bound(one)
-            found.append(await _look(session, one))
+    jobs = []
+    for job in session.ledger().jobs_of(target.run.id):
+        one = KnownJob(target.run, job, target.offline)
+        if job.stage is JobStage.CREATED:
+            jobs.append(await job_status(session, one, wait=wait))
         else:
-            found.append(describe(session, one, job, None, usual=False))
-    with target.state_folder.run(run.id).rows() as rows:
-        waiting, answered, counts = rows.waiting().requests, rows.answered(), rows.counts()
-    finished = not waiting and all(job.stage is JobStage.COLLECTED for job in jobs)
-    alive = any(one.alive for one in found)
-    return RunStatus(
-        run=run.id,
-        state="FINISHED" if finished else "RUNNING" if alive else "UNFINISHED",
-        model=run.model,
-        requests=run.requests,
-        answered=answered,
-        waiting=waiting,
-        verdicts={verdict: count for verdict, count in counts.items() if finished or verdict != "missing"},
-        jobs=found,
-        backend=run.backend,
-        offline=session.settings.offline,
-        next=f"gemini-batch results {run.id} -o results.jsonl" if finished else f"gemini-batch run {run.id}",
-    )
+            jobs.append(describe(session, one, usual=False))
+    return describe_run(session, run_facts(session, target.run), jobs)

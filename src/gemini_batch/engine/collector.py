@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gemini_batch._version import __version__
+from gemini_batch.backend import address_of
 from gemini_batch.engine.download import fetch
 from gemini_batch.engine.judging import judge_file
-from gemini_batch.errors import ApiError, JobError, NetworkError, NotFinished
+from gemini_batch.errors import ApiError, JobError, NetworkError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write
+from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemini_batch.backend import Service
-    from gemini_batch.session import Session, Target
+    from gemini_batch.session import Session
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteJob
 
@@ -49,85 +51,65 @@ _MISSING = {
 }
 
 
-async def collect(session: Session, target: Target) -> tuple[Run, Job]:
-    """Make sure that a job's answers are held here; returns its run and job, ``collected``.
+async def collect(session: Session, target: KnownJob | UnknownJob) -> KnownJob:
+    """Make sure that a job's answers are held here; returns it ``collected``.
 
     Raises NotFinished while the job is alive, JobError where it has nothing to give, ServiceError, StateError.
     """
-    if target.job is not None and target.job.batch is None:
-        raise NotFinished(
-            f"{target.name} has no job yet: its create did not finish.",
-            job=target.name,
-            state="NOT_CREATED",
-            next=f"Type: gemini-batch create {shlex.quote(target.run.source or '') if target.run else 'FILE'}",
-        )
-    if target.run is not None and target.job is not None and target.job.stage is JobStage.COLLECTED:
-        return target.run, target.job
-    operation = None
-    if target.run is not None and target.job is not None and _is_here(target, target.job):
-        run, job = target.run, target.job
+    if isinstance(target, KnownJob) and target.job.stage is JobStage.COLLECTED:
+        return target
+    if isinstance(target, KnownJob) and _is_here(session, target):
+        known, operation = target, None
     else:
         session.check_bound(target)
         operation = await _ended(session, target)
-        run, job = adopt(session, target, remote_job(operation))
-    async with session.locked(target.state_folder.run(run.id)):
-        job = session.ledger(target.state_folder).job(job.id)
+        known = target if isinstance(target, KnownJob) else adopt(session, remote_job(operation))
+    async with session.locked(session.state_folder.run(known.run.id)):
+        job = session.ledger().job(known.job.id)
         if job.stage is JobStage.COLLECTED:  # another process was quicker
-            return run, job
-        return await gather(session, target, run, job, operation)
+            return replace(known, job=job)
+        return await gather(session, replace(known, job=job), operation)
 
 
-def _is_here(target: Target, job: Job) -> bool:
+def _is_here(session: Session, target: KnownJob) -> bool:
     """Whether an ended job's answers, or its loss, only have to be judged: no service is needed for that."""
-    assert target.run is not None
-    return job.stage is JobStage.ENDED and (
-        job.lost is not None or target.state_folder.run(target.run.id).raw(job.id).exists()
-    )
+    job = target.job
+    raw = session.state_folder.run(target.run.id).raw(job.id)
+    return job.stage is JobStage.ENDED and (job.lost is not None or raw.exists())
 
 
-async def gather_ended(session: Session, target: Target, *, writing: asyncio.Lock) -> Job:
+async def gather_ended(session: Session, target: KnownJob, *, writing: asyncio.Lock) -> Job:
     """The same for a job of a run that this process drives, and whose lock it holds.
 
     ``writing`` is held while ``rows.db`` is written: other jobs of the run are planned and collected meanwhile.
     """
-    assert target.run is not None
-    assert target.job is not None
     operation = None
-    if not _is_here(target, target.job):
+    if not _is_here(session, target):
         operation = await _ended(session, target, partial_latest=_PARTIAL_LATEST)
-    _, job = await gather(session, target, target.run, target.job, operation, writing=writing)
-    return job
+    return (await gather(session, target, operation, writing=writing)).job
 
 
-async def lose(session: Session, target: Target, reason: str, *, writing: asyncio.Lock) -> Job:
+async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyncio.Lock) -> Job:
     """Collect a job without answers, because the service no longer has them; its requests are missing for ``reason``.
 
     The loss is written down before anything else: a process that dies here leaves no job whose answers are just absent,
     which would be sent again. The caller holds the run's lock.
     """
-    assert target.run is not None
-    assert target.job is not None
-    ledger = session.ledger(target.state_folder)
-    job = ledger.update_job(target.job, f"lost: {reason}", at=session.world.now(), stage=JobStage.ENDED, lost=reason)
-    _, job = await gather(session, target, target.run, job, None, writing=writing)
-    return job
+    now = session.world.now()
+    job = session.ledger().update_job(target.job, f"lost: {reason}", at=now, stage=JobStage.ENDED, lost=reason)
+    return (await gather(session, replace(target, job=job), None, writing=writing)).job
 
 
 async def gather(
-    session: Session,
-    target: Target,
-    run: Run,
-    job: Job,
-    operation: Operation | None,
-    *,
-    writing: asyncio.Lock | None = None,
-) -> tuple[Run, Job]:
+    session: Session, target: KnownJob, operation: Operation | None, *, writing: asyncio.Lock | None = None
+) -> KnownJob:
     """Bring the answers of an ended job here and judge them; without an ``operation`` they are here, or lost.
 
     The caller holds the run's lock.
     """
-    folder = target.state_folder.run(run.id)
-    ledger = session.ledger(target.state_folder)
+    run, job = target.run, target.job
+    folder = session.state_folder.run(run.id)
+    ledger = session.ledger()
     if operation is not None:
         job = ledger.seen(job, remote_job(operation), at=session.world.now())
         raw = folder.raw(job.id)
@@ -145,18 +127,17 @@ async def gather(
     others = [other for other in ledger.jobs_of(run.id) if other.id != job.id]
     write_manifest(folder, ledger.run(run.id) or run, sorted([*others, done], key=lambda one: one.ordinal))
     job = ledger.update_job(job, "collected", at=now, stage=JobStage.COLLECTED, collected_at=now)
-    return ledger.run(run.id) or run, job
+    return replace(target, run=ledger.run_of(job), job=job)
 
 
-async def _ended(session: Session, target: Target, *, partial_latest: float = 0.0) -> Operation:
+async def _ended(session: Session, target: KnownJob | UnknownJob, *, partial_latest: float = 0.0) -> Operation:
     """The job's operation, once it has ended and its output can be fetched.
 
     ``partial_latest``: for so many seconds since its end the output of a job that did not succeed is waited for, where
     the service has counted answers; many such jobs never show any.
     """
     service = (await session.backend()).service
-    batch = target.job.batch if target.job else target.name
-    assert batch is not None
+    batch = target.name
     operation = await _get(session, service, batch, target)
     for wait in _OUTPUT_WAITS:
         if not _waits_for_output(operation):
@@ -165,9 +146,9 @@ async def _ended(session: Session, target: Target, *, partial_latest: float = 0.
         await session.world.sleep(wait)
         operation = await _get(session, service, batch, target)
     remote = remote_job(operation)
-    if target.job is not None:
-        session.ledger(target.state_folder).seen(target.job, remote, at=session.world.now())
-    following = f"Type: gemini-batch status {batch} --wait"
+    if isinstance(target, KnownJob):
+        session.ledger().seen(target.job, remote, at=session.world.now())
+    following = Next("status", batch, "--wait")
     if not remote.phase.ended:
         counts = f", {remote.succeeded + remote.failed} of {remote.total} done" if remote.total else ""
         raise NotFinished(
@@ -177,7 +158,7 @@ async def _ended(session: Session, target: Target, *, partial_latest: float = 0.
             next=following,
         )
     if _must_have_output(operation):
-        known = session.ledger(target.state_folder).job(target.job.id) if target.job else None
+        known = session.ledger().job(target.job.id) if isinstance(target, KnownJob) else None
         ended = remote.end_time or (known.ended_at if known else None) or session.world.now()
         latest = _OUTPUT_LATEST if remote.phase is Phase.SUCCEEDED else partial_latest
         if session.world.now() - ended < latest:
@@ -193,7 +174,7 @@ async def _ended(session: Session, target: Target, *, partial_latest: float = 0.
                 next="They may come yet: the same command looks again. create --new sends the requests once more, "
                 "at full batch price.",
             )
-    if not remote.has_output and (target.run is None or target.run.origin == "adopted"):
+    if not remote.has_output and (isinstance(target, UnknownJob) or target.run.origin == "adopted"):
         why = f": {remote.error_message}" if remote.error_message else ""
         raise JobError(
             f"{batch} ended as {remote.state} and left no results{why}.", job=batch, state=remote.state, next=None
@@ -219,7 +200,7 @@ def _waits_for_output(operation: Operation) -> bool:
     return unsaid or _must_have_output(operation)
 
 
-async def _get(session: Session, service: Service, batch: str, target: Target) -> Operation:
+async def _get(session: Session, service: Service, batch: str, target: KnownJob | UnknownJob) -> Operation:
     try:
         return await service.get(batch)
     except (ApiError, NetworkError) as error:
@@ -233,11 +214,9 @@ async def _get(session: Session, service: Service, batch: str, target: Target) -
         return await service.get(batch, server_timeout=_INLINE_SERVER_TIMEOUT)
 
 
-def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job]:
-    """The run and job of a target; a job that was made elsewhere gets a run folder of its own."""
-    if target.run is not None and target.job is not None:
-        return target.run, target.job
-    ledger = session.ledger(target.state_folder)
+def adopt(session: Session, remote: RemoteJob) -> KnownJob:
+    """Enter a job that was made elsewhere into the ledger, as a run of its own. Raises StateError."""
+    ledger = session.ledger()
     now = session.world.now()
     run_id = f"run-{session.world.token(8)}"
     run = Run(
@@ -247,7 +226,7 @@ def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job
         created_at=now,
         method=remote.method,
         model=remote.model,
-        backend="offline" if session.settings.offline else session.settings.base_url,
+        backend=address_of(session.settings),
         key_fingerprint=session.key_fingerprint(),
         requests=0,
         bytes=0,
@@ -271,18 +250,18 @@ def adopt(session: Session, target: Target, remote: RemoteJob) -> tuple[Run, Job
         batch=remote.name,
         created_at=remote.create_time,
     )
-    folder = target.state_folder.run(run_id)
+    folder = session.state_folder.run(run_id)
     try:
         folder.path.mkdir(parents=True, mode=0o700)
     except OSError as error:
         raise state_error(error, folder.path, "run folder") from error
+    offline = session.settings.offline
     if ledger.add_run(run, job, at=now):
-        return run, job
-    folder.path.rmdir()
-    found = session.locate(remote.name)  # another process adopted it in this very moment
-    assert found.run is not None
-    assert found.job is not None
-    return found.run, found.job
+        return KnownJob(run, job, offline)
+    folder.path.rmdir()  # another process adopted it in this very moment
+    found = ledger.job_by_batch(remote.name)
+    assert found is not None
+    return KnownJob(ledger.run_of(found), found, offline)
 
 
 #: What a manifest says of a job: where it came from and what became of it, not how it was sent.

@@ -14,7 +14,7 @@ from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from gemini_batch.store.records import Job
     from gemini_batch.wire import RemoteJob
@@ -175,19 +175,23 @@ def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str], any_a
 Standing = Literal["unfinished", "attach", "over"]
 
 
-def standing(job: Job) -> Standing:
-    """What a known job means for a create of the same requests.
+def standing(jobs: Sequence[Job], *, answered: int) -> Standing:
+    """What the jobs of a known run mean for a create of the same requests; ``answered``: how many have an answer.
 
-    ``unfinished``: go on making it. ``attach``: it lives, or it has results; another one would be paid for again.
-    ``over``: it ended and left nothing.
+    ``attach``: a job is alive, or has answered; another one would be paid for again. So is what was cancelled: only
+    the user's word sends it again. ``unfinished``: go on until one is created. ``over``: all ended and left nothing.
     """
-    match job.stage:
-        case JobStage.PLANNED | JobStage.UPLOADED | JobStage.INTENDED:
-            return "unfinished"
-        case JobStage.CREATED:
-            return "attach"
-        case JobStage.ENDED | JobStage.COLLECTED:
-            held = job.output_file is not None or bool(job.succeeded) or job.phase is Phase.SUCCEEDED
-            return "attach" if held else "over"
-        case never:
-            assert_never(never)
+    if answered or any(job.stage is JobStage.CREATED or _left_something(job) for job in jobs):
+        return "attach"
+    if not jobs or any(not job.stage.made for job in jobs):
+        return "unfinished"
+    cancelled = any(job.cancelled_at is not None or job.phase is Phase.CANCELLED for job in jobs)
+    return "attach" if cancelled else "over"
+
+
+def _left_something(job: Job) -> bool:
+    """Whether an ended job has answers, or may have some that the service does not show."""
+    if not job.stage.over:
+        return False
+    held = job.output_file is not None or bool(job.succeeded) or job.phase is Phase.SUCCEEDED
+    return held or job.lost is not None

@@ -22,7 +22,7 @@ from gemini_batch.wire import inline_answers, remote_job
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gemini_batch.session import Session, Target
+    from gemini_batch.session import KnownJob, Session
     from gemini_batch.wire import Operation, RemoteJob
 
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _DOWNLOADS = 3
 
 
-async def fetch(session: Session, operation: Operation, raw: Path, target: Target) -> None:
+async def fetch(session: Session, operation: Operation, raw: Path, target: KnownJob) -> None:
     """Bring the raw answers to ``raw``: complete, synced and renamed into place.
 
     Raises JobError where the service no longer has them, ServiceError where they cannot be had now, StateError.
@@ -54,7 +54,7 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Targe
         raise state_error(error, raw, "raw results file") from error
 
 
-async def _download(session: Session, remote: RemoteJob, part: Path, target: Target) -> None:
+async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> None:
     try:
         for attempt in range(1, _DOWNLOADS):
             if await _is_whole(session, remote, part, first=attempt == 1):
@@ -64,7 +64,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Tar
     except ApiError as error:
         if not is_absence(error):
             raise
-        if target.run is not None and target.run.key_fingerprint != session.key_fingerprint():
+        if target.run.key_fingerprint != session.key_fingerprint():
             raise session.explain_absence(error, target) from error
         raise JobError(
             f"The service no longer has the results of {remote.name} ({error.status}): it keeps them for a while only.",

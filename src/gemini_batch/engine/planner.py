@@ -7,7 +7,7 @@ wait again, as soon as the run is opened the next time.
 from __future__ import annotations
 
 import hashlib
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 from gemini_batch.events import Transfer, ignore_events, in_thread
 from gemini_batch.jsonl import atomic_write
@@ -37,6 +37,12 @@ def reconcile(ledger: Ledger, rows: Rows, run: Run) -> None:
         rows.release(ordinal)
 
 
+def drop(ledger: Ledger, rows: Rows, job: Job, *, at: float) -> None:
+    """Give up a job that was certainly not created: its requests wait again."""
+    ledger.update_job(job, "dropped", at=at, dropped_at=at)
+    rows.release(job.ordinal)
+
+
 async def plan_job(
     ledger: Ledger,
     rows: Rows,
@@ -49,6 +55,7 @@ async def plan_job(
     display_name: str,
     now: Callable[[], float],
     overrides: RequestOverrides | None = None,
+    input_kind: Literal["file", "inline"] = "file",
 ) -> Job | None:
     """Plan one more job of at most ``tokens``; None where nothing waits.
 
@@ -62,7 +69,12 @@ async def plan_job(
     try:
         if chunk.whole and rewrite is None:
             part, offset, size = None, chunk.offset, chunk.bytes
-            sha256 = await in_thread(lambda emit: _range_digest(folder, chunk, emit), ignore_events)
+            all_of_it = chunk.requests == run.requests and run.sha256 is not None
+            sha256 = (
+                run.sha256
+                if all_of_it
+                else await in_thread(lambda emit: _range_digest(folder, chunk, emit), ignore_events)
+            )
         else:
             part, offset = f"{ordinal}.jsonl", 0
             size, sha256 = await in_thread(lambda emit: _write_part(folder, ordinal, rewrite, emit), ignore_events)
@@ -79,7 +91,7 @@ async def plan_job(
         offset=offset,
         bytes=size,
         sha256=sha256,
-        input_kind="file",
+        input_kind=input_kind,
         display_name=display_name,
         stage=JobStage.PLANNED,
     )

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING
 from gemini_batch.engine.backoff import Backoff, Disappearance, is_absence
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.events import JobSeen, Notice
-from gemini_batch.report.job_view import Status, describe, not_created
-from gemini_batch.report.next_steps import helped
-from gemini_batch.session import Target
-from gemini_batch.store.records import JobStage
+from gemini_batch.report.next_steps import explain_unknown
+from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.wire import Phase, RemoteJob, remote_job
 
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.session import Session
     from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.state_folder import StateFolder
     from gemini_batch.wire import Operation
 
 
@@ -58,9 +55,9 @@ class Polled:
 class Poller:
     """Looks at the living jobs of one run; ``due`` is when the next look is."""
 
-    def __init__(self, session: Session, service: Service, state_folder: StateFolder, run: Run) -> None:
-        self._session, self._service, self._state_folder, self._run = session, service, state_folder, run
-        self._ledger, self._now = session.ledger(state_folder), session.world.now
+    def __init__(self, session: Session, service: Service, run: Run) -> None:
+        self._session, self._service, self._run = session, service, run
+        self._ledger, self._now = session.ledger(), session.world.now
         self.due = 0.0
         self._pause = 0.0
         self._since = self._now()
@@ -153,7 +150,7 @@ class Poller:
             if error.status == 404 and is_absence(error):
                 self._absent(job)
                 return
-            raise self._session.explain_absence(error, Target(job.batch, self._state_folder, self._run, job)) from error
+            raise self._session.explain_absence(error, KnownJob(self._run, job)) from error
         self._saw(job, operation)
 
     def _saw(self, job: Job, operation: Operation) -> None:
@@ -202,29 +199,9 @@ _OUTPUT_PATIENCE = 600.0
 _OFFLINE_POLL = 0.25
 
 
-async def job_status(session: Session, target: Target, *, wait: bool = False) -> Status:
-    """Look at the one job that a name means."""
-    job = target.job
-    if job is not None and job.batch is None:
-        return not_created(session, target, job)
-    if job is not None and _final(job):
-        return describe(session, target, job, None)
-    session.check_bound(target)
-    return await (_wait(session, target) if wait else _look(session, target))
-
-
-def _final(job: Job) -> bool:
-    """Whether what the ledger knows cannot change any more: an ended state is the last one."""
-    if job.stage is JobStage.COLLECTED:
-        return True
-    return job.stage is JobStage.ENDED and (job.phase is not Phase.SUCCEEDED or job.output_file is not None)
-
-
-async def observe(session: Session, target: Target) -> RemoteJob:
+async def observe(session: Session, target: KnownJob | UnknownJob) -> RemoteJob:
     """Ask the service for a job once, and write what it says into the ledger if the job is known there."""
-    job = target.job
-    batch = job.batch if job is not None else target.name
-    assert batch is not None
+    batch = target.name
     backend = await session.backend()
     try:
         remote = remote_job(await backend.service.get(batch))
@@ -233,10 +210,10 @@ async def observe(session: Session, target: Target) -> RemoteJob:
         if listed is None:
             if isinstance(error, NetworkError):
                 raise
-            raise helped(session, target, session.explain_absence(error, target)) from error
+            raise explain_unknown(session, target, session.explain_absence(error, target)) from error
         remote = listed
-    if job is not None:
-        session.ledger(target.state_folder).seen(job, remote, at=session.world.now())
+    if isinstance(target, KnownJob):
+        session.ledger().seen(target.job, remote, at=session.world.now())
     return remote
 
 
@@ -258,13 +235,8 @@ async def _listed(service: Service, batch: str, error: ApiError | NetworkError) 
     return None
 
 
-async def _look(session: Session, target: Target) -> Status:
-    remote = await observe(session, target)
-    job = session.ledger(target.state_folder).job(target.job.id) if target.job else None
-    return describe(session, target, job, remote)
-
-
-async def _wait(session: Session, target: Target) -> Status:
+async def wait(session: Session, target: KnownJob | UnknownJob) -> RemoteJob:
+    """Poll a job until it has ended and its output is there; returns what was seen last. Raises ServiceError."""
     now = session.world.now
     began = last_good = now()
     ended_at: float | None = None
@@ -279,15 +251,14 @@ async def _wait(session: Session, target: Target) -> Status:
             last_good, absences = now(), 0
         except ServiceError as error:
             absences += isinstance(error, ApiError) and error.status == 404
-            if not _worth_waiting(error, absences, known=target.job is not None) or now() - last_good > _PATIENCE:
+            if not _worth_waiting(error, absences, known=isinstance(target, KnownJob)) or now() - last_good > _PATIENCE:
                 raise
             session.emit(Notice(f"{error.message} Still waiting.", "warning"))
         if remote is not None and remote.phase.ended:
             ended_at = ended_at if ended_at is not None else now()
             complete = remote.has_output or remote.phase is not Phase.SUCCEEDED
             if complete or now() - ended_at > _OUTPUT_PATIENCE:
-                job = session.ledger(target.state_folder).job(target.job.id) if target.job else None
-                return describe(session, target, job, remote)
+                return remote
         waited = now() - began
         pause = poll_wait(polls, waited, fixed=fixed)
         polls += 1

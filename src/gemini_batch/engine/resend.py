@@ -1,18 +1,20 @@
-"""Which requests of a collected job are sent again without being asked for: a pure function of the job."""
+"""Which requests of a collected job are sent again without being asked for: a pure function of the job, applied."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_batch.answers.reasons import GRPC_NAMES, TRANSIENT_CODES
+from gemini_batch.answers.reasons import GRPC_NAMES, RESENT_CODES, TRANSIENT_CODES
+from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
-    from gemini_batch.store.records import Job
+    from collections.abc import Iterable, Iterator
 
-#: Codes of failed jobs whose requests go once more by themselves: exhausted, internal, unavailable.
-RESENT_CODES = frozenset({8, 13, 14})
+    from gemini_batch.store.records import Job
+    from gemini_batch.store.rows import Rows
+
 #: Row errors that may pass when the row is sent again; CANCELLED is one as long as the user has not cancelled.
 TRANSIENT = tuple(GRPC_NAMES[code] for code in sorted(TRANSIENT_CODES))
 
@@ -40,3 +42,26 @@ def resend(job: Job, attempts: int) -> Resend:
             return Resend(TRANSIENT, missing=True, most=min(2, attempts))
         case _:
             return Resend((), missing=False, most=0)
+
+
+def leftovers(jobs: Iterable[Job], attempts: int) -> Iterator[tuple[int, Resend]]:
+    """For each collected job, by its ordinal, what of it is sent again."""
+    for job in jobs:
+        if job.stage is JobStage.COLLECTED:
+            yield job.ordinal, resend(job, attempts)
+
+
+def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
+    """How many requests of a run's collected jobs ``run`` would send again; nothing changes."""
+    return sum(
+        rows.unlasting(ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
+        for ordinal, rule in leftovers(jobs, attempts)
+    )
+
+
+def requeue(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
+    """Requests that are to be sent again wait from here on; returns how many."""
+    return sum(
+        rows.requeue(ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
+        for ordinal, rule in leftovers(jobs, attempts)
+    )

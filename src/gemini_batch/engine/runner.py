@@ -25,7 +25,7 @@ from gemini_batch.errors import ApiError, Error, JobError, NetworkError, NotFini
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
-from gemini_batch.session import Target
+from gemini_batch.session import KnownJob
 from gemini_batch.store.records import Job, JobStage
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RequestOverrides
-    from gemini_batch.store.state_folder import StateFolder
 
 
 class Runner:
@@ -48,7 +47,6 @@ class Runner:
         self,
         session: Session,
         service: Service,
-        state_folder: StateFolder,
         run: Run,
         *,
         limits: Limits,
@@ -56,13 +54,13 @@ class Runner:
         display_name: str,
         overrides: RequestOverrides | None = None,
     ) -> None:
-        self._session, self._service, self._state_folder, self._run = session, service, state_folder, run
-        self._ledger, self._folder = session.ledger(state_folder), state_folder.run(run.id)
+        self._session, self._service, self._run = session, service, run
+        self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
         self._limits, self._attempts, self._name, self._overrides = limits, attempts, display_name, overrides
         self._model = (overrides and overrides.model) or run.model
         self._now, self._emit = session.world.now, session.emit
         self._quota = QueueQuota(self._ledger, run, self._model, limits, self._now)
-        self._poller = Poller(session, service, state_folder, run)
+        self._poller = Poller(session, service, run)
         self._look_around_at = 0.0
         self._tasks: dict[asyncio.Task[None], int] = {}
         #: Whoever writes to ``rows.db`` holds it: SQLite lets one write, and would keep the loop waiting for it.
@@ -280,8 +278,7 @@ class Runner:
 
     async def _collect(self, rows: Rows, job: Job) -> None:
         """Bring an ended job's answers here; where that cannot be done now, it is for later."""
-        assert job.batch is not None
-        target = Target(job.batch, self._state_folder, self._run, job)
+        target = KnownJob(self._run, job)
         try:
             job = await gather_ended(self._session, target, writing=self._writing)
         except JobError as error:
@@ -336,7 +333,7 @@ class Runner:
         self._emit(
             Notice(message, "warning", "Its requests stay without an answer; `retry --only missing` sends them.")
         )
-        target = Target(job.batch or "", self._state_folder, self._run, job)
+        target = KnownJob(self._run, job)
         await lose(self._session, target, reason, writing=self._writing)
 
     async def _requeue(self, rows: Rows, job: Job) -> None:
@@ -356,7 +353,7 @@ class Runner:
         old = oldest(self._ledger, jobs, self._now())
         if old is not None and old.is_stuck and old.job.id not in self._stuck:
             self._stuck.add(old.job.id)
-            self._emit(old.said())
+            self._emit(old.notice())
         self._emit(
             RunProgress(
                 run=self._run.id,

@@ -183,13 +183,12 @@ def stage(
     *,
     limit: int | None = None,
     max_bytes: int | None,
-    job: int | None = None,
     emit: EventHandler = ignore_events,
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
-    ``limit``: only the first so many requests. ``max_bytes``: a larger file is refused. ``job``: the one that all
-    requests are in; None where they wait to be planned. Raises UsageError for a file that is none, InvalidInput with
+    ``limit``: only the first so many requests. ``max_bytes``: a larger file is refused. All requests wait
+    to be planned. Raises UsageError for a file that is none, InvalidInput with
     all problems of its lines, StateError if ``folder`` cannot be written.
     """
     check_file(source, limit=None if limit is not None else max_bytes)
@@ -200,7 +199,7 @@ def stage(
     with opened as reader:
         before = os.fstat(reader.fileno())
         try:
-            done = _write(reader, folder, size=before.st_size, limit=limit, job=job, emit=emit)
+            done = _write(reader, folder, size=before.st_size, limit=limit, emit=emit)
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
@@ -234,13 +233,11 @@ def stage(
     )
 
 
-def _write(
-    reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, job: int | None, emit: EventHandler
-) -> _Pass:
+def _write(reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, emit: EventHandler) -> _Pass:
     with folder.requests.open("xb") as sink:
         work = _Pass(reader, sink, size=size, limit=limit, emit=emit)
         with folder.rows() as rows:
-            rows.load(work.rows(), job=job)
+            rows.load(work.rows())
             repeated = rows.count_duplicates()
             for key, line, first in islice(rows.duplicates(KEPT_PROBLEMS), KEPT_PROBLEMS):
                 work.findings.add(

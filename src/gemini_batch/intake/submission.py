@@ -6,11 +6,14 @@ import datetime as dt
 import hashlib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gemini_batch import catalog
-from gemini_batch.backend import address_of
-from gemini_batch.errors import Problem, UsageError
+from gemini_batch.backend import address_of, key_of
+from gemini_batch.errors import Next, Problem, UsageError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.model_checks import (
     advise,
@@ -23,12 +26,13 @@ from gemini_batch.intake.model_checks import (
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.report.billing import paid_again
 from gemini_batch.store.records import Run
+from gemini_batch.validation.inputfile import check_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gemini_batch.catalog import Method
     from gemini_batch.session import Session
+    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.run_options import RunOptions
     from gemini_batch.store.state_folder import RunFolder
 
 
@@ -38,7 +42,7 @@ _SHOWN_WARNINGS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What is asked of ``create``. ``model`` None: the default for the kind of requests found."""
+    """What is asked of ``create`` or ``run``. ``model`` None: the default for the kind of requests found."""
 
     source: Path
     model: str | None = None
@@ -48,13 +52,22 @@ class Submission:
     new: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """The run that requests have, whether it was made just now, and the warnings about file and model."""
+
+    run: Run
+    is_new: bool
+    warnings: list[str]
+
+
 def identity(sha256: str, method: Method, *, model: str, backend: str, key_fingerprint: str) -> str:
     """What a run is recognised by: its canonical requests, method, model, backend and key; not its name or limits."""
     parts = (sha256, method, model, backend, key_fingerprint)
     return "i1:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-async def known_run(session: Session, submission: Submission) -> Run | None:
+async def _known_run(session: Session, submission: Submission) -> Run | None:
     """The run that a file's requests have already, found by the file's hash alone: no line of it is read again.
 
     Only a file that is canonical as it stands can be found so. Files of another size are not even hashed.
@@ -77,7 +90,7 @@ async def known_run(session: Session, submission: Submission) -> Run | None:
     return None
 
 
-def warn_of_other_keys(session: Session, run: Run) -> None:
+def _warn_of_other_keys(session: Session, run: Run) -> None:
     """Say that the same requests were sent with another key: a key that was rotated pays for them again."""
     others = session.ledger().with_other_keys(run)
     if others:
@@ -86,7 +99,7 @@ def warn_of_other_keys(session: Session, run: Run) -> None:
                 f"These requests were sent with another API key already ({others[0].id}); with this key they are sent "
                 f"again{paid_again(session.settings)}.",
                 "warning",
-                f"With the key of before: gemini-batch run {others[0].id}",
+                Next("run", others[0].id, why="with the earlier key"),
             )
         )
 
@@ -101,13 +114,51 @@ def _model(submission: Submission, method: Method) -> str:
     return (submission.model or default).removeprefix("models/")
 
 
-async def stage_run(
-    session: Session, submission: Submission, folder: RunFolder, *, run_id: str, job: int | None, max_bytes: int | None
-) -> tuple[Run, Staged, list[str]]:
-    """Validate and copy the order's file into ``folder``; returns the run it makes, and what was said on the way.
+async def enter_run(
+    session: Session,
+    submission: Submission,
+    options: RunOptions,
+    *,
+    max_bytes: int | None = None,
+    besides: Run | None = None,
+) -> Entered:
+    """Find the run that a file's requests already have, or enter a new one; nothing is planned and nothing is sent.
 
-    ``job``: the ordinal of the job that all requests are in, None where they wait to be planned. Raises UsageError for
-    a wrong file, or for a model that certainly cannot serve it.
+    ``max_bytes``: a larger file is refused. ``besides``: a known run that does not count, because nothing came of it.
+    Raises UsageError (InvalidInput with every problem of the file), StateError.
+    """
+    check_submission(submission)
+    check_file(submission.source)  # what is wrong with the file itself is said before a missing key
+    key_of(session.settings)
+    ledger = session.ledger()
+    old = besides.id if besides else None
+    if not submission.new and besides is None and (known := await _known_run(session, submission)) is not None:
+        return Entered(known, is_new=False, warnings=[])
+    token = session.world.token(8)
+    with session.state_folder.staging(token) as folder:
+        run, warnings = await _stage_run(session, submission, folder, run_id=f"run-{token}", max_bytes=max_bytes)
+        run = msgspec.structs.replace(run, options=msgspec.json.encode(options).decode())
+        assert run.identity is not None
+        place = session.state_folder.run(run.id)
+        while True:
+            newest = ledger.newest_with_identity(run.identity)
+            if newest is not None and not submission.new and newest.id != old:
+                return Entered(newest, is_new=False, warnings=warnings)
+            # The folder stands before the ledger speaks of it; a folder that no ledger knows is only disk space.
+            folder.path.rename(place.path)
+            if ledger.add_run(run, None, at=session.world.now(), unless=newest.id if newest else None):
+                _warn_of_other_keys(session, run)
+                return Entered(run, is_new=True, warnings=warnings)
+            # Another process has entered the same requests in this very moment: its run is the one.
+            place.path.rename(folder.path)
+
+
+async def _stage_run(
+    session: Session, submission: Submission, folder: RunFolder, *, run_id: str, max_bytes: int | None
+) -> tuple[Run, list[str]]:
+    """Validate and copy the file into ``folder``; returns the run it makes, and the warnings.
+
+    Raises UsageError for a wrong file, or for a model that certainly cannot serve it.
     """
     said: list[str] = []
     today = dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date()
@@ -117,7 +168,7 @@ async def stage_run(
         if known is not None and (not known.methods or known.status_on(today) == "gone"):
             advise(session, submission.model, known.methods[0] if known.methods else "generate", today, said)
     staged = await in_thread(
-        lambda emit: stage(submission.source, folder, limit=submission.limit, max_bytes=max_bytes, job=job, emit=emit),
+        lambda emit: stage(submission.source, folder, limit=submission.limit, max_bytes=max_bytes, emit=emit),
         session.emit,
     )
     _warn(session, submission.source, staged, said)
@@ -141,7 +192,7 @@ async def stage_run(
         sha256=staged.sha256,
         source=str(submission.source.absolute()),
     )
-    return run, staged, said
+    return run, said
 
 
 def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> None:
@@ -175,3 +226,9 @@ def default_name(source: Path, run_id: str) -> str:
     """A display name where none was given: the file's and the run's."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-")[:80] or "requests"
     return f"{stem}-{run_id.removeprefix('run-')}"
+
+
+def display_name(ledger: Ledger, run: Run, options: RunOptions) -> str:
+    """What a run's jobs are called: as the user said, else as its first job is, else after the file."""
+    first = next(iter(ledger.all_jobs_of(run.id)), None)
+    return options.name or (first.display_name if first else default_name(Path(run.source or run.id), run.id))

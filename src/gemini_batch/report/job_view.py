@@ -1,29 +1,45 @@
-"""How a job or a run stands, as a value for people and programs."""
+"""How a job or a run stands, as a value for people and programs. Every command that names one asks here."""
 
 from __future__ import annotations
 
 import datetime as dt
-import shlex
+import enum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
-from gemini_batch.report.next_steps import JobErrorInfo, explained, next_step
+from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.report.next_steps import JobErrorInfo, explained, next_for_job, next_for_run
+from gemini_batch.report.stragglers import typical
+from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase, RemoteJob, state_word
 
 if TYPE_CHECKING:
-    from gemini_batch.session import Session, Target
-    from gemini_batch.store.records import Job
+    from collections.abc import Mapping, Sequence
+
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Job, Run
 
 
-NOT_CREATED = "NOT_CREATED"
+class RunState(enum.StrEnum):
+    """How far a run has come.
+
+    ``NOT_CREATED``: no job of it was created. ``RUNNING``: at least one job is alive. ``UNFINISHED``: none is, and
+    requests are still to be sent or answers to be collected. ``FINISHED``: neither.
+    """
+
+    NOT_CREATED = "NOT_CREATED"
+    RUNNING = "RUNNING"
+    UNFINISHED = "UNFINISHED"
+    FINISHED = "FINISHED"
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How one job stands. Times are ISO 8601, durations seconds; None is "not known"."""
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How one job stands. Times are ISO 8601, durations seconds; None means that it is not known."""
 
     job: str | None
     run: str | None
@@ -47,64 +63,150 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     offline: bool
     usual: float | None
     usual_of: int
-    next: str | None
+    next: Next | None
 
     @property
     def ended_badly(self) -> bool:
-        """FAILED, EXPIRED, CANCELLED or anything else that is over and is not SUCCEEDED."""
-        return not self.alive and not self.succeeded and self.state != NOT_CREATED
+        """FAILED, EXPIRED, CANCELLED or anything else that is over and did not succeed."""
+        return not self.alive and not self.succeeded and self.state != RunState.NOT_CREATED
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run of several jobs stands. ``state`` is FINISHED, RUNNING (jobs are alive) or UNFINISHED (none is,
-    and something is still to be sent or collected); jobs are as last seen, oldest first."""
+    """How a run stands; jobs oldest first.
+
+    ``waiting`` counts the requests that are to be sent, for the first time or again; ``not_sent`` those of them that
+    were never sent; ``answered`` those that have an answer of any kind.
+    """
 
     run: str
-    state: str
+    state: RunState
     model: str
     requests: int
     answered: int
     waiting: int
+    not_sent: int
     verdicts: dict[str, int]
-    jobs: list[Status]
+    jobs: list[JobStatus]
     backend: str
     offline: bool
-    next: str | None
+    next: Next | None
 
     @property
     def alive(self) -> bool:
-        """Whether there is anything left to send, to wait for or to collect."""
-        return self.state != "FINISHED"
+        """Whether anything is left to send, to wait for or to collect."""
+        return self.state is not RunState.FINISHED
 
     @property
     def succeeded(self) -> bool:
         """Whether all of it is done; what became of each request is a matter of the results."""
-        return self.state == "FINISHED"
+        return self.state is RunState.FINISHED
+
+    @property
+    def ended_badly(self) -> bool:
+        """Whether it is finished and has no answer at all."""
+        return self.state is RunState.FINISHED and not self.answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What is recorded of a run: its jobs without the dropped ones, and counts of requests as in :class:`RunStatus`."""
+
+    run: Run
+    jobs: tuple[Job, ...]
+    waiting: int
+    not_sent: int
+    answered: int
+    verdicts: Mapping[str, int]
+
+    @property
+    def state(self) -> RunState:
+        """How far the run has come."""
+        if any(job.stage is JobStage.CREATED for job in self.jobs):
+            return RunState.RUNNING
+        if not any(job.stage.made for job in self.jobs):
+            return RunState.NOT_CREATED
+        done = not self.waiting and all(job.stage is JobStage.COLLECTED for job in self.jobs)
+        return RunState.FINISHED if done else RunState.UNFINISHED
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a create was sent and not answered."""
+        return any(job.stage is JobStage.INTENDED for job in self.jobs)
+
+    @property
+    def next(self) -> Next:
+        """What to do next."""
+        return next_for_run(self.run, self.state.value, waiting=self.waiting, in_doubt=self.in_doubt)
+
+
+def run_facts(session: Session, run: Run) -> RunFacts:
+    """Read what is recorded of a run. Raises StateError."""
+    jobs = tuple(session.ledger().jobs_of(run.id))
+    folder = session.state_folder.run(run.id)
+    unknown = run.origin == "adopted" and not any(job.stage is JobStage.COLLECTED for job in jobs)
+    if unknown or not folder.path.is_dir():
+        # The requests of an adopted job are learned from its answers; those of a folder that is gone, never.
+        return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, answered=0, verdicts={})
+    planned = [job for job in jobs if not job.stage.made and job.stage is not JobStage.INTENDED]
+    with folder.rows() as rows:
+        return RunFacts(
+            run=run,
+            jobs=jobs,
+            waiting=rows.waiting().requests + sum(job.requests for job in planned),
+            not_sent=rows.unsent([job.ordinal for job in planned]),
+            answered=rows.answered(),
+            verdicts=rows.counts(),
+        )
+
+
+def describe_run(session: Session, facts: RunFacts, jobs: Sequence[JobStatus]) -> RunStatus:
+    """A run with its jobs as they were just seen."""
+    finished = facts.state is RunState.FINISHED
+    return RunStatus(
+        run=facts.run.id,
+        state=facts.state,
+        model=facts.run.model,
+        requests=facts.run.requests,
+        answered=facts.answered,
+        waiting=facts.waiting,
+        not_sent=facts.not_sent,
+        verdicts={verdict: count for verdict, count in facts.verdicts.items() if finished or verdict != "missing"},
+        jobs=list(jobs),
+        backend=facts.run.backend,
+        offline=session.settings.offline,
+        next=facts.next,
+    )
 
 
 def describe(
-    session: Session, target: Target, job: Job | None, remote: RemoteJob | None, *, usual: bool = True
-) -> Status:
-    """Everything worth saying about a job, from what was just seen or from what the ledger holds."""
+    session: Session, target: KnownJob | UnknownJob, remote: RemoteJob | None = None, *, usual: bool = True
+) -> JobStatus:
+    """Everything worth saying about a job, from what was just seen or from what the ledger holds.
+
+    A job that is not created yet stands there with its run's id and how many requests it is to have.
+    """
     now = session.world.now()
+    job = session.ledger().job(target.job.id) if isinstance(target, KnownJob) else None
+    run = target.run if isinstance(target, KnownJob) else None
+    if job is not None and job.batch is None:
+        assert run is not None
+        return not_created(session, run, [job], job.requests)
     seen = remote or _remembered(job)
     created = seen.create_time or (job.created_at if job else None)
     alive = not seen.phase.ended
     expiry = catalog.load().limits.job_expiry_hours.value * 3600.0
     collected = job is not None and job.stage is JobStage.COLLECTED
-    took = (
-        session.ledger(target.state_folder).durations(seen.model) if usual and target.run is not None and alive else []
-    )
+    took = session.ledger().durations(seen.model) if usual and run is not None and alive else []
     age = None if created is None else max(0.0, (now if alive else (seen.end_time or now)) - created)
-    return Status(
+    return JobStatus(
         job=seen.name or (job.batch if job else None),
-        run=target.run.id if target.run else None,
+        run=run.id if run else None,
         name=seen.display_name,
         state=seen.state,
         alive=alive,
         succeeded=seen.phase is Phase.SUCCEEDED,
-        model=seen.model or (target.run.model if target.run else ""),
-        total=seen.total or (target.run.requests if target.run else 0),
+        model=seen.model or (run.model if run else ""),
+        total=seen.total or (job.requests if job else 0),
         done=seen.succeeded + seen.failed,
         succeeded_count=seen.succeeded,
         failed_count=seen.failed,
@@ -115,18 +217,42 @@ def describe(
         expires_in=None if created is None or not alive else created + expiry - now,
         error=explained(seen),
         results="held here" if collected else "at the service" if seen.has_output else "none yet" if alive else "none",
-        backend=target.run.backend if target.run else address_of(session.settings),
+        backend=run.backend if run else address_of(session.settings),
         offline=session.settings.offline,
-        usual=_median(took) if took else None,
+        usual=typical(took),
         usual_of=len(took),
-        next=next_step(seen, age, collected=collected),
+        next=next_for_job(seen, run, age, collected=collected),
     )
 
 
-def _median(numbers: list[float]) -> float:
-    from statistics import median  # brings fractions and decimals along, and most looks have no need of it
-
-    return median(numbers)
+def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) -> JobStatus:
+    """The ``requests`` of a run that no job was created for yet; ``jobs`` are those planned for them."""
+    in_doubt = any(job.stage is JobStage.INTENDED for job in jobs)
+    return JobStatus(
+        job=None,
+        run=run.id,
+        name=jobs[-1].display_name if jobs else "",
+        state=RunState.NOT_CREATED.value,
+        alive=False,
+        succeeded=False,
+        model=jobs[-1].model if jobs else run.model,
+        total=requests,
+        done=0,
+        succeeded_count=0,
+        failed_count=0,
+        pending_count=requests,
+        created=None,
+        ended=None,
+        age=max(0.0, session.world.now() - run.created_at),
+        expires_in=None,
+        error=None,
+        results="none",
+        backend=run.backend,
+        offline=session.settings.offline,
+        usual=None,
+        usual_of=0,
+        next=next_for_run(run, RunState.NOT_CREATED.value, waiting=requests, in_doubt=in_doubt),
+    )
 
 
 def _remembered(job: Job | None) -> RemoteJob:
@@ -147,39 +273,6 @@ def _remembered(job: Job | None) -> RemoteJob:
         error_code=job.error_code,
         error_message=job.error_message,
         output_file=job.output_file,
-    )
-
-
-def not_created(session: Session, target: Target, job: Job) -> Status:
-    """A run whose create did not finish."""
-    run = target.run
-    assert run is not None
-    doubt = job.stage is JobStage.INTENDED
-    return Status(
-        job=None,
-        run=run.id,
-        name=job.display_name,
-        state=NOT_CREATED,
-        alive=False,
-        succeeded=False,
-        model=run.model,
-        total=run.requests,
-        done=0,
-        succeeded_count=0,
-        failed_count=0,
-        pending_count=run.requests,
-        created=None,
-        ended=None,
-        age=max(0.0, session.world.now() - run.created_at),
-        expires_in=None,
-        error=None,
-        results="none",
-        backend=run.backend,
-        offline=session.settings.offline,
-        usual=None,
-        usual_of=0,
-        next=("A create was sent and not answered; the same command finds out what became of it: " if doubt else "")
-        + f"gemini-batch create {shlex.quote(run.source or 'FILE')} --model {run.model}",
     )
 
 

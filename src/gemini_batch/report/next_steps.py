@@ -1,61 +1,80 @@
-"""What to do next: the command that helps, from the state of a job and from what became of its requests."""
+"""What to do next: the command that helps, from the state of a job or a run and from what became of its requests."""
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers.reasons import GRPC_NAMES, TRANSIENT_CODES
-from gemini_batch.errors import ApiError
-from gemini_batch.report.billing import paid_again
+from gemini_batch.answers.reasons import RESENT_CODES
+from gemini_batch.errors import ApiError, Next
+from gemini_batch.report.stragglers import is_stuck
+from gemini_batch.session import UnknownJob
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from gemini_batch.session import Session, Target
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import Reason
+    from gemini_batch.session import KnownJob, Session
+    from gemini_batch.store.records import Run
     from gemini_batch.wire import RemoteJob
 
 
-_PASSING = frozenset(GRPC_NAMES[code] for code in TRANSIENT_CODES)
 #: Room for an answer that was cut off; the prompt decides how much is needed.
 MORE_TOKENS = 8192
+#: The file that is proposed for results.
+RESULTS_FILE = "results.jsonl"
+_TO_FILE = ("-o", RESULTS_FILE)
 
 
-def retry_options(verdicts: Mapping[str, int]) -> list[str]:
-    """The options of ``retry`` that would send something, one for each verdict that a repetition can mend."""
-    found = []
+# What became of the requests ------------------------------------------------------------------------------------------
+
+
+def retry_options(verdicts: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """The options of ``retry`` that would send something, one set for each verdict that another attempt can change."""
+    found: list[tuple[str, ...]] = []
     if verdicts.get("truncated"):
-        found.append(f"--only truncated --max-output-tokens {MORE_TOKENS}")
+        found.append(("--only", "truncated", "--max-output-tokens", str(MORE_TOKENS)))
     if again := [verdict for verdict in ("empty", "invalid") if verdicts.get(verdict)]:
-        found.append(f"--only {','.join(again)}")
+        found.append(("--only", ",".join(again)))
     if verdicts.get("blocked"):
-        found.append("--only blocked --temperature 1")
+        found.append(("--only", "blocked", "--temperature", "1"))
     if again := [verdict for verdict in ("failed", "missing") if verdicts.get(verdict)]:
-        found.append(f"--only {','.join(again)}")
+        found.append(("--only", ",".join(again)))
     return found
 
 
-def what_next(run: Run, jobs: Sequence[Job], verdicts: Mapping[str, int], failures: Sequence[Reason]) -> str | None:
-    """The one command that helps most, or None where everything is well or no command helps."""
-    if run.origin != "made" or not failures:
+def next_for_results(run: Run, verdicts: Mapping[str, int], *, not_sent: int, resendable: int) -> Next | None:
+    """The one command that helps most after the results were read; None where all is well or no command helps.
+
+    ``resendable``: how many requests ``run`` would send again without being asked for each.
+    """
+    if run.origin != "made":
         return None
-    alone = len(jobs) == 1 and run.options is None
-    if alone and verdicts.get("missing", 0) == run.requests:
-        source = f"gemini-batch create {shlex.quote(run.source)}" if run.source else "the same create"
-        return f"{source}  (another job of the same requests, once the cause is mended)"
-    passing = any(one.reason in _PASSING or one.verdict == "missing" for one in failures)
-    if alone and passing and jobs[0].cancelled_at is None:
-        return f"gemini-batch run {run.id} -o results.jsonl  (sends again what failed in passing)"
+    if not_sent:
+        return Next("run", run.id, *_TO_FILE, why="sends the rest; this costs money")
+    if resendable:
+        return Next("run", run.id, *_TO_FILE, why="sends again what failed for a passing reason; this costs money")
     options = retry_options({verdict: count for verdict, count in verdicts.items() if verdict != "blocked"})
-    return f"gemini-batch retry {run.id} {options[0]} -o results.jsonl" if options else None
+    return Next("retry", run.id, *options[0], *_TO_FILE, why="this costs money") if options else None
 
 
-_USUAL_ENDING = 24 * 3600.0
+# How a run or a job stands --------------------------------------------------------------------------------------------
+
+
+def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool) -> Next:
+    """What to do with a run, by its state (``RunState``) and by what is to be sent."""
+    if state == "FINISHED":
+        return Next("results", run.id, *_TO_FILE)
+    if in_doubt:
+        return Next("run", run.id, why="finds out whether its job was created, and goes on")
+    if waiting and run.origin == "made":
+        return Next("run", run.id, why="sends the rest; this costs money")
+    if state == "RUNNING":
+        return Next("status", run.id, "--wait")
+    return Next("results", run.id, *_TO_FILE)
+
+
 _MEANINGS = {
     1: "It was cancelled.",
     3: "The service could not use the input: look at the request format, the model's name and the media it refers to.",
@@ -85,56 +104,59 @@ def explained(seen: RemoteJob) -> JobErrorInfo | None:
     return JobErrorInfo(seen.error_code, seen.error_message, _MEANINGS.get(seen.error_code or 0))
 
 
-def next_step(seen: RemoteJob, age: float | None, *, collected: bool) -> str | None:
-    """What to do now, as a sentence with the command in it."""
+def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collected: bool) -> Next | None:
+    """What to do with a job; ``run`` is None for one that is not in the ledger, ``age`` is in seconds."""
     if seen.phase.ended:
         if seen.phase is Phase.SUCCEEDED or seen.has_output or collected:
-            return f"gemini-batch results {seen.name} -o results.jsonl"
-        if seen.phase is Phase.EXPIRED:
-            return "It was not served within 48 hours. Create it again, perhaps in smaller files."
-        again = "the same create makes another job of these requests."
-        return f"Mend the cause; {again}" if seen.phase is Phase.FAILED else f"If they are wanted after all, {again}"
+            return Next("results", seen.name, *_TO_FILE)
+        if run is None:
+            return None
+        passing = seen.phase is Phase.EXPIRED or (seen.phase is Phase.FAILED and seen.error_code in RESENT_CODES)
+        if passing and run.origin == "made":
+            return Next("run", run.id, *_TO_FILE, why="sends its requests again; this costs money")
+        return Next("results", seen.name, *_TO_FILE, why="names the reason for each request")
     if seen.phase is Phase.UNKNOWN:
-        return "This state is not known here; it is treated as alive. Look again later."
-    if age is not None and age > _USUAL_ENDING:
-        return (
-            "Longer than the 24 hours that the service aims at. It happens; another job would wait in the same queue. "
-            "It ends by itself, at the latest when it expires."
-        )
-    return f"gemini-batch status {seen.name} --wait"
+        return Next("status", seen.name, "--wait", why="this state is not known here and counts as alive")
+    if age is not None and is_stuck(age, None):
+        return Next(
+            "status", seen.name, "--wait",
+            why="it takes longer than the 24 hours that the service aims at, and ends by itself at the latest when it "
+            "expires; another job would wait in the same queue",
+        )  # fmt: skip
+    return Next("status", seen.name, "--wait")
 
+
+# Names that lead nowhere ----------------------------------------------------------------------------------------------
 
 #: How alike two names must be for one to be taken for a slip of the other; names of jobs are long and random.
 _NEAR = 0.8
 
 
-def helped(session: Session, target: Target, error: ApiError) -> ApiError:
+def explain_unknown(session: Session, target: KnownJob | UnknownJob, error: ApiError) -> ApiError:
     """A "no such job" of the service with what to type next; any other error as it is."""
     if error.reason_code != "job_not_found":
         return error
-    if target.run is not None:
-        message = f"{target.name} was made here, and the service does not know it any more ({error.status}): "
-        following = f"gemini-batch list --remote shows what is there; create --new makes another job{_again(session)}."
-        return _instead(error, message + "somebody has deleted it, or it does not show it at this moment.", following)
+    if not isinstance(target, UnknownJob):
+        message = (
+            f"{target.name} was made here, and the service does not know it now ({error.status}): it was deleted, or "
+            "the service does not show it at this moment."
+        )
+        return _instead(error, message, Next("list", "--remote", why="lists what the service shows"))
     message = (
         f"The service does not know {target.name} with this API key ({error.status}): the name is mistyped, the job "
         "was deleted, or it was made with the key of another project."
     )
     near = _near(session, target.name)
-    listed = "gemini-batch list shows the jobs made here, gemini-batch list --remote all of this key's project."
+    listed = Next("list", "--remote", why="lists the jobs made here and those of this key's project")
     return _instead(error, message, f"Did you mean {near}?" if near else listed)
 
 
-def _again(session: Session) -> str:
-    return paid_again(session.settings)
-
-
-def _instead(error: ApiError, message: str, following: str) -> ApiError:
+def _instead(error: ApiError, message: str, following: str | Next) -> ApiError:
     return ApiError(message, status=error.status, reason=error.reason, code=error.reason_code, next=following)
 
 
 def _near(session: Session, name: str) -> str | None:
-    """A job of this home whose name is nearly that one."""
+    """A job of this state folder whose name is nearly that one."""
     from difflib import get_close_matches
 
     if not session.state_folder.exists():

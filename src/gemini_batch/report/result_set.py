@@ -38,7 +38,7 @@ class Results:
     jobs: Sequence[Job]
     state_folder: StateFolder
     summary: Summary
-    #: The one job whose own answers these are, where its run has several; None for all of a run.
+    #: The job whose own answers these are; None for those of the run.
     part: Job | None = None
 
     @property
@@ -49,7 +49,7 @@ class Results:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``."""
         folder = self._folder
         with contextlib.ExitStack() as stack:
-            rows = stack.enter_context(open_rows(folder, self.part))
+            rows = stack.enter_context(open_rows(folder, self.jobs, only=self.part))
             raw = stack.enter_context(RawFiles(folder.path / "raw"))
             for number, row in enumerate(rows.final()):
                 if limit is not None and number >= limit:
@@ -97,7 +97,7 @@ class Results:
             yield msgspec.json.decode(line)
 
     def __len__(self) -> int:
-        return self.run.requests if self.part is None else self.part.requests
+        return self.summary.requests
 
     def write(self, path: Path, *, media: MediaWriter | None = None) -> int:
         """Write all result lines to ``path``: complete or not at all; returns how many.
@@ -197,7 +197,11 @@ def write_failures(found: Results, folder: RunFolder, output: Path) -> None:
             target.unlink()
         return
     try:
-        with atomic_write(target) as file, folder.rows() as rows, folder.requests.open("rb") as requests:
+        with (
+            atomic_write(target) as file,
+            open_rows(folder, found.jobs) as rows,
+            folder.requests.open("rb") as requests,
+        ):
             for key, offset, length, verdict, reason in rows.failures():
                 requests.seek(offset)
                 request = msgspec.Raw(requests.read(length))

@@ -1,4 +1,4 @@
-"""How old a run's jobs are: which one has waited for longest, how long jobs usually take here, and what is left."""
+"""How long jobs take: which one has waited for longest, what is typical here, and when a job counts as stuck."""
 
 from __future__ import annotations
 
@@ -15,8 +15,23 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Job
 
 
-#: The service aims at a day; a job that takes so many times as long as others did is worth a word earlier.
+#: The service aims at a day. A job that takes so many times as long as others did, and so many seconds at least, is
+#: worth a warning earlier.
 _AIM, _TIMES, _LEAST = 86_400.0, 4.0, 7200.0
+
+
+def typical(durations: Sequence[float]) -> float | None:
+    """The median of how long jobs took, in seconds; None where none has ended."""
+    if not durations:
+        return None
+    from statistics import median  # brings fractions and decimals along, and most calls have no need of it
+
+    return median(durations)
+
+
+def is_stuck(age: float, usual: float | None) -> bool:
+    """Whether a living job takes much longer than jobs do, by the service's aim or by the ``usual`` duration here."""
+    return age > _AIM or (usual is not None and age > max(_LEAST, _TIMES * usual))
 
 
 class Oldest(NamedTuple):
@@ -29,16 +44,16 @@ class Oldest(NamedTuple):
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it takes much longer than jobs do, by the service's aim or by this ledger's history."""
-        return self.age > _AIM or (self.usual is not None and self.age > max(_LEAST, _TIMES * self.usual))
+        """Whether it takes much longer than jobs do."""
+        return is_stuck(self.age, self.usual)
 
-    def said(self) -> Notice:
+    def notice(self) -> Notice:
         """The same for a person."""
-        usual = "" if self.usual is None else f"; jobs of its model usually took {_span(self.usual)} here"
+        usual = "" if self.usual is None else f"; jobs of its model usually take {_span(self.usual)} here"
         return Notice(
-            f"{self.job.batch} has been at work for {_span(self.age)}{usual}.",
+            f"{self.job.batch} has been running for {_span(self.age)}{usual}.",
             "warning",
-            f"It ends by itself, at the latest in {_span(max(0.0, self.expires_in))}, when it expires; another one "
+            f"It ends by itself, at the latest in {_span(max(0.0, self.expires_in))}, when it expires; another job "
             "would wait in the same queue.",
         )
 
@@ -53,6 +68,5 @@ def oldest(ledger: Ledger, jobs: Sequence[Job], now: float) -> Oldest | None:
     if not alive:
         return None
     created, job = min(alive, key=lambda one: one[0])
-    took = sorted(ledger.durations(job.model))
     limit = catalog.load().limits.job_expiry_hours.value * 3600.0
-    return Oldest(job, max(0.0, now - created), created + limit - now, took[len(took) // 2] if took else None)
+    return Oldest(job, max(0.0, now - created), created + limit - now, typical(ledger.durations(job.model)))

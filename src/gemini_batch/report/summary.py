@@ -11,8 +11,9 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import VERDICTS
+from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.report.billing import elsewhere, says_emulated
-from gemini_batch.report.next_steps import what_next
+from gemini_batch.report.next_steps import next_for_results
 from gemini_batch.store.job_rows import open_rows
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a run; ``job`` is its one job, None where it has several.
 
+    ``requests`` counts those that were sent, ``not_sent`` the others.
+
     ``backend`` is the address that answered, or ``offline``; ``emulated``: the answers say that an emulator wrote them.
     ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers. ``unanswered`` counts how
     often a request was in a job without an answer: nobody says whether that was billed.
@@ -65,6 +68,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     offline: bool
     emulated: bool
     requests: int
+    not_sent: int
     verdicts: dict[str, int]
     failures: list[Reason]
     quarantined: dict[str, int]
@@ -75,7 +79,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     usd: Money
     error: str | None
     folder: str
-    next: str | None
+    next: Next | None
 
     @property
     def answered(self) -> int:
@@ -96,14 +100,19 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarize(
-    state_folder: StateFolder, run: Run, jobs: Sequence[Job], *, offline: bool, part: Job | None = None
+    folder: StateFolder, run: Run, jobs: Sequence[Job], *, offline: bool, resendable: int = 0, only: Job | None = None
 ) -> Summary:
-    """What came of a run whose jobs are collected, or of one of them (``part``), from the run's rows alone."""
-    with open_rows(state_folder.run(run.id), part) as rows:
+    """What came of a run whose sent jobs are collected, or of one of them (``only``), from the run's rows alone.
+
+    ``resendable``: how many requests ``run`` would send again.
+    """
+    with open_rows(folder.run(run.id), jobs, only=only) as rows:
         counts = rows.counts()
         usage = rows.usage(LONG_PROMPT)
         failures = rows.reasons()
         quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
+    not_sent = 0 if only is not None or run.origin == "adopted" else run.requests - sum(counts.values())
+    jobs = [job for job in jobs if job.stage.made] if only is None else [only]
     requests = sum(counts.values())
     total = sum(job.total or 0 for job in jobs)
     states = {job.state for job in jobs if job.state} or {""}
@@ -115,8 +124,9 @@ def summarize(
         model=", ".join(dict.fromkeys(job.model for job in jobs)) or run.model,
         backend=run.backend,
         offline=offline,
-        emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(state_folder.run(run.id))),
+        emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(folder.run(run.id))),
         requests=requests,
+        not_sent=not_sent,
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
         failures=failures,
         quarantined=quarantined,
@@ -134,8 +144,8 @@ def summarize(
         ),
         usd=money(run, jobs, usage),
         error=next((job.error_message for job in jobs if job.error_message), None),
-        folder=str(state_folder.run(run.id).path),
-        next=what_next(run, jobs, counts, failures) if part is None else None,
+        folder=str(folder.run(run.id).path),
+        next=next_for_results(run, counts, not_sent=not_sent, resendable=resendable) if only is None else None,
     )
 
 

@@ -9,10 +9,11 @@ import msgspec
 
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import read_lines
+from gemini_batch.store.records import JobStage
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gemini_batch.store.records import Job
     from gemini_batch.store.rows import Rows
@@ -24,13 +25,23 @@ class _Line(msgspec.Struct):
 
 
 @contextlib.contextmanager
-def open_rows(folder: RunFolder, part: Job | None) -> Iterator[Rows]:
-    """The run's ``rows.db``; with ``part``, as if that job were all there is. Raises StateError."""
+def open_rows(folder: RunFolder, jobs: Sequence[Job], *, only: Job | None = None) -> Iterator[Rows]:
+    """The requests of a run that were sent, with their answers; ``jobs`` are all of the run's.
+
+    With ``only``, as if that job were all there is. Raises StateError.
+    """
     with folder.rows() as rows:
-        if part is not None:
-            keys = None if part.part is None else _keys(folder, part.part)
-            rows.narrow(part.ordinal, offset=part.offset, size=part.bytes, keys=keys)
+        if only is not None:
+            keys = None if only.part is None else _keys(folder, only.part)
+            rows.narrow(only.ordinal, offset=only.offset, size=only.bytes, keys=keys)
+        else:
+            rows.hide_unsent(planned_ordinals(jobs))
         yield rows
+
+
+def planned_ordinals(jobs: Sequence[Job]) -> list[int]:
+    """The jobs whose create was certainly not sent, by their numbers in the run."""
+    return [job.ordinal for job in jobs if not job.stage.made and job.stage is not JobStage.INTENDED]
 
 
 def _keys(folder: RunFolder, part: str) -> Iterator[str]:

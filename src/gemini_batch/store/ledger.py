@@ -122,6 +122,14 @@ class Ledger:
         rows = self._read("SELECT * FROM runs WHERE id = ?", run_id)
         return run_of(rows[0]) if rows else None
 
+    def runs(self) -> list[Run]:
+        """All runs, newest first."""
+        return [run_of(row) for row in self._read("SELECT * FROM runs ORDER BY created_at DESC, rowid DESC")]
+
+    def run_of(self, job: Job) -> Run:
+        """The run of a job."""
+        return run_of(self._read("SELECT * FROM runs WHERE id = ?", job.run)[0])
+
     def set_options(self, run: Run, options: str, *, at: float) -> Run:
         """How a run is worked off from now on; returns the run as it is now."""
         with explained(self.path, "ledger"), transaction(self._db):
@@ -130,6 +138,12 @@ class Ledger:
         found = self.run(run.id)
         assert found is not None
         return found
+
+    def set_forgotten(self, run: Run, *, at: float, forgotten: bool) -> None:
+        """A run that was never sent is no longer listed, or is wanted after all."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE runs SET forgotten_at = ? WHERE id = ?", (at if forgotten else None, run.id))
+            self._event(at, run.id, None, "forgotten" if forgotten else "wanted again", {})
 
     def newest_with_identity(self, identity: str) -> Run | None:
         """The newest run that was made of the same requests, model, backend and key."""

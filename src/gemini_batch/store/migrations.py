@@ -89,7 +89,7 @@ def _ledger_1(db: sqlite3.Connection) -> None:
 
 
 def _ledger_2(db: sqlite3.Connection) -> None:
-    """The terms of the documentation for columns; kept options name their overrides so."""
+    """The terms of the documentation for columns; kept options name their overrides so; runs can be forgotten."""
     _each(
         db,
         (
@@ -97,6 +97,11 @@ def _ledger_2(db: sqlite3.Connection) -> None:
             "ALTER TABLE jobs RENAME COLUMN life TO stage",
             "ALTER TABLE jobs RENAME COLUMN how TO input_kind",
             "ALTER TABLE jobs RENAME COLUMN sends TO create_calls",
+            "ALTER TABLE runs ADD COLUMN forgotten_at REAL",
+            """
+UPDATE runs SET forgotten_at = (SELECT max(dropped_at) FROM jobs WHERE jobs.run = runs.id)
+WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id AND dropped_at IS NULL)
+""",
             "ALTER TABLE ceilings RENAME TO quota_bounds",
             "ALTER TABLE quota_bounds RENAME COLUMN key_print TO key_fingerprint",
             """

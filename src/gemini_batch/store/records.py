@@ -52,6 +52,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None
     source: str | None
     options: str | None = None
+    forgotten_at: float | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,14 +64,14 @@ class Rows:
         """Close the database."""
         self._db.close()
 
-    def load(self, rows: Iterable[RequestRow], *, job: int | None = None) -> None:
-        """Write all requests in one transaction, then index their hashes. ``job``: the one that they all are in."""
+    def load(self, rows: Iterable[RequestRow]) -> None:
+        """Write all requests in one transaction, then index their hashes."""
         with explained(self.path, "run's row database"), transaction(self._db):
             source = iter(rows)
             while batch := list(islice(source, _BATCH)):
                 self._db.executemany(
                     INSERT_REQUEST,
-                    [(r.seq, r.line, r.key, key_hash(r.key), *r[3:], job, 0 if job is None else 1) for r in batch],
+                    [(r.seq, r.line, r.key, key_hash(r.key), *r[3:], None, 0) for r in batch],
                 )
             self._db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
 
@@ -116,30 +116,47 @@ class Rows:
 
     def take(self, ordinal: int, *, requests: int, bytes: int, tokens: int | None) -> Chunk | None:  # noqa: A002 - units
         """Put the next waiting requests into job ``ordinal``, as many as the limits allow and at least one."""
+        with explained(self.path, "run's row database"), transaction(self._db):
+            chunk, last = self._all_waiting()
+            if chunk is not None and (
+                chunk.requests > requests or chunk.bytes > bytes or (tokens is not None and chunk.tokens > tokens)
+            ):
+                chunk, last = self._first_waiting(requests, bytes, tokens)
+            if chunk is not None:
+                self._db.execute(
+                    "UPDATE requests SET job = ?, attempts = attempts + 1 WHERE job IS NULL AND seq <= ?",
+                    (ordinal, last),
+                )
+            return chunk
+
+    def _all_waiting(self) -> tuple[Chunk | None, int]:
+        """Everything that waits, and the last request of it: counted by the database, however much it is."""
+        sql = (
+            "SELECT count(*), sum(length + 1), sum(tokens), min(offset), max(offset + length + 1), max(seq) "
+            "FROM requests WHERE job IS NULL"
+        )
+        count, size, tokens, begin, end, last = self._db.execute(sql).fetchone()
+        return (Chunk(count, size, tokens, begin, end - begin == size), last) if count else (None, -1)
+
+    def _first_waiting(self, requests: int, most_bytes: int, tokens: int | None) -> tuple[Chunk | None, int]:
+        """As many of the first as the limits allow and at least one, and the last request of them."""
         count = size = sum_tokens = 0
         first_offset = last_seq = expected = -1
         whole = True
-        with explained(self.path, "run's row database"), transaction(self._db):
-            sql = "SELECT seq, offset, length, tokens FROM requests WHERE job IS NULL ORDER BY seq"
-            for row in self._db.execute(sql):
-                grown = size + row["length"] + 1
-                full = (
-                    count >= requests or grown > bytes or (tokens is not None and sum_tokens + row["tokens"] > tokens)
-                )
-                if count and full:
-                    break
-                if not count:
-                    first_offset = row["offset"]
-                whole = whole and (expected in {-1, row["offset"]})
-                expected = row["offset"] + row["length"] + 1
-                count, size, sum_tokens, last_seq = count + 1, grown, sum_tokens + row["tokens"], row["seq"]
-            if not count:
-                return None
-            self._db.execute(
-                "UPDATE requests SET job = ?, attempts = attempts + 1 WHERE job IS NULL AND seq <= ?",
-                (ordinal, last_seq),
+        sql = "SELECT seq, offset, length, tokens FROM requests WHERE job IS NULL ORDER BY seq"
+        for row in self._db.execute(sql):
+            grown = size + row["length"] + 1
+            full = (
+                count >= requests or grown > most_bytes or (tokens is not None and sum_tokens + row["tokens"] > tokens)
             )
-        return Chunk(count, size, sum_tokens, first_offset, whole)
+            if count and full:
+                break
+            if not count:
+                first_offset = row["offset"]
+            whole = whole and (expected in {-1, row["offset"]})
+            expected = row["offset"] + row["length"] + 1
+            count, size, sum_tokens, last_seq = count + 1, grown, sum_tokens + row["tokens"], row["seq"]
+        return Chunk(count, size, sum_tokens, first_offset, whole), last_seq
 
     def release(self, ordinal: int) -> None:
         """The job ``ordinal`` will not be made: its requests wait again, as if they had never been in it."""
@@ -247,6 +264,17 @@ class Rows:
                 self._db.execute(
                     f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {column} = {number}"  # noqa: S608 - ours
                 )
+
+    def hide_unsent(self, planned: Sequence[int]) -> None:
+        """From here on this connection reads only requests that were sent; those in ``planned`` jobs were not."""
+        if not self.unsent(planned):
+            return
+        numbers = ", ".join(str(int(ordinal)) for ordinal in planned)
+        with explained(self.path, "run's row database"):
+            self._db.execute(
+                "CREATE TEMP VIEW requests AS SELECT * FROM main.requests WHERE NOT ("  # noqa: S608 - numbers only
+                f"(job IS NULL AND attempts = 0) OR (attempts = 1 AND job IN ({numbers})))"
+            )
 
     # Reading ---------------------------------------------------------------------------------------------------------
 

@@ -14,10 +14,8 @@ from gemini_batch.store.rows import Rows
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from gemini_batch.store.records import Job, Run
 
 
 #: Seconds after which a staging folder that nobody has locked was left behind by a killed process.
@@ -104,16 +102,6 @@ class StateFolder:
                 if path != ours.path and path.stat().st_mtime < now - _STALE:
                     with RunFolder(path).lock(wait=0.0):
                         shutil.rmtree(path, ignore_errors=True)
-
-
-def is_one_job(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> bool:
-    """Whether one job carries all requests of a run; else ``run`` works it off, in as many as it takes."""
-    if len(jobs) != 1 or (run.origin == "made" and jobs[0].requests != run.requests):
-        return False
-    if run.origin == "adopted" or not folder.path.is_dir():
-        return True
-    with folder.rows() as rows:
-        return not rows.waiting().requests
 
 
 @dataclass(frozen=True, slots=True)
