@@ -19,8 +19,19 @@ if TYPE_CHECKING:
 
     from gemini_batch.store.sqlite import Migration
 
-#: What 1.0.0 calls the tables that have another name now.
-RENAMED = {"ceilings": "quota_bounds", "sources": "answer_files"}
+#: What 1.0.0 calls the tables and columns that have another name now.
+RENAMED = {
+    "ceilings": "quota_bounds",
+    "sources": "answer_files",
+    "runs.key_print": "key_fingerprint",
+    "jobs.life": "stage",
+    "jobs.how": "input_kind",
+    "jobs.sends": "create_calls",
+    "quota_bounds.key_print": "key_fingerprint",
+    "requests.granted": "attempts_excused",
+    "answers.source": "answer_file",
+    "quarantine.source": "answer_file",
+}
 #: Indexes that every version makes when it needs them.
 MADE_LATER = {"requests_hash", "answers_seq"}
 BOTH = pytest.mark.parametrize("migrations", [LEDGER, ROWS], ids=["ledger", "rows"])
@@ -33,13 +44,23 @@ def schema(path: Path) -> list[tuple[str, str, str]]:
     return [(kind, name, re.sub(r"\s+", " ", sql.replace('"', "")).strip()) for kind, name, sql in found]
 
 
-def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of all tables, by the tables' current names; kept options as documents."""
+def content(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of all tables, by the current names of tables and columns; kept options as documents.
+
+    Without ``forgotten_at``, which 1.0.0 does not have.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
     with contextlib.closing(sqlite3.connect(path)) as db:
-        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
-        found = {RENAMED.get(table, table): db.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
-    if "runs" in found:
-        found["runs"] = [(*row[:-1], as_current(row[-1])) for row in found["runs"]]
+        db.row_factory = sqlite3.Row
+        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1").fetchall():
+            name = RENAMED.get(table, table)
+            found[name] = [
+                {RENAMED.get(f"{name}.{column}", column): row[column] for column in row.keys()}  # noqa: SIM118 - a Row's
+                for row in db.execute(f"SELECT * FROM {table}")
+            ]
+    for run in found.get("runs", []):
+        run.pop("forgotten_at", None)
+        run["options"] = as_current(run["options"])
     return found
 
 

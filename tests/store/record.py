@@ -51,7 +51,7 @@ KILLS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Recorded:
-    """One run: its commands (``FILE``, ``JOB`` and ``RUN`` stand for its own), and where the last one is killed."""
+    """One run: its commands (``FILE``, ``JOB`` and ``RUN`` stand for its own), and where one of them is killed."""
 
     commands: tuple[tuple[str, ...], ...]
     kill: str | None = None
@@ -59,6 +59,8 @@ class Recorded:
     stages: tuple[str, ...] = ()
     #: Whether the answers are cut off: room for one token.
     cut: bool = False
+    #: Which command is killed.
+    killed: int = -1
 
     def keys(self, name: str) -> list[str]:
         """The keys of its requests."""
@@ -79,12 +81,14 @@ RESULTS = ("results", "JOB", "-o", "answers.jsonl")
 ONE_BY_ONE = (*RUN, "--max-requests-per-job", "1", "--attempts", "2", "--name", "one by one")
 LONGER = (*RETRY, "--max-output-tokens", "100")
 
-#: What is recorded. Adopted jobs come first: the ledger that made them is thrown away.
+#: What is recorded. Adopted jobs come first: the ledger that made them is thrown away. Then the run that is forgotten:
+#: ``clean`` forgets all that were not created by then.
 ADOPTED = {
     "adopted": Recorded((CREATE, ("FORGET",), RESULTS), stages=("collected",)),
     "adopted-ended": Recorded((CREATE, ("FORGET",), RESULTS), "before the download", ("ended",)),
 }
 MADE = {
+    "forgotten": Recorded((CREATE, ("clean", "--not-created", "--yes")), "before the upload", ("planned",), killed=0),
     "planned": Recorded((CREATE,), "before the upload", ("planned",)),
     "planned-session": Recorded((CREATE,), "within the upload", ("planned",)),
     "planned-arrived": Recorded((CREATE,), "after the upload, not written down", ("planned",)),
@@ -236,7 +240,7 @@ class _Recorder:
         for name, run in RUNS.items():
             commands = run.commands[2:] if name in ADOPTED else run.commands
             for words in commands:
-                self.command(name, words, run.kill if words is commands[-1] else None)
+                self.command(name, words, run.kill if words is run.commands[run.killed] else None)
             found = (
                 self._ask(STAGES_OF_JOB, self._jobs[name]) if name in ADOPTED else self._ask(STAGES, f"%/{name}.jsonl")
             )

@@ -32,7 +32,7 @@ def test_the_copy_is_whole_and_private(first: Path) -> None:
         opened(first, LEDGER)
         copy = first.with_suffix(".v1.db")
 
-        assert content(copy)["meta"] == [("salt", "00")]
+        assert content(copy)["meta"] == [{"name": "salt", "value": "00"}]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert copies(first.parent) == ["ledger.v1.db"]
 
@@ -53,7 +53,7 @@ def test_a_copy_is_never_replaced(first: Path) -> None:
 
     assert copies(first.parent) == ["ledger.v1-2.db", "ledger.v1-3.db", "ledger.v1.db"]
     assert copy.read_bytes() == kept
-    assert content(first.with_name("ledger.v1-3.db"))["meta"] == [("more", "")]
+    assert content(first.with_name("ledger.v1-3.db"))["meta"] == [{"name": "more", "value": ""}]
 
 
 def test_several_steps_need_one_copy(first: Path) -> None:

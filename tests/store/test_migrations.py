@@ -71,6 +71,17 @@ def test_every_row_is_as_it_was(old: Old) -> None:
     assert {content(path.with_suffix(".v1.db")) == found for path, found in before.items()} == {True}
 
 
+def test_a_run_that_was_forgotten_stays_so(old: Old) -> None:
+    """``clean --not-created`` of 1.0.0 gave up its job; nothing else is forgotten."""
+    run = old.run_id("forgotten")
+    dropped = old.ask("SELECT run, dropped_at FROM jobs WHERE dropped_at IS NOT NULL")
+
+    old.offline.ledger().close()
+
+    assert [found[0] for found in dropped] == [run]
+    assert old.ask("SELECT id, forgotten_at FROM runs WHERE forgotten_at IS NOT NULL") == dropped
+
+
 @pytest.mark.parametrize(
     ("kept", "options"),
     [
