@@ -161,7 +161,7 @@ async def open_backend(settings: Settings, *, emulator_data: Path, world: World)
     with contextlib.ExitStack() as stack:
         base_url, version = settings.base_url, settings.api_version
         if settings.offline:
-            from gemini_batch.emulator.server import serve
+            from gemini_batch.emulator.http.server import serve
 
             base_url, version = stack.enter_context(serve(emulator_data)).url, "v1beta"
         async with Client(base_url, key, world=world, version=version) as client:

@@ -20,7 +20,7 @@ Every error says what happened, where (file, line, field) and what to do next. B
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -276,3 +276,29 @@ class Terminated(Interrupted):
 
     exit_code = 143
     code = "terminated"
+
+
+class RowError(Exception):
+    """One row without an answer, for responders of the emulator: a gRPC code and a message, which may be empty.
+
+    Not an :class:`Error`: it never leaves the emulator, which writes it into the row's line of the output. ``field`` is
+    the name that it has there; the service writes ``error``.
+    """
+
+    def __init__(
+        self, code: int, message: str = "", *, details: Sequence[Mapping[str, Any]] = (), field: str = "error"
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = tuple(details)
+        self.field = field
+
+    def body(self) -> dict[str, Any]:
+        """A ``google.rpc.Status``."""
+        status: dict[str, Any] = {"code": self.code}
+        if self.message:
+            status["message"] = self.message
+        if self.details:
+            status["details"] = list(self.details)
+        return status

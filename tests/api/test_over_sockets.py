@@ -13,7 +13,7 @@ import pytest
 from api.script import KEY, Waits
 from gemini_batch.api import batches, files
 from gemini_batch.api.client import Client
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 from gemini_batch.errors import NetworkError
 from gemini_batch.settings import Secret
 from gemini_batch.wire import hash_matches, remote_job, to_int

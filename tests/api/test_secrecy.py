@@ -14,7 +14,7 @@ from api.script import BASE, KEY, Body, Everything, Script, Waits, ask, error
 from gemini_batch.api import batches, files, models
 from gemini_batch.api.client import Client, api_error
 from gemini_batch.backend import GeminiService
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 from gemini_batch.errors import Error
 from gemini_batch.settings import Secret
 

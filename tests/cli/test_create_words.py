@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.conftest import Shell, request
-from gemini_batch.emulator.server import Running, serve
+from gemini_batch.emulator.http.server import Running, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

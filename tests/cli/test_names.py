@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.conftest import Shell, request
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.conftest import Shell, request
-from gemini_batch.emulator.server import serve
-from gemini_batch.emulator.setup import setup
+from gemini_batch.emulator.http.server import serve
+from gemini_batch.emulator.http.startup import setup
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,14 +22,14 @@ import httpx2
 import pytest
 
 from conformance.page import left_out
-from gemini_batch.emulator import batches
-from gemini_batch.emulator.media import png
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
+from gemini_batch.emulator.responders.media import png
+from gemini_batch.emulator.service import batches
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from gemini_batch.emulator.server import Running
+    from gemini_batch.emulator.http.server import Running
 
 KEY = "a-key-of-nobody"
 HOSTS = (
@@ -156,7 +156,6 @@ def seeded_service(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     shutil.copytree(request.getfixturevalue("template"), folder)
     report = request.config.stash[_REPORT]
     with _serving(folder) as running:
-        answer = running.emulator._serve
 
         def redirected(*args: Any, **kwargs: Any) -> Any:
             made = build(*args, **kwargs)
@@ -164,14 +163,11 @@ def seeded_service(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
                 made.url = made.url.replace(host, running.url)
             return made
 
-        async def listening(*args: Any, **kwargs: Any) -> Any:
+        def listen(operation: str, status: int) -> None:
             report.heard.add(request.node.nodeid)
-            return await answer(*args, **kwargs)
 
-        with (
-            mock.patch.object(client, "_build_request", redirected),
-            mock.patch.object(running.emulator, "_serve", listening),
-        ):
+        running.emulator.on_answer = listen
+        with mock.patch.object(client, "_build_request", redirected):
             yield
 
 

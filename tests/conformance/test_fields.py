@@ -20,7 +20,7 @@ import pydantic
 import pytest
 
 from conformance import page
-from gemini_batch.emulator.protojson import normalise
+from gemini_batch.emulator.messages.protojson import normalise
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.test_schema import EMBEDDER, MODEL, SCHEMA, Published
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

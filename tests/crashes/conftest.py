@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from starlette.requests import Request
-    from starlette.responses import Response
-
     from gemini_batch.events import Event
     from gemini_batch.report.result_set import Results
     from gemini_batch.store.run_options import RunOptions
@@ -74,14 +71,11 @@ class Place:
     def __post_init__(self) -> None:
         emulator = self.service._world
         emulator.clock._base = lambda: round(self.time.now * 1e9)
-        serve = emulator._serve
 
-        async def counting(request: Request, operation: str, work: Any) -> Response:
-            response = await serve(request, operation, work)
-            self.calls[operation, response.status_code] += 1
-            return response
+        def count(operation: str, status: int) -> None:
+            self.calls[operation, status] += 1
 
-        emulator._serve = counting  # type: ignore[method-assign]
+        emulator.on_answer = count
 
     @property
     def refusals(self) -> int:

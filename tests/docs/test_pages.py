@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 RAN_WHOLE = [ROOT / "SKILL.md", README, *(DOCS / f"{name}.md" for name in ("ledger", "library", "emulator"))]
 RAN_WHOLE.append(DOCS / "tables.md")
-RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/responders
+RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/emulator/responders
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
 

@@ -17,7 +17,7 @@ import pytest
 from docs.pages import ROOT, blocks, frontmatter, read
 from gemini_batch import catalog
 from gemini_batch.answers.reasons import VERDICTS
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable

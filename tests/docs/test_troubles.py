@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gemini_batch.cli import main
-from gemini_batch.emulator.server import Running, serve
+from gemini_batch.emulator.http.server import Running, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

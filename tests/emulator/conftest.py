@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from gemini_batch.emulator.app import Emulator
+    from gemini_batch.emulator.service.core import Emulator
 
 MODEL = "gemini-3.8-flash"
 EMBEDDER = "gemini-embedding-001"

@@ -7,14 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from gemini_batch.emulator import faults
-from gemini_batch.emulator.answers import respond
-from gemini_batch.emulator.app import Emulator
-from gemini_batch.emulator.faults import Fault
-from gemini_batch.emulator.quotas import Quotas
-from gemini_batch.emulator.scenarios import SCENARIOS
-from gemini_batch.emulator.setup import setup
-from gemini_batch.emulator.wording import WORDINGS
+from gemini_batch.emulator.faults import model
+from gemini_batch.emulator.faults.error_bodies import WORDINGS
+from gemini_batch.emulator.faults.model import FIELDS, JobFault, WireFault
+from gemini_batch.emulator.faults.scenarios import SCENARIOS
+from gemini_batch.emulator.http.app import App
+from gemini_batch.emulator.http.startup import setup
+from gemini_batch.emulator.responders.builtin import respond
+from gemini_batch.emulator.service.core import Emulator
+from gemini_batch.emulator.state.quotas import Quotas
 
 if TYPE_CHECKING:
     from gemini_batch.testing import GeminiEmulator
@@ -42,14 +43,13 @@ def test_the_scenarios() -> None:
 
 
 def test_the_fields() -> None:
-    """Every field of a fault and of the quotas has its place."""
-    told = {
-        *first_cells("Which calls, jobs and rows"),
-        *first_cells("What is done to a call"),
-        *first_cells("What becomes of a job"),
-    }
+    """Every field of a fault and of the quotas has its place; each table has only fields of its kind."""
+    which = set(first_cells("Which calls, jobs and rows"))
+    calls, jobs = set(first_cells("What is done to a call")), set(first_cells("What becomes of a job"))
+    assert calls <= set(WireFault.__struct_fields__)
+    assert jobs <= set(JobFault.__struct_fields__)
     of_rows = {"row", "reason", "text", "megabytes", "details", "output", "commit"}
-    assert told | of_rows == set(Fault.__struct_fields__)
+    assert which | calls | jobs | of_rows == FIELDS
     for name in ("reason", "text", "megabytes", "details"):
         assert f"`{name}`" in sections()["What becomes of a row"]
     assert set(first_cells("Quotas")) == set(Quotas.__struct_fields__)
@@ -57,20 +57,20 @@ def test_the_fields() -> None:
 
 def test_the_effects() -> None:
     """Every outcome of a row, change of a file, way of a list and error has its name there."""
-    assert set(first_cells("What becomes of a row")) == set(get_args(faults.RowOutcome))
-    assert set(first_cells("What becomes of an output file")) == set(get_args(faults.OutputChange))
+    assert set(first_cells("What becomes of a row")) == set(get_args(model.RowOutcome))
+    assert set(first_cells("What becomes of an output file")) == set(get_args(model.OutputChange))
     call = sections()["What is done to a call"]
-    assert set(get_args(faults.ListChange)) <= set(re.findall(r"`(\w+)`", call))
+    assert set(get_args(model.ListChange)) <= set(re.findall(r"`(\w+)`", call))
     (errors,) = re.findall(r"^\| `error` \| ([^|]+) \|$", call, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", errors)) == set(WORDINGS)
     states = re.findall(r"`([A-Z]+)`", sections()["What becomes of a job"])
-    assert set(states) == set(get_args(faults.JobState))
+    assert set(states) == set(get_args(model.JobState))
 
 
 def test_the_operations(tmp_path: Path) -> None:
     """Those that the emulator has."""
     world = Emulator(tmp_path, respond)
-    names = {operation for _, _, operation, _ in world._operations() if not operation.startswith("emulator.")}
+    names = {operation for _, _, operation, _ in App(world).operations() if not operation.startswith("emulator.")}
     world.close()
     uploads = {"files.upload.start", "files.upload.chunk", "files.upload.query", "files.upload.cancel"}
     (row,) = re.findall(r"^\| `operation` \| (.+) \|$", sections()["Which calls, jobs and rows"], re.MULTILINE)

@@ -13,7 +13,7 @@ import msgspec
 
 from fault_matrix.judge import Ended, Outcome, RunOutcome, prompt
 from fault_matrix.situations import KEYS
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 from gemini_batch.testing import GeminiEmulator
 
 if TYPE_CHECKING:

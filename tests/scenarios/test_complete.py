@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gemini_batch.emulator.scenarios import SCENARIOS
+from gemini_batch.emulator.faults.scenarios import SCENARIOS
 
 HERE = Path(__file__).parent
 #: Met by other clients only, or by what these commands do not do: listing models, schemas checked on our side,

@@ -10,31 +10,37 @@ import click
 
 
 @click.command("emulator", short_help="Serve a local Gemini API for tests and trials.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="0, the default: any free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="PORT",
+    help="Port to listen on; default: any free port.",
+)
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep everything there; default: a folder that goes with the process.",
+    help="Data folder; default: a temporary folder, removed at exit.",
 )
 @click.option(
     "--queue-delay",
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="How long new jobs stay PENDING.",
+    help="How long new jobs stay PENDING (default 0).",
 )
 @click.option(
     "--rows-per-second",
     type=click.FloatRange(min=0, min_open=True),
     metavar="N",
-    help="How fast jobs are worked off; default: as fast as it goes.",
+    help="How fast jobs are processed; default: as fast as possible.",
 )
 @click.option(
     "--responder",
     "spec",
     metavar="SPEC",
-    help="Who answers, instead of made-up text: module:function, a Python function (model, request) -> response; or "
+    help="What answers instead of generated text: module:function, a Python function (model, request) -> response; or "
     "openai=URL[,model=NAME][,concurrency=N][,timeout=SECONDS], an OpenAI-compatible server.",
 )
 @click.option(
@@ -42,21 +48,21 @@ import click
     "scenarios",
     multiple=True,
     metavar="ID",
-    help="Let something go wrong, by its name; may be given more than once.",
+    help="Arm a failure scenario by name; repeatable.",
 )
 @click.option(
     "--faults",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Faults and quotas from a TOML file.",
+    help="Read faults and quotas from a TOML file.",
 )
 @click.option(
     "--tier",
     type=click.IntRange(1, 3),
     metavar="1|2|3",
-    help="Quotas as in this tier: 100 living jobs, the models' enqueued tokens. Default: none.",
+    help="Quotas of this tier: 100 jobs alive, the models' enqueued tokens. Default: no quotas.",
 )
-@click.option("--list-scenarios", is_flag=True, help="Print the names of what can go wrong, and end.")
+@click.option("--list-scenarios", is_flag=True, help="Print the failure scenarios and exit.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
     *,
@@ -71,21 +77,22 @@ def command(
     list_scenarios: bool,
     debug: bool,
 ) -> int:
-    """Serve a local Gemini API: files, batches, models. Any API key is good; nothing leaves this machine, unless
-    --responder names a server elsewhere. That one's key is read from OPENAI_API_KEY.
+    """Serve a local Gemini API: files, batches, models. It accepts any API key. Nothing leaves this machine, unless
+    --responder names a server elsewhere, whose key is read from OPENAI_API_KEY.
 
-    Prints its base URL as the first line on stdout. Point a client at it with GOOGLE_GEMINI_BASE_URL=<that URL>: this
-    tool, the official SDKs and others work with it unchanged. Ctrl-C ends it; with --data it goes on from there.
+    Prints its base URL as the first line on stdout. Point a client at it with GOOGLE_GEMINI_BASE_URL=URL: this tool,
+    the official SDKs and other clients work unchanged. Ctrl-C stops it; started again with the same --data, it
+    continues.
     """
     del debug  # read where errors are shown
     if list_scenarios:
-        from gemini_batch.emulator.scenarios import SCENARIOS
+        from gemini_batch.emulator.faults.scenarios import SCENARIOS
 
         for name, scenario in SCENARIOS.items():
             click.echo(f"{name:<4} {scenario.about}")
         return 0
-    from gemini_batch.emulator.server import run_forever
-    from gemini_batch.emulator.setup import setup
+    from gemini_batch.emulator.http.server import run_forever
+    from gemini_batch.emulator.http.startup import setup
 
     begin = partial(
         run_forever,
@@ -98,7 +105,7 @@ def command(
     if spec is None:
         begin()
         return 0
-    from gemini_batch.emulator.responders import opened
+    from gemini_batch.emulator.responders.registry import opened
 
     with opened(spec, folder=Path.cwd(), openai_key=os.environ.get("OPENAI_API_KEY")) as responder:
         begin(responder=responder)

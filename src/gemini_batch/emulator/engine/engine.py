@@ -1,0 +1,400 @@
+"""The work on batches: rows in, answers out, a little at every request.
+
+:meth:`Engine.advance` works on every batch that is due, for a limited time. It needs no daemon: whoever holds a batch's
+lock (released by the operating system if the process dies) works on it, from the checkpoint in the database. Answers
+after the checkpoint are cut off and made again, so every row is answered once. The complete output is renamed into
+place before the database says that the batch has ended.
+
+The emulator's clock alone decides what has happened by now: a batch starts when it is due, serves rows at its speed,
+and expires if that was too slow, whether or not anyone polled it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from gemini_batch import jsonl
+from gemini_batch.emulator.engine import lines
+from gemini_batch.emulator.engine.prefetch import Concurrent, Prefetch
+from gemini_batch.emulator.engine.steps import allowed, next_step
+from gemini_batch.emulator.faults import outputs, rows
+from gemini_batch.emulator.faults.armed import Faults
+from gemini_batch.emulator.messages.errors import ApiFailure
+from gemini_batch.emulator.state import models, spent
+from gemini_batch.emulator.state.attachments import Attachments
+from gemini_batch.emulator.state.clock import DAY
+from gemini_batch.emulator.state.quotas import Limits
+from gemini_batch.errors import RowError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from gemini_batch.emulator.engine.steps import Step
+    from gemini_batch.emulator.faults.armed import Outcome
+    from gemini_batch.emulator.responders.builtin import Responder
+    from gemini_batch.emulator.state.clock import Clock
+    from gemini_batch.emulator.state.files import Files
+    from gemini_batch.emulator.state.store import Store
+
+#: How long work on batches may delay one request, in seconds.
+BUDGET = 0.5
+#: Seconds between two checkpoints: the most work that a killed process repeats.
+_CHECKPOINT = 0.2
+_RESULTS_LIFE = 42 * DAY
+_BUFFER = 1 << 20
+_CANCELLED_ROW = RowError(1)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Engine:
+    """The work on all batches of one data folder."""
+
+    def __init__(self, store: Store, clock: Clock, files: Files, responder: Responder) -> None:
+        self.store = store
+        self.clock = clock
+        self.files = files
+        self.responder = responder
+        self.faults = Faults()
+        self.limits = Limits(store, clock)
+        #: Measures the budget of :meth:`advance`; not the emulator's time.
+        self.monotonic: Callable[[], float] = time.monotonic
+        #: Set to end every :meth:`advance` at its next row, with a checkpoint.
+        self.stop = threading.Event()
+        #: By batch: requests that a concurrent responder has, and whose answers are not written yet.
+        self.prefetched: dict[str, Prefetch] = {}
+
+    def advance(self, budget: float = BUDGET) -> bool:
+        """Work on all batches that are due, for ``budget`` seconds in total; True if some can continue at once."""
+        deadline = self.monotonic() + budget
+        now = self.clock.now()
+        due = self.store.rows(
+            """SELECT id FROM batches WHERE state IN ('PENDING', 'RUNNING') AND deleted != 1
+            AND (due <= :now OR expires <= :now OR cancelled IS NOT NULL) ORDER BY priority DESC, seq""",
+            {"now": now},
+        )
+        more = False
+        for place, (batch_id,) in enumerate(due):
+            left = max(0.0, deadline - self.monotonic())
+            more |= self._advance_one(batch_id, self.monotonic() + left / (len(due) - place))
+        return more
+
+    def close(self) -> None:
+        """End all work at a checkpoint, and cancel the answers in progress."""
+        self.stop.set()
+        for batch_id in list(self.prefetched):
+            self.forget(batch_id)
+
+    def forget(self, batch_id: str) -> None:
+        """Cancel a batch's answers in progress."""
+        if prefetch := self.prefetched.pop(batch_id, None):
+            prefetch.close()
+
+    def clean(self, batch_id: str) -> None:
+        """Remove what a deleted batch left behind, unless someone else is working on it: they will remove it."""
+        with contextlib.suppress(Timeout), self._lock(batch_id):
+            self._remove(batch_id)
+
+    def _lock(self, batch_id: str) -> FileLock:
+        return FileLock(self.store.locks / f"{batch_id}.lock", timeout=0)
+
+    def _advance_one(self, batch_id: str, deadline: float) -> bool:
+        try:
+            with self._lock(batch_id):
+                return self._steps(batch_id, deadline)
+        except Timeout:
+            return False  # someone else is working on it; their checkpoints are in the database
+
+    def _steps(self, batch_id: str, deadline: float) -> bool:
+        while True:
+            row = self.store.row("SELECT * FROM batches WHERE id = ?", (batch_id,))
+            if row is None or row["deleted"] == 1:
+                self._remove(batch_id)
+                return False
+            if row["state"] not in ("PENDING", "RUNNING"):
+                return False
+            now = self.clock.now()
+            outcome = self.faults.outcome(row) if self.faults.job else None
+            step, target = next_step(row, now, outcome)
+            if step == "start" and self.limits.waits(row):
+                step = "expire" if now >= row["expires"] else "wait"
+            match step:
+                case "wait":
+                    return False
+                case "work":
+                    self._work(row, target, deadline)
+                    if self.stop.is_set() or self.monotonic() >= deadline:
+                        return not self.stop.is_set()
+                case _:
+                    self._turn(row, step, now, outcome)
+
+    def _turn(self, row: sqlite3.Row, step: Step, now: int, outcome: Outcome | None) -> None:
+        """Take a step that needs no work on rows."""
+        match step:
+            case "end":
+                assert outcome is not None
+                if outcome.keep:
+                    self._publish(row, outcome.state, error=outcome.error)
+                else:
+                    self._end(row, outcome.state, error=outcome.error)
+            case "cancel":
+                self._end(row, "CANCELLED", error=(13, f"Batch {row['id']} failed without error."))
+            case "expire":
+                self._end(row, "EXPIRED")
+            case "start":
+                begun = now if self.limits.quotas.when_full == "wait" else row["due"]
+                self._update(row, "state = 'RUNNING', updated = :now, due = max(due, :begun)", now=now, begun=begun)
+            case "cut":
+                self._update(row, "cut = :cut", cut=allowed(row, row["cancelled"]))
+            case "finish":
+                self._publish(row, "SUCCEEDED")
+            case "wait" | "work":
+                raise AssertionError(step)
+
+    def _work(self, row: sqlite3.Row, target: int, deadline: float) -> None:
+        try:
+            _Work(self, row, target, deadline).run()
+        except ApiFailure as failure:
+            self._end(row, "FAILED", error=(13, failure.message))
+
+    def _update(self, row: sqlite3.Row, change: str, **values: Any) -> None:
+        with self.store.transaction() as db:
+            db.execute(f"UPDATE batches SET {change} WHERE id = :id", {"id": row["id"], **values})  # noqa: S608 - our own words
+
+    def _end(self, row: sqlite3.Row, state: str, error: tuple[int, str] | None = None) -> None:
+        code, message = error or (None, None)
+        self._update(
+            row,
+            "state = :state, ended = :now, updated = :now, error_code = :code, error_message = :message",
+            state=state,
+            now=self.clock.now(),
+            code=code,
+            message=message,
+        )
+        self._discard(row)
+
+    def _discard(self, row: sqlite3.Row) -> None:
+        """Remove an output that nobody will see, after recording what was paid for."""
+        self.forget(row["id"])
+        spent.keep(self.store, row)
+        self.store.partial(row["id"]).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.store.output(row["id"]).unlink(missing_ok=True)
+        self.store.drop_blob(row["input_blob"])
+
+    def _publish(self, row: sqlite3.Row, state: str, error: tuple[int, str] | None = None) -> None:
+        """Publish an output, complete or partial: first the file, then the state."""
+        self.forget(row["id"])
+        partial, output = self.store.partial(row["id"]), self.store.output(row["id"])
+        if not row["row"]:
+            partial.touch()
+        if partial.exists():
+            if partial.stat().st_size < row["out_offset"]:
+                self.restart(row)
+                return
+            with partial.open("r+b") as file:
+                file.truncate(row["out_offset"])
+                os.fsync(file.fileno())
+            if changes := self.faults.changes(row) if self.faults.output else ():
+                spent.note(self.store, row["id"], partial)
+                outputs.rewrite(changes, partial, output, lines=bool(row["input_file"]))
+                partial.unlink()
+            else:
+                partial.replace(output)
+            jsonl.sync_folder(output.parent)
+        elif not output.exists():
+            self.restart(row)
+            return
+        now = self.clock.now()
+        code, message = error or (None, None)
+        with self.store.transaction() as db:
+            found = db.execute(
+                """UPDATE batches SET state = :state, ended = :now, updated = :now, published = 1,
+                error_code = :code, error_message = :message WHERE id = :id AND deleted != 1 RETURNING deleted""",
+                {"state": state, "now": now, "code": code, "message": message, "id": row["id"]},
+            ).fetchone()
+            visible = found is not None and not found["deleted"]
+            if row["input_file"] and visible:
+                db.execute(
+                    """INSERT OR IGNORE INTO files VALUES (:file, (SELECT coalesce(max(seq), 0) + 1 FROM files),
+                    :owner, '', 'application/jsonl', :size, '', :now, :expires, 'GENERATED', :blob)""",
+                    {
+                        "file": f"batch-{row['id']}",
+                        "owner": row["owner"],
+                        "size": output.stat().st_size,
+                        "now": now,
+                        "expires": now + _RESULTS_LIFE,
+                        "blob": output.name,
+                    },
+                )
+        if visible:
+            self.store.drop_blob(row["input_blob"])
+        else:
+            self._discard(row)
+
+    def restart(self, row: sqlite3.Row) -> None:
+        """Start over: the output is shorter than its checkpoint, as after a power loss."""
+        self.store.partial(row["id"]).unlink(missing_ok=True)
+        self._update(
+            row,
+            "row = 0, in_offset = 0, out_offset = 0, succeeded = 0, failed = 0, prompt_tokens = 0, output_tokens = 0",
+        )
+
+    def _remove(self, batch_id: str) -> None:
+        self.forget(batch_id)
+        row = self.store.row("SELECT * FROM batches WHERE id = ?", (batch_id,))
+        if row is not None:
+            self._discard(row)
+
+
+class _Work:
+    """One stretch of work on one batch: from its checkpoint to ``target`` or to the deadline."""
+
+    def __init__(self, engine: Engine, row: sqlite3.Row, target: int, deadline: float) -> None:
+        self._engine = engine
+        self.store = engine.store
+        self._row = row
+        self._target = target
+        self._deadline = deadline
+        self._kind: models.Kind = row["kind"]
+        self._tag: lines.Tag = "key" if row["input_file"] else "metadata"
+        self._at = {
+            name: int(row[name])
+            for name in ("row", "in_offset", "out_offset", "succeeded", "failed", "prompt_tokens", "output_tokens")
+        }
+        self._prefetch: Prefetch | None = None
+
+    def run(self) -> None:
+        """Serve rows. Raises :class:`ApiFailure` if the model is gone."""
+        row, engine = self._row, self._engine
+        partial = engine.store.partial(row["id"])
+        partial.touch()
+        with (
+            self.store.blob(row["input_blob"]).open("rb", buffering=_BUFFER) as source,
+            partial.open("r+b", buffering=_BUFFER) as output,
+        ):
+            if output.seek(0, os.SEEK_END) < self._at["out_offset"]:
+                engine.restart(row)
+                return
+            output.seek(self._at["out_offset"])
+            output.truncate()
+            source.seek(self._at["in_offset"])
+            serve = self._server(source)
+            while self._at["row"] < self._target:
+                self._serve_until(min(self._deadline, engine.monotonic() + _CHECKPOINT), source, output, serve)
+                output.flush()
+                if not self._checkpoint() or engine.monotonic() >= self._deadline or engine.stop.is_set():
+                    break
+
+    def _serve_until(self, pause: float, source: IO[bytes], output: IO[bytes], serve: Callable[[bytes], bytes]) -> None:
+        at, target, cut = self._at, self._target, self._row["cut"]
+        stop = self._engine.stop
+        clock = self._engine.monotonic
+        number, read, wrote = at["row"], 0, 0
+        prefetch = self._prefetch
+        following = prefetch or source
+        while number < target:
+            if prefetch is not None and not prefetch.ready(pause - clock()):
+                break
+            data = following.readline()
+            if not data:
+                raise ApiFailure(500, "INTERNAL", "The input ended before its last row.")
+            read += len(data)
+            if not data.strip():
+                continue
+            if cut is not None and number >= cut:
+                answer = self._refused(_CANCELLED_ROW, lines.tag_of(data, self._tag))
+            else:
+                answer = serve(data)
+            output.write(answer)
+            wrote += len(answer)
+            number += 1
+            if clock() >= pause or stop.is_set():
+                break
+        at["row"] = number
+        at["in_offset"] += read
+        at["out_offset"] += wrote
+
+    def _checkpoint(self) -> bool:
+        """Record the progress; False if the batch was cancelled or deleted in the meantime."""
+        with self.store.transaction() as db:
+            db.execute(
+                """UPDATE batches SET row = :row, in_offset = :in_offset, out_offset = :out_offset,
+                succeeded = :succeeded, failed = :failed, prompt_tokens = :prompt_tokens,
+                output_tokens = :output_tokens, updated = :now WHERE id = :id""",
+                {**self._at, "now": self._engine.clock.now(), "id": self._row["id"]},
+            )
+            cancelled, deleted = db.execute(
+                "SELECT cancelled, deleted FROM batches WHERE id = ?", (self._row["id"],)
+            ).fetchone()
+        return bool(cancelled == self._row["cancelled"] and deleted != 1)
+
+    def _server(self, source: IO[bytes]) -> Callable[[bytes], bytes]:
+        """The function from an input line to an output line; what is the same for every row is looked up once."""
+        at, kind, plain, wanted = self._at, self._kind, bool(self._row["plain"]), self._tag
+        engine = self._engine
+        model = models.serving(
+            self._row["model"], kind, now=engine.clock.now(), version="v1beta", method=models.BATCH_METHOD[kind]
+        )
+        respond, read, refused = engine.responder, lines.read, self._refused
+        if isinstance(respond, Concurrent):
+            self._prefetch = self._prefetched(respond, model, source)
+            respond = self._prefetch.answer
+        met = engine.faults.rows(self._row) if engine.faults.row else None
+        play = rows.player(met, self._row["id"], respond) if met else None
+        attachments = Attachments(engine.files, self._row["owner"])
+
+        def serve(data: bytes) -> bytes:
+            tag = None
+            try:
+                row = read(kind, data, plain=plain, tag=wanted)
+                tag = row.tag
+                if b"ile_uri" in data or b"ileUri" in data:
+                    attachments.check(row.request)
+                response = respond(model, row.request) if play is None else play(tag, model, row.request)
+                usage = response.get("usageMetadata")
+                answer = b'{"response":' + _encode(response) + tag + b"}\n"
+            except RowError as error:
+                failed = error
+            except Exception as error:  # noqa: BLE001 - a responder may be a user's function; its row fails, not the batch
+                failed = RowError(13, f"{type(error).__name__}: {error}")
+            else:
+                at["succeeded"] += 1
+                if usage:
+                    prompt = usage.get("promptTokenCount", 0)
+                    at["prompt_tokens"] += prompt
+                    at["output_tokens"] += usage.get("totalTokenCount", prompt) - prompt
+                return answer
+            return refused(failed, lines.tag_of(data, wanted) if tag is None else tag)
+
+        return serve
+
+    def _prefetched(self, responder: Concurrent, model: str, source: IO[bytes]) -> Prefetch:
+        """The batch's prefetch, if it is at this row, else a new one. Rows to be refused are not prefetched."""
+        row, at, kind, plain = self._row, self._at, self._kind, bool(self._row["plain"])
+        until = self._target if row["cut"] is None else min(self._target, max(row["cut"], at["row"]))
+        place = {"row": at["row"], "offset": at["in_offset"]}
+        kept = self._engine.prefetched.get(row["id"])
+        if kept is not None and kept.resume(source, **place, until=until):
+            return kept
+        self._engine.forget(row["id"])
+        new = Prefetch(
+            responder, model, lambda data: lines.read(kind, data, plain=plain, tag=self._tag).request, **place
+        )
+        new.resume(source, **place, until=until)
+        self._engine.prefetched[row["id"]] = new
+        return new
+
+    def _refused(self, error: RowError, tag: bytes) -> bytes:
+        self._at["failed"] += 1
+        if not error.field:
+            return b"{" + tag[1:] + b"}\n"
+        return b'{"%s":' % error.field.encode() + _encode(error.body()) + tag + b"}\n"

@@ -1,0 +1,1 @@
+"""Fault injection: the kinds of faults, the named scenarios, the effects on rows and output files."""

@@ -1,0 +1,310 @@
+"""Faults as values: what can be made to fail in a call, a job, a row or an output file.
+
+A fault says *which* calls, jobs or rows it fits, *how often* it is played (``times``, ``skip``, ``probability``) and
+*what* it does. There are four kinds; each has only the fields that mean something for it. :func:`make_fault` picks the
+kind by the effect that is given. Nothing here acts: :mod:`gemini_batch.emulator.faults.armed` keeps the counters, and
+the modules that serve calls, jobs, rows and output files play the faults.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import msgspec
+
+from gemini_batch.emulator.faults.error_bodies import WORDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: The state in which a job ends, or stays: PENDING and RUNNING last until the job expires or is cancelled.
+JobState = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
+
+RowOutcome = Literal[
+    "error",
+    "status",
+    "nothing",
+    "blocked",
+    "finish",
+    "citations",
+    "cut_empty",
+    "cut_half",
+    "thought_first",
+    "empty_text",
+    "signed",
+    "no_candidates",
+    "text",
+    "function_call",
+    "image",
+    "sound",
+    "huge",
+    "no_usage",
+    "partial_usage",
+    "short_vector",
+    "nan_vector",
+    "schema_missed",
+]
+
+OutputChange = Literal[
+    "shuffle",
+    "reverse",
+    "drop",
+    "duplicate",
+    "conflict",
+    "foreign",
+    "no_key",
+    "broken",
+    "not_json",
+    "separators",
+    "crlf",
+    "blank",
+    "no_final_newline",
+]
+
+ListChange = Literal["omit", "twice", "no_next", "same_next", "empty_page"]
+
+
+class _Common(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What every kind has. Patterns are globs; ``a|b`` matches either; ``/…/`` is a regular expression to search for.
+
+    Raises ``ValueError`` for a broken pattern or a number out of range.
+    """
+
+    #: What a fault of this kind acts on, in words.
+    SUBJECT: ClassVar[str]
+    #: The fields that are effects; at least one is given. No other kind has a field of that name.
+    EFFECTS: ClassVar[frozenset[str]]
+    #: The fields that hold patterns.
+    PATTERNS: ClassVar[tuple[str, ...]] = ("resource", "model", "display_name")
+
+    resource: str = "*"
+    model: str = "*"
+    display_name: str = "*"
+
+    #: ``skip`` matches pass, then the fault is played ``times`` times (0: always), each time with ``probability``.
+    times: int = 1
+    skip: int = 0
+    probability: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not msgspec.to_builtins(self).keys() & self.EFFECTS:
+            raise ValueError(f"a fault on {self.SUBJECT} needs an effect: {_listed(self.EFFECTS, 'or')}")
+        if self.times < 0 or self.skip < 0 or not 0 <= self.probability <= 1:
+            raise ValueError("times and skip must not be negative; probability is between 0 and 1")
+        for name in self.PATTERNS:
+            pattern = getattr(self, name)
+            try:
+                matches(pattern, "")
+            except re.error as error:
+                raise ValueError(f"{pattern} is not a regular expression: {error}") from None
+
+
+class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A fault of calls: another answer, a broken connection, changed JSON.
+
+    Raises ``ValueError`` also for an unknown ``error``.
+    """
+
+    SUBJECT: ClassVar[str] = "calls"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "error",
+            "status",
+            "body",
+            "headers",
+            "without_headers",
+            "delay",
+            "silence",
+            "drop",
+            "receive",
+            "cut",
+            "length",
+            "drip",
+            "set",
+            "remove",
+            "inline",
+            "listing",
+        }
+    )
+    PATTERNS: ClassVar[tuple[str, ...]] = ("operation", "resource", "model", "display_name", "state")
+
+    operation: str = "*"
+    #: A job's state, a file's, or an upload's status; for effects on answers, the one that the answer shows.
+    state: str = "*"
+    #: Only answers with a body longer than this, in bytes.
+    larger: int = 0
+    #: Only callers whose ``X-Server-Timeout`` (60 s where absent) is at least, or less than, this.
+    patience_from: int = 0
+    patience_below: int = 0
+
+    #: Do the work first; then the caller still gets the error or the broken connection.
+    commit: bool = False
+    error: str = ""
+    status: int = 0
+    body: str | None = None
+    headers: dict[str, str] = {}
+    without_headers: list[str] = []
+    delay: float = 0.0
+    silence: float = 0.0
+    drop: Literal["", "reset", "close"] = ""
+    receive: int | None = None
+    cut: int | None = None
+    length: int = 0
+    drip: float = 0.0
+    set: dict[str, Any] = {}
+    remove: list[str] = []
+    inline: bool = False
+    listing: ListChange | Literal[""] = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.error and self.error not in WORDINGS:
+            raise ValueError(f"no error is called {self.error}; there are {', '.join(sorted(WORDINGS))}")
+
+    @property
+    def early(self) -> bool:
+        """Whether it replaces the work."""
+        return not self.commit and bool(
+            self.status or self.error or self.drop or self.silence or self.receive is not None
+        )
+
+    @property
+    def edits(self) -> bool:
+        """Whether it changes the JSON of an answer."""
+        return bool(self.set or self.remove or self.inline or self.listing)
+
+
+class JobFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A job's fate. ``rows`` rows are served first; ``keep`` publishes them; ``on_cancel``: only once it is cancelled.
+
+    Raises ``ValueError`` also for negative ``rows``.
+    """
+
+    SUBJECT: ClassVar[str] = "jobs"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset({"job", "runs_on"})
+
+    job: JobState | Literal[""] = ""
+    rows: int | None = None
+    keep: bool = False
+    on_cancel: bool = False
+    code: int | None = None
+    message: str | None = None
+    #: A deleted job keeps running.
+    runs_on: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rows(self.rows)
+
+
+class RowFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A row's outcome in place of the responder's answer."""
+
+    SUBJECT: ClassVar[str] = "rows"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset({"row"})
+    PATTERNS: ClassVar[tuple[str, ...]] = ("resource", "model", "display_name", "key")
+
+    row: RowOutcome
+    key: str = "*"
+    reason: str = ""
+    text: str = ""
+    megabytes: float = 0.0
+    code: int | None = None
+    message: str | None = None
+    details: list[dict[str, Any]] = []
+
+
+class OutputFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A change to an output file. ``rows``: the number of lines to change; 0 means all.
+
+    Raises ``ValueError`` also for negative ``rows``.
+    """
+
+    SUBJECT: ClassVar[str] = "output files"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset({"output"})
+    PATTERNS: ClassVar[tuple[str, ...]] = ("resource", "model", "display_name", "key")
+
+    output: OutputChange
+    key: str = "*"
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rows(self.rows)
+
+
+Fault = WireFault | JobFault | RowFault | OutputFault
+F = TypeVar("F", bound=_Common)
+
+KINDS: tuple[type[Fault], ...] = (WireFault, JobFault, RowFault, OutputFault)
+#: The names of all fields of all kinds.
+FIELDS = frozenset(name for kind in KINDS for name in kind.__struct_fields__)
+
+
+def make_fault(fields: Mapping[str, Any]) -> Fault:
+    """The fault that the fields describe; its effect decides the kind.
+
+    Raises ``ValueError`` for no effect, effects of two kinds, an unknown field, a field of another kind, or a value
+    that does not fit.
+    """
+    _refuse_unknown(fields)
+    found = [kind for kind in KINDS if fields.keys() & kind.EFFECTS]
+    if not found:
+        effects = "; ".join(f"for {kind.SUBJECT} {_listed(kind.EFFECTS, 'or')}" for kind in KINDS)
+        raise ValueError(f"a fault needs an effect: {effects}")
+    if len(found) > 1:
+        named = "; ".join(f"{_listed(fields.keys() & kind.EFFECTS)} for {kind.SUBJECT}" for kind in found)
+        raise ValueError(f"a fault has effects of one kind, but these are of {len(found)}: {named}. Arm one fault each")
+    return _made(found[0], fields)
+
+
+def change_fault(fault: Fault, fields: Mapping[str, Any]) -> Fault:
+    """The fault with some fields replaced; its kind stays. Raises ``ValueError`` as :func:`make_fault` does."""
+    _refuse_unknown(fields)
+    return _made(type(fault), fields, msgspec.structs.asdict(fault))
+
+
+def _made(kind: type[Fault], fields: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Fault:
+    misplaced = [
+        f"{name} belongs to faults on {_listed(one.SUBJECT for one in KINDS if name in one.__struct_fields__)}"
+        for name in sorted(fields.keys() - set(kind.__struct_fields__))
+    ]
+    if misplaced:
+        raise ValueError(f"this is a fault on {kind.SUBJECT}, but {' and '.join(misplaced)}")
+    try:
+        return msgspec.convert({**(base or {}), **fields}, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+def _refuse_unknown(fields: Mapping[str, Any]) -> None:
+    if unknown := fields.keys() - FIELDS:
+        raise ValueError(f"a fault has no field {_listed(unknown, 'or')}; there are {', '.join(sorted(FIELDS))}")
+
+
+def _listed(names: Iterable[str], word: str = "and") -> str:
+    *most, last = sorted(names)
+    return f"{', '.join(most)} {word} {last}" if most else last
+
+
+def _check_rows(rows: int | None) -> None:
+    if rows is not None and rows < 0:
+        raise ValueError("rows must not be negative")
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a pattern of a fault fits. Raises ``re.error`` for a broken regular expression."""
+    if pattern == "*":
+        return True
+    if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
+        return _regex(pattern[1:-1]).search(text) is not None
+    return any(fnmatchcase(text, one) for one in pattern.split("|"))
+
+
+@cache
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)

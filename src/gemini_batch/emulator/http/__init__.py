@@ -1,0 +1,1 @@
+"""The API over HTTP: routes, the server, wire faults, the emulator's own routes."""

@@ -1,0 +1,109 @@
+"""The emulator's refusals: the service's error bodies, word for word where they are known.
+
+:class:`ApiFailure` ends a request; :class:`gemini_batch.errors.RowError` ends one row of a batch and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+_HELP = "type.googleapis.com/google.rpc.Help"
+
+
+class ApiFailure(Exception):
+    """One refused request: HTTP status, status name, message, and any details and headers."""
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        *,
+        details: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.details = tuple(details)
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """``{"error": {code, message, status, details?}}``."""
+        error: dict[str, Any] = {"code": self.status, "message": self.message, "status": self.reason}
+        if self.details:
+            error["details"] = list(self.details)
+        return {"error": error}
+
+
+def invalid(message: str, *, headers: Mapping[str, str] | None = None) -> ApiFailure:
+    """400: the request is invalid."""
+    return ApiFailure(400, "INVALID_ARGUMENT", message, headers=headers)
+
+
+def invalid_fields(violations: Sequence[tuple[str, str]]) -> ApiFailure:
+    """400 for a body with names or values that its message does not have: (path, description) of each."""
+    detail = {
+        "@type": _BAD_REQUEST,
+        "fieldViolations": [
+            {"field": field, "description": text} if field else {"description": text} for field, text in violations
+        ],
+    }
+    return ApiFailure(400, "INVALID_ARGUMENT", "\n".join(text for _, text in violations), details=[detail])
+
+
+def no_key() -> ApiFailure:
+    """403: a request without an API key."""
+    message = (
+        "Method doesn't allow unregistered callers (callers without established identity). "
+        "Please use API Key or other form of API consumer identity to call this API."
+    )
+    return ApiFailure(403, "PERMISSION_DENIED", message)
+
+
+def no_file(file_id: str) -> ApiFailure:
+    """403, not 404: a file that never existed, was deleted, has expired, or belongs to another project."""
+    message = f"You do not have permission to access the File {file_id} or it may not exist."
+    return ApiFailure(403, "PERMISSION_DENIED", message)
+
+
+def not_found(message: str = "Requested entity was not found.") -> ApiFailure:
+    """404, with the message that the service uses for batches."""
+    return ApiFailure(404, "NOT_FOUND", message)
+
+
+def no_model(name: str, version: str, method: str) -> ApiFailure:
+    """404: the model does not exist, or does not support this method."""
+    return not_found(
+        f"models/{name} is not found for API version {version}, or is not supported for {method}. "
+        "Call ListModels to see the list of available models and their supported methods."
+    )
+
+
+def exhausted() -> ApiFailure:
+    """429 as the service answers when a batch is created: it names neither the limit nor a time to retry."""
+    message = (
+        "You exceeded your current quota, please check your plan and billing details. For more information on this "
+        "error, head to: https://ai.google.dev/gemini-api/docs/rate-limits. To monitor your current usage, head to: "
+        "https://ai.dev/rate-limit. "
+    )
+    link = {
+        "description": "Learn more about Gemini API quotas",
+        "url": "https://ai.google.dev/gemini-api/docs/rate-limits",
+    }
+    return ApiFailure(429, "RESOURCE_EXHAUSTED", message, details=[{"@type": _HELP, "links": [link]}])
+
+
+def exists(what: str) -> ApiFailure:
+    """409: an id chosen by the caller is already taken."""
+    return ApiFailure(409, "ALREADY_EXISTS", f"{what} already exists.")
+
+
+def internal(message: str) -> ApiFailure:
+    """500: the emulator itself failed."""
+    return ApiFailure(500, "INTERNAL", message)

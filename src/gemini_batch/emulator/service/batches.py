@@ -1,0 +1,253 @@
+"""The Batch API's methods: create, get, list, update, cancel, delete. The engine does the work.
+
+A batch is shown as a long-running operation. As at the service, zero counters and ``done: false`` are omitted, int64
+values are strings, and a finished batch has its results twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_batch import jsonl
+from gemini_batch.emulator.engine import lines
+from gemini_batch.emulator.messages import errors
+from gemini_batch.emulator.messages.calls import Call, Reply
+from gemini_batch.emulator.messages.field_tables import snake
+from gemini_batch.emulator.state import models
+from gemini_batch.emulator.state.clock import HOUR, SECOND, Clock, rfc3339
+from gemini_batch.emulator.state.files import LONGEST_DISPLAY_NAME, Files, new_id, page_token, read_token
+from gemini_batch.errors import RowError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from gemini_batch.emulator.engine.engine import Engine
+    from gemini_batch.emulator.state.models import Kind
+    from gemini_batch.emulator.state.store import Store
+
+LIFE = 48 * HOUR
+_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main."
+_MESSAGE: dict[Kind, str] = {"generate": "GenerateContentBatch", "embed": "EmbedContentBatch"}
+_CREATE: dict[Kind, str] = {"generate": "BatchGenerateContentRequest", "embed": "AsyncBatchEmbedContentRequest"}
+_ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"})
+
+
+class Batches:
+    """The batches of one data folder. ``queue_delay`` (seconds) and ``rows_per_second`` apply to new batches."""
+
+    def __init__(self, store: Store, clock: Clock, files: Files, engine: Engine) -> None:
+        self._limits = engine.limits
+        self._store = store
+        self._clock = clock
+        self._files = files
+        self._engine = engine
+        self.queue_delay = 0.0
+        self.rows_per_second: float | None = None
+
+    def create(self, call: Call, kind: Kind) -> Reply:
+        """Check the whole input, then create a batch; the answer is the operation in its first state."""
+        if len(call.body) > (limit := self._limits.quotas.inline):
+            raise errors.invalid(f"Request payload size exceeds the limit: {limit} bytes.")
+        model, now = call.names["model"], self._clock.now()
+        models.serving(model, kind, now=now, version=call.version, method=models.BATCH_METHOD[kind])
+        batch = call.message(_CREATE[kind]).get("batch") or {}
+        if len(batch.get("displayName", "")) > LONGEST_DISPLAY_NAME:
+            raise errors.invalid("* batch.display_name: must be at most 512 characters long.\n")
+        config = batch.get("inputConfig") or {}
+        batch_id = new_id(36)
+        requests = (config.get("requests") or {}).get("requests")
+        if requests:
+            file_id, blob = "", f"inline-{batch_id}"
+            checked = self._keep_inline(kind, requests, self._store.blob(blob))
+        elif config.get("fileName"):
+            file_id = config["fileName"].removeprefix("files/")
+            blob = self._files.find(file_id, call.owner)["blob"]
+            with self._store.blob(blob).open("rb") as source:
+                checked = lines.check(kind, source)
+        else:
+            raise errors.invalid("* batch.input_config: one of file_name and requests must be set.\n")
+        if checked.problems:
+            raise errors.invalid("\n".join(checked.problems))
+        if not checked.rows:
+            raise errors.invalid("* batch.input_config: there are no requests in the input.\n")
+        tokens = self._tokens(kind, model, blob, plain=checked.plain)
+        with self._store.transaction() as db:
+            self._limits.admit(call.owner, model, tokens)
+            db.execute(
+                """INSERT INTO batches (id, owner, kind, model, display_name, priority, input_file, input_blob, plain,
+                state, created, updated, due, expires, rows_per_second, total, tokens, webhook)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?, ?, ?)""",
+                (
+                    batch_id,
+                    call.owner,
+                    kind,
+                    model,
+                    batch.get("displayName", ""),
+                    int(batch.get("priority", 0)),
+                    file_id,
+                    blob,
+                    checked.plain,
+                    now,
+                    now,
+                    now + round(self.queue_delay * SECOND),
+                    now + LIFE,
+                    self.rows_per_second,
+                    checked.rows,
+                    tokens,
+                    json.dumps(batch["webhookConfig"]) if batch.get("webhookConfig") else None,
+                ),
+            )
+        return Reply.json(self._operation(self._find(batch_id, call.owner)))
+
+    def _tokens(self, kind: Kind, model: str, blob: str, *, plain: bool) -> int:
+        """The tokens that a job will hold of its model's quota; 0 if there is no such quota."""
+        if self._limits.any():
+            # Jobs that would have ended by now must no longer hold quota.
+            self._engine.advance()
+        if not self._limits.counts(model):
+            return 0
+        with self._store.blob(blob).open("rb") as source:
+            return lines.count_tokens(kind, source, plain=plain)
+
+    def _keep_inline(self, kind: Kind, requests: list[dict[str, Any]], path: Path) -> lines.Checked:
+        """Write inline requests, which are already in canonical form, as a file of rows."""
+        if kind == "generate":
+            for number, item in enumerate(requests):
+                if found := lines.clash(item.get("request") or {}):
+                    raise errors.invalid(f"batch.input_config.requests.requests[{number}]: {found}")
+        with path.open("xb") as file:
+            file.writelines(
+                jsonl.encode({"request": item.get("request") or {}, "metadata": item.get("metadata")}) + b"\n"
+                for item in requests
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        return lines.Checked(len(requests), plain=True, problems=[])
+
+    def get(self, call: Call) -> Reply:
+        """One batch in its present state, with its results if it has ended and they are inline."""
+        return Reply.json(self._operation(self._find(call.names["batch"], call.owner)))
+
+    def list(self, call: Call) -> Reply:
+        """The project's batches, newest first, in pages. The service's default page size is not known."""
+        size, before = call.number("pageSize", 10, most=100), read_token(call.text("pageToken"))
+        rows = self._store.rows(
+            """SELECT * FROM batches WHERE owner = ? AND NOT deleted AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?""",
+            (call.owner, before is None, before, size + 1),
+        )
+        answer: dict[str, Any] = {}
+        if rows:
+            answer["operations"] = [self._operation(row) for row in rows[:size]]
+        if len(rows) > size:
+            answer["nextPageToken"] = page_token(rows[size - 1]["seq"])
+        return Reply.json(answer)
+
+    def update(self, call: Call, kind: Kind) -> Reply:
+        """Change the display name or the priority; the answer is the batch, not an operation."""
+        row = self._find(call.names["batch"], call.owner)
+        if row["kind"] != kind:
+            raise errors.not_found()
+        given = call.message(_MESSAGE[kind])
+        mask = [snake(name.strip()) for name in call.text("updateMask").split(",") if name.strip()]
+        if unknown := [name for name in mask if name not in ("display_name", "priority", "*")]:
+            raise errors.invalid(f"Invalid update_mask: {unknown[0]} cannot be updated.")
+        everything = not mask or "*" in mask
+        with self._store.transaction() as db:
+            if "display_name" in mask or (everything and "displayName" in given):
+                name = given.get("displayName", "")
+                db.execute("UPDATE batches SET display_name = ? WHERE id = ?", (name, row["id"]))
+            if "priority" in mask or (everything and "priority" in given):
+                db.execute("UPDATE batches SET priority = ? WHERE id = ?", (int(given.get("priority", 0)), row["id"]))
+            db.execute("UPDATE batches SET updated = ? WHERE id = ?", (self._clock.now(), row["id"]))
+        return Reply.json(self._batch(self._find(row["id"], call.owner), self._output(row)))
+
+    def cancel(self, call: Call) -> Reply:
+        """Request cancellation; the outcome shows later. A batch that has ended stays unchanged."""
+        row = self._find(call.names["batch"], call.owner)
+        with self._store.transaction() as db:
+            db.execute(
+                """UPDATE batches SET cancelled = ? WHERE id = ? AND cancelled IS NULL
+                AND state IN ('PENDING', 'RUNNING')""",
+                (self._clock.now(), row["id"]),
+            )
+        return Reply()
+
+    def delete(self, call: Call) -> Reply:
+        """Delete a batch, its work and its output."""
+        row = self._find(call.names["batch"], call.owner)
+        goes_on = row["state"] not in _ENDED and self._engine.faults.runs_on(row)
+        with self._store.transaction() as db:
+            db.execute(
+                """UPDATE batches SET deleted = :how, ended = CASE :how WHEN 1 THEN coalesce(ended, :now) END
+                WHERE id = :id""",
+                {"how": 2 if goes_on else 1, "now": self._clock.now(), "id": row["id"]},
+            )
+            db.execute("DELETE FROM files WHERE id = ?", (f"batch-{row['id']}",))
+        if not goes_on:
+            self._engine.clean(row["id"])
+        return Reply()
+
+    def _find(self, batch_id: str, owner: str) -> sqlite3.Row:
+        row = self._store.row("SELECT * FROM batches WHERE id = ? AND owner = ? AND NOT deleted", (batch_id, owner))
+        if row is None:
+            raise errors.not_found()
+        return row
+
+    def _operation(self, row: sqlite3.Row) -> dict[str, Any]:
+        output = self._output(row)
+        name = _MESSAGE[row["kind"]]
+        shown: dict[str, Any] = {
+            "name": f"batches/{row['id']}",
+            "metadata": {"@type": f"{_TYPE}{name}", **self._batch(row, output)},
+        }
+        if row["state"] in _ENDED:
+            shown["done"] = True
+        if row["error_code"] is not None:
+            shown["error"] = RowError(row["error_code"], row["error_message"] or "").body()
+        if output:
+            shown["response"] = {"@type": f"{_TYPE}{name}Output", **output}
+        return shown
+
+    def _batch(self, row: sqlite3.Row, output: dict[str, Any]) -> dict[str, Any]:
+        pending = row["total"] - row["succeeded"] - row["failed"]
+        stats = {
+            "requestCount": row["total"],
+            "successfulRequestCount": row["succeeded"],
+            "failedRequestCount": row["failed"],
+            "pendingRequestCount": pending,
+        }
+        shown = {
+            "model": models.resource(row["model"]),
+            "displayName": row["display_name"],
+            "inputConfig": {"fileName": f"files/{row['input_file']}"} if row["input_file"] else None,
+            "output": output,
+            "createTime": rfc3339(row["created"]),
+            "endTime": rfc3339(row["ended"]) if row["ended"] is not None else None,
+            "updateTime": rfc3339(row["updated"]),
+            "batchStats": {name: str(count) for name, count in stats.items() if count},
+            "state": f"BATCH_STATE_{row['state']}",
+            "priority": str(row["priority"]) if row["priority"] else None,
+            "webhookConfig": json.loads(row["webhook"]) if row["webhook"] else None,
+            "name": f"batches/{row['id']}",
+        }
+        return {name: value for name, value in shown.items() if value}
+
+    def _output(self, row: sqlite3.Row) -> dict[str, Any]:
+        if not row["published"]:
+            return {}
+        if row["input_file"]:
+            return {"responsesFile": f"files/batch-{row['id']}"}
+        try:
+            with self._store.output(row["id"]).open("rb") as file:
+                return {"inlinedResponses": {"inlinedResponses": _joined(file)}}
+        except FileNotFoundError:
+            return {}
+
+
+def _joined(file: IO[bytes]) -> msgspec.Raw:
+    return msgspec.Raw(b"[" + file.read().rstrip(b"\n").replace(b"\n", b",") + b"]")

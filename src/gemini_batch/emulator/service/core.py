@@ -1,0 +1,45 @@
+"""The emulator as an object: one data folder, and the parts that store, process and serve it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_batch.emulator.engine.engine import Engine
+from gemini_batch.emulator.service.batches import Batches
+from gemini_batch.emulator.service.inference import Inference
+from gemini_batch.emulator.service.uploads import Uploads
+from gemini_batch.emulator.state.clock import Clock
+from gemini_batch.emulator.state.files import Files
+from gemini_batch.emulator.state.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gemini_batch.emulator.responders.builtin import Responder
+
+
+class Emulator:
+    """One data folder and everything that serves it, independent of HTTP.
+
+    ``ranges``: whether downloads honour HTTP Range.
+    """
+
+    def __init__(self, data: Path, responder: Responder, *, ranges: bool = True) -> None:
+        self.store = Store(data)
+        self.clock = Clock(self.store)
+        self.files = Files(self.store, self.clock)
+        self.engine = Engine(self.store, self.clock, self.files, responder)
+        self.limits = self.engine.limits
+        self.faults = self.engine.faults
+        self.uploads = Uploads(self.store, self.clock, self.files, self.limits)
+        self.batches = Batches(self.store, self.clock, self.files, self.engine)
+        self.inference = Inference(self.clock, responder)
+        self.ranges = ranges
+        #: Called with the operation and the HTTP status of every answer before it is sent. Replace it to observe calls.
+        self.on_answer: Callable[[str, int], None] = lambda _operation, _status: None
+
+    def close(self) -> None:
+        """Stop the work at a checkpoint and close the data folder."""
+        self.engine.close()
+        self.store.close()

@@ -1,0 +1,1 @@
+"""What the emulator stores: the database and its blobs, the clock, models, files, quotas, accounting."""

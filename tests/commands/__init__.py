@@ -1,0 +1,1 @@
+"""What commands say of runs and jobs, held against each other."""

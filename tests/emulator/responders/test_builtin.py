@@ -1,0 +1,240 @@
+"""The built-in answers: deterministic, and in the shape that was asked for."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import zlib
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemini_batch.emulator.responders import media, schema_samples
+from gemini_batch.emulator.responders.builtin import generation, respond
+from gemini_batch.errors import RowError
+
+MODEL = "gemini-3.8-flash"
+
+
+def ask(text: str = "Say something nice.", model: str = MODEL, **config: Any) -> dict[str, Any]:
+    return generation(model, {"contents": [{"parts": [{"text": text}]}], "generationConfig": config})
+
+
+def parts(response: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = response["candidates"][0]["content"]["parts"]
+    return found
+
+
+def test_text() -> None:
+    """It says that it is offline, and what was asked; the same again for the same request."""
+    response = ask("Describe\n the  blue kettle.")
+    assert "offline" in parts(response)[0]["text"]
+    assert "Describe the blue kettle." in parts(response)[0]["text"]
+    assert response["modelVersion"] == f"{MODEL}@offline"
+    assert response["candidates"][0]["finishReason"] == "STOP"
+    assert response == ask("Describe\n the  blue kettle.")
+    assert response["responseId"] != ask("Another.")["responseId"]
+    usage = response["usageMetadata"]
+    assert usage["promptTokenCount"] == 7
+    assert usage["totalTokenCount"] == sum(
+        usage[name] for name in ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
+    )
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 20])
+def test_a_limit_of_tokens_cuts(limit: int) -> None:
+    """Thoughts count too."""
+    response = ask(maxOutputTokens=limit)
+    usage = response["usageMetadata"]
+    assert response["candidates"][0]["finishReason"] == "MAX_TOKENS"
+    assert usage["candidatesTokenCount"] + usage.get("thoughtsTokenCount", 0) <= limit
+    assert parts(response)[0]["text"].startswith("This")
+
+
+def test_a_limit_that_is_wide_enough_cuts_nothing() -> None:
+    """STOP, as without a limit."""
+    assert parts(ask(maxOutputTokens=1000)) == parts(ask())
+
+
+def test_thinking_can_be_seen_and_turned_off() -> None:
+    """A thought comes first; a budget of 0 means none."""
+    assert parts(ask(thinkingConfig={"includeThoughts": True}))[0]["thought"] is True
+    assert "thoughtsTokenCount" not in ask(thinkingConfig={"thinkingBudget": 0})["usageMetadata"]
+
+
+def test_several_candidates_and_stop_sequences() -> None:
+    """One content each; what follows the stop sequence is left out."""
+    assert [one["index"] for one in ask(candidateCount=3)["candidates"]] == [0, 1, 2]
+    assert parts(ask(stopSequences=["offline"]))[0]["text"] == "This is an "
+
+
+def test_an_image() -> None:
+    """A PNG that decodes to as many pixels as it says, in the aspect ratio asked for."""
+    response = ask(responseModalities=["TEXT", "IMAGE"], imageConfig={"aspectRatio": "16:9"})
+    text, image = parts(response)
+    assert "text" in text
+    assert image["inlineData"]["mimeType"] == "image/png"
+    data = base64.b64decode(image["inlineData"]["data"])
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    chunks, at = {}, 8
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", data, at + 8 + length) == (zlib.crc32(kind + body),)
+        chunks[kind] = body
+        at += 12 + length
+    width, height = struct.unpack_from(">II", chunks[b"IHDR"])
+    assert (width, height) == (64, 36)
+    assert len(zlib.decompress(chunks[b"IDAT"])) == height * (1 + 3 * width)
+
+
+@pytest.mark.parametrize("ratio", ["", "x", "0:1", "1:0", "-1:2", "21:9", "1:8", "999999:1"])
+def test_any_aspect_ratio_gives_an_image(ratio: str) -> None:
+    """Nonsense is square."""
+    assert media.png(1, ratio)
+
+
+def test_speech() -> None:
+    """24 kHz, 16 bit, mono; longer for longer texts."""
+    (short,) = parts(ask("Hi.", responseModalities=["AUDIO"]))
+    (long,) = parts(ask("Hi. " * 50, model="gemini-3.8-flash-tts"))
+    assert short["inlineData"]["mimeType"] == "audio/L16;codec=pcm;rate=24000"
+    sizes = [len(base64.b64decode(part["inlineData"]["data"])) for part in (short, long)]
+    assert sizes[0] % 2 == 0
+    assert sizes[0] == round(media.seconds("Hi.") * 24_000) * 2
+    assert sizes[1] > 10 * sizes[0]
+
+
+def test_a_function_call_where_one_is_insisted_on() -> None:
+    """Of an allowed function, with arguments that fit."""
+    schema = {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}, "required": ["city"]}
+    request = {
+        "contents": [{"parts": [{"text": "x"}]}],
+        "tools": [{"functionDeclarations": [{"name": "f"}, {"name": "g", "parameters": schema}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["g"]}},
+    }
+    (part,) = parts(generation(MODEL, request))
+    assert part["functionCall"]["name"] == "g"
+    assert isinstance(part["functionCall"]["args"]["city"], str)
+
+
+@pytest.mark.parametrize("request_value", [{}, {"contents": []}, {"contents": [{"parts": []}]}, {"content": {}}])
+def test_nothing_to_answer(request_value: dict[str, Any]) -> None:
+    """Code 3."""
+    with pytest.raises(RowError) as caught:
+        respond(MODEL, request_value)
+    assert caught.value.code == 3
+
+
+def test_an_empty_text_is_answered() -> None:
+    """As at the service; no text at all is something else, and nothing can be embedded."""
+    response = ask("")
+    assert "offline" in parts(response)[0]["text"]
+    assert response["usageMetadata"]["promptTokenCount"] == 1
+    with pytest.raises(RowError, match="content is not specified"):
+        respond("gemini-embedding-001", {"content": {"parts": [{"text": ""}]}})
+
+
+def test_json_without_a_schema() -> None:
+    """An object that says that it is offline."""
+    value = json.loads(parts(ask("Hello.", responseMimeType="application/json"))[0]["text"])
+    assert value == {"offline": True, "echo": "Hello."}
+
+
+SCHEMAS: list[dict[str, Any]] = [
+    {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}, "required": ["a"]},
+    {"type": "object", "properties": {"n": {"type": "number", "minimum": 2, "exclusiveMaximum": 3}}, "required": ["n"]},
+    {"type": "array", "items": {"type": "boolean"}, "minItems": 3, "maxItems": 4},
+    {"type": "array", "items": {"type": "integer", "minimum": 5, "maximum": 9}, "uniqueItems": True, "minItems": 2},
+    {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False},
+    {"enum": ["red", "green", 3, None]},
+    {"const": {"x": [1]}},
+    {"type": ["null", "integer"], "multipleOf": 7, "minimum": 1},
+    {"type": "string", "minLength": 30},
+    {"type": "string", "maxLength": 2},
+    {"type": "string", "pattern": "^[A-Z]{2}-\\d{4}(x|yz)?$"},
+    {"type": "string", "pattern": "^[^abc\\s]+@(foo|bar)\\.com$"},
+    {"type": "string", "format": "date-time"},
+    {"type": "string", "format": "date"},
+    {"type": "string", "format": "email"},
+    {"type": "string", "format": "uuid"},
+    {"type": "string", "format": "uri"},
+    {"anyOf": [{"type": "null"}, {"type": "object", "required": ["k"], "properties": {"k": {"const": 1}}}]},
+    {"oneOf": [{"type": "integer", "minimum": 10}, {"type": "string"}]},
+    {"allOf": [{"properties": {"a": {"type": "integer"}}, "required": ["a"]}, {"required": ["b"]}], "type": "object"},
+    {
+        "$ref": "#/$defs/tree",
+        "$defs": {
+            "tree": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "children": {"type": "array", "items": {"$ref": "#/$defs/tree"}},
+                    "parent": {"anyOf": [{"$ref": "#/$defs/tree"}, {"type": "null"}]},
+                },
+                "required": ["name", "children", "parent"],
+                "additionalProperties": False,
+            }
+        },
+    },
+    {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 3},
+    {"type": "object", "properties": {"a": {}, "b": {}, "c": {}}, "required": ["c"], "maxProperties": 1},
+    {"type": "integer", "maximum": -5},
+    {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 2},
+    {"type": "number", "multipleOf": 0.5, "minimum": 1.2, "maximum": 1.9},
+    {},
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: json.dumps(schema)[:50])
+def test_json_satisfies_its_schema(schema: dict[str, Any]) -> None:
+    """Under many seeds, judged by a validator that is not ours."""
+    validator = jsonschema_rs.validator_for(schema, validate_formats=True)
+    for seed in range(40):
+        value = schema_samples.sample(schema, seed)
+        assert list(validator.iter_errors(value)) == [], value
+    text = parts(ask(responseMimeType="application/json", responseJsonSchema=schema))[0]["text"]
+    assert validator.is_valid(json.loads(text))
+
+
+def test_the_apis_own_schema() -> None:
+    """Upper-case types, int64 bounds as strings, nullable, an order of properties."""
+    schema = {
+        "type": "OBJECT",
+        "properties": {
+            "b": {"type": "ARRAY", "items": {"type": "STRING", "enum": ["x", "y"]}, "minItems": "3", "maxItems": "3"},
+            "a": {"type": "INTEGER", "nullable": True, "minimum": 4, "maximum": 4},
+        },
+        "required": ["a", "b"],
+        "propertyOrdering": ["a", "b"],
+    }
+    value = schema_samples.sample(schema, 1)
+    assert list(value) == ["a", "b"]
+    assert value["a"] == 4
+    assert len(value["b"]) == 3
+    assert set(value["b"]) <= {"x", "y"}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["type", "items", "anyOf", "allOf", "$ref", "properties", "minItems", "pattern", "required"]),
+        st.sampled_from(["#", "#/properties/a", "[", "string", "array", 3, None]) | json_values,
+    )
+)
+def test_a_senseless_schema_never_hangs(schema: dict[str, Any]) -> None:
+    """It may fail, and then its row does; it always ends."""
+    try:
+        schema_samples.sample(schema, 1)
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError):
+        return

@@ -1,0 +1,138 @@
+"""Quotas: how many jobs and tokens a project may hold, how large its files may be, and when room is free again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from emulator.conftest import Api, line, lines
+from gemini_batch.emulator.state.quotas import Quotas
+
+if TYPE_CHECKING:
+    import httpx2
+
+#: Four characters make a token.
+HUNDRED = [{"request": {"contents": [{"parts": [{"text": "x" * 400}]}]}}]
+
+
+def create(api: Api) -> int:
+    """Create a job that holds a hundred tokens; the status."""
+    return api.create(HUNDRED).status_code
+
+
+def tell(api: Api, **quotas: object) -> httpx2.Response:
+    return api.http.post("/emulator/quotas", json=quotas)
+
+
+def test_nothing_is_limited_by_default(world: Api) -> None:
+    """But the sizes."""
+    assert world.http.get("/emulator/quotas").json() == {"quotas": {}, "held": {"jobs": 0, "tokens": {}}}
+    world.world.batches.queue_delay = 60
+    assert {create(world) for _ in range(5)} == {200}
+    held = world.http.get("/emulator/quotas").json()["held"]
+    assert held == {"jobs": 5, "tokens": {}}
+
+
+def test_tokens_of_a_model(world: Api, other: Api) -> None:
+    """Held from the creation to the end; each project and each model by itself."""
+    tell(world, tokens={"gemini-3.8-flash": 250})
+    world.world.batches.queue_delay = 60
+    assert [create(world) for _ in range(3)] == [200, 200, 429]
+    assert world.http.get("/emulator/quotas").json()["held"] == {"jobs": 2, "tokens": {"gemini-3.8-flash": 200}}
+    assert create(other) == 200
+    body = {"batch": {"inputConfig": {"requests": {"requests": HUNDRED}}}}
+    assert world.http.post("/v1/models/gemini-3.5-flash:batchGenerateContent", json=body).status_code == 200
+    world.world.clock.advance(60)
+    assert [create(world) for _ in range(3)] == [200, 200, 429]
+
+
+def test_tokens_of_files_and_embeddings(world: Api) -> None:
+    """Every row counts, whatever it is written like."""
+    tell(world, tokens={"gemini-3.8-flash": 1000, "gemini-embedding-001": 1000})
+    world.world.batches.queue_delay = 60
+    bare = json.dumps(HUNDRED[0]["request"]).encode()
+    part = b'{"parts": [{"text": "%s"}]}'
+    snake = b'{"key": "b", "request": {"contents": [' + part + b'], "system_instruction": ' + part + b"}}"
+    world.begin(b"\n\n".join([line("a", "x" * 400), bare, snake % (b"x" * 400, b"y" * 40)]))
+    content = {"content": {"parts": [{"text": "x" * 400}]}}
+    world.begin([{"request": content}, {"request": content}], embed=True)
+    held = world.http.get("/emulator/quotas").json()["held"]["tokens"]
+    assert held == {"gemini-3.8-flash": 310, "gemini-embedding-001": 200}
+
+
+def test_late_release(world: Api) -> None:
+    """Ended jobs, and deleted ones, hold their tokens for a while."""
+    tell(world, tokens={"gemini-3.8-flash": 200}, release_after=900)
+    done, gone = world.begin(HUNDRED), world.begin(HUNDRED)
+    world.finish(done)
+    world.http.delete(f"/v1/{gone}")
+    assert create(world) == 429
+    world.world.clock.advance(890)
+    assert create(world) == 429
+    world.world.clock.advance(11)
+    assert create(world) == 200
+
+
+def test_a_tier(world: Api) -> None:
+    """The catalog's limits."""
+    assert Quotas(tier=1).of_model("gemini-3.8-flash") == 3_000_000
+    assert Quotas(tier=3).of_model("gemini-3.6-flash") == 1_000_000_000
+    assert Quotas(tier=1, tokens={"gemini-3.8-flash": 5}).of_model("gemini-3.8-flash") == 5
+    assert Quotas(tier=2).of_model("no-such-model") is None
+    tell(world, tier=1)
+    assert world.create(line("a", "x" * 12_100_000)).status_code == 429
+    assert world.create(line("a", "x" * 11_900_000)).status_code == 200
+
+
+def test_jobs_are_refused(world: Api) -> None:
+    """Beyond so many that live."""
+    tell(world, jobs=2)
+    world.world.batches.queue_delay = 60
+    names = [world.begin(HUNDRED) for _ in range(2)]
+    assert create(world) == 429
+    world.http.post(f"/v1/{names[0]}:cancel")
+    assert world.state(names[0]) == "CANCELLED"
+    assert create(world) == 200
+
+
+def test_jobs_wait(world: Api) -> None:
+    """They stay PENDING, in their order, and expire like others; the time they waited is no time they worked."""
+    tell(world, jobs=1, when_full="wait")
+    world.world.batches.rows_per_second = 1
+    first, second, third = (world.begin(lines(10)) for _ in range(3))
+    assert [world.state(name) for name in (first, second, third)] == ["RUNNING", "PENDING", "PENDING"]
+    world.world.clock.advance(10)
+    assert world.state(first) == "SUCCEEDED"
+    assert [world.state(name) for name in (second, third)] == ["RUNNING", "PENDING"]
+    assert "successfulRequestCount" not in world.get(second)["metadata"]["batchStats"]
+    world.world.clock.advance(48 * 3600)
+    assert world.state(third) == "EXPIRED"
+
+
+def test_sizes(world: Api) -> None:
+    """Of a file, of all files, of an inline body."""
+    tell(world, file=1000, storage=1500, inline=2000)
+    assert world.start(1001).status_code == 400
+    world.upload(b"x" * 1000)
+    assert world.start(501).json()["error"]["message"].endswith("file_storage_bytes, limit: 1500.")
+    assert world.start(500).status_code == 200
+    assert world.create(HUNDRED * 10).status_code == 400
+    assert world.create(HUNDRED).status_code == 200
+
+
+@pytest.mark.parametrize("wrong", [{"jobs": -1}, {"tier": 4}, {"job": 3}, {"when_full": "never"}, {"jobs": "many"}])
+def test_what_is_no_quota(world: Api, wrong: dict[str, object]) -> None:
+    """It is said, and changes nothing."""
+    answer = tell(world, **wrong)
+    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert world.world.limits.quotas == Quotas()
+
+
+def test_clearing_faults_takes_back_the_quotas_of_scenarios(world: Api) -> None:
+    """They are what they were at the start."""
+    world.http.post("/emulator/faults", json={"scenario": "C3b", "jobs": 0})
+    assert create(world) == 429
+    world.http.delete("/emulator/faults")
+    assert create(world) == 200

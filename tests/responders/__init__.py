@@ -1,1 +1,0 @@
-"""Tests of the emulator's other responders: functions, and OpenAI-compatible servers."""
