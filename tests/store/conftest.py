@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from gemini_batch import aio, cli
-from gemini_batch.emulator.server import serve
+from gemini_batch.emulator.http.server import serve
 from gemini_batch.session import Session
 from gemini_batch.store.migrations import LEDGER
 from gemini_batch.store.sqlite import connect
