@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import sqlite3
 import subprocess
@@ -205,13 +204,20 @@ def test_more_runs_than_a_process_may_open_files(first: Path) -> None:
     for number in range(200):
         (runs / f"run-{number}").mkdir(parents=True)
     (runs / "run-copy.tar").touch()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 60, hard))  # noqa: PTH208 - numbers
-    try:
-        StateFolder(first.parent).ledger().close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    opening = (
+        "import sys, pathlib; from gemini_batch.store.state_folder import StateFolder\n"
+        "StateFolder(pathlib.Path(sys.argv[1])).ledger().close()"
+    )
 
+    done = subprocess.run(
+        [sys.executable, "-c", opening, first.parent],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
+    )
+
+    assert done.returncode == 0, done.stderr
     assert version(first) == 2
 
 
