@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.errors import ApiError
 from gemini_batch.settings import Secret
 
@@ -127,7 +128,8 @@ class GeminiService:
 
     def _turn_to_next_type(self, error: ApiError) -> bool:
         """Whether a MIME type was refused and there is another spelling, which is the one from now on."""
-        if error.status != 400 or "mime" not in error.message.lower() or len(self._mime_types) == 1:
+        refused = meaning(error) is Trouble.BAD_REQUEST and "mime" in error.message.lower()
+        if not refused or len(self._mime_types) == 1:
             return False
         del self._mime_types[0]
         return True

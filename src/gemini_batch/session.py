@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from gemini_batch.api.trouble import meaning
 from gemini_batch.backend import OFFLINE, Backend, address_of, key_of, open_backend
 from gemini_batch.errors import ApiError, StateError, UsageError
 from gemini_batch.events import EventHandler, Notice, ignore_events
@@ -227,7 +228,7 @@ class Session:
 
     def explain_absence(self, error: ApiError, target: Target) -> ApiError:
         """A 403 or 404 for a job, in words that tell "not yours" from "gone"."""
-        if error.status not in {403, 404}:
+        if not meaning(error).not_shown:
             return error
         if not isinstance(target, UnknownJob) and target.run.key_fingerprint != self.key_fingerprint():
             return ApiError(

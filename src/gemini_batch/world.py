@@ -1,4 +1,4 @@
-"""What comes in from outside: the time, waiting, chance and new ids. Tests bring a world of their own."""
+"""What comes in from outside: time, waiting, chance and new ids. Tests bring a world of their own."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def _token(length: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """``now``: seconds since 1970. ``sleep``: waits that many seconds. ``uniform``: a number between two others.
+    """The sources of everything that is not decided here.
 
-    ``monotonic``: seconds since an unknown moment, which only ever grow; for pauses and limits within this process.
-    ``token``: so many typeable characters, never used before.
+    ``now``: seconds since 1970, for what is written down; someone may set that clock. ``monotonic``: seconds since some
+    moment, for pauses and patience within this process; it never goes back. ``sleep``: waits that many seconds.
+    ``uniform``: a number between two others. ``token``: so many typeable characters, never used before.
     """
 
     now: Callable[[], float] = time.time

@@ -54,7 +54,7 @@ class Time:
         self.now = max(self.now, wake)
 
     def world(self) -> World:
-        return World(now=lambda: self.now, sleep=self.sleep)
+        return World(now=lambda: self.now, monotonic=lambda: self.now, sleep=self.sleep)
 
 
 @dataclass

@@ -23,5 +23,5 @@ async def _sleep(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    vars(aio)["Session"] = partial(Session, world=World(now=_now, sleep=_sleep))
+    vars(aio)["Session"] = partial(Session, world=World(now=_now, monotonic=_now, sleep=_sleep))
     cli.main()

@@ -68,16 +68,22 @@ class Killed(BaseException):
 
 
 class Clock:
-    """Time that passes only by waiting."""
+    """Time that passes only by waiting. Setting ``now`` is setting the wall clock, which moves nothing else."""
 
     def __init__(self) -> None:
         self.now = 1_790_000_000.0
+        self.monotonic = 0.0
         self.waits: list[float] = []
         self._tokens = 0
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
+        self.pass_by(seconds)
+
+    def pass_by(self, seconds: float) -> None:
+        """Time passes, by every clock."""
         self.now += seconds
+        self.monotonic += seconds
 
     def token(self, length: int) -> str:
         self._tokens += 1
@@ -86,7 +92,7 @@ class Clock:
     def world(self) -> World:
         return World(
             now=lambda: self.now,
-            monotonic=lambda: self.now,
+            monotonic=lambda: self.monotonic,
             sleep=self.sleep,
             uniform=lambda a, b: (a + b) / 2,
             token=self.token,
@@ -106,7 +112,7 @@ class OrderedClock(Clock):
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
-        me = (self.now + seconds, next(self._numbers))
+        me = (self.monotonic + seconds, next(self._numbers))
         self._waking.append(me)
         try:
             await asyncio.sleep(0)
@@ -114,7 +120,7 @@ class OrderedClock(Clock):
                 await asyncio.sleep(0)
         finally:
             self._waking.remove(me)
-        self.now = max(self.now, me[0])
+        self.pass_by(max(0.0, me[0] - self.monotonic))
 
 
 @dataclass

@@ -233,9 +233,11 @@ def test_a_job_is_not_asked_for_at_another_address(service: FakeService, tmp_pat
         [ApiError("slow down", status=429)] * 5,
         [NetworkError("reset", sent=True)] * 5,
         [NetworkError("no route", sent=False)] * 5,
-        [ApiError("not found", status=404)] * 2,
+        [ApiError("not found", status=404, reason="NOT_FOUND")] * 2,
+        [ApiError("<html>nginx</html>", status=404)] * 5,
+        [ApiError("blocked by the firewall", status=403)] * 5,
     ],
-    ids=["503", "429", "reset", "unreachable", "404 twice"],
+    ids=["503", "429", "reset", "unreachable", "404 twice", "a proxy's 404", "a proxy's 403"],
 )
 def test_waiting_outlives_the_service_s_bad_hours(
     service: FakeService, tmp_path: Path, errors: list[Exception]
@@ -248,6 +250,42 @@ def test_waiting_outlives_the_service_s_bad_hours(
     seen = do(service, tmp_path / "home", lambda s: status(s, job, wait=True))
 
     assert seen.succeeded
+
+
+def test_a_wait_ends_when_the_service_itself_does_not_know_the_job(service: FakeService, tmp_path: Path) -> None:
+    job = make(service, tmp_path)
+    for number in range(3):
+        service.faults["get", number] = ("before", ApiError("no", status=404, reason="NOT_FOUND"))
+
+    with pytest.raises(ApiError, match="does not know it") as caught:
+        do(service, tmp_path / "home", lambda s: status(s, job, wait=True))
+    assert caught.value.reason_code == "job_not_found"
+    assert service.calls.count("get") == 3
+
+
+@pytest.mark.parametrize("error_status", [403, 404])
+def test_a_proxy_does_not_make_a_file_gone(service: FakeService, tmp_path: Path, error_status: int) -> None:
+    """Only the service says that there is no such file; until then it stays in the ledger for the next ``clean``."""
+    job = make(service, tmp_path)
+    do(service, tmp_path / "home", lambda s: status(s, job, wait=True))
+    service.faults["delete_file", 0] = ("before", ApiError("<html>nginx</html>", status=error_status))
+    with pytest.raises(ApiError, match="nginx"):
+        do(service, tmp_path / "home", lambda s: clean(s, dry_run=False))
+
+    found = do(service, tmp_path / "home", lambda s: clean(s, dry_run=False))
+
+    assert (len(found.deleted), found.gone) == (1, [])
+    assert service.files == {}
+
+
+def test_a_proxy_s_404_says_nothing_of_the_model(service: FakeService, tmp_path: Path) -> None:
+    """A create that got it is looked for and sent again, and nobody is told to choose another model."""
+    service.faults["create", 0] = ("before", ApiError("<html>nginx</html>", status=404))
+
+    make(service, tmp_path)
+
+    assert len(service.jobs) == 1
+    assert service.calls.count("list") >= 2
 
 
 def test_waiting_ends_when_the_key_is_refused(service: FakeService, tmp_path: Path) -> None:

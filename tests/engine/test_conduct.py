@@ -159,22 +159,41 @@ def test_two_jobs_of_one_file_are_both_ours(service: FakeService, tmp_path: Path
 # Time ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("leap", [-86_400.0, 86_400.0], ids=["back", "forward"])
 @pytest.mark.parametrize("after", range(4, 20, 3))
-def test_a_clock_that_is_set_back_by_a_day(service: FakeService, tmp_path: Path, after: int) -> None:
-    """Nothing waits until the clock is where it was."""
+def test_a_wall_clock_that_is_set_by_a_day(service: FakeService, tmp_path: Path, after: int, leap: float) -> None:
+    """Nothing waits until the clock is where it was, and nothing is polled without a pause until it is."""
     begin = service._begin
     waited = service.clock.waits
 
     def beginning(operation: str) -> Any:
         if len(service.calls) == after:
-            service.clock.now -= 86_400.0
+            service.clock.now += leap
         return begin(operation)
 
     service._begin = beginning  # type: ignore[method-assign]
 
     assert texts(work(service, tmp_path)) == GOOD
     assert sum(waited) < 3600.0
+    assert len(service.calls) < 40
     assert service.paid() == ONCE
+
+
+def test_an_outage_is_not_longer_because_someone_sets_the_clock(service: FakeService, tmp_path: Path) -> None:
+    """Twelve tries within three hours are no six hours, whatever the wall clock says."""
+    for number in range(12):
+        service.faults["start_upload", number] = ("before", ApiError("away", status=503, reason="UNAVAILABLE"))
+    begin = service._begin
+
+    def beginning(operation: str) -> Any:
+        if len(service.calls) == 5:
+            service.clock.now += 86_400.0
+        return begin(operation)
+
+    service._begin = beginning  # type: ignore[method-assign]
+
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
+    assert sum(service.clock.waits) < 6 * 3600.0
 
 
 def test_a_clock_set_back_while_a_create_is_in_doubt(service: FakeService, tmp_path: Path) -> None:

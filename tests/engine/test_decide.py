@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemini_batch.engine.backoff import LATE_COUNTED, LATE_SUCCEEDED, LATE_UNSAID, Output, PollBackoff, output_of
 from gemini_batch.engine.create_policy import (
-    MOST_SENDS,
+    MAX_CREATE_CALLS,
     Adopt,
     Facts,
     GiveUp,
@@ -18,15 +20,16 @@ from gemini_batch.engine.create_policy import (
     Send,
     Step,
     Upload,
-    certainly_refused,
     made_by,
     next_step,
     standing,
 )
-from gemini_batch.engine.poller import poll_wait
-from gemini_batch.errors import ApiError, NetworkError, ServiceError
+from gemini_batch.settings import Settings
 from gemini_batch.store.records import Job, JobStage
-from gemini_batch.wire import Phase, RemoteJob
+from gemini_batch.wire import Operation, Phase, RemoteJob
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = 1000.0
 
@@ -44,17 +47,17 @@ def facts(stage: JobStage = JobStage.INTENDED, **changes: object) -> Facts:
         (facts(JobStage.UPLOADED), NOW, Send()),
         (facts(), NOW, ReadList(0.0)),
         (facts(), NOW + 500, ReadList(0.0)),
-        (facts(passes=1, last_pass=NOW), NOW, ReadList(1.0)),
-        (facts(passes=2, last_pass=NOW + 1), NOW + 1, ReadList(2.0)),
-        (facts(passes=4, last_pass=NOW + 20), NOW + 27, ReadList(3.0)),
-        (facts(passes=9, last_pass=NOW + 29.9), NOW + 30, ReadList(0.0)),
-        (facts(passes=1, last_pass=NOW + 500), NOW + 500, ReadList(0.0)),
-        (facts(passes=2, last_pass=NOW + 500), NOW + 500, Send()),
-        (facts(passes=2, last_pass=NOW + 500, create_calls=MOST_SENDS), NOW + 500, GiveUp("unanswered")),
-        (facts(passes=2, last_pass=NOW + 500, over_quota=True), NOW + 500, GiveUp("over quota")),
-        (facts(passes=1, last_pass=NOW, found=("batches/x",)), NOW, Adopt("batches/x")),
-        (facts(passes=1, last_pass=NOW, found=("batches/x", "batches/y")), NOW, Adopt("batches/x")),
-        (facts(input_kind="inline", passes=1, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
+        (facts(list_reads=1, last_list_read=NOW), NOW, ReadList(1.0)),
+        (facts(list_reads=2, last_list_read=NOW + 1), NOW + 1, ReadList(2.0)),
+        (facts(list_reads=4, last_list_read=NOW + 20), NOW + 27, ReadList(3.0)),
+        (facts(list_reads=9, last_list_read=NOW + 29.9), NOW + 30, ReadList(0.0)),
+        (facts(list_reads=1, last_list_read=NOW + 500), NOW + 500, ReadList(0.0)),
+        (facts(list_reads=2, last_list_read=NOW + 500), NOW + 500, Send()),
+        (facts(list_reads=2, last_list_read=NOW + 500, create_calls=MAX_CREATE_CALLS), NOW + 500, GiveUp("unanswered")),
+        (facts(list_reads=2, last_list_read=NOW + 500, over_quota=True), NOW + 500, GiveUp("over quota")),
+        (facts(list_reads=1, last_list_read=NOW, found=("batches/x",)), NOW, Adopt("batches/x")),
+        (facts(list_reads=1, last_list_read=NOW, found=("batches/x", "batches/y")), NOW, Adopt("batches/x")),
+        (facts(input_kind="inline", list_reads=1, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
         (facts(JobStage.CREATED), NOW, Made()),
         (facts(JobStage.ENDED), NOW, Made()),
         (facts(JobStage.COLLECTED), NOW, Made()),
@@ -65,46 +68,25 @@ def test_what_comes_next(known: Facts, now: float, step: Step) -> None:
 
 
 @given(
-    passes=st.integers(0, 5),
+    list_reads=st.integers(0, 5),
     last=st.none() | st.floats(0, 100),
     now=st.floats(0, 200),
     settle=st.floats(0, 60),
     create_calls=st.integers(1, 4),
 )
 def test_nothing_is_sent_twice_without_two_passes_and_the_time(
-    passes: int, last: float | None, now: float, settle: float, create_calls: int
+    list_reads: int, last: float | None, now: float, settle: float, create_calls: int
 ) -> None:
     """The rule of the ambiguous create, for all inputs."""
-    known = facts(intended_at=0.0, passes=passes, last_pass=last, create_calls=create_calls)
+    known = facts(intended_at=0.0, list_reads=list_reads, last_list_read=last, create_calls=create_calls)
 
     step = next_step(known, now, settle=settle)
 
     if isinstance(step, Send):
-        assert passes >= 2
+        assert list_reads >= 2
         assert (last or 0.0) >= settle
     if isinstance(step, ReadList):
         assert 0.0 <= step.wait <= 15.0
-
-
-@pytest.mark.parametrize(
-    ("error", "certain"),
-    [
-        (NetworkError("dns", sent=False), True),
-        (NetworkError("reset", sent=True), False),
-        (ApiError("", status=400), True),
-        (ApiError("", status=403), True),
-        (ApiError("", status=404), True),
-        (ApiError("", status=408), False),
-        (ApiError("", status=409), False),
-        (ApiError("", status=429), False),
-        (ApiError("", status=500), False),
-        (ApiError("", status=503), False),
-        (ApiError("", status=302), False),
-        (ServiceError("unreadable"), False),
-    ],
-)
-def test_what_is_certainly_refused(error: Exception, certain: bool) -> None:
-    assert certainly_refused(error) is certain
 
 
 def job(**changes: object) -> Job:
@@ -184,10 +166,67 @@ def test_what_known_jobs_mean_for_a_create(jobs: list[dict[str, Any]], answered:
 
 def test_the_rhythm_of_polling() -> None:
     """At once, then 1 s growing by half to 60 s, and 300 s after an hour; or as the user says."""
-    waits = [poll_wait(n, 0.0, fixed=None) for n in range(30)]
-    assert waits[:3] == [1.0, 1.5, 2.25]
-    assert waits == sorted(waits)
-    assert max(waits) == 60.0
-    assert poll_wait(10**6, 3599.0, fixed=None) == 60.0
-    assert poll_wait(5, 3600.0, fixed=None) == 300.0
-    assert poll_wait(10**6, 9e9, fixed=7.0) == 7.0
+    backoff = PollBackoff(100.0)
+    pauses = [backoff.pause(100.0) for _ in range(10_000)]
+    assert pauses[:3] == [1.0, 1.5, 2.25]
+    assert pauses == sorted(pauses)
+    assert max(pauses) == 60.0
+    assert backoff.pause(3699.0) == 60.0
+    assert backoff.pause(3700.0) == 300.0
+    backoff.restart(5000.0)
+    assert (backoff.waited(5001.0), backoff.pause(5001.0)) == (1.0, 1.0)
+    assert PollBackoff(0.0, fixed=7.0).pause(9e9) == 7.0
+
+
+def test_the_settings_choose_the_rhythm(tmp_path: Path) -> None:
+    """The user's own number, also offline, where a job moves on only while it is asked for."""
+
+    def first(**settings: Any) -> float:
+        return PollBackoff.of(Settings(home=tmp_path, **settings), 0.0).pause(0.0)
+
+    assert (first(), first(offline=True)) == (1.0, 0.25)
+    assert (first(poll=5.0), first(poll=5.0, offline=True), first(poll=0.0)) == (5.0, 5.0, 0.0)
+
+
+def operation(state: str, **fields: Any) -> Operation:
+    """A job that has ended, as the service shows it: with an output file, with inline answers, or with neither."""
+    output = {key: fields.pop(key) for key in ("responsesFile", "inlinedResponses") if key in fields}
+    metadata = {"state": state, "batchStats": {"successfulRequestCount": str(fields.pop("succeeded", 0))}}
+    whole = {"name": "batches/x", "done": True, "metadata": {**metadata, **({"output": output} if output else {})}}
+    return msgspec.json.decode(msgspec.json.encode({**whole, **fields}), type=Operation)
+
+
+FILE = {"responsesFile": "files/batch-x"}
+EMPTY: dict[str, Any] = {"inlinedResponses": {"inlinedResponses": []}}
+FULL: dict[str, Any] = {"inlinedResponses": {"inlinedResponses": [{"response": {}}]}}
+
+
+@pytest.mark.parametrize(
+    ("ended", "waited_for"),
+    [
+        (operation("BATCH_STATE_SUCCEEDED", **FILE), None),
+        (operation("BATCH_STATE_SUCCEEDED", succeeded=2, **FULL), None),
+        (operation("BATCH_STATE_SUCCEEDED"), LATE_SUCCEEDED),
+        (operation("BATCH_STATE_SUCCEEDED", succeeded=2), LATE_SUCCEEDED),
+        (operation("BATCH_STATE_SUCCEEDED", succeeded=2, **EMPTY), LATE_SUCCEEDED),
+        (operation("BATCH_STATE_SUCCEEDED", **EMPTY), None),
+        (operation("BATCH_STATE_EXPIRED"), None),
+        (operation("BATCH_STATE_EXPIRED", succeeded=2), LATE_COUNTED),
+        (operation("BATCH_STATE_EXPIRED", succeeded=2, **FILE), None),
+        (operation("BATCH_STATE_CANCELLED", succeeded=2), LATE_COUNTED),
+        (operation("BATCH_STATE_FAILED", succeeded=2), LATE_COUNTED),
+        (operation("BATCH_STATE_FAILED"), None),
+        (operation("BATCH_STATE_FAILED", error={"code": 13}), None),
+        (operation("BATCH_STATE_SOMETHING_NEW"), LATE_UNSAID),
+        (operation("BATCH_STATE_SOMETHING_NEW", error={"code": 13}), None),
+        (operation("BATCH_STATE_SOMETHING_NEW", **FILE), None),
+    ],
+)
+def test_for_how_long_output_is_waited_for(ended: Operation, waited_for: float | None) -> None:
+    """The one policy: None where nothing is missing."""
+    if waited_for is None:
+        assert {output_of(ended, seconds) for seconds in (0.0, 9e9)} == {Output.COMPLETE}
+        return
+    assert output_of(ended, 0.0) is Output.LATE
+    assert output_of(ended, waited_for - 1) is Output.LATE
+    assert output_of(ended, waited_for) is Output.OVERDUE

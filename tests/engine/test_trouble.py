@@ -318,7 +318,7 @@ def test_a_job_made_late_is_looked_at_soon(service: FakeService, tmp_path: Path)
     create_job = service.create
 
     async def later(**words: Any) -> Any:
-        service.clock.now += 7200.0
+        service.clock.pass_by(7200.0)
         return await create_job(**words)
 
     service.create = later  # type: ignore[method-assign]

@@ -26,6 +26,7 @@ def test_tokens_do_not_come_twice() -> None:
 def test_now_is_now_and_chance_stays_in_its_range() -> None:
     world = World()
     assert abs(world.now() - time.time()) < 60
+    assert abs(world.monotonic() - time.monotonic()) < 60
     assert all(0.75 <= world.uniform(0.75, 1.25) <= 1.25 for _ in range(100))
 
 

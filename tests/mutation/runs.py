@@ -34,15 +34,15 @@ RUNS = (
     Breakage(
         guard="a job is gone only after the service has said so for a while",
         file="engine/backoff.py",
-        old="return self.times >= GONE_TIMES and now - self._since >= GONE_SECONDS",
+        old="return self.times >= self._least and now - self._since >= self._seconds",
         new="return True",
         tests=(f"{CONDUCT}::test_a_job_that_cannot_be_found_for_a_while_is_not_gone",),
     ),
     Breakage(
         guard="a proxy's 404 is not the service's",
-        file="engine/backoff.py",
-        old="error.status in {403, 404} and bool(error.reason)",
-        new="error.status in {403, 404}",
+        file="api/trouble.py",
+        old="if error.status in _NEEDS_A_REASON and not error.reason:",
+        new="if False:",
         tests=(f"{TROUBLE}::test_a_proxy_that_knows_no_job_proves_nothing",),
     ),
     Breakage(
@@ -90,8 +90,8 @@ RUNS = (
     Breakage(
         guard="pauses grow although something of ours is alive",
         file="engine/quota.py",
-        old="            self._refusals.excused(self._now())  # their end will make room, however long that takes\n",
-        new="            self._refusals = Backoff()\n            self._refusals.failed(self._now())\n",
+        old="            self._refusals.excused(self._clock())  # their end will make room, however long that takes\n",
+        new="            self._refusals = Backoff()\n            self._refusals.failed(self._clock())\n",
         tests=(f"{TROUBLE}::test_a_refusal_beside_a_living_job_is_not_repeated_every_minute",),
     ),
     Breakage(
@@ -100,6 +100,20 @@ RUNS = (
         old=" and not too_soon:",
         new=":",
         tests=(f"{TROUBLE}::test_a_clock_that_leaps_ahead_does_not_end_a_doubt",),
+    ),
+    Breakage(
+        guard="pauses go by a clock that nobody sets",
+        file="world.py",
+        old="= time.monotonic\n",
+        new="= time.time\n",
+        tests=("tests/foundation/test_world.py::test_now_is_now_and_chance_stays_in_its_range",),
+    ),
+    Breakage(
+        guard="patience with an outage goes by a clock that nobody sets",
+        file="engine/quota.py",
+        old="world.now, world.monotonic",
+        new="world.now, world.now",
+        tests=(f"{CONDUCT}::test_an_outage_is_not_longer_because_someone_sets_the_clock",),
     ),
     Breakage(
         guard="a create in doubt does not stay so until a clock is right again",

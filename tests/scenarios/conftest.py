@@ -45,7 +45,11 @@ class Time:
         self.advance(seconds)
 
     def world(self) -> World:
-        return World(now=lambda: time.time() + self.ahead, sleep=self.sleep)
+        return World(
+            now=lambda: time.time() + self.ahead,
+            monotonic=lambda: time.monotonic() + self.ahead,
+            sleep=self.sleep,
+        )
 
 
 @dataclass

@@ -138,8 +138,14 @@ CASES = [
         scenario="L6",
         title="inline answers come later",
         options=("--inline",),
-        faults=(get(state="SUCCEEDED", times=3, set={"metadata.output": EMPTY, "response": EMPTY}),),
+        faults=(get(state="SUCCEEDED", skip=1, times=3, set={"metadata.output": EMPTY, "response": EMPTY}),),
         results=Step(says=("looking again",)),
+    ),
+    Case(
+        scenario="L6",
+        title="a wait for inline answers that come later",
+        options=("--inline",),
+        faults=(get(state="SUCCEEDED", times=6, set={"metadata.output": EMPTY, "response": EMPTY}),),
     ),
     Case(
         scenario="L6",
@@ -152,10 +158,22 @@ CASES = [
         title="the partial output comes later",
         faults=(
             {"job": "EXPIRED", "rows": 2, "keep": True},
-            get(state="EXPIRED", times=3, remove=["metadata.output", "response"]),
+            get(state="EXPIRED", skip=1, times=3, remove=["metadata.output", "response"]),
         ),
         status=Step(code=5, out=f"{EXPIRED}\n"),
         results=Step(code=1, says=("looking again", "2 succeeded, 2 missing")),
+        verdicts=dict.fromkeys("cd", "missing JOB_EXPIRED"),
+        state=EXPIRED,
+    ),
+    Case(
+        scenario="L4",
+        title="a wait for the partial output that comes later",
+        faults=(
+            {"job": "EXPIRED", "rows": 2, "keep": True},
+            get(state="EXPIRED", times=6, remove=["metadata.output", "response"]),
+        ),
+        status=Step(code=5, out=f"{EXPIRED}\n"),
+        results=Step(code=1, says=("2 succeeded, 2 missing",)),
         verdicts=dict.fromkeys("cd", "missing JOB_EXPIRED"),
         state=EXPIRED,
     ),
@@ -223,7 +241,7 @@ CASES = [
     Case(
         scenario="L11",
         title="502 in HTML",
-        faults=(get(error="html_502", times=9),),
+        faults=({"operation": "batches.*", "error": "html_502", "skip": 1, "times": 20},),
         status=Step(out=f"{SUCCEEDED}\n", says=("502", "Still waiting")),
     ),
     Case(scenario="L11", title="429 that says when", faults=(get(error="quota_sync", times=9),)),
@@ -445,7 +463,7 @@ def test_lists_that_leave_out_and_fail(stage: Stage) -> None:
 def test_a_refreshed_list_outlives_a_job_that_cannot_be_seen(stage: Stage) -> None:
     """L11: the others are shown as they are, this one as last seen."""
     job = begun(stage, queue_delay=HOUR)
-    stage.arm(**get(error="internal", times=0))
+    stage.arm(operation="batches.*", error="internal", times=0)
 
     done = stage.run("list", "--refresh")
 

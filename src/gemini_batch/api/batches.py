@@ -8,6 +8,7 @@ import msgspec
 
 from gemini_batch.api import models
 from gemini_batch.api.client import piece
+from gemini_batch.errors import ApiError
 from gemini_batch.wire import Operation, OperationList, read
 
 if TYPE_CHECKING:
@@ -82,10 +83,14 @@ async def listing(client: Client, *, page_size: int = PAGE_SIZE) -> AsyncIterato
 
 
 async def cancel(client: Client, name: str) -> None:
-    """Ask the service to stop a job. The job may still end as SUCCEEDED."""
-    await client.call(
-        "POST", client.url(f"{_path(name)}:cancel"), content=b"{}", headers={"content-type": "application/json"}
-    )
+    """Ask the service to stop a job. The job may still end as SUCCEEDED; one that has ended already stays as it is."""
+    try:
+        await client.call(
+            "POST", client.url(f"{_path(name)}:cancel"), content=b"{}", headers={"content-type": "application/json"}
+        )
+    except ApiError as error:
+        if error.reason != "FAILED_PRECONDITION":  # the service's word for a job that has ended in this very moment
+            raise
 
 
 async def delete(client: Client, name: str) -> None:

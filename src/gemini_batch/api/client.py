@@ -18,6 +18,7 @@ import httpx2
 import msgspec
 
 from gemini_batch._version import __version__
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.jsonl import decode_as
 from gemini_batch.settings import checked_base_url, checked_key
@@ -29,12 +30,10 @@ if TYPE_CHECKING:
     from gemini_batch.settings import Secret
     from gemini_batch.world import World
 
-#: HTTP statuses after which the same harmless request may succeed a little later.
-RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 #: Nothing else is a success: the official clients treat 201, 204 and 206 as errors, too.
 _SUCCESS = frozenset({200})
 ATTEMPTS = 6
-#: An address where nobody listens is mostly a wrong address; people should hear so soon.
+#: An address where nothing listens is mostly a wrong address; people should hear so soon.
 UNREACHED_ATTEMPTS = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 TIMEOUT = 60.0
@@ -128,8 +127,10 @@ class Client:
                         await response.aread()
                     return response
             except (ApiError, NetworkError) as error:
-                most = self._attempts if error_reached(error) else min(self._attempts, UNREACHED_ATTEMPTS)
-                if not repeat or attempt >= most or not worth_repeating(error):
+                trouble = meaning(error)
+                unreached = trouble is Trouble.NOT_SENT
+                most = min(self._attempts, UNREACHED_ATTEMPTS) if unreached else self._attempts
+                if not repeat or attempt >= most or not trouble.repeatable:
                     raise
                 await self.pause(attempt, error)
 
@@ -227,23 +228,11 @@ def _network_error(error: Exception, words: str, address: str, *, sent: bool) ->
             return NetworkError(f"The connection broke: {words}.", sent=sent, next=_AGAIN)
 
 
-def error_reached(error: ServiceError) -> bool:
-    """False where the request never left this machine: no network, or nobody listens at that address."""
-    return not isinstance(error, NetworkError) or error.sent
-
-
 def piece(name: str) -> str:
     """A name from outside as exactly one piece of a path. Raises UsageError for one that would be none."""
     if name in {"", ".", ".."}:
         raise UsageError(f"{name!r} is not the name of anything.", code="bad_name", next="Copy the whole name again.")
     return quote(name, safe="")
-
-
-def worth_repeating(error: ServiceError) -> bool:
-    """Whether the same harmless request may go better a little later; a full file store takes hours to empty."""
-    if isinstance(error, NetworkError):
-        return True
-    return isinstance(error, ApiError) and error.status in RETRY_STATUSES and error.reason_code != "storage_full"
 
 
 def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: str = "") -> ApiError:
@@ -259,7 +248,7 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: s
         message = message.replace(secret, "…")
     details = _details(parsed)
     reason = (parsed.status or "") if parsed else ""
-    return ApiError(
+    error = ApiError(
         f"The service answered {status}{f' {reason}' if reason else ''}: {message or 'no explanation'}",
         status=status,
         reason=reason,
@@ -267,6 +256,9 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: s
         details=details,
         **_advice(status, details, message),
     )
+    if error.next is None and meaning(error) is Trouble.PASSING:
+        error.next = "This is the service's side; run the same command again in a few minutes."
+    return error
 
 
 def _error_body(body: bytes) -> ErrorBody | None:
@@ -324,6 +316,4 @@ def _advice(status: int, details: tuple[Mapping[str, object], ...], message: str
         }
     if status == 429:
         return {"code": "resource_exhausted", "next": "Nothing is lost; run the same command again later."}
-    if status in RETRY_STATUSES:
-        return {"next": "This is the service's side; run the same command again in a few minutes."}
     return {}

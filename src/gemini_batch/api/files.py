@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import httpx2
 import msgspec
 
-from gemini_batch.api.client import piece, worth_repeating
+from gemini_batch.api.client import piece
+from gemini_batch.api.trouble import meaning, unknown_address, unknown_upload
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, StateError
 from gemini_batch.wire import RemoteFile, RemoteFileList, read, to_int
 
@@ -79,7 +80,7 @@ async def query_upload(client: Client, url: str) -> tuple[str, int]:
     try:
         response = await client.call("POST", url, content=b"", headers={"x-goog-upload-command": "query"}, keyed=False)
     except ApiError as error:
-        if error.status in {400, 404, 410}:
+        if unknown_upload(error):
             raise SessionLost("The service no longer knows this upload.") from error
         raise
     received = to_int(response.headers.get("x-goog-upload-size-received"))
@@ -130,9 +131,9 @@ async def send_upload(
                 continue
             failure: ServiceError = ServiceError(f"The service left the upload in state {status or 'unknown'!r}.")
         except (ApiError, NetworkError) as error:
-            if isinstance(error, ApiError) and error.status in {404, 410}:
+            if unknown_address(error):
                 raise SessionLost("The service no longer knows this upload.") from error
-            if not worth_repeating(error):
+            if not meaning(error).repeatable:
                 raise
             failure = error
         idle += 1
@@ -219,10 +220,10 @@ async def download(
             # What an earlier process left may never have been this file's; after that, only new ground is progress.
             furthest, restarted = (furthest, True) if restarted else (0, True)
         except (ApiError, NetworkError) as error:
-            if isinstance(error, ApiError) and error.status == 404 and "/download/" not in url:
+            if unknown_address(error) and "/download/" not in url:
                 url = client.url(f"files/{quoted}:download", prefix="/download")  # the documentation's path
                 continue
-            if not worth_repeating(error):
+            if not meaning(error).repeatable:
                 raise
             failure = error
         held = _held(part)

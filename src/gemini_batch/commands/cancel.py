@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gemini_batch.api.trouble import meaning
 from gemini_batch.commands.job_names import check_name
+from gemini_batch.engine.backoff import PollBackoff
 from gemini_batch.engine.collector import collect
-from gemini_batch.engine.create_policy import certainly_refused
-from gemini_batch.engine.poller import observe
+from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.poller import wait as wait_for_end
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished, UsageError
 from gemini_batch.events import Notice
@@ -81,7 +82,7 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
     else:
         session.emit(Notice("The service was asked to stop; waiting for the end."))
         for job in asked:
-            await wait_for_end(session, job)
+            await wait_for_end(session, job, PollBackoff.of(session.settings, session.world.monotonic()))
     return await _harvest(session, target, asked=bool(asked))
 
 
@@ -93,7 +94,7 @@ async def _ask(session: Session, target: KnownJob | UnknownJob) -> bool:
     session.check_bound(target)
     if isinstance(target, KnownJob) and target.job.stage.over:
         return False
-    if (await observe(session, target)).phase.ended:
+    if (await poll_job(session, target)).job.phase.ended:
         return False
     ledger, now = session.ledger(), session.world.now()
     if isinstance(target, KnownJob):
@@ -101,9 +102,7 @@ async def _ask(session: Session, target: KnownJob | UnknownJob) -> bool:
     try:
         await (await session.backend()).service.cancel(target.name)
     except ApiError as error:
-        if error.status == 400 and error.reason == "FAILED_PRECONDITION":
-            return True  # it has ended in this very moment
-        if isinstance(target, KnownJob) and certainly_refused(error):
+        if isinstance(target, KnownJob) and not meaning(error).may_have_worked:
             ledger.update_job(target.job, "cancel refused", at=now, cancelled_at=None)
         raise session.explain_absence(error, target) from error
     return True

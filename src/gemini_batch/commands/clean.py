@@ -13,7 +13,7 @@ import msgspec
 from gemini_batch.backend import address_of
 from gemini_batch.engine.input_files import delete_input
 from gemini_batch.engine.planner import drop
-from gemini_batch.engine.poller import observe
+from gemini_batch.engine.poller import poll_job
 from gemini_batch.errors import ApiError, ServiceError, StateError
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import InputFile, JobStage
@@ -132,7 +132,7 @@ async def _needed(session: Session, file: InputFile, dropped: set[str]) -> str |
         return "its job is not created yet"
     if job.stage is JobStage.CREATED:
         try:
-            await observe(session, KnownJob(run, job, session.settings.offline))
+            await poll_job(session, KnownJob(run, job, session.settings.offline))
         except ServiceError as error:
             seen = error.status if isinstance(error, ApiError) else error.message
             return f"its job cannot be seen now ({seen})"

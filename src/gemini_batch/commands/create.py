@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Literal, assert_never
 import msgspec
 
 from gemini_batch import catalog
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.catalog import Method  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.engine.create_policy import standing
 from gemini_batch.engine.planner import drop, plan_job, reconcile
+from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
@@ -18,9 +20,10 @@ from gemini_batch.intake.model_checks import say
 from gemini_batch.intake.submission import display_name, enter_run
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
+from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import RunOptions, kept_options
-from gemini_batch.wire import remote_job, state_word
+from gemini_batch.wire import state_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 #: What the service's envelope adds to each inline request; its exact size depends on the key.
 _INLINE_OVERHEAD = 64
 #: A job that is known here has been seen to be unknown at the service and back a moment later.
-_ABSENCE_WAITS = (1.0, 2.0)
+_ABSENCE_PAUSES = (1.0, 2.0)
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +115,7 @@ async def _attached(session: Session, run: Run) -> Job | Literal["over"] | None:
         case "attach":
             job = _newest(jobs)
             if job.lost == "JOB_GONE":
-                raise _gone(session, job, None)
+                raise _gone(session, job)
             if facts.not_sent:
                 session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} were not sent yet.", next=facts.next))
             return job
@@ -206,11 +209,11 @@ def _describe(
     )
 
 
-def _gone(session: Session, job: Job, error: ApiError | None) -> ApiError:
+def _gone(session: Session, job: Job) -> ApiError:
     return ApiError(
         f"These requests have a job, {job.batch}, and the service does not know it (404).",
         status=404,
-        reason=error.reason if error else "NOT_FOUND",
+        reason="NOT_FOUND",
         code="job_not_found",
         next=f"It may have been deleted. --new creates another one{paid_again(session.settings)}.",
     )
@@ -222,22 +225,21 @@ async def _refreshed(session: Session, job: Job) -> Job:
     A job that the service does not know (404, several times) may be back in a moment, or deleted and paid for all the
     same: that is for the user to judge. Raises ApiError then.
     """
-    if job.stage is not JobStage.CREATED or job.batch is None:
+    if job.stage is not JobStage.CREATED:
         return job
-    service = (await session.backend()).service
-    absences = 0
-    while True:
+    target = KnownJob(session.ledger().run_of(job), job, session.settings.offline)
+    for pause in (*_ABSENCE_PAUSES, None):
         try:
-            return session.ledger().seen(job, remote_job(await service.get(job.batch)), at=session.world.now())
-        except ApiError as error:
-            if error.status != 404:
-                return job
-            if absences == len(_ABSENCE_WAITS):
-                raise _gone(session, job, error) from error
-        except ServiceError:
-            return job
-        await session.world.sleep(_ABSENCE_WAITS[absences])
-        absences += 1
+            await poll_job(session, target)
+        except ServiceError as error:
+            if meaning(error) is not Trouble.ABSENT:
+                break
+            if pause is None:
+                raise _gone(session, job) from error
+            await session.world.sleep(pause)
+        else:
+            break
+    return session.ledger().job(job.id)
 
 
 def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from gemini_batch.engine.poller import observe
+from gemini_batch.engine.poller import poll_job
 from gemini_batch.errors import ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import JobStatus, describe, not_created, run_facts
@@ -97,7 +97,7 @@ async def _one(session: Session, run: Run, job: Job, *, refresh: bool) -> JobSta
     if refresh and job.stage is JobStage.CREATED and run.key_fingerprint == session.key_fingerprint():
         try:
             session.check_bound(target)
-            seen = await observe(session, target)
+            seen = (await poll_job(session, target)).job
         except (ServiceError, UsageError) as error:  # one that lives at another address ends nothing
             session.emit(Notice(f"{job.batch}: {error.message}", "warning"))
     return describe(session, target, seen, usual=False)

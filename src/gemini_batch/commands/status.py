@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from gemini_batch.commands.job_names import check_name
-from gemini_batch.engine.poller import observe, wait
+from gemini_batch.engine.backoff import PollBackoff
+from gemini_batch.engine.poller import poll_job
+from gemini_batch.engine.poller import wait as wait_for_end
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import JobStatus, RunStatus, describe, describe_run, run_facts
@@ -78,10 +80,10 @@ async def job_status(session: Session, target: KnownJob | UnknownJob, *, wait: b
     if isinstance(target, KnownJob) and (target.job.batch is None or _final(target.job)):
         return describe(session, target)
     session.check_bound(target)
-    return describe(session, target, await (_wait(session, target) if wait else observe(session, target)))
-
-
-_wait = wait  # `wait` is also the word of the option
+    if wait:
+        backoff = PollBackoff.of(session.settings, session.world.monotonic())
+        return describe(session, target, await wait_for_end(session, target, backoff))
+    return describe(session, target, (await poll_job(session, target)).job)
 
 
 def _final(job: Job) -> bool:
@@ -92,12 +94,9 @@ def _final(job: Job) -> bool:
 
 
 async def _run_status(session: Session, target: KnownRun, *, wait: bool) -> RunStatus:
-    """Every job as it is now, the living ones by asking for them."""
-    jobs = []
-    for job in session.ledger().jobs_of(target.run.id):
-        one = KnownJob(target.run, job, target.offline)
-        if job.stage is JobStage.CREATED:
-            jobs.append(await job_status(session, one, wait=wait))
-        else:
-            jobs.append(describe(session, one, usual=False))
+    """Every job as it is now; those that can still change by asking for them."""
+    jobs = [
+        await job_status(session, KnownJob(target.run, job, target.offline), wait=wait)
+        for job in session.ledger().jobs_of(target.run.id)
+    ]
     return describe_run(session, run_facts(session, target.run), jobs)

@@ -1,6 +1,6 @@
 """Collecting: what a job answered comes here once, and stays.
 
-The order that makes every crash harmless: the raw file is downloaded beside its place and renamed; then one
+The order that makes every crash harmless: the raw file is downloaded next to its place and renamed; then one
 transaction writes all verdicts into ``rows.db``; then the ledger says ``collected``. Each step can be repeated.
 """
 
@@ -15,33 +15,28 @@ import msgspec
 
 from gemini_batch._version import __version__
 from gemini_batch.backend import address_of
+from gemini_batch.engine.backoff import Output, output_of
 from gemini_batch.engine.download import fetch
 from gemini_batch.engine.judging import judge_file
-from gemini_batch.errors import ApiError, JobError, NetworkError, Next, NotFinished
+from gemini_batch.engine.poller import ended_for, poll_job
+from gemini_batch.errors import JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
-from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
+from gemini_batch.wire import Operation, Phase, remote_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini_batch.backend import Service
     from gemini_batch.session import Session
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteJob
 
 
-#: Seconds that the service is granted for a large inline answer; its own default is 60.
-_INLINE_SERVER_TIMEOUT = 600
-#: Looks at a job that has ended but whose output is not there yet, seconds apart.
-_OUTPUT_WAITS = (1.0, 2.0, 4.0, 8.0)
-#: A job that has succeeded for so many seconds and shows no output is not waited for any more.
-_OUTPUT_LATEST = 86_400.0
-#: The same for what a job has answered that did not succeed, where a run has the time for it.
-_PARTIAL_LATEST = 600.0
+#: Seconds before each further poll of a job that has ended and whose output is not there: mostly it is in a moment.
+_OUTPUT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 _MISSING = {
@@ -85,7 +80,7 @@ async def gather_ended(session: Session, target: KnownJob, *, writing: asyncio.L
     """
     operation = None
     if not _is_here(session, target):
-        operation = await _ended(session, target, partial_latest=_PARTIAL_LATEST)
+        operation = await _ended(session, target)
     return (await gather(session, target, operation, writing=writing)).job
 
 
@@ -130,88 +125,42 @@ async def gather(
     return replace(target, run=ledger.run_of(job), job=job)
 
 
-async def _ended(session: Session, target: KnownJob | UnknownJob, *, partial_latest: float = 0.0) -> Operation:
-    """The job's operation, once it has ended and its output can be fetched.
+async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
+    """The job's operation, once it has ended and its output can be fetched, or is not waited for any more.
 
-    ``partial_latest``: for so many seconds since its end the output of a job that did not succeed is waited for, where
-    the service has counted answers; many such jobs never show any.
+    Raises NotFinished while the job is alive or its output is late, JobError where there is none, ServiceError.
     """
-    service = (await session.backend()).service
-    batch = target.name
-    operation = await _get(session, service, batch, target)
-    for wait in _OUTPUT_WAITS:
-        if not _waits_for_output(operation):
+    clock = session.world.monotonic
+    seen, began = await poll_job(session, target, with_answers=True), clock()
+    for pause in _OUTPUT_PAUSES:
+        if not seen.job.phase.ended or output_of(seen.operation, 0.0) is Output.COMPLETE:
             break
         session.emit(Notice("The job has ended, but its results are not there yet; looking again."))
-        await session.world.sleep(wait)
-        operation = await _get(session, service, batch, target)
-    remote = remote_job(operation)
-    if isinstance(target, KnownJob):
-        session.ledger().seen(target.job, remote, at=session.world.now())
+        await session.world.sleep(pause)
+        seen = await poll_job(session, target, with_answers=True)
+    batch, job = target.name, seen.job
     following = Next("status", batch, "--wait")
-    if not remote.phase.ended:
-        counts = f", {remote.succeeded + remote.failed} of {remote.total} done" if remote.total else ""
+    if not job.phase.ended:
+        counts = f", {job.succeeded + job.failed} of {job.total} done" if job.total else ""
+        raise NotFinished(f"{batch} is not finished: {job.state}{counts}.", job=batch, state=job.state, next=following)
+    output = output_of(seen.operation, ended_for(session, target, job, clock() - began))
+    if output is Output.LATE:
+        what = "has succeeded" if job.phase is Phase.SUCCEEDED else f"has ended as {job.state}"
         raise NotFinished(
-            f"{batch} is not finished: {remote.state}{counts}.",
-            job=batch,
-            state=remote.state,
-            next=following,
+            f"{batch} {what}, and its results are not there yet.", job=batch, state=job.state, next=following
         )
-    if _must_have_output(operation):
-        known = session.ledger().job(target.job.id) if isinstance(target, KnownJob) else None
-        ended = remote.end_time or (known.ended_at if known else None) or session.world.now()
-        latest = _OUTPUT_LATEST if remote.phase is Phase.SUCCEEDED else partial_latest
-        if session.world.now() - ended < latest:
-            what = "has succeeded" if remote.phase is Phase.SUCCEEDED else f"has ended as {remote.state}"
-            raise NotFinished(
-                f"{batch} {what}, and its results are not there yet.", job=batch, state=remote.state, next=following
-            )
-        if remote.phase is Phase.SUCCEEDED and not remote.has_output:
-            raise JobError(
-                f"{batch} has succeeded more than a day ago, and still shows no results.",
-                job=batch,
-                state=remote.state,
-                next="They may come yet: the same command looks again. create --new sends the requests once more, "
-                "at full batch price.",
-            )
-    if not remote.has_output and (isinstance(target, UnknownJob) or target.run.origin == "adopted"):
-        why = f": {remote.error_message}" if remote.error_message else ""
+    if output is Output.OVERDUE and job.phase is Phase.SUCCEEDED and not job.has_output:
         raise JobError(
-            f"{batch} ended as {remote.state} and left no results{why}.", job=batch, state=remote.state, next=None
+            f"{batch} has succeeded more than a day ago, and still shows no results.",
+            job=batch,
+            state=job.state,
+            next="They may come yet: the same command looks again. create --new sends the requests once more, "
+            "at full batch price.",
         )
-    return operation
-
-
-def _must_have_output(operation: Operation) -> bool:
-    """Whether a job has ended and does not show yet what it must have: by its state, or by its own counts."""
-    remote = remote_job(operation)
-    if not remote.phase.ended:
-        return False
-    if remote.has_output:
-        return remote.output_inline and remote.succeeded > 0 and not inline_answers(operation)
-    return remote.phase is Phase.SUCCEEDED or remote.succeeded > 0
-
-
-def _waits_for_output(operation: Operation) -> bool:
-    """The same; an end without an error in a state that nobody knows, or in none, is looked at again, too."""
-    remote = remote_job(operation)
-    said_to_fail = operation.error is not None or remote.state == "JOB_STATE_FAILED"
-    unsaid = remote.phase is Phase.FAILED and not said_to_fail and not remote.has_output
-    return unsaid or _must_have_output(operation)
-
-
-async def _get(session: Session, service: Service, batch: str, target: KnownJob | UnknownJob) -> Operation:
-    try:
-        return await service.get(batch)
-    except (ApiError, NetworkError) as error:
-        if isinstance(error, ApiError):
-            if error.status in {403, 404}:
-                raise session.explain_absence(error, target) from error
-            if error.status not in {503, 504}:
-                raise
-        # A job with large inline answers cannot be read within the service's usual minute.
-        session.emit(Notice("The service needs long for this job; asking again with more time."))
-        return await service.get(batch, server_timeout=_INLINE_SERVER_TIMEOUT)
+    if not job.has_output and (isinstance(target, UnknownJob) or target.run.origin == "adopted"):
+        why = f": {job.error_message}" if job.error_message else ""
+        raise JobError(f"{batch} ended as {job.state} and left no results{why}.", job=batch, state=job.state, next=None)
+    return seen.operation
 
 
 def adopt(session: Session, remote: RemoteJob) -> KnownJob:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
-from gemini_batch.errors import ApiError, NetworkError
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase
 
@@ -21,12 +20,12 @@ if TYPE_CHECKING:
 
 
 #: How often a create is sent at most, the first time included, when the service does not say whether it happened.
-MOST_SENDS = 3
+MAX_CREATE_CALLS = 3
 #: The list must have been read to its end so often before a job counts as not made.
-PASSES = 2
+MIN_LIST_READS = 2
 #: The service's clock and ours may differ by so much when inline jobs are told apart by their age.
 CLOCK_SKEW = 300.0
-# First the quick looks, which find what the list shows at once; then a few patient ones.
+# Quick readings first, which find what the list shows at once; then a few patient ones.
 _LIST_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
@@ -73,7 +72,7 @@ Step = Upload | Send | ReadList | Adopt | GiveUp | Made
 class Facts:
     """What is known of one job on its way to being created.
 
-    ``passes`` counts whole readings of the list since the intent, ``last_pass`` is when the newest one began.
+    ``list_reads`` counts whole readings of the list since the intent, ``last_list_read`` is when the newest one began.
     ``found`` are the names of jobs in the list that the create in doubt can have made. ``over_quota``: the create was
     answered with 429, so that sending it again at once is no use. ``waited`` are the seconds that this process has
     waited since it sent the create itself, None where an earlier one did; ``last_waited``: at the newest reading.
@@ -83,8 +82,8 @@ class Facts:
     input_kind: Literal["file", "inline"]
     intended_at: float | None
     create_calls: int
-    passes: int = 0
-    last_pass: float | None = None
+    list_reads: int = 0
+    last_list_read: float | None = None
     found: tuple[str, ...] = ()
     waited: float | None = None
     last_waited: float | None = None
@@ -95,7 +94,7 @@ def next_step(facts: Facts, now: float, *, settle: float) -> Step:
     """What to do next to get the job created, and created once.
 
     An intent without an answer is always in doubt, also when it was written by a process that is gone: the job is
-    looked for until ``settle`` seconds after the intent and in at least two whole passes over the list, the last one
+    looked for until ``settle`` seconds after the intent and in at least two whole readings of the list, the last one
     begun after that time, before anything is sent again.
     """
     match facts.stage:
@@ -114,8 +113,8 @@ def next_step(facts: Facts, now: float, *, settle: float) -> Step:
 def not_in_future(facts: Facts, now: float) -> Facts:
     """The facts by a clock that may have been set back: a create must not stay in doubt until it is right again."""
     intended_at = None if facts.intended_at is None else min(facts.intended_at, now)
-    last_pass = None if facts.last_pass is None else min(facts.last_pass, now)
-    return replace(facts, intended_at=intended_at, last_pass=last_pass)
+    last_list_read = None if facts.last_list_read is None else min(facts.last_list_read, now)
+    return replace(facts, intended_at=intended_at, last_list_read=last_list_read)
 
 
 def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
@@ -126,25 +125,15 @@ def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
     settled_at = (facts.intended_at or 0.0) + settle
     # A clock that leaps ahead proves nothing: who has sent the create has to have waited, too.
     too_soon = facts.waited is not None and (facts.last_waited or 0.0) < settle
-    if facts.passes >= PASSES and (facts.last_pass or 0.0) >= settled_at and not too_soon:
+    if facts.list_reads >= MIN_LIST_READS and (facts.last_list_read or 0.0) >= settled_at and not too_soon:
         if facts.over_quota:
             return GiveUp("over quota")
-        return Send() if facts.create_calls < MOST_SENDS else GiveUp("unanswered")
-    if facts.passes == 0:
+        return Send() if facts.create_calls < MAX_CREATE_CALLS else GiveUp("unanswered")
+    if facts.list_reads == 0:
         return ReadList(0.0)
-    wait = _LIST_WAITS[min(facts.passes, len(_LIST_WAITS)) - 1]
+    wait = _LIST_WAITS[min(facts.list_reads, len(_LIST_WAITS)) - 1]
     left = max(settled_at - now, 0.0 if facts.waited is None else settle - facts.waited)
     return ReadList(min(wait, left) if left > 0 else 0.0)
-
-
-def certainly_refused(error: Exception) -> bool:
-    """Whether a failed create certainly made no job: nothing was sent, or the service refused the request itself.
-
-    408, 409 and 429 can come from something between us and the service after it has begun to work.
-    """
-    if isinstance(error, NetworkError):
-        return not error.sent
-    return isinstance(error, ApiError) and 400 <= error.status < 500 and error.status not in {408, 409, 429}
 
 
 def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str], any_age: bool = False) -> tuple[str, ...]:

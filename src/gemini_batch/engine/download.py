@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from gemini_batch.answers.parse import Answer, parse_line
-from gemini_batch.engine.backoff import is_absence
+from gemini_batch.api.trouble import meaning
 from gemini_batch.errors import ApiError, JobError, ServiceError
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
@@ -62,7 +62,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
             await session.world.sleep(float(attempt))
         await _once(session, remote, part, target)
     except ApiError as error:
-        if not is_absence(error):
+        if not meaning(error).not_shown:
             raise
         if target.run.key_fingerprint != session.key_fingerprint():
             raise session.explain_absence(error, target) from error
@@ -96,7 +96,7 @@ async def _once(session: Session, remote: RemoteJob, part: Path, target: KnownJo
 
 
 async def _is_whole(session: Session, remote: RemoteJob, part: Path, target: KnownJob, *, first: bool) -> bool:
-    """Download once, and look whether that can be all; what is of no use is removed.
+    """Download once, and check whether that can be all; what is of no use is removed.
 
     Fewer lines than the service has counted are doubted at the ``first`` time only: rows can be absent for good.
     """

@@ -1,9 +1,10 @@
-"""Input files at the service: what this home has uploaded, and its deletion once no job needs it."""
+"""Input files at the service: what was uploaded from here, and its deletion once no job needs it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_batch.api.trouble import meaning
 from gemini_batch.errors import ApiError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ async def delete_input(service: Service, ledger: Ledger, file: InputFile, *, at:
     try:
         await service.delete_file(file.name)
     except ApiError as error:
-        if error.status not in {403, 404}:  # 403 is how the service says that there is no such file
+        if not meaning(error).not_shown:  # 403 is how the service says that there is no such file
             raise
         there = False
     ledger.file_gone(file, at=at, why="deleted" if there else "was gone")

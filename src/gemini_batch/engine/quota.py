@@ -1,4 +1,4 @@
-"""Room at the service: what is known of its limits, what refusals have taught, and when to try again.
+"""Quota of the service: what is known of its limits, what refusals have taught, and when to try again.
 
 What always holds: nothing is assumed of a limit until the user states it or a refusal teaches it; what was learned is
 in the ledger, dated, by key and model, so that other runs know it too.
@@ -6,6 +6,7 @@ in the ledger, dated, by key and model, so that other runs know it too.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,9 @@ from gemini_batch.errors import ServiceError
 from gemini_batch.store.records import Job, JobStage, QuotaBounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
+    from gemini_batch.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +72,11 @@ _LONGEST_LIFE = 50 * 3600.0
 class QueueQuota:
     """What one run knows of the room for its jobs, all of one model."""
 
-    def __init__(self, ledger: Ledger, run: Run, model: str, limits: Limits, now: Callable[[], float]) -> None:
-        self._ledger, self._key, self._model, self._limits, self._now = ledger, run.key_fingerprint, model, limits, now
-        self.hold_until = 0.0
+    def __init__(self, ledger: Ledger, run: Run, model: str, limits: Limits, world: World) -> None:
+        self._ledger, self._key, self._model, self._limits = ledger, run.key_fingerprint, model, limits
+        self._now, self._clock = world.now, world.monotonic
+        #: No create before this moment of the monotonic clock.
+        self.hold_until = -math.inf
         self.hold_why = ""
         #: The file store was full at the last upload.
         self.store_was_full = False
@@ -82,15 +84,15 @@ class QueueQuota:
         self._refused_alone = 0
         self._troubles = Backoff()
 
-    def queued(self, besides: Job | None = None) -> int:
-        """Estimated tokens of all jobs in the model's queue, without those of ``besides``."""
+    def queued(self, without: Job | None = None) -> int:
+        """Estimated tokens of all jobs in the model's queue, without those of the job ``without``."""
         found = self._ledger.queued_tokens(self._key, self._model, since=self._now() - _LONGEST_LIFE)
-        return found - besides.tokens if besides is not None and besides.stage is JobStage.INTENDED else found
+        return found - without.tokens if without is not None and without.stage is JobStage.INTENDED else found
 
-    def living(self, besides: Job | None = None) -> int:
-        """How many jobs of the key may be alive, without ``besides``."""
+    def living(self, without: Job | None = None) -> int:
+        """How many jobs of the key may be alive, not counting ``without``."""
         found = self._ledger.living(self._key, since=self._now() - _LONGEST_LIFE)
-        return found - 1 if besides is not None and besides.stage is JobStage.INTENDED else found
+        return found - 1 if without is not None and without.stage is JobStage.INTENDED else found
 
     def quota_bounds(self) -> QuotaBounds:
         """What was learned of the model's queue."""
@@ -117,11 +119,11 @@ class QueueQuota:
         hours.
         """
         living = self.living(job)
-        self._refusals.failed(self._now())
+        self._refusals.failed(self._clock())
         self._refused_alone = 0 if living else self._refused_alone + 1
         if living:
-            self._refusals.excused(self._now())  # their end will make room, however long that takes
-        if self._refusals.is_over(self._now()):
+            self._refusals.excused(self._clock())  # their end will make room, however long that takes
+        if self._refusals.is_over(self._clock()):
             raise ServiceError(
                 "The service has had no room for hours, and nothing of this home is in its queue.",
                 code="refused_for_hours",
@@ -161,24 +163,21 @@ class QueueQuota:
 
     def freed(self) -> None:
         """A job's end has made room: whatever waits for it may go now."""
-        self.hold_until = 0.0
-
-    def mind_the_clock(self) -> None:
-        """A clock that was set back: nothing is held longer than the longest pause."""
-        self.hold_until = min(self.hold_until, self._now() + PAUSES[-1])
+        self.hold_until = -math.inf
 
     def _again_later(self, error: ServiceError, why: str) -> float:
-        if self._now() < self.hold_until:  # several meet the same outage at the same time: it counts once
-            return self.hold_until - self._now()
-        self._troubles.failed(self._now())
-        if self._troubles.is_over(self._now()):
+        now = self._clock()
+        if now < self.hold_until:  # several meet the same outage at the same time: it counts once
+            return self.hold_until - now
+        self._troubles.failed(now)
+        if self._troubles.is_over(now):
             raise error
         pause = self._troubles.pause(error)
         self._hold(pause, why)
         return pause
 
     def _hold(self, seconds: float, why: str) -> None:
-        self.hold_until, self.hold_why = self._now() + seconds, why
+        self.hold_until, self.hold_why = self._clock() + seconds, why
 
     def _record_bounds(self, quota_bounds: QuotaBounds) -> None:
         if quota_bounds != self.quota_bounds():

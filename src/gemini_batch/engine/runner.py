@@ -1,6 +1,6 @@
-"""Conducts a run: asks ``schedule`` what to do, does it beside each other, writes down what came of it, asks again.
+"""Drives a run: asks ``schedule`` what to do, does it concurrently, writes down what came of it, and asks again.
 
-What always holds: one process conducts a run (its lock); everything that is decided is decided from what is written
+What always holds: one process drives a run (its lock); everything that is decided is decided from what is written
 down, so a killed process loses nothing but its place; only creates that were planned here are sent; trouble with one
 job does not keep the answers of another one away.
 """
@@ -12,8 +12,9 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, assert_never
 
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine import scheduler as s
-from gemini_batch.engine.backoff import PAUSES, Backoff, Disappearance, is_absence
+from gemini_batch.engine.backoff import Backoff, Disappearance, PollBackoff
 from gemini_batch.engine.collector import gather_ended, lose
 from gemini_batch.engine.input_files import delete_input, inputs_of, needless_inputs
 from gemini_batch.engine.planner import plan_job, reconcile
@@ -21,7 +22,7 @@ from gemini_batch.engine.poller import Poller
 from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import resend
 from gemini_batch.engine.submitter import Submitter
-from gemini_batch.errors import ApiError, Error, JobError, NetworkError, NotFinished, ServiceError
+from gemini_batch.errors import Error, JobError, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """Conducts one run to its end. The caller holds the run's lock."""
+    """Drives one run to its end. The caller holds the run's lock."""
 
     def __init__(
         self,
@@ -58,10 +59,10 @@ class Runner:
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
         self._limits, self._attempts, self._name, self._overrides = limits, attempts, display_name, overrides
         self._model = (overrides and overrides.model) or run.model
-        self._now, self._emit = session.world.now, session.emit
-        self._quota = QueueQuota(self._ledger, run, self._model, limits, self._now)
-        self._poller = Poller(session, service, run)
-        self._look_around_at = 0.0
+        self._now, self._clock, self._emit = session.world.now, session.world.monotonic, session.emit
+        self._quota = QueueQuota(self._ledger, run, self._model, limits, session.world)
+        self._poller = Poller(session, service, run, PollBackoff.of(session.settings, self._clock()))
+        self._poll_others_at = -math.inf
         self._tasks: dict[asyncio.Task[None], int] = {}
         #: Whoever writes to ``rows.db`` holds it: SQLite lets one write, and would keep the loop waiting for it.
         self._writing = asyncio.Lock()
@@ -72,12 +73,12 @@ class Runner:
         self._closed = False
         self._store_full = False
         self._stuck: set[str] = set()
-        self._began = self._now()
+        self._began = self._clock()
         self._waiting: Waiting | None = None
         self._progress = Progress()
 
     async def drive(self) -> None:
-        """Plan, send, watch, collect and send again, until every request has had its attempts.
+        """Plan, send, poll, collect and send again, until every request has had its attempts.
 
         Raises ServiceError where the service refuses for good: what is there already is brought in first. Raises
         StateError, and the cancellation of the caller; the work that was begun is stopped, and nothing of it is lost.
@@ -96,7 +97,6 @@ class Runner:
 
     async def _step(self, rows: Rows) -> bool:
         """One round of decisions; False when there is nothing left to do."""
-        self._mind_the_clock()
         jobs, living = tuple(self._ledger.jobs_of(self._run.id)), self._quota.living()
         facts = s.Facts(
             waiting=self._waits(rows),
@@ -109,13 +109,13 @@ class Runner:
             hold_why=self._quota.hold_why,
             poll_at=self._poller.due,
             others=living > sum(job.stage in {JobStage.INTENDED, JobStage.CREATED} for job in jobs),
-            poll_others_at=self._look_around_at,
+            poll_others_at=self._poll_others_at,
             later=self._later,
             closed=self._closed,
             one_at_a_time=self._quota.store_was_full,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
-        for action in s.schedule(facts, self._limits, self._now()):
+        for action in s.schedule(facts, self._limits, self._clock()):
             match action:
                 case s.Plan(tokens):
                     await self._plan(rows, tokens)
@@ -124,10 +124,10 @@ class Runner:
                 case s.Collect(ordinal):
                     self._start(ordinal, self._collect(rows, by_ordinal[ordinal]))
                 case s.Poll(ordinals):
-                    await self._look([by_ordinal[n] for n in ordinals])
+                    await self._poll([by_ordinal[n] for n in ordinals])
                 case s.PollOthers():
                     await self._poller.poll_others()
-                    self._look_around_at = self._now() + s.POLL_OTHERS_EVERY
+                    self._poll_others_at = self._clock() + s.POLL_OTHERS_EVERY
                 case s.Wait(until, why):
                     self._report(rows, jobs, why)
                     await self._wait(until)
@@ -143,18 +143,6 @@ class Runner:
         if self._waiting is None:  # counting costs time where a million wait, so it is done after a change only
             self._waiting = rows.waiting()
         return self._waiting
-
-    def _mind_the_clock(self) -> None:
-        """A clock that was set back: what has begun cannot lie ahead, and nothing waits longer than it may."""
-        now = self._now()
-        self._quota.mind_the_clock()
-        self._poller.mind_the_clock()
-        self._began = min(self._began, now)
-        self._look_around_at = min(self._look_around_at, now + s.POLL_OTHERS_EVERY)
-        latest = now + PAUSES[-1]
-        self._later = {
-            ordinal: time if time == math.inf else min(time, latest) for ordinal, time in self._later.items()
-        }
 
     # Tasks -----------------------------------------------------------------------------------------------------------
 
@@ -173,7 +161,7 @@ class Runner:
         if until == math.inf:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             return
-        pause = asyncio.ensure_future(self._session.world.sleep(max(0.0, until - self._now())))
+        pause = asyncio.ensure_future(self._session.world.sleep(max(0.0, until - self._clock())))
         try:
             await asyncio.wait({pause, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -202,8 +190,8 @@ class Runner:
         submitter = Submitter(
             self._session, self._service, self._ledger, self._run, self._folder, may_send=self._quota.fits
         )
-        # Asked before the upload: jobs that end meanwhile are still in the books, and would make an accepted sum look
-        # larger than it was.
+        # Asked before the upload: jobs that end meanwhile still count in the ledger, and would make an accepted sum
+        # seem larger than it was.
         queued = self._quota.queued(job)
         try:
             made = await submitter.make(job)
@@ -219,13 +207,14 @@ class Runner:
         self._poller.soon()
 
     async def _not_made(self, rows: Rows, job: Job, queued: int, error: ServiceError) -> None:
-        if error.reason_code == "storage_full":
+        trouble = meaning(error)
+        if trouble is Trouble.STORE_FULL:
             self._store_full = True
             freed = await self._forget(needless_inputs(self._ledger, self._run))
             pause = self._quota.store_full(freed, error)
             then = f"{freed} input files of jobs that have ended were deleted" if freed else f"again in {pause:.0f} s"
             self._emit(Notice(f"The service's file store is full; {then}.", "warning"))
-        elif error.reason_code == "over_quota":
+        elif error.reason_code == "over_quota":  # the create itself; another call's 429 passes
             if not self._quota.refused(job, queued, error):
                 self._emit(Notice(f"The service has no room for {job.requests:,} requests now; they wait."))
                 return
@@ -238,7 +227,7 @@ class Runner:
             self._emit(
                 Notice(f"The service has no room for a job of about {job.tokens:,} tokens; its requests wait again.")
             )
-        elif _passes(error):
+        elif trouble.passes:
             pause = self._quota.away(error)
             self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
         else:
@@ -265,13 +254,13 @@ class Runner:
                 continue  # it stays in the ledger for `clean`, and expires by itself
         return forgotten
 
-    # Watching --------------------------------------------------------------------------------------------------------
+    # Polling ---------------------------------------------------------------------------------------------------------
 
-    async def _look(self, jobs: list[Job]) -> None:
-        seen = await self._poller.look(jobs)
-        for job in seen.gone:
+    async def _poll(self, jobs: list[Job]) -> None:
+        polled = await self._poller.poll(jobs)
+        for job in polled.gone:
             await self._gone(job)
-        for job, error in seen.hopeless:
+        for job, error in polled.given_up:
             self._set_aside(job, error)
 
     # Collecting ------------------------------------------------------------------------------------------------------
@@ -284,14 +273,13 @@ class Runner:
         except JobError as error:
             # Results that should have come are waited for longer than those that the service says are gone.
             gone = error.reason_code == "results_gone" and self._is_certain(job)
-            if not gone and not self._backoffs[job.ordinal].is_over(self._now()):
+            if not gone and not self._backoffs[job.ordinal].is_over(self._clock()):
                 self._postpone(job, error)
                 return
             # They were paid for once: nothing of this job is sent again but by the user's own word.
             await self._lose(job, "RESULTS_GONE", error.message)
         except (ServiceError, NotFinished) as error:
-            absent = isinstance(error, ApiError) and error.status == 404 and is_absence(error)
-            if not (absent and self._is_certain(job)):
+            if not (meaning(error) is Trouble.ABSENT and self._is_certain(job)):
                 self._postpone(job, error)
                 return
             await self._gone(job)
@@ -302,15 +290,18 @@ class Runner:
         self._quota.freed()
 
     def _postpone(self, job: Job, error: Error) -> None:
-        """What passes is tried again, ever less often; anything else, or too long, is set aside for the end."""
+        """Try again what may pass, less and less often; set anything else, or what takes too long, aside."""
         backoff = self._backoffs[job.ordinal]
-        backoff.failed(self._now())
-        withdrawn = isinstance(error, ApiError) and error.status == 403  # a right can come back
-        if not (_passes(error) or withdrawn) or backoff.is_over(self._now()):
+        backoff.failed(self._clock())
+        if isinstance(error, NotFinished):
+            backoff.excused(self._clock())  # `output_of` says how long late output is waited for
+        trouble = meaning(error)
+        waits = trouble.passes or trouble is Trouble.WITHDRAWN  # a right can come back, and the answers are paid for
+        if not waits or backoff.is_over(self._clock()):
             self._set_aside(job, error)
             return
         pause = backoff.pause(error)
-        self._later[job.ordinal] = self._now() + pause
+        self._later[job.ordinal] = self._clock() + pause
         self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
 
     def _set_aside(self, job: Job, error: Error) -> None:
@@ -320,9 +311,9 @@ class Runner:
 
     def _is_certain(self, job: Job) -> bool:
         """The service has said once more that a job, or its results, are not there; whether that is certain now."""
-        disappearance = self._disappearances.setdefault(job.ordinal, Disappearance(self._now()))
-        disappearance.said(self._now())
-        return disappearance.is_certain(self._now())
+        disappearance = self._disappearances.setdefault(job.ordinal, Disappearance(self._clock()))
+        disappearance.said()
+        return disappearance.is_certain(self._clock())
 
     async def _gone(self, job: Job) -> None:
         await self._lose(job, "JOB_GONE", f"The service no longer knows {job.batch}; somebody may have deleted it.")
@@ -368,19 +359,10 @@ class Runner:
                 tokens=self._progress.tokens,
                 usd=self._progress.usd,
                 offline=self._session.settings.offline,
-                elapsed=self._now() - self._began,
+                elapsed=self._clock() - self._began,
                 why=why,
                 oldest=old.age if old else None,
                 expires_in=old.expires_in if old else None,
                 usual=old.usual if old else None,
             )
         )
-
-
-def _passes(error: Error) -> bool:
-    """Whether the service may be well again later, so that a run should wait and not end."""
-    if isinstance(error, (NetworkError, NotFinished, JobError)):
-        return True
-    if isinstance(error, ApiError):
-        return (error.status in {404, 408, 409, 429} and error.reason_code != "model_refused") or error.status >= 500
-    return error.reason_code in {"create_unanswered", "unreadable_answer", "upload_failed"}

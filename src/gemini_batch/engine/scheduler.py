@@ -1,5 +1,7 @@
 """What a run of many jobs does next: pure functions over recorded facts and the time.
 
+All times here are this process's monotonic ones; -infinity: at once.
+
 The service's real limit for most people is the tokens that wait in a model's queue, summed over all living jobs. It
 cannot be asked for, and a refusal does not say which limit was met. So nothing is assumed until a refusal; then the
 refused requests are planned again in smaller jobs, and sent as room appears.
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from gemini_batch.store.row_records import Waiting
 
 
-#: Seconds until other runs' jobs are looked at again, whose end makes room.
+#: Seconds between polls of other runs' jobs, whose end makes room.
 POLL_OTHERS_EVERY = 60.0
 #: Jobs that are uploaded and created at the same time.
 MAKERS = 3
@@ -32,11 +34,11 @@ COLLECTORS = 2
 class Facts:
     """What a run knows at one moment.
 
-    ``busy`` are the ordinals of jobs that somebody is making or collecting. ``queued`` and ``living`` count all jobs
+    ``busy`` are the ordinals of jobs that a task is making or collecting. ``queued`` and ``living`` count all jobs
     of the key, of other runs too. ``hold_until``: no create before, for the reason ``hold_why``. ``poll_at``: when
-    living jobs are looked at next. ``later``: ordinals of ended jobs that are not to be collected before a time;
-    infinity: not by this process, which does not look at living ones either. ``others``: whether other runs' jobs of
-    the key live by the books, and ``poll_others_at`` when they are looked at next.
+    living jobs are polled next. ``later``: ordinals of ended jobs that are not to be collected before a time;
+    infinity: not by this process, which does not poll living ones either. ``others``: whether other runs' jobs of
+    the key live by the ledger, and ``poll_others_at`` when they are polled next.
     ``closed``: the service has refused a job for good, so nothing more is planned or made.
     ``one_at_a_time``: the file store was full lately, so that one upload tries whether there is room again.
     """
@@ -73,14 +75,14 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """Look at the living jobs."""
+    """Poll the living jobs."""
 
     ordinals: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PollOthers:
-    """Look at other runs' jobs: there seems to be no room, and they may have ended."""
+    """Poll other runs' jobs: there seems to be no room, and they may have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
         return [Finished()]
     given_up = any(job.stage is JobStage.CREATED and job.ordinal in facts.later for job in live)
     if given_up and not alive and not facts.busy and not times and now >= facts.hold_until:
-        return [Finished()]  # what waits has no room beside a job that nothing can be seen of; the next process may
+        return [Finished()]  # what waits has no room next to a job that cannot be seen; the next process may
     return [_wait(facts, limits, now, times, unsent=unsent)]
 
 
@@ -139,7 +141,7 @@ def _unmade(jobs: list[Job]) -> list[Job]:
 
 def _collect(facts: Facts, live: list[Job], idle: list[Job], now: float) -> list[Action]:
     collecting = sum(job.stage is JobStage.ENDED and job.ordinal in facts.busy for job in live)
-    ended = [job for job in idle if job.stage is JobStage.ENDED and now >= facts.later.get(job.ordinal, 0.0)]
+    ended = [job for job in idle if job.stage is JobStage.ENDED and now >= facts.later.get(job.ordinal, -math.inf)]
     return [Collect(job.ordinal) for job in ended[: max(0, COLLECTORS - collecting)]]
 
 
@@ -148,7 +150,7 @@ def _due(facts: Facts, idle: list[Job], now: float, *, alive: bool) -> list[floa
 
     An ended job that is only short of a free collector is not waited for by the clock.
     """
-    later = [facts.later.get(job.ordinal, 0.0) for job in idle if job.stage is JobStage.ENDED]
+    later = [facts.later.get(job.ordinal, -math.inf) for job in idle if job.stage is JobStage.ENDED]
     return [time for time in later if now < time < math.inf] + ([facts.poll_at] if alive else [])
 
 

@@ -1,4 +1,4 @@
-"""Does what ``create_policy`` decides to get one job created: uploads, sends, looks, adopts, and writes all of it down.
+"""Does what ``create_policy`` decides to get one job created: uploads, sends, reads the list, adopts, records it all.
 
 What always holds: the ledger says what is about to happen before it happens; the create is sent once per written
 intent; whatever breaks here leaves facts from which the next process goes on.
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from gemini_batch.api.files import SessionLost
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine import create_policy
 from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, ReadList, Send, Upload, next_step
-from gemini_batch.errors import ApiError, NetworkError, ServiceError
+from gemini_batch.errors import ApiError, ServiceError
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import hash_matches, remote_job, to_int, to_time
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 
 _UPLOADS = 3
-#: Seconds between looks for a file whose upload is complete.
+#: A create that was answered so is not sent again at once: the room that it lacks takes a while to appear.
+_NO_ROOM = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL})
+#: Seconds before each further request for a file whose upload is complete.
 _FILE_WAITS = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -85,10 +88,10 @@ class Submitter:
                         intended_at=job.intended_at,
                         create_calls=job.create_calls,
                         waited=0.0,
-                        over_quota=isinstance(self._doubt, ApiError) and self._doubt.status == 429,
+                        over_quota=self._doubt is not None and meaning(self._doubt) in _NO_ROOM,
                     )
                 case ReadList(wait):
-                    facts = await self._look(job, facts, wait)
+                    facts = await self._read_list(job, facts, wait)
                 case Adopt(batch):
                     self._session.emit(Notice(f"The create had happened: {batch} is this run's job."))
                     for other in facts.found[1:]:
@@ -131,7 +134,7 @@ class Submitter:
         try:
             found = await self._service.get_file(job.file)
         except ApiError as error:
-            if error.status in {403, 404}:  # 403 is how the service says that there is no such file
+            if meaning(error).not_shown:  # 403 is how the service says that there is no such file
                 return None
             raise
         return found if to_int(found.size_bytes) else None
@@ -216,7 +219,7 @@ class Submitter:
         try:
             operation = await create(model=job.model, method=self._run.method, display_name=job.display_name)
         except ServiceError as error:
-            if create_policy.certainly_refused(error):
+            if not meaning(error).may_have_worked:
                 back = JobStage.PLANNED if job.input_kind == "inline" else JobStage.UPLOADED
                 job = self._ledger.update_job(
                     job,
@@ -245,13 +248,12 @@ class Submitter:
 
         A file that was uploaded just now is not the reason: it would be uploaded without end.
         """
-        missing = isinstance(error, ApiError) and error.status in {403, 404}
-        if not missing or self._has_uploaded or job.file is None:
+        if not meaning(error).not_shown or self._has_uploaded or job.file is None:
             return False
         try:
             await self._service.get_file(job.file)
         except ServiceError as answer:
-            return isinstance(answer, ApiError) and answer.status in {403, 404}
+            return meaning(answer).not_shown
         return False
 
     def _inline_requests(self, job: Job) -> list[tuple[str, msgspec.Raw]]:
@@ -265,8 +267,8 @@ class Submitter:
                 found.append((key, msgspec.json.decode(file.read(length), type=_Line).request))
         return found
 
-    async def _look(self, job: Job, facts: Facts, wait: float) -> Facts:
-        """Read the list once to its end. A list that cannot be read is no pass; it is read again."""
+    async def _read_list(self, job: Job, facts: Facts, wait: float) -> Facts:
+        """Read the list once to its end. A reading that fails does not count; the list is read again."""
         if wait:
             await self._session.world.sleep(wait)
         waited = None if facts.waited is None else facts.waited + wait
@@ -277,8 +279,8 @@ class Submitter:
             found += create_policy.made_by(job, map(remote_job, page), known=known, any_age=self._clock_went_back)
         return replace(
             facts,
-            passes=facts.passes + 1,
-            last_pass=began,
+            list_reads=facts.list_reads + 1,
+            last_list_read=began,
             waited=waited,
             last_waited=waited,
             found=tuple(dict.fromkeys(found)),
@@ -305,16 +307,16 @@ class Submitter:
                 code="create_ambiguous",
                 next="Nothing more is sent. Look at them with `gemini-batch status NAME`; use --new for another job.",
             )
-        # The looking has shown that there is no job, so the next command may send at once and count from one.
+        # The list has shown that there is no job, so the next command may send at once and count from one.
         back = JobStage.PLANNED if job.input_kind == "inline" else JobStage.UPLOADED
         self._ledger.update_job(
             job, f"not created: {why}", at=self._now(), stage=back, intended_at=None, create_calls=0
         )
         if why == "over quota" and isinstance(self._doubt, ApiError):
-            full = self._doubt.reason_code == "storage_full"
+            full = meaning(self._doubt) is Trouble.STORE_FULL
             return ApiError(
                 f"{self._doubt.message} No job was made.",
-                status=429,
+                status=self._doubt.status,
                 reason=self._doubt.reason,
                 retry_after=self._doubt.retry_after,
                 code="storage_full" if full else "over_quota",
@@ -338,21 +340,25 @@ class _ArrivedDamagedError(ServiceError):
 
 
 def _explained(job: Job, error: ServiceError) -> ServiceError:
-    if isinstance(error, ApiError) and error.status == 404:
-        return ApiError(
-            f"The service cannot batch with {job.model}: {error.message}",
-            status=404,
-            reason=error.reason,
-            code="model_refused",
-            next="Nothing was created. Choose another --model; `gemini-batch models` lists them.",
-        )
-    if isinstance(error, ApiError) and error.status == 400:
-        error.next = error.next or "Nothing was created. Mend what the service names and run the command again."
-    if isinstance(error, ApiError) and error.status == 403:
-        error.next = error.next or (
-            "Nothing was created. The key's project may lack billing or the right to this model; `gemini-batch models` "
-            "shows what it is served."
-        )
-    if isinstance(error, NetworkError):
-        error.next = "Nothing was created. Run the same command again; what was uploaded is not sent twice."
+    """The error of a create that certainly made no job, with what to do about it."""
+    match meaning(error):
+        case Trouble.ABSENT if isinstance(error, ApiError):
+            return ApiError(
+                f"The service cannot batch with {job.model}: {error.message}",
+                status=error.status,
+                reason=error.reason,
+                code="model_refused",
+                next="Nothing was created. Choose another --model; `gemini-batch models` lists them.",
+            )
+        case Trouble.NOT_SENT:
+            error.next = "Nothing was created. Run the same command again; what was uploaded is not sent twice."
+        case Trouble.BAD_REQUEST:
+            error.next = error.next or "Nothing was created. Mend what the service names and run the command again."
+        case Trouble.WITHDRAWN | Trouble.BILLING:
+            error.next = error.next or (
+                "Nothing was created. The key's project may lack billing or the right to this model; "
+                "`gemini-batch models` shows what it is served."
+            )
+        case _:
+            pass
     return error

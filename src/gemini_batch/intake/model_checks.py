@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gemini_batch import catalog
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.errors import ApiError, ServiceError, UsageError
 from gemini_batch.events import Notice
 
@@ -43,7 +44,7 @@ async def ask_for_model(session: Session, model: str) -> None:
     try:
         await (await session.backend()).service.get_model(model)
     except ApiError as error:
-        if error.status == 404:
+        if meaning(error) is Trouble.ABSENT:
             near = catalog.load().suggest(model)
             raise UsageError(
                 f"The service knows no model {model!r}.",

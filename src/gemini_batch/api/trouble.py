@@ -1,0 +1,153 @@
+"""What an error means: one total table, and every question that callers ask of it.
+
+Two rules shape the table. Only the service can say that something is absent or forbidden: a 403 or 404 without the
+service's own reason comes from a proxy or a login page and proves nothing. And unknown is never certain: an answer that
+the table does not know is unreadable, so that a create which got it is looked for and never simply repeated.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from gemini_batch.errors import ApiError, JobError, NetworkError, NotFinished, ServiceError
+
+if TYPE_CHECKING:
+    from gemini_batch.errors import Error
+
+
+class Trouble(enum.Enum):
+    """What an error means for the one who has to go on."""
+
+    #: The request itself is refused; the same one again is refused again.
+    BAD_REQUEST = "bad request"
+    #: The key is refused, or it belongs to another project than the thing that was asked for.
+    KEY = "key"
+    #: The project's state forbids it: billing, tier, or the country it is used from.
+    BILLING = "billing"
+    #: The model is not served, or not in batches.
+    MODEL = "model"
+    #: Too many requests, tokens or jobs at the moment.
+    OVER_QUOTA = "over quota"
+    #: The project's file store is full; hours pass until files expire, unless some are deleted.
+    STORE_FULL = "store full"
+    #: The service itself says that there is no such thing, or that it has nothing to give.
+    ABSENT = "absent"
+    #: The key may not, or no longer, see or do this. Of a file, the service says so where there is none.
+    WITHDRAWN = "withdrawn"
+    #: The service, or the way to it, failed for the moment.
+    PASSING = "passing"
+    #: An answer came that is not the service's, or that nobody understands.
+    UNREADABLE = "unreadable"
+    #: The request never left this machine: no network, or nothing listens at the address.
+    NOT_SENT = "not sent"
+    #: Not the service's doing: bad input, this machine's state, an interruption, or a choice that only the user has.
+    LOCAL = "local"
+
+    @property
+    def passes(self) -> bool:
+        """Whether it can be over later without anyone's help, so that a run waits for it and does not end."""
+        return self in _PASSES
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same harmless request may succeed within seconds."""
+        return self in _REPEATABLE
+
+    @property
+    def may_have_worked(self) -> bool:
+        """Whether the service may have done what it was asked for all the same: made the job, or cancelled it."""
+        return self in _MAY_HAVE_WORKED
+
+    @property
+    def not_shown(self) -> bool:
+        """Whether the service itself shows nothing under that name: it is not there, or not for this key."""
+        return self in {Trouble.ABSENT, Trouble.WITHDRAWN}
+
+
+_PASSES = frozenset(
+    {
+        Trouble.OVER_QUOTA,
+        Trouble.STORE_FULL,
+        Trouble.ABSENT,  # a new job may not be found at first
+        Trouble.PASSING,
+        Trouble.UNREADABLE,
+        Trouble.NOT_SENT,
+    }
+)
+_REPEATABLE = frozenset({Trouble.OVER_QUOTA, Trouble.PASSING, Trouble.NOT_SENT})
+#: 408, 409 and 429 can come from something on the way after the service has begun to work.
+_MAY_HAVE_WORKED = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL, Trouble.PASSING, Trouble.UNREADABLE})
+
+#: Codes that say more than the status does, because whoever raised the error knew what was asked for.
+_BY_CODE = {
+    "api_key_refused": Trouble.KEY,
+    "other_key": Trouble.KEY,
+    "model_refused": Trouble.MODEL,
+    "over_quota": Trouble.OVER_QUOTA,
+    "storage_full": Trouble.STORE_FULL,
+    "refused_for_hours": Trouble.OVER_QUOTA,
+    "refused_at_all": Trouble.OVER_QUOTA,
+    "upload_session_lost": Trouble.PASSING,
+    "upload_damaged": Trouble.PASSING,
+    "upload_failed": Trouble.PASSING,
+    "create_unanswered": Trouble.PASSING,
+    "create_ambiguous": Trouble.LOCAL,
+}
+_BY_STATUS = {
+    401: Trouble.KEY,
+    402: Trouble.BILLING,
+    403: Trouble.WITHDRAWN,
+    404: Trouble.ABSENT,
+    408: Trouble.PASSING,
+    409: Trouble.PASSING,
+    410: Trouble.ABSENT,
+    429: Trouble.OVER_QUOTA,
+    500: Trouble.PASSING,
+    502: Trouble.PASSING,
+    503: Trouble.PASSING,
+    504: Trouble.PASSING,
+}
+#: What only the service can say; anything on the way uses these statuses for its own purposes.
+_NEEDS_A_REASON = frozenset({403, 404})
+
+
+def meaning(error: Error) -> Trouble:
+    """What ``error`` means. Total: every error of this package has exactly one meaning."""
+    if isinstance(error, ServiceError) and (known := _BY_CODE.get(error.reason_code)):
+        return known
+    match error:
+        case ApiError():
+            return _of_answer(error)
+        case NetworkError():
+            return Trouble.PASSING if error.sent else Trouble.NOT_SENT
+        case ServiceError():
+            return Trouble.UNREADABLE
+        case JobError():
+            return Trouble.ABSENT
+        case NotFinished():
+            return Trouble.PASSING
+        case _:
+            return Trouble.LOCAL
+
+
+def _of_answer(error: ApiError) -> Trouble:
+    if error.status in _NEEDS_A_REASON and not error.reason:
+        return Trouble.UNREADABLE
+    if error.status == 400 and error.reason == "FAILED_PRECONDITION":
+        return Trouble.BILLING
+    refused = Trouble.BAD_REQUEST if 400 <= error.status < 500 else Trouble.UNREADABLE
+    return _BY_STATUS.get(error.status, refused)
+
+
+def unknown_address(error: Error) -> bool:
+    """Whether an upload session, or a path of ours, is not known; 404 and 410 say so without any reason.
+
+    The servers in front of the service answer such addresses themselves. It is no absence of what was asked for.
+    """
+    return isinstance(error, ApiError) and error.status in {404, 410}
+
+
+def unknown_upload(error: Error) -> bool:
+    """The same for an upload session that is asked how far it got: a forgotten one answers 400, too."""
+    return unknown_address(error) or (isinstance(error, ApiError) and error.status == 400)
