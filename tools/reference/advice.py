@@ -57,6 +57,7 @@ ADVICE = {
     "results_lost": "Answers that were stored here are missing. The message shows how to fetch them again.",
     "service": "Run the same command again in a few minutes.",
     "stdout": "stdout cannot be written. Redirect it elsewhere and run the command again; its work is kept.",
+    "timeout": "The time given with `--timeout` is over. Nothing was cancelled; the same command continues.",
     "storage_full": "Delete unneeded uploads with `clean`, or wait: files expire after 48 hours.",
     "terminated": "Nothing is lost. Run the same command again; the jobs continue meanwhile.",
     "too_large": "Use `run`, which splits the file into jobs, or leave out `--inline`.",
