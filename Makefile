@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: setup dev demo test test-slow durable conformance js interop lint types floors skill check bench fault-matrix constraints clean
+.PHONY: setup dev demo test test-slow durable conformance js interop lint types floors skill docs docs-reference check bench fault-matrix constraints clean
 
 setup: .venv/.ready  ## Make .venv with the package and what it needs
 
@@ -62,7 +62,18 @@ skill: dev  ## The Agent Skills rules, on a copy in a folder of the right name
 	@cp -r SKILL.md scripts references .venv/skill/gemini-batch/
 	$(BIN)/agentskills validate .venv/skill/gemini-batch
 
-check: lint types floors skill test demo  ## What CI runs
+PAGES := README.md SKILL.md ARCHITECTURE.md CONTRIBUTING.md SECURITY.md CHANGELOG.md LICENSE docs references examples
+
+docs: dev  ## The site, into build/site; broken links, pages without a place and anything loaded from elsewhere are errors
+	@rm -rf build/pages build/site && mkdir -p build/pages/benchmarks
+	@cp -r $(PAGES) build/pages/ && cp benchmarks/README.md build/pages/benchmarks/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@! grep -rEo '<(script|link|img|iframe)[^>]+(src|href)="?(https?:)?//[^>]*' build/site --include='*.html'
+
+docs-reference: dev  ## Write the generated pages in docs/reference anew: --help, --json, error codes
+	PYTHONPATH=tools $(BIN)/python -m reference
+
+check: lint types floors skill docs test demo  ## What CI runs
 
 bench: dev  ## Ratios against the official SDK, measured in this run
 	$(BIN)/python -m benchmarks
@@ -75,4 +86,4 @@ constraints: dev  ## Write constraints.txt anew: names and versions only
 	env -u PIP_CONSTRAINT $(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --all-extras --group dev pyproject.toml -o constraints.txt
 
 clean:
-	rm -rf .venv demo-work .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build demo-work .mypy_cache .ruff_cache .pytest_cache

@@ -12,28 +12,30 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import killed, pile, startup
+from benchmarks import clients, killed, pile, startup
 from benchmarks.measure import Place, program
 from gemini_batch._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.report import Compared, Resumed, Step
+    from benchmarks.report import Compared, Kept, Resumed, Step
 
-PARTS = ("help", "status", "pile")
+PARTS = ("help", "status", "calls", "pile")
 #: Only where it is asked for.
 LONG = ("run",)
 
 
 def measured(
     place: Place, parts: list[str], *, rounds: int, megabytes: int, requests: int
-) -> Iterator[Compared | Step | Resumed]:
+) -> Iterator[Compared | Kept | Step | Resumed]:
     """Every figure, as soon as it is there."""
     if "help" in parts:
         yield startup.help_page(place, rounds)
     if "status" in parts:
         yield startup.one_status(place, rounds)
+    if "calls" in parts:
+        yield clients.many_calls(place, rounds)
     if "pile" in parts:
         file = place.folder / "requests.jsonl"
         rows = pile.write_pile(file, megabytes)

@@ -45,6 +45,43 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Many calls over one client, and as many with a client each: medians in seconds, and how many times faster."""
+
+    name: str
+    seconds: float
+    alone: float
+    target: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster one client is."""
+        return self.alone / self.seconds
+
+    @property
+    def good(self) -> bool:
+        """Whether the target is met."""
+        return self.ratio >= self.target
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<32}{1000 * self.seconds:7.0f} ms   each its own {1000 * self.alone:5.0f} ms   "
+            f"{self.ratio:4.1f} times faster (target {self.target:g}){'' if self.good else '   MISSED'}"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The figures, the ratio and whether it is good."""
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "alone": self.alone,
+            "ratio": self.ratio,
+            "target": self.target,
+            "good": self.good,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One process with a pile: wall seconds, the bytes of the file that went through it, peak memory and its bound."""
 

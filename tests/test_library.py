@@ -1,9 +1,8 @@
-"""The public face: blocking and ``await`` are one thing, and importing it costs nothing."""
+"""The library's functions, with the settings of the environment; and importing it costs nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,36 +11,16 @@ import msgspec
 import pytest
 
 import gemini_batch
-from gemini_batch import aio
-from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch import InvalidInput, UsageError, aio
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_both_faces_have_the_same_functions() -> None:
-    assert gemini_batch.__all__ == aio.__all__ == sorted(aio.__all__)
-
-
-@pytest.mark.parametrize("name", gemini_batch.__all__)
-def test_both_faces_have_the_same_arguments_and_words(name: str) -> None:
-    blocking, awaited = getattr(gemini_batch, name), getattr(aio, name)
-
-    assert inspect.signature(blocking) == inspect.signature(awaited)
-    assert blocking.__doc__ == awaited.__doc__
-    assert inspect.iscoroutinefunction(awaited)
-    assert not inspect.iscoroutinefunction(blocking)
-
-
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="nonsense"):
-        gemini_batch.nonsense  # type: ignore[attr-defined]  # noqa: B018
-
-
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import gemini_batch", ["asyncio", "click", "httpx2", "sqlite3", "msgspec", "rich"]),
+        ("import gemini_batch; dir(gemini_batch)", ["asyncio", "click", "httpx2", "sqlite3", "msgspec", "rich"]),
         ("import gemini_batch.testing", ["asyncio", "httpx2", "sqlite3", "uvicorn", "starlette"]),
         (
             "from gemini_batch.cli import cli\ntry: cli(['--help'])\nexcept SystemExit: pass",
@@ -59,6 +38,14 @@ def test_what_is_not_imported(code: str, absent: list[str]) -> None:
     assert done.stderr.strip() == "[]"
 
 
+def test_importing_the_package_imports_nothing_else_of_it() -> None:
+    probe = "import sys; import gemini_batch; print(*sorted(m for m in sys.modules if m.startswith('gemini_batch')))"
+
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["gemini_batch", "gemini_batch._version"]
+
+
 @pytest.fixture
 def requests_file(tmp_path: Path) -> Path:
     path = tmp_path / "requests.jsonl"
@@ -67,8 +54,14 @@ def requests_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_BATCH_OFFLINE", "1")
+    monkeypatch.setenv("GEMINI_BATCH_POLL", "0.01")
+
+
 def test_the_whole_life_blocking(requests_file: Path, tmp_path: Path) -> None:
-    made = gemini_batch.create(requests_file, name="n", offline=True)
+    made = gemini_batch.create(requests_file, name="n")
     seen = gemini_batch.status(made.job, wait=True)
     found = gemini_batch.results(made.job, output=tmp_path / "results.jsonl")
 
@@ -76,14 +69,14 @@ def test_the_whole_life_blocking(requests_file: Path, tmp_path: Path) -> None:
     (row,) = found
     assert "Hello" in row["response"]["text"]
     assert msgspec.json.decode((tmp_path / "results.jsonl").read_bytes()) == row
-    assert gemini_batch.jobs(offline=True)[0].job == made.job
+    assert gemini_batch.list_jobs()[0].job == made.job
 
 
 def test_the_whole_life_awaited_and_in_a_running_loop(requests_file: Path) -> None:
-    """The blocking face also works where a loop is running, as in a notebook."""
+    """The blocking functions also work where a loop is running, as in a notebook."""
 
     async def stage() -> str:
-        made = await aio.create(requests_file, offline=True)
+        made = await aio.create(requests_file)
         await aio.status(made.job, wait=True)
         return gemini_batch.results(made.job).summary.state
 
@@ -95,7 +88,7 @@ def test_errors_carry_data(tmp_path: Path) -> None:
     path.write_bytes(b'{"key": 1}\n')
 
     with pytest.raises(InvalidInput) as caught:
-        gemini_batch.create(path, offline=True)
+        gemini_batch.create(path)
 
     assert caught.value.problems[0].line == 1
     assert isinstance(caught.value, UsageError)
@@ -105,9 +98,10 @@ def test_errors_carry_data(tmp_path: Path) -> None:
 def test_media_go_into_files_as_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As docs/library.md promises it: also without ``output``."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GEMINI_BATCH_OFFLINE", "1")
     request = {"contents": [{"parts": [{"text": "A boat."}]}], "generationConfig": {"responseModalities": ["IMAGE"]}}
     (tmp_path / "in.jsonl").write_bytes(msgspec.json.encode({"key": "boat", "request": request}) + b"\n")
-    job = gemini_batch.create("in.jsonl", model="gemini-3.1-flash-image", offline=True).job
+    job = gemini_batch.create("in.jsonl", model="gemini-3.1-flash-image").job
     gemini_batch.status(job, wait=True)
 
     (row,) = gemini_batch.results(job, media_dir="media")

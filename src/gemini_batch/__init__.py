@@ -6,27 +6,145 @@
 'JOB_STATE_SUCCEEDED'
 >>> for row in gemini_batch.results(job.job): ...                    # doctest: +SKIP
 
-These are the blocking faces of the functions in :mod:`gemini_batch.aio`, which are for ``await``: the same names,
-arguments and results. Errors are in :mod:`gemini_batch.errors`. Importing this package imports no network and no
-database; that happens when a function is used for the first time.
+:class:`GeminiBatch` has the same verbs for many calls over one connection, with settings and events of your choice;
+:class:`AsyncGeminiBatch` and :mod:`gemini_batch.aio` have them for ``await``. Everything public stands in ``__all__``.
+Importing this package imports no network and no database; that happens when a name is used for the first time.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
-from gemini_batch._version import __version__ as __version__
+from gemini_batch._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from gemini_batch import aio
+    from gemini_batch.aio import AsyncGeminiBatch
+    from gemini_batch.answers.reasons import Verdict
+    from gemini_batch.catalog import (
+        Catalog,
+        Cost,
+        EnqueuedTokens,
+        Limit,
+        Limits,
+        LongRates,
+        Method,
+        Model,
+        Price,
+        Rates,
+        Shutdown,
+        Tokens,
+    )
+    from gemini_batch.catalog import load as load_catalog
+    from gemini_batch.client import (
+        GeminiBatch,
+        cancel,
+        clean,
+        create,
+        doctor,
+        list_jobs,
+        results,
+        retry,
+        run,
+        status,
+        validate,
+    )
+    from gemini_batch.commands.cancel import Cancelled
+    from gemini_batch.commands.clean import Cleaned
+    from gemini_batch.commands.create import Created
+    from gemini_batch.commands.doctor import Diagnosis, Finding
+    from gemini_batch.commands.validate import Validated
+    from gemini_batch.errors import (
+        ApiError,
+        Error,
+        Interrupted,
+        InvalidInput,
+        JobError,
+        NetworkError,
+        Next,
+        NotFinished,
+        Problem,
+        RowError,
+        ServiceError,
+        StateError,
+        Terminated,
+        UsageError,
+    )
+    from gemini_batch.events import Event, EventHandler, JobSeen, Notice, RunProgress, Transfer
+    from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
+    from gemini_batch.report.next_steps import JobErrorInfo
+    from gemini_batch.report.result_set import Results
+    from gemini_batch.report.summary import Money, Summary, TokenCounts
+    from gemini_batch.settings import Secret, Settings, load_settings
+    from gemini_batch.store.records import JobStage
+    from gemini_batch.store.row_records import Reason
+    from gemini_batch.wire import Phase, RemoteJob
 
 __all__ = [
+    "ApiError",
+    "AsyncGeminiBatch",
+    "Cancelled",
+    "Catalog",
+    "Cleaned",
+    "Cost",
+    "Created",
+    "Diagnosis",
+    "EnqueuedTokens",
+    "Error",
+    "Event",
+    "EventHandler",
+    "Finding",
+    "GeminiBatch",
+    "Interrupted",
+    "InvalidInput",
+    "JobError",
+    "JobErrorInfo",
+    "JobSeen",
+    "JobStage",
+    "JobStatus",
+    "Limit",
+    "Limits",
+    "LongRates",
+    "Method",
+    "Model",
+    "Money",
+    "NetworkError",
+    "Next",
+    "NotFinished",
+    "Notice",
+    "Phase",
+    "Price",
+    "Problem",
+    "Rates",
+    "Reason",
+    "RemoteJob",
+    "Results",
+    "RowError",
+    "RunProgress",
+    "RunState",
+    "RunStatus",
+    "Secret",
+    "ServiceError",
+    "Settings",
+    "Shutdown",
+    "StateError",
+    "Summary",
+    "Terminated",
+    "TokenCounts",
+    "Tokens",
+    "Transfer",
+    "UsageError",
+    "Validated",
+    "Verdict",
+    "__version__",
+    "aio",
     "cancel",
     "clean",
     "create",
     "doctor",
-    "jobs",
+    "list_jobs",
+    "load_catalog",
+    "load_settings",
     "results",
     "retry",
     "run",
@@ -34,46 +152,73 @@ __all__ = [
     "validate",
 ]
 
-P = ParamSpec("P")
-T = TypeVar("T")
+#: Module -> the public names that stand in it.
+_ROOMS = {
+    "aio": "AsyncGeminiBatch",
+    "answers.reasons": "Verdict",
+    "catalog": (
+        "Catalog Cost EnqueuedTokens Limit Limits LongRates Method Model Price Rates Shutdown Tokens load_catalog"
+    ),
+    "client": "GeminiBatch cancel clean create doctor list_jobs results retry run status validate",
+    "commands.cancel": "Cancelled",
+    "commands.clean": "Cleaned",
+    "commands.create": "Created",
+    "commands.doctor": "Diagnosis Finding",
+    "commands.validate": "Validated",
+    "errors": (
+        "ApiError Error Interrupted InvalidInput JobError NetworkError Next "
+        "NotFinished Problem RowError ServiceError StateError Terminated UsageError"
+    ),
+    "events": "Event EventHandler JobSeen Notice RunProgress Transfer",
+    "report.job_view": "JobStatus RunState RunStatus",
+    "report.next_steps": "JobErrorInfo",
+    "report.result_set": "Results",
+    "report.summary": "Money Summary TokenCounts",
+    "settings": "Secret Settings load_settings",
+    "store.records": "JobStage",
+    "store.row_records": "Reason",
+    "wire": "Phase RemoteJob",
+}
+#: Names that are others there.
+_NAMES_THERE = {"load_catalog": "load"}
+_PLACES = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_shown = set[str]()
 
+if not TYPE_CHECKING:  # for them, there is nothing else here
 
-def _blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """The same function for a caller who does not ``await``, also where a loop runs already (a notebook)."""
-
-    @functools.wraps(function)
-    def twin(*args: P.args, **kwargs: P.kwargs) -> T:
-        import asyncio
-
-        if asyncio._get_running_loop() is None:  # noqa: SLF001 - documented for this: the question without an exception
-            return asyncio.run(function(*args, **kwargs))
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(lambda: asyncio.run(function(*args, **kwargs))).result()
-
-    return twin
-
-
-if TYPE_CHECKING:
-    from gemini_batch import aio
-
-    cancel = _blocking(aio.cancel)
-    clean = _blocking(aio.clean)
-    create = _blocking(aio.create)
-    doctor = _blocking(aio.doctor)
-    jobs = _blocking(aio.jobs)
-    results = _blocking(aio.results)
-    retry = _blocking(aio.retry)
-    run = _blocking(aio.run)
-    status = _blocking(aio.status)
-    validate = _blocking(aio.validate)
-else:
-
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is used for the first time."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from gemini_batch import aio
+        from importlib import import_module
 
-        twin = globals()[name] = _blocking(getattr(aio, name))
-        return twin
+        if name == "aio":
+            return import_module("gemini_batch.aio")
+        value = getattr(import_module(f"gemini_batch.{_PLACES[name]}"), _NAMES_THERE.get(name, name))
+        _show_as_ours()
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        """The whole face, also what is not imported yet: a notebook completes from this."""
+        return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+    def _show_as_ours() -> None:
+        """Let everything public that is imported by now say that it stands here: tracebacks show what users type."""
+        import contextlib
+        import inspect
+        import sys
+
+        for room in _ROOMS.keys() - _shown:
+            module = sys.modules.get(f"gemini_batch.{room}")
+            if module is None or getattr(module.__spec__, "_initializing", False):  # by another thread
+                continue
+            _shown.add(room)
+            for name in _ROOMS[room].split():
+                value = getattr(module, _NAMES_THERE.get(name, name))
+                if isinstance(value, type):
+                    # Annotations are text, and are read with the names of the class's module: later it is this one.
+                    with contextlib.suppress(NameError):  # names that only type checkers import are never read
+                        value.__annotations__ = inspect.get_annotations(value, eval_str=True)
+                if isinstance(value, type) or inspect.isroutine(value):
+                    value.__module__, value.__name__, value.__qualname__ = __name__, name, name

@@ -76,7 +76,7 @@ class Service(Protocol):
 
     async def delete(self, name: str) -> None: ...
 
-    async def download(self, name: str, part: Path, *, progress: Callable[[int], None]) -> int:
+    async def download(self, name: str, part: Path, *, progress: Callable[[int, int | None], None]) -> int:
         """Download a result file, going on from what ``part`` holds; returns its size in bytes."""
         ...
 

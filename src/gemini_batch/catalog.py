@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Method = Literal["generate", "embed"]
+"""What a job does with each of its requests."""
 Kind = Literal["text", "image", "speech", "embedding", "other"]
 Status = Literal["current", "going", "rerouted", "gone"]
 

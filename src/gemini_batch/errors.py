@@ -10,7 +10,7 @@
     │   ├── NetworkError      no answer at all; `sent` says whether the request can have reached the service
     │   └── ApiError          an answer that is an error: HTTP status, the service's own reason and message
     ├── JobError [5]          a job ended and there is nothing to be had from it
-    ├── NotFinished [6]       asked for results of a job that is still alive
+    ├── NotFinished [6]       asked for results of a job that is still alive, or a bounded wait has ended before it
     └── Interrupted [130]     Ctrl-C; Terminated [143] for SIGTERM
 
 Every error says what happened, where (file, line, field) and what to do next. Bad lines of a request file are values
@@ -144,10 +144,15 @@ class Problem:
     """One finding about a request file. ``line`` counts from 1; ``field`` is a dotted path inside the line."""
 
     message: str
+    """What is wrong."""
     line: int | None = None
+    """Line of the file, from 1."""
     field: str | None = None
+    """Path of the field inside the line, separated by dots."""
     next: str | None = None
+    """How to fix it."""
     severity: Literal["error", "warning"] = "error"
+    """An `error` stops the file; a `warning` does not."""
 
     def as_json(self) -> dict[str, object]:
         """The same five facts, for ``--json``."""
@@ -253,13 +258,24 @@ class JobError(Error):
 
 
 class NotFinished(Error):
-    """Results were asked for while the job is alive."""
+    """Results were asked for while the job is alive, or a bounded wait has ended before it (``timeout``).
+
+    ``job`` is the name of the job or the id of the run; empty where there is none yet. ``state`` is the last one seen.
+    """
 
     exit_code = 6
     code = "not_finished"
 
-    def __init__(self, message: str, *, job: str, state: str, next: str | Next | None = None) -> None:  # noqa: A002 - see Error
-        super().__init__(message, next=next)
+    def __init__(
+        self,
+        message: str,
+        *,
+        job: str,
+        state: str,
+        code: str | None = None,
+        next: str | Next | None = None,  # noqa: A002 - see Error
+    ) -> None:
+        super().__init__(message, next=next, code=code)
         self.job = job
         self.state = state
 

@@ -1,8 +1,14 @@
-"""What happens while a command works, told as values; whoever called shows them as they like."""
+"""What happens while a command works, told as values; whoever called shows them as they like.
+
+A handler is called on one thread only, one event at a time, in the order in which things happened: the thread of the
+event loop, and for the blocking client the thread that called it. Work that runs in other threads hands its events over
+(:func:`in_thread`). A handler that raises ends the command with that exception.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import re
 import threading
@@ -19,60 +25,90 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One sentence for a person; ``next`` is what they can do about it."""
+    """A sentence about what happened."""
 
     message: str
+    """A sentence for people."""
     level: Literal["note", "warning"] = "note"
+    """How urgent it is."""
     next: str | Next | None = None
+    """What to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Long work went on: ``done`` of ``total`` bytes or requests (None: not known)."""
+    """Progress of long local work or of a transfer; it is over when ``done`` has reached ``total``."""
 
     what: Literal["reading", "uploading", "downloading", "judging", "writing"]
+    """The step that is in progress."""
     done: int
+    """Units that are done."""
     total: int | None
+    """Units in all; null if that is not known."""
     unit: Literal["bytes", "requests"] = "bytes"
+    """What `done` and `total` count."""
+    job: str | None = None
+    """Id here (`run-…-2`) of the job it is done for; null if it is for all of a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSeen:
-    """A job was looked at while waiting for it; ``waited`` seconds so far, ``next_poll`` seconds to the next look."""
+    """A job was polled while waiting for it."""
 
     job: RemoteJob
+    """The job as the service describes it."""
     waited: float
+    """Seconds of waiting so far."""
     next_poll: float
+    """Seconds until the next poll."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How a run of many jobs stands.
-
-    ``verdicts`` count the requests that have an answer, ``waiting`` those that are still to be sent. ``tokens`` and
-    ``usd`` (batch price; None: not known) are those of all answers so far, ``elapsed`` seconds of this process.
-    ``oldest`` is the age of the living job that has waited for longest, ``expires_in`` what is left of its 48 hours,
-    ``usual`` how long jobs of the model took here, in seconds; None where there is none, or nothing is known.
-    """
+    """Progress of a run. None is "not known", or "there is none"."""
 
     run: str
+    """Id of the run, `run-…`."""
     requests: int
-    verdicts: Mapping[str, int]
-    waiting: int
-    jobs: int
-    alive: int
+    """Number of requests in the run."""
     done: int
+    """Requests that need nothing more: answered here, or counted as succeeded by the service. It never decreases."""
+    uncollected_succeeded: int
+    """The service's count of succeeded requests in jobs whose answers are not here yet."""
+    uncollected_failed: int
+    """Its count of failed ones; they may be sent again, so they are not in `done`."""
+    verdicts: Mapping[str, int]
+    """Requests that have an answer, by verdict."""
+    waiting: int
+    """Requests that are still to be sent."""
+    jobs: int
+    """Number of jobs made so far."""
+    alive: int
+    """Number of jobs alive."""
+    collected: int
+    """Number of jobs whose answers are here."""
     tokens: int
+    """Tokens of all answers so far."""
     usd: float | None
+    """Batch price of all answers so far, in USD."""
+    offline: bool
+    """True if the local emulator answers, so that nothing is paid."""
     elapsed: float
+    """Seconds that this process has worked."""
     why: str
+    """What the run is waiting for."""
     oldest: float | None = None
+    """Age in seconds of the oldest living job."""
     expires_in: float | None = None
+    """Seconds until that job expires."""
     usual: float | None = None
+    """Median seconds that jobs of this model took here."""
 
 
 Event = Notice | Transfer | JobSeen | RunProgress
+"""Anything that happens while a command works."""
 EventHandler = Callable[[Event], None]
+"""What an event is passed to."""
 
 
 def event_name(event: Event) -> str:
@@ -92,19 +128,32 @@ class _StoppedError(Exception):
 
 
 async def in_thread(work: Callable[[EventHandler], T], emit: EventHandler) -> T:
-    """Do long blocking work beside the event loop.
+    """Do long blocking work in a thread; its events are handled on the event loop's thread, where ``emit`` belongs.
 
-    When the caller is cancelled, the work stops at its next event; only then does the cancellation go on, so that
+    The work waits until its event was handled, so events cannot pile up, and what the handler raises is raised in the
+    work. When the caller is cancelled, the work stops at its next event; only then does the cancellation go on, so that
     nothing is cleaned up under a thread that still writes.
     """
-    stop = threading.Event()
+    loop, stop = asyncio.get_running_loop(), threading.Event()
 
-    def checked(event: Event) -> None:
+    def handle(event: Event, handled: concurrent.futures.Future[None]) -> None:
+        try:
+            if not stop.is_set():
+                emit(event)
+        except BaseException as error:  # noqa: BLE001 - raised again where the event was made
+            handled.set_exception(error)
+        else:
+            handled.set_result(None)
+
+    def told(event: Event) -> None:
+        if not stop.is_set():
+            handled: concurrent.futures.Future[None] = concurrent.futures.Future()
+            loop.call_soon_threadsafe(handle, event, handled)
+            handled.result()
         if stop.is_set():
             raise _StoppedError
-        emit(event)
 
-    working = asyncio.ensure_future(asyncio.to_thread(work, checked))
+    working = asyncio.ensure_future(asyncio.to_thread(work, told))
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:

@@ -205,7 +205,7 @@ def _key(source: Mapping[str, str]) -> str | None:
     return next((found.strip() for name in KEY_NAMES if (found := _value(source, name))), None)
 
 
-def load(
+def load_settings(
     env: Mapping[str, str] | None = None,
     folder: Path | None = None,
     *,

@@ -226,22 +226,39 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
     """A batch job as last seen, in the words of this project. Times are seconds since 1970."""
 
     name: str
+    """Name of the job, `batches/…`."""
     state: str
+    """State, `JOB_STATE_…`."""
     phase: Phase
+    """What the state means."""
     model: str = ""
+    """Model that answers."""
     method: Method = "generate"
+    """What the job does with each request."""
     display_name: str = ""
+    """Display name of the job."""
     file_name: str | None = None
+    """Input file at the service, `files/…`; null if the requests were sent inline."""
     total: int = 0
+    """Number of requests."""
     succeeded: int = 0
+    """Requests that the service counts as successful."""
     failed: int = 0
+    """Requests that the service counts as failed."""
     pending: int = 0
+    """Requests that the service has not finished."""
     create_time: float | None = None
+    """Time of creation, in seconds since 1970."""
     end_time: float | None = None
+    """Time of the end, in seconds since 1970."""
     error_code: int | None = None
+    """gRPC status code of the job's error."""
     error_message: str | None = None
+    """Message of the job's error."""
     output_file: str | None = None
+    """File with the answers, `files/…`."""
     output_inline: bool = False
+    """True if the answers are in the job itself."""
 
     @property
     def has_output(self) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+
+T = TypeVar("T")
 
 _ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"
 
@@ -33,3 +36,38 @@ class World:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     uniform: Callable[[float, float], float] = random.uniform
     token: Callable[[int], str] = _token
+
+    def deadline(self, timeout: float | None) -> Deadline:
+        """The moment that is ``timeout`` seconds from now; None: it never comes."""
+        return Deadline(self, math.inf if timeout is None else timeout, self.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The end of waiting: ``seconds`` after ``began`` on a world's monotonic clock; infinity: nothing limits it."""
+
+    world: World
+    seconds: float
+    began: float
+
+    async def bound(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work`` until the deadline. Raises TimeoutError once the work has been cancelled and has stopped.
+
+        The work ends as it does after Ctrl-C: by a cancellation, which is awaited, so that nothing is left running.
+        """
+        if self.seconds == math.inf:
+            return await work
+        left = max(0.0, self.began + self.seconds - self.world.monotonic())
+        working = asyncio.ensure_future(work)
+        timer = asyncio.ensure_future(self.world.sleep(left))
+        in_time = False
+        try:
+            await asyncio.wait({working, timer}, return_when=asyncio.FIRST_COMPLETED)
+            in_time = working.done()
+        finally:
+            timer.cancel()
+            working.cancel()
+            await asyncio.gather(working, timer, return_exceptions=True)
+        if working.cancelled() and not in_time:
+            raise TimeoutError
+        return working.result()

@@ -99,9 +99,21 @@ def part(tmp_path: Path) -> Path:
 def fetch(
     store: Callable[[httpx2.Request], httpx2.Response], part: Path, *, waits: Waits | None = None
 ) -> tuple[int, list[int]]:
-    """Download into ``part``: the size that was returned, and the progress that was told."""
-    told: list[int] = []
-    size = ask(store, lambda client: files.download(client, "files/batch-b", part, progress=told.append), waits=waits)
+    """Download into ``part``: the size that was returned, and the bytes that were told on the way."""
+    size, told = fetch_telling(store, part, waits=waits)
+    return size, [done for done, _ in told]
+
+
+def fetch_telling(
+    store: Callable[[httpx2.Request], httpx2.Response], part: Path, *, waits: Waits | None = None
+) -> tuple[int, list[tuple[int, int | None]]]:
+    """The same with the size of the whole file that was told each time."""
+    told: list[tuple[int, int | None]] = []
+
+    def progress(done: int, total: int | None) -> None:
+        told.append((done, total))
+
+    size = ask(store, lambda client: files.download(client, "files/batch-b", part, progress=progress), waits=waits)
     return size, told
 
 
@@ -112,6 +124,20 @@ def test_file_is_written_as_it_comes(part: Path) -> None:
     assert part.read_bytes() == TEXT
     assert told == [4, 8, 12, 16, 20, 24, 25]
     assert store.asked == [""]
+
+
+@pytest.mark.parametrize(
+    ("faults", "totals"),
+    [([], {len(TEXT)}), (["cut"], {len(TEXT)}), (["gzip"], {None})],
+    ids=["stated", "cut off", "compressed"],
+)
+def test_the_size_of_the_whole_is_told_where_it_is_stated(
+    part: Path, faults: list[Fault], totals: set[int | None]
+) -> None:
+    """By the first answer's length, by the range of what comes after a cut; a compressed body's length is none."""
+    _, told = fetch_telling(Store(faults), part)
+    assert {total for _, total in told} == totals
+    assert all(total is None or done <= total for done, total in told)
 
 
 def test_empty_file_is_a_file(part: Path) -> None:

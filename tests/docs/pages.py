@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+TOP = ("SKILL.md", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 LANGUAGES = frozenset({"bash", "python", "sql", "json", "jsonl", "console", "sh", "text"})
 _FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{1,4} (.+)$", re.MULTILINE)
@@ -41,8 +42,8 @@ class Block:
 @cache
 def pages() -> tuple[Path, ...]:
     """Every page of the project."""
-    top = (ROOT / name for name in ("SKILL.md", "README.md", "CHANGELOG.md"))
-    return (*top, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "references").glob("*.md")))
+    top = (ROOT / name for name in TOP)
+    return (*top, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "references").glob("*.md")))
 
 
 @cache

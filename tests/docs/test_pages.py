@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import gemini_batch
 from docs.pages import LANGUAGES, ROOT, Block, blocks, code, headings, pages, read, slug, without_blocks
-from gemini_batch import aio, catalog, errors
+from gemini_batch import GeminiBatch, aio, catalog, errors
 from gemini_batch import settings as settings_module
 from gemini_batch.cli import COMMANDS
 from gemini_batch.store.ledger import Ledger
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 RAN_WHOLE = [ROOT / "SKILL.md", README, *(DOCS / f"{name}.md" for name in ("ledger", "library", "emulator"))]
-RAN_WHOLE.append(DOCS / "tables.md")
+RAN_WHOLE += [DOCS / "tables.md", DOCS / "tutorial.md"]
 RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/emulator/responders
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
@@ -76,7 +77,7 @@ def test_commands_and_options_exist(page: Path) -> None:
     text = "\n".join(line for line in code(page).splitlines() if "curl" not in line)
     for word in re.findall(r"gemini-batch ([a-z]+)", text):
         assert word in COMMANDS, f"{page.name}: gemini-batch {word}"
-    known = {option for command in COMMANDS for option in options_of(command)}
+    known = {"--version"}.union(*map(options_of, COMMANDS))
     for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text):
         assert option in known, f"{page.name}: {option}"
 
@@ -90,6 +91,26 @@ def test_the_scripts_take_what_the_skill_promises() -> None:
     assert {"--model", "-m", "--name", "-n"} <= options_of("create")
     assert {"--wait", "-w"} <= options_of("status")
     assert {"--output", "-o"} <= options_of("results")
+
+
+def test_no_page_and_no_example_imports_an_inner_module() -> None:
+    """What they show is public: ``gemini_batch``, ``gemini_batch.aio``, and the fixture's ``gemini_batch.testing``."""
+    inner = re.compile(r"(?:from|import) gemini_batch\.(?!aio\b|testing\b)|gemini_batch\.(?!aio\.)\w+\.\w+\(")
+    places = [(page.name, code(page)) for page in pages()]
+    places += [
+        (file.name, file.read_text(encoding="utf-8")) for file in (ROOT / "examples").iterdir() if file.is_file()
+    ]
+    assert [(name, found[0]) for name, text in places for found in inner.finditer(text)] == []
+
+
+@each_page
+def test_public_names_in_programs_are_public(page: Path) -> None:
+    """``gemini_batch.NAME`` and ``from gemini_batch import NAME`` in the programs of a page."""
+    for block in (block for block in blocks(page) if block.language == "python"):
+        used = re.findall(r"\bgemini_batch\.(\w+)", block.text)
+        for names in re.findall(r"from gemini_batch import (.+)", block.text):
+            used += re.findall(r"\w+", names)
+        assert set(used) <= set(gemini_batch.__all__), block.where
 
 
 @each_page
@@ -109,6 +130,29 @@ def test_the_readme_shows_every_command() -> None:
 def test_the_test_files_that_the_readme_names_exist() -> None:
     for name in re.findall(r"`(tests/[\w/.]*)`", read(README)):
         assert (ROOT / name).exists(), name
+
+
+# Architecture ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("contract", "table"), [("layers", 0), ("emulator-rooms", 1)])
+def test_the_layers_are_those_that_the_linter_checks(contract: str, table: int) -> None:
+    """The first column of both tables, top down."""
+    section = read(ROOT / "ARCHITECTURE.md").split("## Layers\n", 1)[1].split("\n## ", 1)[0]
+    text = section.split("layers of its own")[table]
+    told = [re.findall(r"`(\w+)`", cell) for cell in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE)]
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = (one["layers"] for one in configuration["contracts"] if one["id"] == contract)
+    assert told == [layer.split(" | ") for layer in layers]
+
+
+def test_the_modules_that_the_architecture_names_exist() -> None:
+    package = ROOT / "src" / "gemini_batch"
+    named = set(re.findall(r"\b([a-z]+/[a-z_]+(?:\.py)?)\b", code(ROOT / "ARCHITECTURE.md"))) - {"tests/crashes"}
+    assert len(named) > 20
+    for name in named:
+        there = package / name
+        assert there.with_suffix(".py").exists() or (ROOT / name).exists(), name
 
 
 # The README -----------------------------------------------------------------------------------------------------------
@@ -158,6 +202,22 @@ def test_the_page_on_tables_as_written(offline_shell: Shell) -> None:
     assert third.startswith("103 ")
 
 
+def test_the_tutorial_as_written(offline_shell: Shell) -> None:
+    """The program, the commands in one shell, and the program that reads the answers."""
+    page = DOCS / "tutorial.md"
+    make, read_answers = blocks_in(page, "python")
+    offline_shell.block(make)
+    typed = [block.text for block in blocks_in(page, "bash")]
+    first = offline_shell.run("set +e\n" + "\n".join(typed[:-1]))
+    assert "valid\n" in first.stdout
+    assert first.stdout.endswith("exit code 1\n")
+    assert "1 truncated: MAX_TOKENS (keys: story)" in first.stderr
+    assert "story -> truncated " in offline_shell.block(read_answers).stdout
+    job = f"JOB={first.stdout.split()[1]}\n"
+    assert offline_shell.run(job + typed[-1]).stdout.endswith("exit code 0\n")
+    assert [row["verdict"] for row in offline_shell.rows("results.jsonl")] == ["succeeded"] * 3
+
+
 def test_the_page_on_tables_names_what_can_be_changed() -> None:
     program = (ROOT / "examples" / "parquet.py").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`[A-Z`, ]+`) \|", read(DOCS / "tables.md"), re.MULTILINE)
@@ -192,17 +252,17 @@ def test_the_library_page_as_written(offline_shell: Shell) -> None:
     assert "question-1 This is an offline answer" in done.stdout
     assert "1 request.contents " in done.stdout
     assert "try again later: The service does not know batches/nobody-knows-this" in done.stdout
-    assert (offline_shell.folder / "my-home" / "offline" / "ledger.db").exists()
+    assert "batch 0." in done.stdout
+    assert (offline_shell.folder / "my-state" / "offline" / "ledger.db").exists()
 
 
 def test_the_library_page_names_every_function_and_error() -> None:
     text = read(DOCS / "library.md")
     table = dict(re.findall(r"^\| `(\w+)\(([^)]*)\)` \|", text, re.MULTILINE))
-    assert set(table) == set(aio.__all__)
+    assert set(table) == set(aio.__all__) - {"AsyncGeminiBatch"}
     for name, arguments in table.items():
         given = re.findall(r"[a-z_]+", arguments)
-        taken = [one for one in signature(getattr(aio, name)) if one not in {"offline", "settings", "on_event"}]
-        assert given == taken, name
+        assert given == signature(getattr(aio, name)), name
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE)
     for name, exit_code in rows:
         assert getattr(errors, name).exit_code == int(exit_code), name
@@ -269,12 +329,10 @@ def offline_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = folder / "requests.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
-    async def work() -> None:
-        job = await aio.create(file, name="reviews", settings=here)
-        await aio.status(job.job, wait=True, settings=here)
-        await aio.results(job.job, settings=here)
-
-    asyncio.run(work())
+    with GeminiBatch(here) as batch:
+        job = batch.create(file, name="reviews")
+        batch.status(job.job, wait=True)
+        batch.results(job.job)
     return folder / "home" / "offline"
 
 

@@ -6,8 +6,10 @@ Every operation of the service is a point at which the process may die: before t
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -97,6 +99,30 @@ class Clock:
         )
 
 
+class OrderedClock(Clock):
+    """The same for waits that run at the same time: time moves on to the earliest, once at least two are waiting.
+
+    A limit of the whole is one of them, so that it never comes while something is being done.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waking: list[tuple[float, int]] = []
+        self._numbers = itertools.count()
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        me = (self.monotonic + seconds, next(self._numbers))
+        self._waking.append(me)
+        try:
+            await asyncio.sleep(0)
+            while len(self._waking) < 2 or min(self._waking) != me:
+                await asyncio.sleep(0)
+        finally:
+            self._waking.remove(me)
+        self.pass_by(max(0.0, me[0] - self.monotonic))
+
+
 @dataclass
 class Job:
     name: str
@@ -148,6 +174,8 @@ class FakeService:
     most_tokens: int | None = None
     most_jobs: int | None = None
     refusals: int = 0
+    #: What the service counts in a living job: how many succeeded and how many failed.
+    counts: Callable[[Job], tuple[int, int]] = lambda _: (0, 0)
     #: How the n-th job ends, where it is not ``end_state``: state and error code.
     ends: dict[int, tuple[str, int | None]] = field(default_factory=dict)
 
@@ -276,7 +304,7 @@ class FakeService:
             "model": f"models/{job.model}",
             "displayName": job.display_name,
             "state": job.state,
-            "batchStats": {"requestCount": str(len(job.keys))},
+            "batchStats": self._stats(job),
         }
         if job.file_name is not None:
             meta["inputConfig"] = {"fileName": job.file_name}
@@ -294,6 +322,11 @@ class FakeService:
                 else:
                     meta["output"] = {"responsesFile": f"files/batch-{job.name.removeprefix('batches/')}"}
         return msgspec.json.decode(msgspec.json.encode(body), type=Operation)
+
+    def _stats(self, job: Job) -> dict[str, str]:
+        succeeded, failed = self.counts(job) if job.alive else (0, 0)
+        counted = {"requestCount": len(job.keys), "successfulRequestCount": succeeded, "failedRequestCount": failed}
+        return {name: str(count) for name, count in counted.items() if count}  # the service leaves out what is zero
 
     def _move(self, job: Job) -> None:
         job.looks += 1
@@ -343,7 +376,7 @@ class FakeService:
     async def delete(self, name: str) -> None:
         self._begin("delete")()
 
-    async def download(self, name: str, part: Path, *, progress: Callable[[int], None]) -> int:
+    async def download(self, name: str, part: Path, *, progress: Callable[[int, int | None], None]) -> int:
         end = self._begin("download")
         job = next(j for j in self.jobs if name == f"files/batch-{j.name.removeprefix('batches/')}")
         part.write_bytes(b"".join(line + b"\n" for line in job.lines))

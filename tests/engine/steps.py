@@ -36,6 +36,7 @@ def work(
     options: RunOptions | None = PAIRS,
     *,
     heard: list[Event] | None = None,
+    timeout: float | None = None,
     **order: Any,
 ) -> Results:
     """``run in.jsonl -o results.jsonl``, or ``run RUN``."""
@@ -44,7 +45,7 @@ def work(
         async with FakeSession(service, folder / "home") as session:
             thing = what or Submission(source=folder / "in.jsonl", **order)
             try:
-                return await run(session, thing, options, output=folder / "results.jsonl")
+                return await run(session, thing, options, output=folder / "results.jsonl", timeout=timeout)
             finally:
                 if heard is not None:
                     heard.extend(session.events)
@@ -52,14 +53,26 @@ def work(
     return asyncio.run(whole())
 
 
-def again(service: FakeService, folder: Path, run_id: str, verdict: str, **change: Any) -> Results:
+def again(
+    service: FakeService,
+    folder: Path,
+    run_id: str,
+    verdict: str,
+    *,
+    heard: list[Event] | None = None,
+    timeout: float | None = None,
+    **change: Any,
+) -> Results:
     """``retry RUN --only VERDICT``."""
 
     async def whole() -> Results:
         async with FakeSession(service, folder / "home") as session:
-            return await retry(
-                session, run_id, RetrySelection(verdicts=(verdict,), overrides=RequestOverrides(**change))
-            )
+            selection = RetrySelection(verdicts=(verdict,), overrides=RequestOverrides(**change))
+            try:
+                return await retry(session, run_id, selection, timeout=timeout)
+            finally:
+                if heard is not None:
+                    heard.extend(session.events)
 
     return asyncio.run(whole())
 

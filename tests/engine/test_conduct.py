@@ -346,7 +346,9 @@ def test_what_the_screen_hears_is_true(service: FakeService, tmp_path: Path) -> 
     work(service, tmp_path, heard=heard)
     last = [event for event in heard if isinstance(event, RunProgress)][-1]
 
-    assert (last.requests, last.waiting, last.jobs, last.alive, last.done) == (6, 0, 3, 0, 3)
+    assert (last.requests, last.done, last.waiting) == (6, 6, 0)
+    assert (last.jobs, last.alive, last.collected) == (3, 0, 3)
+    assert (last.uncollected_succeeded, last.uncollected_failed) == (0, 0)
     assert last.verdicts == {"succeeded": 6}
     assert last.tokens == 36
 
@@ -362,7 +364,7 @@ def test_a_stuck_job_is_said_once_with_the_hours_that_are_left(service: FakeServ
 
     said = [event for event in heard if isinstance(event, Notice) and "has been running for" in event.message]
     assert len(said) == 1
-    assert "usually take 0 min here" in said[0].message
+    assert "usually take 0 s here" in said[0].message
     assert "at the latest in 46 h" in (said[0].next or "")
     ages = [event.oldest for event in heard if isinstance(event, RunProgress) and event.oldest is not None]
     assert ages == sorted(ages)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from gemini_batch.errors import UsageError
-from gemini_batch.settings import API_VERSION, GOOGLE_BASE_URL, Secret, Settings, checked_base_url, load
+from gemini_batch.settings import API_VERSION, GOOGLE_BASE_URL, Secret, Settings, checked_base_url, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ OTHER = "AQ.Another-key.of_these-tests"
 def read(folder: Path, env: dict[str, str] | None = None, dotenv: str | bytes | None = None, **flags: Any) -> Settings:
     if dotenv is not None:
         (folder / ".env").write_bytes(dotenv.encode() if isinstance(dotenv, str) else dotenv)
-    return load(env or {}, folder, **flags)
+    return load_settings(env or {}, folder, **flags)
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -211,14 +211,14 @@ def test_file_of_another_folder_is_not_read(tmp_path: Path, monkeypatch: pytest.
     inner.mkdir()
     (tmp_path / ".env").write_text(f"GEMINI_API_KEY={KEY}")
     monkeypatch.chdir(inner)
-    assert load({}).api_key is None
+    assert load_settings({}).api_key is None
     monkeypatch.chdir(tmp_path)
-    assert load({}).require_key().reveal() == KEY
+    assert load_settings({}).require_key().reveal() == KEY
 
 
 def test_environment_of_the_process_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEMINI_API_KEY", OTHER)
-    assert load(folder=tmp_path).require_key().reveal() == OTHER
+    assert load_settings(folder=tmp_path).require_key().reveal() == OTHER
 
 
 # Values that cannot be meant -------------------------------------------------------------------------------------

@@ -114,6 +114,20 @@ BAD_INPUT = (
 
 LOCAL = (
     Breakage(
+        guard="events of work in threads arrive on one thread",
+        file="events.py",
+        old="            loop.call_soon_threadsafe(handle, event, handled)\n            handled.result()",
+        new="            emit(event)",
+        tests=("tests/face/test_clients.py::test_events_arrive_on_the_thread_of_the_loop",),
+    ),
+    Breakage(
+        guard="types with their public name can still be decoded",
+        file="__init__.py",
+        old="value.__annotations__ = inspect.get_annotations(value, eval_str=True)",
+        new="pass",
+        tests=("tests/face/test_names.py::test_types_that_are_read_from_files_still_can_be",),
+    ),
+    Breakage(
         guard="a file that broke off gets no name",
         file="jsonl.py",
         old="    except BaseException:\n        part.unlink(missing_ok=True)",

@@ -7,6 +7,7 @@ from mutation.breakage import Breakage
 CONDUCT = "tests/engine/test_conduct.py"
 TROUBLE = "tests/engine/test_trouble.py"
 RETRY = "tests/engine/test_retry.py"
+PROGRESS = "tests/engine/test_progress.py"
 
 RUNS = (
     Breakage(
@@ -138,8 +139,8 @@ RUNS = (
     Breakage(
         guard="a retry sends what is named, and not what failed beside it",
         file="commands/retry.py",
-        old="await work_off(session, run, None, leftovers=False)",
-        new="await work_off(session, run, None)",
+        old="work_off(session, run, None, leftovers=False)",
+        new="work_off(session, run, None)",
         tests=(f"{RETRY}::test_retry_of_what_create_made",),
     ),
     Breakage(
@@ -148,5 +149,33 @@ RUNS = (
         old="SET job = NULL, attempts_excused = attempts WHERE",
         new="SET job = NULL WHERE",
         tests=(f"{TROUBLE}::test_what_a_retry_sends_goes_once_more_when_its_job_expires",),
+    ),
+    Breakage(
+        guard="requests that are about to be sent again are not called done",
+        file="report/summary.py",
+        old="if j.stage is JobStage.COLLECTED and j.ordinal not in busy)",
+        new="if j.stage is JobStage.COLLECTED)",
+        tests=(f"{PROGRESS}::test_requests_that_wait_for_their_turn_again_are_not_done",),
+    ),
+    Breakage(
+        guard="what failed by the service's count is not called done",
+        file="report/summary.py",
+        old="self._answered + self.uncollected.succeeded))",
+        new="self._answered + sum(self.uncollected)))",
+        tests=(f"{PROGRESS}::test_it_does_not_go_backwards_when_requests_are_sent_again",),
+    ),
+    Breakage(
+        guard="the requests done never become fewer",
+        file="report/summary.py",
+        old="self.done = max(self.done, min(",
+        new="self.done = max(0, min(",
+        tests=(f"{PROGRESS}::test_an_output_that_lacks_what_was_counted_takes_nothing_back",),
+    ),
+    Breakage(
+        guard="work that is out of time has stopped when that is said",
+        file="world.py",
+        old="            working.cancel()\n",
+        new="            pass\n",
+        tests=("tests/foundation/test_world.py::test_work_that_is_cancelled_by_its_caller_is_not_out_of_time",),
     ),
 )

@@ -9,5 +9,6 @@ from __future__ import annotations
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.runs import RUNS
 from mutation.service import COLLECTING, CREATING
+from mutation.state import MIGRATING
 
-BREAKAGES = BAD_INPUT + LOCAL + SECRETS + CREATING + COLLECTING + RUNS
+BREAKAGES = BAD_INPUT + LOCAL + SECRETS + CREATING + COLLECTING + RUNS + MIGRATING

@@ -67,7 +67,7 @@ async def _all_batches(client: Client, _: Path) -> None:
 async def _download(client: Client, path: Path, *, held: bytes) -> None:
     part = path.with_name("part")
     part.write_bytes(held)
-    await GeminiService(client).download("files/batch-b1", part, progress=lambda _: None)
+    await GeminiService(client).download("files/batch-b1", part, progress=lambda *_: None)
 
 
 REQUEST = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 Verdict = Literal["succeeded", "truncated", "blocked", "empty", "invalid", "failed", "missing"]
+"""What became of a request; docs/verdicts.md explains each."""
 #: In the order of reports: the good, what a changed request may mend, what went wrong, what is not there.
 VERDICTS: tuple[Verdict, ...] = ("succeeded", "truncated", "blocked", "empty", "invalid", "failed", "missing")
 

@@ -199,9 +199,12 @@ class _OtherPartError(NetworkError):
     """The service cannot, or does not, go on from the bytes that are held; they are dropped."""
 
 
-async def download(client: Client, name: str, part: Path, *, progress: Callable[[int], None] = lambda _: None) -> int:
+async def download(
+    client: Client, name: str, part: Path, *, progress: Callable[[int, int | None], None] = lambda *_: None
+) -> int:
     """Download a result file into ``part``, going on from the bytes that are there already; returns its size.
 
+    ``progress`` is told the bytes that are here, and the size of the whole file where the service states one.
     Only the download path knows result files: their ids are longer than the Files API's own rule allows, so that
     asking for one by ``get`` is refused. Raises ApiError or NetworkError when there was no progress for long.
     """
@@ -234,7 +237,9 @@ def _held(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-async def _download_once(client: Client, url: str, part: Path, offset: int, progress: Callable[[int], None]) -> int:
+async def _download_once(
+    client: Client, url: str, part: Path, offset: int, progress: Callable[[int, int | None], None]
+) -> int:
     # `identity`: a compressed body would make offsets and lengths speak of other bytes than those on disk.
     headers = {"accept-encoding": "identity", **({"range": f"bytes={offset}-"} if offset else {})}
     expected = frozenset({200, 206, 416} if offset else {200, 206})
@@ -245,16 +250,18 @@ async def _download_once(client: Client, url: str, part: Path, offset: int, prog
         encoded = response.headers.get("content-encoding", "identity") != "identity"
         if encoded and start:
             raise _OtherPartError("The service sent a part of another form of the file.", sent=True)
+        length = response.headers.get("content-length", "")
+        stated = None if encoded or not _COUNT.fullmatch(length) else start + int(length)
         with part.open("ab" if start else "wb") as file:
             done = start
             try:
                 async for data in response.aiter_bytes() if encoded else response.aiter_raw():
                     file.write(data)
                     done += len(data)
-                    progress(done)
+                    progress(done, total if total is not None else stated)
             except httpx2.HTTPError as error:
                 raise NetworkError(f"The download broke off after {done} bytes.", sent=True, next=_GOES_ON) from error
-        came, length = response.num_bytes_downloaded, response.headers.get("content-length", "")
+        came = response.num_bytes_downloaded
         if _COUNT.fullmatch(length) and came != int(length):
             raise NetworkError(f"The download ended early: {came} of {length} bytes.", sent=True, next=_GOES_ON)
         if total is not None and done != total:

@@ -23,7 +23,7 @@ COMMANDS = {
     "results": ("results", "Fetch a job's answers, one a key, in the order of the input."),
     "run": ("run", "All of it: check, send in as many jobs as needed, wait, collect, send again."),
     "retry": ("retry", "Send named failures of a run once more, with a change that can help."),
-    "list": ("listing", "The jobs that this home knows, newest first."),
+    "list": ("list_jobs", "The jobs that this home knows, newest first."),
     "cancel": ("cancel", "Ask for a job's end and keep what it has answered."),
     "clean": ("clean", "Delete input files at the service that no job needs any more."),
     "validate": ("validate", "The checks of create, alone."),

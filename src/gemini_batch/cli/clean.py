@@ -7,48 +7,48 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import run, settings, shared_options
+from gemini_batch.cli.common import verb
 from gemini_batch.cli.outcome import clean as clean_text
-from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, plural, size
+from gemini_batch.cli.wording import plural, size
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
+    from gemini_batch.cli.screen import Screen
+    from gemini_batch.client import GeminiBatch
     from gemini_batch.commands.clean import Cleaned
 
 
-@click.command("clean", short_help="Delete input files at the service that no job needs any more.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-@click.option("--not-created", is_flag=True, help="Also forget runs that are NOT_CREATED in the list.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@shared_options
-def command(*, dry_run: bool, not_created: bool, yes: bool, offline: bool | None, as_json: bool, quiet: bool) -> int:
+def _clean(batch: GeminiBatch, *, dry_run: bool, not_created: bool, yes: bool, **_: object) -> Cleaned:
+    """What would go, the question, and then the same in earnest."""
+    plan = batch.clean(dry_run=True, not_created=not_created)
+    if dry_run or not (plan.deleted or plan.gone or plan.forgotten):
+        return plan
+    if not yes:
+        _ask(plan)
+    return batch.clean(not_created=not_created)
+
+
+@verb(
+    "clean",
+    click.option("--dry-run", is_flag=True, help="Only say what would be deleted."),
+    click.option("--not-created", is_flag=True, help="Also forget runs that are NOT_CREATED in the list."),
+    click.option("--yes", "-y", is_flag=True, help="Do not ask."),
+    call=_clean,
+)
+def command(done: Cleaned, screen: Screen, *, not_created: bool, **_: object) -> None:
     """Delete input files at the service that this home has uploaded and that no living job needs.
 
     Nothing else is touched: no results, no jobs, no files that somebody else has put there. Prints the files' names
     (and, with --not-created, the ids of the runs that are forgotten; the same create makes their job after all).
     """
-    from gemini_batch import aio
-
-    with Screen(quiet=quiet or as_json) as screen:
-        chosen = settings(offline)
-        plan = run(aio.clean(dry_run=True, not_created=not_created, settings=chosen, on_event=screen.emit))
-        if not dry_run and (plan.deleted or plan.gone or plan.forgotten):
-            if not yes:
-                _ask(plan)
-            plan = run(aio.clean(dry_run=False, not_created=not_created, settings=chosen, on_event=screen.emit))
-        if as_json:
-            write_json("clean", result=plan)
-            return 0
-        for name in (*plan.deleted, *plan.forgotten):
-            click.echo(clean_text(name))
-        for name, why in plan.kept.items():
-            screen.say(f"kept {name}: {why}")
-        screen.say(_summary(plan))
-        if left := len(plan.not_created) - len(plan.forgotten):
-            how = "in doubt or being worked on" if not_created else "--not-created forgets what was not sent"
-            screen.say(f"{plural(left, 'run')} NOT_CREATED in the list: {how}.")
-    return 0
+    for name in (*done.deleted, *done.forgotten):
+        click.echo(clean_text(name))
+    for name, why in done.kept.items():
+        screen.say(f"kept {name}: {why}")
+    screen.say(_summary(done))
+    if left := len(done.not_created) - len(done.forgotten):
+        how = "in doubt or being worked on" if not_created else "--not-created forgets what was not sent"
+        screen.say(f"{plural(left, 'run')} NOT_CREATED in the list: {how}.")
 
 
 def _summary(plan: Cleaned) -> str:

@@ -1,56 +1,171 @@
-"""What every command shares: its options, and running a coroutine so that Ctrl-C and SIGTERM end it in order."""
+"""What every command shares: how options become one call of the library, and its answer JSON or lines for people.
+
+A command is a function that shows an answer; :func:`verb` does the rest. Each option is written once: its name is that
+of the verb's argument.
+"""
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import inspect
+import re
+import signal
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+import threading
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli.outcome import terminated
+from gemini_batch.cli import COMMANDS
+from gemini_batch.cli.outcome import terminated, write_json
+from gemini_batch.cli.screen import JsonEvents, Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Iterator
 
-    from gemini_batch.settings import Settings
+    from gemini_batch.client import GeminiBatch
 
-T = TypeVar("T")
+    Parameter = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+# The options of several commands.
+JOB_NAME = click.argument("job_name", metavar="JOB_NAME")
+INPUT_FILE = click.argument("input_file", metavar="INPUT_FILE", type=click.Path())
+POLL = click.option(
+    "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Look every so often, instead of ever less."
+)
+
+_DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?", re.IGNORECASE)
+#: Longer than any job lives; what is above it is a slip.
+_LONGEST = 30 * 86_400.0
 
 
-def local_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for a command that asks nobody: ``--offline`` is taken, and not shown, since it changes nothing."""
-    return _options(function, shows_offline=False)
+def parse_duration(text: str) -> float | None:
+    """``90``, ``90s``, ``9m``, ``2h``, ``1h30m`` as seconds; None for anything else, and for nothing."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, seconds = found.groups()
+    if seconds and (hours or minutes) and not text.strip().lower().endswith("s"):
+        return None  # "1h30": minutes or seconds?
+    return int(hours or 0) * 3600.0 + int(minutes or 0) * 60.0 + float(seconds or 0)
 
 
-def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--offline --json --quiet --debug``."""
-    return _options(function, shows_offline=True)
+def duration(text: str) -> float:
+    """An option's duration, in seconds. Fails in click's way."""
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise click.BadParameter(f"{text!r} is not a duration. Write 90s, 9m, 2h, 1h30m, or seconds as a number.")
+    if not 0 < seconds <= _LONGEST:
+        raise click.BadParameter(f"{text!r} is not a time to wait. It must be more than 0 and at most 30 days.")
+    return seconds
 
 
-def _options(function: Callable[..., Any], *, shows_offline: bool) -> Callable[..., Any]:
-    for option in reversed(
-        (
-            click.option(
-                "--offline",
-                is_flag=True,
-                default=None,
-                hidden=not shows_offline,
-                help="Use the local emulator: no key, no network, no cost.",
-            ),
-            click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, errors too."),
-            click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
-            click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-        )
-    ):
-        function = option(function)
+TIMEOUT = click.option(
+    "--timeout",
+    type=duration,
+    metavar="TIME",
+    help="Stop waiting after this time (90s, 9m, 1h30m) and end with 6; nothing is cancelled.",
+)
 
-    @functools.wraps(function)
-    def wrapped(*args: Any, debug: bool, **kwargs: Any) -> Any:
-        del debug  # read where errors are shown
-        return function(*args, **kwargs)
+_ASKING = (
+    click.option("--offline", is_flag=True, default=None, help="Use the local emulator: no key, no network, no cost."),
+)
+#: Of a command that asks nobody: ``--offline`` is taken, and not shown, since it changes nothing.
+_LOCAL = (click.option("--offline", is_flag=True, default=None, hidden=True, expose_value=False),)
+_ALL = (
+    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, errors too."),
+    click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
+    # Read where errors are shown.
+    click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+)
 
-    return wrapped
+
+def command(name: str, *parameters: Parameter, asks: bool = True) -> Callable[[Callable[..., Any]], click.Command]:
+    """A function as the command of that name, with the options that all commands have after its own.
+
+    ``asks``: whether the command asks the service anything.
+    """
+
+    def make(function: Callable[..., Any]) -> click.Command:
+        every = (*parameters, *(_ASKING if asks else _LOCAL), *_ALL)
+        with_options = reduce(lambda made, parameter: parameter(made), reversed(every), function)
+        return click.command(name, short_help=COMMANDS[name][1])(with_options)
+
+    return make
+
+
+def verb(
+    name: str,
+    *parameters: Parameter,
+    method: str | None = None,
+    call: Callable[..., Any] | None = None,
+    document: Callable[..., dict[str, object]] | None = None,
+    ends: Callable[..., int] | None = None,
+    asks: bool = True,
+    streams: bool = False,
+) -> Callable[[Callable[..., str | None]], click.Command]:
+    """A command that calls one verb of the library and shows what it gave back.
+
+    The decorated function shows that to people: ``show(found, screen, **options)``, and returns the last line for
+    stdout, if there is one. Its docstring is the help. ``method`` is the library's verb where its name differs;
+    ``call(batch, **options)`` stands for it where the command does more than call it. ``document`` gives the members of
+    the JSON document instead of the answer as ``result``, ``ends`` the exit code where it is not always 0, both from
+    the same arguments as ``show`` without the screen. ``streams``: with ``--json``, events are JSON lines before it.
+    """
+
+    def make(show: Callable[..., str | None]) -> click.Command:
+        def run(*, as_json: bool, quiet: bool, **options: Any) -> int:
+            from gemini_batch.client import GeminiBatch
+            from gemini_batch.settings import load_settings
+
+            settings = None
+            if asks:
+                settings = load_settings(offline=options["offline"], poll=options.pop("poll", None))
+            with JsonEvents() if as_json and streams else Screen(quiet=quiet or as_json) as screen:
+                with _terminable(), GeminiBatch(settings, on_event=screen.emit) as batch:
+                    if call is None:
+                        found = call_method(batch, method or name, **options)
+                    else:
+                        found = call(batch, as_json=as_json, **options)
+                code = ends(found, **options) if ends else 0
+                if as_json:
+                    body = document(found, **options) if document else {"result": found}
+                    write_json(name, **body, **({"exit_code": code} if ends else {}))
+                    return code
+                answer = show(found, screen, **options)
+            if answer is not None:
+                click.echo(answer)
+            return code
+
+        run.__doc__ = show.__doc__
+        return command(name, *parameters, asks=asks)(run)
+
+    return make
+
+
+def call_method(batch: GeminiBatch, name: str, /, **options: Any) -> Any:
+    """Call the library's verb with those of the options that are its arguments."""
+    method = getattr(batch, name)
+    arguments = inspect.signature(method).parameters.keys()
+    return method(**{option: value for option, value in options.items() if option in arguments})
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends what is done here as Ctrl-C does: in order, with a word about how to come back."""
+
+    def stop(*_: object) -> None:
+        raise terminated(sys.argv[1:])
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 #: Names by which a shell's user means this process's own stdout.
@@ -60,39 +175,3 @@ _STDOUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 def is_stdout(output: str | None) -> bool:
     """Whether ``-o`` names stdout, however it is spelt."""
     return output in _STDOUT
-
-
-def settings(offline: bool | None, *, poll: float | None = None) -> Settings:
-    """The settings of this process with the command's flags before them."""
-    from gemini_batch import settings as module
-
-    return module.load(offline=offline, poll=poll)
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end. Ctrl-C raises KeyboardInterrupt, SIGTERM Terminated, both after an orderly stop."""
-    import asyncio
-    import signal
-
-    stopped = False
-
-    async def guarded() -> T:
-        nonlocal stopped
-        task = asyncio.current_task()
-        assert task is not None
-
-        def stop() -> None:
-            nonlocal stopped
-            stopped = True
-            task.cancel()
-
-        if sys.platform != "win32":
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
-        return await work
-
-    try:
-        return asyncio.run(guarded())
-    except asyncio.CancelledError:
-        if stopped:
-            raise terminated(sys.argv[1:]) from None
-        raise

@@ -6,67 +6,40 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import run, settings, shared_options
-from gemini_batch.cli.outcome import write_json
-from gemini_batch.cli.screen import Screen, place, plural, size
+from gemini_batch.cli.common import INPUT_FILE, verb
+from gemini_batch.cli.wording import place, plural, size
 
 if TYPE_CHECKING:
+    from gemini_batch.cli.screen import Screen
     from gemini_batch.commands.create import Created
 
 
-@click.command("create", short_help="Check a JSONL file, upload it and make one batch job.")
-@click.argument("input_file", metavar="INPUT_FILE", type=click.Path())
-@click.option(
-    "--model", "-m", metavar="MODEL", help="Default: gemini-3-flash-preview (embedding lines: gemini-embedding-2)."
+@verb(
+    "create",
+    INPUT_FILE,
+    click.option(
+        "--model", "-m", metavar="MODEL", help="Default: gemini-3-flash-preview (embedding lines: gemini-embedding-2)."
+    ),
+    click.option("--name", "-n", metavar="NAME", help="The display name, sent to the service as it is."),
+    click.option(
+        "--limit", type=click.IntRange(min=1), metavar="N", help="Send only the first N requests, as a trial."
+    ),
+    click.option("--inline", is_flag=True, help="Send the requests in the call itself (under 20 MB), without a file."),
+    click.option("--new", is_flag=True, help="Make another job even if these requests have one; it is paid for again."),
 )
-@click.option("--name", "-n", metavar="NAME", help="The display name, sent to the service as it is.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Send only the first N requests, as a trial.")
-@click.option("--inline", is_flag=True, help="Send the requests in the call itself (under 20 MB), without a file.")
-@click.option("--new", is_flag=True, help="Make another job even if these requests have one; it is paid for again.")
-@shared_options
-def command(
-    *,
-    input_file: str,
-    model: str | None,
-    name: str | None,
-    limit: int | None,
-    inline: bool,
-    new: bool,
-    offline: bool | None,
-    as_json: bool,
-    quiet: bool,
-) -> int:
+def command(made: Created, screen: Screen, *, limit: int | None, **_: object) -> str:
     """Check a JSONL file, upload it and make one batch job.
 
     Prints the job's name, to be passed on: JOB=$(gemini-batch create requests.jsonl). A line of the file is
     {"key": "unique", "request": {"contents": [{"parts": [{"text": "…"}]}]}}. Every line is checked before anything
     is sent. The same requests again attach to the job they have.
     """
-    from gemini_batch import aio
-
-    with Screen(quiet=quiet or as_json) as screen:
-        made = run(
-            aio.create(
-                input_file,
-                model=model,
-                name=name,
-                limit=limit,
-                inline=inline,
-                new=new,
-                settings=settings(offline),
-                on_event=screen.emit,
-            )
-        )
-        if as_json:
-            write_json("create", result=made)
-            return 0
-        if not made.attached:
-            screen.say(_made(made, limit))
-        ended = made.state in {"JOB_STATE_SUCCEEDED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
-        following = f"results {made.job} -o results.jsonl" if ended else f"status {made.job} --wait"
-        screen.say(f"Next: gemini-batch {following}")
-    click.echo(made.job)
-    return 0
+    if not made.attached:
+        screen.say(_made(made, limit))
+    ended = made.state in {"JOB_STATE_SUCCEEDED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
+    following = f"results {made.job} -o results.jsonl" if ended else f"status {made.job} --wait"
+    screen.say(f"Next: gemini-batch {following}")
+    return made.job
 
 
 def _made(made: Created, limit: int | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from gemini_batch.cli.common import local_options
+from gemini_batch.cli import common
 from gemini_batch.cli.outcome import write_json
 from gemini_batch.errors import UsageError
 
@@ -16,34 +16,49 @@ if TYPE_CHECKING:
     from gemini_batch.catalog import Model
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One model on a day: USD per million tokens in batch, None where a price is not known."""
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One model on a day; None where a price is not known."""
 
     name: str
+    """Name of the model."""
     kind: str
+    """What the model makes."""
     methods: list[str]
+    """What it can do in a batch; empty if nothing."""
     status: str
+    """`going`: it shuts down within 60 days. `rerouted`: another model answers."""
     shutdown: str | None
+    """Day of the shutdown."""
     replaced_by: str | None
+    """Model to use instead."""
     batch_input: float | None
+    """USD per million input tokens in a batch."""
     batch_output: float | None
+    """USD per million output tokens in a batch."""
     interactive_input: float | None
+    """USD per million input tokens outside a batch."""
     interactive_output: float | None
+    """USD per million output tokens outside a batch."""
     note: str
+    """Anything else worth knowing."""
     source: str
+    """Where these facts are from."""
     date: str
+    """Day on which they were checked."""
 
 
-@click.command("models", short_help="Models that batch: prices, shutdown dates.")
-@click.argument("name", metavar="[MODEL]", required=False)
-@click.option("--all", "everything", is_flag=True, help="Also those that are gone or cannot be batched.")
-@local_options
-def command(*, name: str | None, everything: bool, offline: bool | None, as_json: bool, quiet: bool) -> int:
+@common.command(
+    "models",
+    click.argument("name", metavar="[MODEL]", required=False),
+    click.option("--all", "everything", is_flag=True, help="Also those that are gone or cannot be batched."),
+    asks=False,
+)
+def command(*, name: str | None, everything: bool, as_json: bool, quiet: bool) -> int:
     """The models of the catalog that can be batched today: USD per million tokens at batch price, shutdown dates.
 
     The catalog is a dated page of facts that comes with the program; the service is not asked.
     """
-    del offline, quiet  # nothing is asked, and everything is the answer
+    del quiet  # everything is the answer
     from gemini_batch import catalog
 
     book, today = catalog.load(), dt.datetime.now(dt.UTC).date()
@@ -70,9 +85,9 @@ def command(*, name: str | None, everything: bool, offline: bool | None, as_json
     return 0
 
 
-def _row(model: Model, today: dt.date) -> Row:
+def _row(model: Model, today: dt.date) -> ModelFacts:
     price = model.price_on(today)
-    return Row(
+    return ModelFacts(
         name=model.name,
         kind=model.kind,
         methods=list(model.methods),
@@ -89,7 +104,7 @@ def _row(model: Model, today: dt.date) -> Row:
     )
 
 
-def _line(row: Row, width: int, *, alone: bool) -> str:
+def _line(row: ModelFacts, width: int, *, alone: bool) -> str:
     output = "" if row.kind == "embedding" and row.batch_output is None else f"  out {_usd(row.batch_output)}"
     prices = f"in {_usd(row.batch_input)}{output}"
     word = "gone since" if row.status == "gone" else "until"

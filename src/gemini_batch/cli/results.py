@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli.common import is_stdout, run, settings, shared_options
-from gemini_batch.cli.outcome import clean, invoked, write_json
-from gemini_batch.cli.screen import Screen, place, plural, usd
+from gemini_batch.cli.common import JOB_NAME, call_method, is_stdout, verb
+from gemini_batch.cli.outcome import clean, invoked
+from gemini_batch.cli.wording import place, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gemini_batch.cli.screen import Screen
+    from gemini_batch.client import GeminiBatch
     from gemini_batch.errors import Next
     from gemini_batch.report.result_set import Results
     from gemini_batch.report.summary import Summary
@@ -21,65 +23,65 @@ if TYPE_CHECKING:
 _PREVIEW = 20
 
 
-@click.command("results", short_help="Fetch a job's answers, one a key, in the order of the input.")
-@click.argument("job_name", metavar="JOB_NAME")
-@click.option(
-    "--output", "-o", metavar="FILE", help="Write all result lines to FILE; - for stdout (/dev/stdout is the same)."
+def _spelt(_context: click.Context, _option: click.Parameter, output: str | None) -> str | None:
+    return "-" if is_stdout(output) else output
+
+
+def _fetch(batch: GeminiBatch, *, output: str | None, as_json: bool, **options: Any) -> Results:
+    if as_json and output == "-":
+        raise click.UsageError("--json and -o - both want stdout")
+    found: Results = call_method(batch, "results", output=None if output == "-" else output, **options)
+    return found
+
+
+def exit_code(found: Results, **_: object) -> int:
+    """0: every request succeeded; 1: some did not; 5: nothing could be had."""
+    return found.summary.exit_code
+
+
+def _document(found: Results, *, output: str | None, **_: object) -> dict[str, object]:
+    import msgspec
+
+    preview = None
+    if output is None:
+        preview = [msgspec.Raw(line) for line in found.lines(limit=_PREVIEW)]
+    return {"result": found.summary, "output": output, "preview": preview}
+
+
+@verb(
+    "results",
+    JOB_NAME,
+    click.option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        callback=_spelt,
+        help="Write all result lines to FILE; - for stdout (/dev/stdout is the same).",
+    ),
+    click.option("--job-only", is_flag=True, help="Only what this job itself has answered, not the rest of its run."),
+    click.option(
+        "--media-dir", metavar="DIR", help="Write images and speech of the lines written or shown into files there."
+    ),
+    call=_fetch,
+    document=_document,
+    ends=exit_code,
 )
-@click.option("--job-only", is_flag=True, help="Only what this job itself has answered, not the rest of its run.")
-@click.option(
-    "--media-dir", metavar="DIR", help="Write images and speech of the lines written or shown into files there."
-)
-@shared_options
-def command(
-    *,
-    job_name: str,
-    job_only: bool,
-    output: str | None,
-    media_dir: str | None,
-    offline: bool | None,
-    as_json: bool,
-    quiet: bool,
-) -> int:
+def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> None:
     """Fetch a job's answers: one line a key, in the order of the input.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
     is not "succeeded" has an error. Without -o the first 20 lines are shown. Ends with 0 if every request succeeded,
     1 if some did not, 5 if nothing could be had, 6 if the job is not finished.
     """
-    if is_stdout(output):
-        output = "-"
-    if as_json and output == "-":
-        raise click.UsageError("--json and -o - both want stdout")
-    from gemini_batch import aio
-
-    with Screen(quiet=quiet or as_json) as screen:
-        to_file = None if output in {None, "-"} else output
-        found = run(
-            aio.results(
-                job_name,
-                job_only=job_only,
-                output=to_file,
-                media_dir=media_dir,
-                settings=settings(offline),
-                on_event=screen.emit,
-            )
-        )
-        summary = found.summary
-        if as_json:
-            _json(found, output)
-            return summary.exit_code
-        if output == "-":
-            _print(found, limit=None)
-        elif output is None:
-            _print(found, limit=_PREVIEW)
-            if summary.requests > _PREVIEW:
-                screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
-        for line in summary_lines(summary, output):
-            screen.say(line)
-        if summary.next:
-            screen.say(f"Next: {next_step(summary.next, output)}")
-    return summary.exit_code
+    summary = found.summary
+    if output in {None, "-"}:
+        _print(found, limit=_PREVIEW if output is None else None)
+        if output is None and summary.requests > _PREVIEW:
+            screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
+    for line in summary_lines(summary, output):
+        screen.say(line)
+    if summary.next:
+        screen.say(f"Next: {next_step(summary.next, output)}")
 
 
 def _print(found: Results, *, limit: int | None) -> None:
@@ -88,15 +90,6 @@ def _print(found: Results, *, limit: int | None) -> None:
         out.write(clean(line.decode()).encode() if terminal else line)
         out.write(b"\n")
     out.flush()
-
-
-def _json(found: Results, output: str | None) -> None:
-    import msgspec
-
-    preview = None
-    if output is None:
-        preview = [msgspec.Raw(line) for line in found.lines(limit=_PREVIEW)]
-    write_json("results", result=found.summary, output=output, preview=preview, exit_code=found.summary.exit_code)
 
 
 def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:

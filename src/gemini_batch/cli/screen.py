@@ -1,28 +1,29 @@
-"""What people see on stderr while a command works: a live line in a terminal, plain and sparse lines in a pipe."""
+"""What people see on stderr while a command works: bars on a terminal, plain and sparse lines in a pipe."""
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from gemini_batch.cli import wording
 from gemini_batch.cli.outcome import as_invoked, clean, invoked, plain
 from gemini_batch.errors import Next
+from gemini_batch.report.durations import span
 
 if TYPE_CHECKING:
-    from gemini_batch.events import Event, JobSeen, RunProgress, Transfer
-    from gemini_batch.wire import RemoteJob
+    from collections.abc import Callable
 
-_PLAIN_EVERY = 10.0
-_STILL_EVERY = 300.0
+    from gemini_batch.events import Event, RunProgress, Transfer
+
+#: Seconds between two lines in a pipe while only numbers change, and while nothing does.
+_PLAIN_EVERY, _STILL_EVERY = 10.0, 300.0
+#: Work that is shorter is over before a line could be read.
 _LIVE_FROM = 1.0
-#: Seconds from which the age of a run's oldest job is worth a word.
-_OLD = 3600.0
 
 
 class JsonEvents:
@@ -57,31 +58,35 @@ class JsonEvents:
 
 
 class Screen:
-    """Shows events. Use as a context manager, so that a live line is taken away at the end."""
+    """Shows events. Use as a context manager, so that a bar is taken away at the end."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._live: Any = None
+    def __init__(self, *, quiet: bool, now: Callable[[], float] = time.monotonic) -> None:
+        from gemini_batch.cli.live import LiveProgress
+
+        self._quiet, self._now = quiet, now
+        self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
         self._lock = threading.RLock()
-        self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._began = self._last = time.monotonic()
-        self._seen = ""
+        self._live = LiveProgress(now)
+        self._began = now()
+        self._last: float | None = None
+        self._line: str | None = None
+        self._shape: object = None
 
     def __enter__(self) -> Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self._live.close()
 
     def say(self, text: str) -> None:
-        """One line for a person."""
+        """One line for a person, once the work is done: a bar goes away."""
         if not self._quiet:
             with self._lock:
-                self._close()
-                click.echo(clean(as_invoked(text)), err=True)
+                self._live.close()
+                _echo(clean(as_invoked(text)))
 
     def emit(self, event: Event) -> None:
-        """Show an event of the library; they come from several threads."""
+        """Show an event of the library; they may come from several threads."""
         if not self._quiet:
             with self._lock:
                 self._show(event)
@@ -93,144 +98,49 @@ class Screen:
             case Notice(message, level, following):
                 sign = "Warning: " if level == "warning" else ""
                 then = f" Next: {invoked(following)}" if isinstance(following, Next) else f" {following or ''}"
-                self.say(f"{sign}{message}{then}".rstrip())
+                words = clean(as_invoked(f"{sign}{message}{then}".rstrip()))
+                if not self._live.above(words):
+                    _echo(words)
             case Transfer():
-                self._moved(event)
+                self._transfer(event)
             case JobSeen():
-                self._seen_job(event)
+                self._live.progress.tell(event)
+                self._stands(wording.counts(event.job), f"waited {span(event.waited)}", event.job.state)
             case RunProgress():
-                self._went(event)
+                self._live.progress.tell(event)
+                self._run(event)
 
-    def _moved(self, event: Transfer) -> None:
-        now = time.monotonic()
-        finished = event.total is not None and event.done >= event.total
+    def _transfer(self, event: Transfer) -> None:
+        now = self._now()
         if self._is_terminal:
-            # Short work is over before a line could be read; only long work is shown.
+            self._live.progress.move(event)
             if now - self._began >= _LIVE_FROM:
-                self._update("" if finished else _progress(event))
-        elif now - self._last >= _PLAIN_EVERY and not finished:
+                self._live.refresh()
+            return
+        finished = event.total is not None and event.done >= event.total
+        if now - (self._began if self._last is None else self._last) >= _PLAIN_EVERY and not finished:
             self._last = now
-            click.echo(_progress(event), err=True)
+            _echo(f"{event.what}: {wording.of_total(event.done, event.total, event.unit)}")
 
-    def _seen_job(self, event: JobSeen) -> None:
-        waited = f" · waited {span(event.waited)}"
-        self._status(
-            counts(event.job), f"{waited} · next look in {span(event.next_poll)}" if self._is_terminal else waited
-        )
+    def _run(self, event: RunProgress) -> None:
+        done = f"{event.done:,} of {wording.plural(event.requests, 'request')} done"
+        first, *rest = wording.run_details(event)
+        self._stands(f"{done} · {first}", wording.DOT.join(rest), (event.jobs, event.alive, event.collected))
 
-    def _went(self, event: RunProgress) -> None:
-        answered = sum(event.verdicts.values())
-        others = ", ".join(
-            f"{count:,} {verdict}" for verdict, count in event.verdicts.items() if verdict != "succeeded"
-        )
-        parts = [f"{answered:,} of {plural(event.requests, 'request')} answered{f' ({others})' if others else ''}"]
-        parts.append(f"{plural(event.jobs, 'job')}, {event.alive} at work, {event.done} collected")
-        if event.waiting:
-            parts.append(f"{event.waiting:,} requests to send")
-        if event.tokens:
-            parts.append(f"{event.tokens:,} tokens")
-        if event.usd:
-            parts.append(f"${usd(event.usd)}")
-        rest = f" · {span(event.elapsed)} · {event.why}"
-        if event.oldest is not None and event.expires_in is not None and event.oldest >= _OLD:
-            usual = "" if event.usual is None else f" (usually {span(event.usual)})"
-            rest += f" · oldest job {span(event.oldest)}{usual}, expires in {span(max(0.0, event.expires_in))}"
-        self._status(" · ".join(parts), rest)
-
-    def _status(self, line: str, rest: str) -> None:
-        """How it stands: always in place in a terminal; in a pipe when it has changed, or at times."""
+    def _stands(self, line: str, rest: str, shape: object) -> None:
+        """How it stands: always in place on a terminal; in a pipe when a job has changed (``shape``), or at times."""
         if self._is_terminal:
-            self._update(clean(line + rest))
+            self._live.refresh()
             return
-        now = time.monotonic()
-        if line != self._seen or now - self._last >= _STILL_EVERY:
-            self._seen, self._last = line, now
-            click.echo(clean(line + rest), err=True)
-
-    def _update(self, text: str) -> None:
-        if not text:
-            self._close()
-            return
-        from rich.text import Text
-
-        if self._live is None:
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
-            self._live.start()
-        self._live.update(Text(text))
-
-    def _close(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        now = self._now()
+        silent = None if self._last is None or self._line is None else now - self._last
+        changed = shape != self._shape or (line != self._line and (silent is None or silent >= _PLAIN_EVERY))
+        if silent is None or changed or silent >= _STILL_EVERY:
+            self._line, self._last, self._shape = line, now, shape
+            left = self._live.progress.pace_left()
+            parts = (line, "" if left is None else wording.left_text(left), rest)
+            _echo(clean(wording.DOT.join(part for part in parts if part)))
 
 
-def _progress(event: Transfer) -> str:
-    if event.unit == "bytes":
-        done, total = size(event.done), None if event.total is None else size(event.total)
-    else:
-        done, total = f"{event.done:,}", None if event.total is None else f"{event.total:,}"
-    share = f" ({100 * event.done // event.total} %)" if event.total else ""
-    return f"{event.what}: {done}{f' of {total}' if total else ''}{share}"
-
-
-def counts(job: RemoteJob) -> str:
-    """``JOB_STATE_RUNNING: 3 of 10 done, 1 failed, 7 pending``."""
-    if not job.total:
-        return job.state
-    return f"{job.state}: {tally(job.succeeded + job.failed, job.failed, job.pending, job.total)}"
-
-
-def tally(done: int, failed: int, pending: int, total: int) -> str:
-    """Progress in words."""
-    return f"{done:,} of {total:,} done, {failed:,} failed, {pending:,} pending"
-
-
-def place(backend: str, before: str = " · at ") -> str:
-    """The address of what does not live at Google, with a word before it; empty for Google and for offline work."""
-    from gemini_batch.report.billing import elsewhere
-
-    address = elsewhere(backend)
-    return f"{before}{address}" if address else ""
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 request``, ``2 requests``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def usd(amount: float) -> str:
-    """Two digits that count, however small the sum is."""
-    if amount >= 1:
-        return f"{amount:,.2f}"
-    if amount == 0:
-        return "0"
-    digits = max(6, 1 - math.floor(math.log10(amount)))
-    return f"{amount:.{digits}f}".rstrip("0")
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
-
-
-def span(seconds: float) -> str:
-    """A duration for people: ``42 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    whole = max(0, round(seconds))
-    if whole < 120:
-        return f"{whole} s"
-    minutes = whole // 60
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
+def _echo(words: str) -> None:
+    click.echo(wording.encodable(words, getattr(sys.stderr, "encoding", None) or "ascii"), err=True)

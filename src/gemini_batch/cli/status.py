@@ -6,72 +6,62 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import run, settings, shared_options
-from gemini_batch.cli.outcome import invoked, write_json
-from gemini_batch.cli.screen import Screen, place, plural, span, tally
+from gemini_batch.cli.common import JOB_NAME, POLL, TIMEOUT, verb
+from gemini_batch.cli.outcome import invoked
+from gemini_batch.cli.wording import place, plural, tally
+from gemini_batch.report.durations import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gemini_batch.cli.screen import Screen
     from gemini_batch.report.job_view import JobStatus, RunStatus
 
 
-@click.command("status", short_help="How a job stands; --wait until it has ended.")
-@click.argument("job_name", metavar="JOB_NAME")
-@click.option("--wait", "-w", is_flag=True, help="Wait until the job has ended and its results can be fetched.")
-@click.option(
-    "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Look every so often, instead of ever less."
+def _code(seen: JobStatus | RunStatus, *, wait: bool, exit_code: bool, **_: object) -> int:
+    from gemini_batch.report.job_view import RunStatus
+
+    if isinstance(seen, RunStatus) and wait and seen.waiting:
+        return 6
+    if seen.ended_badly:
+        return 5
+    return 6 if exit_code and not seen.succeeded else 0
+
+
+@verb(
+    "status",
+    JOB_NAME,
+    click.option("--wait", "-w", is_flag=True, help="Wait until the job has ended and its results can be fetched."),
+    POLL,
+    TIMEOUT,
+    click.option(
+        "--exit-code", is_flag=True, help="End with 6 while the job is alive, or not created yet (for loops)."
+    ),
+    ends=_code,
 )
-@click.option("--exit-code", is_flag=True, help="End with 6 while the job is alive, or not created yet (for loops).")
-@shared_options
-def command(
-    *,
-    job_name: str,
-    wait: bool,
-    poll: float | None,
-    exit_code: bool,
-    offline: bool | None,
-    as_json: bool,
-    quiet: bool,
-) -> int:
+def command(seen: JobStatus | RunStatus, screen: Screen, **_: object) -> str:
     """How a job stands. JOB_NAME is what create printed (batches/…), or a run id.
 
     Prints the state (JOB_STATE_PENDING, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED or whatever the service
     says) on stdout, the rest on stderr. Ends with 0 while the job is alive or has succeeded, with 5 if it failed,
-    expired or was cancelled. Waiting may be interrupted at any time: the job goes on.
+    expired or was cancelled, with 6 if --timeout ended the waiting. Waiting may be interrupted at any time: the job
+    goes on.
     """
-    from gemini_batch import aio
     from gemini_batch.report.job_view import RunStatus
 
-    with Screen(quiet=quiet or as_json) as screen:
-        seen = run(aio.status(job_name, wait=wait, settings=settings(offline, poll=poll), on_event=screen.emit))
-        if isinstance(seen, RunStatus):
-            return _show_run(seen, screen, as_json=as_json, exit_code=exit_code, waited=wait)
-        code = 5 if seen.ended_badly else 6 if exit_code and not seen.succeeded else 0
-        if as_json:
-            write_json("status", result=seen, exit_code=code)
-            return code
-        for line in _lines(seen):
-            screen.say(line)
-    click.echo(seen.state)
-    return code
+    for line in _run_lines(seen) if isinstance(seen, RunStatus) else _lines(seen):
+        screen.say(line)
+    return seen.state
 
 
-def _show_run(seen: RunStatus, screen: Screen, *, as_json: bool, exit_code: bool, waited: bool) -> int:
+def _run_lines(seen: RunStatus) -> Iterator[str]:
     """A run: a line a job, and how many requests are answered."""
-    unfinished = (exit_code and seen.alive) or (waited and seen.waiting)
-    code = 6 if unfinished else 5 if seen.ended_badly else 0
-    if as_json:
-        write_json("status", result=seen, exit_code=code)
-        return code
-    screen.say(f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}")
+    yield f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}"
     for job in seen.jobs:
-        screen.say(f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}")
-    screen.say(f"{seen.answered:,} of {plural(seen.requests, 'request')} answered, {seen.waiting:,} to be sent")
+        yield f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}"
+    yield f"{seen.answered:,} of {plural(seen.requests, 'request')} answered, {seen.waiting:,} to be sent"
     if seen.next:
-        screen.say(f"Next: {invoked(seen.next)}")
-    click.echo(seen.state)
-    return code
+        yield f"Next: {invoked(seen.next)}"
 
 
 def _lines(seen: JobStatus) -> Iterator[str]:

@@ -27,18 +27,20 @@ if TYPE_CHECKING:
 
 
 class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of what was to be stopped; ``asked`` is False where all of it had ended before.
-
-    ``job`` is the name that was given: a job's or a run's. ``state`` is its last state, ``answers`` counts the requests
-    that were answered well, of ``requests``; None where that was not waited for.
-    """
+    """What became of a job or a run that was asked to stop."""
 
     job: str
+    """The name that was given, of a job or a run."""
     asked: bool
+    """True if the service was asked to stop anything; false if all of it had ended."""
     state: str
+    """State that was seen last."""
     answers: int | None
+    """Requests that were answered well; null if the end was not waited for."""
     requests: int | None
+    """Number of requests; null if the end was not waited for."""
     next: Next | None
+    """The next step, as a sentence or command."""
 
 
 async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled:

@@ -25,19 +25,22 @@ if TYPE_CHECKING:
 
 
 class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
-    """Files by what became (or, in a dry run, would become) of them; ``bytes`` is the room that this makes.
-
-    ``not_created``: runs whose job was never made, by their ids. ``forgotten``: those of them that are no longer
-    listed; their requests stay in the run folder.
-    """
+    """What was deleted and forgotten, or in a dry run what would be. Requests always stay in the run folder."""
 
     dry_run: bool
+    """True if nothing was deleted."""
     deleted: list[str]
+    """Input files that were deleted at the service, `files/…`."""
     gone: list[str]
+    """Input files that the service had deleted already."""
     kept: dict[str, str]
+    """Input files that are still needed, with the reason."""
     bytes: int
+    """Size of the deleted files."""
     not_created: list[str]
+    """Runs whose job was never created, by id."""
     forgotten: list[str]
+    """Those of `not_created` that are no longer listed."""
 
 
 async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -> Cleaned:

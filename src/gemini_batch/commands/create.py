@@ -39,23 +39,32 @@ _ABSENCE_PAUSES = (1.0, 2.0)
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``create`` did. ``attached``: the job had been created before, by this or another command.
-
-    ``requests`` and ``bytes`` are the job's own. ``backend``: the address that the job lives at, or ``offline``.
-    """
+    """What ``create`` did."""
 
     job: str
+    """Name of the job at the service, `batches/…`."""
     run: str
+    """Id of the run that holds the requests, `run-…`."""
     name: str
+    """Display name of the job."""
     state: str
+    """State of the job, `JOB_STATE_…`."""
     model: str
+    """Model that answers."""
     method: Method
+    """What the job does with each request."""
     requests: int
+    """Number of requests."""
     bytes: int
+    """Size of the requests."""
     attached: bool
+    """True if the job existed before and nothing was sent."""
     backend: str
+    """Base URL at which the job lives, or `offline`."""
     offline: bool
+    """True if the local emulator answers."""
     warnings: list[str]
+    """Warnings about the requests or the model, as sentences."""
 
 
 async def create(session: Session, submission: Submission) -> Created:

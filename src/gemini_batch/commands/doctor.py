@@ -32,19 +32,28 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is not as it should be (``problem``), or that somebody should know (``note``)."""
 
     level: Literal["problem", "note"]
+    """`problem` makes the exit code 1; `note` does not."""
     about: str
+    """File, run or job that the finding is about."""
     message: str
+    """What was found."""
     next: str | Next | None = None
+    """What to do about it."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything found; ``asked_service`` is False where there was no key or no answer. ``adopted`` are job names."""
+    """What the checks found."""
 
     findings: list[Finding]
+    """Everything that was found."""
     runs: int
+    """Number of runs that were checked."""
     jobs: int
+    """Number of jobs that were checked."""
     asked_service: bool
+    """False if there was no API key or no answer."""
     adopted: list[str]
+    """Jobs that `--adopt` entered into the ledger."""
 
     @property
     def healthy(self) -> bool:

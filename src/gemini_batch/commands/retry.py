@@ -16,6 +16,7 @@ from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.next_steps import retry_options
 from gemini_batch.report.result_set import check_failures, check_output, failures_beside
+from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import keep_options, kept_options
@@ -44,19 +45,32 @@ class RetrySelection:
     overrides: RequestOverrides
 
 
-async def retry(session: Session, run_id: str, again: RetrySelection, *, output: Path | None = None) -> Results:
+async def retry(
+    session: Session,
+    run_id: str,
+    again: RetrySelection,
+    *,
+    output: Path | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
+) -> Results:
     """Send the requests of a finished run once more whose final verdict is one of those asked for.
 
     This spends: only the user's explicit word does it. What the new attempt answers replaces what was not a success.
-    Requests that wait for another attempt anyhow go with them. Raises UsageError where there is nothing to send.
+    Requests that wait for another attempt anyhow go with them. Raises UsageError where there is nothing to send,
+    NotFinished after ``timeout`` seconds.
     """
     check_name(run_id)
+    check_timeout(timeout)
+    deadline = session.world.deadline(timeout)
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))
     session, run = known_by_name(session, run_id)
     ledger, folder = session.ledger(), session.state_folder.run(run.id)
-    await _check_change(session, run, again.overrides)
+    try:
+        await deadline.bound(_check_change(session, run, again.overrides))
+    except TimeoutError:
+        raise nothing_sent(run.id, deadline.seconds) from None
     with folder.lock(wait=0.0):
         run = ledger.run(run.id) or run  # another process may have worked on it until now
         if _unfinished(ledger, folder, run):
@@ -84,7 +98,10 @@ async def retry(session: Session, run_id: str, again: RetrySelection, *, output:
         session.emit(
             Notice("They are sent as they were, and will mostly end as they did.", "warning", "--help lists changes.")
         )
-    await work_off(session, run, None, leftovers=False)
+    try:
+        await deadline.bound(work_off(session, run, None, leftovers=False))
+    except TimeoutError:
+        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
     return finish(session, run, output)
 
 

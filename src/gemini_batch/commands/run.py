@@ -20,6 +20,7 @@ from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission, display_name, enter_run
 from gemini_batch.report.result_set import Results, check_failures, check_output, failures_beside, write_failures
+from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
 
@@ -33,21 +34,31 @@ if TYPE_CHECKING:
 
 
 async def run(
-    session: Session, what: str | Submission, options: RunOptions | None, *, output: Path | None = None
+    session: Session,
+    what: str | Submission,
+    options: RunOptions | None,
+    *,
+    output: Path | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
 ) -> Results:
     """Work a file (an :class:`Submission`) or a known run (its id) off to the end, and write its results to ``output``.
 
     Next to ``output`` stand the requests without a good answer, where there are any (:func:`failures_beside`). Raises
     UsageError (InvalidInput with all problems) before anything is sent, ServiceError where the service refuses for
-    good, StateError. Whatever ends it, the same call goes on where it stopped.
+    good, NotFinished after ``timeout`` seconds, StateError. Whatever ends it, the same call goes on where it stopped.
     """
+    check_timeout(timeout)
+    deadline = session.world.deadline(timeout)
     if output is not None:
         check_output(output)
         check_failures(failures_beside(output))
     if isinstance(what, Submission):
         if what.name is not None:
             options = RunOptions(name=what.name).over(options or RunOptions())
-        entered = await enter_run(session, what, options or RunOptions())
+        try:
+            entered = await deadline.bound(enter_run(session, what, options or RunOptions()))
+        except TimeoutError:
+            raise nothing_sent(str(what.source), deadline.seconds) from None
         run = entered.run
         known = "These requests have a run already: going on with"
         session.emit(
@@ -57,7 +68,10 @@ async def run(
         )
     else:
         session, run = known_by_name(session, what)
-    await work_off(session, run, options)
+    try:
+        await deadline.bound(work_off(session, run, options))
+    except TimeoutError:
+        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
     return finish(session, run, output)
 
 

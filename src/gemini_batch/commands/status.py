@@ -11,9 +11,10 @@ from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.backoff import PollBackoff
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.poller import wait as wait_for_end
-from gemini_batch.errors import Next
+from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import JobStatus, RunStatus, describe, describe_run, run_facts
+from gemini_batch.report.timeouts import check_timeout, job_not_finished, run_not_finished
 from gemini_batch.session import KnownJob, KnownRun, UnknownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase
@@ -23,19 +24,38 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Job
 
 
-async def status(session: Session, name: str, *, wait: bool = False) -> JobStatus | RunStatus:
+async def status(
+    session: Session,
+    name: str,
+    *,
+    wait: bool = False,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
+) -> JobStatus | RunStatus:
     """Ask for the state of a job (``batches/…``) or of a run (``run-…``) and its jobs, once.
 
     With ``wait``, as often as it takes until the job, or every living job of the run, has ended and its output is
     there; what was not sent yet stays so. Raises UsageError for a name that cannot be meant, ServiceError where the
-    service cannot be asked, StateError.
+    service cannot be asked, NotFinished after ``timeout`` seconds of waiting, StateError.
     """
+    check_timeout(timeout)
+    if timeout is not None and not wait:
+        raise UsageError(
+            "--timeout limits how long --wait waits, and --wait is missing.",
+            field="--timeout",
+            code="bad_argument",
+            next="Add --wait, or leave --timeout out.",
+        )
+    deadline = session.world.deadline(timeout)
     check_name(name)
     target = session.locate(name)
     session = session.at(target)
     match target:
         case KnownRun():
-            return await _run_status(session, target, wait=wait)
+            try:
+                return await deadline.bound(_run_status(session, target, wait=wait))
+            except TimeoutError:
+                following = Next("status", target.run.id, "--wait")
+                raise run_not_finished(session, target.run, deadline.seconds, following) from None
         case KnownJob():
             others = len(session.ledger().jobs_of(target.run.id)) - 1
             if others:
@@ -45,11 +65,14 @@ async def status(session: Session, name: str, *, wait: bool = False) -> JobStatu
                         next=Next("status", target.run.id, why="all of the run"),
                     )
                 )
-            return await job_status(session, target, wait=wait)
         case UnknownJob():
-            return await job_status(session, target, wait=wait)
+            pass
         case never:
             assert_never(never)
+    try:
+        return await deadline.bound(job_status(session, target, wait=wait))
+    except TimeoutError:
+        raise job_not_finished(session, target, deadline.seconds) from None
 
 
 async def job_status(session: Session, target: KnownJob | UnknownJob, *, wait: bool = False) -> JobStatus:
@@ -71,12 +94,9 @@ def _final(job: Job) -> bool:
 
 
 async def _run_status(session: Session, target: KnownRun, *, wait: bool) -> RunStatus:
-    """Every job as it is now, the living ones by asking for them."""
-    jobs = []
-    for job in session.ledger().jobs_of(target.run.id):
-        one = KnownJob(target.run, job, target.offline)
-        if job.stage is JobStage.CREATED:
-            jobs.append(await job_status(session, one, wait=wait))
-        else:
-            jobs.append(describe(session, one, usual=False))
+    """Every job as it is now; those that can still change by asking for them."""
+    jobs = [
+        await job_status(session, KnownJob(target.run, job, target.offline), wait=wait)
+        for job in session.ledger().jobs_of(target.run.id)
+    ]
     return describe_run(session, run_facts(session, target.run), jobs)

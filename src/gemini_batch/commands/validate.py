@@ -19,16 +19,24 @@ if TYPE_CHECKING:
 
 
 class Validated(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request file holds. ``problems`` has at most 10,000 of the errors and warnings; the counts are whole."""
+    """What a request file holds."""
 
     file: str
+    """Path of the file."""
     valid: bool
+    """True if `create` would send it."""
     requests: int
+    """Number of requests; 0 if there are errors."""
     bytes: int
+    """Size of the requests; 0 if there are errors."""
     method: Method | None
+    """What the requests ask for; null if there are errors."""
     errors: int
+    """Number of errors."""
     warnings: int
+    """Number of warnings."""
     problems: list[Problem]
+    """Errors and warnings in the order of the lines, at most 10,000."""
 
 
 async def validate(source: Path, *, limit: int | None = None, emit: EventHandler = ignore_events) -> Validated:

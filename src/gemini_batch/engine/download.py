@@ -57,10 +57,10 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
 async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> None:
     try:
         for attempt in range(1, _DOWNLOADS):
-            if await _is_whole(session, remote, part, first=attempt == 1):
+            if await _is_whole(session, remote, part, target, first=attempt == 1):
                 return
             await session.world.sleep(float(attempt))
-        await _once(session, remote, part)
+        await _once(session, remote, part, target)
     except ApiError as error:
         if not meaning(error).not_shown:
             raise
@@ -83,19 +83,24 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
         )
 
 
-async def _once(session: Session, remote: RemoteJob, part: Path) -> None:
+async def _once(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> None:
     assert remote.output_file is not None
     service = (await session.backend()).service
-    emit = session.emit
-    await service.download(remote.output_file, part, progress=lambda done: emit(Transfer("downloading", done, None)))
+    emit, job = session.emit, target.job.id
+
+    def progress(done: int, total: int | None) -> None:
+        emit(Transfer("downloading", done, total, job=job))
+
+    size = await service.download(remote.output_file, part, progress=progress)
+    progress(size, size)
 
 
-async def _is_whole(session: Session, remote: RemoteJob, part: Path, *, first: bool) -> bool:
+async def _is_whole(session: Session, remote: RemoteJob, part: Path, target: KnownJob, *, first: bool) -> bool:
     """Download once, and check whether that can be all; what is of no use is removed.
 
     Fewer lines than the service has counted are doubted at the ``first`` time only: rows can be absent for good.
     """
-    await _once(session, remote, part)
+    await _once(session, remote, part, target)
     if _glance(part) != "answers":
         session.emit(Notice("What was downloaded holds no answers; asking once more."))
         part.unlink()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 _BATCH = 2000
+#: Progress is told in steps of so many bytes.
+_SHOWN_EVERY = 16 * 1024 * 1024
 
 
 def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
@@ -43,7 +45,7 @@ def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missin
                 job.ordinal, job.id, file=raw.name, size=size, sha256=digest, missing_reason=missing_reason
             )
             with source as writer:
-                lines = _Judging(rows, writer, run, job.ordinal).read(file, size, emit)
+                lines = _Judging(rows, writer, run, job).read(file, size, emit)
                 writer.finish(lines)
         return lines
     except (OSError, sqlite3.Error) as error:
@@ -62,8 +64,8 @@ class _Judging:
     order reading ahead would cost more than it saves, and each key is looked up by itself.
     """
 
-    def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, ordinal: int) -> None:
-        self._rows, self._writer, self._ordinal = rows, writer, ordinal
+    def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, job: Job) -> None:
+        self._rows, self._writer, self._job, self._ordinal = rows, writer, job.id, job.ordinal
         self._method: Method = run.method
         self._adopting = run.origin == "adopted"
         self._at_hand: dict[str, Wanted] = {}
@@ -81,10 +83,11 @@ class _Judging:
             self._line(line.offset, line.data, line.number)
             if len(self._verdicts) >= _BATCH:
                 self._flush()
-            if line.offset - told > 16 * 1024 * 1024:
+            if line.offset - told > _SHOWN_EVERY:
                 told = line.offset
-                emit(Transfer("judging", line.offset, size))
+                emit(Transfer("judging", line.offset, size, job=self._job))
         self._flush()
+        emit(Transfer("judging", size, size, job=self._job))
         return lines
 
     def _flush(self) -> None:

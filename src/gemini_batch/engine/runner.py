@@ -339,8 +339,7 @@ class Runner:
     # Telling ---------------------------------------------------------------------------------------------------------
 
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
-        done = sum(job.stage is JobStage.COLLECTED for job in jobs)
-        self._progress.count(rows, self._run, jobs, done)
+        self._progress.count(rows, self._run, jobs, frozenset(self._tasks.values()))
         old = oldest(self._ledger, jobs, self._now())
         if old is not None and old.is_stuck and old.job.id not in self._stuck:
             self._stuck.add(old.job.id)
@@ -349,13 +348,17 @@ class Runner:
             RunProgress(
                 run=self._run.id,
                 requests=self._run.requests,
+                done=self._progress.done,
+                uncollected_succeeded=self._progress.uncollected.succeeded,
+                uncollected_failed=self._progress.uncollected.failed,
                 verdicts=self._progress.verdicts,
                 waiting=self._waits(rows).requests,
                 jobs=len(jobs),
                 alive=sum(job.stage is JobStage.CREATED for job in jobs),
-                done=done,
+                collected=sum(job.stage is JobStage.COLLECTED for job in jobs),
                 tokens=self._progress.tokens,
                 usd=self._progress.usd,
+                offline=self._session.settings.offline,
                 elapsed=self._clock() - self._began,
                 why=why,
                 oldest=old.age if old else None,

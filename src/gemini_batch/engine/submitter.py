@@ -171,15 +171,15 @@ class Submitter:
                 return file.read(length)
 
             emit = self._session.emit
-            emit(Transfer("uploading", offset, size))
+            emit(Transfer("uploading", offset, size, job=job.id))
             remote = await self._service.send_upload(
                 job.upload_url,
                 read_at,
                 size=size,
                 offset=offset,
-                progress=lambda done: emit(Transfer("uploading", done, size)),
+                progress=lambda done: emit(Transfer("uploading", done, size, job=job.id)),
             )
-            emit(Transfer("uploading", size, size))
+            emit(Transfer("uploading", size, size, job=job.id))
         return remote or await self._complete(job)
 
     def _verified(self, job: Job, remote: RemoteFile) -> Job:

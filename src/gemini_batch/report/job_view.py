@@ -40,31 +40,54 @@ class RunState(enum.StrEnum):
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How one job stands. Times are ISO 8601, durations seconds; None means that it is not known."""
+    """The state of one job. Times are ISO 8601, durations seconds; None means that it is not known."""
 
     job: str | None
+    """Name of the job, `batches/…`; null if it was not created."""
     run: str | None
+    """Id of its run, `run-…`; null if the job was not made from this state folder."""
     name: str
+    """Display name of the job."""
     state: str
+    """`JOB_STATE_…` as the service says it, or `NOT_CREATED`."""
     alive: bool
+    """True while the service may still work on the job."""
     succeeded: bool
+    """True if the state is SUCCEEDED; single requests may have failed all the same."""
     model: str
+    """Model that answers."""
     total: int
+    """Number of requests in the job."""
     done: int
+    """Requests that the service has finished, with or without success."""
     succeeded_count: int
+    """Requests that the service counts as successful."""
     failed_count: int
+    """Requests that the service counts as failed."""
     pending_count: int
+    """Requests that the service has not finished."""
     created: str | None
+    """Time at which the job was created."""
     ended: str | None
+    """Time at which the job ended; null while it is alive."""
     age: float | None
+    """Seconds since the creation, or from the creation to the end."""
     expires_in: float | None
+    """Seconds until the job expires; null once it has ended."""
     error: JobErrorInfo | None
+    """The service's error for the whole job."""
     results: str
+    """Where the answers are: `none yet`, `none`, `at the service` or `held here`."""
     backend: str
+    """Base URL at which the job lives, or `offline`."""
     offline: bool
+    """True if the local emulator answers."""
     usual: float | None
+    """Median seconds that jobs of this model took here; null if none has ended."""
     usual_of: int
+    """Number of jobs behind `usual`."""
     next: Next | None
+    """The next step, as a sentence or command."""
 
     @property
     def ended_badly(self) -> bool:
@@ -73,24 +96,32 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run stands; jobs oldest first.
-
-    ``waiting`` counts the requests that are to be sent, for the first time or again; ``not_sent`` those of them that
-    were never sent; ``answered`` those that have an answer of any kind.
-    """
+    """The state of a run."""
 
     run: str
+    """Id of the run, `run-…`."""
     state: RunState
+    """`NOT_CREATED`: no job was created. `RUNNING`: a job is alive. `UNFINISHED`: work is left. `FINISHED`: none is."""
     model: str
+    """Model that the requests are for."""
     requests: int
+    """Number of requests in the run."""
     answered: int
+    """Requests that have an answer."""
     waiting: int
+    """Requests that are to be sent, for the first time or again."""
     not_sent: int
+    """Those of `waiting` that were never sent."""
     verdicts: dict[str, int]
+    """Number of requests by verdict."""
     jobs: list[JobStatus]
+    """The jobs of the run, oldest first."""
     backend: str
+    """Base URL at which the jobs live, or `offline`."""
     offline: bool
+    """True if the local emulator answers."""
     next: Next | None
+    """The next step, as a sentence or command."""
 
     @property
     def alive(self) -> bool:

@@ -89,8 +89,11 @@ class JobErrorInfo(msgspec.Struct, frozen=True):
     """The service's own error for a job, with what it probably means."""
 
     code: int | None
+    """gRPC status code."""
     message: str | None
+    """The service's message."""
     meaning: str | None
+    """What the error probably means."""
 
 
 def explained(seen: RemoteJob) -> JobErrorInfo | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_batch import catalog
 from gemini_batch.events import Notice
+from gemini_batch.report.durations import span
 from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
@@ -49,17 +50,13 @@ class Oldest(NamedTuple):
 
     def notice(self) -> Notice:
         """The same for a person."""
-        usual = "" if self.usual is None else f"; jobs of its model usually take {_span(self.usual)} here"
+        usual = "" if self.usual is None else f"; jobs of its model usually take {span(self.usual)} here"
         return Notice(
-            f"{self.job.batch} has been running for {_span(self.age)}{usual}.",
+            f"{self.job.batch} has been running for {span(self.age)}{usual}.",
             "warning",
-            f"It ends by itself, at the latest in {_span(max(0.0, self.expires_in))}, when it expires; another job "
+            f"It ends by itself, at the latest in {span(max(0.0, self.expires_in))}, when it expires; another job "
             "would wait in the same queue.",
         )
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / 3600:.0f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
 
 
 def oldest(ledger: Ledger, jobs: Sequence[Job], now: float) -> Oldest | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -15,9 +15,11 @@ from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type its
 from gemini_batch.report.billing import elsewhere, says_emulated
 from gemini_batch.report.next_steps import next_for_results
 from gemini_batch.store.job_rows import open_rows
+from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import Reason
@@ -32,54 +34,76 @@ LONG_PROMPT = 200_000
 
 
 class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of all answers received, by kind, as the service counts them; ``unknown`` answers carried no counts."""
+    """Tokens of all answers received, by kind, as the service counts them."""
 
     input: int
+    """Tokens of the prompts, cached ones included."""
     cached: int
+    """Tokens of the prompts that came from a cache."""
     output: int
+    """Tokens of the answers, without thoughts."""
     thoughts: int
+    """Tokens of the thoughts."""
     tool_use: int
+    """Tokens of tool calls in the prompts."""
     unknown: int
+    """Number of answers without token counts."""
 
 
 class Money(msgspec.Struct, frozen=True, kw_only=True):
-    """USD at batch price beside the interactive price; None where a price is not known."""
+    """What the answers cost; None where a price or a count is not known."""
 
     batch: float | None
+    """USD at batch price."""
     interactive: float | None
+    """USD that the same calls would have cost outside a batch."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a run; ``job`` is its one job, None where it has several.
-
-    ``requests`` counts those that were sent, ``not_sent`` the others.
-
-    ``backend`` is the address that answered, or ``offline``; ``emulated``: the answers say that an emulator wrote them.
-    ``quarantined`` are answer lines that belong to no request, ``repeated`` second answers. ``unanswered`` counts how
-    often a request was in a job without an answer: nobody says whether that was billed.
-    """
+    """The outcome of a run or of one of its jobs."""
 
     job: str | None
+    """Name of the only job; null if the run has several."""
     run: str
+    """Id of the run, `run-…`."""
     name: str
+    """Display name of the newest job."""
     state: str
+    """State of the job, or the number of jobs and their states."""
     model: str
+    """Models that answered, separated by commas."""
     backend: str
+    """Base URL that answered, or `offline`."""
     offline: bool
+    """True if the local emulator answered."""
     emulated: bool
+    """True if the answers say that an emulator wrote them."""
     requests: int
+    """Number of requests that were sent, one result line each."""
     not_sent: int
+    """Number of requests that were not sent; they have no result line."""
     verdicts: dict[str, int]
+    """Number of requests by verdict."""
     failures: list[Reason]
+    """Why requests did not succeed, by verdict and reason."""
     quarantined: dict[str, int]
+    """Number of answer lines that belong to no request, by reason."""
     repeated: int
+    """Number of second answers to the same request."""
     unanswered: int
+    """How often a request was in a job and got no answer; it may have been billed."""
     unknown_keys: int
+    """Requests of an adopted job whose keys are unknown here."""
     tokens: TokenCounts
+    """Tokens of all answers received."""
     usd: Money
+    """What the answers cost; null where a price or a count is not known."""
     error: str | None
+    """The service's message for a job that failed."""
     folder: str
+    """Folder of the run, with the raw answers."""
     next: Next | None
+    """The command that helps with rows that did not succeed."""
 
     @property
     def answered(self) -> int:
@@ -193,20 +217,59 @@ def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
     return Money(batch=cost.batch, interactive=cost.interactive)
 
 
+class Uncollected(NamedTuple):
+    """Requests by the service's own counts, in jobs that it has and whose answers are not held here."""
+
+    succeeded: int
+    failed: int
+
+
+def uncollected(jobs: Sequence[Job], settled: AbstractSet[int]) -> Uncollected:
+    """The service's counts of all jobs but the ``settled`` ones, none of them over what the job carried.
+
+    Requests of these jobs are in no settled one, so nothing is counted twice. A lost job has nothing to give.
+    """
+    succeeded = failed = 0
+    for job in jobs:
+        if job.ordinal in settled or not job.stage.made or job.lost is not None:
+            continue
+        good = min(job.requests, job.succeeded or 0)
+        succeeded += good
+        failed += min(job.requests - good, job.failed or 0)
+    return Uncollected(succeeded, failed)
+
+
 class Progress:
-    """Verdicts, tokens and money so far. Counting reads every row, so it is done when a job has come in."""
+    """Requests done, verdicts, tokens and money so far.
+
+    Counting reads every row, so it is done when a job has come in; what the service counts is added each time.
+    """
 
     def __init__(self) -> None:
+        self.done = 0
+        self.uncollected = Uncollected(0, 0)
         self.verdicts: dict[str, int] = {}
         self.tokens = 0
         self.usd: float | None = None
-        self._counted = -1
+        self._settled: frozenset[int] | None = None
+        self._answered = 0
 
-    def count(self, rows: Rows, run: Run, jobs: tuple[Job, ...], done: int) -> None:
-        """Count again if another number of jobs is ``done``."""
-        if done == self._counted:
-            return
-        self._counted = done
+    def count(self, rows: Rows, run: Run, jobs: tuple[Job, ...], busy: AbstractSet[int]) -> None:
+        """Count what is known now. ``busy``: ordinals of jobs that are being made or collected at this moment.
+
+        A job that is collected and still busy has requests that are about to wait again; it is counted by the service's
+        counts until that is done.
+        """
+        settled = frozenset(j.ordinal for j in jobs if j.stage is JobStage.COLLECTED and j.ordinal not in busy)
+        if settled != self._settled:
+            self._settled = settled
+            self._read(rows, run, jobs)
+        self.uncollected = uncollected(jobs, settled)
+        self.done = max(self.done, min(run.requests, self._answered + self.uncollected.succeeded))
+
+    def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:
+        by_job = rows.answered_by_job()
+        self._answered = sum(count for job, count in by_job.items() if job in (self._settled or ()))
         usage = rows.usage(LONG_PROMPT)
         self.verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
         self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)

@@ -1,7 +1,7 @@
 """The schemas of both databases, as numbered steps; what a step has done is never edited, only followed by another.
 
-A function is one step and runs in a transaction of its own, together with the record that it has run. State folders
-hold paid jobs: tests open folders that earlier versions made.
+A function is one step. The steps that a database lacks run in one transaction, together with the record that they
+have run. State folders hold paid jobs: tests go on with a folder that 1.0.0 made.
 """
 
 from __future__ import annotations

@@ -94,9 +94,13 @@ def key_hash(key: str) -> int:
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why some requests did not succeed, with the first three of their keys."""
+    """Why some requests did not succeed."""
 
     verdict: str
+    """Verdict of these requests."""
     reason: str
+    """Reason code; the page on verdicts lists them."""
     count: int
+    """Number of requests."""
     keys: list[str]
+    """The first three of their keys."""

@@ -197,6 +197,12 @@ class Rows:
         with explained(self.path, "run's row database"):
             return int(self._db.execute("SELECT count(*) FROM requests WHERE answer IS NOT NULL").fetchone()[0])
 
+    def answered_by_job(self) -> dict[int | None, int]:
+        """How many requests have an answer of any kind, by the job they are in now; None: they wait."""
+        sql = "SELECT job, count(*) FROM requests WHERE answer IS NOT NULL GROUP BY job"
+        with explained(self.path, "run's row database"):
+            return dict(self._db.execute(sql).fetchall())
+
     def ordinals(self) -> set[int]:
         """The jobs that requests are in."""
         return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job IS NOT NULL")}

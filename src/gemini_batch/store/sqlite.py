@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
+import itertools
 import os
 import sqlite3
 import time
@@ -26,7 +28,8 @@ BUSY_SECONDS = 60.0
 _SWITCH_TRIES, _SWITCH_PAUSE = 200, 0.05
 
 
-#: A step of a schema, and what is entered before an existing database is migrated: whoever may be using it is kept out.
+#: A step of a schema, and what is entered, within the transaction, before an existing database is migrated: it raises
+#: StateError while another process may be using the database.
 Migration = Callable[[sqlite3.Connection], None]
 Alone = Callable[[], AbstractContextManager[object]]
 
@@ -36,10 +39,11 @@ def connect(
 ) -> sqlite3.Connection:
     """Open (or make) the database at ``path`` and bring its schema up to date.
 
-    ``migrations`` are applied once each and in order; the schema's version is their count. A database that holds
-    something is copied first, to ``NAME.v1.db`` next to it, and migrated inside ``alone()``. ``what`` is the database's
-    name in messages. Raises StateError for one that is newer than this program, damaged, in use by an earlier version,
-    or in a place that cannot be written.
+    ``migrations`` are applied once each and in order; the schema's version is their count. Those that are missing run
+    in one transaction, together with the record that they have run: a database has its old schema or the current one.
+    One that holds something is copied first, to ``NAME.v1.db`` next to it, and migrated inside ``alone()``. ``what`` is
+    the database's name in messages. Raises StateError for one that is newer than this program, damaged, in use by an
+    earlier version, or in a place that cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +78,22 @@ def _use_wal(db: sqlite3.Connection) -> None:
 
 
 def _migrate(db: sqlite3.Connection, migrations: Sequence[Migration], path: Path, what: str, alone: Alone) -> None:
-    version = _version(db)
-    if version == len(migrations):
+    if _version(db, migrations, path, what) == len(migrations):
         return
+    # What `alone` holds is released after the commit. Within the transaction no other process can write, so the copy
+    # lacks nothing, and of two processes that open the database at once the second one finds the work done.
+    with contextlib.ExitStack() as held, transaction(db):
+        version = _version(db, migrations, path, what)
+        if 0 < version < len(migrations):
+            held.enter_context(alone())
+            _back_up(path, version)
+        for migration in migrations[version:]:
+            migration(db)
+        db.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+def _version(db: sqlite3.Connection, migrations: Sequence[Migration], path: Path, what: str) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > len(migrations):
         raise StateError(
             f"The {what} was written by a newer gemini-batch (schema {version}, this one knows {len(migrations)}).",
@@ -84,42 +101,33 @@ def _migrate(db: sqlite3.Connection, migrations: Sequence[Migration], path: Path
             code="ledger_too_new",
             next="Update gemini-batch, or set GEMINI_BATCH_HOME to another folder.",
         )
-    if version == 0:
-        with transaction(db):
-            if _version(db) == 0:  # else another process was quicker
-                for migration in migrations:
-                    migration(db)
-                _set_version(db, len(migrations))
-        return
-    with alone():
-        _back_up(db, path, version)
-        for number in range(version, len(migrations)):
-            with transaction(db):
-                if _version(db) == number:
-                    migrations[number](db)
-                    _set_version(db, number + 1)
+    return version
 
 
-def _version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
+def _back_up(path: Path, version: int) -> None:
+    """Copy a database of an earlier schema to ``NAME.v1.db``: complete and synced before it has its name.
 
-
-def _set_version(db: sqlite3.Connection, version: int) -> None:
-    db.execute(f"PRAGMA user_version = {version}")
-
-
-def _back_up(db: sqlite3.Connection, path: Path, version: int) -> None:
-    """Copy a database of an earlier schema to ``NAME.v1.db``: complete and synced before it has its name."""
-    target = path.with_name(f"{path.stem}.v{version}{path.suffix}")
-    if target.exists() or _version(db) != version:
-        return
-    part = target.with_suffix(".part")
+    The caller holds the write transaction; what it has not changed yet is read through a connection of its own. An
+    earlier copy is never replaced: it stays where it is equal, else the new one is ``NAME.v1-2.db``.
+    """
+    part = path.with_name(f".{path.stem}.v{version}.part")
     part.unlink(missing_ok=True)
-    db.execute("VACUUM INTO ?", (str(part),))
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(target)
-    sync_folder(path.parent)
+    try:
+        part.touch(mode=0o600)  # nobody else has to read it
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("VACUUM INTO ?", (str(part),))
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        for number in itertools.count(1):
+            target = path.with_name(f"{path.stem}.v{version}{f'-{number}' if number > 1 else ''}{path.suffix}")
+            if not target.exists():
+                part.replace(target)
+                sync_folder(path.parent)
+                return
+            if filecmp.cmp(part, target, shallow=False):
+                return
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

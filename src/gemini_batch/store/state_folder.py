@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Seconds after which a staging folder that nobody has locked was left behind by a killed process.
 _STALE = 60.0
-#: The run folders whose locks this process holds.
+#: The run folders, resolved, whose locks this process holds.
 _HELD: set[Path] = set()
 
 
@@ -59,11 +59,17 @@ class StateFolder:
 
     @contextlib.contextmanager
     def _no_run_in_use(self) -> Iterator[None]:
-        """Hold the locks of all runs. Raises StateError where another process has one."""
-        with contextlib.ExitStack() as held:
-            for path in sorted((self.path / "runs").glob("run-*")):
-                held.enter_context(RunFolder(path).lock(wait=0.0))
-            yield
+        """Make sure that no other process works on a run. Raises StateError where one does.
+
+        The caller is in a write transaction of the ledger: a process that takes a lock after this writes nothing before
+        the transaction ends, and an earlier version fails then, before it sends anything. So the locks are taken one
+        after the other; a folder may hold more runs than a process may open files.
+        """
+        for path in sorted((self.path / "runs").glob("run-*")):
+            if path.is_dir():
+                with RunFolder(path).not_in_use():
+                    pass
+        yield
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run. ``run_id`` is one that this program made."""
@@ -125,11 +131,32 @@ class RunFolder:
 
     def rows(self) -> Rows:
         """Open ``rows.db``. Raises StateError."""
-        return Rows(self.row_database, alone=self._not_in_use)
+        return Rows(self.row_database, alone=self.not_in_use)
 
-    def _not_in_use(self) -> contextlib.AbstractContextManager[None]:
-        """The run's lock, where this process does not hold it already."""
-        return contextlib.nullcontext() if self.path in _HELD else self.lock(wait=0.0)
+    @contextlib.contextmanager
+    def not_in_use(self) -> Iterator[None]:
+        """Keep other processes, which may be of an earlier version, away from the run while a database is migrated.
+
+        A lock that this process holds itself is held by this version. Raises StateError if another process has it.
+        """
+        if self.path.resolve() in _HELD:
+            yield
+            return
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self.lock(wait=0.0))
+            except StateError as error:
+                if error.reason_code != "locked":
+                    raise
+                raise StateError(
+                    "The state folder was written by an earlier gemini-batch and must be migrated first, and another "
+                    "process is still working on this run.",
+                    file=self.path,
+                    code="locked",
+                    next="Wait for that process to finish, or stop it with Ctrl-C (its jobs go on); then run the same "
+                    "command again.",
+                ) from None
+            yield
 
     def raw(self, job_id: str) -> Path:
         """Where the raw answers of a job are kept; job ids are our own."""
@@ -155,9 +182,10 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise state_error(error, self.path, "run folder") from error
-        _HELD.add(self.path)
+        ours = self.path.resolve()
+        _HELD.add(ours)
         try:
             yield
         finally:
-            _HELD.discard(self.path)
+            _HELD.discard(ours)
             lock.release()

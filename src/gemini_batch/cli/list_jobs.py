@@ -1,0 +1,65 @@
+"""``gemini-batch list``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gemini_batch.cli.common import verb
+from gemini_batch.cli.outcome import clean
+from gemini_batch.report.durations import span
+
+if TYPE_CHECKING:
+    from gemini_batch.cli.screen import Screen
+    from gemini_batch.report.job_view import JobStatus
+
+
+@verb(
+    "list",
+    click.option("--alive", is_flag=True, help="Only jobs that have not ended."),
+    click.option("--state", metavar="STATE", help="Only jobs in this state: succeeded, failed, running, …"),
+    click.option("--name", metavar="TEXT", help="Only jobs whose display name contains TEXT."),
+    click.option("--model", "-m", metavar="TEXT", help="Only jobs whose model's name contains TEXT."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N."),
+    click.option("--refresh", is_flag=True, help="Ask the service about each job of this key that may be alive."),
+    click.option("--remote", is_flag=True, help="Also the jobs of this key's project that this home does not know."),
+    method="list_jobs",
+)
+def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **options: Any) -> None:
+    """The jobs that this home knows, newest first, as they were last seen; --refresh looks again.
+
+    One job a line on stdout: name, state, done/total, its age or how long it took, when it expires or where its results
+    are, model, display name. A run whose create did not finish stands there by its id, as NOT_CREATED: the same create
+    makes its job, clean --not-created forgets it.
+    """
+    for one in found:
+        click.echo(clean(_line(one)))
+    if not found:
+        if any(options[name] for name in ("alive", "state", "name", "model")):
+            screen.say("No job fits all of that. Without options all are listed.")
+        else:
+            screen.say("No jobs." if offline else "No jobs. Offline ones are listed with --offline.")
+
+
+def _age(age: float, one: JobStatus) -> str:
+    from gemini_batch.report.job_view import RunState
+
+    if one.alive:
+        return f"{span(age)} old"
+    return f"begun {span(age)} ago" if one.state == RunState.NOT_CREATED else f"took {span(age)}"
+
+
+def _line(one: JobStatus) -> str:
+    from gemini_batch.report.job_view import RunState
+
+    age = "" if one.age is None else _age(one.age, one)
+    if one.state == RunState.NOT_CREATED:
+        expires = ""
+    elif one.alive:
+        expires = "" if one.expires_in is None else f"expires in {span(one.expires_in)}"
+    else:
+        expires = f"results {one.results}"
+    known = "" if one.run else "unknown here"
+    parts = (one.job or one.run or "", one.state, f"{one.done}/{one.total}", age, expires, one.model, one.name, known)
+    return "  ".join(part for part in parts if part)

@@ -1,0 +1,1 @@
+"""The public face: what ``import gemini_batch`` offers."""
