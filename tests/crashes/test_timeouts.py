@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ def service(user: User) -> Iterator[User]:
     user.environment.update({"GOOGLE_GEMINI_BASE_URL": process.stdout.readline().strip(), "GEMINI_API_KEY": "key"})
     user.write_requests(KEYS)
     yield user
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     process.communicate(timeout=20)
 
 
