@@ -14,12 +14,12 @@ import msgspec
 import pytest
 
 from gemini_batch import catalog
-from gemini_batch.catalog import Catalog, Cost, Rates, Tokens, advice, load
+from gemini_batch.catalog import Catalog, Cost, Method, Rates, Tokens, advice, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gemini_batch.catalog import LongRates, Method, Model, Status
+    from gemini_batch.catalog import LongRates, Model, Status
 
 TODAY = dt.date(2026, 11, 22)
 DOCUMENT: dict[str, Any] = tomllib.loads(
@@ -83,7 +83,7 @@ def test_a_batch_is_never_dearer_and_both_prices_know_the_same_kinds(one: Model)
 @pytest.mark.parametrize("one", load().models.values(), ids=lambda m: m.name)
 def test_models_hang_together(one: Model) -> None:
     assert all(a.start < b.start for a, b in pairwise(one.prices)), "prices are in the order of their days"
-    assert (one.embedding_dimension is not None) == (one.kind == "embedding") == ("embed" in one.methods)
+    assert (one.embedding_dimension is not None) == (one.kind == "embedding") == (Method.EMBED in one.methods)
     if one.shutdown is not None:
         heir = load().models[one.shutdown.replaced_by]
         assert heir.status_on(load().date) == "current", "what replaces a model must not be going itself"
@@ -107,10 +107,10 @@ def test_a_rerouted_model_costs_what_the_model_that_answers_costs(name: str) -> 
 
 def test_the_default_model_is_priced_and_can_be_batched() -> None:
     one = model(catalog.DEFAULT_MODEL)
-    assert one.methods == ("generate",)
+    assert one.methods == (Method.GENERATE,)
     assert one.status_on(TODAY) == "current"
     assert one.price_on(TODAY) is not None
-    assert model(catalog.EMBEDDING_MODEL).methods == ("embed",)
+    assert model(catalog.EMBEDDING_MODEL).methods == (Method.EMBED,)
 
 
 def test_limits_are_the_documented_ones() -> None:
@@ -305,7 +305,7 @@ def test_tokens_add_up() -> None:
 # Advice
 
 
-def said(name: str, method: Method = "generate", day: dt.date = TODAY, book: Catalog | None = None) -> list[str]:
+def said(name: str, method: Method = Method.GENERATE, day: dt.date = TODAY, book: Catalog | None = None) -> list[str]:
     return [f"{a.severity}: {a.message} {a.next or ''}".strip() for a in advice(book or load(), name, method, day)]
 
 
@@ -317,21 +317,39 @@ def test_nothing_to_say_about_a_good_choice(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "method", "day", "severity", "words"),
     [
-        ("gemini-3-pro-preview", "generate", "2026-11-22", "error", ["2026-03-09", "gemini-3.1-pro-preview"]),
-        ("gemini-2.0-flash", "generate", "2026-11-22", "error", ["2026-06-01", "gemini-3.1-flash-lite"]),
-        ("gemini-2.5-pro", "generate", "2026-11-22", "warning", ["retires on 2026-12-01", "gemini-3.8-flash"]),
-        ("gemini-2.5-flash", "generate", "2026-12-02", "warning", ["retired on", "gemini-3.5-flash-lite", "price"]),
-        ("gemini-3.1-flash-lite", "generate", "2027-05-01", "warning", ["2027-05-07", "gemini-3.5-flash-lite"]),
-        ("gemini-2.5-flash-image", "generate", "2026-11-22", "warning", ["2026-10-02", "2027-03-15"]),
-        ("gemini-2.5-flash-lite", "generate", "2026-11-22", "warning", ["used it before", "404"]),
-        ("gemini-3.8-flash", "generate", "2026-11-22", "note", ["2027-01-01", "0.375 → 0.75", "1.875 → 3.75"]),
-        ("gemini-flash-latest", "generate", "2026-11-22", "note", ["price", "not known"]),
-        ("gemini-embedding-2", "generate", "2026-11-22", "error", ["embeddings only", catalog.DEFAULT_MODEL]),
-        ("gemini-3.8-flash", "embed", "2026-11-22", "error", ["does not make embeddings", catalog.EMBEDDING_MODEL]),
-        ("veo-3.1-generate-preview", "generate", "2026-11-22", "error", ["cannot be used in a batch", "video"]),
-        ("gemini-3.8-live", "generate", "2026-11-22", "error", ["cannot be used in a batch", "Live API"]),
-        ("gemini-3.8-flsh", "generate", "2026-11-22", "warning", ["2026-11-22", "mean gemini-3.8-flash?", "unknown"]),
-        ("tunedModels/mine", "generate", "2026-11-22", "warning", ["not in the catalog", "gemini-batch models"]),
+        ("gemini-3-pro-preview", Method.GENERATE, "2026-11-22", "error", ["2026-03-09", "gemini-3.1-pro-preview"]),
+        ("gemini-2.0-flash", Method.GENERATE, "2026-11-22", "error", ["2026-06-01", "gemini-3.1-flash-lite"]),
+        ("gemini-2.5-pro", Method.GENERATE, "2026-11-22", "warning", ["retires on 2026-12-01", "gemini-3.8-flash"]),
+        (
+            "gemini-2.5-flash",
+            Method.GENERATE,
+            "2026-12-02",
+            "warning",
+            ["retired on", "gemini-3.5-flash-lite", "price"],
+        ),
+        ("gemini-3.1-flash-lite", Method.GENERATE, "2027-05-01", "warning", ["2027-05-07", "gemini-3.5-flash-lite"]),
+        ("gemini-2.5-flash-image", Method.GENERATE, "2026-11-22", "warning", ["2026-10-02", "2027-03-15"]),
+        ("gemini-2.5-flash-lite", Method.GENERATE, "2026-11-22", "warning", ["used it before", "404"]),
+        ("gemini-3.8-flash", Method.GENERATE, "2026-11-22", "note", ["2027-01-01", "0.375 → 0.75", "1.875 → 3.75"]),
+        ("gemini-flash-latest", Method.GENERATE, "2026-11-22", "note", ["price", "not known"]),
+        ("gemini-embedding-2", Method.GENERATE, "2026-11-22", "error", ["embeddings only", catalog.DEFAULT_MODEL]),
+        (
+            "gemini-3.8-flash",
+            Method.EMBED,
+            "2026-11-22",
+            "error",
+            ["does not make embeddings", catalog.EMBEDDING_MODEL],
+        ),
+        ("veo-3.1-generate-preview", Method.GENERATE, "2026-11-22", "error", ["cannot be used in a batch", "video"]),
+        ("gemini-3.8-live", Method.GENERATE, "2026-11-22", "error", ["cannot be used in a batch", "Live API"]),
+        (
+            "gemini-3.8-flsh",
+            Method.GENERATE,
+            "2026-11-22",
+            "warning",
+            ["2026-11-22", "mean gemini-3.8-flash?", "unknown"],
+        ),
+        ("tunedModels/mine", Method.GENERATE, "2026-11-22", "warning", ["not in the catalog", "gemini-batch models"]),
     ],
 )
 def test_advice(name: str, method: Method, day: str, severity: str, words: list[str]) -> None:
@@ -347,7 +365,7 @@ def test_a_new_price_is_no_news_when_it_is_far_away_or_the_same() -> None:
 
 
 def test_errors_come_first() -> None:
-    order = [a.severity for a in advice(load(), "gemini-2.5-pro", "embed", TODAY)]
+    order = [a.severity for a in advice(load(), "gemini-2.5-pro", Method.EMBED, TODAY)]
     assert order == ["error", "warning", "warning", "note"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import enum
 import fnmatch
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +24,16 @@ from gemini_batch.jsonl import decoder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Method = Literal["generate", "embed"]
-"""What a job does with each of its requests."""
+
+class Method(enum.StrEnum):
+    """What a job does with each of its requests."""
+
+    GENERATE = "generate"
+    """``batchGenerateContent``: generates content."""
+    EMBED = "embed"
+    """``asyncBatchEmbedContent``: makes a vector."""
+
+
 Kind = Literal["text", "image", "speech", "embedding", "other"]
 Status = Literal["current", "going", "rerouted", "gone"]
 
@@ -308,7 +317,7 @@ def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequenc
 
 
 def _other(method: Method) -> str:
-    return EMBEDDING_MODEL if method == "embed" else DEFAULT_MODEL
+    return EMBEDDING_MODEL if method is Method.EMBED else DEFAULT_MODEL
 
 
 def _unknown(catalog: Catalog, name: str) -> Advice:
@@ -326,7 +335,7 @@ def _method_advice(model: Model, method: Method) -> list[Advice]:
         return [Advice("error", f"{model.name} cannot be used in a batch.{why}", f"Use {_other(method)}, for example.")]
     if method in model.methods:
         return []
-    if method == "generate":
+    if method is Method.GENERATE:
         message = f"{model.name} makes embeddings only, and these requests ask it to generate."
     else:
         message = f"{model.name} does not make embeddings, and these requests ask for them."

@@ -13,15 +13,13 @@ import binascii
 import datetime as dt
 import enum
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from gemini_batch.catalog import Method
 from gemini_batch.errors import ServiceError
 from gemini_batch.jsonl import decode_as
-
-if TYPE_CHECKING:
-    from gemini_batch.catalog import Method
 
 Number = int | float | str | None
 
@@ -233,7 +231,7 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
     """What the state means."""
     model: str = ""
     """Model that answers."""
-    method: Method = "generate"
+    method: Method = Method.GENERATE
     """What the job does with each request."""
     display_name: str = ""
     """Display name of the job."""
@@ -310,7 +308,7 @@ def remote_job(operation: Operation) -> RemoteJob:
         state=state,
         phase=_phase(state, operation, has_output=has_output),
         model=(meta.model or "").removeprefix("models/"),
-        method="embed" if "EmbedContent" in (meta.kind or "") else "generate",
+        method=Method.EMBED if "EmbedContent" in (meta.kind or "") else Method.GENERATE,
         display_name=meta.display_name or "",
         file_name=meta.input_config.file_name if meta.input_config else None,
         total=to_int(stats.request_count),

@@ -14,6 +14,7 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import FINISHES, GRPC_NAMES, MESSAGES, TRANSIENT_CODES, VERDICTS
 from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
+from gemini_batch.catalog import Method
 
 DOCS = Path(__file__).parents[2] / "docs"
 VERDICT_PAGE = (DOCS / "verdicts.md").read_text("utf-8")
@@ -29,7 +30,7 @@ def table(heading: str, *, number: int = 0) -> list[list[str]]:
 
 
 def check(answer: Answer, verdict: str, reason: str, **asked: Any) -> None:
-    found = judge(answer, **{"method": "generate", **asked})
+    found = judge(answer, **{"method": Method.GENERATE, **asked})
     assert (found.verdict, found.reason or "") == (verdict, reason)
 
 
@@ -47,7 +48,7 @@ def test_shapes_of_a_generation(row: list[str]) -> None:
 
 @pytest.mark.parametrize("row", table("Answers to requests for an embedding"), ids=lambda row: row[0][:60])
 def test_shapes_of_an_embedding(row: list[str]) -> None:
-    check(answer(response=row[0]), row[1], row[2], method="embed", dimension=3)
+    check(answer(response=row[0]), row[1], row[2], method=Method.EMBED, dimension=3)
 
 
 @pytest.mark.parametrize("row", table("Where JSON was asked for"), ids=lambda row: row[0])
@@ -58,7 +59,7 @@ def test_texts_that_should_be_json(row: list[str]) -> None:
 
 @pytest.mark.parametrize("row", table("Row errors"), ids=lambda row: row[0])
 def test_row_errors(row: list[str]) -> None:
-    found = judge(answer(error=row[0]), method="generate")
+    found = judge(answer(error=row[0]), method=Method.GENERATE)
     assert (found.verdict, found.reason, "" if found.code is None else str(found.code)) == ("failed", row[1], row[2])
 
 
@@ -116,7 +117,7 @@ def test_an_example_is_what_we_write(line: str) -> None:
         code=error.get("code"),
         message=error.get("message"),
         response=None if response is None else json.dumps(response, separators=(",", ":")).encode(),
-        method="embed" if embedding else "generate",
+        method=Method.EMBED if embedding else Method.GENERATE,
         attempt=shown["attempt"],
     ).decode()
     if media.get("media"):
@@ -127,7 +128,7 @@ def test_an_example_is_what_we_write(line: str) -> None:
 @pytest.mark.parametrize("line", [line for line in EXAMPLES if '"response"' in line], ids=range(5))
 def test_an_example_has_the_verdict_of_its_response(line: str) -> None:
     shown = json.loads(line)
-    method: Any = "embed" if "embedding" in shown["response"] else "generate"
+    method: Any = Method.EMBED if "embedding" in shown["response"] else Method.GENERATE
     if "media" in shown["response"]:
         shown["response"]["candidates"][0]["content"]["parts"][1]["inlineData"]["data"] = "iVBORw=="
     found = judge(answer(response=json.dumps(shown["response"])), method=method)

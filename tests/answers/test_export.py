@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.answers.result_line import result_line
+from gemini_batch.catalog import Method
 
 RESPONSE = b'{"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}],"n":1.50}'
 
 
 def line(response: bytes | None = RESPONSE, verdict: Any = "succeeded", **more: Any) -> bytes:
-    return result_line("a", verdict, response=response, **{"method": "generate", "attempt": 1, **more})
+    return result_line("a", verdict, response=response, **{"method": Method.GENERATE, "attempt": 1, **more})
 
 
 def test_a_good_line_is_the_response_with_its_text() -> None:
@@ -83,7 +84,7 @@ def test_text_can_be_left_away() -> None:
 
 def test_embeddings_are_left_as_they_are() -> None:
     response = b'{"embedding":{"values":[0.10,-2e-3]},"text":"?"}'
-    assert response in line(response, method="embed")
+    assert response in line(response, method=Method.EMBED)
 
 
 def test_a_line_is_one_line() -> None:
@@ -92,7 +93,7 @@ def test_a_line_is_one_line() -> None:
     assert b"\n" not in written
     assert b"\r" not in written
     assert json.loads(written)["response"] == {**json.loads(RESPONSE), "text": "Hi"}
-    assert b"\n" not in line(pretty, method="embed")
+    assert b"\n" not in line(pretty, method=Method.EMBED)
 
 
 def test_separators_of_unicode_stay_inside_their_strings() -> None:
@@ -114,7 +115,7 @@ def test_a_response_that_is_no_json_is_a_mistake_of_the_caller() -> None:
 
 def test_keys_of_every_kind_are_escaped() -> None:
     key = 'quo"te \\ \n \u2028 ä 😀'
-    written = result_line(key, "succeeded", response=b"{}", method="generate", attempt=1)
+    written = result_line(key, "succeeded", response=b"{}", method=Method.GENERATE, attempt=1)
     assert b"\n" not in written
     assert json.loads(written)["key"] == key
 

@@ -14,6 +14,7 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import FINISHES, GRPC_NAMES, HTTP_CODES, MESSAGES, TRANSIENT_CODES, VERDICTS
 from gemini_batch.answers.usage import Usage
 from gemini_batch.answers.verdict import Judged, judge, text_of
+from gemini_batch.catalog import Method
 
 TEXT = {"text": "Hello"}
 CALL = {"functionCall": {"name": "f", "args": {}}}
@@ -36,7 +37,7 @@ def verdict(body: Any, **asked: Any) -> tuple[str, str | None]:
     return found.verdict, found.reason
 
 
-def judged(body: Any, *, error: Any = None, method: Any = "generate", **asked: Any) -> Judged:
+def judged(body: Any, *, error: Any = None, method: Any = Method.GENERATE, **asked: Any) -> Judged:
     line: dict[str, Any] = {"key": "a"}
     if body is not None:
         line["response"] = body
@@ -173,7 +174,7 @@ def test_broken_media_is_counted_as_used() -> None:
 def test_escapes_in_base64_are_read(data: bytes, expected: tuple[str, str | None]) -> None:
     """JSON may write ``=`` as ``\\u003d`` and ``/`` as ``\\/``."""
     body = json.dumps(response(media("?"))).encode().replace(b"?", data)
-    found = judge(Answer("a", body), method="generate")
+    found = judge(Answer("a", body), method=Method.GENERATE)
     assert (found.verdict, found.reason) == expected
 
 
@@ -397,7 +398,7 @@ def test_an_error_wins_over_the_response_beside_it() -> None:
 
 def test_a_line_with_neither_is_empty() -> None:
     assert verdict(None) == ("empty", "NO_RESPONSE")
-    assert verdict(None, method="embed") == ("empty", "NO_RESPONSE")
+    assert verdict(None, method=Method.EMBED) == ("empty", "NO_RESPONSE")
 
 
 @pytest.mark.parametrize(
@@ -426,13 +427,13 @@ def test_a_line_with_neither_is_empty() -> None:
     ],
 )
 def test_embeddings(body: Any, dimension: int | None, expected: tuple[str, str | None]) -> None:
-    assert verdict(body, method="embed", dimension=dimension) == expected
+    assert verdict(body, method=Method.EMBED, dimension=dimension) == expected
 
 
 def test_a_number_past_the_range_of_a_double_is_not_finite() -> None:
     answer = parse_line(b'{"key":"a","response":{"embedding":{"values":[1e400]}}}')
     assert isinstance(answer, Answer)
-    assert judge(answer, method="embed").reason == "BAD_VECTOR"
+    assert judge(answer, method=Method.EMBED).reason == "BAD_VECTOR"
 
 
 USAGE = {
@@ -494,7 +495,7 @@ def test_rubbish_in_one_piece_does_not_spoil_the_others() -> None:
     ],
 )
 def test_embeddings_tell_their_tokens_in_either_form(body: dict[str, Any], tokens: int) -> None:
-    found = judged({"embedding": {"values": [0.5]}, **body}, method="embed")
+    found = judged({"embedding": {"values": [0.5]}, **body}, method=Method.EMBED)
     assert found.usage == Usage(input=tokens, known=True)
 
 
@@ -549,7 +550,7 @@ lifelike: st.SearchStrategy[Any] = st.recursive(
     st.fixed_dictionaries(
         {"key": st.just("a")}, optional={"response": lifelike, "error": lifelike, "status": lifelike}
     ),
-    st.sampled_from(["generate", "embed"]),
+    st.sampled_from(Method),
     st.booleans(),
     st.none() | st.integers(1, 3),
 )
@@ -567,7 +568,7 @@ def test_any_answer_gets_one_verdict(line: Any, method: Any, expects_json: Any, 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_any_bytes_get_one_verdict(response: bytes, error: bytes) -> None:
-    for method in ("generate", "embed"):
+    for method in Method:
         found = judge(Answer("a", response, error), method=method)
         assert found.verdict == "failed"
         assert judge(Answer("a", response), method=method).verdict in VERDICTS
@@ -583,7 +584,7 @@ def test_good_lines_are_judged_fast() -> None:
         for _ in range(rounds):
             answer = parse_line(data)
             assert isinstance(answer, Answer)
-            judge(answer, method="generate")
+            judge(answer, method=Method.GENERATE)
         return time.perf_counter() - start
 
     # About 300,000 a second on one core of an ordinary machine; a tenth of it leaves room for a busy one.

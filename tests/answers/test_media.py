@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from gemini_batch.answers.inline_data import BlobState, bytes_of, state_of
 from gemini_batch.answers.media import MediaWriter, file_stem
 from gemini_batch.answers.result_line import result_line
+from gemini_batch.catalog import Method
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 
@@ -250,9 +251,9 @@ def test_result_lines_name_the_files(tmp_path: Path) -> None:
     writer = MediaWriter(tmp_path)
 
     def shown(response: bytes) -> Any:
-        return json.loads(result_line("a", "succeeded", response=response, method="generate", attempt=1, media=writer))[
-            "response"
-        ]
+        return json.loads(
+            result_line("a", "succeeded", response=response, method=Method.GENERATE, attempt=1, media=writer)
+        )["response"]
 
     with_picture = shown(body({"text": "Here."}, blob()))
     assert list(with_picture)[-2:] == ["text", "media"]

@@ -11,6 +11,7 @@ import pytest
 
 from api.script import BASE, Body, Endless, Script, Waits, ask, error, reset
 from gemini_batch.api import batches, files
+from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.wire import inline_answers
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def create(client: Client) -> Operation:
-    return await batches.create(client, model="m", method="generate", display_name="d", file_name="files/f")
+    return await batches.create(client, model="m", method=Method.GENERATE, display_name="d", file_name="files/f")
 
 
 CREATE_FAULTS: dict[str, Callable[[], httpx2.Response | Exception]] = {
@@ -49,7 +50,7 @@ def test_create_is_sent_once_and_only_once(fault: str, inline: bool) -> None:
         requests = [("1", msgspec.Raw(b"{}"))] if inline else None
         file_name = None if inline else "files/f"
         return await batches.create(
-            client, model="m", method="generate", display_name="d", file_name=file_name, requests=requests
+            client, model="m", method=Method.GENERATE, display_name="d", file_name=file_name, requests=requests
         )
 
     script, waits = Endless(lambda _: _played(CREATE_FAULTS[fault]())), Waits()
@@ -80,7 +81,7 @@ def test_what_is_written_is_exact() -> None:
 
     async def embed(client: Client) -> Operation:
         return await batches.create(
-            client, model="models/m", method="embed", display_name="d", requests=[("1", msgspec.Raw(b"{}"))]
+            client, model="models/m", method=Method.EMBED, display_name="d", requests=[("1", msgspec.Raw(b"{}"))]
         )
 
     ask(script, create)
@@ -106,7 +107,7 @@ def test_inline_requests_travel_byte_for_byte() -> None:
 
     async def make(client: Client) -> Operation:
         return await batches.create(
-            client, model="m", method="generate", display_name="d", requests=[("ключ", msgspec.Raw(request))]
+            client, model="m", method=Method.GENERATE, display_name="d", requests=[("ключ", msgspec.Raw(request))]
         )
 
     assert ask(script, make).name == "batches/b"

@@ -13,6 +13,7 @@ import pytest
 from api.script import KEY, Waits
 from gemini_batch.api import batches, files
 from gemini_batch.api.client import Client
+from gemini_batch.catalog import Method
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.errors import NetworkError
 from gemini_batch.settings import Secret
@@ -64,7 +65,7 @@ def test_a_whole_life_at_the_emulator(ranges: bool, tmp_path: Path) -> None:
         assert hash_matches(hashlib.sha256(CONTENT).hexdigest(), held.sha256_hash)
         made = remote_job(
             await batches.create(
-                client, model="gemini-3.8-flash", method="generate", display_name="d", file_name="files/f-1"
+                client, model="gemini-3.8-flash", method=Method.GENERATE, display_name="d", file_name="files/f-1"
             )
         )
         seen, looks = made, 0
@@ -154,7 +155,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 )
 def test_answer_that_breaks_off_may_have_arrived(answer: bytes) -> None:
     async def create(client: Client) -> object:
-        return await batches.create(client, model="m", method="generate", display_name="d", file_name="files/f")
+        return await batches.create(client, model="m", method=Method.GENERATE, display_name="d", file_name="files/f")
 
     with hangs_up(answer, 1) as url, pytest.raises(NetworkError) as caught:
         ask(url, create)

@@ -14,6 +14,7 @@ from api.script import BASE, KEY, Body, Everything, Script, Waits, ask, error
 from gemini_batch.api import batches, files, models
 from gemini_batch.api.client import Client, api_error
 from gemini_batch.backend import GeminiService
+from gemini_batch.catalog import Method
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.errors import Error
 from gemini_batch.settings import Secret
@@ -127,7 +128,7 @@ def test_nothing_is_logged_that_holds_the_key(everything: Everything, tmp_path: 
                 progress=lambda _: None,
             )
             made = await service.create(
-                model="gemini-3.8-flash", method="generate", display_name="d", file_name="files/f-1"
+                model="gemini-3.8-flash", method=Method.GENERATE, display_name="d", file_name="files/f-1"
             )
             await service.get(made.name)
             with pytest.raises(Error):
@@ -147,7 +148,7 @@ def test_key_is_in_one_header_and_in_no_address_or_body() -> None:
 
     async def several(client: Client) -> None:
         await batches.get(client, "b")
-        await batches.create(client, model="m", method="generate", display_name="d", file_name="files/f")
+        await batches.create(client, model="m", method=Method.GENERATE, display_name="d", file_name="files/f")
         await models.get(client, "m")
         await files.get(client, "f")
         url = await files.start_upload(client, name="f", display_name="d", mime_type="jsonl", size=1)

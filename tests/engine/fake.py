@@ -18,6 +18,7 @@ import msgspec
 
 from gemini_batch.api.files import SessionLost
 from gemini_batch.backend import Backend
+from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, NetworkError
 from gemini_batch.session import Session
 from gemini_batch.settings import Secret, Settings
@@ -270,7 +271,7 @@ class FakeService:
         self,
         *,
         model: str,
-        method: Literal["generate", "embed"],
+        method: Method,
         display_name: str,
         file_name: str | None = None,
         requests: Sequence[tuple[str, msgspec.Raw]] | None = None,
@@ -299,7 +300,7 @@ class FakeService:
         ended = job.state.removeprefix("BATCH_STATE_") in {"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"}
         meta: dict[str, Any] = {
             "@type": "type.googleapis.com/google.ai.generativelanguage.v1main."
-            + ("EmbedContentBatch" if job.method == "embed" else "GenerateContentBatch"),
+            + ("EmbedContentBatch" if job.method is Method.EMBED else "GenerateContentBatch"),
             "name": job.name,
             "model": f"models/{job.model}",
             "displayName": job.display_name,

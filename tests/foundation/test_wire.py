@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemini_batch.catalog import Method
 from gemini_batch.errors import ServiceError
 from gemini_batch.wire import (
     BatchMetadata,
@@ -74,7 +75,7 @@ def test_job_that_was_just_created() -> None:
         state="JOB_STATE_PENDING",
         phase=Phase.ALIVE,
         model="gemini-3.8-flash",
-        method="generate",
+        method=Method.GENERATE,
         display_name="nightly",
         total=3,
         pending=3,

@@ -18,6 +18,7 @@ import pytest
 from gemini_batch.api import files
 from gemini_batch.api.client import Client
 from gemini_batch.backend import GeminiService
+from gemini_batch.catalog import Method
 from gemini_batch.settings import Secret
 from gemini_batch.world import World
 from parity.compare import ABSENT, Recorder, differences, spots
@@ -141,19 +142,19 @@ OPERATIONS: dict[str, Operation] = {
     "create from a file": Operation(
         lambda sdk, _: sdk.batches.create(model=MODEL, src="files/gb-1", config={"display_name": "nightly"}),
         lambda client, _: GeminiService(client).create(
-            model=MODEL, method="generate", display_name="nightly", file_name="files/gb-1"
+            model=MODEL, method=Method.GENERATE, display_name="nightly", file_name="files/gb-1"
         ),
     ),
     "create with requests inline": Operation(
         _sdk_inline,
         lambda client, _: GeminiService(client).create(
-            model=MODEL, method="generate", display_name="nightly", requests=[("row_1", _raw(REQUEST))]
+            model=MODEL, method=Method.GENERATE, display_name="nightly", requests=[("row_1", _raw(REQUEST))]
         ),
     ),
     "create embeddings from a file": Operation(
         lambda sdk, _: _sdk_embeddings(sdk, {"file_name": "files/gb-1"}),
         lambda client, _: GeminiService(client).create(
-            model=MODEL, method="embed", display_name="nightly", file_name="files/gb-1"
+            model=MODEL, method=Method.EMBED, display_name="nightly", file_name="files/gb-1"
         ),
     ),
     "create embeddings with requests inline": Operation(
@@ -162,7 +163,7 @@ OPERATIONS: dict[str, Operation] = {
         ),
         lambda client, _: GeminiService(client).create(
             model=MODEL,
-            method="embed",
+            method=Method.EMBED,
             display_name="nightly",
             requests=[
                 (key, _raw({"content": {"parts": [{"text": text}], "role": "user"}, "outputDimensionality": 8}))
@@ -183,7 +184,7 @@ OPERATIONS: dict[str, Operation] = {
     "create with a tuned model": Operation(
         lambda sdk, _: sdk.batches.create(model="tunedModels/t-1", src="files/f", config={"display_name": "n"}),
         lambda client, _: GeminiService(client).create(
-            model="tunedModels/t-1", method="generate", display_name="n", file_name="files/f"
+            model="tunedModels/t-1", method=Method.GENERATE, display_name="n", file_name="files/f"
         ),
     ),
     "get": Operation(

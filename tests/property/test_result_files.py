@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.fake import answer_line, write_requests
+from gemini_batch.catalog import Method
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.events import ignore_events
 from gemini_batch.intake.staging import stage
@@ -112,7 +113,7 @@ def results_of(*raws: bytes) -> Iterator[Results]:
     shutil.copytree(_TEMPLATES[len(raws)], folder.path)
     try:
         run = Run(
-            id="run-a", identity="i", origin="made", created_at=0.0, method="generate", model="gemini-3.8-flash",
+            id="run-a", identity="i", origin="made", created_at=0.0, method=Method.GENERATE, model="gemini-3.8-flash",
             backend="x", key_fingerprint="x", requests=len(KEYS), bytes=0, sha256="", source=None,
         )  # fmt: skip
         share = len(KEYS) // len(raws)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gemini_batch.catalog import Method
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
@@ -402,7 +403,7 @@ ACCEPTED = [
 
 @pytest.mark.parametrize("value", ACCEPTED, ids=range(len(ACCEPTED)))
 def test_what_the_service_takes_passes_without_a_word(value: dict[str, Any]) -> None:
-    assert check_line(encode(value), 1) == Checked("a", "generate")
+    assert check_line(encode(value), 1) == Checked("a", Method.GENERATE)
 
 
 def test_all_problems_of_a_line_come_at_once() -> None:
@@ -463,7 +464,7 @@ def test_json_answers_are_expected_where_they_are_asked_for(values: dict[str, An
     ],
 )
 def test_an_embedding_line_knows_its_dimension(request_fields: dict[str, Any], dimension: int | None) -> None:
-    assert check_line(encode(embed(**request_fields)), 1) == Checked("a", "embed", dimension=dimension)
+    assert check_line(encode(embed(**request_fields)), 1) == Checked("a", Method.EMBED, dimension=dimension)
 
 
 def test_a_key_is_kept_as_it_is() -> None:

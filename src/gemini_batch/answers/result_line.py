@@ -14,11 +14,11 @@ import msgspec
 from gemini_batch.answers.parse import mend
 from gemini_batch.answers.reasons import MESSAGES
 from gemini_batch.answers.verdict import text_of
+from gemini_batch.catalog import Method
 
 if TYPE_CHECKING:
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.answers.reasons import Verdict
-    from gemini_batch.catalog import Method
 
 
 _EMPTY = re.compile(rb"\{\s*\}")
@@ -68,7 +68,7 @@ def result_line(
 
 def _response(key: str, response: bytes, *, method: Method, text: bool, media: MediaWriter | None) -> bytes:
     response, there = _read(response)
-    if method == "embed" or there is None:
+    if method is Method.EMBED or there is None:
         return response
     added: dict[str, object] = {}
     if text:

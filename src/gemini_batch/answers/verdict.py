@@ -19,12 +19,11 @@ from gemini_batch.answers.inline_data import BlobState, state_of
 from gemini_batch.answers.parse import Answer, mend
 from gemini_batch.answers.reasons import FINISHES, GRPC_CODES, GRPC_NAMES, HTTP_CODES, MESSAGES, Verdict
 from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of
+from gemini_batch.catalog import Method
 from gemini_batch.jsonl import decode_as
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from gemini_batch.catalog import Method
 
 
 _FENCE = re.compile(r"```[A-Za-z0-9]*[ \t]*\r?\n(.*?)```", re.DOTALL)
@@ -63,7 +62,7 @@ def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimensi
     if response is None:
         finding: _Finding | None = _Finding("empty", "NO_RESPONSE")
         usage, model = UNKNOWN, None
-    elif method == "generate":
+    elif method is Method.GENERATE:
         finding, usage, model = _judge_generated(response, expects_json=expects_json)
     else:
         finding, usage, model = _judge_embedded(response, dimension)

@@ -8,6 +8,7 @@ import msgspec
 
 from gemini_batch.api import models
 from gemini_batch.api.client import piece
+from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError
 from gemini_batch.wire import Operation, OperationList, read
 
@@ -15,10 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from gemini_batch.api.client import Client
-    from gemini_batch.catalog import Method
 
 #: What the create call for each kind of request is named.
-CREATE_METHODS = {"generate": "batchGenerateContent", "embed": "asyncBatchEmbedContent"}
+CREATE_METHODS = {Method.GENERATE: "batchGenerateContent", Method.EMBED: "asyncBatchEmbedContent"}
 PAGE_SIZE = 100
 #: A create that carries its requests inline is up to 20 MB of body and is answered only when all of it was read.
 CREATE_TIMEOUT = 180.0

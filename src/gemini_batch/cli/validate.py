@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gemini_batch.catalog import Method
 from gemini_batch.cli.common import INPUT_FILE, verb
 from gemini_batch.cli.outcome import show_problems
 from gemini_batch.cli.wording import plural, size
@@ -35,7 +36,7 @@ def command(found: Validated, screen: Screen, *, input_file: str, **_: object) -
     """
     show_problems(found.problems, found.errors + found.warnings, input_file)
     if found.valid:
-        kind = "embeddings" if found.method == "embed" else "generation"
+        kind = "embeddings" if found.method is Method.EMBED else "generation"
         screen.say(f"{plural(found.requests, 'request')} for {kind}, {size(found.bytes)}.")
         screen.say(f"Next: gemini-batch create {shlex.quote(input_file)}")
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.reasons import VERDICTS
+from gemini_batch.catalog import Method
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.commands.run import finish, known_by_name, work_off
 from gemini_batch.engine.planner import drop, reconcile
@@ -136,7 +137,7 @@ def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int]) -> Usag
 
 async def _check_change(session: Session, run: Run, overrides: RequestOverrides) -> None:
     """Refuse a change that cannot help this run. Raises UsageError."""
-    if run.method == "embed" and overrides.rewrites:
+    if run.method is Method.EMBED and overrides.rewrites:
         raise UsageError(
             "Embeddings have no temperature and no output tokens to change.",
             code="bad_argument",

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from gemini_batch import catalog
 from gemini_batch.api.trouble import Trouble, meaning
+from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, ServiceError, UsageError
 from gemini_batch.events import Notice
 
 if TYPE_CHECKING:
-    from gemini_batch.catalog import Method
     from gemini_batch.intake.staging import Staged
     from gemini_batch.session import Session
 
@@ -101,7 +101,7 @@ def advise(session: Session, model: str, method: Method, today: dt.date, said: l
         say(session, said, f"The model {model!r} is not in the catalog of {book.date}; its price is unknown.", None)
         return
     for one in catalog.advice(book, model, method, today):
-        if method == "embed" and one.message == known.note:
+        if method is Method.EMBED and one.message == known.note:
             continue  # a page about the model; what concerns these very requests is said by itself
         if one.severity == "error":
             raise UsageError(one.message, field="--model", code="model_not_usable", next=one.next)

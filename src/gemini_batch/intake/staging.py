@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, TYPE_CHECKING
 
+from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
 from gemini_batch.intake.request_traits import TRAITS, estimate_tokens, modalities_of, traits_of
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gemini_batch.catalog import Method
     from gemini_batch.store.state_folder import RunFolder
 
 
@@ -150,7 +150,7 @@ class _Pass:
         self.sink.write(line)
         if b"odalities" in data:
             self.modalities |= modalities_of(data)
-        if checked.method == "embed" and len(self.traits) < len(TRAITS):
+        if checked.method is Method.EMBED and len(self.traits) < len(TRAITS):
             self.traits |= traits_of(data)
         self.hash.update(line)
         self.bytes += len(line)
@@ -174,7 +174,7 @@ class _Pass:
 
 
 def _kind(method: str) -> str:
-    return "an embedding" if method == "embed" else "generated content"
+    return "an embedding" if method is Method.EMBED else "generated content"
 
 
 def stage(

@@ -13,6 +13,7 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.backend import address_of, key_of
+from gemini_batch.catalog import Method
 from gemini_batch.errors import Next, Problem, UsageError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.model_checks import (
@@ -29,14 +30,12 @@ from gemini_batch.store.records import Run
 from gemini_batch.validation.inputfile import check_file
 
 if TYPE_CHECKING:
-    from gemini_batch.catalog import Method
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.run_options import RunOptions
     from gemini_batch.store.state_folder import RunFolder
 
 
-_METHODS: tuple[Method, ...] = ("generate", "embed")
 _SHOWN_WARNINGS = 20
 
 
@@ -80,7 +79,7 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
     except OSError:
         return None  # what is wrong with the file is for staging to say
     address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
-    for method in _METHODS:
+    for method in Method:
         model = _model(submission, method)
         known = ledger.newest_with_identity(
             identity(digest, method, model=model, backend=address, key_fingerprint=key_fingerprint)
@@ -110,7 +109,7 @@ def _digest(path: Path) -> str:
 
 
 def _model(submission: Submission, method: Method) -> str:
-    default = catalog.DEFAULT_MODEL if method == "generate" else catalog.EMBEDDING_MODEL
+    default = catalog.DEFAULT_MODEL if method is Method.GENERATE else catalog.EMBEDDING_MODEL
     return (submission.model or default).removeprefix("models/")
 
 
@@ -168,7 +167,7 @@ async def _stage_run(
         check_model_name(submission.model)
         known = catalog.load().find(submission.model)
         if known is not None and (not known.methods or known.status_on(today) == "gone"):
-            advise(session, submission.model, known.methods[0] if known.methods else "generate", today, said)
+            advise(session, submission.model, known.methods[0] if known.methods else Method.GENERATE, today, said)
     staged = await in_thread(
         lambda emit: stage(submission.source, folder, limit=submission.limit, max_bytes=max_bytes, emit=emit),
         session.emit,

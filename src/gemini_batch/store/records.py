@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from gemini_batch.catalog import Method
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     import sqlite3
-
-    from gemini_batch.catalog import Method
 
 
 class JobStage(enum.Enum):
@@ -125,7 +124,8 @@ def plain(value: Any) -> Any:
 
 def run_of(row: sqlite3.Row) -> Run:
     """The run of a row of ``runs``."""
-    return Run(**dict(row))
+    values = dict(row)
+    return Run(**{**values, "method": Method(values["method"])})
 
 
 def job_of(row: sqlite3.Row) -> Job:

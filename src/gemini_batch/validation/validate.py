@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import jsonl
+from gemini_batch.catalog import Method
 from gemini_batch.validation import fields
 from gemini_batch.validation.embed import check_embed
 from gemini_batch.validation.findings import Findings, clip, kind
 from gemini_batch.validation.generate import check_generate
 
 if TYPE_CHECKING:
-    from gemini_batch.catalog import Method
     from gemini_batch.errors import Problem
 
 
@@ -100,10 +100,10 @@ def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
         _check_request_kind(line, request, found)
         return tuple(found.problems)
     if _is_embedding(request):
-        method: Method = "embed"
+        method = Method.EMBED
         expects_json, dimension = False, check_embed(request, found)
     else:
-        method = "generate"
+        method = Method.GENERATE
         expects_json, dimension = check_generate(request, found), None
     if found.errors or type(key) is not str:
         return tuple(found.problems)

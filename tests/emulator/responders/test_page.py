@@ -14,6 +14,7 @@ from emulator.conftest import line
 from emulator.responders.conftest import Reply, completion
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.verdict import judge
+from gemini_batch.catalog import Method
 from gemini_batch.emulator.messages.field_tables import messages
 
 if TYPE_CHECKING:
@@ -88,4 +89,4 @@ def test_the_verdicts_in_the_table(
     assert found["response"]["candidates"][0]["finishReason"] == reason
     answer = parse_line(msgspec.json.encode(found))
     assert isinstance(answer, Answer)
-    assert judge(answer, method="generate").verdict == verdict
+    assert judge(answer, method=Method.GENERATE).verdict == verdict

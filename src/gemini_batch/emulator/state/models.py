@@ -17,7 +17,7 @@ Kind = Literal["generate", "embed"]
 
 #: The API's batch methods, by kind of request.
 BATCH_METHOD: dict[Kind, str] = {"generate": "batchGenerateContent", "embed": "asyncBatchEmbedContent"}
-_METHODS: dict[Kind, list[str]] = {
+_METHODS: dict[str, list[str]] = {
     "generate": ["generateContent", "countTokens", "batchGenerateContent"],
     "embed": ["embedContent", "countTokens", "asyncBatchEmbedContent"],
 }
