@@ -132,7 +132,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "results into a folder": (lambda _: None, ("results", "batches/a", "-o", "."), ("--output", "folder")),
     "results into nowhere": (lambda _: None, ("results", "batches/a", "-o", "no/where.jsonl"), ("--output", "mkdir -p no")),
     "results over a text": (raw("thesis.txt", b"my notes\n"), ("results", "batches/a", "-o", "thesis.txt"), ("thesis.txt", "would be lost")),
-    "results over requests": (lines(request()), ("results", "batches/a", "-o", "in.jsonl"), ("in.jsonl", "something else than results")),
+    "results over requests": (lines(request()), ("results", "batches/a", "-o", "in.jsonl"), ("in.jsonl", "something other than results")),
 }  # fmt: skip
 
 
