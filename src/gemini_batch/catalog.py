@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from gemini_batch.errors import Next
 from gemini_batch.jsonl import decoder
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class Catalog:
         return None
 
     def suggest(self, name: str) -> str | None:
-        """The closest name to ``name`` among the models that a batch could use at the catalog's date; None if none is close."""
+        """The name closest to ``name`` among the models that support batches at the catalog's date, or None."""
         name = name.removeprefix("models/").lower()
         usable = [m.name for m in self.models.values() if m.methods and m.status_on(self.date) != "gone"]
         if f"{name}-preview" in usable:  # the suffix that people omit
@@ -292,7 +293,7 @@ class Advice:
 
     severity: Literal["error", "warning", "note"]
     message: str
-    next: str | None = None
+    next: str | Next | None = None
 
 
 def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequence[Advice]:
@@ -325,7 +326,7 @@ def _unknown(catalog: Catalog, name: str) -> Advice:
     return Advice(
         "warning",
         f"The model {name!r} is not in the catalog of {catalog.date}; its price is unknown.",
-        f"Did you mean {near}?" if near else "Check the name.",
+        f"Did you mean {near}?" if near else Next("models", why="lists the models that support batches"),
     )
 
 
@@ -339,7 +340,7 @@ def _method_advice(model: Model, method: Method) -> list[Advice]:
         message = f"{model.name} creates only embeddings, but these requests ask for generated content."
     else:
         message = f"{model.name} does not create embeddings, but these requests ask for them."
-        return [Advice("error", message, f"Use, for example, {_other(method)}.")]
+    return [Advice("error", message, f"Use, for example, {_other(method)}.")]
 
 
 def _shutdown_advice(model: Model, day: dt.date) -> list[Advice]:

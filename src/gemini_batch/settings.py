@@ -76,7 +76,7 @@ class Settings:
         """The API key. Raises UsageError, which says what to type, if there is none."""
         if self.api_key is None:
             raise UsageError(
-                "There is no API key: neither GOOGLE_API_KEY nor GEMINI_API_KEY is set, in the environment or in a .env file.",
+                "No API key: neither GOOGLE_API_KEY nor GEMINI_API_KEY is set, here or in a .env file.",
                 code="no_api_key",
                 next="Type `export GEMINI_API_KEY=…`, or add --offline to try everything without a key.",
             )
@@ -213,7 +213,7 @@ def load_settings(
     poll: float | None = None,
     home: Path | None = None,
 ) -> Settings:
-    """Read settings from flags, ``env`` (default: the process's) and the ``.env`` in ``folder`` (default: the working one).
+    """Read settings from flags, ``env`` (default: the process's) and ``folder/.env`` (default: the working folder).
 
     A variable that is set but blank counts as unset. Raises UsageError for an invalid value.
     """

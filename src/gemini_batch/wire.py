@@ -177,8 +177,8 @@ def read(data: bytes, kind: type[T]) -> T:
         raise ServiceError(
             f"The service's answer could not be read as {kind.__name__}: {error}.",
             code="unreadable_answer",
-            next="A proxy may have answered instead of the service. Check the network (and GOOGLE_GEMINI_BASE_URL, if it "
-            "is set), then run the same command again.",
+            next="A proxy may have answered instead of the service. Check the network (and GOOGLE_GEMINI_BASE_URL, if "
+            "it is set), then run the same command again.",
         ) from None
 
 

@@ -314,8 +314,7 @@ def _advice(status: int, details: tuple[Mapping[str, object], ...], message: str
             "code": "storage_full",
             "next": Next(
                 "clean",
-                why="the project's file store is full; this deletes uploads that no job needs, and files expire after "
-                "48 hours; then run the same command again",
+                why="deletes uploads that no job needs; then run the same command again. Files expire after 48 hours",
             ),
         }
     if status == 429:

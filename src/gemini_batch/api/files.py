@@ -173,7 +173,7 @@ def _described(body: bytes) -> RemoteFile | None:
 
 
 async def get(client: Client, name: str) -> RemoteFile:
-    """Get one file. For a file that is missing, expired, deleted or another project's, the service answers 403, not 404."""
+    """Get one file. If it is missing, expired, deleted or another project's, the service answers 403, not 404."""
     response = await client.call("GET", client.url(f"files/{piece(name.removeprefix('files/'))}"))
     return read(response.content, RemoteFile)
 

@@ -152,8 +152,8 @@ async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
         )
     if output is Output.OVERDUE and job.phase is Phase.SUCCEEDED and not job.has_output:
         raise JobError(
-            f"{batch} succeeded more than a day ago and still has no results. They may still come: run the same command "
-            "again later.",
+            f"{batch} succeeded more than a day ago and still has no results. They may still come: run the same "
+            "command again later.",
             job=batch,
             state=job.state,
             next=create_anew(target.run, offline=session.settings.offline) if isinstance(target, KnownJob) else None,

@@ -111,7 +111,7 @@ def next_step(facts: Facts, now: float, *, settle: float) -> Step:
 
 
 def not_in_future(facts: Facts, now: float) -> Facts:
-    """The facts, corrected for a clock that was set back: a create must not stay in doubt until the clock catches up."""
+    """The facts, corrected for a clock that was set back: a create must not stay in doubt until it catches up."""
     intended_at = None if facts.intended_at is None else min(facts.intended_at, now)
     last_list_read = None if facts.last_list_read is None else min(facts.last_list_read, now)
     return replace(facts, intended_at=intended_at, last_list_read=last_list_read)

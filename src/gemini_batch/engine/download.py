@@ -14,9 +14,9 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.api.trouble import meaning
 from gemini_batch.errors import ApiError, JobError, ServiceError
-from gemini_batch.store.integrity import create_anew
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
+from gemini_batch.store.integrity import create_anew
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import inline_answers, remote_job
 
@@ -80,7 +80,8 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
         raise ServiceError(
             f"The file downloaded as the results of {remote.name} contains no results.",
             code="unreadable_answer",
-            next="A proxy may have answered instead of the service. Check the network, then run the same command again.",
+            next="A proxy may have answered instead of the service. Check the network, then run the same command "
+            "again.",
         )
 
 

@@ -121,7 +121,7 @@ class QueueQuota:
         self._refusals.failed(self._clock())
         self._refused_alone = 0 if living else self._refused_alone + 1
         if living:
-            self._refusals.excused(self._clock())  # room appears when they end, however long that takes
+            self._refusals.excused(self._clock())  # room appears when they end, whenever that is
         if self._refusals.is_over(self._clock()):
             raise ServiceError(
                 "The queue has been full (429) for hours, although no job of this state folder is in it.",
@@ -157,7 +157,7 @@ class QueueQuota:
         return self._again_later(error, "the file store is full; trying again later")
 
     def away(self, error: ServiceError) -> float:
-        """Record that the service is unavailable; returns the seconds until the next try. Raises ``error`` after hours."""
+        """Record that the service is unavailable; returns seconds until the next try. Raises ``error`` after hours."""
         return self._again_later(error, "the service is unavailable; trying again later")
 
     def freed(self) -> None:

@@ -242,7 +242,7 @@ class Submitter:
         return self._ledger.seen(job, remote, at=self._now())
 
     async def _lost_its_file(self, job: Job, error: ServiceError) -> bool:
-        """Whether a create was refused because its input file has expired (403) or was deleted, not because of the model.
+        """Whether a create was refused because its input file expired (403) or was deleted, not because of the model.
 
         A file that was just uploaded is not the reason; otherwise, it would be uploaded endlessly.
         """
@@ -292,7 +292,8 @@ class Submitter:
         """Report a second job of the same file; only the user may cancel a job."""
         self._session.emit(
             Notice(
-                f"The service created a second job from the same file: {other}. It costs money too; this run uses {batch}.",
+                f"The service created a second job from the same file: {other}. It costs money too; this run uses "
+                f"{batch}.",
                 "warning",
                 Next("cancel", other, why="stops the second job"),
             )
@@ -301,8 +302,8 @@ class Submitter:
     def _undecided(self, job: Job, facts: Facts, why: str) -> ServiceError:
         if why == "ambiguous":
             return ServiceError(
-                f"{len(facts.found)} jobs could come from an unanswered create: {', '.join(facts.found)}. Nothing more is "
-                "sent.",
+                f"{len(facts.found)} jobs could come from an unanswered create: {', '.join(facts.found)}. Nothing more "
+                "is sent.",
                 code="create_ambiguous",
                 next=Next("status", facts.found[0], why="shows the first of them; to create another job, use --new"),
             )

@@ -129,7 +129,8 @@ class _Pass:
         elif checked.method != self.method:
             self.findings.add(
                 Problem(
-                    message=f"The line asks for {_kind(checked.method)}, but line {self.first_line} asks for {_kind(self.method)}.",
+                    message=f"The line asks for {_kind(checked.method)}; line {self.first_line} asks for "
+                    f"{_kind(self.method)}.",
                     line=number,
                     field="request",
                     next="Put them in two files; a job does either one or the other.",
@@ -218,7 +219,8 @@ def stage(
             "The file has no requests: all of its lines are blank.",
             file=source,
             code="empty_file",
-            next='Write one request on each line: {"key": "1", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}}',
+            next="Write one request on each line: "
+            '{"key": "1", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}}',
         )
     return Staged(
         requests=done.requests,

@@ -161,12 +161,12 @@ class Rows:
         return Chunk(count, size, sum_tokens, first_offset, whole), last_seq
 
     def release(self, ordinal: int) -> None:
-        """Let the requests of job ``ordinal``, which will not be created, wait again as if they had never been in it."""
+        """Let the requests of job ``ordinal``, which will not be created, wait again as if never in it."""
         with explained(self.path, "run's row database"), transaction(self._db):
             self._db.execute("UPDATE requests SET job = NULL, attempts = attempts - 1 WHERE job = ?", (ordinal,))
 
     def requeue(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
-        """Let requests of a collected job wait again that failed for one of ``reasons``, or got no answer (``missing``).
+        """Let a collected job's requests wait again that failed for one of ``reasons`` or got no answer (``missing``).
 
         Only requests that have been in fewer than ``most`` jobs since the user asked for them, and that have not
         succeeded in any job. Returns how many.

@@ -53,7 +53,7 @@ ATTEMPTS = 3
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of a run; None: not given. They are stored with it, so that ``run RUN`` continues with the same ones."""
+    """The options of a run; None: not given. They are stored, so that ``run RUN`` continues with the same ones."""
 
     max_requests_per_job: int | None = None
     max_tokens_per_job: int | None = None

@@ -116,7 +116,7 @@ class RunFolder:
         return self.path / "requests.jsonl"
 
     def input(self, part: str | None) -> Path:
-        """The file with a job's requests: a separate part, or the run's file. This program chooses the names of parts."""
+        """The file with a job's requests: a separate part, or the run's file. Part names are this program's own."""
         return self.requests if part is None else self.path / "parts" / part
 
     @property
@@ -149,12 +149,12 @@ class RunFolder:
                 if error.reason_code != "locked":
                     raise
                 raise StateError(
-                    "The state folder was written by an earlier gemini-batch and must be migrated, but another process is "
-                    "still working on this run.",
+                    "The state folder was written by an earlier gemini-batch and must be migrated, but another process "
+                    "is still working on this run.",
                     file=self.path,
                     code="locked",
-                    next="Wait for that process to finish, or stop it with Ctrl-C (its jobs continue); then run the same "
-                    "command again.",
+                    next="Wait for that process to finish, or stop it with Ctrl-C (its jobs continue); then run the "
+                    "same command again.",
                 ) from None
             yield
 

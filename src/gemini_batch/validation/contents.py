@@ -238,14 +238,14 @@ def _check_file(file: dict[str, object], path: str, found: Findings) -> None:
         found.warn(
             f"{path}.{name}",
             "`fileUri` is a Cloud Storage address, which only Vertex AI reads.",
-            "Unless the file is registered with the Gemini API, upload it there and use the `uri` that the service returns.",
+            "Upload the file to the Gemini API and use the `uri` that it returns, unless the file is registered there.",
         )
 
 
 def _check_media_names(media: dict[str, object], known: frozenset[str], path: str, found: Findings) -> None:
     for name in strangers(media, known):
         if meant := fields.near(name, known):
-            found.error(f"{path}.{name}", f"{clip(name)} is not a known field here.", f"Did you mean `{meant}`?")
+            found.error(f"{path}.{name}", f"{clip(name)} is not a field here.", f"Did you mean `{meant}`?")
         elif name in ("uri", "url"):
             found.error(
                 f"{path}.{name}",

@@ -140,8 +140,8 @@ LINE_WORDS: dict[str, Word] = {
 REQUEST_WORDS: dict[str, Word] = {
     "config": Word(
         "is the SDK's name for the settings",
-        "In a request file, use `generationConfig`. System instruction, tools and safety settings go next to it, directly "
-        "in `request`.",
+        "In a request file, use `generationConfig`. System instruction, tools and safety settings go next to it, "
+        "directly in `request`.",
     ),
     "key": Word("belongs next to `request`, not in it", "Move it one level up."),
     "customId": Word(_OPENAI, "Write `key` next to `request` instead."),
