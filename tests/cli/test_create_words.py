@@ -114,7 +114,7 @@ def test_a_missing_file_is_said_before_a_missing_key(shell: Shell) -> None:
     done = shell.run("create", "nothere.jsonl")
 
     assert done.code == 2
-    assert "There is no such file" in done.err
+    assert "The file does not exist" in done.err
 
 
 # Models ---------------------------------------------------------------------------------------------------------------

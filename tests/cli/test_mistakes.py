@@ -104,7 +104,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "embedding and text lines": (lines(request("a"), EMBED), CREATE, ("in.jsonl:2", "embedding", "two files")),
     # models
     "gone model": (lines(request()), (*CREATE, "-m", "gemini-3-pro-preview"), ("--model", "shut down", "gemini-3.1-pro-preview")),
-    "not batchable": (lines(request()), (*CREATE, "-m", "veo-3.1-generate-preview"), ("--model", "cannot be used in a batch")),
+    "not batchable": (lines(request()), (*CREATE, "-m", "veo-3.1-generate-preview"), ("--model", "does not support batches")),
     "text lines, embedding model": (lines(request()), (*CREATE, "-m", "gemini-embedding-001"), ("--model", "embeddings")),
     "embedding lines, text model": (lines(EMBED), (*CREATE, "-m", "gemini-2.5-flash"), ("--model", "embeddings")),
     "speech from a text model": (lines(request(generationConfig={"responseModalities": ["AUDIO"]})), CREATE, ("--model", "speech", "-tts")),

@@ -131,7 +131,7 @@ CASES = [
         scenario="L6",
         title="the output comes later than results wait",
         faults=(get(state="SUCCEEDED", times=8, skip=1, remove=["metadata.output", "response"]),),
-        results=Step(code=6, says=("looking again", "has succeeded, and its results are not there yet.", "Next:")),
+        results=Step(code=6, says=("polling again", "succeeded, but its results are not available yet.", "Next:")),
         stage="ended",
     ),
     Case(
