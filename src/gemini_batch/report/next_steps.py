@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.reasons import RESENT_CODES
+from gemini_batch.backend import OFFLINE
 from gemini_batch.errors import ApiError, Next
 from gemini_batch.report.stragglers import is_stuck
 from gemini_batch.session import UnknownJob
@@ -25,6 +26,11 @@ MORE_TOKENS = 8192
 #: The file that is proposed for results.
 RESULTS_FILE = "results.jsonl"
 _TO_FILE = ("-o", RESULTS_FILE)
+
+
+def costing(run: Run, why: str = "") -> str:
+    """Why a step of ``run`` that may send requests is proposed, and that it costs money; offline nothing does."""
+    return "; ".join(filter(None, (why, "" if run.backend == OFFLINE else "this costs money")))
 
 
 # What became of the requests ------------------------------------------------------------------------------------------
@@ -52,11 +58,11 @@ def next_for_results(run: Run, verdicts: Mapping[str, int], *, not_sent: int, re
     if run.origin != "made":
         return None
     if not_sent:
-        return Next("run", run.id, *_TO_FILE, why="sends the rest; this costs money")
+        return Next("run", run.id, *_TO_FILE, why=costing(run, "sends the rest"))
     if resendable:
-        return Next("run", run.id, *_TO_FILE, why="sends again what failed for a passing reason; this costs money")
+        return Next("run", run.id, *_TO_FILE, why=costing(run, "sends again what failed for a passing reason"))
     options = retry_options({verdict: count for verdict, count in verdicts.items() if verdict != "blocked"})
-    return Next("retry", run.id, *options[0], *_TO_FILE, why="this costs money") if options else None
+    return Next("retry", run.id, *options[0], *_TO_FILE, why=costing(run)) if options else None
 
 
 # How a run or a job stands --------------------------------------------------------------------------------------------
@@ -67,9 +73,9 @@ def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool) -> Next:
     if state == "FINISHED":
         return Next("results", run.id, *_TO_FILE)
     if in_doubt:
-        return Next("run", run.id, why="finds out whether its job was created, and goes on")
+        return Next("run", run.id, why=costing(run, "finds out whether its job was created, and goes on"))
     if waiting and run.origin == "made":
-        return Next("run", run.id, why="sends the rest; this costs money")
+        return Next("run", run.id, why=costing(run, "sends the rest"))
     if state == "RUNNING":
         return Next("status", run.id, "--wait")
     return Next("results", run.id, *_TO_FILE)
@@ -118,7 +124,7 @@ def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collect
             return None
         passing = seen.phase is Phase.EXPIRED or (seen.phase is Phase.FAILED and seen.error_code in RESENT_CODES)
         if passing and run.origin == "made":
-            return Next("run", run.id, *_TO_FILE, why="sends its requests again; this costs money")
+            return Next("run", run.id, *_TO_FILE, why=costing(run, "sends its requests again"))
         return Next("results", seen.name, *_TO_FILE, why="names the reason for each request")
     if seen.phase is Phase.UNKNOWN:
         return Next("status", seen.name, "--wait", why="this state is not known here and counts as alive")
