@@ -16,6 +16,7 @@ from engine.steps import KEYS, ONCE, PAIRS
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.create import create
+from gemini_batch.commands.list_jobs import Filter, list_jobs
 from gemini_batch.commands.results import results
 from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, NotFinished, ServiceError, StateError
@@ -240,6 +241,20 @@ def test_a_run_folder_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     assert not made.attached
 
 
+def test_a_forgotten_run_is_listed_again_once_it_is_worked_on(tmp_path: Path) -> None:
+    service = FakeService(
+        OrderedClock(), faults={("start_upload", 0): ("before", ApiError("no", status=400, reason="NO"))}
+    )
+    with pytest.raises(ApiError):
+        ask(service, tmp_path, lambda s: run(s, Submission(source=tmp_path / "in.jsonl"), PAIRS))
+    (forgotten,) = ask(service, tmp_path, lambda s: clean(s, dry_run=False, not_created=True)).forgotten
+    service.polls_to_end, service.most_jobs = 10**6, 1
+    with pytest.raises(NotFinished):
+        ask(service, tmp_path, lambda s: run(s, forgotten, None, timeout=30))
+    listed = ask(service, tmp_path, lambda s: list_jobs(s, Filter()))
+    assert [(one.job, one.total) for one in listed] == [("batches/job0", 2), (None, 4)]
+
+
 def test_answers_are_not_collected_into_a_folder_that_is_gone(tmp_path: Path) -> None:
     """Collected without the requests, every answer would count as a stranger's."""
     service = FakeService(Clock())
@@ -260,6 +275,8 @@ def test_what_waits_to_be_sent_again_is_for_run(tmp_path: Path) -> None:
     found = ask(service, tmp_path, lambda s: results(s, service.jobs[0].name))
     assert found.summary.next is not None
     assert found.summary.next.command == "run"
+    assert found.summary.unanswered == len(KEYS)  # the job that is only planned has not left them without an answer
+    assert {line["attempt"] for line in found} == {1}
 
 
 async def _dying(session: FakeSession, submission: Submission, service: FakeService) -> None:
