@@ -386,7 +386,7 @@ def usd(price: float | None) -> str:
 
 
 def price_table(book: Catalog) -> list[str]:
-    rows = ["| model | makes | input | output | cached input | to know |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = ["| model | makes | input | output | cached input | notes |", "| --- | --- | --- | --- | --- | --- |"]
     for one in book.models.values():
         price, later = one.price_on(book.date), one.next_price(book.date)
         if price is None or one.status_on(book.date) == "gone":

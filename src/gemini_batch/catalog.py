@@ -1,7 +1,7 @@
 """The known facts about models and the service's limits: typed access to the dated file ``catalog.toml``.
 
-Every fact has the day on which it was true and the page that states it. What is not known is absent: a missing price
-makes a cost ``None``, never a number. "Today" is always an argument. The file is read at the first :func:`load`.
+Every fact has its day and the page that states it. What is not known is absent: a missing price makes a cost ``None``.
+"Today" is always an argument. The file is read at the first :func:`load`.
 """
 
 from __future__ import annotations
@@ -296,8 +296,7 @@ class Advice:
 
 def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequence[Advice]:
     """The messages about sending ``method`` requests to the model ``name`` on ``day``, most severe first."""
-    model = catalog.find(name)
-    if model is None:
+    if (model := catalog.find(name)) is None:
         return [_unknown(catalog, name)]
     found = [*_method_advice(model, method), *_shutdown_advice(model, day)]
     if model.existing_users_only and model.status_on(day) in ("current", "going"):
@@ -305,7 +304,7 @@ def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequenc
             Advice(
                 "warning",
                 f"{model.name} is available only to projects that have used it before; others get 404.",
-                f"If the service refuses it, use {model.shutdown.replaced_by if model.shutdown else _DEFAULTS[method]}.",
+                f"If it is refused, use {model.shutdown.replaced_by if model.shutdown else _DEFAULTS[method]}.",
             )
         )
     if model.methods:
