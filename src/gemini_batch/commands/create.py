@@ -173,6 +173,10 @@ async def _one_job(session: Session, submission: Submission, run: Run) -> Job:
             return job
         for job in planned:
             drop(ledger, rows, job, at=now())
+        kept = kept_options(run)
+        overrides = kept.overrides  # of a retry that has not finished
+        if overrides is not None and overrides.rewrites:
+            kind = "file"
         fresh = await plan_job(
             ledger,
             rows,
@@ -180,9 +184,10 @@ async def _one_job(session: Session, submission: Submission, run: Run) -> Job:
             run,
             Limits(requests=run.requests, bytes=run.bytes, tokens=None, jobs=1),
             tokens=None,
-            model=run.model,
-            display_name=submission.name or display_name(ledger, run, kept_options(run)),
+            model=(overrides and overrides.model) or run.model,
+            display_name=submission.name or display_name(ledger, run, kept),
             now=now,
+            overrides=overrides,
             input_kind=kind,
         )
     assert fresh is not None
