@@ -154,3 +154,14 @@ def test_a_create_in_doubt_is_not_called_no_job(service: FakeService, tmp_path: 
         begin(service, tmp_path)
     with pytest.raises(UsageError, match="sent and not answered"):
         do(service, tmp_path, lambda s: cancel(s, RUN))
+
+
+def test_a_new_job_that_left_nothing_does_not_hide_the_answers_that_there_are(
+    service: FakeService, tmp_path: Path
+) -> None:
+    service.ends = {1: ("BATCH_STATE_FAILED", 3)}
+    work(service, tmp_path, options=None)
+    other = do(service, tmp_path, lambda s: create(s, Submission(source=tmp_path / "in.jsonl", new=True)))
+    do(service, tmp_path, lambda s: status(s, other.job, wait=True))
+    made = begin(service, tmp_path)
+    assert (made.job, made.run, made.attached, len(service.jobs)) == ("batches/job0", RUN, True, 2)
