@@ -88,9 +88,11 @@ class Session:
         return self
 
     async def __aexit__(self, *details: object) -> None:
-        if self._offline is not None:
-            await self._offline.__aexit__(*details)
-        await self._stack.aclose()
+        try:
+            if self._offline is not None:
+                await self._offline.__aexit__(*details)
+        finally:
+            await self._stack.aclose()
 
     @property
     def state_folder(self) -> StateFolder:

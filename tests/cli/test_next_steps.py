@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.conftest import Shell, request
+from gemini_batch.cli.outcome import as_error, show_error
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.emulator.http.startup import setup
+from gemini_batch.errors import Next, NotFinished
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,3 +122,28 @@ def test_a_job_that_left_nothing(shell: Shell, tmp_path: Path, monkeypatch: pyte
 
     assert again.code == 0
     assert again.out.strip() != job
+
+
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_an_interrupted_new_is_not_advised_to_pay_again(command: str) -> None:
+    """The same command with --new would make another run of the same requests."""
+    stopped = as_error(KeyboardInterrupt(), [command, "in.jsonl", "--new"])
+    assert stopped is not None
+    assert "the same command without --new" in str(stopped)
+    plain = as_error(KeyboardInterrupt(), [command, "in.jsonl"])
+    assert plain is not None
+    assert "--new" not in str(plain)
+    assert "the same command" in str(plain)
+
+
+def test_the_next_step_of_an_error_is_typed_alike_in_json_and_in_words(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["scripts/get_results.py"])
+    error = NotFinished("No.", job="batches/a", state="", next=Next("status", "batches/a", "--wait"))
+    show_error(error, ["results", "batches/a", "--json"])
+    show_error(error, ["results", "batches/a"])
+    out, err = capfd.readouterr()
+    said = json.loads(out)["error"]["next"]
+    assert "check_status.py batches/a --wait" in said
+    assert said in err

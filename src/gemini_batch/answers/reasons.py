@@ -126,7 +126,7 @@ MESSAGES: dict[str, str] = {
     "DIMENSION": "The embedding does not have the requested length.",
     # no answer
     "NO_LINE": "The job ended, but the service sent no answer for this key.",
-    "NOT_SENT": "The request has not been sent.",
+    "TO_BE_RESENT": "The request has no answer yet and is to be sent again.",
     "JOB_GONE": "The service no longer had the job; someone else may have deleted it.",
     "RESULTS_GONE": "The service no longer had the results of the job when they were requested.",
     "JOB_FAILED": "The job failed before this request was answered.",

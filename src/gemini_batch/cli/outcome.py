@@ -99,7 +99,8 @@ def show_error(error: BaseException, words: Sequence[str]) -> int:
     if known.reason_code == "stdout":
         quiet_pipe()  # neither the error nor what is still buffered can go there
     if "--json" in words and known.reason_code != "stdout":
-        write_json(_command(words), error=known.as_json(), exit_code=known.exit_code)
+        following = None if known.next is None else invoked(known.next)
+        write_json(_command(words), error={**known.as_json(), "next": following}, exit_code=known.exit_code)
     else:
         show_problems(known.problems, known.total, known.file) if isinstance(known, InvalidInput) else None
         click.echo(f"gemini-batch: {clean(as_invoked(str(known)))}", err=True)
@@ -112,7 +113,7 @@ def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
     if isinstance(error, Error):
         return error
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return Interrupted("Interrupted.", next=_COME_BACK.get(command))
+        return Interrupted("Interrupted.", next=_come_back(command, words))
     if isinstance(error, click.exceptions.Exit):
         return None
     if isinstance(error, click.ClickException):
@@ -143,7 +144,15 @@ def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
 
 def terminated(words: Sequence[str]) -> Terminated:
     """The error that SIGTERM is."""
-    return Terminated("Terminated.", next=_COME_BACK.get(_command(words)))
+    return Terminated("Terminated.", next=_come_back(_command(words), words))
+
+
+def _come_back(command: str, words: Sequence[str]) -> str | None:
+    """How to go on after an interruption. The same command with ``--new`` would send and pay for everything again."""
+    following = _COME_BACK.get(command)
+    if following and "--new" in words:
+        return following.replace("the same command", "the same command without --new", 1)
+    return following
 
 
 def _command(words: Sequence[str]) -> str:

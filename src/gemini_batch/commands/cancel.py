@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.api.trouble import meaning
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.backoff import PollBackoff
 from gemini_batch.engine.collector import collect
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.poller import wait as wait_for_end
-from gemini_batch.errors import ApiError, JobError, Next, NotFinished, UsageError
+from gemini_batch.errors import ApiError, JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
 from gemini_batch.session import KnownJob, KnownRun, UnknownJob
@@ -57,13 +57,15 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
         facts = run_facts(session, target.run)
         if facts.state is RunState.NOT_CREATED:
             message = f"{target.name} has no job yet, so there is nothing to cancel."
+            if facts.in_doubt:
+                message = f"A create of {target.name} was sent and not answered, so the job to cancel is not known."
             raise UsageError(message, code="not_created", next=facts.next)
         named: Sequence[KnownJob | UnknownJob] = [
             KnownJob(target.run, job, target.offline) for job in facts.jobs if job.stage is JobStage.CREATED
         ]
         folder = session.state_folder.run(target.run.id)
         with folder.lock(wait=0.0) if named else contextlib.nullcontext():
-            asked = [job for job in named if await _ask(session, job)]
+            asked = await _ask_each(session, named)
     else:
         named = [target]
         asked = [target] if await _ask(session, target) else []
@@ -84,6 +86,27 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
         for job in asked:
             await wait_for_end(session, job, PollBackoff.of(session.settings, session.world.monotonic()))
     return await _harvest(session, target, asked=bool(asked))
+
+
+async def _ask_each(session: Session, named: Sequence[KnownJob | UnknownJob]) -> list[KnownJob | UnknownJob]:
+    """Ask the service to stop each job that has not ended; trouble with one job keeps no other one alive.
+
+    One that the service does not know is named and passed over, unless it is the only one. Raises ServiceError, after
+    all were asked, for any other one that may still be alive.
+    """
+    asked: list[KnownJob | UnknownJob] = []
+    failed: list[ServiceError] = []
+    for job in named:
+        try:
+            if await _ask(session, job):
+                asked.append(job)
+        except ServiceError as error:
+            failed.append(error)
+    for trouble in failed:
+        if len(failed) == len(named) or meaning(trouble) is not Trouble.ABSENT:
+            raise trouble
+        session.emit(Notice(trouble.message, "warning", trouble.next))
+    return asked
 
 
 async def _ask(session: Session, target: KnownJob | UnknownJob) -> bool:
@@ -136,6 +159,10 @@ async def _harvest(session: Session, target: Target, *, asked: bool) -> Cancelle
             collected.append(await collect(session, job))
         except (JobError, NotFinished) as error:
             session.emit(Notice(error.message))
+        except ServiceError as error:
+            if not isinstance(target, KnownRun):
+                raise
+            session.emit(Notice(error.message, "warning", error.next))
     if not collected:
         return Cancelled(
             job=target.name, asked=asked, state=_state(session, target), answers=0, requests=None, next=None

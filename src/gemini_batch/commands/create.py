@@ -89,7 +89,7 @@ async def create(session: Session, submission: Submission) -> Created:
     job, made_here = driven
     if job.total and job.total != job.requests:
         say(session, said, f"The service counts {job.total} requests, {job.requests} were sent.", None)
-    return _describe(session, submission, run, job, said, attached=not made_here)
+    return _describe(session, submission, session.ledger().run_of(job), job, said, attached=not made_here)
 
 
 async def _refresh(session: Session, run: Run) -> frozenset[str]:
@@ -138,6 +138,10 @@ async def _drive(session: Session, submission: Submission, run: Run) -> tuple[Jo
             return found, False
         jobs = ledger.jobs_of(run.id)
         if standing(jobs, answered=0) == "over":
+            for earlier in ledger.earlier_with_identity(run):  # this one was made with --new
+                alive = any(job.stage is JobStage.CREATED for job in ledger.jobs_of(earlier.id))
+                if (alive or run_facts(session, earlier).answered) and (found := _found(session, earlier)) is not None:
+                    return found, False
             states = ", ".join(sorted({str(job.state) for job in jobs}))
             session.emit(
                 Notice(
@@ -173,6 +177,10 @@ async def _one_job(session: Session, submission: Submission, run: Run) -> Job:
             return job
         for job in planned:
             drop(ledger, rows, job, at=now())
+        kept = kept_options(run)
+        overrides = kept.overrides  # of a retry that has not finished
+        if overrides is not None and overrides.rewrites:
+            kind = "file"
         fresh = await plan_job(
             ledger,
             rows,
@@ -180,9 +188,10 @@ async def _one_job(session: Session, submission: Submission, run: Run) -> Job:
             run,
             Limits(requests=run.requests, bytes=run.bytes, tokens=None, jobs=1),
             tokens=None,
-            model=run.model,
-            display_name=submission.name or display_name(ledger, run, kept_options(run)),
+            model=(overrides and overrides.model) or run.model,
+            display_name=submission.name or display_name(ledger, run, kept),
             now=now,
+            overrides=overrides,
             input_kind=kind,
         )
     assert fresh is not None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.backoff import PollBackoff
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.poller import wait as wait_for_end
-from gemini_batch.errors import Next, UsageError
+from gemini_batch.errors import Next, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import JobStatus, RunStatus, describe, describe_run, run_facts
 from gemini_batch.report.timeouts import check_timeout, job_not_finished, run_not_finished
@@ -94,9 +95,24 @@ def _final(job: Job) -> bool:
 
 
 async def _run_status(session: Session, target: KnownRun, *, wait: bool) -> RunStatus:
-    """Every job as it is now; those that can still change by asking for them."""
-    jobs = [
-        await job_status(session, KnownJob(target.run, job, target.offline), wait=wait)
-        for job in session.ledger().jobs_of(target.run.id)
-    ]
+    """Every job as it is now; those that can still change by asking for them.
+
+    A job that the service does not know is described as it was last seen, unless it is the only one; a wait for it
+    ends with the error when the others have ended. Raises ServiceError.
+    """
+    jobs: list[JobStatus] = []
+    failed: list[ServiceError] = []
+    for job in session.ledger().jobs_of(target.run.id):
+        known = KnownJob(target.run, job, target.offline)
+        try:
+            jobs.append(await job_status(session, known, wait=wait))
+        except ServiceError as error:
+            if meaning(error) is not Trouble.ABSENT:
+                raise
+            failed.append(error)
+            jobs.append(describe(session, known))
+    if failed and (wait or len(failed) == len(jobs)):
+        raise failed[0]
+    for trouble in failed:
+        session.emit(Notice(trouble.message, "warning", trouble.next))
     return describe_run(session, run_facts(session, target.run), jobs)

@@ -63,7 +63,7 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
     service = (await session.backend()).service
     listed = False
     try:
-        operation = await _shown(service, target.name)
+        operation = await shown(service, target.name)
     except ServiceError as error:
         if meaning(error) is not Trouble.PASSING:
             explained = _explained(session, target, error)
@@ -72,7 +72,7 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
             raise explained from error
         if with_answers:
             session.emit(Notice("The service timed out on this job; asking again with a longer time limit."))
-            operation = await _shown(service, target.name, server_timeout=_INLINE_SERVER_TIMEOUT)
+            operation = await shown(service, target.name, server_timeout=_INLINE_SERVER_TIMEOUT)
         else:
             found = await _find_in_list(service, target.name)
             if found is None:
@@ -84,7 +84,7 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
     return Seen(operation, job, listed)
 
 
-async def _shown(service: Service, name: str, *, server_timeout: int | None = None) -> Operation:
+async def shown(service: Service, name: str, *, server_timeout: int | None = None) -> Operation:
     """The job with that name. Raises ServiceError, also if the answer is another job."""
     operation = await service.get(name, server_timeout=server_timeout)
     if operation.name not in {name, ""}:
@@ -266,7 +266,7 @@ class Poller:
     async def _one(self, job: Job) -> None:
         target = KnownJob(self._run, job)
         try:
-            operation = await _shown(self._service, target.name)
+            operation = await shown(self._service, target.name)
         except ApiError as error:
             if meaning(error) is Trouble.ABSENT:
                 self._absent(job)

@@ -17,6 +17,7 @@ from gemini_batch.api.files import SessionLost
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine import create_policy
 from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, ReadList, Send, Upload, next_step
+from gemini_batch.engine.poller import shown
 from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.store.records import JobStage
@@ -288,7 +289,7 @@ class Submitter:
 
     async def _adopt(self, job: Job, batch: str) -> Job:
         job = self._ledger.update_job(job, "adopted", at=self._now(), stage=JobStage.CREATED, batch=batch)
-        return self._ledger.seen(job, remote_job(await self._service.get(batch)), at=self._now())
+        return self._ledger.seen(job, remote_job(await shown(self._service, batch)), at=self._now())
 
     def _warn_of_twin(self, other: str, batch: str) -> None:
         """Report a second job of the same file; only the user may cancel a job."""

@@ -233,5 +233,5 @@ def default_name(source: Path, run_id: str) -> str:
 
 def display_name(ledger: Ledger, run: Run, options: RunOptions) -> str:
     """The display name of a run's jobs: the user's, else that of its first job, else one from the file's name."""
-    first = next(iter(ledger.all_jobs_of(run.id)), None)
+    first = next(iter(ledger.jobs_of(run.id) or ledger.all_jobs_of(run.id)), None)
     return options.name or (first.display_name if first else default_name(Path(run.source or run.id), run.id))

@@ -117,8 +117,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0: every row succeeded; 1: there are results, but some rows did not; 5: there is nothing."""
-        if self.all_succeeded:
+        """0: every row succeeded; 1: there are results, but some rows did not or were not sent; 5: there is nothing."""
+        if self.all_succeeded and not self.not_sent:
             return 0
         return 1 if self.answered else 5
 

@@ -53,6 +53,8 @@ def run_not_finished(session: Session, run: Run, timeout: float, following: Next
     """How a run stands whose time is over, and the command that goes on with it."""
     facts = run_facts(session, run)
     parts = [_alive(facts.jobs)]
+    if doubtful := sum(job.stage is JobStage.INTENDED for job in facts.jobs):
+        parts.append(f"{doubtful} {'create was' if doubtful == 1 else 'creates were'} sent and not answered")
     if run.origin == "made":
         parts.insert(0, f"{_done(session, facts):,} of {run.requests:,} requests are done")
     if facts.waiting:

@@ -151,6 +151,14 @@ class Ledger:
         rows = self._read(sql, identity)
         return run_of(rows[0]) if rows else None
 
+    def earlier_with_identity(self, run: Run) -> list[Run]:
+        """The runs that were made of the same requests, model, backend and key before this one, newest first."""
+        sql = (
+            "SELECT * FROM runs WHERE identity = ? AND rowid < (SELECT rowid FROM runs WHERE id = ?) "
+            "ORDER BY created_at DESC, rowid DESC"
+        )
+        return [run_of(row) for row in self._read(sql, run.identity, run.id)]
+
     def with_other_keys(self, run: Run) -> list[Run]:
         """Runs of the same requests, model and address that have jobs created with other keys, newest first."""
         sql = (

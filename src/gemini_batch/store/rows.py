@@ -43,7 +43,7 @@ _JOINED = (
     "FROM requests r LEFT JOIN answers a ON a.id = r.answer "
     "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL"
 )
-_WHY = "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'NOT_SENT' ELSE '' END)"
+_WHY = "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'TO_BE_RESENT' ELSE '' END)"
 
 
 class Rows:
@@ -298,7 +298,7 @@ class Rows:
         """Every request with its final answer, in input order."""
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
-            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'NOT_SENT') "
+            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'TO_BE_RESENT') "
             "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
             "LEFT JOIN answer_files last ON last.id = r.job ORDER BY r.seq"
         )
