@@ -1,4 +1,4 @@
-# Everything sets itself up: a machine with Python 3.11 or newer and make needs nothing else.
+# Targets install what they need. You need only Python 3.11 or newer and make.
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(if $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo yes),$(p))))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -6,9 +6,9 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .PHONY: setup dev demo test test-slow durable conformance js interop lint types floors skill docs docs-reference check bench fault-matrix constraints clean
 
-setup: .venv/.ready  ## Create .venv with the package and what it needs
+setup: .venv/.ready  ## Create .venv with the package and its dependencies
 
-dev: .venv/.ready-dev  ## The same, with the development tools
+dev: .venv/.ready-dev  ## Create .venv with the development tools, too
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python"; exit 1; }
@@ -23,41 +23,41 @@ dev: .venv/.ready-dev  ## The same, with the development tools
 	$(PIP) install --editable ".[speed]" --group dev
 	@touch $@
 
-demo: setup  ## Run the first minute of the README: offline, without a key
+demo: setup  ## Run the first example of the README, offline, without a key
 	@sh examples/demo.sh
 
-test: dev  ## Run the quick tests
+test: dev  ## Run all quick tests
 	$(BIN)/python -m pytest -n 2
 
-test-slow: dev  ## Run the slow tests: files of hundreds of megabytes, memory bounds
+test-slow: dev  ## Run the slow tests: hundreds of megabytes, memory bounds
 	$(BIN)/python -m pytest -m slow -o addopts="-ra --import-mode=importlib" tests
 
-conformance: dev  ## Test the emulator with official clients: google-genai's own tests, an older SDK, the JavaScript SDK
+conformance: dev  ## Test official clients against the emulator: google-genai's own tests, an older SDK, the JavaScript SDK
 	$(BIN)/python -m pytest -m "conformance or js" tests/conformance
 
-js: dev  ## Test the emulator with the JavaScript SDK only; needs node and npm
+js: dev  ## Test the JavaScript SDK alone; needs node and npm
 	$(BIN)/python -m pytest -m js tests/conformance
 
 crash-matrix: dev  ## End the process at every call and every write of a run, also over a socket
 	CRASH_POINTS=all $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/engine tests/crashes/test_crashes.py
 
-interop: dev  ## Test the emulator with other Gemini batch clients and OpenAI-compatible servers, in separate environments
+interop: dev  ## Test third-party Gemini batch clients and OpenAI-compatible servers, each in its own environment
 	$(BIN)/python -m pytest -m interop tests/interop
 
-durable: dev  ## Test runs in a thousand generated worlds, with full quotas and every kind of fault
+durable: dev  ## Test runs in a thousand generated worlds, with full quotas and every kind of problem
 	PROPERTY_EXAMPLES=1000 $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/crashes
 
-lint: dev  ## Check style and format with ruff
+lint: dev  ## Run ruff: lint rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: dev  ## Check types with mypy
+types: dev  ## Run mypy in strict mode
 	$(BIN)/mypy
 
 floors: dev  ## Check that nothing imports upward
 	$(BIN)/lint-imports --no-logo
 
-skill: dev  ## Check SKILL.md against the Agent Skills rules, in a copy whose folder has the right name
+skill: dev  ## Check the skill against the Agent Skills rules, on a copy in a folder with the right name
 	@rm -rf .venv/skill && mkdir -p .venv/skill/gemini-batch
 	@cp -r SKILL.md scripts references .venv/skill/gemini-batch/
 	$(BIN)/agentskills validate .venv/skill/gemini-batch
@@ -75,15 +75,15 @@ docs-reference: dev  ## Regenerate the pages in docs/reference: --help, --json, 
 
 check: lint types floors skill docs test demo  ## Run what CI runs
 
-bench: dev  ## Measure speed and memory against the official SDK
+bench: dev  ## Measure ratios against the official SDK
 	$(BIN)/python -m benchmarks
 
-fault-matrix: dev  ## Test our commands in eight situations and write our rows to README.md and docs/fault-matrix.md
+fault-matrix: dev  ## Measure our commands in eight situations; write the rows to README.md and docs/fault-matrix.md
 	PYTHONPATH=tests $(BIN)/python -m fault_matrix
 
 constraints: dev  ## Update constraints.txt: names and versions only
 	$(BIN)/python -m pip --quiet install uv
 	env -u PIP_CONSTRAINT $(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --all-extras --group dev pyproject.toml -o constraints.txt
 
-clean:  ## Delete .venv, caches and everything that was built
+clean:
 	rm -rf .venv build demo-work .mypy_cache .ruff_cache .pytest_cache

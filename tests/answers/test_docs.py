@@ -51,7 +51,7 @@ def test_shapes_of_an_embedding(row: list[str]) -> None:
     check(answer(response=row[0]), row[1], row[2], method=Method.EMBED, dimension=3)
 
 
-@pytest.mark.parametrize("row", table("Where JSON was asked for"), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", table("Requests for JSON"), ids=lambda row: row[0])
 def test_texts_that_should_be_json(row: list[str]) -> None:
     body = {"candidates": [{"content": {"parts": [{"text": row[0]}]}, "finishReason": "STOP"}]}
     check(answer(response=json.dumps(body)), row[1], row[2], expects_json=True)
