@@ -1,7 +1,7 @@
-"""Starts one command of gemini-batch for the scripts beside this file, from whatever folder and Python they are run.
+"""Starts one command of gemini-batch for the scripts in this folder, from any working folder and Python.
 
-Looks for the package in this Python, then in the clone's own ``.venv``; where neither has it, says in one line what to
-type. Written so that any Python 3 can read it as far as that line.
+Looks for the package in this Python, then in the clone's own ``.venv``. If neither has it, one line says what to type.
+Any Python 3 can read this file as far as that line.
 """
 
 import os
@@ -15,7 +15,7 @@ def run(command):  # type: (str) -> None
     except (ImportError, SyntaxError):
         _again_in_the_clone(command)
     else:
-        main([command, *sys.argv[1:]])
+        main([command, *sys.argv[1:]], script=os.path.basename(sys.argv[0]))
 
 
 def _again_in_the_clone(command):  # type: (str) -> None

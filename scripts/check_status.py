@@ -6,7 +6,7 @@
 # [tool.uv.sources]
 # gemini-batch = { path = "..", editable = true }
 # ///
-"""How a batch job stands; --wait until it has ended. The same as gemini-batch status."""
+"""Show the state of a batch job; --wait blocks until it ends. The same as gemini-batch status."""
 
 from _start import run
 

@@ -6,7 +6,7 @@
 # [tool.uv.sources]
 # gemini-batch = { path = "..", editable = true }
 # ///
-"""Check a JSONL file, upload it and make one batch job; prints the job's name. The same as gemini-batch create."""
+"""Check a JSONL file, upload it and create one batch job; prints its name. The same as gemini-batch create."""
 
 from _start import run
 

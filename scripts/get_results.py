@@ -6,7 +6,7 @@
 # [tool.uv.sources]
 # gemini-batch = { path = "..", editable = true }
 # ///
-"""Fetch the answers of a batch job, one a key. The same as gemini-batch results."""
+"""Fetch the answers of a batch job, one line per key. The same as gemini-batch results."""
 
 from _start import run
 

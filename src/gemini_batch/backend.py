@@ -1,6 +1,6 @@
-"""The one place where settings become a Service: the real API, or the emulator.
+"""Turns settings into a Service: the real API, or the emulator.
 
-The engine talks to the :class:`Service` protocol only, so another service can stand behind it later.
+The engine uses only the :class:`Service` protocol, so another service can implement it later.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
     from gemini_batch.wire import Operation, RemoteFile, RemoteModel
     from gemini_batch.world import World
 
-#: What stands for the backend's address in identities and in the ledger of the offline home: its port changes with
-#: every command, its data does not.
+#: Replaces the backend's address in identities and in the ledger of the offline state folder: the emulator's port
+#: changes with every command, its data does not.
 OFFLINE = "offline"
 _OFFLINE_KEY = "offline"
 
 
 class Service(Protocol):
-    """What a run needs of a batch service. Every method raises ApiError, NetworkError or ServiceError."""
+    """What a run needs from a batch service. Every method raises ApiError, NetworkError or ServiceError."""
 
     async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
-        """Open an upload session for the file id ``name``; returns what :meth:`send_upload` goes on with."""
+        """Open an upload session for the file id ``name``; returns the URL that :meth:`send_upload` needs."""
         ...
 
     async def query_upload(self, session: str) -> tuple[str, int]:
-        """How a session stands: its status and the bytes received."""
+        """Query a session: its status and the number of bytes received."""
         ...
 
     async def send_upload(
         self, session: str, read_at: ReadAt, *, size: int, offset: int, progress: Callable[[int], None]
     ) -> RemoteFile | None:
-        """Send the rest of the bytes and finalize; None where the description of the file was lost."""
+        """Send the rest of the bytes and finalize; None if the description of the file was lost."""
         ...
 
     async def get_file(self, name: str) -> RemoteFile: ...
@@ -63,13 +63,13 @@ class Service(Protocol):
         file_name: str | None = None,
         requests: Sequence[tuple[str, msgspec.Raw]] | None = None,
     ) -> Operation:
-        """Create one job; sent once and only once."""
+        """Create one job; sent exactly once."""
         ...
 
     async def get(self, name: str, *, server_timeout: int | None = None) -> Operation: ...
 
     def listing(self) -> AsyncIterator[list[Operation]]:
-        """All jobs, page by page."""
+        """List all jobs, page by page."""
         ...
 
     async def cancel(self, name: str) -> None: ...
@@ -77,7 +77,7 @@ class Service(Protocol):
     async def delete(self, name: str) -> None: ...
 
     async def download(self, name: str, part: Path, *, progress: Callable[[int, int | None], None]) -> int:
-        """Download a result file, going on from what ``part`` holds; returns its size in bytes."""
+        """Download a result file, continuing after the bytes in ``part``; returns its size in bytes."""
         ...
 
     async def get_model(self, name: str) -> RemoteModel: ...
@@ -104,7 +104,7 @@ class GeminiService:
         self._mime_types = list(files.MIME_TYPES)
 
     async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
-        """Open a session, with the next spelling of the MIME type where the service refuses one."""
+        """Open a session; if the service refuses the MIME type, try its next spelling."""
         while True:
             mime_type = self._mime_types[0]
             try:
@@ -116,7 +116,7 @@ class GeminiService:
     async def send_upload(
         self, session: str, read_at: ReadAt, *, size: int, offset: int, progress: Callable[[int], None]
     ) -> RemoteFile | None:
-        """Send the rest. Raises SessionLost where the MIME type is refused only now, and there is another to try."""
+        """Send the rest. Raises SessionLost if the MIME type is refused only now and there is another to try."""
         from gemini_batch.api.files import SessionLost
 
         try:
@@ -127,7 +127,7 @@ class GeminiService:
             raise
 
     def _turn_to_next_type(self, error: ApiError) -> bool:
-        """Whether a MIME type was refused and there is another spelling, which is the one from now on."""
+        """Whether a MIME type was refused and there is another spelling, which is used from now on."""
         refused = meaning(error) is Trouble.BAD_REQUEST and "mime" in error.message.lower()
         if not refused or len(self._mime_types) == 1:
             return False
@@ -137,7 +137,7 @@ class GeminiService:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """An open service with what identifies it: its address (or ``offline``) and the key it is asked with."""
+    """An open service with what identifies it: its address (or ``offline``) and the API key used."""
 
     address: str
     key: Secret
@@ -145,18 +145,18 @@ class Backend:
 
 
 def address_of(settings: Settings) -> str:
-    """What stands for the backend in identities: the base URL, or ``offline``."""
+    """What identifies the backend: the base URL, or ``offline``."""
     return OFFLINE if settings.offline else settings.base_url
 
 
 def key_of(settings: Settings) -> Secret:
-    """The key that the backend will be asked with. Raises UsageError where a key is needed and there is none."""
+    """The API key for the backend. Raises UsageError if a key is needed and there is none."""
     return Secret(_OFFLINE_KEY) if settings.offline else settings.require_key()
 
 
 @contextlib.asynccontextmanager
 async def open_backend(settings: Settings, *, emulator_data: Path, world: World) -> AsyncIterator[Backend]:
-    """Open the service that the settings mean; offline, the emulator serves on loopback until this is left."""
+    """Open the service that the settings name; offline, the emulator serves on loopback until the context exits."""
     from gemini_batch.api.client import Client
 
     key = key_of(settings)

@@ -1,8 +1,8 @@
-"""What is known of the models and of the service's limits: a dated page of facts, ``catalog.toml``, behind types.
+"""The known facts about models and the service's limits: typed access to the dated file ``catalog.toml``.
 
-Every fact there carries the day on which it was true and the public page that says so. What is not known is absent
-and stays unknown here: a price that is missing makes a cost ``None``, never a number. Nothing in this module asks for
-the time: "today" is always an argument. The file is read at the first :func:`load`, never at import.
+Every fact there has the day on which it was true and the public page that states it. What is not known is absent
+and stays unknown here: a missing price makes a cost ``None``, never a number. Nothing in this module reads the clock:
+"today" is always an argument. The file is read at the first :func:`load`, never at import.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from gemini_batch.errors import Next
 from gemini_batch.jsonl import decoder
 
 if TYPE_CHECKING:
@@ -31,17 +32,17 @@ class Method(enum.StrEnum):
     GENERATE = "generate"
     """``batchGenerateContent``: generates content."""
     EMBED = "embed"
-    """``asyncBatchEmbedContent``: makes a vector."""
+    """``asyncBatchEmbedContent``: creates a vector."""
 
 
 Kind = Literal["text", "image", "speech", "embedding", "other"]
 Status = Literal["current", "going", "rerouted", "gone"]
 
-#: What ``create`` and ``run`` use when no model is named.
+#: The model of ``create`` and ``run`` if none is given.
 DEFAULT_MODEL = "gemini-3-flash-preview"
-#: What to propose where embeddings are wanted and the model cannot make them.
+#: The model to suggest if embeddings are requested and the model cannot create them.
 EMBEDDING_MODEL = "gemini-embedding-2"
-#: A shutdown or a new price nearer than this is worth saying before anything is sent.
+#: A shutdown or a new price within this time is reported before anything is sent.
 SOON = dt.timedelta(days=60)
 
 
@@ -53,7 +54,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Limit(Fact, frozen=True, kw_only=True):
-    """One number that the service holds people to, in ``unit``; ``note`` says how a vague number was read."""
+    """One limit that the service enforces, in ``unit``; ``note`` says how a vague number was interpreted."""
 
     value: int
     unit: Literal["jobs", "bytes", "hours", "days", "characters"]
@@ -61,7 +62,7 @@ class Limit(Fact, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The limits that do not depend on the model. The unit is in each name's ending or in the limit itself."""
+    """The limits that do not depend on the model. The unit is in the suffix of each name or in the limit itself."""
 
     concurrent_jobs: Limit
     input_file_bytes: Limit
@@ -80,9 +81,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Tokens:
     """Billable tokens of one request or of many, each counted once.
 
-    ``input`` is what is neither cached nor audio (the service's ``promptTokenCount`` includes both), ``output`` what
-    was written as text or speech, thoughts included (they are billed as output), ``image_output`` the tokens of
-    images. ``long`` says that the prompt was longer than 200,000 tokens, where some models cost more.
+    ``input`` is neither cached nor audio (the service's ``promptTokenCount`` includes both). ``output`` is text or
+    speech, including thoughts (they are billed as output). ``image_output`` is the tokens of images. ``long`` says that
+    the prompt was longer than 200,000 tokens, for which some models cost more.
     """
 
     input: int = 0
@@ -93,13 +94,13 @@ class Tokens:
     long: bool = False
 
     def __add__(self, other: Tokens) -> Tokens:
-        """Add count by count. Long and short prompts have different prices: adding them raises ``ValueError``."""
+        """Add count by count. Raises ``ValueError`` for a long and a short prompt, which have different prices."""
         if not other:
             return self
         if not self:
             return other
         if self.long != other.long:
-            raise ValueError("prompts over and under 200,000 tokens have different prices: add their costs instead")
+            raise ValueError("prompts over and under 200,000 tokens have different prices; add their costs instead")
         return Tokens(
             input=self.input + other.input,
             cached=self.cached + other.cached,
@@ -110,13 +111,13 @@ class Tokens:
         )
 
     def __bool__(self) -> bool:
-        """False where there is nothing to pay for."""
+        """False if there is nothing to pay for."""
         return bool(self.input or self.cached or self.output or self.audio_input or self.image_output)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """USD: what the tokens cost in a batch, and what the same would have cost interactively."""
+    """USD: what the tokens cost in a batch, and what they would cost interactively."""
 
     batch: float = 0.0
     interactive: float = 0.0
@@ -127,7 +128,7 @@ class Cost:
 
 
 class LongRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """USD per million tokens where the prompt is longer than 200,000 tokens."""
+    """USD per million tokens for prompts longer than 200,000 tokens."""
 
     input: float | None = None
     cached: float | None = None
@@ -136,7 +137,7 @@ class LongRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     image_output: float | None = None
 
     def cost(self, tokens: Tokens) -> float | None:
-        """USD for ``tokens``, whatever their ``long`` says; None if a kind among them has no known price."""
+        """USD for ``tokens``, whatever their ``long`` says; None if the price of any kind is unknown."""
         total = 0.0
         for count, rate in (
             (tokens.input, self.input),
@@ -153,32 +154,32 @@ class LongRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Rates(LongRates, frozen=True, kw_only=True):
-    """USD per million tokens; ``long`` where long prompts cost more, absent where they cost the same."""
+    """USD per million tokens; ``long`` if long prompts cost more, absent if they cost the same."""
 
     long: LongRates | None = None
 
     def cost(self, tokens: Tokens) -> float | None:
-        """USD for ``tokens``; None if a kind among them has no known price."""
+        """USD for ``tokens``; None if the price of any kind is unknown."""
         if tokens.long and self.long is not None:
             return self.long.cost(tokens)
         return LongRates.cost(self, tokens)
 
 
 class Price(Fact, frozen=True, kw_only=True):
-    """What a model costs from the day ``start`` (``from`` in the file) until the next entry begins."""
+    """The price of a model from the day ``start`` (``from`` in the file) until the next entry begins."""
 
     start: dt.date = msgspec.field(name="from")
     batch: Rates
     interactive: Rates
 
     def cost(self, tokens: Tokens) -> Cost | None:
-        """The cost of ``tokens``, or None if any kind of token among them has no known price."""
+        """The cost of ``tokens``, or None if the price of any kind is unknown."""
         batch, interactive = self.batch.cost(tokens), self.interactive.cost(tokens)
         return None if batch is None or interactive is None else Cost(batch, interactive)
 
 
 class EnqueuedTokens(Fact, frozen=True, kw_only=True):
-    """How many tokens all living jobs of one model may hold together, by the project's tier; None: not published."""
+    """The maximum tokens of all living jobs of one model together, by the project's tier; None: not published."""
 
     tier1: int | None = None
     tier2: int | None = None
@@ -190,7 +191,7 @@ class EnqueuedTokens(Fact, frozen=True, kw_only=True):
 
 
 class Shutdown(Fact, frozen=True, kw_only=True):
-    """The day ``on`` which a model stops, and what happens to requests for it from then on."""
+    """The day ``on`` which a model shuts down, and what happens to requests for it from then on."""
 
     on: dt.date
     then: Literal["gone", "rerouted"]
@@ -199,7 +200,7 @@ class Shutdown(Fact, frozen=True, kw_only=True):
 
 
 class Model(Fact, frozen=True, kw_only=True):
-    """One model: what it makes, by which batch methods, for how long, and at what price."""
+    """One model: what it creates, by which batch methods, until when, and at what price."""
 
     name: str
     kind: Kind
@@ -221,21 +222,21 @@ class Model(Fact, frozen=True, kw_only=True):
         return "going" if self.shutdown.on - day <= SOON else "current"
 
     def price_on(self, day: dt.date) -> Price | None:
-        """The price that holds on ``day``; None where it is not known, or the model is gone."""
+        """The price on ``day``; None if it is unknown or the model has shut down."""
         if self.status_on(day) == "gone":
             return None
         known = [price for price in self.prices if price.start <= day]
         return max(known, key=lambda price: price.start) if known else None
 
     def next_price(self, day: dt.date) -> Price | None:
-        """The first price that begins after ``day``, if one is announced."""
+        """The first announced price that begins after ``day``, or None."""
         coming = [price for price in self.prices if price.start > day]
         return min(coming, key=lambda price: price.start) if coming else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """All the facts. ``date`` is the day of the newest look at them; ``families`` are name patterns, as of a shell."""
+    """All facts. ``date`` is the day on which they were last checked; ``families`` are shell-style name patterns."""
 
     date: dt.date
     limits: Limits
@@ -243,7 +244,7 @@ class Catalog:
     families: Mapping[str, Model]
 
     def find(self, name: str) -> Model | None:
-        """The model of this name, with or without ``models/`` before it; None if it is not in the catalog."""
+        """The model with this name, with or without the prefix ``models/``; None if it is not in the catalog."""
         name = name.removeprefix("models/")
         if name in self.models:
             return self.models[name]
@@ -253,10 +254,10 @@ class Catalog:
         return None
 
     def suggest(self, name: str) -> str | None:
-        """The model nearest to ``name``, of those that a batch could use when the catalog was made; None if none is."""
+        """The name closest to ``name`` among the models that support batches at the catalog's date, or None."""
         name = name.removeprefix("models/").lower()
         usable = [m.name for m in self.models.values() if m.methods and m.status_on(self.date) != "gone"]
-        if f"{name}-preview" in usable:  # the ending that people leave out
+        if f"{name}-preview" in usable:  # the suffix that people omit
             return f"{name}-preview"
         near = difflib.get_close_matches(name, usable, n=1, cutoff=0.75)
         return near[0] if near else None
@@ -273,7 +274,7 @@ def load() -> Catalog:
 
 
 def parse(document: Mapping[str, Any]) -> Catalog:
-    """Turn a decoded catalog into its types. Raises ``msgspec.ValidationError`` where it does not fit."""
+    """Turn a decoded catalog into its types. Raises ``msgspec.ValidationError`` if it does not match them."""
     return Catalog(
         date=msgspec.convert(document["date"], dt.date),
         limits=msgspec.convert(document["limits"], Limits),
@@ -288,15 +289,15 @@ def _models(tables: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Model]:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Something to say about a model before anything is sent. An ``error`` is certain to fail, or to be refused."""
+    """A message about a model before anything is sent. An ``error`` is certain to fail, or to be refused."""
 
     severity: Literal["error", "warning", "note"]
     message: str
-    next: str | None = None
+    next: str | Next | None = None
 
 
 def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequence[Advice]:
-    """All that is worth saying about sending ``method`` requests to the model ``name`` on ``day``, gravest first."""
+    """The messages about sending ``method`` requests to the model ``name`` on ``day``, most severe first."""
     model = catalog.find(name)
     if model is None:
         return [_unknown(catalog, name)]
@@ -305,7 +306,7 @@ def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequenc
         found.append(
             Advice(
                 "warning",
-                f"{model.name} is only served to projects that have used it before; others get 404.",
+                f"{model.name} is available only to projects that have used it before; others get 404.",
                 f"If the service refuses it, use {model.shutdown.replaced_by if model.shutdown else _other(method)}.",
             )
         )
@@ -325,21 +326,21 @@ def _unknown(catalog: Catalog, name: str) -> Advice:
     return Advice(
         "warning",
         f"The model {name!r} is not in the catalog of {catalog.date}; its price is unknown.",
-        f"Did you mean {near}?" if near else "Check the name with `gemini-batch models`.",
+        f"Did you mean {near}?" if near else Next("models", why="lists the models that support batches"),
     )
 
 
 def _method_advice(model: Model, method: Method) -> list[Advice]:
     if not model.methods:
         why = f" {model.note}" if model.note else ""
-        return [Advice("error", f"{model.name} cannot be used in a batch.{why}", f"Use {_other(method)}, for example.")]
+        return [Advice("error", f"{model.name} does not support batches.{why}", f"Use, for example, {_other(method)}.")]
     if method in model.methods:
         return []
     if method is Method.GENERATE:
-        message = f"{model.name} makes embeddings only, and these requests ask it to generate."
+        message = f"{model.name} creates only embeddings, but these requests ask for generated content."
     else:
-        message = f"{model.name} does not make embeddings, and these requests ask for them."
-    return [Advice("error", message, f"Use {_other(method)}, for example.")]
+        message = f"{model.name} does not create embeddings, but these requests ask for them."
+    return [Advice("error", message, f"Use, for example, {_other(method)}.")]
 
 
 def _shutdown_advice(model: Model, day: dt.date) -> list[Advice]:
@@ -353,9 +354,9 @@ def _shutdown_advice(model: Model, day: dt.date) -> list[Advice]:
             return [
                 Advice(
                     "warning",
-                    f"{model.name} retires on {end.on}; from then on {end.replaced_by} answers in its place, "
+                    f"{model.name} retires on {end.on}; from then on, {end.replaced_by} answers instead, "
                     f"at the price of {end.replaced_by}.",
-                    f"Use {end.replaced_by} now, to choose the day of the change yourself.",
+                    f"Use {end.replaced_by} now to choose the day of the change yourself.",
                 )
             ]
         case "going":
@@ -366,9 +367,9 @@ def _shutdown_advice(model: Model, day: dt.date) -> list[Advice]:
             return [
                 Advice(
                     "warning",
-                    f"{model.name} retired on {end.on}: {end.replaced_by} answers in its place, "
+                    f"{model.name} retired on {end.on}; {end.replaced_by} answers instead, "
                     f"at the price of {end.replaced_by}.",
-                    f"Name {end.replaced_by} itself.",
+                    f"Use {end.replaced_by}.",
                 )
             ]
         case "gone":
@@ -386,7 +387,7 @@ def _price_advice(model: Model, day: dt.date) -> list[Advice]:
     found: list[Advice] = []
     now, later = model.price_on(day), model.next_price(day)
     if now is None and model.status_on(day) != "gone":
-        found.append(Advice("note", f"The price of {model.name} is not known."))
+        found.append(Advice("note", f"The price of {model.name} is unknown."))
     if now is not None and later is not None and later.start - day <= SOON:
         change = _change(now.batch, later.batch)
         if change:

@@ -1,15 +1,15 @@
-"""The error tree, with the exit code that each branch ends a command with.
+"""The error tree, with the exit code of each branch.
 
 ::
 
     Error
     ├── UsageError [2]        what was typed, or what is in the input: arguments, files, lines, names, a missing key
-    │   └── InvalidInput      a request file with problems; carries every problem that was found
-    ├── StateError [3]        this machine: home folder, ledger, disk, locks
+    │   └── InvalidInput      a request file with problems; carries all of them
+    ├── StateError [3]        this machine: state folder, ledger, disk, locks
     ├── ServiceError [4]      the service or the way to it
     │   ├── NetworkError      no answer at all; `sent` says whether the request can have reached the service
     │   └── ApiError          an answer that is an error: HTTP status, the service's own reason and message
-    ├── JobError [5]          a job ended and there is nothing to be had from it
+    ├── JobError [5]          a job ended and has no answers to give
     ├── NotFinished [6]       asked for results of a job that is still alive, or a bounded wait has ended before it
     └── Interrupted [130]     Ctrl-C; Terminated [143] for SIGTERM
 
@@ -133,7 +133,7 @@ def _again(kind: type[Error], args: tuple[object, ...], fields: dict[str, object
 
 
 class UsageError(Error):
-    """What was typed, or what the input holds, cannot be used; nothing was sent."""
+    """An argument or the input cannot be used; nothing was sent."""
 
     exit_code = 2
     code = "usage"
@@ -176,7 +176,7 @@ class InvalidInput(UsageError):
         super().__init__(
             f"{count} {noun} found; nothing was sent.",
             file=file,
-            next=f"Mend the {'line' if count == 1 else 'lines'} and run the same command again.",
+            next=f"Fix the {'line' if count == 1 else 'lines'} and run the same command again.",
         )
         self.problems = tuple(problems)
         self.total = count
@@ -187,14 +187,14 @@ class InvalidInput(UsageError):
 
 
 class StateError(Error):
-    """Something on this machine is in the way: the home folder, the ledger, the disk, or a lock."""
+    """A problem on this machine: the state folder, the ledger, the disk, or a lock."""
 
     exit_code = 3
     code = "local_state"
 
 
 class ServiceError(Error):
-    """The service, or the way to it, did not do what was asked."""
+    """The service, or the network on the way to it, failed."""
 
     exit_code = 4
     code = "service"
@@ -238,7 +238,7 @@ class ApiError(ServiceError):
 
 
 class JobError(Error):
-    """A job ended and nothing can be had from it. ``job`` is its name, ``state`` the last state seen."""
+    """A job ended and has no answers to give. ``job`` is its name, ``state`` the last state seen."""
 
     exit_code = 5
     code = "job_ended_without_results"
@@ -281,7 +281,7 @@ class NotFinished(Error):
 
 
 class Interrupted(Error):
-    """The waiting was ended by the user; the job is not touched."""
+    """The user ended the wait; the job continues."""
 
     exit_code = 130
     code = "interrupted"

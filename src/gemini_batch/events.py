@@ -1,4 +1,4 @@
-"""What happens while a command works, told as values; whoever called shows them as they like.
+"""What happens while a command works, as values that the caller shows as it likes.
 
 A handler is called on one thread only, one event at a time, in the order in which things happened: the thread of the
 event loop, and for the blocking client the thread that called it. Work that runs in other threads hands its events over
@@ -117,7 +117,7 @@ def event_name(event: Event) -> str:
 
 
 def ignore_events(_: Event) -> None:
-    """Tell nobody."""
+    """Ignore all events."""
 
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
-r"""Bytes in, lines out; and files that are complete whenever somebody can see them.
+r"""Reads lines from bytes, and writes files that are complete whenever they are visible.
 
-Lines are split on the byte ``\n`` and nothing else: a JSON string may hold U+2028, U+2029 or U+0085 unescaped, and
-text-mode line splitting would cut it in two. No function here reads a whole file.
+Lines are split only at the byte ``\n``: a JSON string may contain unescaped U+2028, U+2029 or U+0085, and text-mode
+line splitting would cut it in two. No function here reads a whole file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UTF8_BOM = b"\xef\xbb\xbf"
-#: A line longer than this is not read into memory but reported. The largest lines seen in the field (base64 images)
-#: are about 20 MB.
+#: A longer line is reported instead of read into memory. The longest lines observed in practice (base64 images) are
+#: about 20 MB.
 MAX_LINE = 256 * 1024 * 1024
 
 
 class Line(NamedTuple):
-    r"""One line: where it starts (bytes), its number (from 1), and its bytes without the ending ``\n``."""
+    r"""One line: its offset in bytes, its number (from 1), and its bytes without the final ``\n``."""
 
     offset: int
     number: int
@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
 
 class LineTooLong(ValueError):
-    """A line is longer than the reader's limit; ``number`` and ``offset`` say which."""
+    """A line is longer than the reader's limit; ``number`` and ``offset`` say which one."""
 
     def __init__(self, number: int, offset: int, limit: int) -> None:
         super().__init__(f"line {number} (at byte {offset}) is longer than {limit} bytes")
@@ -45,9 +45,9 @@ class LineTooLong(ValueError):
 
 
 def read_lines(source: IO[bytes], *, offset: int = 0, number: int = 1, limit: int = MAX_LINE) -> Iterator[Line]:
-    r"""Yield the lines of a binary stream, blank ones included; a missing last ``\n`` is fine.
+    r"""Yield the lines of a binary stream, including blank ones; the last ``\n`` may be missing.
 
-    ``offset`` and ``number`` are those of the stream's present position. Raises :class:`LineTooLong`.
+    ``offset`` and ``number`` describe the stream's current position. Raises :class:`LineTooLong`.
     """
     while data := source.readline(limit + 1):
         ended = data.endswith(b"\n")
@@ -59,7 +59,7 @@ def read_lines(source: IO[bytes], *, offset: int = 0, number: int = 1, limit: in
 
 
 class NotJson(ValueError):
-    """A line is not one JSON value; ``column`` (from 1, in characters) says where it stops being one, if known."""
+    """A line is not a single JSON value; ``column`` (from 1, in characters) is the position of the error, if known."""
 
     def __init__(self, message: str, column: int | None = None) -> None:
         super().__init__(message)
@@ -73,8 +73,8 @@ def _no_constant(name: str) -> Any:
 def decode(data: bytes) -> Any:
     """Decode one JSON value strictly: UTF-8, no NaN or Infinity, no lone surrogates.
 
-    Raises :class:`NotJson` with a message fit for a person and the column. The fast decoder's own messages mislead
-    in some of these cases, so a refused line is read again slowly to say what is really wrong.
+    Raises :class:`NotJson` with a clear message and the column. The fast decoder's own messages mislead in some cases,
+    so an invalid line is read again slowly to find the actual error.
     """
     try:
         return msgspec.json.decode(data)
@@ -89,9 +89,9 @@ def _explain(data: bytes, error: Exception) -> NotJson:
         column = len(data[: bad.start].decode("utf-8", "replace")) + 1
         return NotJson(f"not UTF-8 text at byte {bad.start + 1} of the line", column)
     if text.startswith("\ufeff"):
-        return NotJson("a byte order mark (BOM) stands before the JSON: save the file as UTF-8 without one", 1)
+        return NotJson("there is a byte order mark (BOM) before the JSON; save the file as UTF-8 without one", 1)
     try:
-        # How large a number is, is not what is asked here; Python refuses to read very long ones.
+        # The size of a number does not matter here; Python refuses to read very long ones.
         value = json.loads(text, parse_constant=_no_constant, parse_int=len)
     except NotJson as bad:
         return bad
@@ -110,12 +110,12 @@ def _explain(data: bytes, error: Exception) -> NotJson:
 
 def _explain_syntax(text: str, bad: json.JSONDecodeError) -> NotJson:
     if bad.msg == "Extra data":
-        return NotJson("there is more after the first JSON value: one JSON object a line", bad.colno)
-    # Some versions of Python point at the comma, others at the bracket after it.
+        return NotJson("there is more text after the first JSON value; write one JSON object on each line", bad.colno)
+    # Some versions of Python point to the comma, others to the bracket after it.
     before = text[: bad.pos + 1].rstrip().rstrip("]}").rstrip()
     after = text[len(before) :].lstrip()
     if before.endswith(",") and after[:1] in {"]", "}"}:
-        return NotJson("a comma too many before the closing bracket", len(text) - len(after) + 1)
+        return NotJson("there is an extra comma before the closing bracket", len(text) - len(after) + 1)
     return NotJson(f"{bad.msg[:1].lower()}{bad.msg[1:]}", bad.colno)
 
 
@@ -125,16 +125,17 @@ _building = threading.RLock()
 
 
 def decoder(build: Callable[[], T]) -> T:
-    """Build something that makes msgspec learn a type: one thread at a time.
+    """Build something that makes msgspec inspect a type, in one thread at a time.
 
-    msgspec learns a type at its first use, and two threads that do so at once crash the interpreter (seen with 0.22).
+    msgspec inspects a type at its first use; if two threads do so at once, the interpreter crashes (observed with
+    0.22).
     """
     with _building:
         return build()
 
 
 def decode_as(data: bytes | msgspec.Raw, kind: type[T]) -> T:
-    """Decode one JSON value as ``kind``, from any thread. Raises what msgspec raises."""
+    """Decode one JSON value as ``kind``; safe in any thread. Raises msgspec's errors."""
     known = _decoders.get(kind)
     if known is None:
         known = _decoders[kind] = decoder(lambda: msgspec.json.Decoder(kind))
@@ -143,30 +144,30 @@ def decode_as(data: bytes | msgspec.Raw, kind: type[T]) -> T:
 
 
 def encode(value: object) -> bytes:
-    """One compact JSON value as UTF-8 bytes, without a line end."""
+    """Encode one compact JSON value as UTF-8 bytes, without a line ending."""
     return msgspec.json.encode(value)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut, where the platform can."""
+    """Make renames in ``folder`` survive a power cut, if the platform supports that."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network and FUSE file systems know no such thing
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network and FUSE file systems do not support it
             raise
     finally:
         os.close(handle)
 
 
-#: A part file is taken for a killed process's only if it is older than ours by so many seconds, and nobody locks it.
+#: A part file counts as left behind only if it is older than ours by this many seconds and no process has locked it.
 _STALE = 60.0
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Mark a part file as being written; the mark goes with the process. True where it is ours now."""
+    """Lock a part file while it is written; the lock ends with the process. Returns whether it is ours now."""
     try:
         import fcntl
     except ImportError:
@@ -179,10 +180,10 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _sweep(ours: Path, prefix: str) -> None:
-    """Remove the parts of the same file that killed processes have left beside it."""
+    """Remove the parts of the same file that killed processes left next to it."""
     now = ours.stat().st_mtime
     beside: list[Path] = []
-    with contextlib.suppress(OSError):  # a folder can allow writing without allowing a look
+    with contextlib.suppress(OSError):  # a folder can permit writing without listing
         beside.extend(ours.parent.iterdir())
     for other in beside:
         if other != ours and other.name.startswith(prefix) and other.name.endswith(".part"):
@@ -193,10 +194,10 @@ def _sweep(ours: Path, prefix: str) -> None:
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Write ``path`` beside itself, sync, then rename over it; on any error nothing is left and nothing is replaced.
+    """Write a file next to ``path``, sync it, then rename it to ``path``; on any error, nothing is left or replaced.
 
-    A file that is replaced hands its permissions on: answers that were private stay so. Raises ``OSError`` as the file
-    system gives it.
+    The new file keeps the permissions of the one it replaces, so private answers stay private. Raises ``OSError`` from
+    the file system.
     """
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:

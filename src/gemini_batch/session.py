@@ -154,7 +154,7 @@ class Session:
                 f"There is no run {name!r} in this state folder.",
                 file=self.settings.home,
                 code="unknown_run",
-                next="Check the id, or set GEMINI_BATCH_HOME to the folder that it was made with.",
+                next="Check the id, or set GEMINI_BATCH_HOME to the state folder that holds it.",
             )
         self._refuse_display_name(name)
         return UnknownJob("batches/" + name.removeprefix("batches/"), self.settings.offline)
@@ -194,7 +194,7 @@ class Session:
 
     @contextlib.asynccontextmanager
     async def locked(self, folder: RunFolder) -> AsyncIterator[None]:
-        """Hold a run's lock; while another process has it, wait (and say so), so that Ctrl-C is heard.
+        """Hold a run's lock; while another process holds it, wait, with a notice; Ctrl-C interrupts the wait.
 
         Raises StateError after ten minutes.
         """
@@ -208,7 +208,7 @@ class Session:
                     if error.reason_code != "locked" or left <= 0:
                         raise
                     if left == _LOCK_WAIT:
-                        self.emit(Notice("Another process is working on this run; waiting for it."))
+                        self.emit(Notice("Another process is working on this run. Waiting for it."))
                 await self.world.sleep(_LOCK_PAUSE)
                 left -= _LOCK_PAUSE
             yield
@@ -219,30 +219,32 @@ class Session:
             return
         run = target.run
         if run.backend == OFFLINE or self.settings.offline:
-            raise UsageError(f"{target.name} was not made offline.", code="other_backend", next="Leave out --offline.")
+            raise UsageError(
+                f"{target.name} was not created offline.", code="other_backend", next="Leave out --offline."
+            )
         raise UsageError(
-            f"{target.name} lives at {run.backend}, and the base URL is now {self.settings.base_url}.",
+            f"{target.name} was created at {run.backend}, and the base URL is now {self.settings.base_url}.",
             code="other_backend",
-            next=f"Type: export GOOGLE_GEMINI_BASE_URL={run.backend}",
+            next=f"Run: export GOOGLE_GEMINI_BASE_URL={run.backend}",
         )
 
     def explain_absence(self, error: ApiError, target: Target) -> ApiError:
-        """A 403 or 404 for a job, in words that tell "not yours" from "gone"."""
+        """A 403 or 404 for a job, as an error that tells "created with another key" from "unknown"."""
         if not meaning(error).not_shown:
             return error
         if not isinstance(target, UnknownJob) and target.run.key_fingerprint != self.key_fingerprint():
             return ApiError(
-                f"{target.name} was made with another API key, and this one cannot see it ({error.status}); "
-                "that does not mean that the job is gone.",
+                f"{target.name} was created with another API key, and this key cannot see it ({error.status}). "
+                "That does not mean that the job is gone.",
                 status=error.status,
                 reason=error.reason,
                 code="other_key",
-                next="Use the key of the project that made it.",
+                next="Use a key of the project that created it.",
             )
         return ApiError(
             f"The service does not know {target.name} for this API key ({error.status}).",
             status=error.status,
             reason=error.reason,
             code="job_not_found",
-            next="Check the name, and that the key belongs to the project that made the job; deleted jobs end so too.",
+            next="Check the name, and that the key belongs to the project that created the job. It may be deleted.",
         )

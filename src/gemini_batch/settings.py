@@ -1,7 +1,7 @@
-"""Where a setting comes from: flags before the environment before a ``.env`` in the working folder.
+"""Reads settings: flags take precedence over the environment, and that over a ``.env`` in the working folder.
 
-The API key lives in a :class:`Secret`, which no ``repr``, f-string or JSON encoder turns into text. A ``.env`` may move
-the base URL only together with its own key: otherwise a file lying in a folder could send the user's key elsewhere.
+The API key is kept in a :class:`Secret`, which no ``repr``, f-string or JSON encoder turns into text. A ``.env`` may
+set the base URL only together with its own key; otherwise a file in a folder could send the user's key elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com"
-#: ``v1beta`` carries every batch method; the official SDK has called ``v1`` by default since its 3.0.
+#: ``v1beta`` has every batch method; the official SDK has used ``v1`` by default since 3.0.
 API_VERSION = "v1beta"
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -28,12 +28,12 @@ _FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
 _VERSION = re.compile(r"v[0-9][0-9a-z]*")
-#: What an HTTP header can carry and no key has ever been without: visible ASCII.
+#: The characters of a key that an HTTP header can carry: visible ASCII.
 _KEY = re.compile(r"[!-~]+")
 
 
 class Secret:
-    """A string that shows itself only to :meth:`reveal`, and refuses to be pickled."""
+    """A string that only :meth:`reveal` returns, and that cannot be pickled."""
 
     __slots__ = ("_value",)
 
@@ -48,7 +48,7 @@ class Secret:
         return "Secret(…)"
 
     def __deepcopy__(self, _: object) -> Secret:
-        return self  # `dataclasses.asdict` copies what it meets; a copy that shows its text would be none
+        return self  # `dataclasses.asdict` copies its values; the copy must stay secret
 
     def __reduce__(self) -> str:
         raise TypeError("a Secret is not written anywhere: it cannot be pickled")
@@ -56,11 +56,11 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that is decided outside a command's own arguments.
+    """Everything that is set outside a command's own arguments.
 
-    ``poll``: seconds between polls, None for the built-in rhythm. ``settle``: seconds after an ambiguous create during
-    which the job is looked for before anything is sent again. ``blank_base_url``: ``GOOGLE_GEMINI_BASE_URL`` is set but
-    blank, which means unset; commands that spend say then which address they use.
+    ``poll``: seconds between polls, None for the built-in backoff. ``settle``: seconds for which the job of an
+    unanswered create is searched for before anything is sent again. ``blank_base_url``: ``GOOGLE_GEMINI_BASE_URL`` is
+    set but blank, which counts as unset; commands that spend money then say which address they use.
     """
 
     home: Path
@@ -73,12 +73,12 @@ class Settings:
     blank_base_url: bool = False
 
     def require_key(self) -> Secret:
-        """The API key. Raises UsageError, with what to type, where there is none."""
+        """The API key. Raises UsageError, which says what to type, if there is none."""
         if self.api_key is None:
             raise UsageError(
                 "No API key: neither GOOGLE_API_KEY nor GEMINI_API_KEY is set, here or in a .env file.",
                 code="no_api_key",
-                next="Type: export GEMINI_API_KEY=…  (or add --offline to try everything without a key).",
+                next="Type `export GEMINI_API_KEY=…`, or add --offline to try everything without a key.",
             )
         return self.api_key
 
@@ -89,7 +89,7 @@ def _flag(name: str, text: str) -> bool:
         return True
     if word in _FALSE:
         return False
-    raise UsageError(f"{name}={text!r} is neither yes nor no.", next=f"Set {name}=1 or unset it.", code="bad_setting")
+    raise UsageError(f"{name}={text!r} is neither yes nor no.", next=f"Set {name}=1, or unset it.", code="bad_setting")
 
 
 def _seconds(name: str, text: str) -> float:
@@ -99,7 +99,7 @@ def _seconds(name: str, text: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
         raise UsageError(
-            f"{name}={text!r} is not a number of seconds.", next=f"Set {name}=30, say.", code="bad_setting"
+            f"{name}={text!r} is not a number of seconds.", next=f"Set, for example, {name}=30.", code="bad_setting"
         )
     return value
 
@@ -111,8 +111,8 @@ def _read_dotenv(folder: Path) -> dict[str, str]:
     from dotenv import dotenv_values
 
     try:
-        # Taken literally: a file that could fill in variables could send any secret of the environment to the address
-        # that it also sets. `-sig`: editors on Windows put a byte order mark before the first name.
+        # Values are literal: a file that could expand variables could send any secret of the environment to the address
+        # that it also sets. `-sig`: editors on Windows write a byte order mark before the first name.
         found = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
@@ -124,7 +124,7 @@ def _read_dotenv(folder: Path) -> dict[str, str]:
     for name, value in ours.items():
         if "${" in value:
             raise UsageError(
-                "Variables are not filled in here; values are taken as they stand.",
+                "Variables are not expanded in a .env file; values are literal.",
                 file=path,
                 field=name,
                 code="bad_dotenv",
@@ -134,7 +134,7 @@ def _read_dotenv(folder: Path) -> dict[str, str]:
 
 
 def checked_base_url(text: str, where: str = "the settings") -> str:
-    """A base URL without its last slash. Raises UsageError for what is no plain http:// or https:// address."""
+    """A base URL without its trailing slash. Raises UsageError if it is not a plain http:// or https:// address."""
     text = text.strip()
     try:
         parts = urlsplit(text)
@@ -145,24 +145,24 @@ def checked_base_url(text: str, where: str = "the settings") -> str:
     if not usable or not _KEY.fullmatch(text) or any(sign in text for sign in "@\\?#"):
         raise UsageError(
             f"GOOGLE_GEMINI_BASE_URL in {where} is not a plain http:// or https:// address: {_without_login(text)!r}.",
-            next=f"Write it as {GOOGLE_BASE_URL}, or unset it.",
+            next=f"Write it like {GOOGLE_BASE_URL}, or unset it.",
             code="bad_setting",
         )
     return text.rstrip("/")
 
 
 def _without_login(text: str) -> str:
-    """An address for a message: what stands before an ``@`` may be a password."""
+    """An address for a message, without the part before an ``@``, which may be a password."""
     return re.sub(r"^(\w+://)?.*@", r"\1…@", text)
 
 
 def checked_key(key: Secret) -> Secret:
-    """The key, if a request can carry it. Raises UsageError, without showing it, if not."""
+    """The key, if a request can carry it. Otherwise raises UsageError, which does not show the key."""
     if not _KEY.fullmatch(key.reveal()):
         raise UsageError(
-            "The API key is empty or holds characters that no key has (spaces, line ends or non-ASCII).",
+            "The API key is empty or has characters that no key has (spaces, line endings or non-ASCII).",
             code="bad_api_key",
-            next="Copy it again, without quotation marks or line ends.",
+            next="Copy it again, without quotation marks or line endings.",
         )
     return key
 
@@ -170,8 +170,8 @@ def checked_key(key: Secret) -> Secret:
 def _api_version(text: str) -> str:
     if not _VERSION.fullmatch(text):
         raise UsageError(
-            f"GOOGLE_GENAI_API_VERSION={text!r} is not a version of the API.",
-            next=f"Set it to {API_VERSION}, say, or unset it.",
+            f"GOOGLE_GENAI_API_VERSION={text!r} is not an API version.",
+            next=f"Set it to, for example, {API_VERSION}, or unset it.",
             code="bad_setting",
         )
     return text
@@ -181,22 +181,22 @@ def _state_folder(home: Path | None, text: str | None) -> Path:
     stated = home or (Path(text) if text else None)
     try:
         return (stated.expanduser() if stated else default_home()).absolute()
-    except RuntimeError as error:  # `~name` of a user who is not known here
+    except RuntimeError as error:  # `~name` of an unknown user
         raise UsageError(
-            f"The home folder {str(stated)!r} cannot be found: {error}",
+            f"The state folder {str(stated)!r} cannot be found: {error}",
             next="Set GEMINI_BATCH_HOME to a full path, or unset it.",
             code="bad_setting",
         ) from None
 
 
 def _value(source: Mapping[str, str], name: str) -> str | None:
-    """A variable as it stands, or None where it is unset or blank."""
+    """The value of a variable, or None if it is unset or blank."""
     text = source.get(name)
     return text if text and not text.isspace() else None
 
 
 def _is_blank(name: str, *sources: Mapping[str, str]) -> bool:
-    """Whether the first of the sources that has the variable has it blank."""
+    """Whether the variable is blank in the first source that has it."""
     text = next((source[name] for source in sources if name in source), None)
     return text is not None and not text.strip()
 
@@ -213,9 +213,9 @@ def load_settings(
     poll: float | None = None,
     home: Path | None = None,
 ) -> Settings:
-    """Settings from flags, ``env`` (default: the process's) and the ``.env`` in ``folder`` (default: the working one).
+    """Read settings from flags, ``env`` (default: the process's) and ``folder/.env`` (default: the working folder).
 
-    A variable that is set but blank counts as unset. Raises UsageError for a value that cannot be meant.
+    A variable that is set but blank counts as unset. Raises UsageError for an invalid value.
     """
     environment = os.environ if env is None else env
     dotenv = _read_dotenv(folder or Path.cwd())
@@ -230,17 +230,17 @@ def load_settings(
     if stated := _value(environment, "GOOGLE_GEMINI_BASE_URL"):
         base_url = checked_base_url(stated, "the environment")
     elif moved := _value(dotenv, "GOOGLE_GEMINI_BASE_URL"):
-        # A key that the file itself holds is no secret from the file.
+        # A key that the file itself contains is not secret from the file.
         if env_key in {None, file_key}:
             base_url = checked_base_url(moved, ".env")
-        elif not offline:  # offline, no key is sent and the address does not matter: it stays as it is
+        elif not offline:  # offline, no key is sent and the address does not matter
             raise UsageError(
-                "The .env file sets GOOGLE_GEMINI_BASE_URL, but the API key comes from the environment; "
-                "your key is not sent to an address that a file chose.",
+                "The .env file sets GOOGLE_GEMINI_BASE_URL, but the API key comes from the environment. "
+                "Your key is not sent to an address that a file sets.",
                 file=(folder or Path.cwd()) / ".env",
                 field="GOOGLE_GEMINI_BASE_URL",
                 code="base_url_without_key",
-                next="Put the key that belongs to that address into the same .env (and unset it in the environment), "
+                next="Put the key for that address in the same .env file (and unset it in the environment), "
                 "or export GOOGLE_GEMINI_BASE_URL yourself.",
             )
     key = env_key or file_key
@@ -260,7 +260,7 @@ def load_settings(
 
 
 def default_home() -> Path:
-    """The platform's place for a user's data."""
+    """The platform's folder for user data."""
     import platformdirs
 
     return platformdirs.user_data_path("gemini-batch", appauthor=False)

@@ -1,9 +1,9 @@
-"""The service's objects, as it puts them on the wire: tolerant when reading, exact when writing.
+"""The service's objects as they are on the wire: tolerant when reading, exact when writing.
 
-Facts that shape this page (docs/service.md has their sources): a batch is a long-running Operation whose substance sits
-under ``metadata``; ``done`` is absent until the end; counters that are zero are omitted; int64 values are strings;
-states are spelled ``BATCH_STATE_*`` on the wire and ``JOB_STATE_*`` in the documentation and to users. Results can
-stand under ``metadata.output`` or under ``response``, as a file or inline, whatever way the job was submitted.
+Facts that shape this module (docs/service.md has their sources): a batch is a long-running Operation with its content
+under ``metadata``; ``done`` is absent until the end; zero counters are omitted; int64 values are strings; states are
+spelled ``BATCH_STATE_*`` on the wire and ``JOB_STATE_*`` in the documentation and for users. Results can be under
+``metadata.output`` or under ``response``, as a file or inline, however the job was submitted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TIME = re.compile(
 
 
 def to_int(value: Number) -> int:
-    """A count as the service may send it (``"12"``, ``12``, ``12.0``, absent) as an int; nonsense counts as 0."""
+    """A count as the service may send it (``"12"``, ``12``, ``12.0``, absent) as an int; anything else counts as 0."""
     try:
         return max(0, int(value or 0))
     except (ValueError, OverflowError):
@@ -38,7 +38,7 @@ def to_int(value: Number) -> int:
 
 
 def to_time(value: str | None) -> float | None:
-    """An RFC 3339 time, with any number of fractional digits, as seconds since 1970; None for anything else."""
+    """An RFC 3339 time with any number of fractional digits, as seconds since 1970; None for anything else."""
     found = _TIME.fullmatch(value or "")
     if found is None:
         return None
@@ -51,11 +51,11 @@ def to_time(value: str | None) -> float | None:
 
 
 class Status(msgspec.Struct):
-    """``google.rpc.Status``: a numeric gRPC code, often a message, sometimes details."""
+    """``google.rpc.Status``: a numeric gRPC code, usually a message, sometimes details."""
 
     code: Number = None
     message: str | None = None
-    # Anything at all; `Raw | None` would take nothing but null, and no job with details could be read.
+    # Any value; `Raw | None` would accept only null, and no job with details could be read.
     details: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -69,26 +69,26 @@ class BatchStats(msgspec.Struct, rename="camel"):
 
 
 class InlinedResponses(msgspec.Struct, rename="camel"):
-    """The inner half of the doubly nested list of inline answers; each stays raw."""
+    """The inner level of the doubly nested list of inline answers; each stays raw."""
 
     inlined_responses: list[msgspec.Raw] | None = None
 
 
 class BatchOutput(msgspec.Struct, rename="camel"):
-    """Where the results are: a file to download, or right here."""
+    """Where the results are: a file to download, or inline."""
 
     responses_file: str | None = None
     inlined_responses: InlinedResponses | None = None
 
 
 class InputConfig(msgspec.Struct, rename="camel"):
-    """What the job was made from; only the file's name is ever echoed."""
+    """The input of the job; the service returns only the file's name."""
 
     file_name: str | None = None
 
 
 class BatchMetadata(msgspec.Struct, rename="camel"):
-    """The substance of a batch operation; ``kind`` tells generation from embeddings."""
+    """The content of a batch operation; ``kind`` distinguishes generation from embeddings."""
 
     kind: str | None = msgspec.field(default=None, name="@type")
     name: str | None = None
@@ -104,7 +104,7 @@ class BatchMetadata(msgspec.Struct, rename="camel"):
 
 
 class Operation(msgspec.Struct):
-    """A batch as ``get`` and ``list`` answer it."""
+    """A batch as ``get`` and ``list`` return it."""
 
     name: str = ""
     metadata: BatchMetadata | None = None
@@ -114,7 +114,7 @@ class Operation(msgspec.Struct):
 
 
 class OperationList(msgspec.Struct, rename="camel"):
-    """One page of the list; an empty list comes as ``{}``."""
+    """One page of the list; an empty list is ``{}``."""
 
     operations: list[Operation] = []
     next_page_token: str = ""
@@ -142,7 +142,7 @@ class RemoteFileList(msgspec.Struct, rename="camel"):
 
 
 class RemoteModel(msgspec.Struct, rename="camel"):
-    """A model as the service describes it; ``supported_generation_methods`` says whether it can be batched."""
+    """A model as the service describes it; ``supported_generation_methods`` says whether it supports batches."""
 
     name: str = ""
     display_name: str | None = None
@@ -152,7 +152,7 @@ class RemoteModel(msgspec.Struct, rename="camel"):
 
 
 class ErrorBody(msgspec.Struct):
-    """The inside of ``{"error": …}`` in an HTTP error."""
+    """The content of ``{"error": …}`` in an HTTP error."""
 
     code: Number = None
     message: str | None = None
@@ -170,20 +170,20 @@ T = TypeVar("T")
 
 
 def read(data: bytes, kind: type[T]) -> T:
-    """Decode one of the objects above; unknown fields are ignored. Raises ServiceError for what is not one."""
+    """Decode one of the objects above; unknown fields are ignored. Raises ServiceError if it is not one."""
     try:
         return decode_as(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServiceError(
             f"The service's answer could not be read as {kind.__name__}: {error}.",
             code="unreadable_answer",
-            next="Something on the way may have answered in its place: look at the network (and at "
-            "GOOGLE_GEMINI_BASE_URL, if it is set) and run the same command again.",
+            next="A proxy may have answered instead of the service. Check the network (and GOOGLE_GEMINI_BASE_URL, if "
+            "it is set), then run the same command again.",
         ) from None
 
 
 class Phase(enum.Enum):
-    """What a state means for somebody who waits. An unknown state is alive: it is polled on, and said."""
+    """What a state means for a waiting user. An unknown state counts as alive: it is polled further, and reported."""
 
     ALIVE = "alive"
     SUCCEEDED = "succeeded"
@@ -194,7 +194,7 @@ class Phase(enum.Enum):
 
     @property
     def ended(self) -> bool:
-        """Whether the service will do nothing more for the job."""
+        """Whether the service does nothing more for the job."""
         return self not in {Phase.ALIVE, Phase.UNKNOWN}
 
 
@@ -214,14 +214,14 @@ _PHASES = {
 
 
 def state_word(raw: str | None) -> str:
-    """The state in the words shown to users: ``BATCH_STATE_X`` becomes ``JOB_STATE_X``; others pass unchanged."""
+    """The state as shown to users: ``BATCH_STATE_X`` becomes ``JOB_STATE_X``; others are unchanged."""
     if not raw:
         return "JOB_STATE_UNSPECIFIED"
     return f"JOB_STATE_{raw.removeprefix('BATCH_STATE_')}" if raw.startswith("BATCH_STATE_") else raw
 
 
 class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch job as last seen, in the words of this project. Times are seconds since 1970."""
+    """A batch job as last seen, in this project's terms. Times are seconds since 1970."""
 
     name: str
     """Name of the job, `batches/…`."""
@@ -230,7 +230,7 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     """What the state means."""
     model: str = ""
-    """Model that answers."""
+    """Model of the job."""
     method: Method = Method.GENERATE
     """What the job does with each request."""
     display_name: str = ""
@@ -256,7 +256,7 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
     output_file: str | None = None
     """File with the answers, `files/…`."""
     output_inline: bool = False
-    """True if the answers are in the job itself."""
+    """True if the answers are inline in the job."""
 
     @property
     def has_output(self) -> bool:
@@ -265,7 +265,7 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _output(operation: Operation) -> BatchOutput:
-    """The output wherever it stands: a file before inline answers before none, ``metadata`` before ``response``."""
+    """The output, wherever it is: a file before inline answers, ``metadata`` before ``response``."""
     places = [operation.metadata.output if operation.metadata else None, operation.response]
     found = [place for place in places if place is not None]
     for place in found:
@@ -279,7 +279,7 @@ def _output(operation: Operation) -> BatchOutput:
 
 
 def inline_answers(operation: Operation) -> list[msgspec.Raw]:
-    """The raw inline answers of an operation, in the service's order; empty where there are none."""
+    """The raw inline answers of an operation, in the service's order; empty if there are none."""
     inner = _output(operation).inlined_responses
     return (inner.inlined_responses or []) if inner else []
 
@@ -288,7 +288,7 @@ def _phase(state: str, operation: Operation, *, has_output: bool) -> Phase:
     known = _PHASES.get(state, Phase.UNKNOWN)
     if known.ended or not operation.done:
         return known
-    # `done` is the protocol's own word for the end, whatever the state is called; what came of it has to be shown.
+    # `done` marks the end in the protocol, whatever the state is called; the output and the error show the outcome.
     if operation.error is not None:
         return Phase.FAILED
     if has_output:
@@ -297,7 +297,7 @@ def _phase(state: str, operation: Operation, *, has_output: bool) -> Phase:
 
 
 def remote_job(operation: Operation) -> RemoteJob:
-    """What an operation says, with absent fields filled in as the service means them."""
+    """Read an operation, with absent fields filled in as the service means them."""
     meta = operation.metadata or BatchMetadata()
     stats = meta.batch_stats or BatchStats()
     output = _output(operation)
@@ -327,7 +327,7 @@ def remote_job(operation: Operation) -> RemoteJob:
 def hash_matches(sent_hex: str, received: str | None) -> bool:
     """Whether the service's ``sha256Hash`` names the digest ``sent_hex``; an absent hash is not a mismatch.
 
-    Seen: base64 of the hex text. Also accepted: base64 of the digest itself, and plain hex.
+    Observed: base64 of the hex text. Also accepted: base64 of the digest itself, and plain hex.
     """
     if not received:
         return True

@@ -1,4 +1,4 @@
-"""What comes in from outside: time, waiting, chance and new ids. Tests bring a world of their own."""
+"""Everything that comes from outside: time, waiting, randomness and new ids. Tests supply their own world."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def _token(length: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The sources of everything that is not decided here.
+    """The sources of everything that the program does not decide.
 
-    ``now``: seconds since 1970, for what is written down; someone may set that clock. ``monotonic``: seconds since some
-    moment, for pauses and patience within this process; it never goes back. ``sleep``: waits that many seconds.
-    ``uniform``: a number between two others. ``token``: so many typeable characters, never used before.
+    ``now``: seconds since 1970, for records; that clock may be set. ``monotonic``: seconds since some moment, for
+    pauses and time limits within this process; it never goes back. ``sleep``: waits that many seconds. ``uniform``: a
+    random number between two others. ``token``: that many typeable characters, never used before.
     """
 
     now: Callable[[], float] = time.time
@@ -38,13 +38,13 @@ class World:
     token: Callable[[int], str] = _token
 
     def deadline(self, timeout: float | None) -> Deadline:
-        """The moment that is ``timeout`` seconds from now; None: it never comes."""
+        """The deadline ``timeout`` seconds from now; None: there is none."""
         return Deadline(self, math.inf if timeout is None else timeout, self.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The end of waiting: ``seconds`` after ``began`` on a world's monotonic clock; infinity: nothing limits it."""
+    """The end of waiting: ``seconds`` after ``began`` on a world's monotonic clock; infinity: no limit."""
 
     world: World
     seconds: float
@@ -53,7 +53,7 @@ class Deadline:
     async def bound(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work`` until the deadline. Raises TimeoutError once the work has been cancelled and has stopped.
 
-        The work ends as it does after Ctrl-C: by a cancellation, which is awaited, so that nothing is left running.
+        The work ends as after Ctrl-C: by a cancellation, which is awaited, so that nothing is left running.
         """
         if self.seconds == math.inf:
             return await work

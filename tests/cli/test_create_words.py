@@ -35,7 +35,7 @@ def test_another_name_for_the_same_requests_is_said_to_change_nothing(shell: She
     unnamed = shell.run("create", "in.jsonl", "--offline")
 
     assert first.out == again.out == same.out == unnamed.out
-    assert "--name 'two' changes nothing: the job is called 'one'" in again.err
+    assert "--name 'two' has no effect: the job is called 'one'" in again.err
     assert "changes nothing" not in same.err + unnamed.err
 
 
@@ -59,7 +59,7 @@ def test_at_another_address_it_is_said_where_the_job_lives(shell: Shell, service
     job = made.out.strip()
 
     assert f"at {service.url}" in made.err
-    assert f"paid for again, unless {service.url} is an emulator" in again.err
+    assert f"costs money again, unless {service.url} is an emulator" in again.err
     assert f" · at {service.url}" in shell.run("status", job, "--wait").err
     assert shell.run("create", "in.jsonl", "--json").document["result"]["backend"] == service.url
 
@@ -114,7 +114,7 @@ def test_a_missing_file_is_said_before_a_missing_key(shell: Shell) -> None:
     done = shell.run("create", "nothere.jsonl")
 
     assert done.code == 2
-    assert "There is no such file" in done.err
+    assert "The file does not exist" in done.err
 
 
 # Models ---------------------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "embedding and text lines": (lines(request("a"), EMBED), CREATE, ("in.jsonl:2", "embedding", "two files")),
     # models
     "gone model": (lines(request()), (*CREATE, "-m", "gemini-3-pro-preview"), ("--model", "shut down", "gemini-3.1-pro-preview")),
-    "not batchable": (lines(request()), (*CREATE, "-m", "veo-3.1-generate-preview"), ("--model", "cannot be used in a batch")),
+    "not batchable": (lines(request()), (*CREATE, "-m", "veo-3.1-generate-preview"), ("--model", "does not support batches")),
     "text lines, embedding model": (lines(request()), (*CREATE, "-m", "gemini-embedding-001"), ("--model", "embeddings")),
     "embedding lines, text model": (lines(EMBED), (*CREATE, "-m", "gemini-2.5-flash"), ("--model", "embeddings")),
     "speech from a text model": (lines(request(generationConfig={"responseModalities": ["AUDIO"]})), CREATE, ("--model", "speech", "-tts")),
@@ -132,7 +132,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "results into a folder": (lambda _: None, ("results", "batches/a", "-o", "."), ("--output", "folder")),
     "results into nowhere": (lambda _: None, ("results", "batches/a", "-o", "no/where.jsonl"), ("--output", "mkdir -p no")),
     "results over a text": (raw("thesis.txt", b"my notes\n"), ("results", "batches/a", "-o", "thesis.txt"), ("thesis.txt", "would be lost")),
-    "results over requests": (lines(request()), ("results", "batches/a", "-o", "in.jsonl"), ("in.jsonl", "something else than results")),
+    "results over requests": (lines(request()), ("results", "batches/a", "-o", "in.jsonl"), ("in.jsonl", "something other than results")),
 }  # fmt: skip
 
 

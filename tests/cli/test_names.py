@@ -68,7 +68,7 @@ def test_a_file_in_the_place_of_a_job(shell: Shell, command: str, name: str, sai
 
     assert (done.code, done.out) == (2, "")
     assert f"{said} the name of a job or a run belongs here. " in done.err
-    assert re.search("Type: .*gemini-batch list", done.err)
+    assert re.search("Next: .*gemini-batch list", done.err)
 
 
 @pytest.mark.parametrize("command", ["status", "results", "cancel", "retry"])
@@ -76,7 +76,7 @@ def test_an_empty_variable_in_the_place_of_a_job(shell: Shell, command: str) -> 
     done = shell.run(command, "")
 
     assert (done.code, done.out) == (2, "")
-    assert "'' is not a job name: it is empty" in done.err
+    assert "'' is not a job name. It is empty" in done.err
 
 
 def test_run_takes_the_name_of_a_job_for_its_run(shell: Shell) -> None:
@@ -93,7 +93,7 @@ def test_run_does_not_know_a_job_made_elsewhere(shell: Shell) -> None:
     done = shell.run("run", "batches/abc", "--offline")
 
     assert done.code == 2
-    assert "was not made here" in done.err
+    assert "was not created from this state folder" in done.err
     assert "gemini-batch results batches/abc" in done.err
 
 

@@ -72,7 +72,7 @@ def test_a_retry_where_all_is_well(shell: Shell, story: str) -> None:
     done = shell.run("retry", story)
 
     assert done.code == 2
-    assert "All of it is well: 3 succeeded" in done.err
+    assert "There are 3 succeeded. Nothing is left to resend." in done.err
 
 
 def test_run_names_the_file_of_failures(shell: Shell) -> None:

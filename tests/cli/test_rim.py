@@ -107,7 +107,7 @@ def test_run_and_retry_keep_stdout_for_the_run_id(shell: Shell, job: str, comman
     done = shell.run(command, what, "-o", name, "--offline")
 
     assert (done.code, done.out) == (2, "")
-    assert "gemini-batch results RUN -o -" in done.err
+    assert "use the results command afterwards" in done.err
     assert not (shell.folder / "-").exists()
 
 

@@ -31,7 +31,7 @@ def test_what_was_not_created_is_listed_and_forgotten(shell: Shell, monkeypatch:
 
     listed = shell.run("list").out
     assert listed.startswith("run-")
-    assert "  NOT_CREATED  0/1  begun " in listed
+    assert "  NOT_CREATED  0/1  started " in listed
     assert "results" not in listed
     plain = shell.run("clean")
     assert plain.err == "Nothing to delete.\n1 run NOT_CREATED in the list: --not-created forgets what was not sent.\n"
@@ -61,7 +61,7 @@ def test_a_filter_that_nothing_passes(shell: Shell, words: tuple[str, ...]) -> N
     done = shell.run("list", *words)
 
     assert (done.code, done.out) == (0, "")
-    assert "No job fits" in done.err
+    assert "No job matches" in done.err
 
 
 def test_what_is_deleted_is_counted(shell: Shell) -> None:

@@ -58,7 +58,7 @@ _WANTED = {"3": "google-genai[aiohttp,httpx]>=3,<4", "2": "google-genai[aiohttp]
 @pytest.fixture(scope="module")
 def client(request: pytest.FixtureRequest) -> Client:
     name = f"google-genai-{request.param}"
-    return Client(environments.python(name, _WANTED[request.param], "pytest", "pytest-asyncio"))
+    return Client(environments.python(name, _WANTED[request.param], "hypothesis", "pytest", "pytest-asyncio"))
 
 
 @pytest.mark.parametrize("client", ["3", "2"], indirect=True)

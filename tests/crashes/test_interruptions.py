@@ -44,7 +44,7 @@ def test_a_signal_ends_the_waiting_and_not_the_job(service: User, sign: signal.S
     out, err = waiting.communicate(timeout=20)
 
     assert (waiting.returncode, out) == (code, "")
-    assert "The job goes on" in err
+    assert "The job continues" in err
     assert "Traceback" not in err
     assert service.run("status", job).stdout == "JOB_STATE_PENDING\n"
 

@@ -88,7 +88,8 @@ def test_two_runs_from_one_home(place: Place) -> None:
     place.check(keys_of(500, "b"), "b.out")
     assert set(place.paid().values()) == {1}
     assert len(place.paid()) == 1000
-    assert place.refusals <= 16, place.calls
+    # About ten on a quiet machine. On a busy one, many of the world's seconds pass while an upload is under way.
+    assert place.refusals <= 80, place.calls
 
 
 @pytest.mark.parametrize("seed", range(2))

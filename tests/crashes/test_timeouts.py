@@ -46,7 +46,7 @@ def test_a_run_in_pieces(service: User) -> None:
     second = service.run(*words, "--timeout", "0.5", "--json", check=6)
 
     assert first.stdout == ""
-    assert "is not finished after 2 s: 0 of 50 requests are done" in first.stderr
+    assert "has not finished after 2 s: 0 of 50 requests are done" in first.stderr
     assert "Nothing was cancelled." in first.stderr
     *events, document = map(msgspec.json.decode, second.stdout.splitlines())
     assert {event["event"] for event in events} >= {"notice", "run_progress"}
@@ -70,7 +70,7 @@ def test_a_job_that_is_waited_for_in_pieces(service: User) -> None:
     over = service.run("status", job, "--wait", "--timeout", "1s", check=6)
 
     assert over.stdout == ""
-    assert "is not finished after 1 s (JOB_STATE_PENDING, 0 of 50 done)" in over.stderr
+    assert "has not finished after 1 s (JOB_STATE_PENDING, 0 of 50 done)" in over.stderr
     assert f"status {job} --wait" in over.stderr
     ask(service, "clock", advance=200_000)
     assert service.run("status", job, "--wait", "--timeout", "1h").stdout == "JOB_STATE_SUCCEEDED\n"

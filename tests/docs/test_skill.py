@@ -94,7 +94,7 @@ def test_there_are_seven_workflows() -> None:
 @pytest.mark.parametrize("section", LEAVES)
 def test_a_section_as_written_offline(section: str, offline_shell: Shell) -> None:
     out, err = type_section(offline_shell, section)
-    assert "offline: answers are made up here" in err
+    assert "offline: answers are generated here" in err
     _look_closer(section, offline_shell, out, err)
 
 

@@ -221,7 +221,7 @@ def test_a_job_is_not_asked_for_at_another_address(service: FakeService, tmp_pat
         async with Elsewhere() as session:
             await status(session, job)
 
-    with pytest.raises(UsageError, match=r"lives at https://fake\.invalid") as caught:
+    with pytest.raises(UsageError, match=r"was created at https://fake\.invalid") as caught:
         asyncio.run(work())
     assert "export GOOGLE_GEMINI_BASE_URL=https://fake.invalid" in str(caught.value)
 

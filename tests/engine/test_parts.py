@@ -169,4 +169,4 @@ def test_cancelling_a_run_without_living_jobs_says_so(service: FakeService, tmp_
     done, said = do(service, tmp_path, lambda s: cancel(s, run_id))
 
     assert not done.asked
-    assert any("no job that is alive" in sentence for sentence in said)
+    assert any("no living job" in sentence for sentence in said)

@@ -111,7 +111,7 @@ def test_clean_counts_what_was_not_created_and_leaves_it(service: FakeService, t
     assert len(found.not_created) == 1
     assert not found.forgotten
     assert names(service, tmp_path) == [RunState.NOT_CREATED]
-    assert "not created yet" in next(iter(found.kept.values()))
+    assert "not been created yet" in next(iter(found.kept.values()))
 
 
 @pytest.mark.parametrize("operation", ["start_upload", "create"])
@@ -224,7 +224,7 @@ def test_a_job_that_cannot_be_seen_does_not_stop_the_others(
 
     assert len(found.deleted) == 1
     assert len(found.kept) == 1
-    assert "cannot be seen now" in next(iter(found.kept.values()))
+    assert "cannot be polled now" in next(iter(found.kept.values()))
 
 
 def test_the_file_of_a_job_that_was_dropped_is_of_no_use(service: FakeService, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_it_says_what_waits_and_what_the_service_has_counted(service: FakeServic
 
     error = stops(service, tmp_path, timeout=600)
 
-    assert "1 of 6 requests are done, 1 job is alive (batches/job0), 4 wait to be sent." in error.message
+    assert "1 of 6 requests are done, 1 job is alive (batches/job0), 4 are to be sent." in error.message
 
 
 @pytest.mark.parametrize("timeout", [0.5, 5, 61, 3601])
@@ -183,7 +183,7 @@ def test_a_job_that_is_not_known_here(service: FakeService, tmp_path: Path) -> N
     service.polls_to_end = 10**9
     job = begin(service, tmp_path).job
 
-    with pytest.raises(NotFinished, match=rf"{job} is not finished after 10 s\. Nothing"):
+    with pytest.raises(NotFinished, match=rf"{job} has not finished after 10 s\. Nothing"):
         watch(service, tmp_path / "elsewhere", job, wait=True, timeout=10)
 
 

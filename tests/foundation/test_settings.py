@@ -199,7 +199,7 @@ def test_offline_needs_no_key_and_leaves_the_address_alone(tmp_path: Path) -> No
 def test_file_cannot_take_other_secrets_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_OTHER_SECRET", KEY)
     for line in ("GEMINI_API_KEY=${SOME_OTHER_SECRET}", f"{MOVED}/${{SOME_OTHER_SECRET}}\nGEMINI_API_KEY=k"):
-        with pytest.raises(UsageError, match="not filled in") as caught:
+        with pytest.raises(UsageError, match="not expanded") as caught:
             read(tmp_path, {}, f"{MOVED}\n{line}")
         assert caught.value.field in {"GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"}
         assert KEY not in str(caught.value)

@@ -154,4 +154,4 @@ def test_llmock(user: User, llmock: Callable[..., str], emulator: Callable[..., 
     assert len(set(sizes)) == 1
     # llmock does not shorten embeddings; it must not pass for a server that does.
     assert found[3]["error"]["code"] == 3
-    assert f"{sizes[0]} dimensions, not the 8 asked for" in found[3]["error"]["message"]
+    assert f"{sizes[0]} dimensions, not the requested 8" in found[3]["error"]["message"]

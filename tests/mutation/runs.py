@@ -90,7 +90,7 @@ RUNS = (
     Breakage(
         guard="pauses grow although something of ours is alive",
         file="engine/quota.py",
-        old="            self._refusals.excused(self._clock())  # their end will make room, however long that takes\n",
+        old="            self._refusals.excused(self._clock())  # room appears when they end, whenever that is\n",
         new="            self._refusals = Backoff()\n            self._refusals.failed(self._clock())\n",
         tests=(f"{TROUBLE}::test_a_refusal_beside_a_living_job_is_not_repeated_every_minute",),
     ),

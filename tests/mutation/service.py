@@ -164,7 +164,7 @@ COLLECTING = (
     Breakage(
         guard="a finish reason that nobody knows is no success",
         file="answers/verdict.py",
-        old="""return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is not known.")""",
+        old="""return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is unknown.")""",
         new="return None",
         tests=("tests/answers/test_judge.py::test_no_unknown_finish_reason_is_a_success",),
     ),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LIST = "batches.list"
 DONE_MEANWHILE: dict[str, Any] = {
-    "create": Step(says=("Looking whether the job was made all the same", "The create had happened"))
+    "create": Step(says=("Checking whether the job was created anyway", "The create succeeded"))
 }
 #: Nothing was made, the upload is kept, and the next command needs no second one.
 REFUSED: dict[str, Any] = {
@@ -43,21 +43,21 @@ CASES = [
         scenario="C1",
         title="over an unnamed limit",
         faults=("C1",),
-        create=Step(code=4, says=("429", "No job was made", "other jobs have ended", "--limit")),
+        create=Step(code=4, says=("429", "No job was created", "other jobs have ended", "--limit")),
         **REFUSED,
     ),
     Case(
         scenario="C1",
         title="over an unnamed limit inline",
         faults=("C1",),
-        create=Step(code=4, says=("No job was made",)),
+        create=Step(code=4, says=("No job was created",)),
         **INLINE_REFUSED,
     ),
     Case(
         scenario="C1",
         title="429 in the words of other calls",
         faults=(create(error="quota_sync", times=0),),
-        create=Step(code=4, says=("429", "No job was made")),
+        create=Step(code=4, says=("429", "No job was created")),
         **REFUSED,
     ),
     Case(
@@ -70,7 +70,7 @@ CASES = [
         scenario="C2",
         title="the store is full",
         faults=(create(error="storage", times=0),),
-        create=Step(code=4, says=("file_storage_bytes", "No job was made", " clean` deletes uploads")),
+        create=Step(code=4, says=("file_storage_bytes", "No job was created", " clean ")),
         **REFUSED,
     ),
     Case(
@@ -122,7 +122,7 @@ CASES = [
         scenario="C8a",
         title="made and the answer is empty",
         faults=(create(body="{}"),),
-        create=Step(says=("named no job", "The create had happened")),
+        create=Step(says=("names no job", "The create succeeded")),
     ),
     Case(
         scenario="C8a",
@@ -164,7 +164,7 @@ CASES = [
         scenario="C8a",
         title="made and ended before it was found",
         faults=("C8a", "L7"),
-        create=Step(says=("The create had happened",)),
+        create=Step(says=("The create succeeded",)),
         status=Step(code=5),
         results=Step(code=5),
         verdicts=dict.fromkeys("abcd", "missing JOB_FAILED"),
@@ -180,7 +180,7 @@ CASES = [
         scenario="C8d",
         title="never made",
         faults=(create(drop="reset", times=0),),
-        create=Step(code=4, says=("3 creates went without a usable answer", "Nothing is lost")),
+        create=Step(code=4, says=("3 creates got no usable answer", "Nothing is lost")),
         **REFUSED,
     ),
     Case(
@@ -251,7 +251,7 @@ def test_room_comes_back(stage: Stage, quota: dict[str, Any]) -> None:
 
     refused = stage.run("create", "requests.jsonl")
     assert (refused.code, refused.out) == (4, "")
-    assert "No job was made" in refused.err
+    assert "No job was created" in refused.err
     assert stage.made() == 1
     sent = stage.sent()
     assert stage.run("status", first, "--wait").out == f"{SUCCEEDED}\n"
@@ -360,7 +360,7 @@ def test_the_job_is_found_behind_many_others(stage: Stage, short_pages: None) ->
     done = stage.run("create", "requests.jsonl")
 
     assert done.code == 0
-    assert "The create had happened" in done.err
+    assert "The create succeeded" in done.err
     assert stage.made() == 8
     assert set(stage.paid()) >= set("abcd")
     assert {stage.paid()[key] for key in "abcd"} == {1}
@@ -377,7 +377,7 @@ def test_a_clock_that_is_hours_wrong(stage: Stage, hours: int, option: tuple[str
     done = stage.run("create", "requests.jsonl", *option)
 
     assert done.code == 0
-    assert "The create had happened" in done.err
+    assert "The create succeeded" in done.err
     assert stage.made() == 1
 
 

@@ -48,14 +48,14 @@ CASES = [
         scenario="R2",
         title="answers twice",
         faults=("R2",),
-        results=Step(says=("4 succeeded", "the first good one of each counts")),
+        results=Step(says=("4 succeeded", "the first good one of each key counts")),
     ),
     Case(
         scenario="R2",
         title="all answers twice inline",
         faults=({"output": "duplicate", "rows": 4},),
         options=("--inline",),
-        results=Step(says=("4 answers more than requests",)),
+        results=Step(says=("4 surplus answers",)),
     ),
     Case(
         scenario="R2",

@@ -131,7 +131,7 @@ CASES = [
         scenario="L6",
         title="the output comes later than results wait",
         faults=(get(state="SUCCEEDED", times=8, skip=1, remove=["metadata.output", "response"]),),
-        results=Step(code=6, says=("looking again", "has succeeded, and its results are not there yet.", "Next:")),
+        results=Step(code=6, says=("polling again", "succeeded, but its results are not available yet.", "Next:")),
         stage="ended",
     ),
     Case(
@@ -181,7 +181,7 @@ CASES = [
         scenario="L7",
         title="failed with a reason",
         faults=("L7",),
-        **ended_badly(FAILED, "JOB_FAILED", "code 13", "An internal error has occurred", "usually go through"),
+        **ended_badly(FAILED, "JOB_FAILED", "code 13", "An internal error has occurred", "usually succeed"),
     ),
     Case(
         scenario="L7",
@@ -366,7 +366,7 @@ def test_another_key(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     for words in (("status",), ("status", "--wait"), ("results",), ("cancel",)):
         done = stage.run(words[0], job, *words[1:])
         assert (done.code, done.out) == (4, ""), words
-        assert "made with another API key" in done.err
+        assert "created with another API key" in done.err
         assert "not mean that the job is gone" in done.err
     assert stage.jobs() == before
     assert stage.run("list", "--refresh").code == 0
@@ -457,7 +457,7 @@ def test_lists_that_leave_out_and_fail(stage: Stage) -> None:
     assert "500" in failed.err
     asked = stage.run("doctor")
     assert asked.code == 0
-    assert "could not be asked" in asked.out
+    assert "could not be checked" in asked.out
 
 
 def test_a_refreshed_list_outlives_a_job_that_cannot_be_seen(stage: Stage) -> None:

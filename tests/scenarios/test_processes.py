@@ -66,7 +66,7 @@ def test_stopped_while_nobody_answers_a_create(
 
     assert stopped == code
     assert code == -9 or "nothing is sent twice" in err
-    assert "The create had happened" in made.stderr
+    assert "The create succeeded" in made.stderr
     assert [row["key"] for row in finish(user, made.stdout.strip())] == list(KEYS)
     assert gemini_emulator.accounting()["totals"]["jobs"] == 1
     assert gemini_emulator.accounting()["keys"] == dict.fromkeys(KEYS, 1)
@@ -84,7 +84,7 @@ def test_killed_in_an_upload(user: User, gemini_emulator: GeminiEmulator) -> Non
     made = user.run("create", "requests.jsonl")
 
     size = path.stat().st_size
-    assert "Going on with the upload at byte 8,388,608" in made.stderr
+    assert "Continuing the upload at byte 8,388,608" in made.stderr
     (upload,) = gemini_emulator.accounting()["uploads"]
     assert size <= upload["sentBytes"] <= size + 8 * 1024 * 1024
     assert [row["key"] for row in finish(user, made.stdout.strip())] == keys

@@ -166,7 +166,7 @@ def test_the_upload_session_is_forgotten(stage: Stage, status: int) -> None:
     done = stage.run("create", "requests.jsonl")
 
     assert done.code == 0, done
-    assert "Starting the upload again" in done.err
+    assert "Restarting the upload" in done.err
     assert stage.made() == 1
 
 

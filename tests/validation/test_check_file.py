@@ -53,12 +53,12 @@ def test_what_may_hold_requests_passes(tmp_path: Path, name: str, data: bytes) -
     ("name", "data", "code", "message", "fix"),
     [
         ("empty.jsonl", b"", "empty", "is empty", '{"key"'),
-        ("blank.jsonl", b"\n\n  \n", "empty", "blank lines only", '{"key"'),
-        ("bom-only.jsonl", b"\xef\xbb\xbf", "empty", "blank lines only", '{"key"'),
+        ("blank.jsonl", b"\n\n  \n", "empty", "only blank lines", '{"key"'),
+        ("bom-only.jsonl", b"\xef\xbb\xbf", "empty", "only blank lines", '{"key"'),
         ("a.jsonl", gzip.compress(LINE, mtime=0), "not_jsonl", "gzip", "gunzip -c"),
         ("a.jsonl.gz", gzip.compress(LINE, mtime=0), "not_jsonl", "gzip", "gunzip -c"),
         ("a.jsonl", b"PK\x03\x04rest", "not_jsonl", "zip archive", "Unzip it"),
-        ("a.parquet", b"PAR1rest", "not_jsonl", "Parquet", "one request a row"),
+        ("a.parquet", b"PAR1rest", "not_jsonl", "Parquet", "one request for each row"),
         ("a.jsonl", b"\x28\xb5\x2f\xfdrest", "not_jsonl", "Zstandard", "zstd -dc"),
         ("a.jsonl", b"BZh9rest", "not_jsonl", "bzip2", "bunzip2"),
         ("a.jsonl", b"\xfd7zXZ\x00rest", "not_jsonl", "xz", "xz -dc"),
@@ -67,15 +67,15 @@ def test_what_may_hold_requests_passes(tmp_path: Path, name: str, data: bytes) -
         ("a.jsonl", LINE.decode().encode("utf-32"), "not_utf8", "UTF-32", "iconv -f UTF-32"),
         ("a.jsonl", LINE.decode().encode("utf-16-le"), "not_utf8", "UTF-16-LE", "iconv -f UTF-16-LE"),
         ("a.jsonl", LINE.decode().encode("utf-16-be"), "not_utf8", "UTF-16-BE", "iconv -f UTF-16-BE"),
-        ("a.jsonl", LINE + b"\x00\x01", "not_jsonl", "NUL", "where it comes from"),
+        ("a.jsonl", LINE + b"\x00\x01", "not_jsonl", "NUL", "how the file was created"),
         ("a.jsonl", b" [" + LINE.strip() + b"]", "json_array", "one JSON array", "jq -c '.[]'"),
         ("a.json", b"[" + LINE.strip() + b"]", "json_array", "one JSON array", "a.jsonl"),
         ("a.json", LINE, "json_ending", "`.json`", "mv "),
         ("a.JSON", LINE, "json_ending", "`.json`", "mv "),
         ("a.json", b'{\n  "key": "a"\n}', "json_spread", "several lines", "jq -c ."),
         ("a.jsonl", b'{\r\n  "key": "a"\r\n}', "json_spread", "several lines", "jq -c ."),
-        ("a.csv", b"id,text\n1,hi\n", "not_jsonl", "`.csv`", "request of each row"),
-        ("a.tsv", b"id\ttext\n", "not_jsonl", "a table", "request of each row"),
+        ("a.csv", b"id,text\n1,hi\n", "not_jsonl", "`.csv`", "one request for each row"),
+        ("a.tsv", b"id\ttext\n", "not_jsonl", "a table", "one request for each row"),
         ("a.yaml", b"key: a\n", "not_jsonl", "YAML", ".jsonl"),
     ],
 )
@@ -100,15 +100,15 @@ FAILURE = b'{"key":"a","verdict":"failed","reason":"INTERNAL","line":{"key":"a",
 @pytest.mark.parametrize(
     ("data", "message", "fix"),
     [
-        (RESULT * 30, "a file of results", "gemini-batch retry"),
-        (b"\n" + RESULT, "a file of results", "gemini-batch retry"),
-        (b"\xef\xbb\xbf" + RESULT, "a file of results", "gemini-batch retry"),
-        (b'{"key":"a","verdict":"missing","error":{},"attempt":1}\n', "a file of results", "gemini-batch retry"),
-        (LONG, "a file of results", "the original file of requests"),
-        (RAW, "answers as the service", "the original file of requests"),
-        (b'{"key": "a", "response": {"text": "' + b"x" * 100_000 + b'"}}\n', "answers as the service", "original"),
-        (b'{"key": "a", "error": {"code": 3, "message": "no"}}\n', "answers as the service", "original"),
-        (FAILURE, "a file of failures", "jq -c .line"),
+        (RESULT * 30, "results, not requests", "gemini-batch retry"),
+        (b"\n" + RESULT, "results, not requests", "gemini-batch retry"),
+        (b"\xef\xbb\xbf" + RESULT, "results, not requests", "gemini-batch retry"),
+        (b'{"key":"a","verdict":"missing","error":{},"attempt":1}\n', "results, not requests", "gemini-batch retry"),
+        (LONG, "results, not requests", "retry RUN"),
+        (RAW, "raw answers", "retry RUN"),
+        (b'{"key": "a", "response": {"text": "' + b"x" * 100_000 + b'"}}\n', "raw answers", "retry RUN"),
+        (b'{"key": "a", "error": {"code": 3, "message": "no"}}\n', "raw answers", "retry RUN"),
+        (FAILURE, "jq -c .line", "retry RUN"),
     ],
     ids=["results", "blank first", "bom", "only missing", "long line", "raw", "long raw", "raw error", "failures"],
 )
@@ -226,7 +226,7 @@ def test_sizes_are_told_in_units_of_people(tmp_path: Path) -> None:
         file.truncate(2_500_000_000)
     error = refusal(path, limit=2_000_000_000)
     assert "2.5 GB" in error.message
-    assert "at most 2 GB" in error.message
+    assert "limit for one job is 2 GB" in error.message
 
 
 def test_the_conversion_of_an_array_works_as_printed(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""From raw answer lines to results: verdicts, result lines, media, summaries. Pure; knows no run."""
+"""Turns raw answer lines into results: verdicts, result lines, media, usage. Pure; knows nothing of runs."""

@@ -1,7 +1,7 @@
-"""The base64 of ``inlineData``: whether a picture, sound or another blob in an answer can be read, and its bytes.
+"""The base64 of ``inlineData``: whether an image, audio or another blob in an answer can be read, and its bytes.
 
-The judge asks :func:`state_of` about every answer and the media writer decodes with :func:`bytes_of`; both follow the
-same rule, so that no answer counts as a success while its file cannot be written.
+The judge calls :func:`state_of` for every answer, and the media writer decodes with :func:`bytes_of`. Both follow the
+same rule, so that no answer counts as succeeded if its file cannot be written.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import msgspec
 
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
-#: Characters that are checked at once: a line may hold hundreds of megabytes, and only this much of it is copied.
+#: Characters checked at once: a line may have hundreds of megabytes, and only this much of it is copied.
 _PIECE = 1 << 18
 
 
 class BlobState(Enum):
-    """What an ``inlineData`` field holds."""
+    """The state of an ``inlineData`` field."""
 
-    #: No blob: the field is not there, or null.
+    #: No blob: the field is absent or null.
     ABSENT = "absent"
-    #: A blob without ``data``: not there, null or an empty string.
+    #: A blob without ``data``: absent, null or an empty string.
     EMPTY = "empty"
     #: A blob whose ``data`` is not base64, or something that is not a blob.
     BROKEN = "broken"
@@ -38,7 +38,7 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 
 def state_of(inline_data: msgspec.Raw) -> BlobState:
-    """Whether ``inlineData``, as JSON, holds readable bytes; its MIME type does not matter. Never raises."""
+    """The state of ``inlineData``, given as JSON; its MIME type does not matter. Never raises."""
     if not inline_data:
         return BlobState.ABSENT
     try:
@@ -50,7 +50,7 @@ def state_of(inline_data: msgspec.Raw) -> BlobState:
             return BlobState.EMPTY
         if data[0] == ord('"') and _is_base64(data[1:-1]):
             return BlobState.WHOLE
-        # Most base64 holds no escape, and is not decoded for this.
+        # Most base64 contains no escape and need not be decoded.
         readable = _is_base64(memoryview(_decode_text(blob.data).encode()))
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         return BlobState.BROKEN
@@ -71,7 +71,7 @@ def _is_base64(text: memoryview) -> bool:
 
 
 def bytes_of(data: str) -> bytes:
-    """Decode base64 as proto JSON allows it: either alphabet, padding or none. Raises ``binascii.Error``."""
+    """Decode base64 as proto JSON permits it: either alphabet, with or without padding. Raises ``binascii.Error``."""
     try:
         plain = data.encode("ascii").translate(_TO_STANDARD).rstrip(b"=")
     except UnicodeEncodeError:

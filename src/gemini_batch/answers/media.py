@@ -1,8 +1,8 @@
-"""Pictures, sound and other bytes out of the answers, into files of their own.
+"""Writes images, audio and other bytes in the answers to separate files.
 
-A line with a picture in it is megabytes of base64; in its place the result names a file. The name comes from the key,
-but a key is anybody's text: only a plain one is used as it stands, and nothing in it can choose a folder. The same
-results written again give the same names.
+A line with an image is megabytes of base64; the result names a file instead. The file name comes from the key, but a
+key can be any text: only a plain key is used unchanged, and no key can choose a folder. Writing the same results again
+gives the same names.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _ENDINGS = {
     "text/csv": "csv",
 }
 _PCM = frozenset({"audio/l16", "audio/pcm"})
-#: The rate at which the speech models answer, for a MIME type that does not name one.
+#: The sample rate of the speech models, for a MIME type that does not name one.
 _PCM_RATE = 24_000
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -69,10 +69,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def file_stem(key: str) -> str:
-    """The name, without ending, of the file for ``key``: the key itself if it is plain on every file system.
+    """The file name, without extension, for ``key``: the key itself if every file system accepts it.
 
-    Any other becomes its letters and digits and sixteen hex digits of its SHA-256: fewer would meet again within a
-    large run of keys that have no Latin letters.
+    Any other key becomes its letters and digits and sixteen hex digits of its SHA-256. Fewer digits would collide in a
+    large run of keys without Latin letters.
     """
     if _PLAIN.fullmatch(key) and not key.endswith(".") and not _RESERVED.fullmatch(key):
         return key
@@ -82,10 +82,10 @@ def file_stem(key: str) -> str:
 
 
 class MediaWriter:
-    """Writes the ``inlineData`` of answers into ``folder``, which is made when the first file needs it.
+    """Writes the ``inlineData`` of answers to ``folder``, which is created for the first file.
 
-    ``files`` counts what was written. Base64 that cannot be read is left in place: the judge has made the verdict of
-    such an answer ``invalid``.
+    ``files`` counts the files written. Base64 that cannot be decoded is left in place; the verdict of such an answer is
+    ``invalid``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,10 +93,10 @@ class MediaWriter:
         self.files = 0
 
     def move_out(self, key: str, response: bytes) -> tuple[bytes, list[str]]:
-        """Write each ``inlineData`` of the candidates to a file; give back the response and the paths.
+        """Write each ``inlineData`` of the candidates to a file; returns the response and the paths.
 
-        In the response ``data`` has become ``file``, the path; all else is as it was. Drafts among the thoughts are
-        written too, but not in the list. Raises ``OSError`` as the file system gives it.
+        In the response, ``file``, the path, replaces ``data``; everything else is unchanged. Drafts among the thoughts
+        are written too, but are not in the list. Raises ``OSError`` from the file system.
         """
         if b'"inlineData"' not in response:
             return response, []
@@ -136,9 +136,9 @@ class MediaWriter:
 
 
 class _Names:
-    """The names of one key's files: ``key.png``, ``key~2.png`` …; drafts are ``key~draft.png``, ``key~draft2.png``.
+    """The names of one key's files: ``key.png``, ``key~2.png``, …; drafts are ``key~draft.png``, ``key~draft2.png``.
 
-    No plain key holds a tilde, so no two keys can meet in one name.
+    A plain key has no tilde, so the names of two keys cannot collide.
     """
 
     def __init__(self, stem: str) -> None:
@@ -159,7 +159,7 @@ class _Names:
 
 
 def _shown(folder: Path, name: str) -> str:
-    """The path as it stands in the line; bytes of a folder's name that are no text are shown as ``?``."""
+    """The path as the line shows it; bytes of a folder's name that are not text appear as ``?``."""
     return (folder / name).as_posix().encode("utf-8", "replace").decode()
 
 
@@ -167,9 +167,9 @@ _Change = Callable[[msgspec.Raw], msgspec.Raw]
 
 
 def _within(obj: msgspec.Raw, name: str, change: _Change) -> msgspec.Raw:
-    """``obj`` with one field changed and every other byte of it kept; ``obj`` itself if nothing changes.
+    """``obj`` with one field changed and every other byte kept; ``obj`` itself if nothing changes.
 
-    What is decoded to ``Raw`` is a view of the same bytes: a picture is not copied on the way down to it.
+    Decoding to ``Raw`` gives a view of the same bytes, so an image is not copied on the way down to it.
     """
     try:
         fields = _decode_object(obj)
@@ -192,7 +192,7 @@ def _each(items: msgspec.Raw, change: _Change) -> msgspec.Raw:
 
 
 def _mime_type(blob: dict[str, msgspec.Raw]) -> str:
-    """The MIME type of a blob; empty where there is none, or it is no text."""
+    """The MIME type of a blob; empty if it is absent or not a string."""
     try:
         return _decode_text(blob["mimeType"])
     except (msgspec.DecodeError, KeyError):
@@ -200,7 +200,7 @@ def _mime_type(blob: dict[str, msgspec.Raw]) -> str:
 
 
 def _as_file(mime: str, data: bytes) -> tuple[bytes, str]:
-    """The bytes to write and the ending to write them under; bare PCM gets the header that players need."""
+    """The bytes to write and the file extension; bare PCM gets the header that players need."""
     kind, _, parameters = mime.lower().partition(";")
     kind = kind.strip()
     if kind in _PCM:
@@ -210,7 +210,7 @@ def _as_file(mime: str, data: bytes) -> tuple[bytes, str]:
 
 
 def _wav(pcm: bytes, *, rate: int, channels: int) -> bytes:
-    """16-bit PCM as the service sends it (little-endian, whatever L16 says elsewhere) with a WAV header."""
+    """16-bit PCM as the service sends it (little-endian, whatever L16 means elsewhere), with a WAV header."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as sound:
         sound.setnchannels(channels if 0 < channels < 65536 else 1)

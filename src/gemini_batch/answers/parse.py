@@ -1,9 +1,9 @@
-"""From the bytes of one raw line of results to an :class:`Answer`, or to why the line is none.
+"""Parses one raw line of results into an :class:`Answer`, or into the reason why it is not one.
 
-The shapes seen: ``{"response": …, "key": …}`` and ``{"error": …, "key": …}`` in a result file, ``{"response": …,
-"metadata": {"key": …}}`` inline, and ``status`` in the place of ``error`` with some services. What stands in
-``response`` and ``error`` stays the service's own bytes. Answers are joined by key and by nothing else, so a line
-without a key that is a string is no answer, whatever else it holds.
+The shapes observed: ``{"response": …, "key": …}`` and ``{"error": …, "key": …}`` in a result file, ``{"response": …,
+"metadata": {"key": …}}`` inline, and ``status`` instead of ``error`` from some services. ``response`` and ``error``
+keep the service's own bytes. Answers are joined by key only, so a line whose key is absent or not a string is not an
+answer, whatever else it has.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _OBJECT_OR_NULL = (b"{}", b"null", b'""')
 class Answer(msgspec.Struct, frozen=True):
     """One line that has a key.
 
-    ``response`` and ``error`` are JSON bytes, or None where the line has none. ``repaired``: the line was not strict
-    JSON (half a surrogate pair, NaN) and was written anew with U+FFFD and null in those places.
+    ``response`` and ``error`` are JSON bytes, or None if the line has none. ``repaired``: the line was not strict JSON
+    (half a surrogate pair, NaN) and was rewritten with U+FFFD and null in those places.
     """
 
     key: str
@@ -35,8 +35,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class NotAnAnswer(msgspec.Struct, frozen=True):
-    """A line that cannot be joined to a request: ``NOT_UTF8``, ``NOT_JSON``, ``NOT_AN_OBJECT``, ``NO_KEY`` or
-    ``KEY_NOT_TEXT``, and the same in words."""
+    """A line that cannot be joined to a request: a code (``NOT_UTF8``, ``NOT_JSON``, ``NOT_AN_OBJECT``, ``NO_KEY`` or
+    ``KEY_NOT_TEXT``) and a message."""
 
     reason: str
     message: str
@@ -54,9 +54,9 @@ _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def parse_line(data: bytes) -> Answer | NotAnAnswer:
-    """Read one line of raw results, without its line end. Never raises."""
+    """Parse one line of raw results, without its line ending. Never raises."""
     if not data.isascii():
-        # The decoder does not look into what it leaves raw, so bytes that are no text would slip through it.
+        # The decoder does not check what it leaves raw, so bytes that are not text would pass.
         try:
             data.decode()
         except UnicodeDecodeError as bad:
@@ -76,7 +76,7 @@ def _value(raw: msgspec.Raw) -> bytes | None:
 
 
 def _status(raw: msgspec.Raw) -> bytes | None:
-    """``status`` says something only where it is not empty; Vertex AI writes an empty string beside good answers."""
+    """``status`` counts only if it is not empty; Vertex AI writes an empty string next to good answers."""
     value = bytes(raw)
     if not value or value in _OBJECT_OR_NULL or value.upper() == b'"OK"':
         return None
@@ -93,7 +93,7 @@ def _read_closely(data: bytes) -> Answer | NotAnAnswer:
     try:
         line = _decode_object(data)
     except msgspec.ValidationError:
-        return NotAnAnswer("NOT_AN_OBJECT", "The line is JSON, but not an object.")
+        return NotAnAnswer("NOT_AN_OBJECT", "The line is JSON but not an object.")
     except (msgspec.DecodeError, RecursionError):
         mended = mend(data)
         if mended is None:
@@ -136,7 +136,7 @@ def _finite(text: str) -> float | None:
 
 
 def loads(data: bytes) -> Any:
-    """Read JSON as tolerantly as can be answered for: NaN, Infinity and numbers past the range of a double are null.
+    """Decode JSON tolerantly: NaN, Infinity and numbers beyond the range of a double become null.
 
     Raises ``ValueError`` or ``RecursionError``.
     """
@@ -144,7 +144,7 @@ def loads(data: bytes) -> Any:
 
 
 def mend(data: bytes) -> bytes | None:
-    """The same JSON, strict: halves of surrogate pairs become U+FFFD, NaN and the like null. None if it is not JSON."""
+    """The same JSON, strict: half surrogate pairs become U+FFFD, NaN and Infinity null. None if it is not JSON."""
     try:
         text = json.dumps(loads(data), ensure_ascii=False, separators=(",", ":"))
     except (ValueError, RecursionError):

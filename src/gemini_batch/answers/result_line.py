@@ -1,7 +1,7 @@
-"""The result line: what a user reads. ``docs/result-line.md`` shows each form of it.
+"""The result line that a user reads. ``docs/result-line.md`` shows each form of it.
 
-The response stays the service's own bytes; what we add stands at its end. So numbers keep their digits, fields that we
-do not know keep their place, and a line costs little more than a copy.
+The response keeps the service's own bytes; added fields come at its end. So numbers keep their digits, unknown fields
+keep their place, and a line costs little more than a copy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EMPTY = re.compile(rb"\{\s*\}")
 
 
 class _Added(msgspec.Struct):
-    """Fields that the service does not send and we add; found only where a response went through us before."""
+    """The fields that this program adds; a response has them only if this program wrote it before."""
 
     text: msgspec.Raw = msgspec.Raw()
     media: msgspec.Raw = msgspec.Raw()
@@ -49,18 +49,18 @@ def result_line(
     text: bool = True,
     media: MediaWriter | None = None,
 ) -> bytes:
-    """One result as one line of JSON, without a line end: ``key, verdict, response, error, attempt``, in this order.
+    """One result as one line of JSON, without a line ending: ``key, verdict, response, error, attempt``, in this order.
 
-    ``response`` stands there if the service sent one; ``error`` with every verdict but ``succeeded``. ``text=False``
-    leaves the response as it is; with ``media``, pictures and sound go to files and their paths into the line. Raises
-    ``ValueError`` if ``response`` is not JSON, ``OSError`` if a media file cannot be written.
+    ``response`` is present if the service sent one, ``error`` with every verdict but ``succeeded``. ``text=False``
+    leaves the response unchanged. With ``media``, images and audio are written to files and the line has their paths.
+    Raises ``ValueError`` if ``response`` is not JSON, ``OSError`` if a media file cannot be written.
     """
     pieces = [b'{"key":', _encode(key), b',"verdict":"', verdict.encode(), b'"']
     if response is not None:
         pieces += (b',"response":', _response(key, response, method=method, text=text, media=media))
     if verdict != "succeeded":
         why = reason or verdict.upper()
-        words = message or MESSAGES.get(why) or "There is no further word about it."
+        words = message or MESSAGES.get(why) or "No further explanation is available."
         pieces += (b',"error":', _encode({"code": code, "reason": why, "message": words}))
     pieces += (b',"attempt":', str(attempt).encode(), b"}")
     return b"".join(pieces)
@@ -82,9 +82,9 @@ def _response(key: str, response: bytes, *, method: Method, text: bool, media: M
 
 
 def _read(response: bytes) -> tuple[bytes, _Added | None]:
-    """The same JSON, strict and on one line; None for one that is no object and so has no place for anything of ours.
+    """The same JSON, strict and on one line; None if it is not an object, to which no field can be added.
 
-    An answer that came inline is printed over many lines.
+    The service formats inline answers over many lines.
     """
     response = response.strip()
     there = None
@@ -98,7 +98,7 @@ def _read(response: bytes) -> tuple[bytes, _Added | None]:
             raise ValueError("the response is not JSON") from None
         return _read(mended)
     if b"\n" in response or b"\r" in response:
-        # A line end inside a JSON string is always escaped, so one that is seen stands between two tokens.
+        # A line ending inside a JSON string is always escaped, so an unescaped one is between two tokens.
         response = response.replace(b"\r", b" ").replace(b"\n", b" ")
     return response, there
 

@@ -1,7 +1,7 @@
-"""The parts of a response that a verdict depends on, read tolerantly.
+"""Reads, tolerantly, the parts of a response that a verdict depends on.
 
-The well-formed response is decoded in one typed pass that skips everything else. One that is not well-formed is read
-again piece by piece, so that rubbish in ``usageMetadata`` does not spoil a good candidate, nor the other way round.
+A well-formed response is decoded in one typed pass that skips everything else. A malformed response is read again
+piece by piece, so that an invalid ``usageMetadata`` does not spoil a good candidate, nor the other way round.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Count = int | float | str | None
 
 
 class Part(msgspec.Struct, rename="camel"):
-    """A part of a content; the fields other than ``text`` are kept as they came."""
+    """A part of a content; fields other than ``text`` are kept as received."""
 
     text: str | None = None
     thought: bool | None = None
@@ -41,7 +41,7 @@ class Content(msgspec.Struct):
 
 
 class Candidate(msgspec.Struct, rename="camel"):
-    """One candidate, as far as it is judged."""
+    """The judged fields of one candidate."""
 
     content: Content | None = None
     finish_reason: str | None = None
@@ -50,7 +50,7 @@ class Candidate(msgspec.Struct, rename="camel"):
 
 
 class Feedback(msgspec.Struct, rename="camel"):
-    """Why a prompt was not answered at all."""
+    """Why a prompt got no answer at all."""
 
     block_reason: str | None = None
     block_reason_message: str | None = None
@@ -64,7 +64,7 @@ class Modality(msgspec.Struct, rename="camel"):
 
 
 class Tokens(msgspec.Struct, rename="camel"):
-    """``usageMetadata``; counts come as numbers, and in places as strings."""
+    """``usageMetadata``; counts are numbers, in some places strings."""
 
     prompt_token_count: Count = None
     cached_content_token_count: Count = None
@@ -86,7 +86,7 @@ class Generated(msgspec.Struct, rename="camel"):
 
 
 class Vector(msgspec.Struct):
-    """An embedding. The typed pass refuses anything in ``values`` but numbers."""
+    """An embedding. The typed pass accepts only numbers in ``values``."""
 
     values: list[float] | None = None
 
@@ -102,7 +102,7 @@ class Embedded(msgspec.Struct, rename="camel"):
 
 
 class Unreadable(ValueError):
-    """The response, or the piece of it that matters, has no shape that we know."""
+    """The response, or the part of it that matters, has an unknown shape."""
 
 
 _decode_generated = msgspec.json.Decoder(Generated).decode
@@ -111,10 +111,10 @@ _decode_embedded = msgspec.json.Decoder(Embedded).decode
 
 
 def read_generated(response: bytes) -> tuple[Generated, bool]:
-    """Read a response to a request for generation, and whether its candidates have the shape of candidates.
+    """Read the response to a generation request; returns it, and whether its candidates have the right shape.
 
-    ``candidates`` holds the first one alone where the response is not well-formed. Raises :class:`Unreadable` for what
-    is no JSON object.
+    ``candidates`` has only the first one if the response is malformed. Raises :class:`Unreadable` if it is not a JSON
+    object.
     """
     try:
         return _decode_generated(response), True
@@ -138,9 +138,9 @@ def read_generated(response: bytes) -> tuple[Generated, bool]:
 
 
 def read_embedded(response: bytes) -> tuple[Embedded, Sequence[object] | None]:
-    """Read a response to a request for an embedding, and the numbers of its vector; raises :class:`Unreadable`.
+    """Read the response to an embedding request; returns it, and the values of its vector. Raises :class:`Unreadable`.
 
-    The numbers are floats in a well-formed response and anything otherwise; None where there is no list of them.
+    The values are floats in a well-formed response and anything otherwise; None if there is no list of them.
     """
     try:
         found = _decode_embedded(response)
@@ -159,7 +159,7 @@ def read_embedded(response: bytes) -> tuple[Embedded, Sequence[object] | None]:
 
 
 def _piece(raw: msgspec.Raw | None, shape: Any) -> Any:
-    """A piece of a response as ``shape``, or None if it is something else."""
+    """A part of a response as ``shape``, or None if it has another shape."""
     try:
         return None if raw is None else decode_as(raw, shape)
     except (msgspec.DecodeError, RecursionError):

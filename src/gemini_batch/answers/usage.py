@@ -1,4 +1,4 @@
-"""What a request used, by kind: the numbers that money is made of."""
+"""The tokens that a request used, by kind: the basis of its cost."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 _DIGITS = re.compile(r"[0-9]{1,15}")
-#: Past this no count is a count; it also keeps sums inside SQLite's integers.
+#: A larger count is invalid; the limit also keeps sums within SQLite's integers.
 _MOST = 10**15
 
 
 class Usage(msgspec.Struct, frozen=True):
     """Tokens of one answer.
 
-    ``input``: all of the prompt, ``cached`` and ``audio_input`` included. ``output``: what was written, without
-    ``thoughts``, which are billed as output too; ``image_output`` is contained in it. ``tool_use``: what tools put into
-    the prompt, counted beside ``input``. ``known``: the answer said what it used; otherwise all counts are 0.
+    ``input``: the whole prompt, including ``cached`` and ``audio_input``. ``output``: what was written, including
+    ``image_output`` but not ``thoughts``, which are billed as output too. ``tool_use``: what tools added to the prompt,
+    not included in ``input``. ``known``: the answer stated its usage; otherwise all counts are 0.
     """
 
     input: int = 0
@@ -38,10 +38,10 @@ UNKNOWN = Usage()
 
 
 def usage_of(tokens: Tokens | None, token_count: object = None) -> Usage:
-    """Read ``usageMetadata``, or the bare ``tokenCount`` of an embedding in its older form.
+    """Read ``usageMetadata``, or the bare ``tokenCount`` of an older embedding response.
 
-    Zero counts are left out on the wire. Where the count of the candidates is absent but the total is there, the rest
-    of the total is output.
+    Zero counts are omitted on the wire. If the candidates' count is absent but the total is present, the rest of the
+    total is output.
     """
     if tokens is None:
         alone = count(token_count)
@@ -73,7 +73,7 @@ def _modality(details: list[Modality] | None, name: str) -> int:
 
 
 def count(value: object) -> int | None:
-    """A count as the wire has it (``4``, ``4.0``, ``"4"``), or None for what is none."""
+    """A count as on the wire (``4``, ``4.0``, ``"4"``), or None for anything else."""
     if type(value) is int:
         return value if 0 <= value < _MOST else None
     if type(value) is str:

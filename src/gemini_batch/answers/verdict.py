@@ -1,7 +1,7 @@
-"""What became of one request: the judge of a raw answer line.
+"""Judges a raw answer line: what became of one request.
 
-A total function over the shape of the answer and its finish reason: it never raises, and what it does not know is
-never a success. ``missing`` is never its verdict: that is for keys to which no line came. The table is in
+A total function of the answer's shape and finish reason: it never raises, and anything unknown never counts as
+success. It never returns ``missing``, which is the verdict for keys without a line. The table is in
 ``docs/verdicts.md``.
 """
 
@@ -33,8 +33,8 @@ _NOTHING = (b"", b"null", b"{}")
 class Judged(msgspec.Struct, frozen=True):
     """The verdict on one answer.
 
-    ``reason``: a code such as ``MAX_TOKENS`` or ``INTERNAL``, None where succeeded. ``code``: the gRPC number of a row
-    error. ``message``: the service's words, else ours; None where succeeded.
+    ``reason``: a code such as ``MAX_TOKENS`` or ``INTERNAL``, None if succeeded. ``code``: the gRPC code of a row
+    error. ``message``: the service's message, else ours; None if succeeded.
     """
 
     key: str
@@ -57,7 +57,7 @@ class _Finding(msgspec.Struct, frozen=True):
 
 
 def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimension: int | None = None) -> Judged:
-    """Judge one answer line. ``expects_json`` and ``dimension`` are what the request asked for. Never raises."""
+    """Judge one answer line. ``expects_json`` and ``dimension`` say what the request asked for. Never raises."""
     response = answer.response
     if response is None:
         finding: _Finding | None = _Finding("empty", "NO_RESPONSE")
@@ -110,7 +110,7 @@ def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Fin
             return _Finding("failed", "NO_FINISH_REASON", candidate.finish_message)
         verdict = FINISHES.get(finish)
         if verdict is None:
-            return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is not known.")
+            return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is unknown.")
         return _Finding(verdict, finish, candidate.finish_message)
     parts = candidate.content.parts if candidate.content is not None else None
     blobs = _blobs(parts) if parts else None
@@ -128,7 +128,7 @@ def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Fin
 
 
 def _blobs(parts: list[shapes.Part]) -> set[BlobState] | None:
-    """What the blobs among the parts of an answer are; None for most answers, which have none."""
+    """The states of the blobs among the parts of an answer; None for most answers, which have none."""
     for part in parts:
         if part.inline_data:
             return {state_of(part.inline_data) for part in parts if not part.thought}
@@ -141,7 +141,7 @@ def _text(parts: list[shapes.Part] | None) -> str | None:
 
 
 def _why_empty(candidate: shapes.Candidate, parts: list[shapes.Part]) -> str | None:
-    """Why a finished candidate without text and media is empty; None if it holds something else that is of use."""
+    """Why a finished candidate without text and media is empty; None if it has other usable content."""
     answered = [part for part in parts if not part.thought]
     if any(map(_is_useful, answered)):
         return None
@@ -182,7 +182,7 @@ def _judge_json(text: str) -> _Finding | None:
     try:
         jsonl.decode(text.encode("utf-8", "surrogatepass"))
     except ValueError as bad:
-        return _Finding("invalid", "NOT_JSON", f"JSON was asked for, and the text is not one JSON value: {bad}.")
+        return _Finding("invalid", "NOT_JSON", f"JSON was requested, but the text is not a single JSON value: {bad}.")
     return _Finding("invalid", "NOT_JSON")
 
 
@@ -205,7 +205,7 @@ def _judge_embedded(response: bytes, dimension: int | None) -> tuple[_Finding | 
     elif not _are_finite(values):
         finding = _Finding("invalid", "BAD_VECTOR")
     elif dimension is not None and len(values) != dimension:
-        message = f"The embedding has {len(values)} numbers where {dimension} were asked for."
+        message = f"The embedding has {len(values)} values; {dimension} were requested."
         finding = _Finding("invalid", "DIMENSION", message)
     return finding, usage_of(found.usage_metadata, found.token_count), found.model_version
 
@@ -213,7 +213,7 @@ def _judge_embedded(response: bytes, dimension: int | None) -> tuple[_Finding | 
 def _are_finite(values: Sequence[object]) -> bool:
     try:
         return all((type(value) is float or type(value) is int) and math.isfinite(value) for value in values)
-    except OverflowError:  # an integer past the range of a double
+    except OverflowError:  # an integer beyond the range of a double
         return False
 
 
@@ -233,12 +233,12 @@ def _judge_error(error: bytes) -> _Finding:
         return _Finding("failed", "OK_AS_ERROR", message, 0)
     reason = GRPC_NAMES.get(number)
     if reason is None:
-        return _Finding("failed", "UNKNOWN_CODE", message or f"The error has an unknown code: {number}.", number)
-    return _Finding("failed", reason, message or f"The service says {reason}, and nothing more.", number)
+        return _Finding("failed", "UNKNOWN_CODE", message or f"The error has the unknown code {number}.", number)
+    return _Finding("failed", reason, message or f"The service says {reason} without an explanation.", number)
 
 
 def _code(status: _Status) -> int | None:
-    """The gRPC number of an error, from its number or its name; one that is neither gRPC's nor HTTP's stays."""
+    """The gRPC code of an error, from its number or name; a number of neither gRPC nor HTTP is kept."""
     number = status.code
     if type(number) is int and abs(number) < 2**31:
         return HTTP_CODES.get(number, number)
@@ -257,7 +257,7 @@ def _read_status(error: bytes) -> _Status:
 
 
 def _loose_status(error: bytes | None) -> _Status:
-    """An error of another shape: what of it can be read, or the text that it is."""
+    """An error of another shape: the fields that can be read, or its text."""
     try:
         value = msgspec.json.decode(error or b"{}")
     except (msgspec.DecodeError, RecursionError):
@@ -276,7 +276,7 @@ def _loose_status(error: bytes | None) -> _Status:
 
 
 def text_of(response: bytes) -> str | None:
-    """The text of a response: all parts of its first candidate that are not thoughts, joined. None if it has none."""
+    """The text of a response: the non-thought text parts of its first candidate, joined. None if it has none."""
     try:
         found, _ = shapes.read_generated(response)
     except shapes.Unreadable:

@@ -1,1 +1,1 @@
-"""The Gemini REST API and nothing else: one client, and a function a method. Knows no run and no ledger."""
+"""The Gemini REST API: one client, and one function for each method. Knows nothing of runs or the ledger."""

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from gemini_batch.api.client import Client
 
-#: What the create call for each kind of request is named.
+#: The create call for each method.
 CREATE_METHODS = {Method.GENERATE: "batchGenerateContent", Method.EMBED: "asyncBatchEmbedContent"}
 PAGE_SIZE = 100
-#: A create that carries its requests inline is up to 20 MB of body and is answered only when all of it was read.
+#: A create with inline requests has a body of up to 20 MB and is answered only after all of it was read.
 CREATE_TIMEOUT = 180.0
 
 
@@ -39,8 +39,8 @@ async def create(
 ) -> Operation:
     """Create one job from an uploaded file, or from ``(key, request)`` pairs inline. Sent once, never repeated.
 
-    The service has no idempotency token: a repeated create is a second, paid job. Raises ApiError or NetworkError;
-    whether the job can exist all the same is for the caller to judge.
+    The service has no idempotency token: a repeated create is a second, paid job. Raises ApiError or NetworkError; the
+    caller decides whether the job may exist anyway.
     """
     if requests is not None:
         items = [{"request": request, "metadata": {"key": key}} for key, request in requests]
@@ -60,7 +60,7 @@ async def create(
 
 
 async def get(client: Client, name: str, *, server_timeout: int | None = None) -> Operation:
-    """One job. ``server_timeout`` seconds are granted to the service for a large inline answer."""
+    """Get one job. ``server_timeout``: seconds that the service may take for a large inline answer."""
     headers = {"x-server-timeout": str(server_timeout)} if server_timeout else None
     response = await client.call(
         "GET", client.url(_path(name)), headers=headers, timeout=server_timeout + 30.0 if server_timeout else None
@@ -69,7 +69,7 @@ async def get(client: Client, name: str, *, server_timeout: int | None = None) -
 
 
 async def listing(client: Client, *, page_size: int = PAGE_SIZE) -> AsyncIterator[list[Operation]]:
-    """All jobs of the key's project, page by page; newest first, as far as is known."""
+    """List all jobs of the key's project, page by page; newest first, as observed."""
     token, seen = "", {""}
     while True:
         params = {"pageSize": str(page_size), **({"pageToken": token} if token else {})}
@@ -77,7 +77,7 @@ async def listing(client: Client, *, page_size: int = PAGE_SIZE) -> AsyncIterato
         page = read(response.content, OperationList)
         yield page.operations
         token = page.next_page_token
-        if token in seen:  # the last page has none; one that was there before would lead in circles
+        if token in seen:  # the last page has none; a repeated one would loop forever
             return
         seen.add(token)
 
@@ -89,10 +89,10 @@ async def cancel(client: Client, name: str) -> None:
             "POST", client.url(f"{_path(name)}:cancel"), content=b"{}", headers={"content-type": "application/json"}
         )
     except ApiError as error:
-        if error.reason != "FAILED_PRECONDITION":  # the service's word for a job that has ended in this very moment
+        if error.reason != "FAILED_PRECONDITION":  # the service's reason for a job that has just ended
             raise
 
 
 async def delete(client: Client, name: str) -> None:
-    """Forget a job; its output file goes with it."""
+    """Delete a job, and with it its output file."""
     await client.call("DELETE", client.url(_path(name)))

@@ -2,7 +2,7 @@
 
 What always holds: the API key travels in one header, to the base URL's own host only; redirects are not followed;
 every request has a time limit; only requests that may be repeated are repeated. Errors of the transport and of the
-service become :class:`NetworkError` and :class:`ApiError` here, and nowhere else.
+service become :class:`NetworkError` and :class:`ApiError` here and nowhere else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 from gemini_batch._version import __version__
 from gemini_batch.api.trouble import Trouble, meaning
-from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
+from gemini_batch.errors import ApiError, NetworkError, Next, ServiceError, UsageError
 from gemini_batch.jsonl import decode_as
 from gemini_batch.settings import checked_base_url, checked_key
 from gemini_batch.wire import ErrorBody, ErrorEnvelope
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from gemini_batch.settings import Secret
     from gemini_batch.world import World
 
-#: Nothing else is a success: the official clients treat 201, 204 and 206 as errors, too.
+#: Nothing else counts as success: the official clients also treat 201, 204 and 206 as errors.
 _SUCCESS = frozenset({200})
 ATTEMPTS = 6
-#: An address where nothing listens is mostly a wrong address; people should hear so soon.
+#: An address where nothing listens is usually wrong, and the user should know soon.
 UNREACHED_ATTEMPTS = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 TIMEOUT = 60.0
 
-_AGAIN = "Nothing is lost; check the network and run the same command again."
+_AGAIN = "Nothing is lost. Check the network and run the same command again."
 _LARGEST_ERROR_BODY = 64 * 1024
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
 
@@ -46,7 +46,7 @@ _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
 class Client:
     """Sends requests to one base URL with one key. Use as an async context manager.
 
-    Raises UsageError for an address or a key that no request can be made with.
+    Raises UsageError for an unusable address or key.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class Client:
         return f"{self.base_url}{prefix}/{self.version}/{path}"
 
     def at_home(self, url: str) -> str:
-        """``url`` moved to the base URL's own scheme, host and port: nothing is ever sent anywhere else.
+        """``url`` with the base URL's scheme, host and port, because nothing is ever sent anywhere else.
 
-        The service writes its own address into upload URLs. Where the base URL is a gateway with a path of its own,
-        such a URL goes through that path, as the request that opened the upload did. Raises ValueError for no URL.
+        The service writes its own address in upload URLs. If the base URL is a gateway with a path, such a URL goes
+        through that path, as did the request that opened the upload. Raises ValueError for an invalid URL.
         """
         given, base = urlsplit(url), urlsplit(self.base_url)
         path = given.path
@@ -112,9 +112,9 @@ class Client:
         repeat: bool = True,
         timeout: float | None = None,  # noqa: ASYNC109 - handed to the transport, which knows connect from read
     ) -> httpx2.Response:
-        """Send one request and return the whole answer, which is a success (200).
+        """Send one request and return the complete answer, which is a success (200).
 
-        ``repeat=False`` sends it once and only once. Raises ApiError for an error answer, NetworkError for none.
+        ``repeat=False`` sends it exactly once. Raises ApiError for an error answer, NetworkError for no answer.
         """
         attempt = 0
         while True:
@@ -144,14 +144,14 @@ class Client:
         headers: Mapping[str, str],
         expected: frozenset[int] = _SUCCESS,
     ) -> AsyncIterator[httpx2.Response]:
-        """Send one request once and hand over the answer, of an ``expected`` status, with its body still to come."""
+        """Send one request once and yield the answer, of an ``expected`` status, before its body is read."""
         async with self._send(
             method, url, params, None, headers, keyed=True, timeout=None, expected=expected
         ) as response:
             yield response
 
     async def pause(self, attempt: int, error: ServiceError | None = None) -> None:
-        """Wait before try number ``attempt`` + 1: as long as the service asks for, else longer each time."""
+        """Wait before attempt ``attempt`` + 1: as long as the service asks, else longer each time."""
         asked = error.retry_after if isinstance(error, ApiError) else None
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)) * self.world.uniform(0.75, 1.25)
         await self.world.sleep(max(wait, min(asked, 300.0)) if asked else wait)
@@ -202,9 +202,9 @@ class Client:
 
 @contextlib.contextmanager
 def _network_errors(key: Secret, address: str, *, sent: bool) -> Iterator[None]:
-    """Turn every error of the HTTP library into a NetworkError that knows whether the request can have arrived.
+    """Turn every error of the HTTP library into a NetworkError that says whether the request may have arrived.
 
-    The library's words can quote what was on the wire; where that is the ``key``, neither they nor the error are kept.
+    The library's messages can quote what was sent; if that is the ``key``, neither the message nor the error is kept.
     """
     try:
         yield
@@ -220,7 +220,7 @@ def _network_error(error: Exception, words: str, address: str, *, sent: bool) ->
             return NetworkError(
                 f"The service at {address} cannot be reached: {words}.",
                 sent=False,
-                next="Check the network (and GOOGLE_GEMINI_BASE_URL, if it is set) and run the same command again.",
+                next="Check the network (and GOOGLE_GEMINI_BASE_URL, if it is set), then run the same command again.",
             )
         case httpx2.TimeoutException():
             return NetworkError("The service did not answer in time.", sent=sent, next=_AGAIN)
@@ -229,19 +229,19 @@ def _network_error(error: Exception, words: str, address: str, *, sent: bool) ->
 
 
 def piece(name: str) -> str:
-    """A name from outside as exactly one piece of a path. Raises UsageError for one that would be none."""
+    """A name from outside as exactly one segment of a path. Raises UsageError for an impossible one."""
     if name in {"", ".", ".."}:
-        raise UsageError(f"{name!r} is not the name of anything.", code="bad_name", next="Copy the whole name again.")
+        raise UsageError(f"{name!r} is not a valid name.", code="bad_name", next="Copy the complete name.")
     return quote(name, safe="")
 
 
 def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: str = "") -> ApiError:
-    """The error that an HTTP error answer means, whatever its body is: an envelope, a list of one, HTML, nothing.
+    """The error for an HTTP error answer, whatever its body is: an envelope, a list of one, HTML, or nothing.
 
-    ``secret`` is cut out of everything, should the service echo it.
+    ``secret`` is removed from everything, in case the service echoes it.
     """
     if secret:
-        body = body.replace(secret.encode(), "…".encode())  # before anything is shortened: half a key is one too
+        body = body.replace(secret.encode(), "…".encode())  # before anything is shortened: half a key is secret too
     parsed = _error_body(body)
     message = _printable(parsed.message or "").strip() if parsed else _first_words(body)
     if secret:
@@ -257,7 +257,7 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, secret: s
         **_advice(status, details, message),
     )
     if error.next is None and meaning(error) is Trouble.PASSING:
-        error.next = "This is the service's side; run the same command again in a few minutes."
+        error.next = "The problem is on the service's side. Run the same command again in a few minutes."
     return error
 
 
@@ -275,7 +275,7 @@ def _details(parsed: ErrorBody | None) -> tuple[Mapping[str, object], ...]:
 
 
 def _printable(text: str) -> str:
-    """Without control characters, which would speak to the terminal instead of the reader."""
+    """The text without control characters, which would act on the terminal."""
     return "".join(letter if letter in "\n\t" or letter.isprintable() else " " for letter in text)
 
 
@@ -300,20 +300,23 @@ def _retry_after(headers: Mapping[str, str], details: tuple[Mapping[str, object]
 
 
 def _advice(status: int, details: tuple[Mapping[str, object], ...], message: str) -> dict[str, Any]:
-    """What to do next, where the status alone says it."""
+    """The error code and the next step, where the status alone determines them."""
     if any(detail.get("reason") == "API_KEY_INVALID" for detail in details) or status == 401:
         return {"code": "api_key_refused", "next": "Check GEMINI_API_KEY (GOOGLE_API_KEY is read before it)."}
     if 300 <= status < 400:
         return {
             "code": "redirected",
-            "next": "Redirects are not followed: the key stays with one host. Set GOOGLE_GEMINI_BASE_URL right.",
+            "next": "Redirects are not followed, because the key is sent to one host only. "
+            "Correct GOOGLE_GEMINI_BASE_URL.",
         }
     if status == 429 and "file_storage" in message:
         return {
             "code": "storage_full",
-            "next": "The project's file store is full. `gemini-batch clean` deletes uploads that no job needs any "
-            "more; files go by themselves after 48 hours. Then run the same command again.",
+            "next": Next(
+                "clean",
+                why="deletes uploads that no job needs; then run the same command again. Files expire after 48 hours",
+            ),
         }
     if status == 429:
-        return {"code": "resource_exhausted", "next": "Nothing is lost; run the same command again later."}
+        return {"code": "resource_exhausted", "next": "Nothing is lost. Run the same command again later."}
     return {}

@@ -1,8 +1,8 @@
 """Files: the resumable upload, get, list, delete, and the download of results.
 
-An upload goes in chunks; after a broken one the service is asked how far it got (``query``) and the rest is sent from
-there, in the same process or in a later one that was given the session's URL. Chunks carry no key, as the official
-Python client's do not. A download is written as it comes and continued by ``Range`` where the service honours it.
+An upload is sent in chunks. After a failed one, the service is asked how much it has (``query``) and the rest is sent,
+by the same process or by a later one that knows the session's URL. Chunks carry no key, like those of the official
+Python client. A download is written as it arrives and continued with ``Range`` if the service supports that.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 CHUNK = 8 * 1024 * 1024
 GRANULARITY = 256 * 1024
-#: Tries without any progress before an upload or download is given up; any progress starts the count again.
+#: Attempts without progress before an upload or download is given up; any progress restarts the count.
 PATIENCE = 6
-#: ``application/jsonl`` is what most clients send; the service was seen to refuse one or another at times.
+#: Most clients send ``application/jsonl``; the service was observed to refuse one or the other at times.
 MIME_TYPES = ("application/jsonl", "text/plain", "jsonl")
-_GOES_ON = "Run the same command again: it goes on where this one stopped."
+_GOES_ON = "Run the same command again; it continues where this one stopped."
 _CHUNK_TIMEOUT = 300.0
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 _COUNT = re.compile(r"[0-9]{1,18}")
 
 
 class SessionLost(ServiceError):
-    """The service no longer knows the upload session; the upload starts again from the first byte."""
+    """The service no longer has the upload session; the upload must start again from the first byte."""
 
     code = "upload_session_lost"
 
 
 class ReadAt(Protocol):
-    """``read_at(offset, length)``: the bytes of the thing to upload."""
+    """``read_at(offset, length)``: reads bytes of what is uploaded."""
 
     def __call__(self, offset: int, length: int, /) -> bytes: ...
 
@@ -73,9 +73,9 @@ async def start_upload(client: Client, *, name: str, display_name: str, mime_typ
 
 
 async def query_upload(client: Client, url: str) -> tuple[str, int]:
-    """Ask a session how it stands: its status (``active``, ``final``, …) and the bytes received.
+    """Query a session: its status (``active``, ``final``, …) and the number of bytes received.
 
-    Raises SessionLost where the service does not know it any more.
+    Raises SessionLost if the service no longer has it.
     """
     try:
         response = await client.call("POST", url, content=b"", headers={"x-goog-upload-command": "query"}, keyed=False)
@@ -97,10 +97,10 @@ async def send_upload(
     chunk: int = CHUNK,
     progress: Callable[[int], None] = lambda _: None,
 ) -> RemoteFile | None:
-    """Send the bytes from ``offset`` on and finalize; returns the file as the service describes it.
+    """Send the bytes from ``offset`` and finalize; returns the file as the service describes it.
 
-    None where the upload is complete but the answer that describes the file was lost: ask with :func:`get`.
-    Raises SessionLost, ApiError or NetworkError; StateError where there are fewer bytes to read than ``size``.
+    Returns None if the upload is complete but the answer that describes the file was lost: call :func:`get`.
+    Raises SessionLost, ApiError or NetworkError; StateError if there are fewer bytes to read than ``size``.
     """
     idle, furthest = 0, offset
     while True:
@@ -125,7 +125,8 @@ async def send_upload(
                 return _described(response.content)
             if status == "active" and not last:
                 offset += len(data)
-                # Bytes reached before are no progress: a service that forgets what it took gets no new patience.
+                # Bytes reached before do not count as progress: a service that loses what it received gets no more
+                # attempts.
                 idle, furthest = (0, offset) if offset > furthest else (idle, furthest)
                 progress(offset)
                 continue
@@ -154,7 +155,7 @@ def _exactly(read_at: ReadAt, offset: int, length: int, size: int) -> bytes:
     data = read_at(offset, length)
     if len(data) != length:
         raise StateError(
-            f"The file to upload ended after {offset + len(data)} of {size} bytes: it was changed meanwhile.",
+            f"The file was changed during the upload: it ended after {offset + len(data)} of {size} bytes.",
             code="file_changed",
         )
     return data
@@ -172,20 +173,20 @@ def _described(body: bytes) -> RemoteFile | None:
 
 
 async def get(client: Client, name: str) -> RemoteFile:
-    """One file. A file that is missing, expired, deleted or another project's is a 403, not a 404."""
+    """Get one file. If it is missing, expired, deleted or another project's, the service answers 403, not 404."""
     response = await client.call("GET", client.url(f"files/{piece(name.removeprefix('files/'))}"))
     return read(response.content, RemoteFile)
 
 
 async def listing(client: Client, *, page_size: int = 100) -> AsyncIterator[list[RemoteFile]]:
-    """All files of the key's project, page by page."""
+    """List all files of the key's project, page by page."""
     token, seen = "", {""}
     while True:
         params = {"pageSize": str(page_size), **({"pageToken": token} if token else {})}
         page = read((await client.call("GET", client.url("files"), params=params)).content, RemoteFileList)
         yield page.files
         token = page.next_page_token
-        if token in seen:  # none on the last page; a repeated one would lead in circles
+        if token in seen:  # the last page has none; a repeated one would loop forever
             return
         seen.add(token)
 
@@ -196,17 +197,17 @@ async def delete(client: Client, name: str) -> None:
 
 
 class _OtherPartError(NetworkError):
-    """The service cannot, or does not, go on from the bytes that are held; they are dropped."""
+    """The service cannot, or does not, continue from the bytes that are stored; they are discarded."""
 
 
 async def download(
     client: Client, name: str, part: Path, *, progress: Callable[[int, int | None], None] = lambda *_: None
 ) -> int:
-    """Download a result file into ``part``, going on from the bytes that are there already; returns its size.
+    """Download a result file to ``part``, continuing after the bytes that are already there; returns its size.
 
-    ``progress`` is told the bytes that are here, and the size of the whole file where the service states one.
-    Only the download path knows result files: their ids are longer than the Files API's own rule allows, so that
-    asking for one by ``get`` is refused. Raises ApiError or NetworkError when there was no progress for long.
+    ``progress`` is called with the number of bytes stored, and the size of the whole file if the service states it.
+    Only the download path serves result files: their ids are longer than the Files API's own rule allows, so ``get``
+    is refused for them. Raises ApiError or NetworkError after too many attempts without progress.
     """
     quoted = piece(name.removeprefix("files/"))
     url = client.url(f"files/{quoted}:download")
@@ -217,7 +218,7 @@ async def download(
         except _OtherPartError as error:
             failure: ServiceError = error
             part.unlink(missing_ok=True)
-            # What an earlier process left may never have been this file's; after that, only new ground is progress.
+            # What an earlier process left may not be part of this file; after that, only new bytes count as progress.
             furthest, restarted = (furthest, True) if restarted else (0, True)
         except (ApiError, NetworkError) as error:
             if unknown_address(error) and "/download/" not in url:
@@ -240,16 +241,16 @@ def _held(part: Path) -> int:
 async def _download_once(
     client: Client, url: str, part: Path, offset: int, progress: Callable[[int, int | None], None]
 ) -> int:
-    # `identity`: a compressed body would make offsets and lengths speak of other bytes than those on disk.
+    # `identity`: in a compressed body, offsets and lengths would not match the bytes on disk.
     headers = {"accept-encoding": "identity", **({"range": f"bytes={offset}-"} if offset else {})}
     expected = frozenset({200, 206, 416} if offset else {200, 206})
     async with client.stream("GET", url, params={"alt": "media"}, headers=headers, expected=expected) as response:
         start, total = _place(response, offset)
         if start == total:
-            return start  # all of it was here already
+            return start  # the file was already complete
         encoded = response.headers.get("content-encoding", "identity") != "identity"
         if encoded and start:
-            raise _OtherPartError("The service sent a part of another form of the file.", sent=True)
+            raise _OtherPartError("The service sent part of a different encoding of the file.", sent=True)
         length = response.headers.get("content-length", "")
         stated = None if encoded or not _COUNT.fullmatch(length) else start + int(length)
         with part.open("ab" if start else "wb") as file:
@@ -260,28 +261,30 @@ async def _download_once(
                     done += len(data)
                     progress(done, total if total is not None else stated)
             except httpx2.HTTPError as error:
-                raise NetworkError(f"The download broke off after {done} bytes.", sent=True, next=_GOES_ON) from error
+                raise NetworkError(
+                    f"The download was interrupted after {done} bytes.", sent=True, next=_GOES_ON
+                ) from error
         came = response.num_bytes_downloaded
         if _COUNT.fullmatch(length) and came != int(length):
-            raise NetworkError(f"The download ended early: {came} of {length} bytes.", sent=True, next=_GOES_ON)
+            raise NetworkError(f"The download is incomplete: {came} of {length} bytes.", sent=True, next=_GOES_ON)
         if total is not None and done != total:
-            raise NetworkError(f"The download ended early: at byte {done} of {total}.", sent=True, next=_GOES_ON)
+            raise NetworkError(f"The download is incomplete: {done} of {total} bytes.", sent=True, next=_GOES_ON)
         return done
 
 
 def _place(response: httpx2.Response, offset: int) -> tuple[int, int | None]:
-    """Where the bytes of an answer belong, and how long the whole file is, if that is said.
+    """The offset of the bytes in an answer, and the size of the whole file if it is stated.
 
-    An answer of 200 is the whole file, whatever was asked for. Raises _OtherPartError for a part from elsewhere.
+    A 200 answer is the whole file, whatever was requested. Raises _OtherPartError for a different part.
     """
     stated = response.headers.get("content-range", "")
     if response.status_code == 416:
         if stated == f"bytes */{offset}":
             return offset, offset
-        raise _OtherPartError("More bytes are held than the file has.", sent=True)
+        raise _OtherPartError("More bytes are stored than the file has.", sent=True)
     if response.status_code == 200:
         return 0, None
     found = _CONTENT_RANGE.fullmatch(stated)
     if found is None or int(found[1]) != offset:
-        raise _OtherPartError("The service sent another part of the file than was asked for.", sent=True)
+        raise _OtherPartError("The service sent a different part of the file than was requested.", sent=True)
     return offset, None if found[2] == "*" else int(found[2])

@@ -1,4 +1,4 @@
-"""Models: what the service says of one, and all of them."""
+"""Models: get one, list all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def path(name: str) -> str:
-    """Where a model stands below the version: ``models/…`` for a bare id, ``tunedModels/…`` for a tuned one."""
+    """The path of a model below the version: ``models/…`` for a bare id, ``tunedModels/…`` for a tuned model."""
     kind, slash, rest = name.partition("/")
     if slash and kind in {"models", "tunedModels"}:
         return f"{kind}/{piece(rest)}"
@@ -20,6 +20,6 @@ def path(name: str) -> str:
 
 
 async def get(client: Client, name: str) -> RemoteModel:
-    """One model. Raises ApiError 404 for one that the service does not know, or no longer serves."""
+    """Get one model. Raises ApiError 404 for a model that the service does not know, or no longer serves."""
     response = await client.call("GET", client.url(path(name)))
     return read(response.content, RemoteModel)

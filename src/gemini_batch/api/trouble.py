@@ -1,8 +1,8 @@
-"""What an error means: one total table, and every question that callers ask of it.
+"""Classifies errors: one total table, and the questions that callers ask about an error.
 
 Two rules shape the table. Only the service can say that something is absent or forbidden: a 403 or 404 without the
 service's own reason comes from a proxy or a login page and proves nothing. And unknown is never certain: an answer that
-the table does not know is unreadable, so that a create which got it is looked for and never simply repeated.
+is not in the table is unreadable, so a create that got it is searched for and never simply repeated.
 """
 
 from __future__ import annotations
@@ -17,51 +17,51 @@ if TYPE_CHECKING:
 
 
 class Trouble(enum.Enum):
-    """What an error means for the one who has to go on."""
+    """What an error means for what to do next."""
 
-    #: The request itself is refused; the same one again is refused again.
+    #: The request itself is refused; the same request would be refused again.
     BAD_REQUEST = "bad request"
-    #: The key is refused, or it belongs to another project than the thing that was asked for.
+    #: The key is refused, or it belongs to another project than the requested object.
     KEY = "key"
-    #: The project's state forbids it: billing, tier, or the country it is used from.
+    #: The project's state forbids it: billing, tier, or country.
     BILLING = "billing"
-    #: The model is not served, or not in batches.
+    #: The model is not available, or not in batches.
     MODEL = "model"
-    #: Too many requests, tokens or jobs at the moment.
+    #: There are too many requests, tokens or jobs at the moment.
     OVER_QUOTA = "over quota"
-    #: The project's file store is full; hours pass until files expire, unless some are deleted.
+    #: The project's file store is full; it takes hours until files expire, unless some are deleted.
     STORE_FULL = "store full"
-    #: The service itself says that there is no such thing, or that it has nothing to give.
+    #: The service itself says that the object does not exist, or that it has nothing to return.
     ABSENT = "absent"
-    #: The key may not, or no longer, see or do this. Of a file, the service says so where there is none.
+    #: The key may not, or no longer, see or do this. For a file that does not exist, the service says the same.
     WITHDRAWN = "withdrawn"
-    #: The service, or the way to it, failed for the moment.
+    #: The service, or the network, failed temporarily.
     PASSING = "passing"
-    #: An answer came that is not the service's, or that nobody understands.
+    #: The answer is not the service's, or cannot be interpreted.
     UNREADABLE = "unreadable"
-    #: The request never left this machine: no network, or nothing listens at the address.
+    #: The request never left this machine: there is no network, or nothing listens at the address.
     NOT_SENT = "not sent"
-    #: Not the service's doing: bad input, this machine's state, an interruption, or a choice that only the user has.
+    #: The service is not the cause: bad input, this machine's state, an interruption, or a choice that is the user's.
     LOCAL = "local"
 
     @property
     def passes(self) -> bool:
-        """Whether it can be over later without anyone's help, so that a run waits for it and does not end."""
+        """Whether it may pass without anyone's help, so that a run waits instead of ending."""
         return self in _PASSES
 
     @property
     def repeatable(self) -> bool:
-        """Whether the same harmless request may succeed within seconds."""
+        """Whether the same request, if harmless, may succeed within seconds."""
         return self in _REPEATABLE
 
     @property
     def may_have_worked(self) -> bool:
-        """Whether the service may have done what it was asked for all the same: made the job, or cancelled it."""
+        """Whether the service may have done what was asked anyway: created the job, or cancelled it."""
         return self in _MAY_HAVE_WORKED
 
     @property
     def not_shown(self) -> bool:
-        """Whether the service itself shows nothing under that name: it is not there, or not for this key."""
+        """Whether the service itself shows nothing under that name: it does not exist, or not for this key."""
         return self in {Trouble.ABSENT, Trouble.WITHDRAWN}
 
 
@@ -76,10 +76,10 @@ _PASSES = frozenset(
     }
 )
 _REPEATABLE = frozenset({Trouble.OVER_QUOTA, Trouble.PASSING, Trouble.NOT_SENT})
-#: 408, 409 and 429 can come from something on the way after the service has begun to work.
+#: 408, 409 and 429 can come from a proxy after the service has begun to work.
 _MAY_HAVE_WORKED = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL, Trouble.PASSING, Trouble.UNREADABLE})
 
-#: Codes that say more than the status does, because whoever raised the error knew what was asked for.
+#: Codes that are more precise than the status, because the code that raised the error knew what was requested.
 _BY_CODE = {
     "api_key_refused": Trouble.KEY,
     "other_key": Trouble.KEY,
@@ -108,12 +108,12 @@ _BY_STATUS = {
     503: Trouble.PASSING,
     504: Trouble.PASSING,
 }
-#: What only the service can say; anything on the way uses these statuses for its own purposes.
+#: What only the service can say; proxies use these statuses for their own purposes.
 _NEEDS_A_REASON = frozenset({403, 404})
 
 
 def meaning(error: Error) -> Trouble:
-    """What ``error`` means. Total: every error of this package has exactly one meaning."""
+    """The meaning of ``error``. Total: every error of this package has exactly one meaning."""
     if isinstance(error, ServiceError) and (known := _BY_CODE.get(error.reason_code)):
         return known
     match error:
@@ -141,13 +141,13 @@ def _of_answer(error: ApiError) -> Trouble:
 
 
 def unknown_address(error: Error) -> bool:
-    """Whether an upload session, or a path of ours, is not known; 404 and 410 say so without any reason.
+    """Whether an upload session, or a path of ours, is unknown; 404 and 410 say so without a reason.
 
-    The servers in front of the service answer such addresses themselves. It is no absence of what was asked for.
+    The servers in front of the service answer for such addresses. It does not mean that the requested object is absent.
     """
     return isinstance(error, ApiError) and error.status in {404, 410}
 
 
 def unknown_upload(error: Error) -> bool:
-    """The same for an upload session that is asked how far it got: a forgotten one answers 400, too."""
+    """The same for a query of an upload session; for a forgotten one, the service also answers 400."""
     return unknown_address(error) or (isinstance(error, ApiError) and error.status == 400)

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 #: name -> (module, one line for --help). Written out here so that help needs no command's own imports.
 COMMANDS = {
-    "create": ("create", "Check a JSONL file, upload it and make one batch job."),
-    "status": ("status", "How a job stands; --wait until it has ended."),
-    "results": ("results", "Fetch a job's answers, one a key, in the order of the input."),
-    "run": ("run", "All of it: check, send in as many jobs as needed, wait, collect, send again."),
-    "retry": ("retry", "Send named failures of a run once more, with a change that can help."),
-    "list": ("list_jobs", "The jobs that this home knows, newest first."),
-    "cancel": ("cancel", "Ask for a job's end and keep what it has answered."),
-    "clean": ("clean", "Delete input files at the service that no job needs any more."),
-    "validate": ("validate", "The checks of create, alone."),
-    "models": ("models", "Models that batch: prices, shutdown dates."),
-    "doctor": ("doctor", "Check the ledger, the run folders and the service's list."),
+    "create": ("create", "Check a JSONL file, upload it and create one batch job."),
+    "status": ("status", "Show the state of a job or a run; --wait blocks until it ends."),
+    "results": ("results", "Fetch the answers: one line per key, in input order."),
+    "run": ("run", "Do everything: check, send in as many jobs as needed, wait, collect, resend."),
+    "retry": ("retry", "Resend requests of a run that did not succeed, with changed settings."),
+    "list": ("list_jobs", "List the jobs in the state folder, newest first."),
+    "cancel": ("cancel", "Stop a job or a run, and keep its answers."),
+    "clean": ("clean", "Delete uploaded input files that no job needs."),
+    "validate": ("validate", "Check a request file without sending it."),
+    "models": ("models", "List the models that support batches, with prices and shutdown dates."),
+    "doctor": ("doctor", "Check the ledger and the run folders against the service."),
     "emulator": ("emulator", "Serve a local Gemini API for tests and trials."),
 }
 
@@ -49,6 +49,12 @@ class Commands(click.Group):
         from importlib import import_module
 
         command: click.Command = import_module(f"gemini_batch.cli.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def commands_by_name(self, name: str) -> click.Command:
+        """The command of that name, which must exist."""
+        command = self.get_command(click.Context(self), name)
+        assert command is not None
         return command
 
     def resolve_command(
@@ -77,21 +83,28 @@ def _meant(word: str) -> str | None:
 @click.group(cls=Commands, context_settings=CONTEXT, epilog="Every command has --help. Docs: README.md, docs/.")
 @click.version_option(__version__, prog_name="gemini-batch", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Large piles of requests through the Gemini Batch API, at half price.
+    """Send large piles of requests through the Gemini Batch API, at half price.
 
-    One honest answer per request; nothing lost, nothing paid twice.
+    You get one honest answer per request. Nothing is lost, nothing is paid twice.
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave the process with the documented exit code (docs/exit-codes.md)."""
+def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -> None:
+    """Run the command line and leave the process with the documented exit code (docs/exit-codes.md).
+
+    ``script``: the name of a script that stands for the first word, for the usage line.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_run(words))
+    sys.exit(_run(words, script=script))
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], *, script: str | None = None) -> int:
     try:
-        code: Any = cli.main(args=words, prog_name="gemini-batch", standalone_mode=False)
+        if script is None:
+            code: Any = cli.main(args=words, prog_name="gemini-batch", standalone_mode=False)
+        else:
+            command = cli.commands_by_name(words[0])
+            code = command.main(args=words[1:], prog_name=script, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except (BrokenPipeError, SystemExit):  # click answers a closed pipe with SystemExit, and nothing else here does

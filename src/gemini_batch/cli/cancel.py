@@ -23,13 +23,13 @@ if TYPE_CHECKING:
         is_flag=True,
         flag_value=False,
         default=True,
-        help="Only ask; do not follow the job to its end.",
+        help="Return at once instead of waiting for the end.",
     ),
 )
 def command(done: Cancelled, screen: Screen, **_: object) -> str:
-    """Ask the service to stop a job, follow it to its end, and keep whatever it has answered.
+    """Ask the service to stop a job, or all living jobs of a run; wait for the end and keep the answers.
 
-    What was answered by then is paid for. A job that was running mostly ends as JOB_STATE_SUCCEEDED all the same, with
+    Requests answered by then are billed. A job that was running usually still ends as JOB_STATE_SUCCEEDED, with
     the requests that were not served marked as cancelled. Prints the last state.
     """
     if done.answers is not None:

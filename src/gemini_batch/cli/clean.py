@@ -30,15 +30,15 @@ def _clean(batch: GeminiBatch, *, dry_run: bool, not_created: bool, yes: bool, *
 
 @verb(
     "clean",
-    click.option("--dry-run", is_flag=True, help="Only say what would be deleted."),
-    click.option("--not-created", is_flag=True, help="Also forget runs that are NOT_CREATED in the list."),
-    click.option("--yes", "-y", is_flag=True, help="Do not ask."),
+    click.option("--dry-run", is_flag=True, help="Show what would be deleted."),
+    click.option("--not-created", is_flag=True, help="Also forget runs that the list shows as NOT_CREATED."),
+    click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation."),
     call=_clean,
 )
 def command(done: Cleaned, screen: Screen, *, not_created: bool, **_: object) -> None:
-    """Delete input files at the service that this home has uploaded and that no living job needs.
+    """Delete input files at the service that were uploaded from this state folder and that no living job needs.
 
-    Nothing else is touched: no results, no jobs, no files that somebody else has put there. Prints the files' names
+    Nothing else is touched: no results, no jobs, no files from elsewhere. Prints the files' names
     (and, with --not-created, the ids of the runs that are forgotten; the same create makes their job after all).
     """
     for name in (*done.deleted, *done.forgotten):
@@ -75,7 +75,7 @@ def _ask(plan: Cleaned) -> None:
         return  # only what the service has deleted by itself is noted
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
-            f"This would {what}, and there is no terminal to ask in.",
+            f"This would {what}, and there is no terminal to ask on.",
             code="not_confirmed",
             next="Add --yes to do it, or --dry-run to see which.",
         )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 JOB_NAME = click.argument("job_name", metavar="JOB_NAME")
 INPUT_FILE = click.argument("input_file", metavar="INPUT_FILE", type=click.Path())
 POLL = click.option(
-    "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Look every so often, instead of ever less."
+    "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Poll at a fixed interval instead of backing off."
 )
 
 _DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?", re.IGNORECASE)
@@ -65,7 +65,7 @@ TIMEOUT = click.option(
     "--timeout",
     type=duration,
     metavar="TIME",
-    help="Stop waiting after this time (90s, 9m, 1h30m) and end with 6; nothing is cancelled.",
+    help="Stop waiting after this time (90s, 9m, 1h30m) and exit with 6; nothing is cancelled.",
 )
 
 _ASKING = (
@@ -74,8 +74,8 @@ _ASKING = (
 #: Of a command that asks nobody: ``--offline`` is taken, and not shown, since it changes nothing.
 _LOCAL = (click.option("--offline", is_flag=True, default=None, hidden=True, expose_value=False),)
 _ALL = (
-    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, errors too."),
-    click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr but errors."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, errors included."),
+    click.option("--quiet", "-q", is_flag=True, help="Print only errors on stderr."),
     # Read where errors are shown.
     click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
 )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import INPUT_FILE, verb
+from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.wording import place, plural, size
+from gemini_batch.errors import Next
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -24,25 +26,28 @@ if TYPE_CHECKING:
     click.option(
         "--limit", type=click.IntRange(min=1), metavar="N", help="Send only the first N requests, as a trial."
     ),
-    click.option("--inline", is_flag=True, help="Send the requests in the call itself (under 20 MB), without a file."),
-    click.option("--new", is_flag=True, help="Make another job even if these requests have one; it is paid for again."),
+    click.option("--inline", is_flag=True, help="Send the requests in the call itself, without a file (under 20 MB)."),
+    click.option(
+        "--new", is_flag=True, help="Create another job even if these requests have one. This costs money again."
+    ),
 )
 def command(made: Created, screen: Screen, *, limit: int | None, **_: object) -> str:
-    """Check a JSONL file, upload it and make one batch job.
+    """Check a JSONL file, upload it and create one batch job.
 
-    Prints the job's name, to be passed on: JOB=$(gemini-batch create requests.jsonl). A line of the file is
+    Prints the job's name, for the next command: JOB=$(gemini-batch create requests.jsonl). A line of the file is
     {"key": "unique", "request": {"contents": [{"parts": [{"text": "…"}]}]}}. Every line is checked before anything
-    is sent. The same requests again attach to the job they have.
+    is sent. For requests that have a job already, its name is printed
+    and nothing is sent.
     """
     if not made.attached:
         screen.say(_made(made, limit))
     ended = made.state in {"JOB_STATE_SUCCEEDED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
-    following = f"results {made.job} -o results.jsonl" if ended else f"status {made.job} --wait"
-    screen.say(f"Next: gemini-batch {following}")
+    following = Next("results", made.job, "-o", "results.jsonl") if ended else Next("status", made.job, "--wait")
+    screen.say(f"Next: {invoked(following)}")
     return made.job
 
 
 def _made(made: Created, limit: int | None) -> str:
-    where = " (offline: answers are made up here, nothing is paid)" if made.offline else place(made.backend, ", at ")
+    where = " (offline: answers are generated here, nothing is paid)" if made.offline else place(made.backend, ", at ")
     trial = f" as a trial (--limit {limit})" if limit else ""
     return f"Created {made.name}: {plural(made.requests, 'request')}, {size(made.bytes)}, {made.model}{trial}{where}."

@@ -22,14 +22,14 @@ def _code(found: Diagnosis, **_: object) -> int:
 @verb(
     "doctor",
     click.option(
-        "--adopt", is_flag=True, help="Enter jobs into the ledger that the service lists and this home does not know."
+        "--adopt", is_flag=True, help="Add jobs to the ledger that the service lists and the ledger does not have."
     ),
     ends=_code,
 )
 def command(found: Diagnosis, screen: Screen, **_: object) -> None:
     """Check that the ledger, the run folders and the service still agree.
 
-    Prints one finding a line. Ends with 0 if there is no problem, with 1 if there is; notes do not count.
+    Prints one finding per line. Exits with 0 if there is no problem, with 1 if there is; notes do not count.
     """
     for one in found.findings:
         following = f" {invoked(one.next)}" if one.next else ""

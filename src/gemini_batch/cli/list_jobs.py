@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     click.option("--name", metavar="TEXT", help="Only jobs whose display name contains TEXT."),
     click.option("--model", "-m", metavar="TEXT", help="Only jobs whose model's name contains TEXT."),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N."),
-    click.option("--refresh", is_flag=True, help="Ask the service about each job of this key that may be alive."),
-    click.option("--remote", is_flag=True, help="Also the jobs of this key's project that this home does not know."),
+    click.option("--refresh", is_flag=True, help="Poll each job of this key that may be alive."),
+    click.option(
+        "--remote", is_flag=True, help="Also list the jobs of this key's project that the ledger does not have."
+    ),
     method="list_jobs",
 )
 def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **options: Any) -> None:
-    """The jobs that this home knows, newest first, as they were last seen; --refresh looks again.
+    """List the jobs in the state folder, newest first, as last seen; --refresh polls them.
 
     One job a line on stdout: name, state, done/total, its age or how long it took, when it expires or where its results
     are, model, display name. A run whose create did not finish stands there by its id, as NOT_CREATED: the same create
@@ -37,9 +39,9 @@ def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **o
         click.echo(clean(_line(one)))
     if not found:
         if any(options[name] for name in ("alive", "state", "name", "model")):
-            screen.say("No job fits all of that. Without options all are listed.")
+            screen.say("No job matches. Without options, all jobs are listed.")
         else:
-            screen.say("No jobs." if offline else "No jobs. Offline ones are listed with --offline.")
+            screen.say("No jobs." if offline else "No jobs. Add --offline to list offline jobs.")
 
 
 def _age(age: float, one: JobStatus) -> str:
@@ -47,7 +49,7 @@ def _age(age: float, one: JobStatus) -> str:
 
     if one.alive:
         return f"{span(age)} old"
-    return f"begun {span(age)} ago" if one.state == RunState.NOT_CREATED else f"took {span(age)}"
+    return f"started {span(age)} ago" if one.state == RunState.NOT_CREATED else f"took {span(age)}"
 
 
 def _line(one: JobStatus) -> str:
@@ -60,6 +62,6 @@ def _line(one: JobStatus) -> str:
         expires = "" if one.expires_in is None else f"expires in {span(one.expires_in)}"
     else:
         expires = f"results {one.results}"
-    known = "" if one.run else "unknown here"
+    known = "" if one.run else "not in the ledger"
     parts = (one.job or one.run or "", one.state, f"{one.done}/{one.total}", age, expires, one.model, one.name, known)
     return "  ".join(part for part in parts if part)

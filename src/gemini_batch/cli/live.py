@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar for the run or the job that is waited for, one for each kind of transfer.
+"""Progress on a terminal: a bar for the run or the job that is awaited, and one for each kind of transfer.
 
 The text is made anew several times a second, on a thread of its own, from what was heard last: what is heard replaces
 whole values, so that such a pass sees the old ones or the new ones.

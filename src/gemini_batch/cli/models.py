@@ -10,7 +10,7 @@ import msgspec
 
 from gemini_batch.cli import common
 from gemini_batch.cli.outcome import write_json
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import Next, UsageError
 
 if TYPE_CHECKING:
     from gemini_batch.catalog import Model
@@ -50,13 +50,13 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 @common.command(
     "models",
     click.argument("name", metavar="[MODEL]", required=False),
-    click.option("--all", "everything", is_flag=True, help="Also those that are gone or cannot be batched."),
+    click.option("--all", "everything", is_flag=True, help="Also list models that are gone or do not support batches."),
     asks=False,
 )
 def command(*, name: str | None, everything: bool, as_json: bool, quiet: bool) -> int:
-    """The models of the catalog that can be batched today: USD per million tokens at batch price, shutdown dates.
+    """List the models that support batches today, with batch prices in USD per million tokens and shutdown dates.
 
-    The catalog is a dated page of facts that comes with the program; the service is not asked.
+    The data come from a dated catalog that is part of the program; the service is not asked.
     """
     del quiet  # everything is the answer
     from gemini_batch import catalog
@@ -69,7 +69,7 @@ def command(*, name: str | None, everything: bool, as_json: bool, quiet: bool) -
             raise UsageError(
                 f"The catalog of {book.date} has no model {name!r}.",
                 code="unknown_model",
-                next=f"Did you mean {near}?" if near else "Type: gemini-batch models --all",
+                next=f"Did you mean {near}?" if near else Next("models", "--all"),
             )
         found = [one]
     else:

@@ -24,11 +24,11 @@ CLOSED_PIPE = 141
 SHOWN_PROBLEMS = 20
 _SHOWN_LINES = 5
 _COME_BACK = {
-    "create": "Run the same command again: it goes on where this one stopped, and nothing is sent twice.",
-    "status": "The job goes on without you. Come back with the same command.",
-    "results": "Run the same command again: it goes on where this one stopped.",
-    "run": "The jobs go on without you. Come back with the same command: it goes on where this one stopped.",
-    "retry": "The jobs go on without you. Come back with: gemini-batch run RUN",
+    "create": "Run the same command again: it continues where this one stopped, and nothing is sent twice.",
+    "status": "The job continues. To come back, run the same command.",
+    "results": "Run the same command again: it continues where this one stopped.",
+    "run": "The jobs continue. To come back, run the same command: it continues where this one stopped.",
+    "retry": "The jobs continue. To come back, run `run RUN`.",
 }
 
 
@@ -128,14 +128,14 @@ def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
             return StateError(
                 f"stdout cannot be written: {error.strerror}.",
                 code="stdout",
-                next="What the command did is done and kept; send its stdout elsewhere and run it again.",
+                next="The command's work is done and kept. Redirect stdout elsewhere and run it again.",
             )
         if error.errno == errno.ENOSPC:
             return StateError("The disk is full.", file=name, code="disk_full", next="Make room and run it again.")
         return StateError(f"The system refused: {error.strerror or error}.", file=name)
     return StateError(
         f"Something unexpected happened ({type(error).__name__}: {error}). This is a fault in gemini-batch; "
-        "nothing that was written down is lost.",
+        "nothing that was recorded is lost.",
         code="internal",
         next="Run the same command again; add --debug and report what it prints if it happens once more.",
     )

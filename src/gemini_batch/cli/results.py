@@ -58,20 +58,18 @@ def _document(found: Results, *, output: str | None, **_: object) -> dict[str, o
         callback=_spelt,
         help="Write all result lines to FILE; - for stdout (/dev/stdout is the same).",
     ),
-    click.option("--job-only", is_flag=True, help="Only what this job itself has answered, not the rest of its run."),
-    click.option(
-        "--media-dir", metavar="DIR", help="Write images and speech of the lines written or shown into files there."
-    ),
+    click.option("--job-only", is_flag=True, help="Only the answers of this job, not those of its whole run."),
+    click.option("--media-dir", metavar="DIR", help="Write the images and speech of these lines to files in DIR."),
     call=_fetch,
     document=_document,
     ends=exit_code,
 )
 def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> None:
-    """Fetch a job's answers: one line a key, in the order of the input.
+    """Fetch the answers of a run, by its id or by the name of any of its jobs: one line per key, in input order.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
-    is not "succeeded" has an error. Without -o the first 20 lines are shown. Ends with 0 if every request succeeded,
-    1 if some did not, 5 if nothing could be had, 6 if the job is not finished.
+    is not "succeeded" has an error. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded,
+    1 if some did not, 5 if there are no answers, 6 if a job that holds sent requests has not finished.
     """
     summary = found.summary
     if output in {None, "-"}:
@@ -96,7 +94,7 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     """The summary for people: counts by verdict, tokens by kind, money, and where the failures are."""
     where = place(summary.backend)
     if summary.offline:
-        where = " · offline: made up here, nothing was paid"
+        where = " · offline: generated here, nothing was paid"
     elif summary.emulated:
         where = place(summary.backend, " · answered by an emulator at ") + ", not by Google"
     yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{where}"
@@ -106,16 +104,16 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         keys = ", ".join(failure.keys) + (", …" if failure.count > len(failure.keys) else "")
         yield f"  {failure.count:,} {failure.verdict}: {failure.reason} (keys: {keys})"
     if summary.not_sent:
-        yield f"  {plural(summary.not_sent, 'request')} of the run not sent yet"
+        yield f"  {plural(summary.not_sent, 'request')} of the run have not been sent yet"
     if summary.error and summary.failures:
         yield f"  the service's error for the job: {summary.error}"
     if summary.unknown_keys:
-        yield f"  {plural(summary.unknown_keys, 'more request')} without a line; the keys are not known here"
+        yield f"  {plural(summary.unknown_keys, 'more request')} without a line; their keys are unknown here"
     for reason, count in summary.quarantined.items():
         belong = "belongs to no request" if count == 1 else "belong to no request"
         yield f"  {plural(count, 'answer line')} that {belong} ({reason}), kept in {summary.folder}/raw"
     if summary.repeated:
-        yield f"  {plural(summary.repeated, 'answer')} more than requests; the first good one of each counts"
+        yield f"  {plural(summary.repeated, 'surplus answer')}; the first good one of each key counts"
     t = summary.tokens
     kinds = [
         ("input", t.input),
@@ -141,13 +139,13 @@ def next_step(following: Next, output: str | None) -> str:
 
 def _money(summary: Summary) -> str:
     if not summary.answered:
-        return "cost: unknown (no answers came, and so no token counts)"
+        return "cost: unknown (no answers, so no token counts)"
     if summary.usd.batch is None or summary.usd.interactive is None:
-        return "cost: unknown (no price, or no token counts, for all of it)"
+        return "cost: unknown (a price or a token count is missing)"
     would = "would have cost " if summary.emulated else ""
     saved = summary.usd.interactive - summary.usd.batch
     share = f", {100 * saved / summary.usd.interactive:.0f} % less" if summary.usd.interactive else ""
     lost = summary.unanswered
-    missing = f"; {lost:,} {'attempt' if lost == 1 else 'attempts'} without an answer may have been billed, too"
+    missing = f"; {lost:,} {'attempt' if lost == 1 else 'attempts'} without an answer may have been billed as well"
     batch, interactive = usd(summary.usd.batch), usd(summary.usd.interactive)
     return f"cost: {would}${batch} in batch; interactive ${interactive}{share}{missing if lost else ''}"

@@ -24,13 +24,18 @@ if TYPE_CHECKING:
         default="failed,missing",
         show_default=True,
         callback=lambda _context, _option, verdicts: [verdicts],
-        help="truncated, blocked, empty, invalid, failed, missing.",
+        help="Verdicts to resend: truncated, blocked, empty, invalid, failed, missing.",
     ),
-    click.option("--max-output-tokens", type=click.IntRange(min=1), metavar="N", help="For answers that were cut off."),
     click.option(
-        "--temperature", type=click.FloatRange(0, 2), metavar="T", help="For answers that were blocked or invalid."
+        "--max-output-tokens", type=click.IntRange(min=1), metavar="N", help="New limit, for answers that were cut off."
     ),
-    click.option("--model", "-m", metavar="MODEL", help="Ask another model."),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(0, 2),
+        metavar="T",
+        help="New temperature, for answers that were blocked or invalid.",
+    ),
+    click.option("--model", "-m", metavar="MODEL", help="Ask another model instead."),
     OUTPUT,
     TIMEOUT,
     document=document,
@@ -38,9 +43,9 @@ if TYPE_CHECKING:
     streams=True,
 )
 def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> str:
-    """Send the requests of a run once more whose verdict is one of --only. This is paid for. RUN may also be the name
-    of a job: its run is meant.
+    """Resend the requests of a run whose verdict is one of --only. This costs money. RUN is a run id or the name of one
+    of its jobs.
 
-    What the new attempt answers replaces what was no success. Ends as run does.
+    A new answer replaces an earlier one that had not succeeded. Exits as run does.
     """
     return show(found, screen, output=output)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import POLL, TIMEOUT, is_stdout, verb
+from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.results import exit_code, next_step, summary_lines
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import Next, UsageError
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -20,10 +21,10 @@ def file_name(_context: click.Context, _option: click.Parameter, output: str | N
     """``-o`` of run and retry is a file: failures are written beside it, and stdout carries the run's id."""
     if is_stdout(output):
         raise UsageError(
-            "stdout carries the run's id here, so the results need a file.",
+            "This command prints the run id on stdout, so the results need a file.",
             field="--output",
             code="bad_output",
-            next="Type: -o results.jsonl, or afterwards: gemini-batch results RUN -o -",
+            next="Use -o results.jsonl. To print results, use the results command afterwards.",
         )
     return output
 
@@ -33,8 +34,8 @@ OUTPUT = click.option(
     "-o",
     metavar="FILE",
     callback=file_name,
-    help="Write all result lines of the run to FILE, and those without a good answer next to it: to failures.jsonl if "
-    "FILE is results.jsonl, else to NAME.failures.jsonl.",
+    help="Write all result lines of the run to FILE, and the requests that did not succeed next to it: to "
+    "failures.jsonl if FILE is results.jsonl, else to NAME.failures.jsonl.",
 )
 
 
@@ -44,16 +45,16 @@ def document(found: Results, *, output: str | None, **_: object) -> dict[str, ob
 
 
 def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> str:
-    """The end of a run: its summary, and the id alone on stdout."""
+    """The end of a run: its summary on stderr, its id on stdout."""
     from gemini_batch.report.result_set import failures_beside
 
     summary = found.summary
     for line in summary_lines(summary, output):
         screen.say(line)
     if output is not None and not summary.all_succeeded:
-        screen.say(f"Without a good answer, with verdict, reason and request: {failures_beside(Path(output))}")
+        screen.say(f"Requests that did not succeed, with verdict and reason: {failures_beside(Path(output))}")
     if output is None:
-        screen.say(f"Next: gemini-batch results {summary.run} -o results.jsonl")
+        screen.say(f"Next: {invoked(Next('results', summary.run, '-o', 'results.jsonl'))}")
     if summary.next:
         screen.say(f"{'Next' if output is not None else 'Then'}: {next_step(summary.next, output)}")
     return summary.run
@@ -63,22 +64,29 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     "run",
     click.argument("what", metavar="INPUT_FILE|RUN"),
     OUTPUT,
-    click.option("--model", "-m", metavar="MODEL", help="As for create."),
-    click.option("--name", "-n", metavar="NAME", help="The jobs' display name."),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N requests, as a trial."),
-    click.option("--new", is_flag=True, help="Another run even if these requests have one; it is paid for again."),
-    click.option("--max-requests-per-job", type=click.IntRange(min=1), metavar="N", help="Default: 50000."),
+    click.option("--model", "-m", metavar="MODEL", help="The model; default as for create."),
+    click.option("--name", "-n", metavar="NAME", help="Display name of the jobs."),
     click.option(
-        "--max-tokens-per-job", type=click.IntRange(min=1), metavar="N", help="By estimate; default: no bound."
+        "--limit", type=click.IntRange(min=1), metavar="N", help="Send only the first N requests, as a trial."
     ),
     click.option(
-        "--attempts", type=click.IntRange(1, 10), metavar="N", help="Jobs that a request may be in; default: 3."
+        "--new", is_flag=True, help="Start another run even if these requests have one. This costs money again."
     ),
+    click.option(
+        "--max-requests-per-job", type=click.IntRange(min=1), metavar="N", help="Requests per job (default 50000)."
+    ),
+    click.option(
+        "--max-tokens-per-job",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Estimated tokens per job (default: no limit).",
+    ),
+    click.option("--attempts", type=click.IntRange(1, 10), metavar="N", help="Attempts per request (default 3)."),
     click.option(
         "--tier",
         type=click.IntRange(1, 3),
         metavar="1|2|3",
-        help="The project's tier: its queue is not overfilled then.",
+        help="The project's tier; keeps enqueued tokens under its limit.",
     ),
     POLL,
     TIMEOUT,
@@ -87,10 +95,10 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     streams=True,
 )
 def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> str:
-    """Do all of it: check a file, cut it into jobs, send them as there is room, wait, collect, and send again what
-    failed in passing. The same command again, or run RUN, goes on where it stopped, whatever stopped it.
+    """Do everything: check a file, split it into jobs, send them as the queue has room, wait, collect, and resend what
+    failed for a passing reason. This costs money. The same command, or run RUN, continues after any interruption.
 
-    Ends with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if nothing
-    could be had, 6 if it is not finished, or if --timeout ended the waiting.
+    Exits with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if there are no
+    answers, 6 if the run has not finished or --timeout ended the wait.
     """
     return show(found, screen, output=output)

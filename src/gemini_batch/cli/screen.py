@@ -39,7 +39,7 @@ class JsonEvents:
         pass
 
     def say(self, text: str) -> None:
-        """Nothing: what is for eyes only has no place in a stream of events."""
+        """Nothing: text for people has no place in a stream of events."""
 
     def emit(self, event: Event) -> None:
         """Write an event of the library; bytes that move, at most every few seconds."""
@@ -128,7 +128,7 @@ class Screen:
         self._stands(f"{done} · {first}", wording.DOT.join(rest), (event.jobs, event.alive, event.collected))
 
     def _stands(self, line: str, rest: str, shape: object) -> None:
-        """How it stands: always in place on a terminal; in a pipe when a job has changed (``shape``), or at times."""
+        """The current progress: in place on a terminal; in a pipe when a job changed (``shape``) or at intervals."""
         if self._is_terminal:
             self._live.refresh()
             return

@@ -31,21 +31,21 @@ def _code(seen: JobStatus | RunStatus, *, wait: bool, exit_code: bool, **_: obje
 @verb(
     "status",
     JOB_NAME,
-    click.option("--wait", "-w", is_flag=True, help="Wait until the job has ended and its results can be fetched."),
+    click.option("--wait", "-w", is_flag=True, help="Wait until the job has ended and its results are available."),
     POLL,
     TIMEOUT,
     click.option(
-        "--exit-code", is_flag=True, help="End with 6 while the job is alive, or not created yet (for loops)."
+        "--exit-code", is_flag=True, help="Exit with 6 while the job is alive or not created yet (for loops)."
     ),
     ends=_code,
 )
 def command(seen: JobStatus | RunStatus, screen: Screen, **_: object) -> str:
-    """How a job stands. JOB_NAME is what create printed (batches/…), or a run id.
+    """Show the state of a job (batches/…, as create printed it) or of a run (run-…) and its jobs.
 
     Prints the state (JOB_STATE_PENDING, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED or whatever the service
-    says) on stdout, the rest on stderr. Ends with 0 while the job is alive or has succeeded, with 5 if it failed,
-    expired or was cancelled, with 6 if --timeout ended the waiting. Waiting may be interrupted at any time: the job
-    goes on.
+    reports) on stdout, the rest on stderr. Exits with 0 while the job is alive or if it succeeded, with 5 if it failed,
+    expired or was cancelled, with 6 if --timeout ended the wait or if requests of the run are still to be sent. You can
+    interrupt the wait at any time: the job continues.
     """
     from gemini_batch.report.job_view import RunStatus
 
@@ -55,7 +55,7 @@ def command(seen: JobStatus | RunStatus, screen: Screen, **_: object) -> str:
 
 
 def _run_lines(seen: RunStatus) -> Iterator[str]:
-    """A run: a line a job, and how many requests are answered."""
+    """A run: one line per job, and how many requests are answered."""
     yield f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}"
     for job in seen.jobs:
         yield f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}"
@@ -76,7 +76,7 @@ def _lines(seen: JobStatus) -> Iterator[str]:
         elif seen.ended:
             yield f"ended after {span(seen.age)}, at {seen.ended}"
     if seen.usual is not None:
-        yield f"usual here for {seen.model}: {span(seen.usual)} (median of {seen.usual_of})"
+        yield f"{seen.model} jobs usually take {span(seen.usual)} here (median of {seen.usual_of})"
     if seen.error is not None:
         code = "" if seen.error.code is None else f" (code {seen.error.code})"
         message = seen.error.message or ("no message" if code else "")

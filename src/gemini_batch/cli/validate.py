@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import click
 
 from gemini_batch.catalog import Method
 from gemini_batch.cli.common import INPUT_FILE, verb
-from gemini_batch.cli.outcome import show_problems
+from gemini_batch.cli.outcome import invoked, show_problems
 from gemini_batch.cli.wording import plural, size
+from gemini_batch.errors import Next
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -29,7 +29,7 @@ def _code(found: Validated, **_: object) -> int:
     asks=False,
 )
 def command(found: Validated, screen: Screen, *, input_file: str, **_: object) -> str:
-    """Check every line of a request file as create does; needs no key and no network, keeps nothing.
+    """Check every line of a request file as create does, without a key or a network. Nothing is kept.
 
     Prints "valid" or "invalid" on stdout, the problems on stderr. Ends with 0 if the file can be sent, 1 if lines
     need mending, 2 if it is no request file at all.
@@ -38,7 +38,7 @@ def command(found: Validated, screen: Screen, *, input_file: str, **_: object) -
     if found.valid:
         kind = "embeddings" if found.method is Method.EMBED else "generation"
         screen.say(f"{plural(found.requests, 'request')} for {kind}, {size(found.bytes)}.")
-        screen.say(f"Next: gemini-batch create {shlex.quote(input_file)}")
+        screen.say(f"Next: {invoked(Next('create', input_file, why='this costs money'))}")
     else:
-        screen.say(f"{plural(found.errors, 'problem')}; create would send nothing.")
+        screen.say(f"{plural(found.errors, 'problem')}; create would refuse the file.")
     return "valid" if found.valid else "invalid"

@@ -40,15 +40,15 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
     requests: int | None
     """Number of requests; null if the end was not waited for."""
     next: Next | None
-    """The next step, as a sentence or command."""
+    """The next command."""
 
 
 async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled:
-    """Ask for the end of a job, or of every living job of a run; with ``wait``, follow them there and collect.
+    """Stop a job, or every living job of a run; with ``wait``, wait for their end and collect their answers.
 
-    A job that was running mostly ends as SUCCEEDED all the same, with the answers that were finished; those are paid
-    for. What a run has not sent yet stays so. Raises UsageError for what was never created, ServiceError, StateError
-    (another process is driving the run).
+    A job that was running usually still ends as SUCCEEDED, with the answers that were finished; those are billed.
+    Requests that a run has not sent yet stay unsent. Raises UsageError for what was never created, ServiceError,
+    StateError (another process is driving the run).
     """
     check_name(name)
     target = session.locate(name)
@@ -68,9 +68,9 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
         named = [target]
         asked = [target] if await _ask(session, target) else []
     if not asked:
-        session.emit(Notice(f"{target.name} has no job that is alive."))
+        session.emit(Notice(f"{target.name} has no living job."))
     elif not wait:
-        session.emit(Notice("The service was asked to stop; it may take a while, and may come too late."))
+        session.emit(Notice("Asked the service to stop. That may take a while, and may come too late."))
         return Cancelled(
             job=target.name,
             asked=True,
@@ -80,16 +80,16 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
             next=Next("status", target.name, "--wait"),
         )
     else:
-        session.emit(Notice("The service was asked to stop; waiting for the end."))
+        session.emit(Notice("Asked the service to stop. Waiting for the end."))
         for job in asked:
             await wait_for_end(session, job, PollBackoff.of(session.settings, session.world.monotonic()))
     return await _harvest(session, target, asked=bool(asked))
 
 
 async def _ask(session: Session, target: KnownJob | UnknownJob) -> bool:
-    """Ask for the end of one job; False where it has ended already.
+    """Ask the service to stop one job; False if it has ended already.
 
-    That the user wants it is written down first: nothing of it is sent again then.
+    The cancel is recorded first, so that none of its requests are resent automatically.
     """
     session.check_bound(target)
     if isinstance(target, KnownJob) and target.job.stage.over:

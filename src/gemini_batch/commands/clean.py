@@ -129,13 +129,13 @@ async def _needed(session: Session, file: InputFile, dropped: set[str]) -> str |
     if job.dropped_at is not None or job.id in dropped:
         return None
     if not job.stage.made:
-        return "its job is not created yet"
+        return "its job has not been created yet"
     if job.stage is JobStage.CREATED:
         try:
             await poll_job(session, KnownJob(run, job, session.settings.offline))
         except ServiceError as error:
             seen = error.status if isinstance(error, ApiError) else error.message
-            return f"its job cannot be seen now ({seen})"
+            return f"its job cannot be polled now ({seen})"
         job = ledger.job(job.id)
     if job.stage is JobStage.CREATED:
         return f"its job is alive ({job.state})"

@@ -91,8 +91,8 @@ async def create(session: Session, submission: Submission) -> Created:
 async def _attached(session: Session, run: Run) -> Job | Literal["over"] | None:
     """The job that stands for a known run; ``over`` if all of it ended without an answer, None if none was created.
 
-    The newest living job, else the newest one that was created. It is only looked at: another process may be working
-    on the run. Raises ApiError where the service no longer knows the job.
+    The newest living job, else the newest one that was created. Nothing is changed: another process may be working on
+    the run. Raises ApiError where the service no longer knows the job.
     """
     jobs = session.ledger().jobs_of(run.id)
     for number in reversed(range(len(jobs))):
@@ -192,7 +192,7 @@ def _describe(
             )
         )
     if submission.name not in {None, job.display_name}:
-        session.emit(Notice(f"--name {submission.name!r} changes nothing: the job is called {job.display_name!r}."))
+        session.emit(Notice(f"--name {submission.name!r} has no effect: the job is called {job.display_name!r}."))
     return Created(
         job=job.batch,
         run=run.id,
@@ -222,8 +222,8 @@ def _gone(session: Session, job: Job) -> ApiError:
 async def _refreshed(session: Session, job: Job) -> Job:
     """The job as it is now, where the service says so; as last seen, where it does not.
 
-    A job that the service does not know (404, several times) may be back in a moment, or deleted and paid for all the
-    same: that is for the user to judge. Raises ApiError then.
+    A job that the service does not know (404, several times) may reappear, or may have been deleted and billed all the
+    same: the user decides. Raises ApiError then.
     """
     if job.stage is not JobStage.CREATED:
         return job
@@ -248,14 +248,14 @@ def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> Non
         most = limits.inline_body_bytes.value
         if size > most:
             raise UsageError(
-                f"{size:,} bytes are too many to send inline; the service takes {most:,}.",
+                f"{size:,} bytes are too many to send inline; the service accepts {most:,}.",
                 file=submission.source,
                 code="too_large",
-                next="Leave out --inline: a file may be 2 GB.",
+                next="Leave out --inline: a file may have 2 GB.",
             )
     elif run.bytes > limits.input_file_bytes.value:
         raise UsageError(
-            f"{run.bytes:,} bytes are more than one job's file may have ({limits.input_file_bytes.value:,}).",
+            f"{run.bytes:,} bytes are more than the file of one job may have ({limits.input_file_bytes.value:,}).",
             file=submission.source,
             code="too_large",
             next=Next("run", str(submission.source), why="sends it as several jobs; this costs money"),

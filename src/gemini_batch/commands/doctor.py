@@ -1,4 +1,4 @@
-"""``doctor``: does what is written down still hold? The ledger, the run folders, the service.
+"""``doctor``: check the ledger and the run folders against each other and against the service.
 
 Looking changes nothing; ``adopt`` writes unknown remote jobs into the ledger, and nothing else.
 """
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from gemini_batch.store.state_folder import StateFolder
 
 
-#: An input file that expires sooner while its job has not begun is worth a word: rows that run later may miss it.
+#: An input file that expires within this time while its job has not ended is reported: later rows may miss it.
 _NEAR = 12 * 3600.0
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not as it should be (``problem``), or that somebody should know (``note``)."""
+    """A problem, or something worth knowing (``note``)."""
 
     level: Literal["problem", "note"]
     """`problem` makes the exit code 1; `note` does not."""
@@ -76,7 +76,7 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
                 level="problem",
                 about=str(ledger.path),
                 message=f"SQLite finds the ledger damaged: {line}.",
-                next="Copy the file before anything else is written to it.",
+                next="Copy the file before anything else writes to it.",
             )
             for line in ledger.integrity()
         ]
@@ -98,10 +98,10 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
     except UsageError:
         if adopt_unknown:
             raise
-        findings.append(Finding(level="note", about="service", message="No API key, so the service was not asked."))
+        findings.append(Finding(level="note", about="service", message="No API key, so the service was not checked."))
     except ServiceError as error:
         findings.append(
-            Finding(level="note", about="service", message=f"The service could not be asked: {error.message}")
+            Finding(level="note", about="service", message=f"The service could not be checked: {error.message}")
         )
     return Diagnosis(
         findings=findings,
@@ -128,14 +128,14 @@ def _check_life(job: Job) -> Iterator[Finding]:
                 level="problem",
                 about=job.batch or job.id,
                 message=f"The ledger contradicts itself: {message}.",
-                next="Copy the home folder before anything else; this is a fault in gemini-batch.",
+                next="Copy the state folder before anything else. This is a fault in gemini-batch.",
             )
     if job.stage is JobStage.INTENDED:
         yield Finding(
             level="note",
             about=job.run,
-            message="A create was sent and never answered; its job may exist.",
-            next="The same create command again finds out, and pays nothing twice.",
+            message="A create was sent and not answered; its job may exist.",
+            next=Next("run", job.run, why="finds out whether its job was created, and continues"),
         )
 
 
@@ -144,7 +144,7 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
     folder = state_folder.run(run.id)
     about = job.batch or run.id
     if run.origin == "made" and folder.path.is_dir():
-        kept = "What it has answered is not touched by that; a retry needs them, so copy them back or leave it."
+        kept = "Its answers are not affected. A retry needs the requests: restore them from a backup, or do not retry."
         if not folder.requests.exists():
             message = f"Its requests are gone: {folder.requests}."
             yield Finding(level="problem", about=about, message=message, next=kept)
@@ -152,7 +152,7 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
             message = f"Its requests were changed after they were sent: {folder.requests}."
             yield Finding(level="problem", about=about, message=message, next=kept)
     if job.stage is JobStage.COLLECTED or not folder.path.is_dir():
-        following = way_back(about, offline=offline) if job.batch else "Its create makes it anew, with --new."
+        following = way_back(about, offline=offline) if job.batch else "Create it again with --new."
         try:
             for message in missing(folder, run):
                 yield Finding(level="problem", about=about, message=message, next=following)
@@ -176,7 +176,7 @@ def _check_files(session: Session, files: list[InputFile], jobs: dict[str, Job])
             yield Finding(
                 level="note",
                 about=job.batch or job.id,
-                message=f"Its input file expires in {left / 3600:.1f} h, and the job is still {job.state}.",
+                message=f"Its input file expires in {left / 3600:.1f} h, and the job is still in {job.state}.",
             )
 
 
@@ -187,8 +187,8 @@ def _orphans(state_folder: StateFolder, known: set[str]) -> Iterator[Finding]:
             yield Finding(
                 level="note",
                 about=str(path),
-                message="A run folder that the ledger does not know; a process ended while it was being made.",
-                next="Nothing of it was sent. It can be deleted.",
+                message="A run folder that is not in the ledger: a process ended while creating it.",
+                next="Nothing of it was sent. You can delete it.",
             )
 
 
@@ -199,7 +199,7 @@ def _other_keys(jobs: list[tuple[Run, Job]], ours: str) -> Iterator[Finding]:
         yield Finding(
             level="note",
             about="keys",
-            message=f"{len(others)} living jobs belong to another API key and cannot be seen with this one: {names}.",
+            message=f"{len(others)} living jobs belong to another API key, and this key cannot poll them: {names}.",
         )
 
 
@@ -218,8 +218,8 @@ async def _remote(session: Session, *, adopt_unknown: bool) -> tuple[list[Findin
                 Finding(
                     level="note",
                     about=one.job,
-                    message=f"A job at the service that this home does not know: {one.name or 'no name'}, {one.state}.",
-                    next="gemini-batch doctor --adopt enters it.",
+                    message=f"A job at the service that is not in the ledger: {one.name or 'no name'}, {one.state}.",
+                    next=Next("doctor", "--adopt", why="adds it"),
                 )
             )
     return findings, adopted

@@ -1,10 +1,10 @@
-"""What is given where a job's name belongs."""
+"""Checks of what is given as the name of a job or a run."""
 
 from __future__ import annotations
 
 import os
 
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import Next, UsageError
 
 _FILES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".txt")
 
@@ -13,9 +13,9 @@ def check_name(name: str) -> None:
     """Refuse nothing at all, or a file's name, where a job's or a run's belongs. Raises UsageError."""
     if not name.strip():
         raise UsageError(
-            f"{name!r} is not a job name: it is empty, as a shell's variable is after a create that failed.",
+            f"{name!r} is not a job name. It is empty, as a shell variable is after a create that failed.",
             code="bad_name",
-            next="Run the create again and read what it says; gemini-batch list shows the jobs there are.",
+            next=Next("list", why="lists the jobs; if yours is missing, run the create command again"),
         )
     named_so = name.lower().endswith(_FILES)
     # A job or a run may have a name that a file here happens to have, too; one with such an ending has not.
@@ -31,5 +31,5 @@ def check_name(name: str) -> None:
     raise UsageError(
         f"{name!r} {what} the name of a job or a run belongs here.",
         code="bad_name",
-        next="Type: gemini-batch list  (it shows the names, as create printed them: batches/…).",
+        next=Next("list", why="lists the names, as create printed them: batches/…"),
     )

@@ -72,7 +72,7 @@ async def _collect_all(session: Session, run: Run) -> None:
     for job in facts.jobs:
         if job.stage is JobStage.INTENDED:
             following = next_for_run(run, facts.state.value, waiting=facts.waiting, in_doubt=True)
-            message = f"{run.id} is not finished: a create was sent and not answered."
+            message = f"{run.id} has not finished: a create was sent and not answered."
             waiting.append(NotFinished(message, job=run.id, state=facts.state.value, next=following))
         elif job.stage in {JobStage.CREATED, JobStage.ENDED}:
             try:

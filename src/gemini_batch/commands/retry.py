@@ -15,7 +15,7 @@ from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
-from gemini_batch.report.next_steps import retry_options
+from gemini_batch.report.next_steps import costs_money, retry_options
 from gemini_batch.report.result_set import check_failures, check_output, failures_beside
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.job_rows import sent_ordinals
@@ -40,7 +40,7 @@ _LASTING = frozenset({"truncated", "blocked", "empty", "invalid"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySelection:
-    """What ``retry`` asks for: final verdicts whose requests go once more, and what changes in them."""
+    """What ``retry`` asks for: the final verdicts to resend, and what changes in their requests."""
 
     verdicts: tuple[str, ...]
     overrides: RequestOverrides
@@ -54,10 +54,10 @@ async def retry(
     output: Path | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
 ) -> Results:
-    """Send the requests of a finished run once more whose final verdict is one of those asked for.
+    """Resend the requests of a finished run whose final verdict is one of those asked for.
 
-    This spends: only the user's explicit word does it. What the new attempt answers replaces what was not a success.
-    Requests that wait for another attempt anyhow go with them. Raises UsageError where there is nothing to send,
+    This costs money: only the user's explicit command does it. A new answer replaces an earlier one that had not
+    succeeded. Requests that wait for another attempt are sent along. Raises UsageError where there is nothing to send,
     NotFinished after ``timeout`` seconds.
     """
     check_name(run_id)
@@ -76,9 +76,9 @@ async def retry(
         run = ledger.run(run.id) or run  # another process may have worked on it until now
         if _unfinished(ledger, folder, run):
             raise UsageError(
-                f"{run.id} is not finished, so it is too early to send anything of it again.",
+                f"{run.id} has not finished, so nothing of it can be resent yet.",
                 code="not_finished",
-                next=f"Type: gemini-batch run {run.id}",
+                next=Next("run", run.id),
             )
         with folder.rows() as rows:
             counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)
@@ -94,10 +94,12 @@ async def retry(
             )
             rows.choose(again.verdicts)
             count = rows.waiting().requests
-    session.emit(Notice(f"{count:,} {'request is' if count == 1 else 'requests are'} sent again."))
+    session.emit(Notice(f"Resending {count:,} {'request' if count == 1 else 'requests'}."))
     if not again.overrides.asked and _LASTING & set(again.verdicts):
         session.emit(
-            Notice("They are sent as they were, and will mostly end as they did.", "warning", "--help lists changes.")
+            Notice(
+                "They are unchanged, so most will end as before.", "warning", "--help lists the changes that can help."
+            )
         )
     try:
         await deadline.bound(work_off(session, run, None, leftovers=False))
@@ -124,14 +126,13 @@ def _planned(ledger: Ledger, run: Run) -> int:
 
 
 def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int]) -> UsageError:
-    """There is nothing to send: which verdicts there are, each with the options that would send it again."""
+    """There is nothing to resend: which verdicts there are, and the options that would resend some."""
     there = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items())
     options = retry_options(counts)
-    commands = " or ".join(str(Next("retry", run.id, *words)) for words in options)
     return UsageError(
-        f"No request of {run.id} has ended as {', '.join(again.verdicts)}.",
+        f"No request of {run.id} ended as {', '.join(again.verdicts)}. There are {there}.",
         code="nothing_to_retry",
-        next=f"There are {there}. Type: {commands}" if options else f"All of it is well: {there}.",
+        next=Next("retry", run.id, *options[0], why=costs_money(run)) if options else "Nothing is left to resend.",
     )
 
 
@@ -141,7 +142,7 @@ async def _check_change(session: Session, run: Run, overrides: RequestOverrides)
         raise UsageError(
             "Embeddings have no temperature and no output tokens to change.",
             code="bad_argument",
-            next=f"Type: gemini-batch retry {run.id} --only failed,missing",
+            next=Next("retry", run.id, "--only", "failed,missing", why=costs_money(run)),
         )
     if overrides.model is not None:
         check_model(session, overrides.model, run.method)
@@ -155,7 +156,7 @@ def parse_verdicts(words: Sequence[str]) -> tuple[str, ...]:
     for word in chosen:
         if word not in allowed:
             raise UsageError(
-                f"{word!r} is no verdict that can be sent again.",
+                f"{word!r} is not a verdict that can be resent.",
                 field="--only",
                 code="bad_argument",
                 next=f"Choose from {', '.join(allowed)}.",

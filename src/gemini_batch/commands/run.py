@@ -60,9 +60,9 @@ async def run(
         except TimeoutError:
             raise nothing_sent(str(what.source), deadline.seconds) from None
         run = entered.run
-        known = "These requests have a run already: going on with"
+        known = "These requests have a run already. Continuing"
         session.emit(
-            Notice(f"This is {run.id}: {run.requests:,} requests for {run.model}.")
+            Notice(f"Started {run.id}: {run.requests:,} requests for {run.model}.")
             if entered.is_new
             else Notice(f"{known} {run.id}.")
         )
@@ -84,7 +84,7 @@ def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
     session = session.at(target)
     if isinstance(target, UnknownJob) or target.run.origin != "made":
         raise UsageError(
-            f"{name} was not made here, so its requests are not known and none of them can be sent.",
+            f"{name} was not created from this state folder, so its requests are unknown and cannot be sent.",
             code="not_our_run",
             next=Next("results", name, "-o", "results.jsonl"),
         )
@@ -109,9 +109,9 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
         if session.key_fingerprint() != run.key_fingerprint:
             # Another project's list says nothing about this run's creates in doubt, and its queue is another one.
             raise UsageError(
-                f"{run.id} was begun with another API key; it goes on with that one only.",
+                f"{run.id} was started with another API key, and continues only with that key.",
                 code="other_key",
-                next="Use the key of the project that it was begun with.",
+                next="Use the key that it was started with.",
             )
         if leftovers:
             with folder.rows() as rows:
@@ -162,7 +162,7 @@ def _limits(name: str, options: RunOptions) -> Limits:
 
 
 def finish(session: Session, run: Run, output: Path | None) -> Results:
-    """The results of a run that is worked off, written to ``output`` and next to it. Raises StateError."""
+    """The results of a finished run, written to ``output`` and next to it. Raises StateError."""
     found = held_results(session, run)
     if output is not None:
         found.write(output)

@@ -1,1 +1,1 @@
-"""Who acts: the runner, what it decides, and what it does at the service."""
+"""Does the work: the runner, its decisions, and its actions at the service."""

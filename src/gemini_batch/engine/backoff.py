@@ -1,6 +1,6 @@
-"""How long to wait and how often to ask: after failures, for a job's end, and for output that is late.
+"""How long to wait and how often to poll: after failures, until a job ends, and for late output.
 
-Everything here is pure: times are a process's monotonic seconds, handed in by the caller.
+Everything here is pure. Times are monotonic seconds of this process, passed in by the caller.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 # Failures --------------------------------------------------------------------------------------------------------
 
-#: Pauses after failures in a row, in seconds.
+#: Pauses after consecutive failures, in seconds.
 PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0)
-#: The service may be away for so many seconds before a run gives up (and can go on later) ...
+#: The service may be unavailable for this many seconds before a run stops (it can be continued later) ...
 SECONDS = 6 * 3600.0
-#: ... and must have failed so often: a machine that slept for a day has not been patient for a day.
+#: ... and must have failed this often: a machine that slept for a day has not retried for a day.
 TRIES = 10
-#: Whoever only waits for one job's end gives up after so many seconds without one good answer.
+#: Waiting for the end of a single job stops after this many seconds without a successful poll.
 WAIT_SECONDS = 3600.0
 
 
 class Backoff:
-    """Failures in a row of one thing; over after more than ``seconds`` of them and at least ``tries``."""
+    """Consecutive failures of one thing; over after more than ``seconds`` of them and at least ``tries``."""
 
     def __init__(self, *, seconds: float = SECONDS, tries: int = TRIES) -> None:
         self.tries = 0
@@ -37,64 +37,64 @@ class Backoff:
         self._since: float | None = None
 
     def failed(self, now: float) -> None:
-        """It has failed once more."""
+        """Count one more failure."""
         self.tries += 1
         self._since = now if self._since is None else self._since
 
     def worked(self, now: float) -> None:
-        """It has gone well: the failures before that do not count any more."""
+        """Record a success: earlier failures no longer count."""
         self.tries, self._since = 0, now
 
     def excused(self, now: float) -> None:
-        """There is a good reason for it: its time counts from now on, and the pauses grow all the same."""
+        """Restart the time limit, because the failure has a good reason; the pauses keep growing."""
         self._since = now
 
     def is_over(self, now: float) -> bool:
-        """Whether it has failed for too long, and often enough."""
+        """Whether it has failed for too long and often enough."""
         return self._since is not None and self.tries >= self._least and now - self._since > self._seconds
 
     def pause(self, error: Error | None = None) -> float:
-        """Seconds until the next try: ever longer, and as long as the service has asked for within reason."""
+        """Seconds until the next attempt: longer each time, and, up to the longest pause, as the service asks."""
         asked = error.retry_after if isinstance(error, ApiError) else None
         return max(PAUSES[min(max(self.tries, 1), len(PAUSES)) - 1], min(asked or 0.0, PAUSES[-1]))
 
 
 # Absence ---------------------------------------------------------------------------------------------------------
 
-#: Something is gone after so many answers that say so, over so many seconds: a new job may not be found at first, and
-#: a right that is withdrawn for a moment hides everything.
+#: Something counts as gone after this many answers that say so, over this many seconds. A new job may not be found at
+#: first, and a right that is withdrawn for a moment hides everything.
 GONE_TIMES, GONE_SECONDS = 5, 900.0
-#: A user who waits for the answer hears of it after so many: a job was seen to be back a moment later.
+#: A waiting user is told after this many: a job was observed to be back a moment later.
 ABSENT_TIMES = 3
 
 
 class Disappearance:
-    """How often, and since when, the service has said that something is not there."""
+    """How often, and since when, the service has answered that something does not exist."""
 
     def __init__(self, now: float, *, times: int = GONE_TIMES, seconds: float = GONE_SECONDS) -> None:
         self.times, self._since = 0, now
         self._least, self._seconds = times, seconds
 
     def said(self) -> None:
-        """The service has said so once more."""
+        """Count one more such answer."""
         self.times += 1
 
     def is_certain(self, now: float) -> bool:
-        """Whether that was often enough, and for long enough."""
+        """Whether there were enough such answers over enough time."""
         return self.times >= self._least and now - self._since >= self._seconds
 
 
 # A job's end -----------------------------------------------------------------------------------------------------
 
 _POLL_FIRST, _POLL_GROWTH, _POLL_MOST, _POLL_LATE, _LATE_AFTER = 1.0, 1.5, 60.0, 300.0, 3600.0
-#: Offline a job moves on only while it is asked for, so that long pauses would only make it late.
+#: Offline, a job advances only when it is polled, so longer pauses would only delay it.
 _POLL_OFFLINE = 0.25
 
 
 class PollBackoff:
-    """Seconds between polls of living jobs: 1 s growing by half to 60 s, and 300 s after an hour; or always ``fixed``.
+    """Seconds between polls of living jobs: from 1 s, growing by half, to 60 s; 300 s after an hour. Or ``fixed``.
 
-    Jitter is for the caller to add.
+    The caller adds jitter.
     """
 
     def __init__(self, now: float, *, fixed: float | None = None) -> None:
@@ -103,52 +103,51 @@ class PollBackoff:
 
     @classmethod
     def of(cls, settings: Settings, now: float) -> PollBackoff:
-        """The one that the settings ask for."""
+        """The poll backoff that the settings ask for."""
         offline = _POLL_OFFLINE if settings.offline else None
         return cls(now, fixed=offline if settings.poll is None else settings.poll)
 
     def restart(self, now: float) -> None:
-        """There is a new job: begin with short pauses again."""
+        """Begin with short pauses again, because there is a new job."""
         self._began, self._polls = now, 0
 
     def waited(self, now: float) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return now - self._began
 
     def pause(self, now: float) -> float:
-        """Seconds from the poll that was just done to the next one."""
+        """Seconds from the last poll to the next one."""
         self._polls += 1
         if self._fixed is not None:
             return self._fixed
         if self.waited(now) >= _LATE_AFTER:
             return _POLL_LATE
-        # The exponent is bounded: the pause has long reached its ceiling by then.
+        # The exponent is bounded: the pause has reached its maximum long before.
         return min(_POLL_MOST, _POLL_FIRST * _POLL_GROWTH ** min(self._polls - 1, 20))
 
 
 # Late output -----------------------------------------------------------------------------------------------------
 
-#: Seconds after its end for which the output of a job is waited for: of one that has succeeded, which must have some;
-#: of one that did not and has counted answers all the same, which often shows none; and of one that ended without a
-#: word about how.
+#: Seconds to wait for a job's output after its end: for a job that succeeded, which must have output; for a job that
+#: did not succeed but counted answers, which often shows none; and for a job that ended without stating how.
 LATE_SUCCEEDED, LATE_COUNTED, LATE_UNSAID = 86_400.0, 600.0, 15.0
 
 
 class Output(enum.Enum):
-    """How the output of a job stands that has ended."""
+    """The state of an ended job's output."""
 
-    #: It is there, as far as the job itself says, or there is none to come.
+    #: It is available, by the job's own state and counts, or none is expected.
     COMPLETE = "complete"
-    #: It is not there and may come yet: whoever wants it asks again.
+    #: It is not available yet and may still come: poll again.
     LATE = "late"
-    #: It is not there and should have been for long: it is not waited for any more.
+    #: It is not available and is long overdue: stop waiting.
     OVERDUE = "overdue"
 
 
 def output_of(operation: Operation, ended_for: float) -> Output:
-    """How the output stands of a job that ended ``ended_for`` seconds ago.
+    """The state of the output of a job that ended ``ended_for`` seconds ago.
 
-    The one policy for output that is late: ``status --wait``, ``results`` and ``run`` all ask here.
+    The one policy for late output: ``status --wait``, ``results`` and ``run`` all use it.
     """
     latest = _latest(operation)
     if latest is None:
@@ -157,7 +156,7 @@ def output_of(operation: Operation, ended_for: float) -> Output:
 
 
 def _latest(operation: Operation) -> float | None:
-    """For how long the output is waited for; None where nothing is missing by the job's own state and counts."""
+    """How many seconds to wait for the output; None if, by the job's own state and counts, nothing is missing."""
     job = remote_job(operation)
     counted_and_empty = job.output_inline and job.succeeded > 0 and not inline_answers(operation)
     if job.has_output and not counted_and_empty:

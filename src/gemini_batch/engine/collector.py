@@ -1,7 +1,7 @@
-"""Collecting: what a job answered comes here once, and stays.
+"""Collects a job's answers: they are fetched once and kept.
 
-The order that makes every crash harmless: the raw file is downloaded next to its place and renamed; then one
-transaction writes all verdicts into ``rows.db``; then the ledger says ``collected``. Each step can be repeated.
+This order makes every crash harmless: the raw file is downloaded next to its final place and renamed; then one
+transaction writes all verdicts to ``rows.db``; then the ledger says ``collected``. Each step can be repeated.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from gemini_batch.errors import JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.session import KnownJob, UnknownJob
+from gemini_batch.store.integrity import create_anew
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, remote_job
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from gemini_batch.wire import RemoteJob
 
 
-#: Seconds before each further poll of a job that has ended and whose output is not there: mostly it is in a moment.
+#: Seconds before each further poll of a job that has ended and has no output yet: usually it comes in a moment.
 _OUTPUT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -47,9 +48,9 @@ _MISSING = {
 
 
 async def collect(session: Session, target: KnownJob | UnknownJob) -> KnownJob:
-    """Make sure that a job's answers are held here; returns it ``collected``.
+    """Make sure that a job's answers are stored locally; returns the job, ``collected``.
 
-    Raises NotFinished while the job is alive, JobError where it has nothing to give, ServiceError, StateError.
+    Raises NotFinished while the job is alive, JobError if it has no answers, ServiceError, StateError.
     """
     if isinstance(target, KnownJob) and target.job.stage is JobStage.COLLECTED:
         return target
@@ -61,22 +62,22 @@ async def collect(session: Session, target: KnownJob | UnknownJob) -> KnownJob:
         known = target if isinstance(target, KnownJob) else adopt(session, remote_job(operation))
     async with session.locked(session.state_folder.run(known.run.id)):
         job = session.ledger().job(known.job.id)
-        if job.stage is JobStage.COLLECTED:  # another process was quicker
+        if job.stage is JobStage.COLLECTED:  # another process was faster
             return replace(known, job=job)
         return await gather(session, replace(known, job=job), operation)
 
 
 def _is_here(session: Session, target: KnownJob) -> bool:
-    """Whether an ended job's answers, or its loss, only have to be judged: no service is needed for that."""
+    """Whether only judging is left for an ended job: its answers are stored, or lost. That needs no service."""
     job = target.job
     raw = session.state_folder.run(target.run.id).raw(job.id)
     return job.stage is JobStage.ENDED and (job.lost is not None or raw.exists())
 
 
 async def gather_ended(session: Session, target: KnownJob, *, writing: asyncio.Lock) -> Job:
-    """The same for a job of a run that this process drives, and whose lock it holds.
+    """The same for a job of a run that this process drives and has locked.
 
-    ``writing`` is held while ``rows.db`` is written: other jobs of the run are planned and collected meanwhile.
+    ``writing`` is held while ``rows.db`` is written, because other jobs of the run are planned and collected meanwhile.
     """
     operation = None
     if not _is_here(session, target):
@@ -85,10 +86,10 @@ async def gather_ended(session: Session, target: KnownJob, *, writing: asyncio.L
 
 
 async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyncio.Lock) -> Job:
-    """Collect a job without answers, because the service no longer has them; its requests are missing for ``reason``.
+    """Collect a job whose answers the service no longer has; its requests become ``missing`` with ``reason``.
 
-    The loss is written down before anything else: a process that dies here leaves no job whose answers are just absent,
-    which would be sent again. The caller holds the run's lock.
+    The loss is recorded first. Otherwise a process that is killed here would leave a job whose answers are merely
+    absent, and its requests would be sent again. The caller holds the run's lock.
     """
     now = session.world.now()
     job = session.ledger().update_job(target.job, f"lost: {reason}", at=now, stage=JobStage.ENDED, lost=reason)
@@ -98,7 +99,7 @@ async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyn
 async def gather(
     session: Session, target: KnownJob, operation: Operation | None, *, writing: asyncio.Lock | None = None
 ) -> KnownJob:
-    """Bring the answers of an ended job here and judge them; without an ``operation`` they are here, or lost.
+    """Fetch and judge the answers of an ended job; without an ``operation``, they are already stored, or lost.
 
     The caller holds the run's lock.
     """
@@ -126,16 +127,16 @@ async def gather(
 
 
 async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
-    """The job's operation, once it has ended and its output can be fetched, or is not waited for any more.
+    """The job's operation, once the job has ended and its output can be fetched or is overdue.
 
-    Raises NotFinished while the job is alive or its output is late, JobError where there is none, ServiceError.
+    Raises NotFinished while the job is alive or its output is late, JobError if there is no output, ServiceError.
     """
     clock = session.world.monotonic
     seen, began = await poll_job(session, target, with_answers=True), clock()
     for pause in _OUTPUT_PAUSES:
         if not seen.job.phase.ended or output_of(seen.operation, 0.0) is Output.COMPLETE:
             break
-        session.emit(Notice("The job has ended, but its results are not there yet; looking again."))
+        session.emit(Notice("The job has ended, but its results are not available yet; polling again."))
         await session.world.sleep(pause)
         seen = await poll_job(session, target, with_answers=True)
     batch, job = target.name, seen.job
@@ -145,17 +146,17 @@ async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
         raise NotFinished(f"{batch} is not finished: {job.state}{counts}.", job=batch, state=job.state, next=following)
     output = output_of(seen.operation, ended_for(session, target, job, clock() - began))
     if output is Output.LATE:
-        what = "has succeeded" if job.phase is Phase.SUCCEEDED else f"has ended as {job.state}"
+        what = "succeeded" if job.phase is Phase.SUCCEEDED else f"ended as {job.state}"
         raise NotFinished(
-            f"{batch} {what}, and its results are not there yet.", job=batch, state=job.state, next=following
+            f"{batch} {what}, but its results are not available yet.", job=batch, state=job.state, next=following
         )
     if output is Output.OVERDUE and job.phase is Phase.SUCCEEDED and not job.has_output:
         raise JobError(
-            f"{batch} has succeeded more than a day ago, and still shows no results.",
+            f"{batch} succeeded more than a day ago and still has no results. They may still come: run the same "
+            "command again later.",
             job=batch,
             state=job.state,
-            next="They may come yet: the same command looks again. create --new sends the requests once more, "
-            "at full batch price.",
+            next=create_anew(target.run, offline=session.settings.offline) if isinstance(target, KnownJob) else None,
         )
     if not job.has_output and (isinstance(target, UnknownJob) or target.run.origin == "adopted"):
         why = f": {job.error_message}" if job.error_message else ""
@@ -164,7 +165,7 @@ async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
 
 
 def adopt(session: Session, remote: RemoteJob) -> KnownJob:
-    """Enter a job that was made elsewhere into the ledger, as a run of its own. Raises StateError."""
+    """Enter a job that was created elsewhere into the ledger, as a new run. Raises StateError."""
     ledger = session.ledger()
     now = session.world.now()
     run_id = f"run-{session.world.token(8)}"
@@ -207,13 +208,13 @@ def adopt(session: Session, remote: RemoteJob) -> KnownJob:
     offline = session.settings.offline
     if ledger.add_run(run, job, at=now):
         return KnownJob(run, job, offline)
-    folder.path.rmdir()  # another process adopted it in this very moment
+    folder.path.rmdir()  # another process has just adopted it
     found = ledger.job_by_batch(remote.name)
     assert found is not None
     return KnownJob(ledger.run_of(found), found, offline)
 
 
-#: What a manifest says of a job: where it came from and what became of it, not how it was sent.
+#: What a manifest records of a job: its origin and its outcome, not how it was sent.
 _JOB_FIELDS = (
     "ordinal", "model", "batch", "display_name", "requests", "bytes", "sha256", "file", "created_at", "ended_at",
     "collected_at", "state", "total", "succeeded", "failed", "error_code", "error_message", "dropped_at", "lost",

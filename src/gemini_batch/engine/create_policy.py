@@ -1,7 +1,7 @@
-"""Every decision of a job's life, as pure functions over recorded facts and the time.
+"""Decides how to get a job created, in pure functions of recorded facts and the time.
 
-``Submitter`` in ``engine/submitter.py`` does what is decided here, writes down what came of it, and asks again. So a
-killed process loses nothing but its place, and the next one decides the same from the same facts.
+``Submitter`` in ``engine/submitter.py`` carries out each decision, records the outcome, and asks again. So a killed
+process loses only its place, and the next process makes the same decision from the same facts.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ if TYPE_CHECKING:
     from gemini_batch.wire import RemoteJob
 
 
-#: How often a create is sent at most, the first time included, when the service does not say whether it happened.
+#: The maximum number of times a create is sent, the first included, if the service does not say whether it succeeded.
 MAX_CREATE_CALLS = 3
-#: The list must have been read to its end so often before a job counts as not made.
+#: The list must have been read to its end this often before a job counts as not created.
 MIN_LIST_READS = 2
-#: The service's clock and ours may differ by so much when inline jobs are told apart by their age.
+#: The permitted difference between the service's clock and ours when inline jobs are distinguished by age.
 CLOCK_SKEW = 300.0
-# Quick readings first, which find what the list shows at once; then a few patient ones.
+# Quick readings first, which find what the list shows at once; then a few at longer intervals.
 _LIST_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Bring the job's input file to the service."""
+    """Upload the job's input file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Write the intent down, then send the create, once."""
+    """Record the intent, then send the create, once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadList:
-    """Wait so many seconds, then read the whole list for a job that the create in doubt may have made."""
+    """Wait this many seconds, then search the whole list for a job that the create in doubt may have created."""
 
     wait: float
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """The create in doubt did happen: this is its job."""
+    """The create in doubt succeeded: this is its job."""
 
     batch: str
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Stop here and say why: several jobs could be ours, or none was made and sending again now would not help."""
+    """Stop and say why: several jobs could be ours, or none was created and sending again now would not help."""
 
     why: Literal["ambiguous", "unanswered", "over quota"]
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The job exists and its name is written down."""
+    """The job exists and its name is recorded."""
 
 
 Step = Upload | Send | ReadList | Adopt | GiveUp | Made
@@ -70,12 +70,12 @@ Step = Upload | Send | ReadList | Adopt | GiveUp | Made
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of one job on its way to being created.
+    """What is known of one job before it is created.
 
-    ``list_reads`` counts whole readings of the list since the intent, ``last_list_read`` is when the newest one began.
-    ``found`` are the names of jobs in the list that the create in doubt can have made. ``over_quota``: the create was
-    answered with 429, so that sending it again at once is no use. ``waited`` are the seconds that this process has
-    waited since it sent the create itself, None where an earlier one did; ``last_waited``: at the newest reading.
+    ``list_reads`` counts complete readings of the list since the intent; ``last_list_read`` is when the newest one
+    began. ``found`` names the jobs in the list that the create in doubt may have created. ``over_quota``: the create
+    was answered with 429, so sending it again at once does not help. ``waited`` is the number of seconds since this
+    process sent the create, None if an earlier process did; ``last_waited`` is the same at the newest reading.
     """
 
     stage: JobStage
@@ -91,11 +91,11 @@ class Facts:
 
 
 def next_step(facts: Facts, now: float, *, settle: float) -> Step:
-    """What to do next to get the job created, and created once.
+    """What to do next to get the job created exactly once.
 
-    An intent without an answer is always in doubt, also when it was written by a process that is gone: the job is
-    looked for until ``settle`` seconds after the intent and in at least two whole readings of the list, the last one
-    begun after that time, before anything is sent again.
+    An intent without an answer is always in doubt, even if a process that has ended wrote it. Before anything is sent
+    again, the job is searched for until ``settle`` seconds after the intent and in at least two complete readings of
+    the list, the last of which began after that time.
     """
     match facts.stage:
         case JobStage.PLANNED:
@@ -111,7 +111,7 @@ def next_step(facts: Facts, now: float, *, settle: float) -> Step:
 
 
 def not_in_future(facts: Facts, now: float) -> Facts:
-    """The facts by a clock that may have been set back: a create must not stay in doubt until it is right again."""
+    """The facts, corrected for a clock that was set back: a create must not stay in doubt until it catches up."""
     intended_at = None if facts.intended_at is None else min(facts.intended_at, now)
     last_list_read = None if facts.last_list_read is None else min(facts.last_list_read, now)
     return replace(facts, intended_at=intended_at, last_list_read=last_list_read)
@@ -119,11 +119,11 @@ def not_in_future(facts: Facts, now: float) -> Facts:
 
 def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
     if len(facts.found) == 1 or (facts.found and facts.input_kind == "file"):
-        return Adopt(facts.found[0])  # of several that read our own file all are ours, and the first will do
+        return Adopt(facts.found[0])  # every job that reads our own file is ours; the first will do
     if facts.found:
         return GiveUp("ambiguous")
     settled_at = (facts.intended_at or 0.0) + settle
-    # A clock that leaps ahead proves nothing: who has sent the create has to have waited, too.
+    # A clock that jumps ahead proves nothing: the process that sent the create must also have waited.
     too_soon = facts.waited is not None and (facts.last_waited or 0.0) < settle
     if facts.list_reads >= MIN_LIST_READS and (facts.last_list_read or 0.0) >= settled_at and not too_soon:
         if facts.over_quota:
@@ -137,12 +137,11 @@ def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
 
 
 def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str], any_age: bool = False) -> tuple[str, ...]:
-    """The jobs of a list that a create in doubt can have made.
+    """The jobs in a list that a create in doubt may have created.
 
-    A file belongs to one attempt, so the input file's name is proof. An inline job echoes nothing but its name, model
-    and size; together with its age, by two clocks, that is enough where exactly one matches. A name that holds the
-    run's id needs no age; ``any_age``: our own clock was wrong, so that age says nothing. ``known``
-    jobs belong to other attempts.
+    A file belongs to one attempt, so the input file's name is proof. An inline job shows only its name, model and size;
+    together with its age, by two clocks, that is enough if exactly one matches. A name that contains the run's id needs
+    no age. ``any_age``: our own clock was wrong, so the age means nothing. ``known`` jobs belong to other attempts.
     """
     if job.input_kind == "file":
         wanted = f"files/{job.file}" if job.file and not job.file.startswith("files/") else job.file
@@ -165,10 +164,10 @@ Standing = Literal["unfinished", "attach", "over"]
 
 
 def standing(jobs: Sequence[Job], *, answered: int) -> Standing:
-    """What the jobs of a known run mean for a create of the same requests; ``answered``: how many have an answer.
+    """What the jobs of a known run mean for a create of the same requests; ``answered``: requests with an answer.
 
-    ``attach``: a job is alive, or has answered; another one would be paid for again. So is what was cancelled: only
-    the user's word sends it again. ``unfinished``: go on until one is created. ``over``: all ended and left nothing.
+    ``attach``: a job is alive or has answers, so another one would be paid for again; or it was cancelled, and only the
+    user may send it again. ``unfinished``: continue until one is created. ``over``: all have ended without answers.
     """
     if answered or any(job.stage is JobStage.CREATED or _left_something(job) for job in jobs):
         return "attach"
@@ -179,7 +178,7 @@ def standing(jobs: Sequence[Job], *, answered: int) -> Standing:
 
 
 def _left_something(job: Job) -> bool:
-    """Whether an ended job has answers, or may have some that the service does not show."""
+    """Whether an ended job has answers, or may have answers that the service does not show."""
     if not job.stage.over:
         return False
     held = job.output_file is not None or bool(job.succeeded) or job.phase is Phase.SUCCEEDED

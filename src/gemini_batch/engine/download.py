@@ -1,7 +1,7 @@
-"""Fetching: the raw answers of an ended job come here as one file, complete and synced before it has its name.
+"""Downloads the raw answers of an ended job to one file, complete and synced before it is renamed into place.
 
-What is downloaded is not believed unseen: a page that something on the way has answered with, or a file that breaks
-off, must not become the results, because a raw file that has its name is never fetched again.
+A download is checked before it is accepted: a proxy's error page or a truncated file must not become the results,
+because a raw file that is in place is never downloaded again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gemini_batch.api.trouble import meaning
 from gemini_batch.errors import ApiError, JobError, ServiceError
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
+from gemini_batch.store.integrity import create_anew
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import inline_answers, remote_job
 
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
     from gemini_batch.wire import Operation, RemoteJob
 
 
-#: How often something that holds no answers, or breaks off, is downloaded before it is taken for the service's word.
+#: How often a file that has no answers, or is truncated, is downloaded before it counts as the service's answer.
 _DOWNLOADS = 3
 
 
 async def fetch(session: Session, operation: Operation, raw: Path, target: KnownJob) -> None:
-    """Bring the raw answers to ``raw``: complete, synced and renamed into place.
+    """Write the raw answers to ``raw``: complete, synced and renamed into place.
 
-    Raises JobError where the service no longer has them, ServiceError where they cannot be had now, StateError.
+    Raises JobError if the service no longer has them, ServiceError if they cannot be downloaded now, StateError.
     """
     remote = remote_job(operation)
     part = raw.with_suffix(".part")
@@ -67,19 +68,20 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
         if target.run.key_fingerprint != session.key_fingerprint():
             raise session.explain_absence(error, target) from error
         raise JobError(
-            f"The service no longer has the results of {remote.name} ({error.status}): it keeps them for a while only.",
+            f"The service no longer has the results of {remote.name} ({error.status}); it keeps results for a limited "
+            "time.",
             job=remote.name,
             state=remote.state,
             code="results_gone",
-            next="They cannot be had again. To send the requests once more, at full batch price: create --new.",
+            next=create_anew(target.run, offline=session.settings.offline),
         ) from error
     if _glance(part) == "something else":
         part.unlink()
         raise ServiceError(
-            f"What was downloaded as the results of {remote.name} is no results file: it holds no results at all.",
+            f"The file downloaded as the results of {remote.name} contains no results.",
             code="unreadable_answer",
-            next="Something on the way may answer in the service's place. Look at the network, and run the same "
-            "command again.",
+            next="A proxy may have answered instead of the service. Check the network, then run the same command "
+            "again.",
         )
 
 
@@ -96,31 +98,31 @@ async def _once(session: Session, remote: RemoteJob, part: Path, target: KnownJo
 
 
 async def _is_whole(session: Session, remote: RemoteJob, part: Path, target: KnownJob, *, first: bool) -> bool:
-    """Download once, and check whether that can be all; what is of no use is removed.
+    """Download once and check whether the file can be complete; a useless file is removed.
 
-    Fewer lines than the service has counted are doubted at the ``first`` time only: rows can be absent for good.
+    Fewer lines than the service counted are doubted only the ``first`` time: rows can be absent for good.
     """
     await _once(session, remote, part, target)
     if _glance(part) != "answers":
-        session.emit(Notice("What was downloaded holds no answers; asking once more."))
+        session.emit(Notice("The download contains no answers; downloading again."))
         part.unlink()
         return False
     if _ends_within_a_line(part):
-        # A length that was stated too short hides that something is missing; asking again goes on from there.
-        session.emit(Notice("The download ends in the middle of a line; asking for more."))
+        # A stated length that is too short hides that something is missing; another request continues from there.
+        session.emit(Notice("The download ends in the middle of a line; continuing it."))
         return False
     if first and _lines(part) < remote.succeeded + remote.failed:
-        session.emit(Notice("The download has fewer lines than the service has counted; asking once more."))
+        session.emit(Notice("The download has fewer lines than the service counted; downloading again."))
         part.unlink()
         return False
     return True
 
 
 def _glance(path: Path) -> Literal["answers", "remains", "something else"]:
-    """What a downloaded file seems to be: results, remains of them (lines without keys, or none), or another thing.
+    """What a downloaded file seems to be: results, remains of them (lines without keys, or none), or something else.
 
-    The first answer decides; only where there is none, all of the file is read. A line that begins as a JSON object
-    and breaks off was a result once: no page begins so.
+    The first answer decides; the whole file is read only if there is none. A truncated line that begins as a JSON
+    object was part of a result: no web page begins that way.
     """
     if not path.stat().st_size:
         return "remains"
@@ -141,7 +143,7 @@ def _lines(path: Path) -> int:
 
 
 def _ends_within_a_line(path: Path) -> bool:
-    """Whether a file of JSON lines breaks off: its last line has no end and is no JSON."""
+    """Whether a JSONL file is truncated: its last line has no line ending and is not JSON."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         start, tail = size, b""

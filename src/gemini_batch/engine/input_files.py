@@ -1,4 +1,4 @@
-"""Input files at the service: what was uploaded from here, and its deletion once no job needs it."""
+"""Input files at the service: which were uploaded from here, and how they are deleted once no job needs them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 async def delete_input(service: Service, ledger: Ledger, file: InputFile, *, at: float) -> bool:
-    """Delete an input file and write that down; False where the service no longer had it. Raises ServiceError."""
+    """Delete an input file and record that; False if the service no longer had it. Raises ServiceError."""
     there = True
     try:
         await service.delete_file(file.name)
     except ApiError as error:
-        if not meaning(error).not_shown:  # 403 is how the service says that there is no such file
+        if not meaning(error).not_shown:  # the service answers 403 for a file that does not exist
             raise
         there = False
     ledger.file_gone(file, at=at, why="deleted" if there else "was gone")
@@ -27,12 +27,12 @@ async def delete_input(service: Service, ledger: Ledger, file: InputFile, *, at:
 
 
 def inputs_of(ledger: Ledger, job: Job) -> list[InputFile]:
-    """The files that were uploaded for a job and are not known to be gone."""
+    """The files that were uploaded for a job and are not known to be deleted."""
     return [file for file in ledger.files() if file.job == job.id]
 
 
 def needless_inputs(ledger: Ledger, like: Run) -> list[InputFile]:
-    """Files uploaded with a run's key to its address for jobs that have ended or will not be made."""
+    """Files uploaded with a run's key to its address for jobs that have ended or will not be created."""
     found = []
     for file in ledger.files():
         job = ledger.job(file.job)

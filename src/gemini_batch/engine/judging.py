@@ -1,4 +1,4 @@
-"""From a raw answer file to rows: every line is parsed, judged and written in one transaction."""
+"""Turns a raw answer file into rows: every line is parsed, judged and written in one transaction."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 _BATCH = 2000
-#: Progress is told in steps of so many bytes.
+#: Progress is reported in steps of this many bytes.
 _SHOWN_EVERY = 16 * 1024 * 1024
 
 
 def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
     """Judge every line of a raw file and write all verdicts in one transaction; returns the number of lines.
 
-    A job that was lost has none, and no file.
+    A lost job has no lines and no file.
     """
     raw = folder.raw(job.id)
     try:
@@ -60,8 +60,8 @@ def _sha256(path: Path) -> str:
 class _Judging:
     """One pass over a raw file.
 
-    Answers mostly come in input order, so the next requests are kept at hand: as many as have paid lately. In another
-    order reading ahead would cost more than it saves, and each key is looked up by itself.
+    Answers usually come in input order, so the next requests are read ahead: as many as have been useful lately. In any
+    other order, reading ahead would cost more than it saves, and each key is looked up individually.
     """
 
     def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, job: Job) -> None:
@@ -122,15 +122,15 @@ class _Judging:
             self._learned += 1
             return found
         if found is not None and not self._adopting:
-            # One lookup by key costs as much as about eight rows read in order. Some rows before it are read too: an
-            # order that is only locally another one then stays cheap.
+            # One lookup by key costs about as much as eight rows read in order. Some rows before it are read too, so
+            # that an order that differs only locally stays cheap.
             count = min(_BATCH, 8 * self._used + 16)
             self._at_hand, self._used = self._rows.wanted_from(max(0, found.seq - count // 8), count, self._ordinal), 0
         return found
 
 
 def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged) -> AnswerRow:
-    """A judged answer as ``rows.db`` keeps it."""
+    """A judged answer as ``rows.db`` stores it."""
     u: Usage = judged.usage
     return AnswerRow(
         wanted.seq,

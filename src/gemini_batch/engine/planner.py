@@ -1,7 +1,7 @@
-"""Cutting the next job from what waits: its requests are taken, its input is laid down, then the ledger knows it.
+"""Plans the next job from the waiting requests: takes them, writes the job's input, then records the job.
 
-The order makes a crash harmless: requests that ``rows.db`` has in a job that the ledger does not know (or has dropped)
-wait again, as soon as the run is opened the next time.
+The order makes a crash harmless: requests that ``rows.db`` assigns to a job that the ledger does not know (or has
+dropped) wait again as soon as the run is next opened.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _PIECE = 1024 * 1024
 
 
 def reconcile(ledger: Ledger, rows: Rows, run: Run) -> None:
-    """Requests in jobs that will not be made wait again."""
+    """Return the requests of jobs that will not be created to the waiting ones."""
     valid = {job.ordinal for job in ledger.jobs_of(run.id)}
     for ordinal in rows.ordinals() - valid:
         rows.release(ordinal)
 
 
 def drop(ledger: Ledger, rows: Rows, job: Job, *, at: float) -> None:
-    """Give up a job that was certainly not created: its requests wait again."""
+    """Drop a job that was certainly not created: its requests wait again."""
     ledger.update_job(job, "dropped", at=at, dropped_at=at)
     rows.release(job.ordinal)
 
@@ -57,7 +57,7 @@ async def plan_job(
     overrides: RequestOverrides | None = None,
     input_kind: Literal["file", "inline"] = "file",
 ) -> Job | None:
-    """Plan one more job of at most ``tokens``; None where nothing waits.
+    """Plan one more job of at most ``tokens``; None if nothing waits.
 
     ``overrides`` are written into each request line of the job. Raises StateError if the run folder cannot be written.
     """
@@ -106,14 +106,14 @@ def _range_digest(folder: RunFolder, chunk: Chunk, emit: EventHandler) -> str:
         while left and (piece := file.read(min(_PIECE, left))):
             digest.update(piece)
             left -= len(piece)
-            emit(Transfer("reading", chunk.bytes - left, chunk.bytes))  # where a cancelled caller is heard
+            emit(Transfer("reading", chunk.bytes - left, chunk.bytes))  # here a cancelled caller takes effect
     return digest.hexdigest()
 
 
 def _write_part(
     folder: RunFolder, ordinal: int, rewrite: Callable[[bytes], bytes] | None, emit: EventHandler
 ) -> tuple[int, str]:
-    """Copy the requests of a job into a file of their own; returns its bytes and digest."""
+    """Copy the requests of a job to a separate file; returns its size in bytes and its digest."""
     digest, size = hashlib.sha256(), 0
     target = folder.input(f"{ordinal}.jsonl")
     target.parent.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
-"""Polling: how one job stands at the service, how all living jobs of a run do, and waiting for the end of one.
+"""Polls one job, polls all living jobs of a run, and waits for the end of one job.
 
-What always holds: a poll costs a bounded number of calls, however many jobs live; a job that cannot be shown in time is
-looked up in the list; absence from the list means nothing; a job is gone only after the service itself has said so, of
-that very job, again and again.
+What always holds: a poll costs a bounded number of calls, however many jobs are alive; a job that the service cannot
+return in time is looked up in the list; absence from the list means nothing; a job is gone only after the service
+itself has repeatedly said so of that very job.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from gemini_batch.wire import Operation, RemoteJob
 
 
-#: Seconds that the service is granted for a large inline answer; its own default is 60.
+#: Seconds that the service may take for a large inline answer; its own default is 60.
 _INLINE_SERVER_TIMEOUT = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A job as the service showed it. ``listed``: in its list only, which leaves inline answers out."""
+    """A job as the service returned it. ``listed``: only from its list, which omits inline answers."""
 
     operation: Operation
     job: RemoteJob
@@ -54,11 +54,11 @@ class Seen:
 
 
 async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answers: bool = False) -> Seen:
-    """Ask for one job once, and write what it is into the ledger if it is known there.
+    """Poll one job once, and record its state in the ledger if it is known there.
 
-    A job that holds gigabytes of inline answers has been seen to answer 503 after a minute, every time. The list leaves
-    answers out and stays quick, so the job is taken from there; ``with_answers`` asks for the job itself once more and
-    grants the service more time. Raises ServiceError; a job that is absent is an ApiError with what to do next.
+    A job that holds gigabytes of inline answers was observed to answer 503 after a minute, every time. The list omits
+    answers and stays fast, so the job is taken from there; ``with_answers`` then asks for the job itself again and
+    allows the service more time. Raises ServiceError; for an absent job, an ApiError that says what to do next.
     """
     service = (await session.backend()).service
     listed = False
@@ -71,7 +71,7 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
                 raise
             raise explained from error
         if with_answers:
-            session.emit(Notice("The service needs long for this job; asking again with more time."))
+            session.emit(Notice("The service timed out on this job; asking again with a longer time limit."))
             operation = await _shown(service, target.name, server_timeout=_INLINE_SERVER_TIMEOUT)
         else:
             found = await _find_in_list(service, target.name)
@@ -85,13 +85,13 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
 
 
 async def _shown(service: Service, name: str, *, server_timeout: int | None = None) -> Operation:
-    """The job of that name. Raises ServiceError, also where the answer is another job."""
+    """The job with that name. Raises ServiceError, also if the answer is another job."""
     operation = await service.get(name, server_timeout=server_timeout)
     if operation.name not in {name, ""}:
         raise ServiceError(
             f"The service was asked for {name} and answered with {operation.name}.",
             code="unreadable_answer",
-            next="Nothing of that answer was used. Run the same command again later.",
+            next="That answer was discarded. Run the same command again later.",
         )
     return operation
 
@@ -103,7 +103,7 @@ def _explained(session: Session, target: KnownJob | UnknownJob, error: ServiceEr
 
 
 async def _find_in_list(service: Service, name: str) -> Operation | None:
-    """The job as the list shows it; None where it does not, or cannot be read."""
+    """The job as the list shows it; None if it is not listed, or the list cannot be read."""
     try:
         found = [operation async for operation in _read_list(service, [name])]
     except ServiceError:
@@ -114,7 +114,7 @@ async def _find_in_list(service: Service, name: str) -> Operation | None:
 async def _read_list(
     service: Service, names: Iterable[str], *, most_pages: float = math.inf
 ) -> AsyncIterator[Operation]:
-    """The jobs of these names that the list shows; it is read until all were found, or ``most_pages``."""
+    """The jobs with these names in the list; it is read until all are found, or for ``most_pages``."""
     left, pages = set(names), 0
     async for page in service.listing():
         pages += 1
@@ -127,16 +127,16 @@ async def _read_list(
 
 
 def ended_for(session: Session, target: KnownJob | UnknownJob, job: RemoteJob, watched: float) -> float:
-    """Seconds since a job's end: by the service, else by the ledger; at least those ``watched`` by this process."""
+    """Seconds since a job's end, by the service or else the ledger; at least as long as this process ``watched``."""
     known = session.ledger().job(target.job.id).ended_at if isinstance(target, KnownJob) else None
     ended = job.end_time or known
     return watched if ended is None else max(watched, session.world.now() - ended)
 
 
 async def wait(session: Session, target: KnownJob | UnknownJob, backoff: PollBackoff) -> RemoteJob:
-    """Poll a job until it has ended and its output is there or, by ``output_of``, not waited for any more.
+    """Poll a job until it has ended and its output is available or, by ``output_of``, no longer expected.
 
-    Returns what was seen last. Failures that pass are waited out for an hour. Raises ServiceError.
+    Returns the last state seen. Passing failures are tolerated for an hour. Raises ServiceError.
     """
     clock = session.world.monotonic
     failures = Backoff(seconds=WAIT_SECONDS, tries=1)
@@ -175,17 +175,17 @@ async def wait(session: Session, target: KnownJob | UnknownJob, backoff: PollBac
 
 # The jobs of a run ---------------------------------------------------------------------------------------------------
 
-#: Living jobs up to this number are asked for one by one; more are found in the list, which has 100 a page.
+#: Up to this many living jobs are polled one by one; more are read from the list, which has 100 jobs on a page.
 ONE_BY_ONE = 4
-#: Pages of the list that one poll reads at most, and jobs asked for by themselves because the list did not show them.
+#: The most pages of the list that one poll reads, and the most jobs it asks for because the list did not show them.
 MOST_PAGES, MOST_GETS = 5, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What a poll has found besides what it wrote down.
+    """What a poll found, apart from what it recorded.
 
-    ``gone``: jobs that the service certainly no longer has. ``given_up``: jobs that could not be seen for hours, each
+    ``gone``: jobs that the service certainly no longer has. ``given_up``: jobs that could not be polled for hours, each
     with the last error.
     """
 
@@ -194,7 +194,7 @@ class Polled:
 
 
 class Poller:
-    """Polls the living jobs of one run; ``due`` is when it does so next, by the monotonic clock."""
+    """Polls the living jobs of one run; ``due`` is the time of the next poll, by the monotonic clock."""
 
     def __init__(self, session: Session, service: Service, run: Run, backoff: PollBackoff) -> None:
         self._session, self._service, self._run, self._backoff = session, service, run, backoff
@@ -205,19 +205,19 @@ class Poller:
         self._said = ""
 
     def soon(self) -> None:
-        """There is a new job: poll at once, and then ever less often again."""
+        """Poll at once, because there is a new job, and then back off again."""
         self.due = -math.inf
         self._backoff.restart(self._clock())
 
     async def poll(self, jobs: list[Job]) -> Polled:
-        """Poll living jobs and write down what they are: one by one if they are few, else through the list.
+        """Poll living jobs and record their states: one by one if there are few, else through the list.
 
-        A problem with one job does not hold back the others. Raises ServiceError where the key is refused.
+        A problem with one job does not hold back the others. Raises ServiceError if the key is refused.
         """
         asked = {job.id for job in jobs}
         few = len(jobs) <= ONE_BY_ONE
         unseen = jobs if few else await self._through_list(jobs)
-        # Those that have gone unseen for longest come first, and the same one is not asked for before the others were.
+        # The jobs not seen for longest come first, and none is asked for twice before the others were.
         unseen = sorted(unseen, key=lambda job: (self._times(job), job.seen_at or 0.0))
         failed: dict[str, tuple[Job, ServiceError]] = {}
         for job in unseen[: max(MOST_GETS, ONE_BY_ONE)]:
@@ -226,7 +226,7 @@ class Poller:
             except ServiceError as error:
                 failed[job.id] = job, error
         if few and any(meaning(error) is Trouble.PASSING for _, error in failed.values()):
-            # One list for all that could not be shown in time, where `poll_job` reads one for each.
+            # One reading of the list serves all jobs that timed out; `poll_job` reads it for each.
             left = {job.id for job in await self._through_list([job for job, _ in failed.values()])}
             failed = {job: trouble for job, trouble in failed.items() if job in left}
         given_up = [(job, error) for job, error in failed.values() if self._failed(job, error)]
@@ -237,16 +237,16 @@ class Poller:
         return Polled(gone, given_up)
 
     async def poll_others(self) -> None:
-        """Poll jobs of other runs, which take room by the ledger and may have ended since someone last asked.
+        """Poll jobs of other runs, which the ledger still counts in the queue and which may have ended since.
 
-        One bounded reading of the list; what cannot be seen now is seen another time.
+        One bounded reading of the list; a job that it does not show is left for the next poll.
         """
         living = self._ledger.living_jobs(self._run.key_fingerprint)
         with contextlib.suppress(ServiceError):
             await self._see_listed([job for job in living if job.run != self._run.id])
 
     async def _through_list(self, jobs: list[Job]) -> list[Job]:
-        """Look for jobs in the list; returns those that it did not show. One that cannot be read shows none."""
+        """Search the list for jobs; returns those that it did not show. A list that cannot be read shows none."""
         shown: set[str] = set()
         try:
             await self._see_listed(jobs, shown)
@@ -255,7 +255,7 @@ class Poller:
         return [job for job in jobs if job.id not in shown]
 
     async def _see_listed(self, jobs: list[Job], shown: set[str] | None = None) -> None:
-        """Write down what the list shows of these jobs, and add their ids to ``shown``."""
+        """Record what the list shows of these jobs, and add their ids to ``shown``."""
         by_name = {job.batch: job for job in jobs if job.batch is not None}
         async for operation in _read_list(self._service, by_name, most_pages=MOST_PAGES):
             job = by_name[operation.name]
@@ -282,13 +282,13 @@ class Poller:
     def _absent(self, job: Job) -> None:
         if job.id not in self._disappearances:
             self._disappearances[job.id] = Disappearance(self._clock())
-            self._session.emit(Notice(f"The service does not find {job.batch}; it is asked again.", "warning"))
+            self._session.emit(Notice(f"The service cannot find {job.batch}; asking again.", "warning"))
         self._disappearances[job.id].said()
 
     def _failed(self, job: Job, error: ServiceError) -> bool:
-        """Count one more failure; returns whether to give the job up for now, after hours of them.
+        """Count one more failure; returns whether to stop polling the job for now, after hours of failures.
 
-        Raises ``error`` where the key is refused.
+        Raises ``error`` if the key is refused.
         """
         if meaning(error) is Trouble.KEY:
             raise error

@@ -1,7 +1,7 @@
-"""Quota of the service: what is known of its limits, what refusals have taught, and when to try again.
+"""The service's quota: which limits are known, what refusals have shown, and when to try again.
 
-What always holds: nothing is assumed of a limit until the user states it or a refusal teaches it; what was learned is
-in the ledger, dated, by key and model, so that other runs know it too.
+What always holds: no limit is assumed until the user states it or a refusal shows it. What was learned is kept in the
+ledger, dated, by key and model, so that other runs use it too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How large a job may be, how many may live, and how many tokens they may queue together; None: not known."""
+    """The maximum size of a job, number of living jobs, and tokens that they may queue together; None: unknown."""
 
     requests: int
     bytes: int
@@ -32,10 +32,10 @@ class Limits:
 
 
 def room(queued: int, quota_bounds: QuotaBounds, stated: int | None = None) -> int | None:
-    """How many more tokens may be queued by what is known; None where nothing is. ``stated``: the tier's own limit.
+    """How many more tokens may be queued, as far as is known; None if unknown. ``stated``: the tier's own limit.
 
-    Between a sum that was accepted and one that was refused the truth may lie anywhere. What was accepted is taken
-    once it is at least half of what was refused: finding the rest would cost refusals, each of them an upload.
+    The real limit lies somewhere between a sum that was accepted and one that was refused. The accepted sum is used
+    once it is at least half of the refused one: finding the rest would cost refusals, and each of them costs an upload.
     """
     if quota_bounds.refused is None:
         return None if stated is None else max(0, stated - queued)
@@ -45,16 +45,16 @@ def room(queued: int, quota_bounds: QuotaBounds, stated: int | None = None) -> i
 
 
 def fits(job: Job, *, queued: int, living: int, quota_bounds: QuotaBounds, limits: Limits) -> bool:
-    """Whether there is still room for a job just before its create; ``queued`` and ``living`` are the others."""
+    """Whether a job still fits just before its create; ``queued`` and ``living`` count the other jobs."""
     free = room(queued, quota_bounds, limits.queue)
     return living < limits.jobs and (free is None or job.tokens <= free or queued == 0)
 
 
 def learned_bounds(quota_bounds: QuotaBounds, *, queued: int, tokens: int, accepted: bool) -> QuotaBounds:
-    """The ceiling after a job of ``tokens`` met a queue of ``queued``.
+    """The bounds after a job of ``tokens`` was sent to a queue of ``queued``.
 
-    A sum that was refused although a larger one was accepted before was refused for another reason: nothing is
-    learned of tokens from it.
+    A sum that was refused although a larger one had been accepted was refused for another reason: it says nothing about
+    tokens.
     """
     total = queued + tokens
     if accepted:
@@ -65,12 +65,12 @@ def learned_bounds(quota_bounds: QuotaBounds, *, queued: int, tokens: int, accep
     return QuotaBounds(min(total, quota_bounds.refused or total), quota_bounds.accepted)
 
 
-#: A job that is older has ended or expired (48 hours), and two hours for clocks that differ.
+#: An older job has ended or expired (after 48 hours); two hours are added for differing clocks.
 _LONGEST_LIFE = 50 * 3600.0
 
 
 class QueueQuota:
-    """What one run knows of the room for its jobs, all of one model."""
+    """What one run knows of the quota for its jobs, all of one model."""
 
     def __init__(self, ledger: Ledger, run: Run, model: str, limits: Limits, world: World) -> None:
         self._ledger, self._key, self._model, self._limits = ledger, run.key_fingerprint, model, limits
@@ -95,79 +95,78 @@ class QueueQuota:
         return found - 1 if without is not None and without.stage is JobStage.INTENDED else found
 
     def quota_bounds(self) -> QuotaBounds:
-        """What was learned of the model's queue."""
+        """The bounds learned for the model's queue."""
         return self._ledger.quota_bounds(self._key, self._model, at=self._now())
 
     def fits(self, job: Job) -> bool:
-        """Whether there is room for a job at this very moment: others may have taken it during the upload."""
+        """Whether a job fits at this moment: other jobs may have filled the queue during the upload."""
         return fits(
             job, queued=self.queued(job), living=self.living(job), quota_bounds=self.quota_bounds(), limits=self._limits
         )
 
     def accepted(self, job: Job, queued: int) -> None:
-        """The service has taken a job on top of ``queued`` tokens."""
+        """Record that the service accepted a job on top of ``queued`` tokens."""
         self._refusals, self._troubles, self._refused_alone = Backoff(), Backoff(), 0
         self.store_was_full = False
         self._record_bounds(learned_bounds(self.quota_bounds(), queued=queued, tokens=job.tokens, accepted=True))
 
     def refused(self, job: Job, queued: int, error: ServiceError) -> bool:
-        """The service had no room for a job on top of ``queued`` tokens; returns whether only smaller ones may have.
+        """Record that a job on top of ``queued`` tokens was refused (429); returns whether only a smaller job may fit.
 
-        A job that an empty queue should take by all that is known is as good as any other, and only has to wait.
+        A job that should fit in an empty queue, by all that is known, need not be smaller; it only has to wait.
 
-        Raises ServiceError where a single request is refused again and again with nothing else alive, or anything for
-        hours.
+        Raises ServiceError if a single request is refused repeatedly with no other job alive, or any job for hours.
         """
         living = self.living(job)
         self._refusals.failed(self._clock())
         self._refused_alone = 0 if living else self._refused_alone + 1
         if living:
-            self._refusals.excused(self._clock())  # their end will make room, however long that takes
+            self._refusals.excused(self._clock())  # room appears when they end, whenever that is
         if self._refusals.is_over(self._clock()):
             raise ServiceError(
-                "The service has had no room for hours, and nothing of this home is in its queue.",
+                "The queue has been full (429) for hours, although no job of this state folder is in it.",
                 code="refused_for_hours",
-                next="Other programs may use the same project. The same command goes on later. " + error.message,
+                next="Another program may use the same project. Run the same command again later. " + error.message,
             )
         if job.requests == 1 and self._refused_alone > len(PAUSES):
             raise ServiceError(
-                "The service refuses even a single request, with nothing else in its queue.",
+                "The service refuses even a single request (429), although no other job is in the queue.",
                 code="refused_at_all",
-                next="Look at the project's billing, its tier, and whether the model is served to it. " + error.message,
+                next="Check the project's billing and tier, and whether it may use the model. " + error.message,
             )
         if living == 0 or queued:
             self._record_bounds(learned_bounds(self.quota_bounds(), queued=queued, tokens=job.tokens, accepted=False))
-        # With nothing else in the queue a smaller job may fit at once; else room appears when a job ends.
+        # With nothing else in the queue, a smaller job may fit at once; otherwise, room appears when a job ends.
         most = room(0, self.quota_bounds(), self._limits.queue)
         smaller = job.requests > 1 and most is not None and job.tokens > most
         self._hold(
             0.0 if smaller and living == 0 else self._refusals.pause(error),
-            "the service refused a job for lack of room; trying again later",
+            "the queue is full (429); trying again later",
         )
         return smaller
 
     def store_full(self, freed: int, error: ServiceError) -> float:
-        """The file store is full, and ``freed`` files were deleted; returns the seconds until the next try.
+        """Record that the file store is full and ``freed`` files were deleted; returns the seconds until the next try.
 
-        Raises ``error`` where it has been full for longer than is reasonable.
+        Raises ``error`` if it has been full for hours.
         """
         self.store_was_full = True
         if freed:
             self._troubles = Backoff()
             return 0.0
-        return self._again_later(error, "the service's file store is full; trying again later")
+        return self._again_later(error, "the file store is full; trying again later")
 
     def away(self, error: ServiceError) -> float:
-        """The service cannot be had; returns the seconds until the next try. Raises ``error`` when patience ends."""
-        return self._again_later(error, "the service is away; trying again later")
+        """Record that the service is unavailable; returns seconds until the next try. Raises ``error`` after hours."""
+        return self._again_later(error, "the service is unavailable; trying again later")
 
     def freed(self) -> None:
-        """A job's end has made room: whatever waits for it may go now."""
+        """Lift the hold, because a job has ended: waiting jobs may be created now."""
         self.hold_until = -math.inf
 
     def _again_later(self, error: ServiceError, why: str) -> float:
         now = self._clock()
-        if now < self.hold_until:  # several meet the same outage at the same time: it counts once
+        if now < self.hold_until:  # several jobs meet the same outage at once: it counts once
             return self.hold_until - now
         self._troubles.failed(now)
         if self._troubles.is_over(now):

@@ -1,4 +1,4 @@
-"""Which requests of a collected job are sent again without being asked for: a pure function of the job, applied."""
+"""Decides which requests of a collected job are sent again automatically, as a pure function of the job."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Job
     from gemini_batch.store.rows import Rows
 
-#: Row errors that may pass when the row is sent again; CANCELLED is one as long as the user has not cancelled.
+#: Row errors that may not recur when the row is sent again; CANCELLED is one if the user did not cancel the job.
 TRANSIENT = tuple(GRPC_NAMES[code] for code in sorted(TRANSIENT_CODES))
 
 
 @dataclass(frozen=True, slots=True)
 class Resend:
-    """Which requests of a collected job go again by themselves; ``most``: in at most so many jobs."""
+    """Which requests of a collected job are sent again automatically; ``most``: the maximum jobs for each."""
 
     reasons: tuple[str, ...]
     missing: bool
@@ -29,7 +29,7 @@ class Resend:
 
 
 def resend(job: Job, attempts: int) -> Resend:
-    """The rule of what is sent again: a failed or expired job once; nothing after a cancel, or of a lost job."""
+    """The rule for resending: a failed or expired job once; nothing after a cancel, and nothing of a lost job."""
     if job.cancelled_at is not None or job.lost is not None:
         return Resend((), missing=False, most=0)
     match job.phase:
@@ -45,14 +45,14 @@ def resend(job: Job, attempts: int) -> Resend:
 
 
 def leftovers(jobs: Iterable[Job], attempts: int) -> Iterator[tuple[int, Resend]]:
-    """For each collected job, by its ordinal, what of it is sent again."""
+    """For each collected job, by its ordinal, the rule for resending."""
     for job in jobs:
         if job.stage is JobStage.COLLECTED:
             yield job.ordinal, resend(job, attempts)
 
 
 def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
-    """How many requests of a run's collected jobs ``run`` would send again; nothing changes."""
+    """How many requests of a run's collected jobs ``run`` would send again; changes nothing."""
     return sum(
         rows.unlasting(ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
         for ordinal, rule in leftovers(jobs, attempts)
@@ -60,7 +60,7 @@ def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
 
 
 def requeue(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
-    """Requests that are to be sent again wait from here on; returns how many."""
+    """Let the requests that are to be sent again wait; returns how many."""
     return sum(
         rows.requeue(ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
         for ordinal, rule in leftovers(jobs, attempts)

@@ -1,8 +1,8 @@
-"""Drives a run: asks ``schedule`` what to do, does it concurrently, writes down what came of it, and asks again.
+"""Drives a run: asks ``schedule`` what to do, does it concurrently, records the outcome, and asks again.
 
-What always holds: one process drives a run (its lock); everything that is decided is decided from what is written
-down, so a killed process loses nothing but its place; only creates that were planned here are sent; trouble with one
-job does not keep the answers of another one away.
+What always holds: one process drives a run (its lock); every decision is made from what is recorded, so a killed
+process loses only its place; only creates that were planned here are sent; a problem with one job does not hold back
+the answers of the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gemini_batch.engine.poller import Poller
 from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import resend
 from gemini_batch.engine.submitter import Submitter
-from gemini_batch.errors import Error, JobError, NotFinished, ServiceError
+from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
@@ -64,7 +64,7 @@ class Runner:
         self._poller = Poller(session, service, run, PollBackoff.of(session.settings, self._clock()))
         self._poll_others_at = -math.inf
         self._tasks: dict[asyncio.Task[None], int] = {}
-        #: Whoever writes to ``rows.db`` holds it: SQLite lets one write, and would keep the loop waiting for it.
+        #: Held while writing to ``rows.db``: SQLite permits one writer, and waiting for it would block the event loop.
         self._writing = asyncio.Lock()
         self._later: dict[int, float] = {}
         self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
@@ -78,10 +78,10 @@ class Runner:
         self._progress = Progress()
 
     async def drive(self) -> None:
-        """Plan, send, poll, collect and send again, until every request has had its attempts.
+        """Plan, send, poll, collect and resend until every request has had its attempts.
 
-        Raises ServiceError where the service refuses for good: what is there already is brought in first. Raises
-        StateError, and the cancellation of the caller; the work that was begun is stopped, and nothing of it is lost.
+        Raises ServiceError if the service refuses for good, after existing jobs have been collected. Raises StateError.
+        A cancelled caller stops the work in progress; nothing of it is lost.
         """
         with self._folder.rows() as rows:
             reconcile(self._ledger, rows, self._run)
@@ -140,7 +140,7 @@ class Runner:
         return True
 
     def _waits(self, rows: Rows) -> Waiting:
-        if self._waiting is None:  # counting costs time where a million wait, so it is done after a change only
+        if self._waiting is None:  # counting a million rows takes time, so it is done only after a change
             self._waiting = rows.waiting()
         return self._waiting
 
@@ -150,14 +150,14 @@ class Runner:
         self._tasks[asyncio.ensure_future(work)] = ordinal
 
     async def _reap(self) -> None:
-        """Take finished tasks away; the first error among them is raised."""
+        """Remove finished tasks; raises the first error among them."""
         await asyncio.sleep(0)
         for task in [task for task in self._tasks if task.done()]:
             del self._tasks[task]
             task.result()
 
     async def _wait(self, until: float) -> None:
-        """Until then, or until something that is being done ends."""
+        """Wait until then, or until a running task ends."""
         if until == math.inf:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             return
@@ -168,7 +168,7 @@ class Runner:
             pause.cancel()
             await asyncio.gather(pause, return_exceptions=True)
 
-    # Planning and making ---------------------------------------------------------------------------------------------
+    # Planning and creating -------------------------------------------------------------------------------------------
 
     async def _plan(self, rows: Rows, tokens: int | None) -> None:
         async with self._writing:
@@ -190,7 +190,7 @@ class Runner:
         submitter = Submitter(
             self._session, self._service, self._ledger, self._run, self._folder, may_send=self._quota.fits
         )
-        # Asked before the upload: jobs that end meanwhile still count in the ledger, and would make an accepted sum
+        # Read before the upload: jobs that end meanwhile still count in the ledger, and would make an accepted sum
         # seem larger than it was.
         queued = self._quota.queued(job)
         try:
@@ -201,7 +201,7 @@ class Runner:
             except ServiceError as end:
                 self._close(end)
             return
-        if made.stage is JobStage.UPLOADED:  # others have taken the room meanwhile; it waits for its turn
+        if made.stage is JobStage.UPLOADED:  # other jobs have filled the queue meanwhile; this one waits
             return
         self._quota.accepted(job, queued)
         self._poller.soon()
@@ -212,20 +212,21 @@ class Runner:
             self._store_full = True
             freed = await self._forget(needless_inputs(self._ledger, self._run))
             pause = self._quota.store_full(freed, error)
-            then = f"{freed} input files of jobs that have ended were deleted" if freed else f"again in {pause:.0f} s"
-            self._emit(Notice(f"The service's file store is full; {then}.", "warning"))
-        elif error.reason_code == "over_quota":  # the create itself; another call's 429 passes
+            then = f"deleted {_counted(freed, 'unneeded input file')}" if freed else f"trying again in {pause:.0f} s"
+            self._emit(Notice(f"The file store is full; {then}.", "warning"))
+        elif error.reason_code == "over_quota":  # the create itself; a 429 of another call passes
             if not self._quota.refused(job, queued, error):
-                self._emit(Notice(f"The service has no room for {job.requests:,} requests now; they wait."))
+                waiting = f"{_counted(job.requests, 'request')} {'is' if job.requests == 1 else 'are'}"
+                self._emit(Notice(f"The queue is full (429); {waiting} waiting."))
                 return
-            # Smaller jobs may fit where this one does not: its requests wait again, and are planned anew.
+            # Smaller jobs may fit where this one does not: its requests wait again and are planned anew.
             self._ledger.update_job(job, "dropped", at=self._now(), dropped_at=self._now())
             async with self._writing:
                 self._waiting = None
                 rows.release(job.ordinal)
             await self._forget(inputs_of(self._ledger, job))
             self._emit(
-                Notice(f"The service has no room for a job of about {job.tokens:,} tokens; its requests wait again.")
+                Notice(f"The queue has no room (429) for a job of about {job.tokens:,} tokens; planning smaller jobs.")
             )
         elif trouble.passes:
             pause = self._quota.away(error)
@@ -234,24 +235,27 @@ class Runner:
             self._close(error)
 
     def _close(self, error: ServiceError) -> None:
-        """The service refuses for good: nothing more is sent, and what is there already is brought in."""
+        """Send nothing more, because the service refuses for good; existing jobs are still collected."""
         if self._stopper is None:
             there = sum(job.stage in {JobStage.CREATED, JobStage.ENDED} for job in self._ledger.jobs_of(self._run.id))
             if there:
                 self._emit(
-                    Notice(f"{error.message} Nothing more is sent; {there} jobs are brought in first.", "warning")
+                    Notice(
+                        f"{error.message} No more is sent; collecting {_counted(there, 'existing job')} first.",
+                        "warning",
+                    )
                 )
             self._stopper = error
         self._closed = True
 
     async def _forget(self, files: list[InputFile]) -> int:
-        """Delete input files that are of no use to anybody any more; returns how many were there."""
+        """Delete input files that no job needs any more; returns how many the service still had."""
         forgotten = 0
         for file in files:
             try:
                 forgotten += await delete_input(self._service, self._ledger, file, at=self._now())
             except ServiceError:
-                continue  # it stays in the ledger for `clean`, and expires by itself
+                continue  # it stays in the ledger for `clean`, and expires on its own
         return forgotten
 
     # Polling ---------------------------------------------------------------------------------------------------------
@@ -266,17 +270,17 @@ class Runner:
     # Collecting ------------------------------------------------------------------------------------------------------
 
     async def _collect(self, rows: Rows, job: Job) -> None:
-        """Bring an ended job's answers here; where that cannot be done now, it is for later."""
+        """Collect an ended job's answers; if that is not possible now, try again later."""
         target = KnownJob(self._run, job)
         try:
             job = await gather_ended(self._session, target, writing=self._writing)
         except JobError as error:
-            # Results that should have come are waited for longer than those that the service says are gone.
+            # Late results are waited for longer than results that the service says are gone.
             gone = error.reason_code == "results_gone" and self._is_certain(job)
             if not gone and not self._backoffs[job.ordinal].is_over(self._clock()):
                 self._postpone(job, error)
                 return
-            # They were paid for once: nothing of this job is sent again but by the user's own word.
+            # They were paid for once: only the user may send requests of this job again.
             await self._lose(job, "RESULTS_GONE", error.message)
         except (ServiceError, NotFinished) as error:
             if not (meaning(error) is Trouble.ABSENT and self._is_certain(job)):
@@ -290,13 +294,13 @@ class Runner:
         self._quota.freed()
 
     def _postpone(self, job: Job, error: Error) -> None:
-        """Try again what may pass, less and less often; set anything else, or what takes too long, aside."""
+        """Retry passing errors, with backoff; set the job aside for any other error, or after too long."""
         backoff = self._backoffs[job.ordinal]
         backoff.failed(self._clock())
         if isinstance(error, NotFinished):
-            backoff.excused(self._clock())  # `output_of` says how long late output is waited for
+            backoff.excused(self._clock())  # `output_of` decides how long to wait for late output
         trouble = meaning(error)
-        waits = trouble.passes or trouble is Trouble.WITHDRAWN  # a right can come back, and the answers are paid for
+        waits = trouble.passes or trouble is Trouble.WITHDRAWN  # a right can be restored, and the answers are paid for
         if not waits or backoff.is_over(self._clock()):
             self._set_aside(job, error)
             return
@@ -305,25 +309,24 @@ class Runner:
         self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
 
     def _set_aside(self, job: Job, error: Error) -> None:
-        """This process can do nothing more for a job; the others are brought in, then the run ends with the error."""
+        """Stop work on a job in this process; the other jobs are collected, then the run ends with the error."""
         self._later[job.ordinal] = math.inf
         self._stopper = self._stopper or error
 
     def _is_certain(self, job: Job) -> bool:
-        """The service has said once more that a job, or its results, are not there; whether that is certain now."""
+        """Count one more answer that a job, or its results, do not exist; returns whether that is certain now."""
         disappearance = self._disappearances.setdefault(job.ordinal, Disappearance(self._clock()))
         disappearance.said()
         return disappearance.is_certain(self._clock())
 
     async def _gone(self, job: Job) -> None:
-        await self._lose(job, "JOB_GONE", f"The service no longer knows {job.batch}; somebody may have deleted it.")
+        await self._lose(job, "JOB_GONE", f"The service no longer has {job.batch}; someone else may have deleted it.")
         self._quota.freed()
 
     async def _lose(self, job: Job, reason: str, message: str) -> None:
-        """What the service no longer has is missing for good; the other jobs' answers are not."""
-        self._emit(
-            Notice(message, "warning", "Its requests stay without an answer; `retry --only missing` sends them.")
-        )
+        """Mark a job's requests as missing for good; the answers of other jobs are unaffected."""
+        again = Next("retry", self._run.id, "--only", "missing", why="sends its requests again; this costs money")
+        self._emit(Notice(f"{message} Its requests stay without an answer.", "warning", again))
         target = KnownJob(self._run, job)
         await lose(self._session, target, reason, writing=self._writing)
 
@@ -333,10 +336,9 @@ class Runner:
             self._waiting = None
             again = rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
         if again:
-            what = "request" if again == 1 else "requests"
-            self._emit(Notice(f"{again:,} {what} of {job.batch} had no lasting answer; sent again."))
+            self._emit(Notice(f"{_counted(again, 'request')} of {job.batch} failed or got no answer; sending again."))
 
-    # Telling ---------------------------------------------------------------------------------------------------------
+    # Reporting -------------------------------------------------------------------------------------------------------
 
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
         self._progress.count(rows, self._run, jobs, frozenset(self._tasks.values()))
@@ -366,3 +368,7 @@ class Runner:
                 usual=old.usual if old else None,
             )
         )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,10 +1,10 @@
-"""What a run of many jobs does next: pure functions over recorded facts and the time.
+"""Decides what a run does next, in pure functions of recorded facts and the time.
 
-All times here are this process's monotonic ones; -infinity: at once.
+All times are monotonic times of this process; -infinity means "at once".
 
-The service's real limit for most people is the tokens that wait in a model's queue, summed over all living jobs. It
-cannot be asked for, and a refusal does not say which limit was met. So nothing is assumed until a refusal; then the
-refused requests are planned again in smaller jobs, and sent as room appears.
+For most users the effective limit is the number of tokens in a model's queue, summed over all living jobs. The service
+does not report it, and a refusal does not say which limit was reached. So nothing is assumed until a refusal; then the
+refused requests are planned again in smaller jobs and sent as room appears.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from gemini_batch.store.row_records import Waiting
 
 
-#: Seconds between polls of other runs' jobs, whose end makes room.
+#: Seconds between polls of other runs' jobs, whose end makes room in the queue.
 POLL_OTHERS_EVERY = 60.0
-#: Jobs that are uploaded and created at the same time.
+#: Number of jobs that are uploaded and created at the same time.
 MAKERS = 3
-#: Jobs that are collected at the same time; judging them is one writer's work anyhow.
+#: Number of jobs that are collected at the same time; judging has only one writer anyway.
 COLLECTORS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a run knows at one moment.
+    """The facts of a run at one moment.
 
-    ``busy`` are the ordinals of jobs that a task is making or collecting. ``queued`` and ``living`` count all jobs
-    of the key, of other runs too. ``hold_until``: no create before, for the reason ``hold_why``. ``poll_at``: when
-    living jobs are polled next. ``later``: ordinals of ended jobs that are not to be collected before a time;
-    infinity: not by this process, which does not poll living ones either. ``others``: whether other runs' jobs of
-    the key live by the ledger, and ``poll_others_at`` when they are polled next.
-    ``closed``: the service has refused a job for good, so nothing more is planned or made.
-    ``one_at_a_time``: the file store was full lately, so that one upload tries whether there is room again.
+    ``busy`` holds the ordinals of jobs that a task is creating or collecting. ``queued`` and ``living`` count all jobs
+    of the key, including those of other runs. ``hold_until``: no create before this time, for the reason ``hold_why``.
+    ``poll_at``: when living jobs are polled next. ``later``: ordinals of ended jobs that are not to be collected before
+    a time; infinity: not by this process, which does not poll living ones either. ``others``: whether, by the ledger,
+    other runs' jobs of the key are alive; ``poll_others_at``: when they are polled next. ``closed``: the service has
+    refused a job for good, so nothing more is planned or created. ``one_at_a_time``: the file store was full recently,
+    so a single upload tests whether there is room again.
     """
 
     waiting: Waiting
@@ -61,14 +61,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Cut the next job from what waits, no larger than this."""
+    """Plan the next job from the waiting requests, no larger than this."""
 
     tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Make:
-    """Upload and create a planned job, or find out what became of a create in doubt."""
+    """Upload and create a planned job, or find out whether a create in doubt succeeded."""
 
     ordinal: int
 
@@ -82,21 +82,21 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class PollOthers:
-    """Poll other runs' jobs: there seems to be no room, and they may have ended."""
+    """Poll other runs' jobs: the queue seems to be full, and they may have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Bring the answers of an ended job here."""
+    """Collect the answers of an ended job."""
 
     ordinal: int
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do until then, unless something that is being done ends before; ``why`` is for the user.
+    """Do nothing until then, unless a running task ends before; ``why`` is shown to the user.
 
-    Infinity: only such an end changes anything.
+    Infinity: only the end of a task changes anything.
     """
 
     until: float
@@ -105,14 +105,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Every request has had all the attempts it may have."""
+    """Every request has had all of its attempts."""
 
 
 Action = Plan | Make | Poll | PollOthers | Collect | Wait | Finished
 
 
 def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
-    """Everything to begin now; where that is nothing, one Wait or Finished."""
+    """Everything to start now; if there is nothing, one Wait or Finished."""
     live = [job for job in facts.jobs if job.dropped_at is None]
     idle = [job for job in live if job.ordinal not in facts.busy]
     alive = tuple(job.ordinal for job in idle if job.stage is JobStage.CREATED and job.ordinal not in facts.later)
@@ -131,7 +131,7 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
         return [Finished()]
     given_up = any(job.stage is JobStage.CREATED and job.ordinal in facts.later for job in live)
     if given_up and not alive and not facts.busy and not times and now >= facts.hold_until:
-        return [Finished()]  # what waits has no room next to a job that cannot be seen; the next process may
+        return [Finished()]  # a job that cannot be polled leaves no room for what waits; the next process may find some
     return [_wait(facts, limits, now, times, unsent=unsent)]
 
 
@@ -146,21 +146,21 @@ def _collect(facts: Facts, live: list[Job], idle: list[Job], now: float) -> list
 
 
 def _due(facts: Facts, idle: list[Job], now: float, *, alive: bool) -> list[float]:
-    """When something can be done that cannot be done now; empty where only a task's end changes anything.
+    """When something that cannot be done now becomes possible; empty if only a task's end changes anything.
 
-    An ended job that is only short of a free collector is not waited for by the clock.
+    An ended job that only lacks a free collector is not waited for by the clock.
     """
     later = [facts.later.get(job.ordinal, -math.inf) for job in idle if job.stage is JobStage.ENDED]
     return [time for time in later if now < time < math.inf] + ([facts.poll_at] if alive else [])
 
 
 def live_work(jobs: list[Job]) -> bool:
-    """Whether any of these jobs is still to be made, watched or collected."""
+    """Whether any of these jobs is still to be created, polled or collected."""
     return any(job.stage is not JobStage.COLLECTED for job in jobs)
 
 
 def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Action]:
-    """Jobs to make, or one more to plan, as far as there is room for it."""
+    """Jobs to create, or one more to plan, as far as there is room."""
     if now < facts.hold_until:
         return []
     making = _unmade(live)
@@ -201,13 +201,13 @@ def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsen
         times = [*times, facts.hold_until]
         why = facts.hold_why
     elif facts.closed:
-        why = "the service has refused a job; what is there already is brought in"
+        why = "the service refused a job; collecting existing jobs"
     elif unsent and facts.living >= limits.jobs:
-        why = f"{facts.living} jobs are alive, and no more are allowed at once"
+        why = f"{facts.living} jobs are alive, the maximum at once"
     elif unsent and facts.busy:
-        why = "jobs are being sent and collected"
+        why = "creating and collecting jobs"
     elif unsent:
-        why = "the model's queue has no room; more is sent when jobs end"
+        why = "the model's queue is full; sending more when jobs end"
     else:
         why = "the service is working"
     return Wait(min(times, default=math.inf if facts.busy else now + POLL_OTHERS_EVERY), why)

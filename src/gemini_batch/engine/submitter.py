@@ -1,7 +1,7 @@
-"""Does what ``create_policy`` decides to get one job created: uploads, sends, reads the list, adopts, records it all.
+"""Gets one job created, as ``create_policy`` decides: uploads, sends, reads the list, adopts, and records each step.
 
-What always holds: the ledger says what is about to happen before it happens; the create is sent once per written
-intent; whatever breaks here leaves facts from which the next process goes on.
+What always holds: the ledger records each step before it happens; the create is sent once for each recorded intent;
+after any failure, the next process continues from the recorded facts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gemini_batch.api.files import SessionLost
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine import create_policy
 from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, ReadList, Send, Upload, next_step
-from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import hash_matches, remote_job, to_int, to_time
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 
 _UPLOADS = 3
-#: A create that was answered so is not sent again at once: the room that it lacks takes a while to appear.
+#: A create with this answer is not sent again at once: it takes a while until there is room.
 _NO_ROOM = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL})
 #: Seconds before each further request for a file whose upload is complete.
 _FILE_WAITS = (1.0, 2.0, 4.0, 8.0)
 
 
 class Submitter:
-    """Drives one job of one run. The caller holds the run's lock."""
+    """Creates one job of one run. The caller holds the run's lock."""
 
     def __init__(
         self,
@@ -61,15 +61,15 @@ class Submitter:
         self._clock_went_back = False
 
     async def make(self, job: Job) -> Job:
-        """Bring ``job`` to ``created``; where ``may_send`` says no just before the create, it stays ``uploaded``.
+        """Bring ``job`` to ``created``; if ``may_send`` says no just before the create, it stays ``uploaded``.
 
-        Raises ServiceError where that is not possible now; nothing is lost then.
+        Raises ServiceError if that is not possible now; nothing is lost.
         """
         facts = Facts(
             stage=job.stage, input_kind=job.input_kind, intended_at=job.intended_at, create_calls=job.create_calls
         )
         if job.stage is JobStage.INTENDED:
-            self._session.emit(Notice("An earlier create was not answered; looking whether it made the job."))
+            self._session.emit(Notice("An earlier create was not answered; checking whether it created the job."))
         while True:
             self._clock_went_back |= facts.intended_at is not None and facts.intended_at > self._now()
             facts = create_policy.not_in_future(facts, self._now())
@@ -93,7 +93,7 @@ class Submitter:
                 case ReadList(wait):
                     facts = await self._read_list(job, facts, wait)
                 case Adopt(batch):
-                    self._session.emit(Notice(f"The create had happened: {batch} is this run's job."))
+                    self._session.emit(Notice(f"The create succeeded: {batch} is this run's job."))
                     for other in facts.found[1:]:
                         self._warn_of_twin(other, batch)
                     return await self._adopt(job, batch)
@@ -107,45 +107,45 @@ class Submitter:
     # Uploading -------------------------------------------------------------------------------------------------------
 
     async def _upload(self, job: Job) -> Job:
-        """Upload the job's range of requests under the id that is written down, and verify what arrived."""
+        """Upload the job's requests under the recorded file id, and verify what arrived."""
         for _ in range(_UPLOADS):
             if job.file is None:
-                # The id is chosen and written before the first byte goes: a file found under it later is ours.
+                # The id is chosen and recorded before the first byte is sent: a file found under it later is ours.
                 name = f"gb-{self._session.world.token(20)}"
                 job = self._ledger.update_job(job, "upload begins", at=self._now(), file=f"files/{name}")
             try:
                 return self._verified(job, await self._already_there(job) or await self._transfer(job))
             except SessionLost as error:
-                self._session.emit(Notice(f"{error.message.removesuffix('.')}. Starting the upload again."))
+                self._session.emit(Notice(f"{error.message.removesuffix('.')}. Restarting the upload."))
             except _ArrivedDamagedError as error:
                 self._session.emit(Notice(f"{error.message} Uploading again.", "warning"))
             job = self._ledger.update_job(job, "upload starts again", at=self._now(), file=None, upload_url=None)
         raise ServiceError(
-            "The input file could not be uploaded: the service lost or damaged it every time.",
+            "The input file could not be uploaded: the service lost or damaged it each time.",
             code="upload_failed",
             next="Run the same command again in a few minutes.",
         )
 
     async def _already_there(self, job: Job) -> RemoteFile | None:
-        """The file, if an earlier process got it uploaded and could not write that down."""
+        """The file, if an earlier process uploaded it but could not record that."""
         assert job.file is not None
         if job.upload_url is None:
             return None
         try:
             found = await self._service.get_file(job.file)
         except ApiError as error:
-            if meaning(error).not_shown:  # 403 is how the service says that there is no such file
+            if meaning(error).not_shown:  # the service answers 403 for a file that does not exist
                 return None
             raise
         return found if to_int(found.size_bytes) else None
 
     async def _complete(self, job: Job) -> RemoteFile:
-        """The file of an upload that the service calls complete; it may take a moment until it shows the file."""
+        """The file of an upload that the service calls complete; it may take a moment to appear."""
         for wait in _FILE_WAITS:
             if (there := await self._already_there(job)) is not None:
                 return there
             await self._session.world.sleep(wait)
-        raise SessionLost("The service calls the upload complete and does not have the file.")
+        raise SessionLost("The service calls the upload complete but does not have the file.")
 
     async def _transfer(self, job: Job) -> RemoteFile:
         size = job.bytes
@@ -158,7 +158,7 @@ class Submitter:
             if status != "active":
                 raise SessionLost("The service ended the earlier upload.")
             if offset:
-                self._session.emit(Notice(f"Going on with the upload at byte {offset:,} of {size:,}."))
+                self._session.emit(Notice(f"Continuing the upload at byte {offset:,} of {size:,}."))
         else:
             name = job.file.removeprefix("files/")
             url = await self._service.start_upload(name=name, display_name=job.id, size=size)
@@ -187,9 +187,7 @@ class Submitter:
         assert job.file is not None
         size = to_int(remote.size_bytes)
         if size != job.bytes or not hash_matches(job.sha256, remote.sha256_hash):
-            raise _ArrivedDamagedError(
-                f"The service holds {size:,} bytes that are not the {job.bytes:,} that were sent."
-            )
+            raise _ArrivedDamagedError(f"The service has {size:,} bytes that differ from the {job.bytes:,} bytes sent.")
         return self._ledger.uploaded(
             job,
             at=self._now(),
@@ -202,7 +200,7 @@ class Submitter:
     # Creating --------------------------------------------------------------------------------------------------------
 
     async def _send(self, job: Job) -> Job:
-        """Write the intent, send the create once, and write the answer."""
+        """Record the intent, send the create once, and record the answer."""
         if job.input_kind == "inline":
             requests = await asyncio.to_thread(self._inline_requests, job)
             create = partial(self._service.create, requests=requests)
@@ -230,23 +228,23 @@ class Submitter:
                     create_calls=job.create_calls - 1,
                 )
                 if await self._lost_its_file(job, error):
-                    self._session.emit(Notice("The service no longer has the uploaded file; uploading it again."))
+                    self._session.emit(Notice("The service no longer has the input file; uploading it again."))
                     return self._ledger.input_gone(job, at=self._now())
                 raise _explained(job, error) from error
             self._doubt = error
-            self._session.emit(Notice(f"{error.message} Looking whether the job was made all the same.", "warning"))
+            self._session.emit(Notice(f"{error.message} Checking whether the job was created anyway.", "warning"))
             return job
         remote = remote_job(operation)
         if not remote.name:
-            self._session.emit(Notice("The service named no job in its answer; looking for it.", "warning"))
+            self._session.emit(Notice("The service's answer names no job; searching for it.", "warning"))
             return job
         job = self._ledger.update_job(job, "created", at=self._now(), stage=JobStage.CREATED, batch=remote.name)
         return self._ledger.seen(job, remote, at=self._now())
 
     async def _lost_its_file(self, job: Job, error: ServiceError) -> bool:
-        """Whether a create was refused since its input file has expired (403) or was deleted, and not for the model.
+        """Whether a create was refused because its input file expired (403) or was deleted, not because of the model.
 
-        A file that was uploaded just now is not the reason: it would be uploaded without end.
+        A file that was just uploaded is not the reason; otherwise, it would be uploaded endlessly.
         """
         if not meaning(error).not_shown or self._has_uploaded or job.file is None:
             return False
@@ -268,7 +266,7 @@ class Submitter:
         return found
 
     async def _read_list(self, job: Job, facts: Facts, wait: float) -> Facts:
-        """Read the list once to its end. A reading that fails does not count; the list is read again."""
+        """Read the list once to its end. A failed reading does not count; the list is read again."""
         if wait:
             await self._session.world.sleep(wait)
         waited = None if facts.waited is None else facts.waited + wait
@@ -291,23 +289,25 @@ class Submitter:
         return self._ledger.seen(job, remote_job(await self._service.get(batch)), at=self._now())
 
     def _warn_of_twin(self, other: str, batch: str) -> None:
-        """Only the user's own word cancels a job."""
+        """Report a second job of the same file; only the user may cancel a job."""
         self._session.emit(
             Notice(
-                f"The service has made a second job of the same file: {other}. It would be paid for, too.",
+                f"The service created a second job from the same file: {other}. It costs money too; this run uses "
+                f"{batch}.",
                 "warning",
-                f"Type: gemini-batch cancel {other}   ({batch} is the one that counts)",
+                Next("cancel", other, why="stops the second job"),
             )
         )
 
     def _undecided(self, job: Job, facts: Facts, why: str) -> ServiceError:
         if why == "ambiguous":
             return ServiceError(
-                f"{len(facts.found)} jobs could be the one that an unanswered create made: {', '.join(facts.found)}.",
+                f"{len(facts.found)} jobs could come from an unanswered create: {', '.join(facts.found)}. Nothing more "
+                "is sent.",
                 code="create_ambiguous",
-                next="Nothing more is sent. Look at them with `gemini-batch status NAME`; use --new for another job.",
+                next=Next("status", facts.found[0], why="shows the first of them; to create another job, use --new"),
             )
-        # The list has shown that there is no job, so the next command may send at once and count from one.
+        # The list shows that there is no job, so the next command may send at once and count from one.
         back = JobStage.PLANNED if job.input_kind == "inline" else JobStage.UPLOADED
         self._ledger.update_job(
             job, f"not created: {why}", at=self._now(), stage=back, intended_at=None, create_calls=0
@@ -315,23 +315,23 @@ class Submitter:
         if why == "over quota" and isinstance(self._doubt, ApiError):
             full = meaning(self._doubt) is Trouble.STORE_FULL
             return ApiError(
-                f"{self._doubt.message} No job was made.",
+                f"{self._doubt.message} No job was created.",
                 status=self._doubt.status,
                 reason=self._doubt.reason,
                 retry_after=self._doubt.retry_after,
                 code="storage_full" if full else "over_quota",
                 next=self._doubt.next
                 if full
-                else "The service limits the tokens that wait in a model's queue, the jobs that run, and the files "
-                "stored; it does not say which. Run the same command again when other jobs have ended "
-                "(nothing is uploaded twice), or send fewer requests with --limit.",
+                else "The service limits the tokens in a model's queue, the jobs alive, and the files stored; it does "
+                "not say which limit was reached. Run the same command again when other jobs have ended (nothing is "
+                "uploaded twice), or send fewer requests with --limit.",
             )
-        last = f" The last answer: {self._doubt.message}" if self._doubt else ""
+        last = f" The last error: {self._doubt.message}" if self._doubt else ""
         return ServiceError(
-            f"The service did not take the job: {job.create_calls} creates went without a usable answer, "
-            f"and no job of this run is in its list.{last}",
+            f"The job was not created: {job.create_calls} creates got no usable answer, and the service lists no job "
+            f"of this run.{last}",
             code="create_unanswered",
-            next="Nothing is lost; run the same command again later.",
+            next="Nothing is lost. Run the same command again later.",
         )
 
 
@@ -340,24 +340,23 @@ class _ArrivedDamagedError(ServiceError):
 
 
 def _explained(job: Job, error: ServiceError) -> ServiceError:
-    """The error of a create that certainly made no job, with what to do about it."""
+    """The error of a create that certainly created no job, with what to do next."""
     match meaning(error):
         case Trouble.ABSENT if isinstance(error, ApiError):
             return ApiError(
-                f"The service cannot batch with {job.model}: {error.message}",
+                f"The service cannot run a batch with {job.model}: {error.message}",
                 status=error.status,
                 reason=error.reason,
                 code="model_refused",
-                next="Nothing was created. Choose another --model; `gemini-batch models` lists them.",
+                next=Next("models", why="lists the models for --model; nothing was created"),
             )
         case Trouble.NOT_SENT:
-            error.next = "Nothing was created. Run the same command again; what was uploaded is not sent twice."
+            error.next = "Nothing was created. Run the same command again; nothing is uploaded twice."
         case Trouble.BAD_REQUEST:
-            error.next = error.next or "Nothing was created. Mend what the service names and run the command again."
+            error.next = error.next or "Nothing was created. Fix what the service names and run the command again."
         case Trouble.WITHDRAWN | Trouble.BILLING:
             error.next = error.next or (
-                "Nothing was created. The key's project may lack billing or the right to this model; "
-                "`gemini-batch models` shows what it is served."
+                Next("models", why="lists the models that the key may use; its project may also lack billing")
             )
         case _:
             pass

@@ -1,1 +1,1 @@
-"""From a request file to a run: validation, the canonical copy, the checks of the model."""
+"""Turns a request file into a run: validation, the canonical copy, the checks of the model."""

@@ -1,4 +1,4 @@
-"""What is known of a model before anything is sent: whether it exists, batches, and makes what is asked for."""
+"""Checks a model before anything is sent: whether it exists, supports batches, and can create what is asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gemini_batch import catalog
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.catalog import Method
-from gemini_batch.errors import ApiError, ServiceError, UsageError
+from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from gemini_batch.session import Session
 
 
-#: ai.google.dev/gemini-api/docs/embeddings, 2026-11: no error, and no effect.
+#: ai.google.dev/gemini-api/docs/embeddings, 2026-11: no error, but no effect.
 _IGNORES_TASK_TYPE = frozenset({"gemini-embedding-2"})
 
 
 def advise_on_embeddings(session: Session, model: str, staged: Staged, said: list[str]) -> None:
     if "taskType" in staged.traits and model in _IGNORES_TASK_TYPE:
-        say(session, said, f"{model} ignores taskType.", "Write the task into the text instead.")
+        say(session, said, f"{model} ignores taskType.", "Put the task in the text instead.")
     if "media" in staged.traits:
         say(
             session,
             said,
-            "Images, sound and video cost more than text; in the costs shown they are counted as text.",
+            "Images, audio and video cost more than text; the costs shown count them as text.",
             None,
             warn=False,
         )
@@ -37,7 +37,7 @@ def advise_on_embeddings(session: Session, model: str, staged: Staged, said: lis
 async def ask_for_model(session: Session, model: str) -> None:
     """Ask the service for a model that the catalog does not know, before anything is written down or uploaded.
 
-    Only a clear "no such model" stops the work; a check that itself fails stops nothing.
+    Only a clear "no such model" stops the command; a check that itself fails does not.
     """
     if catalog.load().find(model) is not None:
         return
@@ -47,17 +47,17 @@ async def ask_for_model(session: Session, model: str) -> None:
         if meaning(error) is Trouble.ABSENT:
             near = catalog.load().suggest(model)
             raise UsageError(
-                f"The service knows no model {model!r}.",
+                f"The service does not know the model {model!r}.",
                 field="--model",
                 code="unknown_model",
-                next=f"Did you mean {near}?" if near else "`gemini-batch models` lists those that batch.",
+                next=f"Did you mean {near}?" if near else Next("models", why="lists the models that support batches"),
             ) from error
     except ServiceError:
         return
 
 
 def check_modalities(model: str, staged: Staged) -> None:
-    """Refuse speech or pictures that a model of the catalog does not make. Raises UsageError."""
+    """Refuse requests for audio or images that a model of the catalog cannot create. Raises UsageError."""
     known = catalog.load().find(model)
     if known is None or known.kind == "other":
         return
@@ -67,48 +67,50 @@ def check_modalities(model: str, staged: Staged) -> None:
     ):
         if modality in staged.modalities and known.kind != kind:
             raise UsageError(
-                f"These requests ask for {what} (responseModalities), and {known.name} does not make any.",
+                f"The requests ask for {what} (responseModalities), which {known.name} cannot create.",
                 field="--model",
                 code="model_not_usable",
-                next=f"Use --model {instead}, for example.",
+                next=f"Use, for example, --model {instead}.",
             )
 
 
 def check_model_name(model: str) -> None:
-    """Refuse what cannot be a model's name. Raises UsageError."""
+    """Refuse a string that cannot be the name of a model. Raises UsageError."""
     if not re.fullmatch(r"(models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]*", model):
         near = catalog.load().suggest(model)
         raise UsageError(
-            f"{model!r} cannot be a model's name.",
+            f"{model!r} is not a valid model name.",
             field="--model",
             code="bad_argument",
-            next=f"Did you mean {near}?" if near else f"Write it like {catalog.DEFAULT_MODEL}.",
+            next=f"Did you mean {near}?" if near else f"Write a name such as {catalog.DEFAULT_MODEL}.",
         )
 
 
 def check_model(session: Session, model: str, method: Method) -> None:
-    """Say what is known of a model; refuse one that certainly cannot serve these requests. Raises UsageError."""
+    """Report what is known of a model; refuse one that certainly cannot serve these requests. Raises UsageError."""
     check_model_name(model)
     advise(session, model, method, dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date(), [])
 
 
 def advise(session: Session, model: str, method: Method, today: dt.date, said: list[str]) -> None:
-    """Say what the catalog knows of the model; what is certain to fail is refused here."""
+    """Report what the catalog knows of the model; refuse what is certain to fail. Raises UsageError."""
     book = catalog.load()
     known = book.find(model)
     if known is None:
-        # The service has been asked and knows it, or could not be asked: no place for guesses at another name.
+        # The service knows the model or could not be asked, so another name is not suggested.
         say(session, said, f"The model {model!r} is not in the catalog of {book.date}; its price is unknown.", None)
         return
     for one in catalog.advice(book, model, method, today):
         if method is Method.EMBED and one.message == known.note:
-            continue  # a page about the model; what concerns these very requests is said by itself
+            continue  # general notes on the model; what concerns these requests is reported separately
         if one.severity == "error":
             raise UsageError(one.message, field="--model", code="model_not_usable", next=one.next)
         say(session, said, one.message, one.next, warn=one.severity == "warning")
 
 
-def say(session: Session, said: list[str], message: str, following: str | None, *, warn: bool = True) -> None:
-    """Tell it now, and keep it for the result."""
+def say(session: Session, said: list[str], message: str, following: str | Next | None, *, warn: bool = True) -> None:
+    """Report a message now, and keep it for the result."""
     session.emit(Notice(message, "warning" if warn else "note", following))
+    if isinstance(following, Next):
+        following = f"Next: {following}"
     said.append(f"{message} {following}" if following else message)

@@ -1,4 +1,4 @@
-"""What a request asks for and about how many tokens its prompt has, read from its line."""
+"""Reads from a request's line what it asks for and about how many tokens its prompt has."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from gemini_batch.jsonl import decode
 
 
 def modalities_of(data: bytes) -> set[str]:
-    """What a request wants to be answered with besides text: ``AUDIO``, ``IMAGE``."""
+    """The response modalities that a request asks for besides text: ``AUDIO``, ``IMAGE``."""
     request = decode(data)["request"]
     config = request.get("generationConfig") or request.get("generation_config") or {}
     asked = config.get("responseModalities") or config.get("response_modalities") or []
     return {word.upper() for word in asked if isinstance(word, str)} if isinstance(asked, list) else set()
 
 
-#: What is worth knowing of embedding requests: its name, and the fields that show it.
+#: The traits of embedding requests: the name of each, and the fields that show it.
 TRAITS = {
     "taskType": (b"taskType", b"task_type"),
     "media": (b"inlineData", b"inline_data", b"fileData", b"file_data"),
@@ -23,7 +23,7 @@ TRAITS = {
 
 
 def traits_of(data: bytes) -> set[str]:
-    """Which of them an embedding request has. Words in its text are none: only names of fields count."""
+    """The traits of an embedding request. Only names of fields count, not words in its text."""
     found = {trait for trait, names in TRAITS.items() if any(name in data for name in names)}
     if not found:
         return found
@@ -46,15 +46,15 @@ def _names(value: object) -> set[str]:
     return names
 
 
-#: Characters a token, on the whole, and the tokens of a picture or a short sound. An estimate for planning: what
-#: counts in the end is the service's own number.
+#: Average characters in a token, and the tokens of an image or a short recording. An estimate for planning; the
+#: service's own count decides.
 _CHARS_A_TOKEN = 4
 _MEDIA_TOKENS = 300
 _BASE64 = re.compile(rb'"data"\s*:\s*"[A-Za-z0-9+/=_-]{64,}"')
 
 
 def estimate_tokens(line: bytes) -> int:
-    """About how many tokens a request's prompt has; base64 media count as media and not as text."""
+    """The approximate number of tokens of a request's prompt; base64 media count as media, not as text."""
     media = 0
     if len(line) > 512 and b'"data"' in line:
         line, media = _BASE64.subn(b"", line)

@@ -1,7 +1,7 @@
-"""From the user's file to a run's own requests: one pass that validates, copies canonically, hashes and indexes.
+"""Turns the user's file into a run's own requests, in one pass that validates, copies, hashes and indexes.
 
-The original is only read. What is written is canonical: UTF-8, ``\\n``, no BOM, no blank lines, the bytes of each line
-otherwise as they were.
+The original is only read. The copy is canonical: UTF-8, ``\\n``, no BOM, no blank lines; otherwise the bytes of each
+line are unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gemini_batch.store.state_folder import RunFolder
 
 
-#: Problems kept for the report; more are only counted: millions of wrong lines take little memory.
+#: Problems kept for the report; more are only counted, so that millions of wrong lines take little memory.
 KEPT_PROBLEMS = 10_000
 _TELL_EVERY = 16 * 1024 * 1024
 _SPACE = b" \t\r"
@@ -37,10 +37,10 @@ _SPACE = b" \t\r"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` are the canonical file's.
+    """A validated set of requests in a run folder; ``bytes`` and ``sha256`` describe the canonical file.
 
-    ``modalities``: what generation asks for besides text (``AUDIO``, ``IMAGE``). ``traits``: what occurs in embedding
-    requests (``taskType``, ``media``).
+    ``modalities``: what generation requests ask for besides text (``AUDIO``, ``IMAGE``). ``traits``: what embedding
+    requests contain (``taskType``, ``media``).
     """
 
     requests: int
@@ -55,7 +55,7 @@ class Staged:
 
 
 class _Findings:
-    """Problems as they come, bounded in memory."""
+    """Collects problems in bounded memory."""
 
     def __init__(self) -> None:
         self.errors: list[Problem] = []
@@ -75,7 +75,7 @@ class _Findings:
 
 
 class _Pass:
-    """One pass over the file; collects what :class:`Staged` says while the rows are being loaded."""
+    """One pass over the file; collects the facts for :class:`Staged` while the rows are loaded."""
 
     def __init__(self, source: IO[bytes], sink: IO[bytes], *, size: int, limit: int | None, emit: EventHandler) -> None:
         self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
@@ -91,7 +91,7 @@ class _Pass:
         self._loaded = 0
 
     def rows(self) -> Iterator[RequestRow]:
-        """Every good line as a row; the bad ones become findings."""
+        """Each valid line as a row; invalid lines become findings."""
         told = 0
         lines = read_lines(self.source)
         while True:
@@ -100,7 +100,7 @@ class _Pass:
             except StopIteration:
                 break
             except LineTooLong as error:
-                self.findings.add(Problem(message="the line is too long to be a request", line=error.number))
+                self.findings.add(Problem(message="The line is too long for a request.", line=error.number))
                 break
             if number == 1:
                 data = data.removeprefix(UTF8_BOM)
@@ -129,10 +129,11 @@ class _Pass:
         elif checked.method != self.method:
             self.findings.add(
                 Problem(
-                    message=f"asks for {_kind(checked.method)}, and line {self.first_line} for {_kind(self.method)}",
+                    message=f"The line asks for {_kind(checked.method)}; line {self.first_line} asks for "
+                    f"{_kind(self.method)}.",
                     line=number,
                     field="request",
-                    next="Put them into two files: one job does one or the other.",
+                    next="Put them in two files; a job does either one or the other.",
                 )
             )
             return None
@@ -159,7 +160,7 @@ class _Pass:
         return row
 
     def _bad_row(self, data: bytes, number: int) -> RequestRow | None:
-        """The key of a line that is refused takes part in the search for keys that are used twice."""
+        """A row for the key of an invalid line, so that repeated keys are found there too."""
         try:
             key = decode(data)["key"]
         except (NotJson, KeyError, TypeError):
@@ -187,9 +188,9 @@ def stage(
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
-    ``limit``: only the first so many requests. ``max_bytes``: a larger file is refused. All requests wait
-    to be planned. Raises UsageError for a file that is none, InvalidInput with
-    all problems of its lines, StateError if ``folder`` cannot be written.
+    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused. All requests wait to be
+    planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its lines,
+    StateError if ``folder`` cannot be written.
     """
     check_file(source, limit=None if limit is not None else max_bytes)
     try:
@@ -205,20 +206,21 @@ def stage(
         after = os.fstat(reader.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UsageError(
-            "The file changed while it was being read; nothing was sent.",
+            "The file changed while it was read; nothing was sent.",
             file=source,
             code="file_changed",
-            next="Let whatever writes it finish, and run the same command again.",
+            next="Wait until no other program writes it, then run the same command again.",
         )
     findings = done.findings
     if findings.error_count:
         raise InvalidInput(source, findings.errors, total=findings.error_count)
     if done.method is None:
         raise UsageError(
-            "There is no request in the file: all its lines are blank.",
+            "The file has no requests: all of its lines are blank.",
             file=source,
             code="empty_file",
-            next='Write one request a line: {"key": "1", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}}',
+            next="Write one request on each line: "
+            '{"key": "1", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}}',
         )
     return Staged(
         requests=done.requests,
@@ -242,10 +244,10 @@ def _write(reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None
             for key, line, first in islice(rows.duplicates(KEPT_PROBLEMS), KEPT_PROBLEMS):
                 work.findings.add(
                     Problem(
-                        message=f"the key {key!r} was used before, on line {first}",
+                        message=f"The key {key!r} is already used on line {first}.",
                         line=line,
                         field="key",
-                        next="Give every request a key of its own: answers are joined by it.",
+                        next="Give each line a unique key; answers are joined by it.",
                     )
                 )
             work.findings.error_count += max(0, repeated - KEPT_PROBLEMS)

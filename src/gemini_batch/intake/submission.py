@@ -1,4 +1,4 @@
-"""What is asked of ``create`` or ``run``, and the run that a request file becomes: staged, advised on, recognisable."""
+"""Turns the arguments of ``create`` or ``run`` and a request file into a run, or finds the run it already has."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SHOWN_WARNINGS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What is asked of ``create`` or ``run``. ``model`` None: the default for the kind of requests found."""
+    """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests."""
 
     source: Path
     model: str | None = None
@@ -53,7 +53,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """The run that requests have, whether it was made just now, and the warnings about file and model."""
+    """The run of the requests, whether it was created just now, and the warnings about file and model."""
 
     run: Run
     is_new: bool
@@ -61,15 +61,15 @@ class Entered:
 
 
 def identity(sha256: str, method: Method, *, model: str, backend: str, key_fingerprint: str) -> str:
-    """What a run is recognised by: its canonical requests, method, model, backend and key; not its name or limits."""
+    """What identifies a run: its canonical requests, method, model, backend and key; not its name or limits."""
     parts = (sha256, method, model, backend, key_fingerprint)
     return "i1:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 async def _known_run(session: Session, submission: Submission) -> Run | None:
-    """The run that a file's requests have already, found by the file's hash alone: no line of it is read again.
+    """The run that a file's requests already have, found by the file's hash alone, without reading its lines.
 
-    Only a file that is canonical as it stands can be found so. Files of another size are not even hashed.
+    Only a file that is already canonical can be found this way. Files of another size are not even hashed.
     """
     ledger = session.ledger()
     try:
@@ -77,7 +77,7 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
             return None
         digest = await in_thread(lambda _: _digest(submission.source), session.emit)
     except OSError:
-        return None  # what is wrong with the file is for staging to say
+        return None  # staging reports what is wrong with the file
     address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
     for method in Method:
         model = _model(submission, method)
@@ -90,15 +90,15 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
 
 
 def _warn_of_other_keys(session: Session, run: Run) -> None:
-    """Say that the same requests were sent with another key: a key that was rotated pays for them again."""
+    """Warn that the same requests were sent with another key: after a key rotation, they are paid for again."""
     others = session.ledger().with_other_keys(run)
     if others:
         session.emit(
             Notice(
-                f"These requests were sent with another API key already ({others[0].id}); with this key they are sent "
+                f"These requests were already sent with another API key ({others[0].id}); with this key, they are sent "
                 f"again{paid_again(session.settings)}.",
                 "warning",
-                Next("run", others[0].id, why="with the earlier key"),
+                Next("run", others[0].id, why="continues that run; set the earlier key first"),
             )
         )
 
@@ -121,13 +121,13 @@ async def enter_run(
     max_bytes: int | None = None,
     besides: Run | None = None,
 ) -> Entered:
-    """Find the run that a file's requests already have, or enter a new one; nothing is planned and nothing is sent.
+    """Find the run that a file's requests already have, or enter a new one. Nothing is planned or sent.
 
-    ``max_bytes``: a larger file is refused. ``besides``: a known run that does not count, because nothing came of it.
+    ``max_bytes``: a larger file is refused. ``besides``: a known run to ignore, because it left nothing.
     Raises UsageError (InvalidInput with every problem of the file), StateError.
     """
     check_submission(submission)
-    check_file(submission.source)  # what is wrong with the file itself is said before a missing key
+    check_file(submission.source)  # a problem with the file itself is reported before a missing key
     key_of(session.settings)
     address = session.name_blank_address()
     ledger = session.ledger()
@@ -145,21 +145,21 @@ async def enter_run(
             newest = ledger.newest_with_identity(run.identity)
             if newest is not None and not submission.new and newest.id != old:
                 return Entered(newest, is_new=False, warnings=warnings)
-            # The folder stands before the ledger speaks of it; a folder that no ledger knows is only disk space.
+            # The folder exists before the ledger names it; a folder unknown to the ledger only takes disk space.
             folder.path.rename(place.path)
             if ledger.add_run(run, None, at=session.world.now(), unless=newest.id if newest else None):
                 _warn_of_other_keys(session, run)
                 return Entered(run, is_new=True, warnings=warnings)
-            # Another process has entered the same requests in this very moment: its run is the one.
+            # Another process has just entered the same requests: its run is used.
             place.path.rename(folder.path)
 
 
 async def _stage_run(
     session: Session, submission: Submission, folder: RunFolder, *, run_id: str, max_bytes: int | None
 ) -> tuple[Run, list[str]]:
-    """Validate and copy the file into ``folder``; returns the run it makes, and the warnings.
+    """Validate and copy the file into ``folder``; returns the new run and the warnings.
 
-    Raises UsageError for a wrong file, or for a model that certainly cannot serve it.
+    Raises UsageError for an invalid file, or for a model that certainly cannot serve it.
     """
     said: list[str] = []
     today = dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date()
@@ -197,7 +197,7 @@ async def _stage_run(
 
 
 def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> None:
-    """The warnings about lines; the same one about many lines is said once."""
+    """Report the warnings about lines; the same one about many lines is reported once."""
     alike: dict[tuple[str | None, str], list[Problem]] = {}
     for problem in staged.warnings:
         alike.setdefault((problem.field, problem.message), []).append(problem)
@@ -206,16 +206,18 @@ def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> No
         more = f" (the same in {len(others):,} more {'line' if len(others) == 1 else 'lines'})" if others else ""
         say(session, said, f"{_sentence(source, first).removesuffix('.')}{more}.", first.next)
     if left := staged.warning_count - sum(map(len, shown)):
-        say(session, said, f"{left:,} more warnings; `gemini-batch validate` shows them.", None)
+        say(session, said, f"{left:,} more warnings.", Next("validate", str(source), why="shows all of them"))
 
 
 def check_submission(submission: Submission) -> None:
-    """Refuse arguments that cannot be meant, before anything is read. Raises UsageError."""
+    """Refuse invalid arguments before anything is read. Raises UsageError."""
     limit = catalog.load().limits.display_name_chars.value
     if submission.limit is not None and submission.limit < 1:
         raise UsageError("--limit must be at least 1.", field="--limit", code="bad_argument")
     if submission.name is not None and not (0 < len(submission.name) <= limit and submission.name.isprintable()):
-        raise UsageError(f"A display name is 1 to {limit} printable characters.", field="--name", code="bad_argument")
+        raise UsageError(
+            f"A display name must have 1 to {limit} printable characters.", field="--name", code="bad_argument"
+        )
 
 
 def _sentence(source: Path, problem: Problem) -> str:
@@ -224,12 +226,12 @@ def _sentence(source: Path, problem: Problem) -> str:
 
 
 def default_name(source: Path, run_id: str) -> str:
-    """A display name where none was given: the file's and the run's."""
+    """The default display name, from the names of file and run."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-")[:80] or "requests"
     return f"{stem}-{run_id.removeprefix('run-')}"
 
 
 def display_name(ledger: Ledger, run: Run, options: RunOptions) -> str:
-    """What a run's jobs are called: as the user said, else as its first job is, else after the file."""
+    """The display name of a run's jobs: the user's, else that of its first job, else one from the file's name."""
     first = next(iter(ledger.all_jobs_of(run.id)), None)
     return options.name or (first.display_name if first else default_name(Path(run.source or run.id), run.id))

@@ -23,12 +23,12 @@ EMULATED = "@offline"
 
 
 def paid_again(settings: Settings) -> str:
-    """The end of a sentence that offers a second job: ``, which is paid for again``, where that is so."""
+    """The end of a sentence that offers a second job: ``, which costs money again``, where that is so."""
     if settings.offline:
         return ""
     if _is_loopback(settings.base_url):
-        return f"; it is paid for again, unless {settings.base_url} is an emulator"
-    return ", which is paid for again"
+        return f"; it costs money again, unless {settings.base_url} is an emulator"
+    return ", which costs money again"
 
 
 def elsewhere(backend: str) -> str | None:

@@ -1,4 +1,4 @@
-"""How a job or a run stands, as a value for people and programs. Every command that names one asks here."""
+"""The state of a job or a run, as a value for people and programs. Every command that names one uses it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     job: str | None
     """Name of the job, `batches/…`; null if it was not created."""
     run: str | None
-    """Id of its run, `run-…`; null if the job was not made from this state folder."""
+    """Id of its run, `run-…`; null if the job was not created from this state folder."""
     name: str
     """Display name of the job."""
     state: str
@@ -87,7 +87,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     usual_of: int
     """Number of jobs behind `usual`."""
     next: Next | None
-    """The next step, as a sentence or command."""
+    """The next command."""
 
     @property
     def ended_badly(self) -> bool:
@@ -121,7 +121,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     offline: bool
     """True if the local emulator answers."""
     next: Next | None
-    """The next step, as a sentence or command."""
+    """The next command."""
 
     @property
     def alive(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.reasons import RESENT_CODES
+from gemini_batch.backend import OFFLINE
 from gemini_batch.errors import ApiError, Next
 from gemini_batch.report.stragglers import is_stuck
 from gemini_batch.session import UnknownJob
@@ -25,6 +26,11 @@ MORE_TOKENS = 8192
 #: The file that is proposed for results.
 RESULTS_FILE = "results.jsonl"
 _TO_FILE = ("-o", RESULTS_FILE)
+
+
+def costs_money(run: Run, what: str = "") -> str:
+    """The reason for a command that sends requests of a run; it says that this costs money, unless it is offline."""
+    return "; ".join(filter(None, (what, "" if run.backend == OFFLINE else "this costs money")))
 
 
 # What became of the requests ------------------------------------------------------------------------------------------
@@ -52,11 +58,11 @@ def next_for_results(run: Run, verdicts: Mapping[str, int], *, not_sent: int, re
     if run.origin != "made":
         return None
     if not_sent:
-        return Next("run", run.id, *_TO_FILE, why="sends the rest; this costs money")
+        return Next("run", run.id, *_TO_FILE, why=costs_money(run, "sends the rest"))
     if resendable:
-        return Next("run", run.id, *_TO_FILE, why="sends again what failed for a passing reason; this costs money")
+        return Next("run", run.id, *_TO_FILE, why=costs_money(run, "resends what failed for a passing reason"))
     options = retry_options({verdict: count for verdict, count in verdicts.items() if verdict != "blocked"})
-    return Next("retry", run.id, *options[0], *_TO_FILE, why="this costs money") if options else None
+    return Next("retry", run.id, *options[0], *_TO_FILE, why=costs_money(run)) if options else None
 
 
 # How a run or a job stands --------------------------------------------------------------------------------------------
@@ -67,9 +73,9 @@ def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool) -> Next:
     if state == "FINISHED":
         return Next("results", run.id, *_TO_FILE)
     if in_doubt:
-        return Next("run", run.id, why="finds out whether its job was created, and goes on")
+        return Next("run", run.id, why="finds out whether its job was created, and continues")
     if waiting and run.origin == "made":
-        return Next("run", run.id, why="sends the rest; this costs money")
+        return Next("run", run.id, why=costs_money(run, "sends the rest"))
     if state == "RUNNING":
         return Next("status", run.id, "--wait")
     return Next("results", run.id, *_TO_FILE)
@@ -77,11 +83,11 @@ def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool) -> Next:
 
 _MEANINGS = {
     1: "It was cancelled.",
-    3: "The service could not use the input: look at the request format, the model's name and the media it refers to.",
+    3: "The service could not use the input. Check the request format, the model and the media it refers to.",
     7: "The key may not use this model or one of the files.",
-    8: "A quota was used up. Smaller jobs, or a later time, go through.",
-    13: "A fault inside the service; the same requests usually go through when sent again.",
-    14: "The service was overloaded; the same requests usually go through when sent again.",
+    8: "A quota was exhausted. Smaller jobs, or the same job later, usually succeed.",
+    13: "An internal error of the service. The same requests usually succeed when resent.",
+    14: "The service was overloaded. The same requests usually succeed when resent.",
 }
 
 
@@ -100,12 +106,12 @@ def explained(seen: RemoteJob) -> JobErrorInfo | None:
     """The service's error for a job with what it probably means; None where there is none."""
     if seen.error_code is None and seen.error_message is None:
         if seen.phase is Phase.FAILED:
-            return JobErrorInfo(None, None, "The service gave no reason. Sending again often goes through.")
+            return JobErrorInfo(None, None, "The service gave no reason. Resending often succeeds.")
         if seen.phase is Phase.EXPIRED:
             return JobErrorInfo(None, None, "It was not served within 48 hours.")
         return None
     if seen.phase is Phase.CANCELLED:
-        return JobErrorInfo(seen.error_code, seen.error_message, "The service words a cancelled job this way.")
+        return JobErrorInfo(seen.error_code, seen.error_message, "This is how the service reports a cancelled job.")
     return JobErrorInfo(seen.error_code, seen.error_message, _MEANINGS.get(seen.error_code or 0))
 
 
@@ -118,7 +124,7 @@ def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collect
             return None
         passing = seen.phase is Phase.EXPIRED or (seen.phase is Phase.FAILED and seen.error_code in RESENT_CODES)
         if passing and run.origin == "made":
-            return Next("run", run.id, *_TO_FILE, why="sends its requests again; this costs money")
+            return Next("run", run.id, *_TO_FILE, why=costs_money(run, "resends its requests"))
         return Next("results", seen.name, *_TO_FILE, why="names the reason for each request")
     if seen.phase is Phase.UNKNOWN:
         return Next("status", seen.name, "--wait", why="this state is not known here and counts as alive")
@@ -143,16 +149,16 @@ def explain_unknown(session: Session, target: KnownJob | UnknownJob, error: ApiE
         return error
     if not isinstance(target, UnknownJob):
         message = (
-            f"{target.name} was made here, and the service does not know it now ({error.status}): it was deleted, or "
-            "the service does not show it at this moment."
+            f"{target.name} was created here, and the service does not know it now ({error.status}): it was deleted, "
+            "or the service does not show it at this moment."
         )
         return _instead(error, message, Next("list", "--remote", why="lists what the service shows"))
     message = (
         f"The service does not know {target.name} with this API key ({error.status}): the name is mistyped, the job "
-        "was deleted, or it was made with the key of another project."
+        "was deleted, or it was created with the key of another project."
     )
     near = _near(session, target.name)
-    listed = Next("list", "--remote", why="lists the jobs made here and those of this key's project")
+    listed = Next("list", "--remote", why="lists the jobs created here and those of this key's project")
     return _instead(error, message, f"Did you mean {near}?" if near else listed)
 
 

@@ -120,14 +120,16 @@ class Results:
                     count += 1
                 if self.run.origin == "made" and count != len(self):
                     # Raised before the file takes its place: no good results are replaced by fewer.
-                    raise StateError(f"Only {count:,} of {len(self):,} results are here.", file=self._folder.path)
+                    raise StateError(
+                        f"Only {count:,} of {len(self):,} results are stored here.", file=self._folder.path
+                    )
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count
 
 
 def check_output(path: Path) -> None:
-    """Refuse to write results where they would replace anything but results, or where they cannot be written."""
+    """Refuse a results file that would replace anything but results, or that cannot be written. Raises UsageError."""
     if path.is_dir():
         raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
     if not path.parent.is_dir():
@@ -136,12 +138,12 @@ def check_output(path: Path) -> None:
             file=path.parent,
             field="--output",
             code="bad_output",
-            next=f"Type: mkdir -p {shlex.quote(str(path.parent))}",
+            next=f"Run: mkdir -p {shlex.quote(str(path.parent))}",
         )
     if not path.is_file() or not path.stat().st_size or _holds_results(path):
         return
     raise UsageError(
-        "This file exists and holds something else than results; it would be lost.",
+        "This file exists and holds something other than results, which would be lost.",
         file=path,
         field="--output",
         code="bad_output",
@@ -150,7 +152,7 @@ def check_output(path: Path) -> None:
 
 
 def failures_beside(output: Path) -> Path:
-    """Where what has no good answer goes: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name."""
+    """Where requests that did not succeed go: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name."""
     return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
 
 
@@ -194,7 +196,7 @@ class RawFiles:
 
 
 def write_failures(found: Results, folder: RunFolder, output: Path) -> None:
-    """Beside the results: every request without a good answer, with verdict, reason and the request itself."""
+    """Next to the results: every request that did not succeed, with verdict, reason and the request itself."""
     target = failures_beside(output)
     check_failures(target)
     if found.summary.all_succeeded:
@@ -218,10 +220,10 @@ def write_failures(found: Results, folder: RunFolder, output: Path) -> None:
 
 
 def check_failures(path: Path) -> None:
-    """A file that happens to have that name and is not one of ours stays as it is. Raises UsageError."""
+    """Refuse to replace a file of that name that is not a failures file. Raises UsageError."""
     if path.exists() and not (path.is_file() and (not path.stat().st_size or _is_ours(path))):
         raise UsageError(
-            "The failures would be written into this file, and it holds something else.",
+            "The failures file would replace this file, which holds something else.",
             file=path,
             field="--output",
             code="bad_output",

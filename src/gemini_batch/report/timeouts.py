@@ -1,4 +1,4 @@
-"""A bounded wait has ended: what is alive, and how to go on."""
+"""A bounded wait has ended: what is alive, and how to continue."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_timeout(timeout: float | None) -> None:
 def nothing_sent(what: str, timeout: float) -> NotFinished:
     """The time was over before ``what`` (a file or a run) came to be worked on."""
     return NotFinished(
-        f"{what} was still being checked after {span(timeout)}; this command has sent nothing.",
+        f"{what} was still being checked after {span(timeout)}. Nothing was sent.",
         job="",
         state="NOT_CREATED",
         code="timeout",
@@ -56,9 +56,9 @@ def run_not_finished(session: Session, run: Run, timeout: float, following: Next
     if run.origin == "made":
         parts.insert(0, f"{_done(session, facts):,} of {run.requests:,} requests are done")
     if facts.waiting:
-        parts.append(f"{facts.waiting:,} wait to be sent")
+        parts.append(f"{facts.waiting:,} are to be sent")
     return NotFinished(
-        f"{run.id} is not finished after {span(timeout)}: {', '.join(parts)}. Nothing was cancelled.",
+        f"{run.id} has not finished after {span(timeout)}: {', '.join(parts)}. Nothing was cancelled.",
         job=run.id,
         state=facts.state.value,
         code="timeout",
@@ -73,7 +73,7 @@ def job_not_finished(session: Session, target: KnownJob | UnknownJob, timeout: f
     counts = f", {(job.succeeded or 0) + (job.failed or 0):,} of {job.total:,} done" if job and job.total else ""
     seen = f" ({state}{counts})" if state else ""
     return NotFinished(
-        f"{target.name} is not finished after {span(timeout)}{seen}. Nothing was cancelled.",
+        f"{target.name} has not finished after {span(timeout)}{seen}. Nothing was cancelled.",
         job=target.name,
         state=state,
         code="timeout",

@@ -1,1 +1,1 @@
-"""What is written down: the ledger, a run's rows, SQLite, the state folder."""
+"""Stores what must last: the ledger, a run's rows, the SQLite databases, the state folder."""

@@ -1,4 +1,4 @@
-"""Writing what one job answered into ``rows.db``: everything of one raw file, or nothing."""
+"""Writes one job's answers to ``rows.db``: all of one raw file, or nothing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class AnswerWriter:
-    """Writes the answers of one raw file; everything appears at :meth:`finish`, or nothing does."""
+    """Writes the answers of one raw file; all of them appear at :meth:`finish`, or none."""
 
     def __init__(self, path: Path, db: sqlite3.Connection, source: tuple[int, str, str, int, str, str]) -> None:
         self._path, self._db, self._answer_file = path, db, source[0]
         self._ended = False
         with explained(path, "run's row database"):
             db.execute("BEGIN IMMEDIATE")
-            # An adopted run has no requests yet; without the index each key it learns would be sought among all.
+            # An adopted run has no requests yet; without the index, each new key would be searched for among all.
             db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
             db.execute(
                 "UPDATE requests SET answer = NULL WHERE answer IN (SELECT id FROM answers WHERE answer_file = ?)",
@@ -42,11 +42,11 @@ class AnswerWriter:
 
     def __exit__(self, *_: object) -> None:
         if not self._ended:
-            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself; the first error counts
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back already; the first error counts
                 self._db.execute("ROLLBACK")
 
     def add_request(self, row: RequestRow) -> None:
-        """A request that is only known by its answer: the job was made elsewhere."""
+        """Add a request that is known only by its answer: the job was created elsewhere."""
         self._db.execute(
             INSERT_REQUEST,
             (row.seq, row.line, row.key, key_hash(row.key), *row[3:], self._answer_file, 1),
@@ -61,14 +61,14 @@ class AnswerWriter:
         )
 
     def quarantine(self, offset: int, length: int, reason: str) -> None:
-        """Note an answer line that belongs to no request."""
+        """Record an answer line that belongs to no request."""
         self._db.execute("INSERT INTO quarantine VALUES (?, ?, ?, ?)", (self._answer_file, offset, length, reason))
 
     def finish(self, lines: int) -> None:
-        """Choose the final answer of every request that got one, and commit.
+        """Choose the final answer of every request that has one, and commit.
 
-        A success beats everything; among the rest a later attempt beats an earlier one, and within one file the first
-        line wins.
+        A success takes precedence over everything else; otherwise, a later attempt takes precedence over an earlier
+        one, and within one file the first line counts.
         """
         with explained(self._path, "run's row database"):
             self._db.execute("UPDATE answer_files SET lines = ? WHERE id = ?", (lines, self._answer_file))
@@ -77,7 +77,7 @@ class AnswerWriter:
                 "UPDATE requests SET answer = (SELECT id FROM answers a WHERE a.seq = requests.seq "
                 "ORDER BY (a.verdict = 'succeeded') DESC, a.attempt DESC, a.id LIMIT 1) "
                 "WHERE seq IN (SELECT seq FROM answers WHERE answer_file = ?) "
-                # An answer that this source had given before may be gone now; the one of another job stands then.
+                # An answer that this file gave before may be gone now; then the answer of another job counts.
                 "OR (answer IS NULL AND seq IN (SELECT seq FROM answers))",
                 (self._answer_file,),
             )

@@ -1,10 +1,10 @@
-"""What a run folder must still hold for its results to be whole. Looking changes nothing and makes no file."""
+"""Checks that a run folder still holds everything that its results need. Checking changes nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_batch.errors import StateError
+from gemini_batch.errors import Next, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,41 +14,52 @@ if TYPE_CHECKING:
 
 
 def missing(folder: RunFolder, run: Run) -> Iterator[str]:
-    """What is gone or changed of what was collected, as sentences; nothing where all is well.
+    """What is missing or changed of what was collected, one sentence for each problem.
 
-    Raises StateError where the row database cannot be read.
+    Raises StateError if the row database cannot be read.
     """
     if not folder.path.is_dir():
-        yield f"Its run folder is gone, and with it the requests and answers kept there: {folder.path}."
+        yield f"The run folder, with its requests and answers, is missing: {folder.path}."
         return
     if not folder.row_database.exists():
-        yield f"Its row database is gone: {folder.row_database}."
+        yield f"The row database is missing: {folder.row_database}."
         return
     with folder.rows() as rows:
         count, answer_files = rows.count(), rows.answer_files()
     if count != run.requests:
-        yield f"Its row database was changed: it has {count:,} requests of {run.requests:,}."
+        yield f"The row database was changed: it has {count:,} of {run.requests:,} requests."
     for file in answer_files:
         raw = folder.path / "raw" / file["file"]
         if not raw.exists():
             if not file["bytes"]:
-                continue  # a job that was lost has no file
-            yield f"An answer file is gone: {raw}."
+                continue  # a lost job has no file
+            yield f"An answer file is missing: {raw}."
         elif raw.stat().st_size != file["bytes"]:
             yield f"An answer file was changed: {raw}."
 
 
-def way_back(name: str, *, offline: bool) -> str:
-    """How to get answers again that this home has lost."""
+def create_anew(run: Run, *, offline: bool) -> Next | None:
+    """The command that sends a run's requests again as a new job; None if they were not sent from here."""
+    if run.source is None:
+        return None
+    cost = "sends every request again, offline" if offline else "sends every request again, at full batch price"
+    return Next("create", run.source, "--model", run.model, "--new", *(["--offline"] if offline else []), why=cost)
+
+
+def way_back(name: str, *, offline: bool) -> str | Next:
+    """How to get back answers that the state folder has lost."""
     if offline:
-        return "An offline job is made again with create --new."
-    return (
-        "While the service keeps the results (about six weeks), another home fetches them anew: "
-        f"GEMINI_BATCH_HOME=another-folder gemini-batch results {name} -o results.jsonl"
+        return "Offline answers exist only here. To create the job again, use --new."
+    return Next(
+        "results",
+        name,
+        "-o",
+        "results.jsonl",
+        why="first set GEMINI_BATCH_HOME to a new folder; the service keeps results for about six weeks",
     )
 
 
 def check_held(folder: RunFolder, run: Run, name: str, *, offline: bool) -> None:
-    """Refuse to make results of less than was collected. Raises StateError with the way back."""
+    """Refuse to write results from less than was collected. Raises StateError with the way back."""
     for what in missing(folder, run):
         raise StateError(what, file=name, code="results_lost", next=way_back(name, offline=offline))

@@ -1,4 +1,4 @@
-"""One job of a run of several: what it carried and what it answered itself, read from the run's own database."""
+"""Reads one job of a run with several: which requests it carried and which answers it gave."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class _Line(msgspec.Struct):
 
 @contextlib.contextmanager
 def open_rows(folder: RunFolder, jobs: Sequence[Job], *, only: Job | None = None) -> Iterator[Rows]:
-    """The requests of a run that were sent, with their answers; ``jobs`` are all of the run's.
+    """The requests of a run that were sent, with their answers; ``jobs`` holds all jobs of the run.
 
-    With ``only``, as if that job were all there is. Raises StateError.
+    With ``only``, as if that job were the only one. Raises StateError.
     """
     with folder.rows() as rows:
         if only is not None:
@@ -40,12 +40,12 @@ def open_rows(folder: RunFolder, jobs: Sequence[Job], *, only: Job | None = None
 
 
 def sent_ordinals(jobs: Sequence[Job]) -> list[int]:
-    """The jobs that were created, or may have been, by their numbers in the run."""
+    """The ordinals of the jobs that were created, or may have been."""
     return [job.ordinal for job in jobs if job.stage.made or job.stage is JobStage.INTENDED]
 
 
 def _keys(folder: RunFolder, part: str) -> Iterator[str]:
-    """The keys in an input file of its own, which was written when the job was planned."""
+    """The keys in a separate input file, which was written when the job was planned."""
     path = folder.input(part)
     try:
         with path.open("rb") as file:

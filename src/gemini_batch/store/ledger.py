@@ -1,15 +1,15 @@
-"""The ledger: the SQLite database that knows all runs, jobs, files and intents. It is the audit trail.
+"""The ledger: the SQLite database of all runs, jobs, files and intents. It is the audit trail.
 
 What always holds:
 
 - An intent is committed before the create call that it announces; the answer is committed right after.
-- A job's life only goes forward (``planned → uploaded → intended → created → ended → collected``), but for two steps
-  back: a create that was certainly refused leaves its job ``uploaded`` (``planned`` for an inline one), and so is one
-  ``planned`` whose input file has expired before it was created.
+- A job's stage only moves forward (``planned → uploaded → intended → created → ended → collected``), with two
+  exceptions: a create that was certainly refused returns its job to ``uploaded`` (``planned`` if it is inline), and a
+  job whose input file expired before the create returns to ``planned``.
 - A remote batch belongs to one job, and a file to the job that uploaded it.
-- No key is stored: a salted fingerprint recognises one again.
+- No API key is stored: a salted fingerprint recognises it.
 
-The schema is documented in docs/ledger.md, with the views meant for people's own SQL.
+docs/ledger.md documents the schema and the views for users' own SQL.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gemini_batch.wire import RemoteJob
 
 
-#: Seconds for which a learned ceiling is believed.
+#: Seconds for which learned quota bounds are used.
 MEMORY = 86_400.0
 
 _RUN_FIELDS = Run.__struct_fields__
@@ -41,7 +41,7 @@ _JOB_FIELDS = Job.__struct_fields__
 
 
 class Ledger:
-    """The database, opened. Every method is one transaction."""
+    """The open database. Every method is one transaction."""
 
     def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
         self.path = path
@@ -64,7 +64,7 @@ class Ledger:
     # Keys ------------------------------------------------------------------------------------------------------------
 
     def key_fingerprint(self, key: str) -> str:
-        """A fingerprint that recognises ``key`` again in this ledger and says nothing about it elsewhere."""
+        """A fingerprint that recognises ``key`` in this ledger and reveals nothing about it elsewhere."""
         with explained(self.path, "ledger"):
             found = self._db.execute("SELECT value FROM meta WHERE name = 'salt'").fetchone()
             if found is None:
@@ -76,10 +76,10 @@ class Ledger:
     # Runs ------------------------------------------------------------------------------------------------------------
 
     def add_run(self, run: Run, job: Job | None, *, at: float, unless: str | None = None) -> bool:
-        """Write a new run, with its first job if it has one.
+        """Insert a new run, with its first job if it has one.
 
-        ``unless``: not if another run than this one is the newest with its identity.
-        Returns False where another process made a run with the same identity, or for the same batch, meanwhile.
+        ``unless``: the known run with this identity; if another run is now the newest, nothing is inserted.
+        Returns False if another process has meanwhile created a run with the same identity, or for the same batch.
         """
         with explained(self.path, "ledger"), transaction(self._db):
             batch = job.batch if job else None
@@ -105,7 +105,7 @@ class Ledger:
         return True
 
     def add_job(self, job: Job, *, at: float) -> None:
-        """Write one more job of a run."""
+        """Insert one more job of a run."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._insert_job(job)
             self._event(at, job.run, job.id, "planned", {"requests": job.requests, "bytes": job.bytes})
@@ -131,7 +131,7 @@ class Ledger:
         return run_of(self._read("SELECT * FROM runs WHERE id = ?", job.run)[0])
 
     def set_options(self, run: Run, options: str, *, at: float) -> Run:
-        """How a run is worked off from now on; returns the run as it is now."""
+        """Record the options of a run; returns the run with them."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("UPDATE runs SET options = ? WHERE id = ?", (options, run.id))
             self._event(at, run.id, None, "options", {"options": options})
@@ -140,19 +140,19 @@ class Ledger:
         return found
 
     def set_forgotten(self, run: Run, *, at: float, forgotten: bool) -> None:
-        """A run that was never sent is no longer listed, or is wanted after all."""
+        """Hide a run that was never sent from the list, or show it again."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("UPDATE runs SET forgotten_at = ? WHERE id = ?", (at if forgotten else None, run.id))
             self._event(at, run.id, None, "forgotten" if forgotten else "wanted again", {})
 
     def newest_with_identity(self, identity: str) -> Run | None:
-        """The newest run that was made of the same requests, model, backend and key."""
+        """The newest run with the same requests, model, backend and key."""
         sql = "SELECT * FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
         rows = self._read(sql, identity)
         return run_of(rows[0]) if rows else None
 
     def with_other_keys(self, run: Run) -> list[Run]:
-        """Runs of the same requests, model and address that were made with other keys and have jobs, newest first."""
+        """Runs of the same requests, model and address that have jobs created with other keys, newest first."""
         sql = (
             "SELECT * FROM runs WHERE sha256 = ? AND method = ? AND model = ? AND backend = ? AND key_fingerprint <> ? "
             "AND EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id AND jobs.batch IS NOT NULL) "
@@ -163,7 +163,7 @@ class Ledger:
         ]
 
     def has_run_of(self, size: int) -> bool:
-        """Whether a run has requests of so many bytes."""
+        """Whether any run has requests of this size in bytes."""
         return bool(self._read("SELECT 1 FROM runs WHERE bytes = ? LIMIT 1", size))
 
     # Jobs ------------------------------------------------------------------------------------------------------------
@@ -173,16 +173,16 @@ class Ledger:
         return job_of(self._read("SELECT * FROM jobs WHERE id = ?", job_id)[0])
 
     def job_by_batch(self, batch: str) -> Job | None:
-        """The job whose remote batch has that name (``batches/…``)."""
+        """The job whose remote batch has this name (``batches/…``)."""
         rows = self._read("SELECT * FROM jobs WHERE batch = ?", batch)
         return job_of(rows[0]) if rows else None
 
     def batches(self) -> frozenset[str]:
-        """The names of all remote batches that are known here."""
+        """The names of all remote batches in the ledger."""
         return frozenset(row["batch"] for row in self._read("SELECT batch FROM jobs WHERE batch IS NOT NULL"))
 
     def jobs_of(self, run_id: str) -> list[Job]:
-        """The jobs of a run, oldest first, without those that were dropped before they were made."""
+        """The jobs of a run, oldest first, without those that were dropped before they were created."""
         return [job for job in self.all_jobs_of(run_id) if job.dropped_at is None]
 
     def all_jobs_of(self, run_id: str) -> list[Job]:
@@ -197,7 +197,7 @@ class Ledger:
             yield run, job_of(row)
 
     def durations(self, model: str) -> list[float]:
-        """How many seconds the ended jobs of a model took, oldest first."""
+        """The durations, in seconds, of a model's succeeded jobs, oldest first."""
         sql = (
             "SELECT ended_at - created_at AS took FROM jobs "
             "WHERE model = ? AND phase = 'succeeded' AND ended_at >= created_at ORDER BY ended_at"
@@ -205,12 +205,12 @@ class Ledger:
         return [row["took"] for row in self._read(sql, model)]
 
     def files(self) -> list[InputFile]:
-        """The input files that this ledger's jobs have uploaded and that are not known to be deleted, oldest first."""
+        """The input files that jobs of this ledger uploaded and that are not known to be deleted, oldest first."""
         rows = self._read("SELECT * FROM files WHERE deleted_at IS NULL ORDER BY uploaded_at")
         return [InputFile(**{name: row[name] for name in InputFile.__struct_fields__}) for row in rows]
 
     def file_gone(self, file: InputFile, *, at: float, why: str) -> None:
-        """An input file is no longer at the service."""
+        """Record that the service no longer has an input file."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("UPDATE files SET deleted_at = ? WHERE name = ?", (at, file.name))
             self._event(at, None, file.job, f"file {why}", {"file": file.name, "bytes": file.bytes})
@@ -218,13 +218,13 @@ class Ledger:
     # Quota -----------------------------------------------------------------------------------------------------------
 
     def quota_bounds(self, key_fingerprint: str, model: str, *, at: float) -> QuotaBounds:
-        """What was learned in the last day of how many tokens the service lets wait for a model: tiers grow."""
+        """The bounds learned for a model's queue in the last day; older ones are ignored, because tiers grow."""
         sql = "SELECT refused, accepted FROM quota_bounds WHERE key_fingerprint = ? AND model = ? AND learned_at >= ?"
         rows = self._read(sql, key_fingerprint, model, at - MEMORY)
         return QuotaBounds(rows[0]["refused"], rows[0]["accepted"]) if rows else QuotaBounds(None, None)
 
     def set_quota_bounds(self, key_fingerprint: str, model: str, quota_bounds: QuotaBounds, *, at: float) -> None:
-        """Write down what was learned; its day is the day of the newest refusal, so that it grows old."""
+        """Record learned bounds, dated by the newest refusal so that they expire."""
         sql = (
             "INSERT INTO quota_bounds VALUES (?, ?, ?, ?, ?) ON CONFLICT (key_fingerprint, model) DO UPDATE SET "
             "learned_at = iif(excluded.refused IS refused AND learned_at >= ?, learned_at, excluded.learned_at), "
@@ -238,7 +238,7 @@ class Ledger:
     def queued_tokens(self, key_fingerprint: str, model: str, *, since: float) -> int:
         """Estimated tokens of all jobs of that key and model, of whatever run, that may be in the service's queue.
 
-        Jobs that were made before ``since`` have ended or expired, even if nobody here has looked at them again.
+        Jobs created before ``since`` have ended or expired, even if they were not polled again.
         """
         sql = (
             "SELECT coalesce(sum(jobs.tokens), 0) AS n FROM jobs JOIN runs ON runs.id = jobs.run "
@@ -248,7 +248,7 @@ class Ledger:
         return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
 
     def living_jobs(self, key_fingerprint: str) -> list[Job]:
-        """The jobs of that key that were alive when somebody last looked, oldest first."""
+        """The jobs of that key that were alive when last polled, oldest first."""
         sql = (
             "SELECT jobs.* FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
             "AND jobs.stage = 'created' ORDER BY jobs.created_at"
@@ -256,7 +256,7 @@ class Ledger:
         return [job_of(row) for row in self._read(sql, key_fingerprint)]
 
     def living(self, key_fingerprint: str, *, since: float) -> int:
-        """How many jobs of that key, made since then, may be alive at the service."""
+        """How many jobs of that key, created since then, may be alive at the service."""
         sql = (
             "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
             "AND jobs.stage IN ('intended', 'created') AND jobs.dropped_at IS NULL "
@@ -265,19 +265,19 @@ class Ledger:
         return int(self._read(sql, key_fingerprint, since)[0]["n"])
 
     def integrity(self) -> list[str]:
-        """What SQLite itself finds wrong with the database; empty where nothing is."""
+        """The problems that SQLite finds in the database; empty if there are none."""
         found = [row[0] for row in self._read("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
 
     def update_job(self, job: Job, what: str, *, at: float, **changes: object) -> Job:
-        """Write ``changes`` to a job together with an event that says what happened; returns the job as it is now."""
+        """Write ``changes`` to a job, with an event that says what happened; returns the changed job."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._set(job.id, changes)
             self._event(at, job.run, job.id, what, {n: plain(v) for n, v in changes.items() if n != "upload_url"})
         return self.job(job.id)
 
     def uploaded(self, job: Job, *, at: float, name: str, size: int, sha256: str, expires_at: float | None) -> Job:
-        """A job's input file is at the service."""
+        """Record that the service has a job's input file."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute(
                 "INSERT OR REPLACE INTO files (name, job, bytes, sha256, uploaded_at, expires_at) VALUES (?,?,?,?,?,?)",
@@ -288,7 +288,7 @@ class Ledger:
         return self.job(job.id)
 
     def input_gone(self, job: Job, *, at: float) -> Job:
-        """A job's input file is no longer at the service, before the job was created: it is to be uploaded anew."""
+        """Record that a job's input file is gone before the job was created: it must be uploaded again."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("UPDATE files SET deleted_at = ? WHERE name = ?", (at, job.file))
             self._set(job.id, {"stage": JobStage.PLANNED, "file": None, "upload_url": None})
@@ -296,9 +296,10 @@ class Ledger:
         return self.job(job.id)
 
     def seen(self, job: Job, remote: RemoteJob, *, at: float) -> Job:
-        """What the service says of a job; an event is written only when the state changed.
+        """Record what the service says of a job; an event is written only if the state changed.
 
-        Held against what is written down at this moment: an old look never undoes a newer one, nor what is collected.
+        It is compared with what is recorded at this moment: an older poll never overwrites a newer one, nor what is
+        collected.
         """
         changes: dict[str, object] = {
             "state": remote.state,
@@ -327,7 +328,7 @@ class Ledger:
         return self.job(job.id)
 
     def set_requests(self, run: Run, job: Job, requests: int, *, at: float) -> None:
-        """An adopted run has learned from its answers how many requests it has."""
+        """Record how many requests an adopted run has; its answers show that."""
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("UPDATE runs SET requests = ? WHERE id = ?", (requests, run.id))
             self._set(job.id, {"requests": requests})

@@ -1,7 +1,7 @@
-"""The schemas of both databases, as numbered steps; what a step has done is never edited, only followed by another.
+"""The schemas of both databases, as numbered steps. A released step is never edited; another one follows it.
 
-A function is one step. The steps that a database lacks run in one transaction, together with the record that they
-have run. State folders hold paid jobs: tests go on with a folder that 1.0.0 made.
+Each function is one step. The steps that a database lacks run in one transaction, with the record that they have run.
+State folders hold paid jobs, so tests continue with a folder that 1.0.0 created.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _ledger_1(db: sqlite3.Connection) -> None:
 
 
 def _ledger_2(db: sqlite3.Connection) -> None:
-    """The terms of the documentation for columns; kept options name their overrides so; runs can be forgotten."""
+    """Name columns and stored overrides as the documentation does; let runs be forgotten."""
     _each(
         db,
         (
@@ -165,7 +165,7 @@ def _rows_1(db: sqlite3.Connection) -> None:
 
 
 def _rows_2(db: sqlite3.Connection) -> None:
-    """The terms of the documentation for tables and columns."""
+    """Name tables and columns as the documentation does."""
     _each(
         db,
         (

@@ -1,4 +1,4 @@
-"""What the ledger's rows mean: runs, jobs, input files, and how far a job has come."""
+"""The ledger's records: runs, jobs, input files, and the stage of a job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class JobStage(enum.Enum):
-    """How far a job has come; the ledger's docstring says in which order."""
+    """The stage of a job; the ledger's docstring gives the order."""
 
     PLANNED = "planned"
     UPLOADED = "uploaded"
@@ -26,17 +26,17 @@ class JobStage(enum.Enum):
 
     @property
     def made(self) -> bool:
-        """Whether the service has the job for certain, or had it."""
+        """Whether the service certainly has, or had, the job."""
         return self in {JobStage.CREATED, JobStage.ENDED, JobStage.COLLECTED}
 
     @property
     def over(self) -> bool:
-        """Whether the service will do nothing more for it."""
+        """Whether the service does nothing more for the job."""
         return self in {JobStage.ENDED, JobStage.COLLECTED}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One durable piece of work. ``identity`` is None for a run adopted from a job that was made elsewhere."""
+    """One durable piece of work. ``identity`` is None for a run adopted from a job that was created elsewhere."""
 
     id: str
     identity: str | None
@@ -55,13 +55,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at an ordered set of a run's requests: one remote batch.
+    """One attempt at an ordered subset of a run's requests: one remote batch.
 
-    ``ordinal`` counts a run's jobs from 1; ``rows.db`` says by it which requests are in which job. What is uploaded
-    are ``bytes`` bytes from ``offset`` on of the run's ``requests.jsonl`` or, where the set is no stretch of that file,
-    of the file ``part``. ``tokens`` is an estimate. ``model`` is the run's, but where a retry asked for another one.
-    A job that was dropped will not be made: its requests go to others. One that was ``lost`` (``JOB_GONE``,
-    ``RESULTS_GONE``) is collected without its answers, because the service no longer has them.
+    ``ordinal`` counts a run's jobs from 1; ``rows.db`` uses it to say which requests are in which job. The input is
+    ``bytes`` bytes, from ``offset``, of the run's ``requests.jsonl``, or of the file ``part`` if the requests are not a
+    contiguous range of that file. ``tokens`` is an estimate. ``model`` is the run's, unless a retry asked for another.
+    A dropped job will not be created: its requests go to other jobs. A ``lost`` job (``JOB_GONE``, ``RESULTS_GONE``) is
+    collected without its answers, because the service no longer has them.
     """
 
     id: str
@@ -101,14 +101,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuotaBounds(msgspec.Struct, frozen=True):
-    """Token sums in a model's queue: the smallest that was refused and the largest that was accepted, if any were."""
+    """Token sums in a model's queue: the smallest that was refused and the largest that was accepted, if any."""
 
     refused: int | None
     accepted: int | None
 
 
 class InputFile(msgspec.Struct, frozen=True, kw_only=True):
-    """An input file that a job has uploaded."""
+    """An input file that a job uploaded."""
 
     name: str
     job: str
@@ -118,18 +118,18 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plain(value: Any) -> Any:
-    """A field's value as SQLite takes it."""
+    """A field's value as SQLite stores it."""
     return value.value if isinstance(value, enum.Enum) else value
 
 
 def run_of(row: sqlite3.Row) -> Run:
-    """The run of a row of ``runs``."""
+    """Read a run from a row of ``runs``."""
     values = dict(row)
     return Run(**{**values, "method": Method(values["method"])})
 
 
 def job_of(row: sqlite3.Row) -> Job:
-    """The job of a row of ``jobs``."""
+    """Read a job from a row of ``jobs``."""
     values = dict(row)
     phase = Phase(values["phase"]) if values["phase"] else None
     return Job(**{**values, "stage": JobStage(values["stage"]), "phase": phase})

@@ -1,4 +1,4 @@
-"""What goes into ``rows.db`` and comes out of it, as values."""
+"""The values that are written to ``rows.db`` and read from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSERT_REQUEST = (
 
 
 class RequestRow(NamedTuple):
-    """One request as loaded; ``line`` is its number in the user's own file."""
+    """One request as loaded; ``line`` is its line number in the user's file."""
 
     seq: int
     line: int
@@ -27,7 +27,7 @@ class RequestRow(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What judging an answer needs to know of its request."""
+    """What judging an answer needs to know about its request."""
 
     seq: int
     expects_json: bool
@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """An ordered set of requests for one job; ``whole`` if it is one stretch of the requests file."""
+    """An ordered set of requests for one job; ``whole`` if it is one contiguous range of the requests file."""
 
     requests: int
     bytes: int
@@ -46,7 +46,7 @@ class Chunk(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """What waits to be sent, in sum."""
+    """The totals of the requests that wait to be sent."""
 
     requests: int
     bytes: int
@@ -73,7 +73,7 @@ class AnswerRow(NamedTuple):
 
 
 class FinalRow(NamedTuple):
-    """One request with its final answer: where it stands, or the reason why there is none."""
+    """One request with its final answer: where the answer is, or why there is none."""
 
     seq: int
     key: str
@@ -94,12 +94,12 @@ def key_hash(key: str) -> int:
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why some requests did not succeed."""
+    """A group of requests that did not succeed, with the reason."""
 
     verdict: str
-    """Verdict of these requests."""
+    """Verdict of the requests."""
     reason: str
-    """Reason code; the page on verdicts lists them."""
+    """Reason code; the page on verdicts lists all codes."""
     count: int
     """Number of requests."""
     keys: list[str]

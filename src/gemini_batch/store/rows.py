@@ -1,16 +1,15 @@
-"""``rows.db``: one row a request of a run, and one a received answer: places and verdicts, never contents.
+"""``rows.db``: one row for each request of a run and for each received answer. Positions and verdicts, never contents.
 
 What always holds:
 
-- ``seq`` counts the requests of a run from 0, in the order of the input; ``requests.job`` is the ordinal of the job
-  that a request is in, NULL while it waits to be sent (again); ``requests.attempts`` counts the jobs it has been in,
-  ``attempts_excused`` those before the user last asked for it again;
-  ``requests.answer`` points at the answer that is final at this moment, NULL where there is none.
-- Everything that a raw file holds is written in one transaction, and can be written again: the same file gives the
-  same rows.
-- An answer line whose key is missing or not ours is in ``quarantine``, never given to a request.
+- ``seq`` counts the requests of a run from 0, in input order. ``requests.job`` is the ordinal of the job that a request
+  is in, NULL while it waits to be sent (again). ``requests.attempts`` counts the jobs it has been in,
+  ``attempts_excused`` those before the user last asked for it again.
+  ``requests.answer`` points to the answer that is final at this moment, NULL if there is none.
+- Everything in a raw file is written in one transaction, which can be repeated: the same file gives the same rows.
+- An answer line whose key is missing or unknown goes to ``quarantine``, never to a request.
 
-Keys are found by a 64-bit hash, indexed after loading, and then compared; memory does not grow with the file.
+Keys are found by a 64-bit hash, indexed after loading, and then compared. Memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _WHY = "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'NOT
 
 
 class Rows:
-    """The database of one run folder, opened."""
+    """The open database of one run folder."""
 
     def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
         self.path = path
@@ -65,7 +64,7 @@ class Rows:
         self._db.close()
 
     def load(self, rows: Iterable[RequestRow]) -> None:
-        """Write all requests in one transaction, then index their hashes."""
+        """Insert all requests in one transaction, then index their hashes."""
         with explained(self.path, "run's row database"), transaction(self._db):
             source = iter(rows)
             while batch := list(islice(source, _BATCH)):
@@ -76,7 +75,7 @@ class Rows:
             self._db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
 
     def duplicates(self, limit: int) -> Iterator[tuple[str, int, int]]:
-        """``(key, line, line of its first use)`` for keys that are used again, in file order, at most ``limit``."""
+        """``(key, line, line of its first use)`` for repeated keys, in file order, at most ``limit``."""
         sql = (
             "WITH firsts AS MATERIALIZED (SELECT key, min(line) AS first FROM requests WHERE hash IN "
             "(SELECT hash FROM requests GROUP BY hash HAVING count(*) > 1) GROUP BY key HAVING count(*) > 1) "
@@ -88,7 +87,7 @@ class Rows:
                 yield row["key"], row["line"], row["first"]
 
     def count_duplicates(self) -> int:
-        """How many requests use a key that an earlier one has used."""
+        """How many requests repeat the key of an earlier one."""
         sql = (
             "SELECT coalesce(sum(uses - 1), 0) FROM (SELECT count(*) AS uses FROM requests WHERE hash IN "
             "(SELECT hash FROM requests GROUP BY hash HAVING count(*) > 1) GROUP BY key)"
@@ -99,26 +98,26 @@ class Rows:
     # Planning --------------------------------------------------------------------------------------------------------
 
     def waiting(self) -> Waiting:
-        """How much waits to be sent."""
+        """The totals of the requests that wait to be sent."""
         sql = "SELECT count(*), coalesce(sum(length + 1), 0), coalesce(sum(tokens), 0) FROM requests WHERE job IS NULL"
         with explained(self.path, "run's row database"):
             return Waiting(*self._db.execute(sql).fetchone())
 
     def to_send(self, sent: Sequence[int]) -> int:
-        """How many requests are to be sent, for the first time or again; ``sent`` as for :meth:`unsent`."""
+        """How many requests are still to be sent, for the first time or again; ``sent`` as for :meth:`unsent`."""
         numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
         sql = f"SELECT count(*) FROM requests WHERE job IS NULL OR job NOT IN ({numbers})"  # noqa: S608 - numbers only
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql).fetchone()[0])
 
     def unsent(self, sent: Sequence[int]) -> int:
-        """How many requests were never sent; ``sent`` are the jobs that were created, or may have been."""
+        """How many requests were never sent; ``sent`` holds the jobs that were created, or may have been."""
         sql = f"SELECT count(*) FROM requests WHERE NOT {_was_sent(sent)}"  # noqa: S608 - numbers only
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql).fetchone()[0])
 
     def take(self, ordinal: int, *, requests: int, bytes: int, tokens: int | None) -> Chunk | None:  # noqa: A002 - units
-        """Put the next waiting requests into job ``ordinal``, as many as the limits allow and at least one."""
+        """Put the next waiting requests in job ``ordinal``: as many as the limits allow, and at least one."""
         with explained(self.path, "run's row database"), transaction(self._db):
             chunk, last = self._all_waiting()
             if chunk is not None and (
@@ -133,7 +132,7 @@ class Rows:
             return chunk
 
     def _all_waiting(self) -> tuple[Chunk | None, int]:
-        """Everything that waits, and the last request of it: counted by the database, however much it is."""
+        """All waiting requests and the last of them; the database counts them, however many there are."""
         sql = (
             "SELECT count(*), sum(length + 1), sum(tokens), min(offset), max(offset + length + 1), max(seq) "
             "FROM requests WHERE job IS NULL"
@@ -142,7 +141,7 @@ class Rows:
         return (Chunk(count, size, tokens, begin, end - begin == size), last) if count else (None, -1)
 
     def _first_waiting(self, requests: int, most_bytes: int, tokens: int | None) -> tuple[Chunk | None, int]:
-        """As many of the first as the limits allow and at least one, and the last request of them."""
+        """As many of the first waiting requests as the limits allow, at least one, and the last of them."""
         count = size = sum_tokens = 0
         first_offset = last_seq = expected = -1
         whole = True
@@ -162,28 +161,28 @@ class Rows:
         return Chunk(count, size, sum_tokens, first_offset, whole), last_seq
 
     def release(self, ordinal: int) -> None:
-        """The job ``ordinal`` will not be made: its requests wait again, as if they had never been in it."""
+        """Let the requests of job ``ordinal``, which will not be created, wait again as if never in it."""
         with explained(self.path, "run's row database"), transaction(self._db):
             self._db.execute("UPDATE requests SET job = NULL, attempts = attempts - 1 WHERE job = ?", (ordinal,))
 
     def requeue(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
-        """Requests of a collected job wait again: failed in it for one of ``reasons``, or not answered (``missing``).
+        """Let a collected job's requests wait again that failed for one of ``reasons`` or got no answer (``missing``).
 
-        Only those that have been in fewer than ``most`` jobs since the user asked for them, and have no good answer
-        from anywhere. Returns how many.
+        Only requests that have been in fewer than ``most`` jobs since the user asked for them, and that have not
+        succeeded in any job. Returns how many.
         """
         sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
         with explained(self.path, "run's row database"), transaction(self._db):
             return self._db.execute(f"UPDATE requests SET job = NULL WHERE {sql}", values).rowcount  # noqa: S608 - marks only
 
     def unlasting(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
-        """How many :meth:`requeue` would let wait again; nothing changes."""
+        """How many requests :meth:`requeue` would let wait again; changes nothing."""
         sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
         with explained(self.path, "run's row database"):
             return int(self._db.execute(f"SELECT count(*) FROM requests WHERE {sql}", values).fetchone()[0])  # noqa: S608 - marks only
 
     def choose(self, verdicts: Sequence[str]) -> int:
-        """Requests with one of these final verdicts wait again, because the user says so; returns how many."""
+        """Let requests with one of these final verdicts wait again, as the user asked; returns how many."""
         marks = ", ".join("?" * len(verdicts))
         sql = (
             "UPDATE requests SET job = NULL, attempts_excused = attempts WHERE job IS NOT NULL AND coalesce("  # noqa: S608 - marks only
@@ -198,13 +197,13 @@ class Rows:
             return int(self._db.execute("SELECT count(*) FROM requests WHERE answer IS NOT NULL").fetchone()[0])
 
     def answered_by_job(self) -> dict[int | None, int]:
-        """How many requests have an answer of any kind, by the job they are in now; None: they wait."""
+        """How many requests have an answer of any kind, by the job they are in now; None: waiting."""
         sql = "SELECT job, count(*) FROM requests WHERE answer IS NOT NULL GROUP BY job"
         with explained(self.path, "run's row database"):
             return dict(self._db.execute(sql).fetchall())
 
     def ordinals(self) -> set[int]:
-        """The jobs that requests are in."""
+        """The ordinals of the jobs that requests are in."""
         return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job IS NOT NULL")}
 
     def members(self, ordinal: int) -> Iterator[tuple[str, int, int]]:
@@ -221,7 +220,7 @@ class Rows:
     # Collecting ------------------------------------------------------------------------------------------------------
 
     def wanted_from(self, seq: int, count: int, ordinal: int) -> dict[str, Wanted]:
-        """The next ``count`` requests of a job from ``seq`` on, by key: answers usually come in that order."""
+        """The next ``count`` requests of a job from ``seq``, by key: answers usually come in that order."""
         sql = (
             "SELECT seq, key, expects_json, dimension, attempts FROM requests WHERE seq >= ? AND job = ? "
             "ORDER BY seq LIMIT ?"
@@ -232,7 +231,7 @@ class Rows:
         }
 
     def wanted(self, key: str, ordinal: int) -> Wanted | None:
-        """The request with that key, if it is in that job."""
+        """The request with this key, if it is in this job."""
         sql = "SELECT seq, expects_json, dimension, attempts FROM requests WHERE hash = ? AND key = ? AND job = ?"
         row = self._db.execute(sql, (key_hash(key), key, ordinal)).fetchone()
         return None if row is None else Wanted(row["seq"], bool(row["expects_json"]), row["dimension"], row["attempts"])
@@ -240,14 +239,14 @@ class Rows:
     def begin_answers(
         self, ordinal: int, job: str, *, file: str, size: int, sha256: str, missing_reason: str
     ) -> AnswerWriter:
-        """Start writing what job ``ordinal`` answered; anything written for it before is replaced."""
+        """Start writing the answers of job ``ordinal``; anything written for it before is replaced."""
         return AnswerWriter(self.path, self._db, (ordinal, job, file, size, sha256, missing_reason))
 
     def narrow(self, ordinal: int, *, offset: int, size: int, keys: Iterable[str] | None = None) -> None:
-        """From here on this connection reads only what job ``ordinal`` carried and answered, whatever came later.
+        """Restrict this connection to what job ``ordinal`` carried and answered, whatever came later.
 
-        The job carried the requests of a stretch of the requests file, or those with the given ``keys``. Tables of that
-        connection alone stand before those of the database; nothing is changed there.
+        The job carried the requests in a range of the requests file, or those with the given ``keys``. Temporary tables
+        of this connection hide those of the database, which stay unchanged.
         """
         number = int(ordinal)
         with explained(self.path, "run's row database"):
@@ -260,7 +259,7 @@ class Rows:
                     "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
                     ((key_hash(key), key) for key in keys),
                 )
-            # A request that had no answer here and has gone on since: its attempt is counted from what came before.
+            # A request without an answer here that was sent again since: its attempt is counted from earlier answers.
             self._db.execute(
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
                 "tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM main.answers a "
@@ -275,7 +274,7 @@ class Rows:
                 )
 
     def hide_unsent(self, sent: Sequence[int]) -> None:
-        """From here on this connection reads only requests that were sent, as :meth:`unsent` counts them."""
+        """Restrict this connection to requests that were sent, as :meth:`unsent` counts them."""
         if self.unsent(sent):
             with explained(self.path, "run's row database"):
                 sql = f"CREATE TEMP VIEW requests AS SELECT * FROM main.requests WHERE {_was_sent(sent)}"  # noqa: S608 - numbers only
@@ -288,7 +287,7 @@ class Rows:
         return self._db.execute("SELECT * FROM answer_files ORDER BY id").fetchall()
 
     def final(self) -> Iterator[FinalRow]:
-        """Every request with its final answer, in the order of the input."""
+        """Every request with its final answer, in input order."""
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
             "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'NOT_SENT') "
@@ -300,7 +299,7 @@ class Rows:
                 yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
 
     def failures(self) -> Iterator[tuple[str, int, int, str, str]]:
-        """``(key, offset, length, verdict, reason)`` of the requests that have no good answer, in input order."""
+        """``(key, offset, length, verdict, reason)`` of the requests that did not succeed, in input order."""
         sql = (
             f"SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), {_WHY} {_JOINED} "
             "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
@@ -319,7 +318,7 @@ class Rows:
             return {row["verdict"]: row["n"] for row in self._db.execute(sql)}
 
     def reasons(self) -> list[Reason]:
-        """Everything that did not succeed, by verdict and reason, most first."""
+        """The requests that did not succeed, by verdict and reason, most frequent first."""
         sql = (
             f"SELECT coalesce(a.verdict, 'missing') AS v, {_WHY} AS why, count(*) AS n {_JOINED} "
             "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
@@ -340,7 +339,7 @@ class Rows:
     def usage(self, long_prompt: int) -> list[sqlite3.Row]:
         """Token sums of all answers received, by job (``answer_file``: its ordinal).
 
-        Prompts over ``long_prompt`` tokens (``long`` = 1) are apart.
+        Prompts over ``long_prompt`` tokens are summed separately (``long`` = 1).
         """
         sql = (
             "SELECT answer_file, input > ? AS long, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, "
@@ -365,13 +364,13 @@ class Rows:
         return int(self._db.execute(sql).fetchone()[0])
 
     def repeated(self) -> int:
-        """Answers beyond the first of a request within one job: the service sent a line twice."""
+        """Answers beyond the first for a request within one job: the service sent a line twice."""
         sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, answer_file)"
         return int(self._db.execute(sql).fetchone()[0])
 
 
 def _was_sent(sent: Sequence[int]) -> str:
-    """In more than one job, or in one that was ``sent`` and, waiting to be sent again, perhaps no longer."""
+    """SQL: in more than one job; or in one that was ``sent``, or was and now waits to be sent again."""
     numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
     return f"(attempts > 1 OR (attempts = 1 AND (job IS NULL OR job IN ({numbers}))))"
 

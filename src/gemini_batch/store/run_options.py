@@ -1,4 +1,4 @@
-"""How a run is worked off, and what ``retry`` changes in its requests: one that failed as it was fails again."""
+"""The options of a run, and what ``retry`` changes in its requests: an unchanged request would fail again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class RequestOverrides(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings that replace those of each request; None leaves them."""
+    """Settings that replace those of each request; None keeps a request's own."""
 
     max_output_tokens: int | None = None
     temperature: float | None = None
-    #: The model that the new jobs ask; the requests stay as they are.
+    #: The model of the new jobs; the requests do not change.
     model: str | None = None
 
     @property
@@ -28,15 +28,15 @@ class RequestOverrides(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def asked(self) -> bool:
-        """Whether anything changes."""
+        """Whether anything changes at all."""
         return self.rewrites or self.model is not None
 
     def apply(self, line: bytes) -> bytes:
-        """One request line with the settings in it; everything else stays."""
+        """One request line with the settings applied; everything else is kept."""
         document: dict[str, Any] = msgspec.json.decode(line)
         request = document["request"]
         spelled = "generation_config" if "generation_config" in request else "generationConfig"
-        config = request.get(spelled) or {}  # null stands for an absent one
+        config = request.get(spelled) or {}  # null counts as absent
         request[spelled] = config
         for camel, snake, value in (
             ("maxOutputTokens", "max_output_tokens", self.max_output_tokens),
@@ -47,13 +47,13 @@ class RequestOverrides(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(document)
 
 
-#: More in one job is possible (the service publishes no bound), but one stuck job should not hold everything.
+#: A job can hold more (the service publishes no limit), but one stuck job should not hold up everything.
 REQUESTS_A_JOB = 50_000
 ATTEMPTS = 3
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is worked off; None: not said. Kept with it, so that ``run RUN`` goes on in the same way."""
+    """The options of a run; None: not given. They are stored, so that ``run RUN`` continues with the same ones."""
 
     max_requests_per_job: int | None = None
     max_tokens_per_job: int | None = None
@@ -61,25 +61,25 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     tier: int | None = None
     #: The display name of its jobs.
     name: str | None = None
-    #: What a retry that is not finished yet changes in the requests that wait.
+    #: What an unfinished retry changes in the waiting requests.
     overrides: RequestOverrides | None = None
 
     def over(self, kept: RunOptions) -> RunOptions:
-        """What is said here, and what was kept of the rest."""
+        """These options, completed with the stored ones."""
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         return msgspec.structs.replace(kept, **said)
 
     @property
     def most_attempts(self) -> int:
-        """In how many jobs a request may be."""
+        """The maximum number of jobs that a request may be in."""
         return self.attempts or ATTEMPTS
 
 
 def kept_options(run: Run) -> RunOptions:
-    """How a run was last asked to be worked off."""
+    """The stored options of a run."""
     return decode_as(run.options.encode(), RunOptions) if run.options else RunOptions()
 
 
 def keep_options(ledger: Ledger, run: Run, options: RunOptions, *, at: float) -> Run:
-    """Write down how a run is worked off from now on; the run as it is then. Raises StateError."""
+    """Store the options of a run; returns the run with them. Raises StateError."""
     return ledger.set_options(run, msgspec.json.encode(options).decode(), at=at)

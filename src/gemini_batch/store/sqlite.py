@@ -1,4 +1,4 @@
-"""How both databases are opened: WAL, explicit transactions, append-only migrations, and errors with a next step."""
+"""Opens both databases: WAL, explicit transactions, append-only migrations, and errors with a next step."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: How long a writer waits for another process's transaction, in seconds. Transactions here are short, but collecting
-#: a very large job is one.
+#: Seconds for which a writer waits for another process's transaction. Most transactions are short, but collecting a
+#: very large job is a single one.
 BUSY_SECONDS = 60.0
-#: How often, and after how many seconds each, a new database is tried again that another process is just making.
+#: How often, and at which interval in seconds, to retry a new database that another process is creating.
 _SWITCH_TRIES, _SWITCH_PAUSE = 200, 0.05
 
 
-#: A step of a schema, and what is entered, within the transaction, before an existing database is migrated: it raises
-#: StateError while another process may be using the database.
+#: A step of a schema; and a context that is entered, within the transaction, before an existing database is migrated.
+#: It raises StateError while another process may be using the database.
 Migration = Callable[[sqlite3.Connection], None]
 Alone = Callable[[], AbstractContextManager[object]]
 
@@ -37,13 +37,13 @@ Alone = Callable[[], AbstractContextManager[object]]
 def connect(
     path: Path, migrations: Sequence[Migration], *, what: str, alone: Alone = contextlib.nullcontext
 ) -> sqlite3.Connection:
-    """Open (or make) the database at ``path`` and bring its schema up to date.
+    """Open or create the database at ``path`` and bring its schema up to date.
 
-    ``migrations`` are applied once each and in order; the schema's version is their count. Those that are missing run
-    in one transaction, together with the record that they have run: a database has its old schema or the current one.
-    One that holds something is copied first, to ``NAME.v1.db`` next to it, and migrated inside ``alone()``. ``what`` is
-    the database's name in messages. Raises StateError for one that is newer than this program, damaged, in use by an
-    earlier version, or in a place that cannot be written.
+    ``migrations`` are applied once each, in order; the schema's version is their count. Missing ones run in one
+    transaction, with the record that they have run: a database has its old schema or the current one. A database that
+    is not empty is first copied to ``NAME.v1.db`` next to it, and migrated inside ``alone()``. ``what`` is the
+    database's name in messages. Raises StateError for a database that is newer than this program, damaged, in use by an
+    earlier version, or not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def connect(
         db.row_factory = sqlite3.Row
         with explained(path, what):
             _use_wal(db)
-            # FULL: what the ledger said before a call must still be said after a power cut.
+            # FULL: what the ledger recorded before a call must survive a power cut.
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
             _migrate(db, migrations, path, what, alone)
@@ -81,7 +81,7 @@ def _migrate(db: sqlite3.Connection, migrations: Sequence[Migration], path: Path
     if _version(db, migrations, path, what) == len(migrations):
         return
     # What `alone` holds is released after the commit. Within the transaction no other process can write, so the copy
-    # lacks nothing, and of two processes that open the database at once the second one finds the work done.
+    # is complete; if two processes open the database at once, the second finds the work done.
     with contextlib.ExitStack() as held, transaction(db):
         version = _version(db, migrations, path, what)
         if 0 < version < len(migrations):
@@ -96,7 +96,8 @@ def _version(db: sqlite3.Connection, migrations: Sequence[Migration], path: Path
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > len(migrations):
         raise StateError(
-            f"The {what} was written by a newer gemini-batch (schema {version}, this one knows {len(migrations)}).",
+            f"The {what} was written by a newer gemini-batch (schema {version}; this version supports "
+            f"{len(migrations)}).",
             file=path,
             code="ledger_too_new",
             next="Update gemini-batch, or set GEMINI_BATCH_HOME to another folder.",
@@ -105,15 +106,15 @@ def _version(db: sqlite3.Connection, migrations: Sequence[Migration], path: Path
 
 
 def _back_up(path: Path, version: int) -> None:
-    """Copy a database of an earlier schema to ``NAME.v1.db``: complete and synced before it has its name.
+    """Copy a database of an earlier schema to ``NAME.v1.db``: complete and synced before it is renamed into place.
 
-    The caller holds the write transaction; what it has not changed yet is read through a connection of its own. An
-    earlier copy is never replaced: it stays where it is equal, else the new one is ``NAME.v1-2.db``.
+    The caller holds the write transaction; a second connection reads what is not changed yet. An earlier copy is never
+    replaced: it is kept if it is equal; otherwise, the new one is ``NAME.v1-2.db``.
     """
     part = path.with_name(f".{path.stem}.v{version}.part")
     part.unlink(missing_ok=True)
     try:
-        part.touch(mode=0o600)  # nobody else has to read it
+        part.touch(mode=0o600)  # no other user may read it
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("VACUUM INTO ?", (str(part),))
         with part.open("rb+") as file:
@@ -132,7 +133,7 @@ def _back_up(path: Path, version: int) -> None:
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """One IMMEDIATE transaction: all of it or nothing. The first error is the one that is raised."""
+    """One IMMEDIATE transaction, all or nothing. Raises the first error."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db
@@ -145,7 +146,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def explained(path: Path, what: str) -> Iterator[None]:
-    """Turn SQLite's and the file system's errors into StateErrors that name the database and the next step."""
+    """Turn errors of SQLite and the file system into StateErrors that name the database and the next step."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -161,18 +162,18 @@ def state_error(error: Exception, path: Path, what: str) -> StateError:
             f"The disk is full; the {what} could not be written.",
             file=path,
             code="disk_full",
-            next="Make room and run the same command again; nothing that was written before is lost.",
+            next="Free some space and run the same command again. Nothing that was written before is lost.",
         )
     if "locked" in text or "busy" in text:
         return StateError(
-            f"The {what} is in use by another process.", file=path, code="locked", next="Run the command again."
+            f"The {what} is in use by another process.", file=path, code="locked", next="Run the same command again."
         )
     if "malformed" in text or "not a database" in text or "corrupt" in text:
         return StateError(
             f"The {what} is damaged ({error}).",
             file=path,
             code="damaged",
-            next="Move it away (do not delete it: it names your jobs) or set GEMINI_BATCH_HOME to another folder.",
+            next="Move it away (do not delete it: it names your jobs), or set GEMINI_BATCH_HOME to another folder.",
         )
     if (
         number in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -180,9 +181,9 @@ def state_error(error: Exception, path: Path, what: str) -> StateError:
         or "readonly" in text
     ):
         return StateError(
-            f"The {what} cannot be written there ({error}).",
+            f"The {what} cannot be written ({error}).",
             file=path,
             code="not_writable",
-            next="Set GEMINI_BATCH_HOME to a folder that you may write to.",
+            next="Set GEMINI_BATCH_HOME to a folder that you can write to.",
         )
-    return StateError(f"The {what} failed: {error}.", file=path)
+    return StateError(f"An error occurred in the {what}: {error}.", file=path)

@@ -1,4 +1,4 @@
-"""The home folder and the run folders in it: who lives where, and the lock of a run."""
+"""The state folder and the run folders in it: where everything is, and the lock of a run."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Seconds after which a staging folder that nobody has locked was left behind by a killed process.
+#: Seconds after which an unlocked staging folder counts as left behind by a killed process.
 _STALE = 60.0
-#: The run folders, resolved, whose locks this process holds.
+#: The resolved paths of the run folders that this process has locked.
 _HELD: set[Path] = set()
 
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """One home: a ledger, run folders and, for the offline one, the emulator's data."""
+    """One state folder: a ledger, run folders and, in the offline one, the emulator's data."""
 
     path: Path
 
     @property
     def ledger_path(self) -> Path:
-        """Where the ledger is, or would be."""
+        """The path of the ledger, whether or not it exists."""
         return self.path / "ledger.db"
 
     @property
     def emulator(self) -> Path:
-        """The data folder of the emulator that serves this home."""
+        """The data folder of the emulator that serves this state folder."""
         return self.path / "emulator"
 
     @property
     def offline(self) -> StateFolder:
-        """The home inside this one that only offline work uses."""
+        """The state folder inside this one for offline work."""
         return StateFolder(self.path / "offline")
 
     def exists(self) -> bool:
-        """Whether anything was ever written here."""
+        """Whether anything was ever written to this folder."""
         return self.ledger_path.exists()
 
     def ledger(self) -> Ledger:
-        """Open the ledger, making the home if need be. Raises StateError."""
+        """Open the ledger and create the state folder if it does not exist. Raises StateError."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise state_error(error, self.path, "home folder") from error
+            raise state_error(error, self.path, "state folder") from error
         return Ledger(self.ledger_path, alone=self._no_run_in_use)
 
     @contextlib.contextmanager
     def _no_run_in_use(self) -> Iterator[None]:
-        """Make sure that no other process works on a run. Raises StateError where one does.
+        """Make sure that no other process is working on a run. Raises StateError if one is.
 
-        The caller is in a write transaction of the ledger: a process that takes a lock after this writes nothing before
-        the transaction ends, and an earlier version fails then, before it sends anything. So the locks are taken one
-        after the other; a folder may hold more runs than a process may open files.
+        The caller is in a write transaction of the ledger: a process that takes a lock after this cannot write before
+        the transaction ends, and an earlier version then fails before it sends anything. So it is enough to take the
+        locks one after another; a folder may hold more runs than a process may open files.
         """
         for path in sorted((self.path / "runs").glob("run-*")):
             if path.is_dir():
@@ -72,14 +72,14 @@ class StateFolder:
         yield
 
     def run(self, run_id: str) -> RunFolder:
-        """The folder of a run. ``run_id`` is one that this program made."""
+        """The folder of a run. ``run_id`` was created by this program."""
         return RunFolder(self.path / "runs" / run_id)
 
     @contextlib.contextmanager
     def staging(self, token: str) -> Iterator[RunFolder]:
-        """A new folder to prepare a run in; it is gone afterwards unless it was moved to its place.
+        """A new folder to prepare a run in; it is removed afterwards unless it was moved into place.
 
-        Staging folders that a killed process left behind are swept first.
+        Staging folders that killed processes left behind are removed first.
         """
         runs = self.path / "runs"
         folder = RunFolder(runs / f".new-{token}")
@@ -95,7 +95,7 @@ class StateFolder:
             shutil.rmtree(folder.path, ignore_errors=True)
 
     def _sweep(self, runs: Path, ours: RunFolder) -> None:
-        """Young folders are left alone: one that is not locked yet may be another process's that just begins."""
+        """Remove abandoned staging folders, except recent ones: another process may not have locked its own yet."""
         now = ours.path.stat().st_mtime
         for path in runs.glob(".new-*"):
             with contextlib.suppress(StateError, OSError):
@@ -106,7 +106,7 @@ class StateFolder:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The folder of one run; docs/ledger.md lists what is in it."""
+    """The folder of one run; docs/ledger.md lists its contents."""
 
     path: Path
 
@@ -116,7 +116,7 @@ class RunFolder:
         return self.path / "requests.jsonl"
 
     def input(self, part: str | None) -> Path:
-        """The file that a job's requests are in: a part of its own, or the run's. Names of parts are our own."""
+        """The file with a job's requests: a separate part, or the run's file. Part names are this program's own."""
         return self.requests if part is None else self.path / "parts" / part
 
     @property
@@ -126,7 +126,7 @@ class RunFolder:
 
     @property
     def row_database(self) -> Path:
-        """Where ``rows.db`` is, or would be."""
+        """The path of ``rows.db``, whether or not it exists."""
         return self.path / "rows.db"
 
     def rows(self) -> Rows:
@@ -135,9 +135,9 @@ class RunFolder:
 
     @contextlib.contextmanager
     def not_in_use(self) -> Iterator[None]:
-        """Keep other processes, which may be of an earlier version, away from the run while a database is migrated.
+        """Lock the run while a database is migrated, because another process may be of an earlier version.
 
-        A lock that this process holds itself is held by this version. Raises StateError if another process has it.
+        A lock that this process already holds is enough. Raises StateError if another process holds it.
         """
         if self.path.resolve() in _HELD:
             yield
@@ -149,22 +149,22 @@ class RunFolder:
                 if error.reason_code != "locked":
                     raise
                 raise StateError(
-                    "The state folder was written by an earlier gemini-batch and must be migrated first, and another "
-                    "process is still working on this run.",
+                    "The state folder was written by an earlier gemini-batch and must be migrated, but another process "
+                    "is still working on this run.",
                     file=self.path,
                     code="locked",
-                    next="Wait for that process to finish, or stop it with Ctrl-C (its jobs go on); then run the same "
-                    "command again.",
+                    next="Wait for that process to finish, or stop it with Ctrl-C (its jobs continue); then run the "
+                    "same command again.",
                 ) from None
             yield
 
     def raw(self, job_id: str) -> Path:
-        """Where the raw answers of a job are kept; job ids are our own."""
+        """The path of a job's raw answers; this program chooses job ids."""
         return self.path / "raw" / f"{job_id}.jsonl"
 
     @contextlib.contextmanager
     def lock(self, *, wait: float) -> Iterator[None]:
-        """Hold the run's lock; the system frees it when the process ends, however it ends.
+        """Hold the run's lock; the operating system releases it when the process ends, however it ends.
 
         Raises StateError if another process holds it for ``wait`` seconds.
         """

@@ -1,1 +1,1 @@
-"""From the user's file to requests that can be sent: what a line may hold, and what is wrong with it."""
+"""Validates a request file before it is sent: what a line may hold, what is wrong with it, and how to fix it."""

@@ -1,4 +1,4 @@
-"""``generationConfig``, ``tools`` and ``safetySettings``: how the model is to answer."""
+"""``generationConfig``, ``tools`` and ``safetySettings``: how the model should answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INNER = {
     "speechConfig": fields.SPEECH_CONFIG,
     "speech_config": fields.SPEECH_CONFIG,
 }
-#: The settings that need a look at their value.
+#: The settings whose values are checked.
 _LOOK = frozenset(_INNER) | fields.both(
     "responseSchema responseJsonSchema responseFormat responseModalities stopSequences"
 )
@@ -29,10 +29,12 @@ _EMBEDDING = frozenset({"taskType", "outputDimensionality", "title"})
 
 
 def check_config(config: object, path: str, found: Findings) -> bool:
-    """Look at ``generationConfig``; True if it asks for JSON answers."""
+    """Check ``generationConfig``. Returns whether it asks for JSON answers."""
     if type(config) is not dict:
         found.error(
-            path, f"`generationConfig` is {kind(config)}; it must be an object.", 'Write `{"temperature": 0.2}`, or so.'
+            path,
+            f"`generationConfig` is {kind(config)}; it must be an object.",
+            'Write, for example, `{"temperature": 0.2}`.',
         )
         return False
     if not fields.GENERATION_CONFIG.issuperset(config):
@@ -48,7 +50,7 @@ def check_config(config: object, path: str, found: Findings) -> bool:
 
 
 def _format_is_json(config: dict[str, object]) -> bool:
-    """``responseFormat`` names the MIME type of text answers in a form of its own."""
+    """Whether ``responseFormat``, which nests the MIME type of text answers, asks for JSON."""
     form = pick(config, "responseFormat", "response_format")[1]
     text = form.get("text") if type(form) is dict else None
     mime = pick(text, "mimeType", "mime_type")[1] if type(text) is dict else None
@@ -59,23 +61,23 @@ def _explain_setting(name: str, field: str, found: Findings) -> None:
     shape = fields.camel(name)
     if shape in fields.SETTING_WORDS:
         meant = fields.SETTING_WORDS[shape]
-        found.error(field, f"{clip(name)} is not a setting.", f"Write it as `request.generationConfig.{meant}`.")
+        found.error(field, f"{clip(name)} is not a setting.", f"Rename it to `request.generationConfig.{meant}`.")
     elif shape in _BESIDE:
         found.error(
             field,
-            f"`{name}` does not stand in `generationConfig`.",
+            f"`{name}` does not belong in `generationConfig`.",
             f"Move it one level up, to `request.{shape}`.",
         )
     elif shape in _EMBEDDING:
         found.error(
             field,
-            f"`{name}` is for embeddings, not for generation.",
-            'For an embedding write `"request": {"content": {"parts": [{"text": "…"}]}, …}`; else take it out.',
+            f"`{name}` is a setting for embeddings, not for generation.",
+            'Remove it. To request an embedding, write `"request": {"content": {"parts": [{"text": "…"}]}, …}`.',
         )
     elif meant_field := fields.near(name, fields.GENERATION_CONFIG):
         found.error(field, f"{clip(name)} is not a setting.", f"Did you mean `{meant_field}`?")
     else:
-        found.warn(field, f"{clip(name)} is not a known setting.", "The service will decide about it.")
+        found.warn(field, f"{clip(name)} is not a known setting.", "Check the spelling. The service may reject it.")
 
 
 def _check_values(config: dict[str, object], path: str, found: Findings, *, has_mime: bool) -> None:
@@ -86,7 +88,7 @@ def _check_values(config: dict[str, object], path: str, found: Findings, *, has_
     for camel_name in ("responseModalities", "stopSequences"):
         name, value = pick(config, camel_name, fields.snake(camel_name))
         if value is not None and type(value) is not list:
-            found.error(f"{path}.{name}", f"`{name}` is {kind(value)}; it must be a list.", "Write `[…]` around it.")
+            found.error(f"{path}.{name}", f"`{name}` is {kind(value)}; it must be a list.", "Enclose it in `[…]`.")
     name, schema = pick(config, "responseSchema", "response_schema")
     if schema is not None:
         if type(schema) is dict:
@@ -97,18 +99,18 @@ def _check_values(config: dict[str, object], path: str, found: Findings, *, has_
             )
     given = [name for name in config if name in _SCHEMAS and config[name] is not None]
     if len(given) > 1:
-        found.error(f"{path}.{given[1]}", "The request has two schemas for its answer.", "Keep one of them.")
+        found.error(f"{path}.{given[1]}", "The request has two response schemas.", "Remove one of them.")
     if given and not has_mime:
         found.warn(
             f"{path}.{given[0]}",
-            "A schema works only together with a MIME type.",
-            'Write `"responseMimeType": "application/json"` beside it.',
+            "A response schema requires a MIME type.",
+            'Add `"responseMimeType": "application/json"` next to it.',
         )
 
 
 def _check_inner(value: object, known: frozenset[str], name: str, path: str, found: Findings) -> None:
     if type(value) is not dict:
-        found.error(path, f"`{name}` is {kind(value)}; it must be an object.", "Write `{…}` with its fields.")
+        found.error(path, f"`{name}` is {kind(value)}; it must be an object.", "Write its fields inside `{…}`.")
         return
     for field in strangers(value, known):
         if meant := fields.near(field, known):
@@ -117,12 +119,12 @@ def _check_inner(value: object, known: frozenset[str], name: str, path: str, fou
             found.warn(
                 f"{path}.{field}",
                 f"{clip(field)} is not a known field of `{name}`.",
-                "The service will decide about it.",
+                "Check the spelling. The service may reject it.",
             )
 
 
 def _check_schema(schema: dict[str, object], path: str, found: Findings) -> None:
-    """Warn, once, of what ``responseSchema`` does not understand. The service refuses it in some requests."""
+    """Warn, once, about what ``responseSchema`` does not support. The service rejects it in some requests."""
     waiting: list[tuple[object, str]] = [(schema, path)]
     while waiting:
         node, place = waiting.pop()
@@ -135,8 +137,8 @@ def _check_schema(schema: dict[str, object], path: str, found: Findings) -> None
             what = "A list of types" if strange == "type" else clip(strange)
             found.warn(
                 f"{place}.{strange}",
-                f"{what} is JSON Schema; `responseSchema` knows a small part of OpenAPI only.",
-                "Rename the whole field to `responseJsonSchema`, which takes JSON Schema.",
+                f"{what} is JSON Schema; `responseSchema` supports only a subset of OpenAPI.",
+                "Rename the field to `responseJsonSchema`, which accepts JSON Schema.",
             )
             return
         properties = node.get("properties")
@@ -149,17 +151,21 @@ def _check_schema(schema: dict[str, object], path: str, found: Findings) -> None
 
 
 def check_tools(tools: object, path: str, found: Findings) -> None:
-    """Look at ``tools``: a list of objects, each with one tool."""
+    """Check ``tools``: a list of objects, each with one tool."""
     if type(tools) is dict:
-        found.warn(path, "`tools` is one object where a list belongs.", "Write `[…]` around it.")
+        found.warn(path, "`tools` is an object; it should be a list.", "Enclose it in `[…]`.")
         tools = [tools]
     if type(tools) is not list:
-        found.error(path, f"`tools` is {kind(tools)}; it must be a list.", 'Write `[{"googleSearch": {}}]`, or so.')
+        found.error(
+            path, f"`tools` is {kind(tools)}; it must be a list.", 'Write, for example, `[{"googleSearch": {}}]`.'
+        )
         return
     for place, tool in enumerate(tools):
         if type(tool) is not dict:
             found.error(
-                f"{path}[{place}]", f"A tool is {kind(tool)}; it must be an object.", 'Write `{"googleSearch": {}}`.'
+                f"{path}[{place}]",
+                f"The tool is {kind(tool)}; it must be an object.",
+                'Write, for example, `{"googleSearch": {}}`.',
             )
             continue
         for name in strangers(tool, fields.TOOL):
@@ -167,40 +173,44 @@ def check_tools(tools: object, path: str, found: Findings) -> None:
             if name in ("function", "type", "name", "parameters", "input_schema"):
                 found.error(
                     field,
-                    f"`{name}` is another provider's word for a tool.",
+                    f"`{name}` is another provider's format for tools.",
                     'Write `{"functionDeclarations": [{"name": "…", "description": "…", "parameters": {…}}]}`.',
                 )
             elif meant := fields.near(name, fields.TOOL):
                 found.error(field, f"{clip(name)} is not a tool.", f"Did you mean `{meant}`?")
             else:
-                found.warn(field, f"{clip(name)} is not a known tool.", "The service will decide about it.")
+                found.warn(
+                    field, f"{clip(name)} is not a known tool.", "Check the spelling. The service may reject it."
+                )
 
 
 def check_safety(settings: object, path: str, found: Findings) -> None:
-    """Look at ``safetySettings``: a list of objects with ``category`` and ``threshold``."""
+    """Check ``safetySettings``: a list of objects with ``category`` and ``threshold``."""
     if type(settings) is not list:
         found.error(
             path,
             f"`safetySettings` is {kind(settings)}; it must be a list.",
-            'Write `[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_ONLY_HIGH"}]`, or so.',
+            'Write, for example, `[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_ONLY_HIGH"}]`.',
         )
         return
     for place, setting in enumerate(settings):
         if type(setting) is not dict:
             found.error(
                 f"{path}[{place}]",
-                f"A safety setting is {kind(setting)}; it must be an object.",
+                f"The safety setting is {kind(setting)}; it must be an object.",
                 "Write an object with `category` and `threshold`.",
             )
             continue
         for name in strangers(setting, fields.SAFETY_SETTING):
             found.warn(
-                f"{path}[{place}].{name}", f"{clip(name)} is not a known field here.", "Write `category`, `threshold`."
+                f"{path}[{place}].{name}",
+                f"{clip(name)} is not a field of a safety setting.",
+                "Use `category` and `threshold`.",
             )
 
 
 def has_mcp_servers(tools: object) -> bool:
-    """Whether one of the tools is a set of MCP servers."""
+    """Whether any of the tools names MCP servers."""
     return type(tools) is list and any(
         type(tool) is dict and pick(tool, "mcpServers", "mcp_servers")[1] for tool in tools
     )

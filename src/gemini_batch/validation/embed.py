@@ -1,4 +1,4 @@
-"""A request for an embedding: an ``EmbedContentRequest``, field by field."""
+"""Embedding requests: an ``EmbedContentRequest``, field by field."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def check_embed(request: dict[str, object], found: Findings) -> int | None:
-    """Look at an ``EmbedContentRequest``; the length of the vector asked for, if any."""
+    """Check an ``EmbedContentRequest``. Returns the requested length of the vector, or None."""
     content = request["content"]
     generation = [name for name in strangers(request, fields.EMBED) if name in fields.GENERATE and name != "contents"]
     if generation:
         found.error(
             "request.content",
-            f"`content` asks for an embedding, but `{generation[0]}` is for generation.",
-            'To have text written, write `"contents": [{"parts": [{"text": "…"}]}]`, with an s and a list.',
+            f"`content` requests an embedding, but `{generation[0]}` is for generation.",
+            'To generate text, write `"contents": [{"parts": [{"text": "…"}]}]`: plural, with a list.',
         )
     elif type(content) is list:
         found.error(
             "request.content",
-            "`content` is a list; an embedding line holds exactly one content.",
-            "Write one line for each text; to have text written, the field is `contents`.",
+            "`content` is a list; an embedding request takes exactly one content.",
+            "Write one line for each text. To generate text, use `contents`.",
         )
     else:
         contents.check_content(content, "request.content", found)
@@ -52,38 +52,52 @@ def _explain_embed(name: str, found: Findings) -> None:
     if name in fields.EMBED_CONFIG:
         found.error(
             field,
-            f"`{name}` belongs under `request.embedContentConfig`.",
+            f"`{name}` belongs in `request.embedContentConfig`.",
             f'Write `"embedContentConfig": {{"{name}": …}}`.',
         )
     elif name in ("dimensions", "dimension", "output_dimension", "outputDimension"):
-        found.error(field, f"`{name}` is another provider's word.", "Write `outputDimensionality`.")
+        found.error(field, f"`{name}` is another provider's field.", "Use `outputDimensionality`.")
     elif name == "config":
-        found.error(field, "`config` is the SDK's word.", "Write `embedContentConfig`.")
+        found.error(field, "`config` is the SDK's name for this field.", "Use `embedContentConfig`.")
     elif word := fields.REQUEST_WORDS.get(fields.camel(name)):
         found.error(field, f"`{name}` {word.what}.", word.instead)
     elif meant := fields.near(name, fields.EMBED):
         found.error(field, f"{clip(name)} is not a field of an embedding request.", f"Did you mean `{meant}`?")
     else:
-        found.warn(field, f"{clip(name)} is not a known field of an embedding request.", "The service will decide.")
+        found.warn(
+            field,
+            f"{clip(name)} is not a known field of an embedding request.",
+            "Check the spelling. The service may reject it.",
+        )
 
 
 def _check_embed_config(config: object, path: str, found: Findings) -> None:
     if type(config) is not dict:
-        found.error(path, f"`embedContentConfig` is {kind(config)}; it must be an object.", "Write `{…}`.")
+        found.error(
+            path, f"`embedContentConfig` is {kind(config)}; it must be an object.", "Write its fields inside `{…}`."
+        )
         return
     for name in strangers(config, fields.EMBED_CONFIG):
         if meant := fields.near(name, fields.EMBED_CONFIG):
             found.error(f"{path}.{name}", f"{clip(name)} is not a setting.", f"Did you mean `{meant}`?")
         else:
-            found.warn(f"{path}.{name}", f"{clip(name)} is not a known setting.", "The service will decide about it.")
+            found.warn(
+                f"{path}.{name}",
+                f"{clip(name)} is not a known setting.",
+                "Check the spelling. The service may reject it.",
+            )
 
 
 def _check_task(obj: dict[str, object], path: str, found: Findings) -> None:
     name, task = pick(obj, "taskType", "task_type")
-    if task is None or type(task) is int:  # proto JSON takes the number of an enum value too
+    if task is None or type(task) is int:  # proto JSON also accepts the number of an enum value
         return
     if type(task) is not str:
-        found.error(f"{path}.{name}", f"The task type is {kind(task)}.", 'Write `"RETRIEVAL_DOCUMENT"`, or so.')
+        found.error(
+            f"{path}.{name}",
+            f"The task type is {kind(task)}; it must be a string.",
+            'Write, for example, `"RETRIEVAL_DOCUMENT"`.',
+        )
         return
     if task in fields.TASK_TYPES:
         return
@@ -92,7 +106,7 @@ def _check_task(obj: dict[str, object], path: str, found: Findings) -> None:
         found.error(f"{path}.{name}", f"{clip(task)} is not a task type.", f"Did you mean `{meant[0]}`?")
     else:
         known = ", ".join(sorted(fields.TASK_TYPES - {"TASK_TYPE_UNSPECIFIED"}))
-        found.warn(f"{path}.{name}", f"{clip(task)} is not a known task type.", f"Known are {known}.")
+        found.warn(f"{path}.{name}", f"{clip(task)} is not a known task type.", f"Use one of these: {known}.")
 
 
 def _dimension(obj: dict[str, object], path: str, found: Findings) -> int | None:
@@ -104,5 +118,5 @@ def _dimension(obj: dict[str, object], path: str, found: Findings) -> int | None
         value = int(value)
     if type(value) is int and 0 < value < 2**31:
         return value
-    found.error(f"{path}.{name}", "The dimension must be a whole number above 0.", "Write `768`, or so.")
+    found.error(f"{path}.{name}", "The dimension must be a whole number greater than 0.", "Write, for example, `768`.")
     return None

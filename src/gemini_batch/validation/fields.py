@@ -1,8 +1,9 @@
-"""The words of a request, and the words people write in their place.
+"""The field names of a request, and the names that people write instead of them.
 
-One table a level of the line: what the service's ``v1beta`` schema of 2026-08 names there. Every name counts in both
-spellings that proto JSON reads, ``lowerCamel`` and ``snake_case``. The foreign words come from other providers'
-formats, from the SDK's arguments and from fields that belong one level up or down; each knows what to write instead.
+There is one table for each level of the line, taken from the service's ``v1beta`` schema of 2026-08. Every name is
+accepted in both spellings that proto JSON reads, ``lowerCamel`` and ``snake_case``. The foreign names come from other
+providers' formats, from the SDK's arguments and from fields that belong one level up or down; each entry says what to
+write instead.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ def snake(name: str) -> str:
 
 
 def camel(name: str) -> str:
-    """``max_output_tokens`` -> ``maxOutputTokens``; a leading underscore stays."""
+    """``max_output_tokens`` -> ``maxOutputTokens``; a leading underscore is kept."""
     return _UNDERSCORE.sub(lambda bar: bar[1].upper(), name) if "_" in name[1:] else name
 
 
 def both(names: str) -> frozenset[str]:
-    """The names of a table, separated by spaces, in both spellings."""
+    """The names in ``words``, separated by spaces, in both spellings."""
     found = names.split()
     return frozenset(found) | frozenset(map(snake, found))
 
@@ -51,7 +52,7 @@ IMAGE_CONFIG = both("aspectRatio imageSize")
 SPEECH_CONFIG = both("voiceConfig multiSpeakerVoiceConfig languageCode")
 
 CONTENT = both("role parts")
-#: The fields of a part of which it holds exactly one.
+#: The data fields of a part; a part has exactly one of them.
 PART_DATA = both(
     "text inlineData fileData functionCall functionResponse executableCode codeExecutionResult toolCall toolResponse"
 )
@@ -65,7 +66,7 @@ TOOL = both(
 )
 SAFETY_SETTING = both("category threshold")
 
-#: What ``responseSchema`` understands: an OpenAPI subset, not JSON Schema.
+#: What ``responseSchema`` supports: a subset of OpenAPI, not JSON Schema.
 SCHEMA = both(
     "type format title description nullable enum items minItems maxItems properties required propertyOrdering "
     "minProperties maxProperties anyOf minimum maximum minLength maxLength pattern default example"
@@ -87,32 +88,32 @@ TASK_TYPES = frozenset(
 
 
 class Word(NamedTuple):
-    """A word that does not belong where it stands: what it is, and what to write instead."""
+    """A field name that does not belong where it is: what is wrong with it, and what to write instead."""
 
     what: str
     instead: str
 
 
-_OPENAI = "belongs to an OpenAI batch line"
+_OPENAI = "is a field of OpenAI's batch format"
 _SDK = "is an argument of the Python SDK, not a field of the request"
 
-#: Beside ``key``. The service has been seen to ignore such words without an error. Beside a whole ``request`` most of
-#: them are somebody's notes; in the place of one, they are what the line was meant to say.
+#: Next to ``key``. The service was observed to ignore such fields without an error. Next to a complete ``request`` most
+#: of them are the user's own notes; without one, they are what the line was meant to say.
 LINE_WORDS: dict[str, Word] = {
     "config": Word(
-        "is the SDK's word, and beside `request` it has no effect",
+        "is the SDK's name for the settings and has no effect next to `request`",
         "Move its settings to `request.generationConfig` (system instruction, tools and safety settings to `request`).",
     ),
     "model": Word(
         "has no effect in a line: the job's model answers every line",
-        "Take it out and name the model when the job is created.",
+        "Remove it, and give the model with `--model` when you create the job.",
     ),
-    "body": Word(_OPENAI, 'Write `"request": {"contents": [{"parts": [{"text": "…"}]}]}` in its place.'),
-    "method": Word(_OPENAI, "Take it out: the job knows its method."),
-    "url": Word(_OPENAI, "Take it out: the job knows its address."),
+    "body": Word(_OPENAI, 'Write `"request": {"contents": [{"parts": [{"text": "…"}]}]}` instead.'),
+    "method": Word(_OPENAI, "Remove it. The job sets the method."),
+    "url": Word(_OPENAI, "Remove it. The job sets the address."),
     "messages": Word(
         "is the chat format of other providers",
-        'Write `"request": {"contents": [{"role": "user", "parts": [{"text": "…"}]}]}` in its place.',
+        'Write `"request": {"contents": [{"role": "user", "parts": [{"text": "…"}]}]}` instead.',
     ),
     "prompt": Word(
         "is not a field of a line",
@@ -127,23 +128,23 @@ LINE_WORDS: dict[str, Word] = {
         'Write `"request": {"contents": [{"parts": [{"text": "…"}]}]}` in its place.',
     ),
     "params": Word(
-        "belongs to an Anthropic batch line",
+        "is a field of Anthropic's batch format",
         'Write `"request": {"contents": [{"parts": [{"text": "…"}]}]}` in its place.',
     ),
     "response": Word(
-        "belongs to a line of results", "Give the file of requests, not the file of results, and take this field out."
+        "is a field of a result line", "Use the request file, not the result file, and remove this field."
     ),
 }
 
-#: Inside ``request``, beside ``contents``.
+#: Inside ``request``, next to ``contents``.
 REQUEST_WORDS: dict[str, Word] = {
     "config": Word(
-        "is the SDK's word",
-        "In a request file it is called `generationConfig`; system instruction, tools and safety settings stand beside "
-        "it, in `request` itself.",
+        "is the SDK's name for the settings",
+        "In a request file, use `generationConfig`. System instruction, tools and safety settings go next to it, "
+        "directly in `request`.",
     ),
-    "key": Word("stands beside `request`, not in it", "Move it one level up."),
-    "customId": Word(_OPENAI, "Write `key` beside `request` instead."),
+    "key": Word("belongs next to `request`, not in it", "Move it one level up."),
+    "customId": Word(_OPENAI, "Write `key` next to `request` instead."),
     "messages": Word(
         "is the chat format of other providers",
         'Write `"contents": [{"role": "user", "parts": [{"text": "…"}]}]`; a system message goes to '
@@ -152,42 +153,42 @@ REQUEST_WORDS: dict[str, Word] = {
     "prompt": Word("is not a field of a request", 'Write `"contents": [{"parts": [{"text": "…"}]}]` instead.'),
     "text": Word("is not a field of a request", 'Write `"contents": [{"parts": [{"text": "…"}]}]` instead.'),
     "input": Word(
-        "is another provider's word",
-        'Write `"contents": [{"parts": [{"text": "…"}]}]`; for an embedding `"content": {"parts": [{"text": "…"}]}`.',
+        "is another provider's field",
+        'Write `"contents": [{"parts": [{"text": "…"}]}]`; for an embedding, `"content": {"parts": [{"text": "…"}]}`.',
     ),
-    "parts": Word("stands inside a content", 'Write `"contents": [{"parts": […]}]` around it.'),
-    "role": Word("stands inside a content", 'Write `"contents": [{"role": "user", "parts": […]}]`.'),
-    "system": Word("is another provider's word", 'Write `"systemInstruction": {"parts": [{"text": "…"}]}` instead.'),
+    "parts": Word("belongs in a content", 'Write `"contents": [{"parts": […]}]`.'),
+    "role": Word("belongs in a content", 'Write `"contents": [{"role": "user", "parts": […]}]`.'),
+    "system": Word("is another provider's field", 'Write `"systemInstruction": {"parts": [{"text": "…"}]}` instead.'),
     "systemPrompt": Word(
         "is not a field of a request", 'Write `"systemInstruction": {"parts": [{"text": "…"}]}` instead.'
     ),
-    "stream": Word("has no meaning in a batch", "Take it out."),
-    "requests": Word(
-        "would put several requests into one line", "Write one line, with a key of its own, for each request."
-    ),
-    "request": Word("stands in itself", "Take one of the two levels of `request` away."),
-    "functions": Word("is another provider's word", 'Write `"tools": [{"functionDeclarations": […]}]` instead.'),
+    "stream": Word("has no effect in a batch", "Remove it."),
+    "requests": Word("puts several requests in one line", "Write one line, with its own key, for each request."),
+    "request": Word("is nested in itself", "Remove one of the two levels of `request`."),
+    "functions": Word("is another provider's field", 'Write `"tools": [{"functionDeclarations": […]}]` instead.'),
     "toolChoice": Word(
-        "is another provider's word",
+        "is another provider's field",
         'Write `"toolConfig": {"functionCallingConfig": {"mode": "AUTO"}}` instead.',
     ),
     "responseFormat": Word(
-        "belongs under `request.generationConfig`",
-        'For JSON answers write `"generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": '
+        "belongs in `request.generationConfig`",
+        'For JSON answers, write `"generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": '
         "{…}}`.",
     ),
     "labels": Word(
-        "belongs to Vertex AI; the Gemini API's schema does not have it, and unknown fields are refused there",
-        "Take it out; what comes back with the answer is the `key` beside `request`.",
+        "is a field of Vertex AI; the Gemini API does not have it and rejects unknown fields",
+        "Remove it. The `key` next to `request` is what the service returns with the answer.",
     ),
-    "httpOptions": Word(_SDK, "Take it out."),
-    "automaticFunctionCalling": Word(_SDK, "Take it out."),
-    "priority": Word("belongs to the job, not to a request", "Take it out."),
-    "displayName": Word("belongs to the job, not to a request", "Take it out and give it as `--name`."),
-    "metadata": Word("is not part of a request", "Take it out; the `key` beside `request` is what comes back."),
+    "httpOptions": Word(_SDK, "Remove it."),
+    "automaticFunctionCalling": Word(_SDK, "Remove it."),
+    "priority": Word("belongs to the job, not to a request", "Remove it."),
+    "displayName": Word("belongs to the job, not to a request", "Remove it, and use `--name`."),
+    "metadata": Word(
+        "is not a field of a request", "Remove it. The `key` next to `request` comes back with the answer."
+    ),
 }
 
-#: Other words for a setting of ``generationConfig``, wherever they stand.
+#: Other names for settings of ``generationConfig``, wherever they occur.
 SETTING_WORDS: dict[str, str] = {
     "maxTokens": "maxOutputTokens",
     "maxCompletionTokens": "maxOutputTokens",
@@ -213,12 +214,12 @@ SETTING_WORDS: dict[str, str] = {
 
 @functools.lru_cache(maxsize=1024)
 def near(name: str, known: frozenset[str]) -> str | None:
-    """The camelCase field that ``name`` most probably is a misspelling of, or None.
+    """The camelCase field that ``name`` probably misspells, or None.
 
-    Remembered, because what is wrong in one line of a file mostly is wrong in all of them.
+    Cached, because an error in one line of a file is usually in all of them.
     """
     if name.startswith("_"):
-        # Not a slip of the finger: the service has internal fields of this form.
+        # Not a typing error: the service has internal fields of this form.
         return None
     candidates = {camel(field) for field in known}
     shape = camel(name.replace("-", "_"))

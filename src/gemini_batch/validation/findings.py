@@ -1,4 +1,4 @@
-"""What is collected while one line is read: all problems of the line at once, each with its place."""
+"""Collects all problems of one line while it is read, each with the path of its field."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-#: A line can hold thousands of wrong parts; after so many errors, or warnings, the rest says nothing new.
+#: A line can hold thousands of wrong parts; after this many errors, or warnings, the rest adds nothing.
 MAX_FINDINGS = 20
 
 
 class Findings:
-    """The problems of one line, in the order in which they were met."""
+    """The problems of one line, in the order in which they were found."""
 
     __slots__ = ("errors", "line", "problems", "warnings")
 
@@ -26,13 +26,13 @@ class Findings:
         self.warnings = 0
 
     def error(self, field: str | None, message: str, fix: str) -> None:
-        """The service would refuse the line, or would not do what it says."""
+        """Add an error: the service would reject the line, or would not do what it says."""
         self.errors += 1
         if self.errors <= MAX_FINDINGS:
             self._add(field, message, fix, "error")
 
     def warn(self, field: str | None, message: str, fix: str) -> None:
-        """The line can be sent; something in it is probably not meant."""
+        """Add a warning: the line can be sent, but part of it is probably a mistake."""
         self.warnings += 1
         if self.warnings <= MAX_FINDINGS:
             self._add(field, message, fix, "warning")
@@ -42,7 +42,7 @@ class Findings:
 
 
 def kind(value: object) -> str:
-    """What a JSON value is, in words: ``a list``."""
+    """The type of a JSON value in words: ``a list``."""
     match value:
         case None:
             return "null"
@@ -59,13 +59,13 @@ def kind(value: object) -> str:
 
 
 def clip(text: str, limit: int = 40) -> str:
-    """A name from the line, short enough for a message, in backquotes."""
+    """A name from the line, shortened for a message, in backquotes."""
     shown = text if len(text) <= limit else text[: limit - 1] + "…"
     return f"`{shown.encode('unicode_escape').decode() if not shown.isprintable() else shown}`"
 
 
 def pick(obj: Mapping[str, object], camel_name: str, snake_name: str) -> tuple[str, object]:
-    """A field in whichever spelling it stands in the line, with that spelling; null counts as absent."""
+    """A field and the spelling in which the line has it; null counts as absent."""
     value = obj.get(camel_name)
     if value is None and snake_name in obj:
         return snake_name, obj[snake_name]
@@ -73,5 +73,5 @@ def pick(obj: Mapping[str, object], camel_name: str, snake_name: str) -> tuple[s
 
 
 def strangers(obj: Mapping[str, object], known: frozenset[str]) -> list[str]:
-    """The names in ``obj`` that the table does not have, in the order of the line."""
+    """The names in ``obj`` that are not in the table, in the order of the line."""
     return [] if known.issuperset(obj) else [name for name in obj if name not in known]

@@ -1,4 +1,4 @@
-"""A request for generation: a ``GenerateContentRequest``, field by field."""
+"""Generation requests: a ``GenerateContentRequest``, field by field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLASH = fields.both("systemInstruction tools toolConfig")
 
 
 def check_generate(request: dict[str, object], found: Findings) -> bool:
-    """Look at a ``GenerateContentRequest``; True if it asks for JSON answers."""
+    """Check a ``GenerateContentRequest``. Returns whether it asks for JSON answers."""
     if not fields.GENERATE.issuperset(request):
         for name in strangers(request, fields.GENERATE):
             _explain_generate(name, request, found)
@@ -25,7 +25,7 @@ def check_generate(request: dict[str, object], found: Findings) -> bool:
         contents.check_contents(said, "request.contents", found)
     elif not _has_stand_in(request):
         found.error(
-            "request.contents", "The request has no `contents`.", 'Write `"contents": [{"parts": [{"text": "…"}]}]`.'
+            "request.contents", "The request has no `contents`.", 'Add `"contents": [{"parts": [{"text": "…"}]}]`.'
         )
     if len(request) == 1:
         return False
@@ -40,8 +40,8 @@ def check_generate(request: dict[str, object], found: Findings) -> bool:
         if type(config) is dict and settings.has_mcp_servers(tools) and _has_schema(config):
             found.warn(
                 "request.tools",
-                "MCP servers together with an answer schema make every row fail in a batch.",
-                "Take one of the two out.",
+                "In a batch, every request that has both MCP servers and a response schema fails.",
+                "Remove one of the two.",
             )
     return expects_json
 
@@ -54,7 +54,7 @@ def _has_schema(config: dict[str, object]) -> bool:
 
 
 def _has_stand_in(request: dict[str, object]) -> bool:
-    """Whether a word for `contents` was met, and explained already."""
+    """Whether another name for `contents` was found and already explained."""
     return any(
         name in ("messages", "prompt", "text", "input", "parts", "requests", "request")
         or fields.near(name, fields.GENERATE) == "contents"
@@ -66,11 +66,11 @@ def _has_stand_in(request: dict[str, object]) -> bool:
 def _check_twice(request: dict[str, object], found: Findings) -> None:
     for name, value in request.items():
         if value is not None and (other := fields.camel(name)) != name and request.get(other) is not None:
-            found.error(f"request.{name}", f"`{name}` and `{other}` are the same field.", "Keep one of them.")
+            found.error(f"request.{name}", f"`{name}` and `{other}` are the same field.", "Remove one of them.")
 
 
 def _check_beside(request: dict[str, object], found: Findings) -> None:
-    """What stands beside ``contents``, except the settings and tools."""
+    """Check what is next to ``contents``, except settings and tools."""
     name, instruction = pick(request, "systemInstruction", "system_instruction")
     if instruction is not None:
         if type(instruction) is dict:
@@ -79,21 +79,21 @@ def _check_beside(request: dict[str, object], found: Findings) -> None:
             found.error(
                 f"request.{name}",
                 f"The system instruction is {kind(instruction)}; it must be an object.",
-                'Write `{"parts": [{"text": "…"}]}`, with the text in its place.',
+                'Put the text in a part: `{"parts": [{"text": "…"}]}`.',
             )
     name, cached = pick(request, "cachedContent", "cached_content")
     if cached is not None and (clash := [word for word in request if word in _CLASH and request[word] is not None]):
         found.error(
             f"request.{name}",
-            f"`{name}` cannot stand together with {' and '.join(f'`{word}`' for word in clash)}.",
-            "Put them into the cached content when it is made, or do without the cache.",
+            f"`{name}` cannot be combined with {' and '.join(f'`{word}`' for word in clash)}.",
+            "Put them in the cached content when you create it, or do not use the cache.",
         )
     name, safety = pick(request, "safetySettings", "safety_settings")
     if safety is not None:
         settings.check_safety(safety, f"request.{name}", found)
     name, tier = pick(request, "serviceTier", "service_tier")
     if tier is not None:
-        found.warn(f"request.{name}", f"`{name}` has no meaning in a batch.", "Take it out.")
+        found.warn(f"request.{name}", f"`{name}` has no effect in a batch.", "Remove it.")
     check_model(request.get("model"), found)
 
 
@@ -107,22 +107,22 @@ def _explain_generate(name: str, request: dict[str, object], found: Findings) ->
     elif name in fields.GENERATION_CONFIG:
         found.error(
             field,
-            f"`{name}` belongs under `request.generationConfig`.",
+            f"`{name}` belongs in `request.generationConfig`.",
             f'Write `"generationConfig": {{"{name}": …}}`.',
         )
     elif shape in fields.SETTING_WORDS:
         found.error(
             field,
             f"{clip(name)} is not a field of a request.",
-            f"Write it as `request.generationConfig.{fields.SETTING_WORDS[shape]}`.",
+            f"Use `request.generationConfig.{fields.SETTING_WORDS[shape]}`.",
         )
     elif name in fields.TOOL:
-        found.error(field, f"`{name}` is a tool.", f'Write `"tools": [{{"{name}": …}}]`.')
+        found.error(field, f"`{name}` is a tool; it belongs in `tools`.", f'Write `"tools": [{{"{name}": …}}]`.')
     elif name in fields.EMBED:
         found.error(
             field,
-            f"`{name}` is for embeddings, which are asked for with `content` (one text a line).",
-            'Write `"content": {"parts": [{"text": "…"}]}` instead of `contents`, or take it out.',
+            f"`{name}` is a setting for embeddings, not for generation.",
+            'Remove it. To request an embedding, write `"content": {"parts": [{"text": "…"}]}` instead of `contents`.',
         )
     elif meant := fields.near(name, fields.GENERATE):
         found.error(field, f"{clip(name)} is not a field of a request.", f"Did you mean `{meant}`?")
@@ -131,7 +131,9 @@ def _explain_generate(name: str, request: dict[str, object], found: Findings) ->
             field, f"{clip(name)} is not a field of a request.", f"Did you mean `request.generationConfig.{meant}`?"
         )
     else:
-        found.warn(field, f"{clip(name)} is not a known field of a request.", "The service will decide about it.")
+        found.warn(
+            field, f"{clip(name)} is not a known field of a request.", "Check the spelling. The service may reject it."
+        )
 
 
 def _explain_content(request: dict[str, object], found: Findings) -> None:
@@ -139,20 +141,19 @@ def _explain_content(request: dict[str, object], found: Findings) -> None:
         found.error(
             "request.content",
             "The request has both `contents` (generation) and `content` (embedding).",
-            "Keep `contents` to have text written, `content` to have a vector.",
+            "Keep `contents` to generate text, or `content` to get a vector.",
         )
 
 
 def check_model(model: object, found: Findings) -> None:
-    """`model` inside a request: the job's model rules (the wire form would be ``models/…``)."""
+    """Check `model` inside a request. The job's model takes precedence; the wire form is ``models/…``."""
     if model is None:
         return
     if type(model) is str and model.startswith("models/"):
-        found.warn("request.model", "The job's model answers every line.", "Better take `model` out of the lines.")
+        found.warn("request.model", "`model` has no effect here: the job's model answers every line.", "Remove it.")
     else:
         found.error(
             "request.model",
-            f"`model` is {clip(model) if type(model) is str else kind(model)}; here it would have to begin with "
-            "`models/`.",
-            "Take it out: the job's model answers every line.",
+            f"`model` is {clip(model) if type(model) is str else kind(model)}; it must begin with `models/`.",
+            "Remove it. The job's model answers every line.",
         )

@@ -1,4 +1,4 @@
-"""A request file as a whole, before its first line is read: is it what it is taken for?"""
+"""Checks a file as a whole, before its first line is read: is it a request file?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING, Literal
 
 from gemini_batch import jsonl
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import Next, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,17 +19,21 @@ _HEAD = 64 * 1024
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip", "gunzip -c {0} > {1}"),
-    (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unzip it, or export the sheet and make requests of its rows"),
-    (b"PAR1", "Parquet", "write one request a row, as examples/parquet.py of gemini-batch does"),
+    (
+        b"PK\x03\x04",
+        "a zip archive (or a spreadsheet)",
+        "unzip it, or export the sheet and write one request for each row",
+    ),
+    (b"PAR1", "Parquet", "write one request for each row, as gemini-batch's examples/parquet.py does"),
     (b"\x28\xb5\x2f\xfd", "Zstandard", "zstd -dc {0} > {1}"),
     (b"BZh", "bzip2", "bunzip2 -c {0} > {1}"),
     (b"\xfd7zXZ\x00", "xz", "xz -dc {0} > {1}"),
-    (b"SQLite format 3\x00", "an SQLite database", "query it and write one request a row"),
-    (b"%PDF", "a PDF", "upload it and refer to it from a request"),
-    (b"ARROW1", "Arrow", "write one request a row, as examples/parquet.py of gemini-batch does for Parquet"),
+    (b"SQLite format 3\x00", "an SQLite database", "query it and write one request for each row"),
+    (b"%PDF", "a PDF", "upload it and refer to it in a request"),
+    (b"ARROW1", "Arrow", "write one request for each row, as gemini-batch's examples/parquet.py does for Parquet"),
 )
 
-#: UTF-32 first: the mark of UTF-16 is the beginning of its mark.
+#: UTF-32 first: its mark begins with the mark of UTF-16.
 _MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
     (b"\x00\x00\xfe\xff", "utf-32"),
@@ -52,13 +56,13 @@ _ENDINGS = {
     ".html": "HTML",
     ".py": "a program",
     ".ipynb": "a notebook",
-    ".md": "a text",
+    ".md": "a text document",
 }
 
 _PACKED = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
 _EXPECTED = "Expected JSONL: a text file with one JSON object on each line."
 _SHAPE = '{"key": "…", "request": {"contents": [{"parts": [{"text": "…"}]}]}}'
-#: How a line of our results begins, and one of the service's own where it is too long to be read whole.
+#: How a line of our results begins, and one of the service's own that is too long to be read whole.
 _OUR_RESULT = re.compile(rb'\{"key":"(?:[^"\\]|\\.)*","verdict":"')
 _RAW_RESULT = re.compile(rb'\{\s*(?:"key"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*)?"response"\s*:\s*\{')
 _FAILURE_FIELDS = {"key", "verdict", "reason", "line"}
@@ -66,10 +70,10 @@ _SPREAD = re.compile(rb'\{\s*\n\s*(?:"|\})')
 
 
 def check_file(path: Path, *, limit: int | None = None) -> None:
-    """Refuse what cannot be a file of requests, by looking at its name, its size and its first bytes.
+    """Refuse what cannot be a request file, by its name, its size and its first bytes.
 
-    ``limit``: the most bytes that one job takes; None for no limit. A byte order mark of UTF-8 and line ends of Windows
-    are fine: whoever reads the lines takes them off. Raises :class:`UsageError`; says nothing about single lines.
+    ``limit``: the maximum bytes of one job; None for no limit. A UTF-8 byte order mark and Windows line endings are
+    accepted; the code that reads the lines removes them. Raises :class:`UsageError`. Single lines are not checked.
     """
     size = _check_place(path)
     try:
@@ -77,23 +81,26 @@ def check_file(path: Path, *, limit: int | None = None) -> None:
             head = file.read(_HEAD)
     except OSError as bad:
         raise UsageError(
-            f"The file cannot be read: {bad.strerror or bad}.", file=path, next="Check its rights.", code="unreadable"
+            f"The file cannot be read: {bad.strerror or bad}.",
+            file=path,
+            next="Check its permissions.",
+            code="unreadable",
         ) from None
     _check_bytes(path, head)
     _check_shape(path, head.removeprefix(jsonl.UTF8_BOM))
     _check_direction(path, head.removeprefix(jsonl.UTF8_BOM), size)
     if path.suffix.lower() in _ENDINGS:
         raise UsageError(
-            f"The ending `{path.suffix}` says that the file is {_ENDINGS[path.suffix.lower()]}. {_EXPECTED}",
+            f"By its extension, `{path.suffix}`, the file is {_ENDINGS[path.suffix.lower()]}. {_EXPECTED}",
             file=path,
-            next=f"Make a request of each row and write them to a `.jsonl` file: {_SHAPE}",
+            next=f"Write one request for each row to a `.jsonl` file: {_SHAPE}",
             code="not_jsonl",
         )
     if limit is not None and size > limit:
         raise UsageError(
-            f"The file has {_size(size)}; one job takes at most {_size(limit)}.",
+            f"The file is {_size(size)}; the limit for one job is {_size(limit)}.",
             file=path,
-            next=f"`gemini-batch run {shlex.quote(str(path))}` sends it as several jobs.",
+            next=Next("run", str(path), why="splits the file into several jobs; this costs money"),
             code="too_large",
         )
 
@@ -103,7 +110,7 @@ def _check_place(path: Path) -> int:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
-            "There is no such file.",
+            "The file does not exist.",
             file=path,
             next=f"Check the name{_working_folder(path)}.",
             code="file_not_found",
@@ -111,21 +118,26 @@ def _check_place(path: Path) -> int:
     except (OSError, ValueError) as bad:
         reason = getattr(bad, "strerror", None) or bad
         raise UsageError(
-            f"The file cannot be read: {reason}.", file=path, next="Check the name and the rights.", code="unreadable"
+            f"The file cannot be read: {reason}.",
+            file=path,
+            next="Check the name and the permissions.",
+            code="unreadable",
         ) from None
     if stat.S_ISDIR(status.st_mode):
         raise UsageError(
-            "This is a folder.", file=path, next="Name a file of requests in it.", code="not_a_regular_file"
+            "This is a folder, not a file.", file=path, next="Name a request file in it.", code="not_a_regular_file"
         )
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(
-            "This is not a regular file, and requests are read more than once.",
+            "This is not a regular file; a request file is read more than once.",
             file=path,
-            next="Write them to a file first.",
+            next="Write the requests to a file first.",
             code="not_a_regular_file",
         )
     if status.st_size == 0:
-        raise UsageError("The file is empty.", file=path, next=f"Write one request a line: {_SHAPE}", code="empty")
+        raise UsageError(
+            "The file is empty.", file=path, next=f"Write one request on each line: {_SHAPE}", code="empty"
+        )
     return status.st_size
 
 
@@ -141,20 +153,20 @@ def _check_bytes(path: Path, head: bytes) -> None:
             )
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if encoding is None and b"\x00" in head:
-        # Text in a two-byte encoding without its mark: every other byte of plain English is zero.
+        # Text in a two-byte encoding without a byte order mark: every other byte of plain English is zero.
         sample = head[:200]
         if max(sample[::2].count(0), sample[1::2].count(0)) > len(sample) // 3:
             encoding = "utf-16-be" if sample[::2].count(0) > sample[1::2].count(0) else "utf-16-le"
         else:
             raise UsageError(
-                f"The file holds NUL bytes; it is binary or damaged. {_EXPECTED}",
+                f"The file contains NUL bytes: it is binary or damaged. {_EXPECTED}",
                 file=path,
-                next="Check where it comes from.",
+                next="Check how the file was created.",
                 code="not_jsonl",
             )
     if encoding is not None:
         raise UsageError(
-            f"The file is text in {encoding.upper()}; the service reads UTF-8.",
+            f"The file is encoded in {encoding.upper()}; the service reads UTF-8.",
             file=path,
             next=f"Convert it: `iconv -f {encoding.upper()} -t UTF-8 {quoted} > {target}`.",
             code="not_utf8",
@@ -166,7 +178,7 @@ def _check_shape(path: Path, head: bytes) -> None:
     start = head.lstrip()
     if not start:
         raise UsageError(
-            "The file holds blank lines only.", file=path, next=f"Write one request a line: {_SHAPE}", code="empty"
+            "The file has only blank lines.", file=path, next=f"Write one request on each line: {_SHAPE}", code="empty"
         )
     if start.startswith(b"["):
         code = "import json,sys; [print(json.dumps(x)) for x in json.load(open(sys.argv[1], encoding='utf-8-sig'))]"
@@ -178,41 +190,38 @@ def _check_shape(path: Path, head: bytes) -> None:
         )
     if _SPREAD.match(start):
         raise UsageError(
-            f"The file holds JSON spread over several lines. {_EXPECTED}",
+            f"The file has JSON objects that span several lines. {_EXPECTED}",
             file=path,
             next=f"Convert it: `jq -c . {quoted} > {target}`.",
             code="json_spread",
         )
     if path.suffix.lower() == ".json":
         raise UsageError(
-            f"The ending `.json` promises one JSON document. {_EXPECTED}",
+            f"The extension `.json` stands for a single JSON document. {_EXPECTED}",
             file=path,
-            next=f"If it holds one object on each line, rename it: `mv {quoted} {target}`.",
+            next=f"If it has one object on each line, rename it: `mv {quoted} {target}`.",
             code="json_ending",
         )
 
 
 def _check_direction(path: Path, head: bytes, size: int) -> None:
-    """Refuse answers in the place of requests, by the first line: one word for the file instead of one a line."""
+    """Refuse a file of answers by its first line: one error for the file instead of one for each line."""
     start = head.lstrip()
     first, _, rest = start.partition(b"\n")
     whole = bool(rest) or size <= _HEAD
     kind = _kind_of_answer(first) if whole else _kind_of_long_line(first)
     if kind is None:
         return
-    what, fix = {
-        "results": ("This is a file of results, not of requests.", ""),
-        "raw": ("These are answers as the service hands them out, not requests.", ""),
-        "failures": (
-            "This is a file of failures: the requests stand in it under `line`.",
-            f", or take the requests out and mend them: `jq -c .line {shlex.quote(str(path))} > {_target(path)}`",
-        ),
+    what = {
+        "results": "The file contains results, not requests.",
+        "raw": "The file contains the service's raw answers, not requests.",
+        "failures": "The file lists failed requests, with each request in the field `line`. To edit and resend them, "
+        f"extract them: `jq -c .line {shlex.quote(str(path))} > {_target(path)}`.",
     }[kind]
     raise UsageError(
-        what,
+        f"{what} To send every request again, use the original request file.",
         file=path,
-        next="To send all again, give the original file of requests. To send only what has no good answer, type: "
-        f"gemini-batch retry JOB (gemini-batch list shows the jobs){fix}.",
+        next=Next("retry", "RUN", why="sends only the requests that did not succeed; this costs money"),
         code="results_file",
     )
 
@@ -239,7 +248,7 @@ def _kind_of_long_line(beginning: bytes) -> Literal["results", "raw"] | None:
 
 
 def _target(path: Path) -> str:
-    """A name for what a command makes of the file, never that of a file which is there: ``>`` empties it first."""
+    """A name for the output of a suggested command; never an existing file, which ``>`` would empty."""
     plain = path.with_suffix("") if path.suffix.lower() in _PACKED else path
     target = plain.with_suffix(".jsonl")
     number = 1
@@ -250,7 +259,7 @@ def _target(path: Path) -> str:
 
 
 def _working_folder(path: Path) -> str:
-    """Where a relative name was looked for; a shell can stand in a folder that is gone."""
+    """Where a relative name was searched for. The working folder of a shell may have been deleted."""
     with contextlib.suppress(OSError):
         return "" if path.is_absolute() else f"; the working folder is {path.cwd()}"
     return ""

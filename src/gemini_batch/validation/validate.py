@@ -1,9 +1,9 @@
-"""One line of a request file: can it be sent, and as what?
+"""Checks one line of a request file: whether it can be sent, and by which method.
 
-:func:`check_line` reads the bytes of one line and answers either :class:`Checked` or everything that is wrong with the
-line. An error is what the service refuses or silently ignores; a warning is what can be sent but is probably not
-meant. What the tables do not know and what is no near miss of a known word is a warning: the service may know it.
-What concerns a file as a whole (duplicate keys, two methods in one file) is seen by who reads the file.
+:func:`check_line` reads the bytes of one line and returns either :class:`Checked` or everything that is wrong with the
+line. An error is what the service rejects or silently ignores. A warning is what can be sent but is probably a mistake.
+An unknown name that does not resemble a known one is a warning, because the service may know it. The code that reads
+the file finds what concerns the file as a whole (duplicate keys, two methods in one file).
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ if TYPE_CHECKING:
 
 #: ``generate`` goes to ``batchGenerateContent``, ``embed`` to ``asyncBatchEmbedContent``.
 
-#: No limit for keys is documented; a longer one is probably a text in the wrong place.
+#: No limit for keys is documented; a longer one is probably text in the wrong place.
 LONG_KEY = 512
 
 _KEY = frozenset({"key"})
 _REQUEST = frozenset({"request"})
 _SHAPE = '{"key": "…", "request": {"contents": [{"parts": [{"text": "…"}]}]}}'
 _KEY_WORDS = ("custom_id", "customId", "id", "Key", "KEY", "recordId", "record_id")
-#: Fields that mean something in a request only; a `title` beside it may be anybody's.
+#: Fields that have a meaning only inside a request; a `title` next to it may be the user's own.
 _IN_REQUEST = (fields.GENERATE | fields.EMBED) - {"model", "title"}
 _IN_CONFIG = fields.GENERATION_CONFIG | fields.both("maxTokens maxCompletionTokens thinkingBudget thinkingLevel stop")
-#: Whatever stands beside them, these were meant to have an effect, and have none.
+#: Fields that were meant to have an effect and have none, whatever is next to them.
 _NEVER_NOTES = frozenset({"config", "model"})
-#: How a line that is not JSON begins or ends (white space taken off), and what helps. The first that fits is said.
+#: How a line that is not JSON begins or ends (without white space), and how to fix it. The first match is shown.
 _HINTS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), fix)
     for pattern, fix in (
-        (rb"\xef\xbb\xbf", "Take the byte order mark at the start of the line off; it comes from joining files."),
-        (rb"//|#", "There are no comments in JSONL; take the line out."),
-        (rb"\{\s*\xe2\x80[\x98-\x9f]", "Write straight quotes, not typographic ones."),
-        (rb"\{\s*'", "This is a Python dict as printed; write it with `json.dumps(row, ensure_ascii=False)`."),
+        (rb"\xef\xbb\xbf", "Remove the byte order mark at the start of the line; joining files leaves it there."),
+        (rb"//|#", "JSONL has no comments; remove the line."),
+        (rb"\{\s*\xe2\x80[\x98-\x9f]", "Use straight quotes, not typographic ones."),
+        (rb"\{\s*'", "This is a printed Python dict; write it with `json.dumps(row, ensure_ascii=False)`."),
         (
             rb'"|[{}\[\]],?$',
-            "One object a line, not spread over several: `jq -c . FILE` (or `jq -c '.[]' FILE` for a list) does it.",
+            "Write each object on one line: use `jq -c . FILE`, or `jq -c '.[]' FILE` for a list.",
         ),
-        (rb".*,$", "Take the comma at the end off: there is none between the lines."),
+        (rb".*,$", "Remove the comma at the end; JSONL has no commas between lines."),
     )
 )
 
-#: What the message itself tells better than the look of the line.
+#: Fixes that follow from the message, which is more precise than the pattern of the line.
 _BETTER = (
-    ("is not JSON", "NaN and Infinity are not JSON; write a number or null."),
-    ("surrogate", "Write the character itself, or both halves of the pair."),
+    ("is not JSON", "NaN and Infinity are not JSON; use a number or null."),
+    ("surrogate", "Write the character itself, or both halves of the surrogate pair."),
     ("not UTF-8", "Save the file as UTF-8."),
 )
 
@@ -65,9 +65,9 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """A line that can be sent. ``problems`` are warnings only.
+    """A line that can be sent. ``problems`` holds only warnings.
 
-    ``expects_json``: it asks for JSON answers. ``dimension``: the length of the vector that it asks for, if it does.
+    ``expects_json``: the request asks for JSON answers. ``dimension``: the requested length of the vector, or None.
     """
 
     key: str
@@ -78,9 +78,9 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
-    """Read one line of a request file, without its line end; ``number`` counts from 1.
+    """Check one line of a request file, without its line ending; ``number`` counts from 1.
 
-    A tuple is what is wrong with the line, warnings included: it holds at least one error. Never raises.
+    Returns a tuple of problems, warnings included, if there is at least one error. Never raises.
     """
     try:
         line = _decode(data)
@@ -114,7 +114,7 @@ def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
     found = Findings(number)
     start = data.strip()
     if not start:
-        found.error(None, "The line is empty.", "Take it out.")
+        found.error(None, "The line is empty.", "Remove it.")
         return tuple(found.problems)
     message = "Not valid JSON."
     try:
@@ -133,9 +133,9 @@ def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
 def _not_an_object(line: object, found: Findings) -> None:
     fix = f"Write {_SHAPE}"
     if type(line) is list:
-        fix = "Write each object of the list on a line of its own, without brackets and commas."
+        fix = "Write each object of the list on its own line, without brackets and commas."
     elif type(line) is str and line.lstrip().startswith("{"):
-        fix = "The JSON was encoded twice; write the object itself, not a string that holds it."
+        fix = "The JSON was encoded twice; write the object itself, not a string that contains it."
     found.error(None, f"The line is {kind(line)}; it must be an object.", fix)
 
 
@@ -143,26 +143,26 @@ def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
     if type(key) is str and key:
         found.warn(
             "key",
-            f"The key is {len(key)} characters long, which no one has tried.",
-            "A key is a name for the row; keep it short.",
+            f"The key is {len(key)} characters long; keys of this length are untested.",
+            "Use a short key: it only names the row.",
         )
     elif type(key) is str:
-        found.error("key", "The key is an empty string.", "Give each line a key of its own; answers are joined by it.")
+        found.error("key", "The key is an empty string.", "Give each line a unique key; answers are joined by it.")
     elif type(key) is int or type(key) is float:
-        found.error("key", "The key is a number.", f'Write it in quotes: `"key": "{str(key)[:40]}"`.')
+        found.error(
+            "key", "The key is a number; it must be a string.", f'Write it in quotes: `"key": "{str(key)[:40]}"`.'
+        )
     elif key is not None:
-        found.error("key", f"The key is {kind(key)}; it must be a string.", 'Write `"key": "row-1"`, or so.')
+        found.error("key", f"The key is {kind(key)}; it must be a string.", 'Write, for example, `"key": "row-1"`.')
     else:
         other = next((name for name in _KEY_WORDS if name in line), None)
         meta = line.get("metadata")
         if other is not None:
-            found.error(other, f"The line has `{other}` where `key` belongs.", f"Rename `{other}` to `key`.")
+            found.error(other, f"The line has `{other}` instead of `key`.", f"Rename `{other}` to `key`.")
         elif type(meta) is dict and "key" in meta:
-            found.error("key", "The key stands in `metadata`.", "In a file, write `key` beside `request`.")
+            found.error("key", "The key is in `metadata`.", "In a request file, write `key` next to `request`.")
         else:
-            found.error(
-                "key", "The line has no `key`.", 'Give each line a `"key"` of its own; answers are joined by it.'
-            )
+            found.error("key", "The line has no `key`.", 'Give each line a unique `"key"`; answers are joined by it.')
 
 
 def _check_line_names(line: dict[str, object], found: Findings) -> None:
@@ -174,14 +174,18 @@ def _check_line_names(line: dict[str, object], found: Findings) -> None:
         shape = fields.camel(name)
         word = fields.LINE_WORDS.get(shape)
         if name in _KEY_WORDS:
-            found.warn(name, f"`{name}` is not read; `key` is.", "Take it out.")
+            found.warn(name, f"`{name}` is ignored; the line has a `key`.", "Remove it.")
         elif name in _IN_REQUEST:
-            # Without a request, the contents are explained when it is missed.
+            # Without a request, `_check_request_kind` explains the contents.
             if type(request) is dict or name not in ("contents", "content"):
-                found.error(name, f"`{name}` stands beside `request`.", f"Move it to `request.{shape}`.")
+                found.error(name, f"`{name}` is next to `request`; it belongs in it.", f"Move it to `request.{shape}`.")
         elif name in _IN_CONFIG:
             meant = fields.SETTING_WORDS.get(shape, shape)
-            found.error(name, f"`{name}` stands beside `request`.", f"Move it to `request.generationConfig.{meant}`.")
+            found.error(
+                name,
+                f"`{name}` is next to `request`; it belongs in it.",
+                f"Move it to `request.generationConfig.{meant}`.",
+            )
         elif word is not None and (not whole or shape in _NEVER_NOTES):
             found.error(name, f"`{name}` {word.what}.", word.instead)
         elif "request" not in line and fields.near(name, _REQUEST):
@@ -190,7 +194,7 @@ def _check_line_names(line: dict[str, object], found: Findings) -> None:
             found.error(name, f"{clip(name)} is not a field of a line.", "Did you mean `key`?")
         else:
             found.warn(
-                name, f"{clip(name)} is not a field of a line, and has no effect.", "Keep it elsewhere, by the key."
+                name, f"{clip(name)} is not a field of a line and has no effect.", "Keep it in a separate file, by key."
             )
 
 
@@ -198,14 +202,16 @@ def _check_request_kind(line: dict[str, object], request: object, found: Finding
     loose = next((name for name in ("contents", "content") if line.get(name) is not None), None)
     if type(request) is str and request.lstrip().startswith("{"):
         found.error(
-            "request", "`request` is a string that holds JSON.", "Write the object itself; it was encoded twice."
+            "request",
+            "`request` is a string that contains JSON.",
+            "Write the object itself; the JSON was encoded twice.",
         )
     elif request is not None:
         found.error("request", f"`request` is {kind(request)}; it must be an object.", f"Write {_SHAPE}")
     elif loose is not None:
         found.error(
             loose,
-            f"`{loose}` stands in the line itself.",
+            f"`{loose}` is not inside `request`.",
             f'Wrap the request: `{{"key": "…", "request": {{"{loose}": …}}}}`.',
         )
     elif not found.errors or line.get("key") is None:
@@ -213,5 +219,5 @@ def _check_request_kind(line: dict[str, object], request: object, found: Finding
 
 
 def _is_embedding(request: dict[str, object]) -> bool:
-    """``content``, singular, makes an embedding; settings that only generation has make it a slip for ``contents``."""
+    """Whether a request asks for an embedding: it has ``content``, singular, and no ``contents``."""
     return request.get("content") is not None and request.get("contents") is None
