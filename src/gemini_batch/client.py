@@ -116,7 +116,7 @@ class _LoopThread:
             if self._closed:
                 return
             self._closed = True
-            if self._thread is None:
+            if self._thread is None or self._opened.exception() is not None:
                 return
             self._opened.result()[0].call_soon_threadsafe(self._closing.set)
         if threading.current_thread() is not self._thread:  # the garbage collector runs anywhere
@@ -127,14 +127,18 @@ class _LoopThread:
         if self._closed:
             raise RuntimeError("this client is closed")
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="gemini-batch", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="gemini-batch", daemon=True)
+            thread.start()
+            self._thread = thread
         return self._opened.result()
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - raised again by close
+            with asyncio.Runner() as runner:
+                runner.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the loop, or by close
+            if not self._opened.done():
+                self._opened.set_exception(error)
             self._ended.set_exception(error)
         else:
             self._ended.set_result(None)

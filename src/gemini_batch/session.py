@@ -20,7 +20,7 @@ from gemini_batch.store.state_folder import StateFolder
 from gemini_batch.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from gemini_batch.settings import Settings
     from gemini_batch.store.ledger import Ledger
@@ -193,10 +193,11 @@ class Session:
     # Runs ------------------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def locked(self, folder: RunFolder) -> AsyncIterator[None]:
+    async def locked(self, folder: RunFolder, *, unless: Callable[[], bool]) -> AsyncIterator[bool]:
         """Hold a run's lock; while another process holds it, wait, with a notice; Ctrl-C interrupts the wait.
 
-        Raises StateError after ten minutes.
+        Yields True with the lock. Yields False without it once ``unless`` is true while the other process has it: a
+        run is driven for hours, and what is wanted of it is there long before. Raises StateError after ten minutes.
         """
         with contextlib.ExitStack() as held:
             left = _LOCK_WAIT
@@ -205,13 +206,18 @@ class Session:
                     held.enter_context(folder.lock(wait=0.0))
                     break
                 except StateError as error:
-                    if error.reason_code != "locked" or left <= 0:
+                    if error.reason_code != "locked":
+                        raise
+                    if unless():
+                        yield False
+                        return
+                    if left <= 0:
                         raise
                     if left == _LOCK_WAIT:
                         self.emit(Notice("Another process is working on this run. Waiting for it."))
                 await self.world.sleep(_LOCK_PAUSE)
                 left -= _LOCK_PAUSE
-            yield
+            yield True
 
     def check_bound(self, target: Target) -> None:
         """Before the service is asked: a run belongs to the address it was made at. Raises UsageError."""

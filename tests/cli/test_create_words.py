@@ -164,7 +164,7 @@ def test_the_word_in_a_text_is_no_task_type(shell: Shell) -> None:
 def test_media_in_embeddings_cost_more_than_is_shown(shell: Shell) -> None:
     image = {"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}]}}
 
-    assert "counted as text" in embed(shell, PLAIN, image)
+    assert "count them as text" in embed(shell, PLAIN, image)
 
 
 def test_the_same_warning_in_many_lines_is_said_once(shell: Shell) -> None:

@@ -45,8 +45,8 @@ CREATE = ("create", "in.jsonl")
 #: name: (what is spoiled, the words, what is said — each piece must be there)
 CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ...]]] = {
     # files
-    "missing file": (lambda _: None, CREATE, ("in.jsonl", "no such file")),
-    "missing file, near name": (lines(request(), name="in.json"), CREATE, ("in.jsonl", "no such file")),
+    "missing file": (lambda _: None, CREATE, ("in.jsonl", "does not exist")),
+    "missing file, near name": (lines(request(), name="in.json"), CREATE, ("in.jsonl", "does not exist")),
     "a folder": (lambda s: (s.folder / "in.jsonl").mkdir(), CREATE, ("in.jsonl", "folder")),
     "a pipe": (fifo, CREATE, ("in.jsonl",)),
     "empty": (raw("in.jsonl", b""), CREATE, ("in.jsonl", "empty")),
@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "limit of words": (lines(request()), (*CREATE, "--limit", "ten"), ("--limit",)),
     "empty name": (lines(request()), (*CREATE, "--name", ""), ("--name",)),
     "endless name": (lines(request()), (*CREATE, "--name", "x" * 600), ("--name", "512")),
-    "file name with escape codes": (lambda _: None, ("create", "in\x1b[2J.jsonl"), ("in\\x1b[2J.jsonl", "no such file")),
+    "file name with escape codes": (lambda _: None, ("create", "in\x1b[2J.jsonl"), ("in\\x1b[2J.jsonl", "does not exist")),
     "name with escape codes": (lines(request()), (*CREATE, "--name", "a\x1b[2J"), ("--name", "printable")),
     "no job name": (lambda _: None, ("status",), ("JOB_NAME",)),
     "a path as job name": (lambda _: None, ("status", "../../etc/passwd"), ("not a job name", "batches/")),
@@ -178,7 +178,7 @@ def test_the_same_problem_in_many_lines_is_said_once(shell: Shell) -> None:
     shown = shell.run("create", "in.jsonl", "--offline")
     everything = shell.run("create", "in.jsonl", "--offline", "--json")
 
-    assert shown.err.count("was used before") == 1
+    assert shown.err.count("is already used") == 1
     assert "the same in 2,999 more: line 3, 4, 5, 6, 7, …" in shown.err
     assert everything.document["error"]["total"] == 3000
     assert len(everything.document["error"]["problems"]) == 3000
@@ -189,7 +189,7 @@ def test_twenty_problems_are_shown_and_the_rest_is_counted(shell: Shell) -> None
 
     for command in ("create", "validate"):
         shown = shell.run(command, "in.jsonl", "--offline")
-        assert shown.err.count("was used before") == 20, command
+        assert shown.err.count("is already used") == 20, command
         assert "2,980 more" in shown.err
 
 
@@ -201,7 +201,7 @@ def test_results_in_the_place_of_requests_are_one_mistake(shell: Shell) -> None:
         done = shell.run(command, "results.jsonl", "--offline")
         assert done.code == 2
         assert len(done.err.splitlines()) == 1
-        assert "a file of results" in done.err
+        assert "results, not requests" in done.err
         assert "gemini-batch retry" in done.err
 
 
@@ -344,4 +344,4 @@ def test_a_file_that_changes_while_it_is_read(shell: Shell, monkeypatch: pytest.
     done = shell.run("create", "in.jsonl", "--offline", "--limit", "1")
 
     assert done.code == 2
-    assert "changed while it was being read" in done.err
+    assert "changed while it was read" in done.err

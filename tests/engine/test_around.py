@@ -379,7 +379,7 @@ def test_a_model_that_only_the_service_knows_is_used_and_its_price_called_unknow
 def test_a_model_that_nobody_knows_leaves_no_run(service: FakeService, tmp_path: Path) -> None:
     service.faults["get_model", 0] = ("before", ApiError("no such model", status=404, reason="NOT_FOUND"))
 
-    with pytest.raises(UsageError, match="knows no model"):
+    with pytest.raises(UsageError, match="does not know the model"):
         make(service, tmp_path, model="gemini-99-flash")
 
     assert do(service, tmp_path / "home", lambda s: list_jobs(s, Filter())) == []

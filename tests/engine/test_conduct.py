@@ -52,7 +52,7 @@ def test_a_deleted_job_is_missing_and_the_rest_comes_in(service: FakeService, tm
     assert reasons(found) == {"k2": "JOB_GONE", "k3": "JOB_GONE"}
     assert found.summary.exit_code == 1
     assert service.paid() == ONCE
-    assert "no longer knows batches/job1" in sentences(heard)
+    assert "no longer has batches/job1" in sentences(heard)
     assert service.clock.now < 1_790_000_000.0 + 3600, "an hour is enough to be sure"
 
 
@@ -125,7 +125,7 @@ def test_results_that_cannot_be_read_are_set_aside_for_the_end(service: FakeServ
         return await download(name, part, progress=progress)
 
     service.download = downloading  # type: ignore[method-assign]
-    with pytest.raises(ServiceError, match="no results file"):
+    with pytest.raises(ServiceError, match="contains no results"):
         work(service, tmp_path)
     service.download = download  # type: ignore[method-assign]
     downloads = service.calls.count("download")
@@ -152,7 +152,7 @@ def test_two_jobs_of_one_file_are_both_ours(service: FakeService, tmp_path: Path
     heard: list[Event] = []
 
     assert texts(work(service, tmp_path, heard=heard)) == GOOD
-    assert "made a second job of the same file: batches/job" in sentences(heard)
+    assert "created a second job from the same file: batches/job" in sentences(heard)
     assert service.calls.count("create") == 4
 
 
@@ -254,7 +254,7 @@ def test_a_queue_that_others_fill_is_waited_for_and_not_hammered(service: FakeSe
     service.most_jobs = 0
     write_requests(tmp_path / "in.jsonl", [f"n{n}" for n in range(6)])
 
-    with pytest.raises(ServiceError, match="no room for hours"):
+    with pytest.raises(ServiceError, match=r"full \(429\) for hours"):
         work(service, tmp_path, options=PAIRS)
     assert service.refusals < 60
 

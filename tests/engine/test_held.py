@@ -75,7 +75,7 @@ def test_what_is_gone_is_said_and_replaces_nothing(
     assert before.count(b"\n") == 3
     harm(found, what)
 
-    with pytest.raises(StateError, match=r"is gone|was changed") as caught:
+    with pytest.raises(StateError, match=r"is missing|was changed") as caught:
         do(service, tmp_path / "home", lambda s: results(s, name))
 
     assert caught.value.exit_code == 3

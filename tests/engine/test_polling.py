@@ -97,7 +97,7 @@ def test_output_that_never_comes_ends_every_wait(service: FakeService, tmp_path:
 
     assert (seen.succeeded, seen.results) == (True, "none")
     assert LATE_SUCCEEDED <= sum(service.clock.waits) < LATE_SUCCEEDED + HOUR
-    with pytest.raises(JobError, match="still shows no results"):
+    with pytest.raises(JobError, match="still has no results"):
         held(service, tmp_path, job)
 
 
@@ -110,7 +110,7 @@ def test_results_of_a_bad_end_that_has_counted_answers(service: FakeService, tmp
     service._move(service.jobs[0])
     service._move(service.jobs[0])
 
-    with pytest.raises(NotFinished, match="its results are not there yet"):
+    with pytest.raises(NotFinished, match="its results are not available yet"):
         held(service, tmp_path, job)
     service.clock.pass_by(300.0)
 

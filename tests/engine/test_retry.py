@@ -280,4 +280,4 @@ def test_the_same_requests_with_another_key_are_not_sent_again_in_silence(servic
 
     for thing in (by_run, by_create):
         heard = asyncio.run(other(thing))
-        assert f"sent with another API key already ({first.run.id})" in sentences(heard)
+        assert f"already sent with another API key ({first.run.id})" in sentences(heard)

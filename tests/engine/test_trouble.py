@@ -411,7 +411,7 @@ def test_a_retry_whose_change_is_refused_is_not_the_end(service: FakeService, tm
     service.answer_at = lambda key, attempt: cut(key) if key == "k1" and attempt == 1 else answer_line(key)
     first = work(service, tmp_path)
     service.faults["create", 3] = ("before", ApiError("not for you", status=404, reason="NOT_FOUND"))
-    with pytest.raises(ServiceError, match="cannot batch"):
+    with pytest.raises(ServiceError, match="cannot run a batch"):
         again(service, tmp_path, first.run.id, "truncated", model="gemini-3.1-pro-preview")
 
     assert held(service, tmp_path, first.run.id).summary.verdicts == first.summary.verdicts

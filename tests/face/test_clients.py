@@ -448,3 +448,15 @@ def test_the_ledger_is_closed_with_the_client(here: Settings, requests_file: Pat
     with sqlite3.connect(path) as database:
         database.execute("BEGIN EXCLUSIVE")
     database.close()
+
+
+def test_a_client_whose_loop_cannot_begin_raises_and_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(asyncio, "new_event_loop", full)
+    monkeypatch.setattr(asyncio.events, "new_event_loop", full)
+    batch = GeminiBatch()
+    with pytest.raises(OSError, match="Too many"):
+        batch.list_jobs()
+    batch.close()

@@ -84,7 +84,7 @@ CASES = [
         scenario="C5",
         title="a model that does not batch",
         faults=(create(status=404),),
-        create=Step(code=4, says=("cannot batch with gemini-3-flash-preview", "--model")),
+        create=Step(code=4, says=("cannot run a batch with gemini-3-flash-preview", "--model")),
         **REFUSED,
     ),
     Case(
@@ -171,7 +171,7 @@ CASES = [
         state="JOB_STATE_FAILED",
         again="another",
     ),
-    Case(scenario="C8d", title="reset before it was made", faults=("C8d",), create=Step(says=("Looking whether",))),
+    Case(scenario="C8d", title="reset before it was made", faults=("C8d",), create=Step(says=("Checking whether",))),
     Case(scenario="C8d", title="reset before it was made inline", faults=("C8d",), options=("--inline",)),
     Case(scenario="C8d", title="silence before it was made", faults=(create(silence=9),)),
     Case(scenario="C8d", title="closed before it was made", faults=(create(drop="close"),)),
@@ -192,7 +192,7 @@ CASES = [
         ),
         **REFUSED,
     ),
-    Case(scenario="C9", title="one 503", faults=(create(error="overloaded"),), create=Step(says=("Looking whether",))),
+    Case(scenario="C9", title="one 503", faults=(create(error="overloaded"),), create=Step(says=("Checking whether",))),
     Case(
         scenario="C10",
         title="too large inline",
@@ -310,7 +310,7 @@ def test_the_uploaded_file_has_expired(stage: Stage) -> None:
     done = stage.run("create", "requests.jsonl")
 
     assert done.code == 0, done
-    assert "no longer has the uploaded file" in done.err
+    assert "no longer has the input file" in done.err
     assert (stage.made(), stage.sent()) == (1, 2 * sent)
     assert stage.run("status", done.out.strip(), "--wait").out == f"{SUCCEEDED}\n"
     assert stage.run("results", done.out.strip(), "-o", "results.jsonl").code == 0

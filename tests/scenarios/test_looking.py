@@ -139,7 +139,7 @@ CASES = [
         title="inline answers come later",
         options=("--inline",),
         faults=(get(state="SUCCEEDED", skip=1, times=3, set={"metadata.output": EMPTY, "response": EMPTY}),),
-        results=Step(says=("looking again",)),
+        results=Step(says=("polling again",)),
     ),
     Case(
         scenario="L6",
@@ -151,7 +151,7 @@ CASES = [
         scenario="L6",
         title="an end that says nothing at first",
         faults=(get(state="SUCCEEDED", skip=1, times=2, remove=["metadata", "response"]),),
-        results=Step(says=("looking again",)),
+        results=Step(says=("polling again",)),
     ),
     Case(
         scenario="L4",
@@ -161,7 +161,7 @@ CASES = [
             get(state="EXPIRED", skip=1, times=3, remove=["metadata.output", "response"]),
         ),
         status=Step(code=5, out=f"{EXPIRED}\n"),
-        results=Step(code=1, says=("looking again", "2 succeeded, 2 missing")),
+        results=Step(code=1, says=("polling again", "2 succeeded, 2 missing")),
         verdicts=dict.fromkeys("cd", "missing JOB_EXPIRED"),
         state=EXPIRED,
     ),

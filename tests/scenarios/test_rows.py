@@ -166,13 +166,13 @@ def test_a_model_that_makes_no_embeddings(stage: Stage) -> None:
     stage.shell.write("requests.jsonl", *VECTORS)
     known = stage.run("create", "requests.jsonl", "--model", "gemini-3-flash-preview")
     assert (known.code, known.out) == (2, "")
-    assert "does not make embeddings" in known.err
+    assert "does not create embeddings" in known.err
     stage.arm(operation="batches.create", status=404)
 
     done = stage.run("create", "requests.jsonl")
 
     assert (done.code, done.out) == (4, "")
-    assert "cannot batch with gemini-embedding-2" in done.err
+    assert "cannot run a batch with gemini-embedding-2" in done.err
     assert stage.made() == 0
 
 

@@ -142,7 +142,7 @@ CASES = [
         scenario="U8",
         title="the store is full",
         faults=({"operation": START, "error": "storage", "times": 0},),
-        create=Step(code=4, says=("file_storage_bytes", " clean` deletes uploads")),
+        create=Step(code=4, says=("file_storage_bytes", "deletes uploads")),
         **FAILS_FIRST,
     ),
 ]
@@ -180,7 +180,7 @@ def test_what_arrived_is_not_what_was_sent(stage: Stage, harm: dict[str, str], t
     done = stage.run("create", "requests.jsonl")
 
     assert done.code == (0 if times else 4), done
-    assert "are not the" in done.err
+    assert "differs from the one sent" in done.err
     assert stage.made() == times
     if not times:
         assert "lost or damaged it every time" in done.err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -20,14 +20,13 @@ from gemini_batch.intake.model_checks import say
 from gemini_batch.intake.submission import display_name, enter_run
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
+from gemini_batch.report.next_steps import costing
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import RunOptions, kept_options
 from gemini_batch.wire import state_word
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gemini_batch.intake.submission import Submission
     from gemini_batch.session import Session
     from gemini_batch.store.records import Job, Run
@@ -76,66 +75,77 @@ async def create(session: Session, submission: Submission) -> Created:
     options = RunOptions(name=submission.name)
     most = limits.input_file_bytes.value
     entered = await enter_run(session, submission, options, max_bytes=most)
-    if not entered.is_new and (found := await _attached(session, entered.run)) is not None:
-        if not isinstance(found, str):
+    if not entered.is_new:
+        absent = await _refresh(session, entered.run)
+        if (found := _found(session, entered.run, absent)) is not None:
             return _describe(session, submission, entered.run, found, entered.warnings, attached=True)
-        entered = await enter_run(session, submission, options, max_bytes=most, besides=entered.run)
-    run, said = entered.run, entered.warnings
-    _check_size(submission, run, limits)
-    job, made_here = await _drive(session, submission, run)
+    while True:
+        run, said = entered.run, entered.warnings
+        _check_size(submission, run, limits)
+        driven = await _drive(session, submission, run)
+        if driven is not None:
+            break
+        entered = await enter_run(session, submission, options, max_bytes=most, besides=run)
+    job, made_here = driven
     if job.total and job.total != job.requests:
         say(session, said, f"The service counts {job.total} requests, {job.requests} were sent.", None)
     return _describe(session, submission, run, job, said, attached=not made_here)
 
 
-async def _attached(session: Session, run: Run) -> Job | Literal["over"] | None:
-    """The job that stands for a known run; ``over`` if all of it ended without an answer, None if none was created.
+async def _refresh(session: Session, run: Run) -> frozenset[str]:
+    """Poll the jobs of a known run, newest first, until one is alive; returns the ids of those the service has not.
 
-    The newest living job, else the newest one that was created. Nothing is changed: another process may be working on
-    the run. Raises ApiError where the service no longer knows the job.
+    Nothing else is changed: another process may be working on the run.
     """
-    jobs = session.ledger().jobs_of(run.id)
-    for number in reversed(range(len(jobs))):
-        jobs[number] = await _refreshed(session, jobs[number])
-        if jobs[number].stage is JobStage.CREATED:
+    absent = set()
+    for job in reversed(session.ledger().jobs_of(run.id)):
+        if (seen := await _refreshed(session, job)) is None:
+            absent.add(job.id)
+        elif seen.stage is JobStage.CREATED:
             break  # one that is alive is enough
+    return frozenset(absent)
+
+
+def _found(session: Session, run: Run, absent: frozenset[str] = frozenset()) -> Job | None:
+    """The job that stands for a known run: the newest living one, else the newest that was created; None without one.
+
+    Raises ApiError where only jobs would that the service no longer knows: whether to pay again is for the user.
+    """
     facts = run_facts(session, run)
-    match standing(jobs, answered=facts.answered):
-        case "unfinished":
-            return None
-        case "over":
-            states = {job.state for job in jobs}
+    if standing(facts.jobs, answered=facts.answered) != "attach":
+        return None
+    gone = [job for job in facts.jobs if job.id in absent or job.lost == "JOB_GONE"]
+    there = [job for job in facts.jobs if job not in gone and job.stage.made]
+    if gone and standing(there, answered=0) != "attach":
+        raise _gone(session, gone[-1])
+    if facts.not_sent:
+        session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} were not sent yet.", next=facts.next))
+    return ([job for job in there if job.stage is JobStage.CREATED] or there)[-1]
+
+
+async def _drive(session: Session, submission: Submission, run: Run) -> tuple[Job, bool] | None:
+    """Drive the run's one job until it is created; ``(the job, whether that was done here)``.
+
+    None if all jobs of the run have ended without an answer, and no other process is about to send them again.
+    """
+    folder, ledger = session.state_folder.run(run.id), session.ledger()
+
+    def has_job() -> bool:
+        return standing(ledger.jobs_of(run.id), answered=0) == "attach"
+
+    async with session.locked(folder, unless=has_job):
+        if (found := _found(session, run)) is not None:  # another process was faster
+            return found, False
+        jobs = ledger.jobs_of(run.id)
+        if standing(jobs, answered=0) == "over":
+            states = ", ".join(sorted({str(job.state) for job in jobs}))
             session.emit(
                 Notice(
-                    f"The earlier job of these requests ended without results ({', '.join(sorted(map(str, states)))}); "
-                    f"another one is created{paid_again(session.settings)}."
+                    f"The earlier job of these requests ended without results ({states}); another one is created"
+                    f"{paid_again(session.settings)}."
                 )
             )
-            return "over"
-        case "attach":
-            job = _newest(jobs)
-            if job.lost == "JOB_GONE":
-                raise _gone(session, job)
-            if facts.not_sent:
-                session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} were not sent yet.", next=facts.next))
-            return job
-        case never:
-            assert_never(never)
-
-
-def _newest(jobs: Sequence[Job]) -> Job:
-    """The newest living job, else the newest one that was created."""
-    made = [job for job in jobs if job.stage.made]
-    return ([job for job in made if job.stage is JobStage.CREATED] or made)[-1]
-
-
-async def _drive(session: Session, submission: Submission, run: Run) -> tuple[Job, bool]:
-    """Drive the run's one job until it is created; ``(the job, whether that was done here)``."""
-    folder, ledger = session.state_folder.run(run.id), session.ledger()
-    async with session.locked(folder):
-        jobs = ledger.jobs_of(run.id)
-        if standing(jobs, answered=0) == "attach":  # another process was quicker
-            return _newest(jobs), False
+            return None
         job = await _one_job(session, submission, run)
         backend = await session.backend()
         return await Submitter(session, backend.service, ledger, run, folder).make(job), True
@@ -219,11 +229,11 @@ def _gone(session: Session, job: Job) -> ApiError:
     )
 
 
-async def _refreshed(session: Session, job: Job) -> Job:
+async def _refreshed(session: Session, job: Job) -> Job | None:
     """The job as it is now, where the service says so; as last seen, where it does not.
 
-    A job that the service does not know (404, several times) may reappear, or may have been deleted and billed all the
-    same: the user decides. Raises ApiError then.
+    None for a job that the service does not know (404, several times): it may reappear, or may have been deleted and
+    billed all the same.
     """
     if job.stage is not JobStage.CREATED:
         return job
@@ -235,7 +245,7 @@ async def _refreshed(session: Session, job: Job) -> Job:
             if meaning(error) is not Trouble.ABSENT:
                 break
             if pause is None:
-                raise _gone(session, job) from error
+                return None
             await session.world.sleep(pause)
         else:
             break
@@ -258,5 +268,5 @@ def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> Non
             f"{run.bytes:,} bytes are more than the file of one job may have ({limits.input_file_bytes.value:,}).",
             file=submission.source,
             code="too_large",
-            next=Next("run", str(submission.source), why="sends it as several jobs; this costs money"),
+            next=Next("run", str(submission.source), why=costing(run, "sends it as several jobs")),
         )

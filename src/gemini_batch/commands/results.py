@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.collector import collect
 from gemini_batch.engine.resend import resendable
-from gemini_batch.errors import Next, NotFinished, UsageError
+from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
-from gemini_batch.report.next_steps import next_for_run
+from gemini_batch.report.next_steps import RESULTS_FILE, costing, next_for_run
 from gemini_batch.report.result_set import Results
 from gemini_batch.report.summary import summarize
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held
+from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import kept_options
 
@@ -58,7 +60,9 @@ def held_results(session: Session, run: Run) -> Results:
     folder, offline = session.state_folder, session.settings.offline
     check_held(folder.run(run.id), run, jobs[0].batch if len(jobs) == 1 and jobs[0].batch else run.id, offline=offline)
     with folder.run(run.id).rows() as rows:
-        again = resendable(rows, jobs, kept_options(run).most_attempts)
+        sent = sent_ordinals(jobs)
+        again = rows.to_send(sent) - rows.unsent(sent)  # what waits to be sent again already
+        again += resendable(rows, jobs, kept_options(run).most_attempts)
     return Results(run, jobs, folder, summarize(folder, run, jobs, offline=offline, resendable=again))
 
 
@@ -69,6 +73,7 @@ async def _collect_all(session: Session, run: Run) -> None:
         what = "a create was sent and not answered" if facts.in_doubt else "its create did not finish"
         raise NotFinished(f"{run.id} has no job yet: {what}.", job=run.id, state=facts.state.value, next=facts.next)
     waiting: list[NotFinished] = []
+    gone: list[JobError | ServiceError] = []
     for job in facts.jobs:
         if job.stage is JobStage.INTENDED:
             following = next_for_run(run, facts.state.value, waiting=facts.waiting, in_doubt=True)
@@ -79,6 +84,14 @@ async def _collect_all(session: Session, run: Run) -> None:
                 await collect(session, KnownJob(run, job, session.settings.offline))
             except NotFinished as error:
                 waiting.append(error)
+            except (JobError, ServiceError) as error:
+                if len(facts.jobs) == 1 or meaning(error) is not Trouble.ABSENT:
+                    raise
+                gone.append(error)  # the other jobs have answers all the same, and the service keeps them for a while
+    if gone:
+        why = "goes on without what stays away, and sends what waits"
+        gone[0].next = Next("run", run.id, "-o", RESULTS_FILE, why=costing(run, why))
+        raise gone[0]
     if waiting:
         if len(waiting) > 1:
             waiting[0].message += f" {len(waiting) - 1} more jobs of {run.id} are not finished either."

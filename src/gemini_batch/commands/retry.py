@@ -15,7 +15,7 @@ from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
-from gemini_batch.report.next_steps import costs_money, retry_options
+from gemini_batch.report.next_steps import costing, retry_options
 from gemini_batch.report.result_set import check_failures, check_output, failures_beside
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.job_rows import sent_ordinals
@@ -132,7 +132,7 @@ def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int]) -> Usag
     return UsageError(
         f"No request of {run.id} ended as {', '.join(again.verdicts)}. There are {there}.",
         code="nothing_to_retry",
-        next=Next("retry", run.id, *options[0], why=costs_money(run)) if options else "Nothing is left to resend.",
+        next=Next("retry", run.id, *options[0], why=costing(run)) if options else "Nothing is left to resend.",
     )
 
 
@@ -142,7 +142,7 @@ async def _check_change(session: Session, run: Run, overrides: RequestOverrides)
         raise UsageError(
             "Embeddings have no temperature and no output tokens to change.",
             code="bad_argument",
-            next=Next("retry", run.id, "--only", "failed,missing", why=costs_money(run)),
+            next=Next("retry", run.id, "--only", "failed,missing", why=costing(run)),
         )
     if overrides.model is not None:
         check_model(session, overrides.model, run.method)

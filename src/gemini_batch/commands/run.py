@@ -116,6 +116,8 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
         if leftovers:
             with folder.rows() as rows:
                 requeue(rows, ledger.jobs_of(run.id), chosen.most_attempts)
+        if run.forgotten_at is not None:
+            ledger.set_forgotten(run, at=session.world.now(), forgotten=False)
         if chosen != kept:
             run = keep_options(ledger, run, chosen, at=session.world.now())
         backend = await session.backend()

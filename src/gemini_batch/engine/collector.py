@@ -23,7 +23,7 @@ from gemini_batch.errors import JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.session import KnownJob, UnknownJob
-from gemini_batch.store.integrity import create_anew
+from gemini_batch.store.integrity import check_held, create_anew
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, remote_job
@@ -60,10 +60,17 @@ async def collect(session: Session, target: KnownJob | UnknownJob) -> KnownJob:
         session.check_bound(target)
         operation = await _ended(session, target)
         known = target if isinstance(target, KnownJob) else adopt(session, remote_job(operation))
-    async with session.locked(session.state_folder.run(known.run.id)):
-        job = session.ledger().job(known.job.id)
+    ledger, job_id, folder = session.ledger(), known.job.id, session.state_folder.run(known.run.id)
+    if not folder.path.is_dir():
+        check_held(folder, known.run, known.name, offline=session.settings.offline)
+
+    def is_collected() -> bool:
+        return ledger.job(job_id).stage is JobStage.COLLECTED
+
+    async with session.locked(folder, unless=is_collected):
+        job = ledger.job(job_id)
         if job.stage is JobStage.COLLECTED:  # another process was faster
-            return replace(known, job=job)
+            return replace(known, run=ledger.run_of(job), job=job)
         return await gather(session, replace(known, job=job), operation)
 
 

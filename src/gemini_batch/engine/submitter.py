@@ -187,7 +187,9 @@ class Submitter:
         assert job.file is not None
         size = to_int(remote.size_bytes)
         if size != job.bytes or not hash_matches(job.sha256, remote.sha256_hash):
-            raise _ArrivedDamagedError(f"The service has {size:,} bytes that differ from the {job.bytes:,} bytes sent.")
+            raise _ArrivedDamagedError(
+                f"The uploaded file differs from the one sent ({size:,} of {job.bytes:,} bytes)."
+            )
         return self._ledger.uploaded(
             job,
             at=self._now(),

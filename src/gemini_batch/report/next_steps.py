@@ -28,7 +28,7 @@ RESULTS_FILE = "results.jsonl"
 _TO_FILE = ("-o", RESULTS_FILE)
 
 
-def costs_money(run: Run, what: str = "") -> str:
+def costing(run: Run, what: str = "") -> str:
     """The reason for a command that sends requests of a run; it says that this costs money, unless it is offline."""
     return "; ".join(filter(None, (what, "" if run.backend == OFFLINE else "this costs money")))
 
@@ -58,11 +58,11 @@ def next_for_results(run: Run, verdicts: Mapping[str, int], *, not_sent: int, re
     if run.origin != "made":
         return None
     if not_sent:
-        return Next("run", run.id, *_TO_FILE, why=costs_money(run, "sends the rest"))
+        return Next("run", run.id, *_TO_FILE, why=costing(run, "sends the rest"))
     if resendable:
-        return Next("run", run.id, *_TO_FILE, why=costs_money(run, "resends what failed for a passing reason"))
+        return Next("run", run.id, *_TO_FILE, why=costing(run, "resends what failed for a passing reason"))
     options = retry_options({verdict: count for verdict, count in verdicts.items() if verdict != "blocked"})
-    return Next("retry", run.id, *options[0], *_TO_FILE, why=costs_money(run)) if options else None
+    return Next("retry", run.id, *options[0], *_TO_FILE, why=costing(run)) if options else None
 
 
 # How a run or a job stands --------------------------------------------------------------------------------------------
@@ -73,9 +73,9 @@ def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool) -> Next:
     if state == "FINISHED":
         return Next("results", run.id, *_TO_FILE)
     if in_doubt:
-        return Next("run", run.id, why="finds out whether its job was created, and continues")
+        return Next("run", run.id, why=costing(run, "finds out whether its job was created, and continues"))
     if waiting and run.origin == "made":
-        return Next("run", run.id, why=costs_money(run, "sends the rest"))
+        return Next("run", run.id, why=costing(run, "sends the rest"))
     if state == "RUNNING":
         return Next("status", run.id, "--wait")
     return Next("results", run.id, *_TO_FILE)
@@ -124,7 +124,7 @@ def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collect
             return None
         passing = seen.phase is Phase.EXPIRED or (seen.phase is Phase.FAILED and seen.error_code in RESENT_CODES)
         if passing and run.origin == "made":
-            return Next("run", run.id, *_TO_FILE, why=costs_money(run, "resends its requests"))
+            return Next("run", run.id, *_TO_FILE, why=costing(run, "resends its requests"))
         return Next("results", seen.name, *_TO_FILE, why="names the reason for each request")
     if seen.phase is Phase.UNKNOWN:
         return Next("status", seen.name, "--wait", why="this state is not known here and counts as alive")

@@ -31,10 +31,10 @@ def open_rows(folder: RunFolder, jobs: Sequence[Job], *, only: Job | None = None
     With ``only``, as if that job were the only one. Raises StateError.
     """
     with folder.rows() as rows:
-        if only is not None:
+        if only is not None and only.sha256 is not None:  # an adopted job carried nothing from here: it is all there is
             keys = None if only.part is None else _keys(folder, only.part)
             rows.narrow(only.ordinal, offset=only.offset, size=only.bytes, keys=keys)
-        else:
+        elif only is None:
             rows.hide_unsent(sent_ordinals(jobs))
         yield rows
 

@@ -274,10 +274,18 @@ class Rows:
                 )
 
     def hide_unsent(self, sent: Sequence[int]) -> None:
-        """Restrict this connection to requests that were sent, as :meth:`unsent` counts them."""
-        if self.unsent(sent):
+        """Restrict this connection to requests that were sent, as :meth:`unsent` counts them.
+
+        One that is planned to be sent again has been in one job less.
+        """
+        if self.to_send(sent):
+            numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
+            sql = (
+                "CREATE TEMP VIEW requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "  # noqa: S608 - numbers only
+                f"tokens, job, attempts - (job IS NOT NULL AND job NOT IN ({numbers})) AS attempts, answer "
+                f"FROM main.requests WHERE {_was_sent(sent)}"
+            )
             with explained(self.path, "run's row database"):
-                sql = f"CREATE TEMP VIEW requests AS SELECT * FROM main.requests WHERE {_was_sent(sent)}"  # noqa: S608 - numbers only
                 self._db.execute(sql)
 
     # Reading ---------------------------------------------------------------------------------------------------------

@@ -166,10 +166,17 @@ class RunFolder:
     def lock(self, *, wait: float) -> Iterator[None]:
         """Hold the run's lock; the operating system releases it when the process ends, however it ends.
 
-        Raises StateError if another process holds it for ``wait`` seconds.
+        Raises StateError if another process holds it for ``wait`` seconds, or if the folder is gone.
         """
         import filelock
 
+        if not self.path.is_dir():  # the lock's file would be made with the folder, which then looks like one that is
+            raise StateError(
+                "The run folder is gone, and with it the requests and answers kept there.",
+                file=self.path,
+                code="run_folder_gone",
+                next="Restore the folder; or enter the requests anew with create --new or run --new.",
+            )
         lock = filelock.FileLock(self.path / "lock", timeout=wait)
         try:
             lock.acquire(poll_interval=0.05)
