@@ -1,8 +1,7 @@
 """The known facts about models and the service's limits: typed access to the dated file ``catalog.toml``.
 
-Every fact there has the day on which it was true and the public page that states it. What is not known is absent
-and stays unknown here: a missing price makes a cost ``None``, never a number. Nothing in this module reads the clock:
-"today" is always an argument. The file is read at the first :func:`load`, never at import.
+Every fact has its day and the page that states it. What is not known is absent: a missing price makes a cost ``None``.
+"Today" is always an argument. The file is read at the first :func:`load`.
 """
 
 from __future__ import annotations
@@ -30,9 +29,7 @@ class Method(enum.StrEnum):
     """What a job does with each of its requests."""
 
     GENERATE = "generate"
-    """``batchGenerateContent``: generates content."""
     EMBED = "embed"
-    """``asyncBatchEmbedContent``: creates a vector."""
 
 
 Kind = Literal["text", "image", "speech", "embedding", "other"]
@@ -42,6 +39,7 @@ Status = Literal["current", "going", "rerouted", "gone"]
 DEFAULT_MODEL = "gemini-3-flash-preview"
 #: The model to suggest if embeddings are requested and the model cannot create them.
 EMBEDDING_MODEL = "gemini-embedding-2"
+_DEFAULTS = {Method.GENERATE: DEFAULT_MODEL, Method.EMBED: EMBEDDING_MODEL}
 #: A shutdown or a new price within this time is reported before anything is sent.
 SOON = dt.timedelta(days=60)
 
@@ -298,8 +296,7 @@ class Advice:
 
 def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequence[Advice]:
     """The messages about sending ``method`` requests to the model ``name`` on ``day``, most severe first."""
-    model = catalog.find(name)
-    if model is None:
+    if (model := catalog.find(name)) is None:
         return [_unknown(catalog, name)]
     found = [*_method_advice(model, method), *_shutdown_advice(model, day)]
     if model.existing_users_only and model.status_on(day) in ("current", "going"):
@@ -307,7 +304,7 @@ def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequenc
             Advice(
                 "warning",
                 f"{model.name} is available only to projects that have used it before; others get 404.",
-                f"If the service refuses it, use {model.shutdown.replaced_by if model.shutdown else _other(method)}.",
+                f"If it is refused, use {model.shutdown.replaced_by if model.shutdown else _DEFAULTS[method]}.",
             )
         )
     if model.methods:
@@ -315,10 +312,6 @@ def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequenc
         if model.note:
             found.append(Advice("note", model.note))
     return sorted(found, key=lambda one: ("error", "warning", "note").index(one.severity))
-
-
-def _other(method: Method) -> str:
-    return EMBEDDING_MODEL if method is Method.EMBED else DEFAULT_MODEL
 
 
 def _unknown(catalog: Catalog, name: str) -> Advice:
@@ -333,14 +326,16 @@ def _unknown(catalog: Catalog, name: str) -> Advice:
 def _method_advice(model: Model, method: Method) -> list[Advice]:
     if not model.methods:
         why = f" {model.note}" if model.note else ""
-        return [Advice("error", f"{model.name} does not support batches.{why}", f"Use, for example, {_other(method)}.")]
+        return [
+            Advice("error", f"{model.name} does not support batches.{why}", f"Use, for example, {_DEFAULTS[method]}.")
+        ]
     if method in model.methods:
         return []
     if method is Method.GENERATE:
         message = f"{model.name} creates only embeddings, but these requests ask for generated content."
     else:
         message = f"{model.name} does not create embeddings, but these requests ask for them."
-    return [Advice("error", message, f"Use, for example, {_other(method)}.")]
+    return [Advice("error", message, f"Use, for example, {_DEFAULTS[method]}.")]
 
 
 def _shutdown_advice(model: Model, day: dt.date) -> list[Advice]:

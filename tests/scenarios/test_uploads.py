@@ -183,4 +183,4 @@ def test_what_arrived_is_not_what_was_sent(stage: Stage, harm: dict[str, str], t
     assert "differs from the one sent" in done.err
     assert stage.made() == times
     if not times:
-        assert "lost or damaged it every time" in done.err
+        assert "lost or damaged it each time" in done.err

@@ -55,6 +55,7 @@ ADVICE = {
     "results_file": "Give the request file instead, or use `retry` for the rows that failed.",
     "results_gone": "The service no longer has the answers. `create --new` sends the requests again, at a cost.",
     "results_lost": "Answers that were stored here are missing. The message shows how to fetch them again.",
+    "run_folder_gone": "Restore the run folder from a backup, or fetch the answers with another state folder.",
     "service": "Run the same command again in a few minutes.",
     "stdout": "stdout cannot be written. Redirect it elsewhere and run the command again; its work is kept.",
     "timeout": "The time given with `--timeout` is over. Nothing was cancelled; the same command continues.",
