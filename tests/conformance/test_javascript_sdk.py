@@ -117,4 +117,4 @@ def test_refusals(seen: dict[str, Any]) -> None:
 
 
 def test_the_page_names_this_version() -> None:
-    assert [PACKAGE, VERSION] in [[row[0].strip("`"), row[1]] for row in page.table("Whole lives")]
+    assert [PACKAGE, VERSION] in [[row[0].strip("`"), row[1]] for row in page.table("Life cycles")]

@@ -122,7 +122,7 @@ def test_whole_lives(client: Client, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
     lived = done.stdout.strip().splitlines()[-1].partition(" passed")[0]
-    assert [client.version, lived] in [row[1:3] for row in page.table("Whole lives")]
+    assert [client.version, lived] in [row[1:3] for row in page.table("Life cycles")]
 
 
 def _lay_media(tests: Path) -> None:

@@ -28,25 +28,25 @@ SKILL = ROOT / "SKILL.md"
 WORKFLOWS = [
     "1. Basic",
     "2. Bulk content",
-    "3. A dataset",
-    "4. An email campaign",
-    "5. Watching without blocking",
+    "3. Dataset",
+    "4. Email campaign",
+    "5. Monitoring without blocking",
     "6. Cheapest",
     "7. Several stages: text, summaries, speech",
 ]
 #: Sections whose blocks begin with a requests.jsonl that the reader has already.
-NEED_REQUESTS = {"The way to do it", "5. Watching without blocking", "6. Cheapest"}
+NEED_REQUESTS = {"Procedure", "5. Monitoring without blocking", "6. Cheapest"}
 #: What each section leaves behind: result files with their keys.
 LEAVES = {
-    "The way to do it": {
+    "Procedure": {
         "trial.jsonl": [f"row-{n}" for n in range(5)],
         "results.jsonl": [f"row-{n}" for n in range(8)],
     },
     "1. Basic": {"results.jsonl": ["req1", "req2"]},
     "2. Bulk content": {"blog-results.jsonl": ["blog-0", "blog-1", "blog-2"]},
-    "3. A dataset": {"product-results.jsonl": ["trail-lamp", "desk-lamp"]},
-    "4. An email campaign": {"email-results.jsonl": ["email-alice", "email-bob"]},
-    "5. Watching without blocking": {"results.jsonl": [f"row-{n}" for n in range(8)]},
+    "3. Dataset": {"product-results.jsonl": ["trail-lamp", "desk-lamp"]},
+    "4. Email campaign": {"email-results.jsonl": ["email-alice", "email-bob"]},
+    "5. Monitoring without blocking": {"results.jsonl": [f"row-{n}" for n in range(8)]},
     "6. Cheapest": {},
     "7. Several stages: text, summaries, speech": {
         "stage1-results.jsonl": ["moon", "tides"],
@@ -98,7 +98,7 @@ def test_a_section_as_written_offline(section: str, offline_shell: Shell) -> Non
     _look_closer(section, offline_shell, out, err)
 
 
-@pytest.mark.parametrize("section", [section for section in LEAVES if section != "5. Watching without blocking"])
+@pytest.mark.parametrize("section", [section for section in LEAVES if section != "5. Monitoring without blocking"])
 def test_a_section_as_written_against_the_emulator(
     section: str, make_shell: Callable[..., Shell], emulator_url: str
 ) -> None:
@@ -136,7 +136,7 @@ def test_the_watching_loop_on_a_job_that_takes_hours(make_shell: Callable[..., S
             "b'{\"advance\": 3600}').close()\n"
         )
         shell.command("sleep", program)
-        out, _ = type_section(shell, "5. Watching without blocking")
+        out, _ = type_section(shell, "5. Monitoring without blocking")
     looks = [look for look in out.splitlines() if look != "JOB_STATE_RUNNING"]  # a busy machine may see it at work
     assert looks == ["JOB_STATE_PENDING"] * 3 + ["JOB_STATE_SUCCEEDED"]
 
@@ -173,7 +173,7 @@ def test_the_watching_loop_always_ends(codes: str, looks: int, offline_shell: Sh
             esac
         }}
     """
-    done = offline_shell.run(stand_ins + _text("5. Watching without blocking"))
+    done = offline_shell.run(stand_ins + _text("5. Monitoring without blocking"))
     assert done.stdout == f"fetched after {looks} looks\n"
 
 
@@ -313,9 +313,9 @@ def test_what_it_says_about_models_is_what_the_catalog_says() -> None:
         match model.status_on(day):
             case "gone":
                 assert model.shutdown
-                assert words.startswith(f"gone since {model.shutdown.on}: take `")
+                assert words.startswith(f"shut down {model.shutdown.on}: use `")
             case "going":
                 assert model.shutdown
-                assert words.startswith(f"stops {model.shutdown.on}")
+                assert words.startswith(f"retires {model.shutdown.on}")
             case status:
                 assert (status, words) == ("current", "the default" if name == catalog.DEFAULT_MODEL else "current")

@@ -24,4 +24,4 @@ def test_the_clients_and_their_versions() -> None:
 
 
 def test_the_servers_and_their_versions() -> None:
-    assert table("Servers of the other kind") == dict(one.split("==") for one in SERVERS)
+    assert table("OpenAI-compatible servers") == dict(one.split("==") for one in SERVERS)
