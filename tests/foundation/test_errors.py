@@ -74,11 +74,11 @@ def test_no_kind_of_error_is_missing_here() -> None:
         (UsageError("Really?", next="Yes."), "Really? Yes."),
         (
             InvalidInput("a.jsonl", PROBLEMS[:1]),
-            "a.jsonl: 1 problem found; nothing was sent. Mend the line and run the same command again.",
+            "a.jsonl: 1 problem found; nothing was sent. Fix the line and run the same command again.",
         ),
         (
             InvalidInput("a.jsonl", PROBLEMS[:1], total=900),
-            "a.jsonl: 900 problems found; nothing was sent. Mend the lines and run the same command again.",
+            "a.jsonl: 900 problems found; nothing was sent. Fix the lines and run the same command again.",
         ),
     ],
 )

@@ -167,7 +167,7 @@ def test_a_key_of_a_line_that_is_refused_is_used_up(lines: list[tuple[str, bool]
     repeated = [n for n, key in enumerate(keys, 1) if key in keys[: n - 1]]
     if refused or repeated:
         assert isinstance(found, InvalidInput)
-        assert [problem.line for problem in found.problems if "was used before" in problem.message] == repeated
+        assert [problem.line for problem in found.problems if "is already used" in problem.message] == repeated
         assert [problem.line for problem in found.problems if problem.field != "key"] == refused
     else:
         assert not isinstance(found, UsageError), found
