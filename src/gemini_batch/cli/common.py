@@ -71,7 +71,7 @@ TIMEOUT = click.option(
 _ASKING = (
     click.option("--offline", is_flag=True, default=None, help="Use the local emulator: no key, no network, no cost."),
 )
-#: Of a command that asks nobody: ``--offline`` is taken, and not shown, since it changes nothing.
+#: For a command that contacts no service: ``--offline`` is accepted, but not shown, because it changes nothing.
 _LOCAL = (click.option("--offline", is_flag=True, default=None, hidden=True, expose_value=False),)
 _ALL = (
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, errors included."),

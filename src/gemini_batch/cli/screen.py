@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -65,7 +64,6 @@ class Screen:
 
         self._quiet, self._now = quiet, now
         self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
-        self._lock = threading.RLock()
         self._live = LiveProgress(now)
         self._began = now()
         self._last: float | None = None
@@ -81,15 +79,13 @@ class Screen:
     def say(self, text: str) -> None:
         """One line for a person, once the work is done: a bar goes away."""
         if not self._quiet:
-            with self._lock:
-                self._live.close()
-                _echo(clean(as_invoked(text)))
+            self._live.close()
+            _echo(clean(as_invoked(text)))
 
     def emit(self, event: Event) -> None:
-        """Show an event of the library; they may come from several threads."""
+        """Show an event of the library; all of them come on one thread."""
         if not self._quiet:
-            with self._lock:
-                self._show(event)
+            self._show(event)
 
     def _show(self, event: Event) -> None:
         from gemini_batch.events import JobSeen, Notice, RunProgress, Transfer

@@ -19,7 +19,7 @@ from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission, display_name, enter_run
-from gemini_batch.report.result_set import Results, check_failures, check_output, failures_beside, write_failures
+from gemini_batch.report.result_set import Results, check_both, write_failures
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
@@ -49,9 +49,7 @@ async def run(
     """
     check_timeout(timeout)
     deadline = session.world.deadline(timeout)
-    if output is not None:
-        check_output(output)
-        check_failures(failures_beside(output))
+    check_both(output)
     if isinstance(what, Submission):
         if what.name is not None:
             options = RunOptions(name=what.name).over(options or RunOptions())

@@ -195,6 +195,13 @@ class RawFiles:
         return file
 
 
+def check_both(output: Path | None) -> None:
+    """Refuse an ``output`` whose results or failures file would replace anything else. Raises UsageError."""
+    if output is not None:
+        check_output(output)
+        check_failures(failures_beside(output))
+
+
 def write_failures(found: Results, folder: RunFolder, output: Path) -> None:
     """Next to the results: every request that did not succeed, with verdict, reason and the request itself."""
     target = failures_beside(output)
