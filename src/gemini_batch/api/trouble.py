@@ -50,6 +50,11 @@ class Trouble(enum.Enum):
         return self in _PASSES
 
     @property
+    def exit_code(self) -> int:
+        """How a command ends: 2 if the same again cannot help, 5 for a right that was withdrawn, 4 if it can help."""
+        return 2 if self in _REFUSED else 5 if self is Trouble.WITHDRAWN else 4
+
+    @property
     def repeatable(self) -> bool:
         """Whether the same request, if harmless, may succeed within seconds."""
         return self in _REPEATABLE
@@ -74,6 +79,10 @@ _PASSES = frozenset(
         Trouble.UNREADABLE,
         Trouble.NOT_SENT,
     }
+)
+#: The service refuses what it was given, for good.
+_REFUSED = frozenset(
+    {Trouble.BAD_REQUEST, Trouble.KEY, Trouble.BILLING, Trouble.MODEL, Trouble.ABSENT, Trouble.LOCAL}
 )
 _REPEATABLE = frozenset({Trouble.OVER_QUOTA, Trouble.PASSING, Trouble.NOT_SENT})
 #: 408, 409 and 429 can come from a proxy after the service has begun to work.
@@ -129,6 +138,11 @@ def meaning(error: Error) -> Trouble:
             return Trouble.PASSING
         case _:
             return Trouble.LOCAL
+
+
+def exit_code(error: Error) -> int:
+    """The exit code of a command that ``error`` ends. What the service refuses for good ends like a usage error."""
+    return meaning(error).exit_code if isinstance(error, ServiceError) else error.exit_code
 
 
 def _of_answer(error: ApiError) -> Trouble:

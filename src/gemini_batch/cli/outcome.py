@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.errors import Error, Interrupted, InvalidInput, Next, Problem, StateError, Terminated, UsageError
+from gemini_batch.errors import Error, Interrupted, InvalidInput, Next, Problem, ServiceError, StateError, Terminated, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,12 +93,22 @@ def show_error(error: BaseException, words: Sequence[str]) -> int:
         print(clean("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201 - asked for
     if known.reason_code == "stdout":
         quiet_pipe()  # neither the error nor what is still buffered can go there
+    code = _code(known)
     if "--json" in words and known.reason_code != "stdout":
-        write_json(_command(words), error={**known.as_json(), "next": known.next}, exit_code=known.exit_code)
+        write_json(_command(words), error={**known.as_json(), "next": known.next}, exit_code=code)
     else:
         show_problems(known.problems, known.total, known.file) if isinstance(known, InvalidInput) else None
         click.echo(f"gemini-batch: {clean(known.paragraph(invoked))}", err=True)
-    return known.exit_code
+    return code
+
+
+def _code(error: Error) -> int:
+    """The exit code; only an error of the service needs to be looked up."""
+    if not isinstance(error, ServiceError):
+        return error.exit_code
+    from gemini_batch.api.trouble import exit_code
+
+    return exit_code(error)
 
 
 def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
