@@ -114,7 +114,7 @@ def test_requests_that_wait_for_their_turn_again_are_not_done(service: FakeServi
     with state_folder.run(first.run.id).rows() as rows:
         progress.count(rows, first.run, (done,), {done.ordinal})
         assert progress.done == done.succeeded
-        rows.requeue(done.ordinal, reasons=("UNAVAILABLE",), missing=True, most=3)
+        rows.requeue(done.ordinal, reasons=("UNAVAILABLE",), most=3, most_unanswered=3)
         progress.count(rows, first.run, (done,), set())
 
     assert progress.done == 2

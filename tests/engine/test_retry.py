@@ -256,8 +256,10 @@ def test_a_retry_of_nothing_changes_nothing_and_says_what_there_is(service: Fake
 def test_attempts_without_an_answer_are_counted(service: FakeService, tmp_path: Path) -> None:
     """Whether they were billed nobody says, also where a later attempt was answered."""
     service.answer_at = lambda key, attempt: None if attempt < 3 and key == "k1" else answer_line(key)
+    first = work(service, tmp_path)
+    assert first.summary.unanswered == 2
 
-    found = work(service, tmp_path)
+    found = again(service, tmp_path, first.summary.run, "missing")
 
     assert texts(found) == GOOD
     assert found.summary.unanswered == 2

@@ -144,12 +144,6 @@ def test_attempts_are_bounded(service: FakeService, tmp_path: Path) -> None:
     assert [row["error"]["reason"] for row in found if row["key"] == "k1"] == ["INTERNAL"]
 
 
-def test_an_absent_row_is_sent_again(service: FakeService, tmp_path: Path) -> None:
-    service.answer_at = lambda key, attempt: None if key == "k2" and attempt == 1 else answer_line(key)
-
-    assert texts(work(service, tmp_path)) == GOOD
-
-
 def test_a_job_whose_only_line_is_broken_is_not_waited_for(service: FakeService, tmp_path: Path) -> None:
     """Remains of results are results: what is broken off is missing, and is sent again."""
     service.answer_at = lambda key, attempt: answer_line(key)[: 40 if attempt == 1 else None]

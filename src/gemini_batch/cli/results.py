@@ -132,9 +132,11 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield f"Written: {output}"
 
 
-def next_step(following: Next, output: str | None) -> str:
-    """The command that helps, writing to the file that was asked for."""
-    return invoked(following if output in {None, "-"} else following.writing_to(output or ""))
+def next_step(following: Next | str, output: str | None) -> str:
+    """What helps, as this user can type it; a command writes to the file that was asked for."""
+    if isinstance(following, str) or output is None or output == "-":
+        return invoked(following)
+    return invoked(following.writing_to(output))
 
 
 def _money(summary: Summary) -> str:

@@ -334,7 +334,9 @@ class Runner:
         rule = resend(job, self._attempts)
         async with self._writing:
             self._waiting = None
-            again = rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
+            again = rows.requeue(
+                job.ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered
+            )
         if again:
             self._emit(Notice(f"{_counted(again, 'request')} of {job.batch} failed or got no answer; sending again."))
 
