@@ -15,23 +15,25 @@ from engine.fake import Clock, FakeService, FakeSession, Killed, write_requests
 from engine.steps import jobs_of
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.create import create
+from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
 from gemini_batch.engine.planner import plan_job
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.submitter import Submitter
-from gemini_batch.errors import NotFinished, ServiceError, UsageError
+from gemini_batch.errors import Next, NotFinished, ServiceError, UsageError
 from gemini_batch.intake.submission import Submission, enter_run
 from gemini_batch.report.job_view import RunState
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
     from commands.views import Views
+    from gemini_batch.report.result_set import Results
     from gemini_batch.store.records import Job
 
 KEYS = ["a", "b", "c", "d", "e"]
@@ -124,11 +126,23 @@ def test_commands_agree_in_every_state(tmp_path_factory: pytest.TempPathFactory,
 
     service.polls_to_end = 0
     service.ends = {}
-    again = ask(service, folder, lambda s: run(s, run_id, None))
+    again = to_the_end(service, folder, run_id)
     seen = ask(service, folder, lambda s: status(s, run_id))
     assert (seen.state, seen.waiting, seen.not_sent) == (RunState.FINISHED, 0, 0)
     assert [row["key"] for row in again] == KEYS
     check(views(service, folder, run_id), run_id, jobs_of(folder))
+
+
+def to_the_end(service: FakeService, folder: Path, run_id: str) -> Results:
+    """``run RUN``, and the ``retry`` that it asks for where someone else has cancelled a job."""
+    try:
+        return ask(service, folder, lambda s: run(s, run_id, None))
+    except NotFinished as error:
+        assert error.reason_code == "cancelled_elsewhere"
+        assert isinstance(error.next, Next)
+        assert error.next.args == (run_id, "--only", "failed,missing")
+    selection = RetrySelection(verdicts=("failed", "missing"), overrides=RequestOverrides())
+    return ask(service, folder, lambda s: retry(s, run_id, selection))
 
 
 # The scenes ---------------------------------------------------------------------------------------------------------

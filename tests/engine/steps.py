@@ -67,7 +67,7 @@ def again(
 
     async def whole() -> Results:
         async with FakeSession(service, folder / "home") as session:
-            selection = RetrySelection(verdicts=(verdict,), overrides=RequestOverrides(**change))
+            selection = RetrySelection(verdicts=tuple(verdict.split(",")), overrides=RequestOverrides(**change))
             try:
                 return await retry(session, run_id, selection, timeout=timeout)
             finally:

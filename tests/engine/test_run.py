@@ -160,13 +160,12 @@ def test_a_job_whose_only_line_is_broken_is_not_waited_for(service: FakeService,
         ("BATCH_STATE_FAILED", 3, False),
         ("BATCH_STATE_FAILED", None, False),
         ("BATCH_STATE_EXPIRED", None, True),
-        ("BATCH_STATE_CANCELLED", 13, False),
     ],
 )
 def test_what_becomes_of_a_job_that_ends_badly(
     service: FakeService, tmp_path: Path, state: str, code: int | None, again: bool
 ) -> None:
-    """The rule: a failed job goes once more for some codes, an expired one once, a cancelled one not."""
+    """The rule: a failed job goes once more for some codes, an expired one once."""
     service.ends[0] = (state, code)
 
     found = work(service, tmp_path)

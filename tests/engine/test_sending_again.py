@@ -1,4 +1,4 @@
-"""What is sent again without a question, and what only by the user's word: rows without an answer; jobs after a cancel."""
+"""What is resent unasked, and what only when the user says so: requests without an answer, jobs after a cancel."""
 
 from __future__ import annotations
 

@@ -34,10 +34,10 @@ GRPC_NAMES: dict[int, str] = {
     16: "UNAUTHENTICATED",
 }
 GRPC_CODES: dict[str, int] = {name: code for code, name in GRPC_NAMES.items()}
-#: Row errors that may not recur for the same request. Code 1 is one of them only if no one cancelled the job.
-TRANSIENT_CODES: frozenset[int] = frozenset({1, 2, 4, 8, 10, 13, 14})
+#: Row errors that may not recur for the same request. Code 1 is not one of them: whoever cancelled the job meant it.
+TRANSIENT_CODES: frozenset[int] = frozenset({2, 4, 8, 10, 13, 14})
 #: Row errors, and codes of failed jobs, that the same request or job gets again. An unknown code is not one of them.
-LASTING_CODES: frozenset[int] = frozenset(GRPC_NAMES) - TRANSIENT_CODES - {0}
+LASTING_CODES: frozenset[int] = frozenset(GRPC_NAMES) - TRANSIENT_CODES - {0, 1}
 #: Reasons of ``failed`` requests that the same request gets again.
 LASTING_REASONS: frozenset[str] = frozenset(GRPC_NAMES[code] for code in LASTING_CODES) | {"MISSING_THOUGHT_SIGNATURE"}
 #: Codes of failed jobs whose requests are sent again once: exhausted, internal, unavailable.

@@ -81,9 +81,7 @@ _PASSES = frozenset(
     }
 )
 #: The service refuses what it was given, for good.
-_REFUSED = frozenset(
-    {Trouble.BAD_REQUEST, Trouble.KEY, Trouble.BILLING, Trouble.MODEL, Trouble.ABSENT, Trouble.LOCAL}
-)
+_REFUSED = frozenset({Trouble.BAD_REQUEST, Trouble.KEY, Trouble.BILLING, Trouble.MODEL, Trouble.ABSENT, Trouble.LOCAL})
 _REPEATABLE = frozenset({Trouble.OVER_QUOTA, Trouble.PASSING, Trouble.NOT_SENT})
 #: 408, 409 and 429 can come from a proxy after the service has begun to work.
 _MAY_HAVE_WORKED = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL, Trouble.PASSING, Trouble.UNREADABLE})

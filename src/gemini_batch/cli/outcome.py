@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.errors import Error, Interrupted, InvalidInput, Next, Problem, ServiceError, StateError, Terminated, UsageError
+from gemini_batch.errors import (
+    Error,
+    Interrupted,
+    InvalidInput,
+    Next,
+    Problem,
+    ServiceError,
+    StateError,
+    Terminated,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

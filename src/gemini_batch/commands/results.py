@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.engine.collector import collect
-from gemini_batch.engine.resend import resendable
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
@@ -19,9 +18,7 @@ from gemini_batch.report.result_set import Results
 from gemini_batch.report.summary import summarize
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held
-from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import kept_options
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session, Target
@@ -59,11 +56,10 @@ def held_results(session: Session, run: Run) -> Results:
     jobs = session.ledger().jobs_of(run.id)
     folder, offline = session.state_folder, session.settings.offline
     check_held(folder.run(run.id), run, jobs[0].batch if len(jobs) == 1 and jobs[0].batch else run.id, offline=offline)
-    with folder.run(run.id).rows() as rows:
-        sent = sent_ordinals(jobs)
-        again = rows.to_send(sent) - rows.unsent(sent)  # what waits to be sent again already
-        again += resendable(rows, jobs, kept_options(run).most_attempts)
-    return Results(run, jobs, folder, summarize(folder, run, jobs, offline=offline, resendable=again))
+    facts = run_facts(session, run)
+    again = facts.waiting - facts.not_sent
+    summary = summarize(folder, run, jobs, offline=offline, resendable=again, stopped=facts.stopped)
+    return Results(run, jobs, folder, summary)
 
 
 async def _collect_all(session: Session, run: Run) -> None:

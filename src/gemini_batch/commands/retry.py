@@ -11,6 +11,7 @@ from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.catalog import Method
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.commands.run import finish, known_by_name, work_off
+from gemini_batch.engine.collector import look_again
 from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
@@ -18,9 +19,12 @@ from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.next_steps import retry_or_fix
 from gemini_batch.report.result_set import check_both
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
+from gemini_batch.session import KnownJob
 from gemini_batch.store.job_rows import sent_ordinals
+from gemini_batch.store.leftovers import cancelled_elsewhere
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import keep_options, kept_options
+from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,7 +76,12 @@ async def retry(
         raise nothing_sent(run.id, deadline.seconds) from None
     with folder.lock(wait=0.0):
         run = ledger.run(run.id) or run  # another process may have worked on it until now
-        if _unfinished(ledger, folder, run):
+        try:
+            await deadline.bound(_late_answers(session, run))
+        except TimeoutError:
+            raise nothing_sent(run.id, deadline.seconds) from None
+        stopped = _stopped(ledger, folder, run)
+        if _unfinished(ledger, folder, run, may_be_unsent=bool(stopped)):
             raise UsageError(
                 f"{run.id} has not finished, so nothing of it can be resent yet.",
                 code="not_finished",
@@ -83,6 +92,9 @@ async def retry(
             if not waiting and not any(counts.get(verdict) for verdict in again.verdicts):
                 raise _nothing(run, again, counts, retry_or_fix(run, ledger.jobs_of(run.id), rows.reasons()))
             for job in ledger.jobs_of(run.id):
+                if job.id in stopped:  # the user has said what to do about it; from now on it counts as their own
+                    at = session.world.now()
+                    ledger.update_job(job, "cancel accepted", at=at, cancelled_at=job.ended_at or at)
                 if not job.stage.made:  # planned for an earlier retry, whose change was refused
                     drop(ledger, rows, job, at=session.world.now())
             # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
@@ -106,7 +118,23 @@ async def retry(
     return finish(session, run, output)
 
 
-def _unfinished(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
+async def _late_answers(session: Session, run: Run) -> None:
+    """Collect answers that cancelled jobs have finished since they were collected: they are paid for already."""
+    for job in session.ledger().jobs_of(run.id):
+        if job.stage is JobStage.COLLECTED and job.phase is Phase.CANCELLED and job.lost is None:
+            target = KnownJob(run, job, session.settings.offline)
+            session.check_bound(target)
+            if await look_again(session, target):
+                session.emit(Notice(f"{job.batch} has more answers than when it was cancelled; collected them."))
+
+
+def _stopped(ledger: Ledger, folder: RunFolder, run: Run) -> Mapping[str, int]:
+    """Jobs that someone else cancelled, which the run waits for the user to decide about."""
+    with folder.rows() as rows:
+        return cancelled_elsewhere(rows, ledger.jobs_of(run.id))
+
+
+def _unfinished(ledger: Ledger, folder: RunFolder, run: Run, *, may_be_unsent: bool) -> bool:
     """Whether something of a run is in doubt, alive or to be collected, or was never sent.
 
     What waits for another attempt only, or is planned for one, is no hindrance.
@@ -116,7 +144,7 @@ def _unfinished(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
         return True
     with folder.rows() as rows:
         reconcile(ledger, rows, run)
-        return bool(rows.unsent(sent_ordinals(jobs)))
+        return not may_be_unsent and bool(rows.unsent(sent_ordinals(jobs)))
 
 
 def _planned(ledger: Ledger, run: Run) -> int:

@@ -13,15 +13,16 @@ from gemini_batch import catalog
 from gemini_batch.commands.results import held_results
 from gemini_batch.engine.planner import reconcile
 from gemini_batch.engine.quota import Limits
-from gemini_batch.engine.resend import requeue, resendable
+from gemini_batch.engine.resend import stopped_by_others
 from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
-from gemini_batch.errors import Next, UsageError
+from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission, display_name, enter_run
 from gemini_batch.report.result_set import Results, check_both, write_failures
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
+from gemini_batch.store.leftovers import resendable
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
         kept = kept_options(run)
         chosen = options.over(kept) if options is not None else kept
         overrides = chosen.overrides
+        stopper = _stopper(ledger, folder, run) if leftovers else None
         if not _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
+            if stopper is not None:
+                raise stopper
             return
         if session.key_fingerprint() != run.key_fingerprint:
             # Another project's list says nothing about this run's creates in doubt, and its queue is another one.
@@ -111,9 +115,6 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
                 code="other_key",
                 next="Use the key that it was started with.",
             )
-        if leftovers:
-            with folder.rows() as rows:
-                requeue(rows, ledger.jobs_of(run.id), chosen.most_attempts)
         if run.forgotten_at is not None:
             ledger.set_forgotten(run, at=session.world.now(), forgotten=False)
         if chosen != kept:
@@ -127,10 +128,17 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
             attempts=chosen.most_attempts,
             display_name=display_name(ledger, run, chosen),
             overrides=overrides,
+            leftovers=leftovers,
+            stopper=stopper,
         )
         await runner.drive()
         if overrides is not None:
             keep_options(ledger, run, msgspec.structs.replace(chosen, overrides=None), at=session.world.now())
+
+
+def _stopper(ledger: Ledger, folder: RunFolder, run: Run) -> NotFinished | None:
+    with folder.rows() as rows:
+        return stopped_by_others(rows, run, ledger.jobs_of(run.id))
 
 
 def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bool:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch._version import __version__
+from gemini_batch.api.trouble import meaning
 from gemini_batch.backend import address_of
 from gemini_batch.engine.backoff import Output, output_of
 from gemini_batch.engine.download import fetch
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.engine.poller import ended_for, poll_job
-from gemini_batch.errors import JobError, Next, NotFinished
+from gemini_batch.errors import ApiError, JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.session import KnownJob, UnknownJob
@@ -101,6 +102,30 @@ async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyn
     now = session.world.now()
     job = session.ledger().update_job(target.job, f"lost: {reason}", at=now, stage=JobStage.ENDED, lost=reason)
     return (await gather(session, replace(target, job=job), None, writing=writing)).job
+
+
+async def look_again(session: Session, target: KnownJob) -> bool:
+    """Ask once more for the answers of a cancelled job that was collected with fewer than it has now.
+
+    Jobs have been seen to finish after their cancel. Collects what is new; returns whether there was any. Raises
+    ServiceError, except where the service shows nothing. The caller holds the run's lock.
+    """
+    job, folder = target.job, session.state_folder.run(target.run.id)
+    with folder.rows() as rows:
+        held = next((file["lines"] for file in rows.answer_files() if file["id"] == job.ordinal), 0)
+    try:
+        seen = await poll_job(session, target, with_answers=True)
+    except ApiError as error:
+        if meaning(error).not_shown:
+            return False
+        raise
+    counted = seen.job.succeeded + seen.job.failed
+    if not seen.job.phase.ended or not seen.job.has_output or (held and counted <= held):
+        return False
+    job = session.ledger().update_job(job, "collected again", at=session.world.now(), stage=JobStage.ENDED)
+    folder.raw(job.id).unlink(missing_ok=True)
+    await gather(session, replace(target, job=job), seen.operation)
+    return True
 
 
 async def gather(

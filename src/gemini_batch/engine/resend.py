@@ -1,73 +1,135 @@
-"""Decides which requests of a collected job are sent again automatically, as a pure function of the job."""
+"""Decides when requests of a collected job are resent, and stops a run that someone else cancelled."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any
 
-from gemini_batch.answers.reasons import GRPC_NAMES, RESENT_CODES, TRANSIENT_CODES
-from gemini_batch.store.records import JobStage
-from gemini_batch.wire import Phase
+import msgspec
+
+from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.errors import NotFinished
+from gemini_batch.events import Notice
+from gemini_batch.report.durations import span
+from gemini_batch.report.next_steps import after_cancel
+from gemini_batch.store.leftovers import cancelled_elsewhere, leftover, resend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
-    from gemini_batch.store.records import Job
+    from gemini_batch.session import Session
+    from gemini_batch.settings import Settings
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.row_records import Leftover
     from gemini_batch.store.rows import Rows
+    from gemini_batch.store.state_folder import RunFolder
 
-#: Row errors that may not recur when the row is sent again; CANCELLED is one if the user did not cancel the job.
-TRANSIENT = tuple(GRPC_NAMES[code] for code in sorted(TRANSIENT_CODES))
+# When ----------------------------------------------------------------------------------------------------------------
+
+#: Seconds from the end of an attempt to the next one, after errors that pass, and after a full quota.
+PAUSES, QUOTA_PAUSES = (5.0, 60.0), (300.0, 900.0)
+#: The longest that the service may ask for.
+_LONGEST = 6 * 3600.0
+#: So many answers are read to see how long the service asks to wait.
+_READ = 20
+_DELAY = re.compile(r"(\d+(?:\.\d+)?)s")
 
 
-@dataclass(frozen=True, slots=True)
-class Resend:
-    """Which requests of a collected job are sent again automatically, by the number of jobs each may be in.
+def pause_before(leftover: Leftover, asked: float, settings: Settings) -> float:
+    """Seconds between the attempt that left these requests and the next one; ``asked``: what the service asks for.
 
-    ``most`` is for those that failed for one of ``reasons``, ``most_unanswered`` for those that got no answer.
+    Offline, nothing recovers by waiting. A poll interval that the user sets is also the pause after errors that pass.
+    """
+    if settings.offline:
+        return 0.0
+    number = max(1, leftover.attempts) - 1
+    if leftover.over_quota:
+        return min(_LONGEST, max(asked, QUOTA_PAUSES[min(number, len(QUOTA_PAUSES) - 1)]))
+    if settings.poll is not None:
+        return settings.poll
+    return max(min(asked, _LONGEST), PAUSES[min(number, len(PAUSES) - 1)])
+
+
+class Resender:
+    """Lets requests of a run's collected jobs wait again when their pause is over.
+
+    Until then they stay in their job, so a process that is killed meanwhile forgets nothing: the next one counts the
+    pause from the time at which the job was collected.
     """
 
-    reasons: tuple[str, ...] = ()
-    most: int = 0
-    most_unanswered: int = 0
+    def __init__(self, session: Session, folder: RunFolder, attempts: int) -> None:
+        self._session, self._folder, self._attempts = session, folder, attempts
+        #: When requests of a job are due, by its ordinal and the monotonic clock.
+        self.due: dict[int, float] = {}
+
+    def note(self, rows: Rows, job: Job) -> Notice | None:
+        """Note when requests of a collected job are due; what to say about it, if there are any."""
+        left = leftover(rows, job, self._attempts)
+        if not left.requests:
+            return None
+        world, settings = self._session.world, self._session.settings
+        pause = pause_before(left, _asked_for(self._folder, rows, job) if left.over_quota else 0.0, settings)
+        # A clock that was set back must not make the pause longer.
+        since = max(0.0, world.now() - (job.collected_at or 0.0))
+        pause = max(0.0, pause - since)
+        self.due[job.ordinal] = world.monotonic() + pause
+        what = "1 request" if left.requests == 1 else f"{left.requests:,} requests"
+        why = "met a full quota" if left.over_quota == left.requests else "failed temporarily or got no answer"
+        return Notice(f"{what} of {job.batch} {why}; resending {f'in {span(pause)}' if pause >= 1 else 'now'}.")
+
+    def release(self, rows: Rows, job: Job) -> None:
+        """Let the requests wait again: their pause is over."""
+        self.due.pop(job.ordinal, None)
+        rule = resend(job, self._attempts)
+        rows.requeue(job.ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered)
 
 
-def resend(job: Job, attempts: int) -> Resend:
-    """The rule for resending: what a job left unanswered, and a failed or expired job, once.
+def _asked_for(folder: RunFolder, rows: Rows, job: Job) -> float:
+    """The longest time that the service asks to wait for, in the first answers that report a full quota."""
+    found = rows.answers_with(job.ordinal, "RESOURCE_EXHAUSTED", limit=_READ)
+    longest = 0.0
+    for name, offset, length in found:
+        with contextlib.suppress(OSError), (folder.path / "raw" / name).open("rb") as file:
+            file.seek(offset)
+            longest = max([longest, *(float(seconds) for seconds in _delays(file.read(length)))])
+    return longest
 
-    Nothing is resent after a cancel, and nothing of a lost job.
+
+def _delays(line: bytes) -> Iterator[str]:
+    """The delays of a row error, in seconds: ``google.rpc.RetryInfo`` among its details."""
+    answer = parse_line(line)
+    if not isinstance(answer, Answer) or answer.error is None:
+        return
+    with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):
+        for detail in msgspec.json.decode(answer.error, type=_Error).details:
+            if (found := _DELAY.fullmatch(str(detail.get("retryDelay")))) is not None:
+                yield found.group(1)
+
+
+class _Error(msgspec.Struct):
+    details: list[dict[str, Any]] = []
+
+
+# Cancelled elsewhere -------------------------------------------------------------------------------------------------
+
+
+def stopped_by_others(rows: Rows, run: Run, jobs: Sequence[Job]) -> NotFinished | None:
+    """The error that ends a run of which someone else cancelled a job; None where no one did.
+
+    Whoever cancelled it may have meant all of it, so nothing more is sent until the user says so with ``retry``.
     """
-    if job.cancelled_at is not None or job.lost is not None:
-        return Resend()
-    once = min(2, attempts)
-    match job.phase:
-        case Phase.SUCCEEDED:
-            return Resend(TRANSIENT, most=attempts, most_unanswered=once)
-        case Phase.FAILED if job.error_code in RESENT_CODES:
-            return Resend(TRANSIENT, most=once, most_unanswered=once)
-        case Phase.EXPIRED:
-            return Resend(TRANSIENT, most=once, most_unanswered=once)
-        case _:
-            return Resend()
-
-
-def leftovers(jobs: Iterable[Job], attempts: int) -> Iterator[tuple[int, Resend]]:
-    """For each collected job, by its ordinal, the rule for resending."""
-    for job in jobs:
-        if job.stage is JobStage.COLLECTED:
-            yield job.ordinal, resend(job, attempts)
-
-
-def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
-    """How many requests of a run's collected jobs ``run`` would send again; changes nothing."""
-    return sum(
-        rows.unlasting(ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered)
-        for ordinal, rule in leftovers(jobs, attempts)
-    )
-
-
-def requeue(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
-    """Let the requests that are to be sent again wait; returns how many."""
-    return sum(
-        rows.requeue(ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered)
-        for ordinal, rule in leftovers(jobs, attempts)
+    found = cancelled_elsewhere(rows, jobs)
+    if not found:
+        return None
+    named = [job for job in jobs if job.id in found]
+    count = sum(found.values())
+    which = named[0].batch if len(named) == 1 else f"{len(named)} jobs of {run.id}"
+    return NotFinished(
+        f"Someone else cancelled {which}; {count:,} {'request has' if count == 1 else 'requests have'} no answer. "
+        "Nothing more is sent unless you say so.",
+        job=run.id,
+        state="JOB_STATE_CANCELLED",
+        code="cancelled_elsewhere",
+        next=after_cancel(run),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from gemini_batch.api.trouble import Trouble, meaning
@@ -17,12 +18,12 @@ from gemini_batch.engine import scheduler as s
 from gemini_batch.engine.backoff import Backoff, Disappearance, PollBackoff
 from gemini_batch.engine.collector import gather_ended, lose
 from gemini_batch.engine.input_files import delete_input, inputs_of, needless_inputs
-from gemini_batch.engine.planner import plan_job, reconcile
+from gemini_batch.engine.planner import drop, plan_job, reconcile
 from gemini_batch.engine.poller import Poller
 from gemini_batch.engine.quota import Limits, QueueQuota
-from gemini_batch.engine.resend import resend
+from gemini_batch.engine.resend import Resender, stopped_by_others
 from gemini_batch.engine.submitter import Submitter
-from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
+from gemini_batch.errors import ApiError, Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from gemini_batch.store.run_options import RequestOverrides
 
 
+#: HTTP status of an upload or a create that is too large.
+_TOO_LARGE = 413
+
+
 class Runner:
     """Drives one run to its end. The caller holds the run's lock."""
 
@@ -54,10 +59,16 @@ class Runner:
         attempts: int,
         display_name: str,
         overrides: RequestOverrides | None = None,
+        leftovers: bool = True,
+        stopper: Error | None = None,
     ) -> None:
+        """``leftovers``: requests of jobs that an earlier process collected are resent, too.
+
+        ``stopper``: send nothing, collect what there is, and then raise this.
+        """
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
-        self._limits, self._attempts, self._name, self._overrides = limits, attempts, display_name, overrides
+        self._limits, self._name, self._overrides, self._leftovers = limits, display_name, overrides, leftovers
         self._model = (overrides and overrides.model) or run.model
         self._now, self._clock, self._emit = session.world.now, session.world.monotonic, session.emit
         self._quota = QueueQuota(self._ledger, run, self._model, limits, session.world)
@@ -69,8 +80,8 @@ class Runner:
         self._later: dict[int, float] = {}
         self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
         self._disappearances: dict[int, Disappearance] = {}
-        self._stopper: Error | None = None
-        self._closed = False
+        self._resender = Resender(session, self._folder, attempts)
+        self._stopper, self._closed = stopper, stopper is not None
         self._store_full = False
         self._stuck: set[str] = set()
         self._began = self._clock()
@@ -85,6 +96,10 @@ class Runner:
         """
         with self._folder.rows() as rows:
             reconcile(self._ledger, rows, self._run)
+            if self._leftovers and not self._closed:
+                for job in self._ledger.jobs_of(self._run.id):
+                    if job.stage is JobStage.COLLECTED:
+                        self._note_leftovers(rows, job)
             try:
                 while await self._step(rows):
                     pass
@@ -112,6 +127,7 @@ class Runner:
             poll_others_at=self._poll_others_at,
             later=self._later,
             closed=self._closed,
+            resend=self._resender.due,
             one_at_a_time=self._quota.store_was_full,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
@@ -128,6 +144,10 @@ class Runner:
                 case s.PollOthers():
                     await self._poller.poll_others()
                     self._poll_others_at = self._clock() + s.POLL_OTHERS_EVERY
+                case s.Release(ordinal):
+                    async with self._writing:
+                        self._waiting = None
+                        self._resender.release(rows, by_ordinal[ordinal])
                 case s.Wait(until, why):
                     self._report(rows, jobs, why)
                     await self._wait(until)
@@ -219,23 +239,29 @@ class Runner:
                 waiting = f"{_counted(job.requests, 'request')} {'is' if job.requests == 1 else 'are'}"
                 self._emit(Notice(f"The queue is full (429); {waiting} waiting."))
                 return
-            # Smaller jobs may fit where this one does not: its requests wait again and are planned anew.
-            self._ledger.update_job(job, "dropped", at=self._now(), dropped_at=self._now())
-            async with self._writing:
-                self._waiting = None
-                rows.release(job.ordinal)
-            await self._forget(inputs_of(self._ledger, job))
+            await self._split(rows, job)
             self._emit(
                 Notice(f"The queue has no room (429) for a job of about {job.tokens:,} tokens; planning smaller jobs.")
             )
+        elif isinstance(error, ApiError) and error.status == _TOO_LARGE and job.requests > 1:
+            self._limits = replace(self._limits, bytes=job.bytes // 2)
+            await self._split(rows, job)
+            self._emit(Notice(f"The service refuses {job.bytes:,} bytes as too large (413); planning smaller jobs."))
         elif trouble.passes:
             pause = self._quota.away(error)
             self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
         else:
             self._close(error)
 
-    def _close(self, error: ServiceError) -> None:
-        """Send nothing more, because the service refuses for good; existing jobs are still collected."""
+    async def _split(self, rows: Rows, job: Job) -> None:
+        """Drop a job whose requests may fit in smaller ones: they wait again."""
+        async with self._writing:
+            self._waiting = None
+            drop(self._ledger, rows, job, at=self._now())
+        await self._forget(inputs_of(self._ledger, job))
+
+    def _close(self, error: Error) -> None:
+        """Send nothing more, because the service refuses for good or someone cancelled; existing jobs are collected."""
         if self._stopper is None:
             there = sum(job.stage in {JobStage.CREATED, JobStage.ENDED} for job in self._ledger.jobs_of(self._run.id))
             if there:
@@ -288,7 +314,10 @@ class Runner:
                 return
             await self._gone(job)
         else:
-            await self._requeue(rows, job)
+            if (stopper := stopped_by_others(rows, self._run, [job])) is not None:
+                self._close(stopper)
+            else:
+                self._note_leftovers(rows, job)
         if self._store_full:
             await self._forget(inputs_of(self._ledger, job))
         self._quota.freed()
@@ -330,20 +359,15 @@ class Runner:
         target = KnownJob(self._run, job)
         await lose(self._session, target, reason, writing=self._writing)
 
-    async def _requeue(self, rows: Rows, job: Job) -> None:
-        rule = resend(job, self._attempts)
-        async with self._writing:
-            self._waiting = None
-            again = rows.requeue(
-                job.ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered
-            )
-        if again:
-            self._emit(Notice(f"{_counted(again, 'request')} of {job.batch} failed or got no answer; sending again."))
+    def _note_leftovers(self, rows: Rows, job: Job) -> None:
+        if (said := self._resender.note(rows, job)) is not None:
+            self._emit(said)
 
     # Reporting -------------------------------------------------------------------------------------------------------
 
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
-        self._progress.count(rows, self._run, jobs, frozenset(self._tasks.values()))
+        unsettled = frozenset(self._tasks.values()) | self._resender.due.keys()
+        self._progress.count(rows, self._run, jobs, unsettled)
         old = oldest(self._ledger, jobs, self._now())
         if old is not None and old.is_stuck and old.job.id not in self._stuck:
             self._stuck.add(old.job.id)

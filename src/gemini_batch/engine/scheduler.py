@@ -10,7 +10,7 @@ refused requests are planned again in smaller jobs and sent as room appears.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gemini_batch.engine.quota import Limits, room
@@ -39,8 +39,9 @@ class Facts:
     ``poll_at``: when living jobs are polled next. ``later``: ordinals of ended jobs that are not to be collected before
     a time; infinity: not by this process, which does not poll living ones either. ``others``: whether, by the ledger,
     other runs' jobs of the key are alive; ``poll_others_at``: when they are polled next. ``closed``: the service has
-    refused a job for good, so nothing more is planned or created. ``one_at_a_time``: the file store was full recently,
-    so a single upload tests whether there is room again.
+    refused a job for good, so nothing more is planned or created. ``resend``: when requests of collected jobs are to
+    wait again, by the jobs' ordinals. ``one_at_a_time``: the file store was full recently, so a single upload tests
+    whether there is room again.
     """
 
     waiting: Waiting
@@ -56,6 +57,7 @@ class Facts:
     poll_others_at: float
     later: Mapping[int, float]
     closed: bool
+    resend: Mapping[int, float] = field(default_factory=dict)
     one_at_a_time: bool = False
 
 
@@ -93,6 +95,13 @@ class Collect:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """Let the requests of a collected job that are to be resent wait again: their pause is over."""
+
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Do nothing until then, unless a running task ends before; ``why`` is shown to the user.
 
@@ -108,7 +117,7 @@ class Finished:
     """Every request has had all of its attempts."""
 
 
-Action = Plan | Make | Poll | PollOthers | Collect | Wait | Finished
+Action = Plan | Make | Poll | PollOthers | Collect | Release | Wait | Finished
 
 
 def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
@@ -117,13 +126,15 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
     idle = [job for job in live if job.ordinal not in facts.busy]
     alive = tuple(job.ordinal for job in idle if job.stage is JobStage.CREATED and job.ordinal not in facts.later)
     actions: list[Action] = _collect(facts, live, idle, now)
+    resend = {} if facts.closed else facts.resend
+    actions += [Release(ordinal) for ordinal, due in resend.items() if now >= due]
     if not facts.closed:
         actions += _make(facts, limits, now, live)
     if alive and now >= facts.poll_at:
         actions.append(Poll(alive))
     if actions:
         return actions
-    times = _due(facts, idle, now, alive=bool(alive))
+    times = [*_due(facts, idle, now, alive=bool(alive)), *resend.values()]
     unsent = not facts.closed and bool(facts.waiting.requests or _unmade(live))
     if unsent and facts.others and not facts.busy and now >= facts.poll_others_at:
         return [PollOthers()]
@@ -208,6 +219,8 @@ def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsen
         why = "creating and collecting jobs"
     elif unsent:
         why = "the model's queue is full; sending more when jobs end"
+    elif facts.resend and min(times) in facts.resend.values():
+        why = "pausing before requests are resent"
     else:
         why = "the service is working"
     return Wait(min(times, default=math.inf if facts.busy else now + POLL_OTHERS_EVERY), why)

@@ -16,7 +16,9 @@ from gemini_batch.report.next_steps import JobErrorInfo, explained, next_for_job
 from gemini_batch.report.stragglers import typical
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.job_rows import sent_ordinals
+from gemini_batch.store.leftovers import cancelled_elsewhere, resendable
 from gemini_batch.store.records import JobStage
+from gemini_batch.store.run_options import kept_options
 from gemini_batch.wire import Phase, RemoteJob, state_word
 
 if TYPE_CHECKING:
@@ -141,7 +143,10 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What is recorded of a run: its jobs without the dropped ones, and counts of requests as in :class:`RunStatus`."""
+    """What is recorded of a run: its jobs without the dropped ones, and counts of requests as in :class:`RunStatus`.
+
+    ``stopped``: someone else cancelled a job, and the user has not said what to do about it.
+    """
 
     run: Run
     jobs: tuple[Job, ...]
@@ -149,6 +154,7 @@ class RunFacts:
     not_sent: int
     answered: int
     verdicts: Mapping[str, int]
+    stopped: bool = False
 
     @property
     def state(self) -> RunState:
@@ -168,7 +174,9 @@ class RunFacts:
     @property
     def next(self) -> Next:
         """What to do next."""
-        return next_for_run(self.run, self.state.value, waiting=self.waiting, in_doubt=self.in_doubt)
+        return next_for_run(
+            self.run, self.state.value, waiting=self.waiting, in_doubt=self.in_doubt, stopped=self.stopped
+        )
 
 
 def run_facts(session: Session, run: Run) -> RunFacts:
@@ -184,10 +192,11 @@ def run_facts(session: Session, run: Run) -> RunFacts:
         return RunFacts(
             run=run,
             jobs=jobs,
-            waiting=rows.to_send(sent),
+            waiting=rows.to_send(sent) + resendable(rows, jobs, kept_options(run).most_attempts),
             not_sent=rows.unsent(sent),
             answered=rows.answered(),
             verdicts=rows.counts(),
+            stopped=bool(cancelled_elsewhere(rows, jobs)),
         )
 
 

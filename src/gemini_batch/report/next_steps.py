@@ -35,18 +35,28 @@ def costing(run: Run, what: str = "") -> str:
     return "; ".join(filter(None, (what, "" if run.backend == OFFLINE else "this costs money")))
 
 
+def after_cancel(run: Run) -> Next:
+    """What sends the rest of a run of which someone else cancelled a job."""
+    return Next(
+        "retry", run.id, "--only", "failed,missing", why=costing(run, "resends what was cancelled, sends the rest")
+    )
+
+
 # What became of the requests ------------------------------------------------------------------------------------------
 
 
 def next_for_results(
-    run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *, not_sent: int, resendable: int
+    run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *, not_sent: int, resendable: int, stopped: bool
 ) -> Next | str | None:
     """What helps most after the results were read: a command, or what to fix; None where all is well or nothing helps.
 
-    ``resendable``: how many requests ``run`` would send again without being asked for each.
+    ``resendable``: how many requests ``run`` would resend without being asked for each; ``stopped``: someone else
+    cancelled a job.
     """
     if run.origin != "made":
         return None
+    if not_sent and stopped:
+        return after_cancel(run)
     if not_sent:
         return Next("run", run.id, *_TO_FILE, why=costing(run, "sends the rest"))
     if resendable:
@@ -102,12 +112,14 @@ def _retry_options(run: Run, verdicts: set[str]) -> list[tuple[str, ...]]:
 # How a run or a job stands --------------------------------------------------------------------------------------------
 
 
-def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool) -> Next:
-    """What to do with a run, by its state (``RunState``) and by what is to be sent."""
+def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool, stopped: bool = False) -> Next:
+    """What to do with a run, by its state (``RunState``) and by what is to be sent; ``stopped``: by someone else."""
     if state == "FINISHED":
         return Next("results", run.id, *_TO_FILE)
     if in_doubt:
         return Next("run", run.id, why=costing(run, "finds out whether its job was created, and continues"))
+    if waiting and stopped and state != "RUNNING":
+        return after_cancel(run)
     if waiting and run.origin == "made":
         return Next("run", run.id, why=costing(run, "sends the rest"))
     if state == "RUNNING":

@@ -124,11 +124,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarize(
-    folder: StateFolder, run: Run, jobs: Sequence[Job], *, offline: bool, resendable: int = 0, only: Job | None = None
+    folder: StateFolder,
+    run: Run,
+    jobs: Sequence[Job],
+    *,
+    offline: bool,
+    resendable: int = 0,
+    stopped: bool = False,
+    only: Job | None = None,
 ) -> Summary:
     """What came of a run whose sent jobs are collected, or of one of them (``only``), from the run's rows alone.
 
-    ``resendable``: how many requests ``run`` would send again.
+    ``resendable``: how many requests ``run`` would resend; ``stopped``: someone else cancelled a job.
     """
     with open_rows(folder.run(run.id), jobs, only=only) as rows:
         counts = rows.counts()
@@ -169,7 +176,9 @@ def summarize(
         usd=money(run, jobs, usage),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(folder.run(run.id).path),
-        next=next_for_results(run, jobs, failures, not_sent=not_sent, resendable=resendable) if only is None else None,
+        next=None
+        if only is not None
+        else next_for_results(run, jobs, failures, not_sent=not_sent, resendable=resendable, stopped=stopped),
     )
 
 

@@ -9,7 +9,9 @@ from gemini_batch.report.durations import span
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
+from gemini_batch.store.leftovers import leftovers
 from gemini_batch.store.records import JobStage
+from gemini_batch.store.run_options import kept_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +88,8 @@ def job_not_finished(session: Session, target: KnownJob | UnknownJob, timeout: f
 def _done(session: Session, facts: RunFacts) -> int:
     progress = Progress()
     with session.state_folder.run(facts.run.id).rows() as rows:
-        progress.count(rows, facts.run, facts.jobs, frozenset())
+        unsettled = leftovers(rows, facts.jobs, kept_options(facts.run).most_attempts).keys()
+        progress.count(rows, facts.run, facts.jobs, unsettled)
     return progress.done
 
 

@@ -53,6 +53,14 @@ class Waiting(NamedTuple):
     tokens: int
 
 
+class Leftover(NamedTuple):
+    """The requests of a job that are to be resent: how many, the most attempts of one, how many met a full quota."""
+
+    requests: int
+    attempts: int
+    over_quota: int
+
+
 class AnswerRow(NamedTuple):
     """One judged answer; the counts are tokens."""
 

@@ -18,12 +18,13 @@ from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from gemini_batch.store import migrations
+from gemini_batch.store import conditions, migrations
 from gemini_batch.store.answer_writer import AnswerWriter
 from gemini_batch.store.row_records import (
     INSERT_REQUEST,
     Chunk,
     FinalRow,
+    Leftover,
     Reason,
     RequestRow,
     Waiting,
@@ -112,7 +113,7 @@ class Rows:
 
     def unsent(self, sent: Sequence[int]) -> int:
         """How many requests were never sent; ``sent`` holds the jobs that were created, or may have been."""
-        sql = f"SELECT count(*) FROM requests WHERE NOT {_was_sent(sent)}"  # noqa: S608 - numbers only
+        sql = f"SELECT count(*) FROM requests WHERE NOT {conditions.was_sent(sent)}"  # noqa: S608 - numbers only
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql).fetchone()[0])
 
@@ -171,15 +172,30 @@ class Rows:
         Only requests that have been in fewer than ``most`` (``most_unanswered``) jobs since the user asked for them,
         and that have not succeeded in any job. Returns how many.
         """
-        sql, values = _unlasting(ordinal, reasons, most, most_unanswered)
+        sql, values = conditions.unlasting(ordinal, reasons, most, most_unanswered)
         with explained(self.path, "run's row database"), transaction(self._db):
             return self._db.execute(f"UPDATE requests SET job = NULL WHERE {sql}", values).rowcount  # noqa: S608 - marks only
 
-    def unlasting(self, ordinal: int, *, reasons: Sequence[str], most: int, most_unanswered: int) -> int:
-        """How many requests :meth:`requeue` would let wait again; changes nothing."""
-        sql, values = _unlasting(ordinal, reasons, most, most_unanswered)
+    def leftover(self, ordinal: int, *, reasons: Sequence[str], most: int, most_unanswered: int) -> Leftover:
+        """The requests that :meth:`requeue` would let wait again; changes nothing."""
+        sql, values = conditions.unlasting(ordinal, reasons, most, most_unanswered)
         with explained(self.path, "run's row database"):
-            return int(self._db.execute(f"SELECT count(*) FROM requests WHERE {sql}", values).fetchone()[0])  # noqa: S608 - marks only
+            return Leftover(*self._db.execute(conditions.LEFTOVER + sql, values).fetchone())
+
+    def stopped(self, ordinal: int) -> tuple[int, int]:
+        """Of the requests in a job: how many have no answer, and how many ended as CANCELLED."""
+        with explained(self.path, "run's row database"):
+            unanswered, cancelled = self._db.execute(conditions.STOPPED, (ordinal,)).fetchone()
+        return unanswered, cancelled
+
+    def answers_with(self, ordinal: int, reason: str, *, limit: int) -> list[tuple[str, int, int]]:
+        """``(file, offset, length)`` of the first answers of a job with that reason."""
+        sql = (
+            "SELECT f.file, a.offset, a.length FROM answers a JOIN answer_files f ON f.id = a.answer_file "
+            "WHERE a.answer_file = ? AND a.reason = ? LIMIT ?"
+        )
+        with explained(self.path, "run's row database"):
+            return [tuple(row) for row in self._db.execute(sql, (ordinal, reason, limit))]
 
     def choose(self, verdicts: Sequence[str]) -> int:
         """Let requests with one of these final verdicts wait again, as the user asked; returns how many."""
@@ -283,7 +299,7 @@ class Rows:
             sql = (
                 "CREATE TEMP VIEW requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "  # noqa: S608 - numbers only
                 f"tokens, job, attempts - (job IS NOT NULL AND job NOT IN ({numbers})) AS attempts, answer "
-                f"FROM main.requests WHERE {_was_sent(sent)}"
+                f"FROM main.requests WHERE {conditions.was_sent(sent)}"
             )
             with explained(self.path, "run's row database"):
                 self._db.execute(sql)
@@ -375,22 +391,3 @@ class Rows:
         """Answers beyond the first for a request within one job: the service sent a line twice."""
         sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, answer_file)"
         return int(self._db.execute(sql).fetchone()[0])
-
-
-def _was_sent(sent: Sequence[int]) -> str:
-    """SQL: in more than one job; or in one that was ``sent``, or was and now waits to be sent again."""
-    numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
-    return f"(attempts > 1 OR (attempts = 1 AND (job IS NULL OR job IN ({numbers}))))"
-
-
-def _unlasting(
-    ordinal: int, reasons: Sequence[str], most: int, most_unanswered: int
-) -> tuple[str, tuple[int | str, ...]]:
-    marks = ", ".join("?" * len(reasons))
-    given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
-    sql = (
-        "job = ? AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "  # noqa: S608 - marks only
-        f"AND ((attempts - attempts_excused < ? AND NOT EXISTS ({given})) OR (attempts - attempts_excused < ? "
-        f"AND EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks}))))"
-    )
-    return sql, (ordinal, most_unanswered, most, *reasons)

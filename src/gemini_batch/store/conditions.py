@@ -1,0 +1,42 @@
+"""Conditions on requests in ``rows.db``, as SQL: which were sent, and which are to be resent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FINAL = "(SELECT {} FROM answers WHERE id = requests.answer)"
+
+
+def was_sent(sent: Sequence[int]) -> str:
+    """In more than one job; or in one that was ``sent``, or was and now waits to be resent."""
+    numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
+    return f"(attempts > 1 OR (attempts = 1 AND (job IS NULL OR job IN ({numbers}))))"
+
+
+def unlasting(
+    ordinal: int, reasons: Sequence[str], most: int, most_unanswered: int
+) -> tuple[str, tuple[int | str, ...]]:
+    """In the job ``ordinal``, which gave no answer, or an error that another attempt may not get again."""
+    marks = ", ".join("?" * len(reasons))
+    given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
+    sql = (
+        f"job = ? AND coalesce({_FINAL.format('verdict')}, '') <> 'succeeded' "
+        f"AND ((attempts - attempts_excused < ? AND NOT EXISTS ({given})) OR (attempts - attempts_excused < ? "
+        f"AND EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks}))))"
+    )
+    return sql, (ordinal, most_unanswered, most, *reasons)
+
+
+#: Of the requests that are still in a job: how many have no answer at all, and how many were cancelled.
+STOPPED = (
+    f"SELECT coalesce(sum(answer IS NULL), 0), coalesce(sum({_FINAL.format('reason')} = 'CANCELLED'), 0) "  # noqa: S608
+    "FROM requests WHERE job = ?"
+)
+#: What a set of requests that are to be resent needs to be told: count, attempts so far, and whether a quota was full.
+LEFTOVER = (
+    "SELECT count(*), coalesce(max(attempts - attempts_excused), 0), "  # noqa: S608 - no value
+    f"coalesce(sum({_FINAL.format('reason')} = 'RESOURCE_EXHAUSTED'), 0) FROM requests WHERE "
+)

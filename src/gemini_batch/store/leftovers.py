@@ -1,0 +1,86 @@
+"""Which requests of collected jobs are not done: what ``run`` resends, and what someone else cancelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini_batch.answers.reasons import GRPC_NAMES, RESENT_CODES, TRANSIENT_CODES
+from gemini_batch.store.records import JobStage
+from gemini_batch.wire import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gemini_batch.store.records import Job
+    from gemini_batch.store.row_records import Leftover
+    from gemini_batch.store.rows import Rows
+
+#: Row errors that may not recur when the row is resent.
+TRANSIENT = tuple(GRPC_NAMES[code] for code in sorted(TRANSIENT_CODES))
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Which requests of a collected job are sent again automatically, by the number of jobs each may be in.
+
+    ``most`` is for those that failed for one of ``reasons``, ``most_unanswered`` for those that got no answer.
+    """
+
+    reasons: tuple[str, ...] = ()
+    most: int = 0
+    most_unanswered: int = 0
+
+
+def resend(job: Job, attempts: int) -> Resend:
+    """The rule for resending: what a job left unanswered, and a failed or expired job, once.
+
+    Nothing is resent after a cancel, and nothing of a lost job.
+    """
+    if job.cancelled_at is not None or job.lost is not None:
+        return Resend()
+    once = min(2, attempts)
+    match job.phase:
+        case Phase.SUCCEEDED:
+            return Resend(TRANSIENT, most=attempts, most_unanswered=once)
+        case Phase.FAILED if job.error_code in RESENT_CODES:
+            return Resend(TRANSIENT, most=once, most_unanswered=once)
+        case Phase.EXPIRED:
+            return Resend(TRANSIENT, most=once, most_unanswered=once)
+        case _:
+            return Resend()
+
+
+def leftover(rows: Rows, job: Job, attempts: int) -> Leftover:
+    """The requests of a collected job that ``run`` would resend; changes nothing."""
+    rule = resend(job, attempts)
+    return rows.leftover(job.ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered)
+
+
+def leftovers(rows: Rows, jobs: Iterable[Job], attempts: int) -> dict[int, Leftover]:
+    """By the ordinals of collected jobs, the requests that ``run`` would resend; changes nothing."""
+    found = {job.ordinal: leftover(rows, job, attempts) for job in jobs if job.stage is JobStage.COLLECTED}
+    return {ordinal: left for ordinal, left in found.items() if left.requests}
+
+
+def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
+    """How many requests of a run's collected jobs ``run`` would resend; changes nothing."""
+    return sum(left.requests for left in leftovers(rows, jobs, attempts).values())
+
+
+def cancelled_elsewhere(rows: Rows, jobs: Iterable[Job]) -> dict[str, int]:
+    """Jobs that someone else cancelled: the id of each, with how many of its requests ended because of that.
+
+    The service says so of a job (its state) or of requests (CANCELLED) in a job that was not cancelled from here; an
+    expired job ends its requests itself. Requests that were answered or resent since do not count.
+    """
+    found = {}
+    for job in jobs:
+        if job.stage is not JobStage.COLLECTED or job.cancelled_at is not None or job.lost is not None:
+            continue
+        if job.phase is Phase.EXPIRED:
+            continue
+        unanswered, cancelled = rows.stopped(job.ordinal)
+        if count := cancelled + (unanswered if job.phase is Phase.CANCELLED else 0):
+            found[job.id] = count
+    return found

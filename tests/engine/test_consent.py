@@ -1,0 +1,218 @@
+"""Spending after a cancel needs the user's word, and attempts are made with pauses."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from engine.fake import Clock, FakeService, FakeSession, OrderedClock, answer_line
+from engine.steps import GOOD, KEYS, ONCE, again, sentences, texts, work
+from gemini_batch.commands.status import status
+from gemini_batch.engine.resend import PAUSES, QUOTA_PAUSES, pause_before
+from gemini_batch.errors import ApiError, NotFinished, UsageError
+from gemini_batch.settings import Settings
+from gemini_batch.store.row_records import Leftover
+from gemini_batch.store.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gemini_batch.events import Event
+    from gemini_batch.report.job_view import RunStatus
+
+
+def error(key: str, code: int, **more: Any) -> bytes:
+    return msgspec.json.encode({"error": {"code": code, "message": "why", **more}, "key": key})
+
+
+def seen(service: FakeService, folder: Path, run: str) -> RunStatus:
+    import asyncio
+
+    async def look() -> RunStatus:
+        found: Any = await status(FakeSession(service, folder / "home"), run)
+        return found
+
+    return asyncio.run(look())
+
+
+# A cancel by someone else --------------------------------------------------------------------------------------------
+
+
+def cancelled_rows(service: FakeService) -> None:
+    """The service says of two requests of the first job that they were cancelled."""
+    service.answer_at = lambda key, attempt: error(key, 1) if key == "k1" and attempt == 1 else answer_line(key)
+
+
+def cancelled_job(service: FakeService) -> None:
+    """The first job ends as CANCELLED without an answer."""
+    service.ends = {0: ("BATCH_STATE_CANCELLED", None)}
+
+
+@pytest.mark.parametrize("cancel", [cancelled_rows, cancelled_job])
+def test_what_someone_else_cancelled_stops_the_run(
+    service: FakeService, tmp_path: Path, cancel: Callable[[FakeService], None]
+) -> None:
+    """One job at a time: nothing more is sent, by no plain command, until the user asks for it with retry."""
+    cancel(service)
+    service.most_jobs = 1
+    heard: list[Event] = []
+
+    with pytest.raises(NotFinished, match="Someone else cancelled batches/job0") as caught:
+        work(service, tmp_path, heard=heard)
+
+    assert caught.value.reason_code == "cancelled_elsewhere"
+    run = caught.value.job
+    step = caught.value.next
+    assert step is not None
+    assert str(step).startswith(f"gemini-batch retry {run} --only failed,missing")
+    assert "costs money" in str(step)
+    sent = service.paid()
+    assert len(sent) < len(KEYS), "a job that was to be created next stays away"
+    for _ in range(2):
+        with pytest.raises(NotFinished, match="Someone else cancelled"):
+            work(service, tmp_path, run, None)
+        assert service.paid() == sent
+        assert str(seen(service, tmp_path, run).next) == str(step)
+
+    found = again(service, tmp_path, run, "failed,missing")
+
+    assert texts(found) == GOOD
+    lost = {key for key in sent if service.paid()[key] == 2}
+    assert lost == ({"k1"} if cancel is cancelled_rows else set(service.jobs[0].keys))
+    assert {key: service.paid()[key] for key in KEYS if key not in lost} == {k: 1 for k in KEYS if k not in lost}
+
+
+def test_a_run_of_which_everything_was_sent_asks_too(service: FakeService, tmp_path: Path) -> None:
+    cancelled_job(service)
+    for _ in range(2):
+        with pytest.raises(NotFinished, match="Someone else cancelled"):
+            work(service, tmp_path, options=RunOptions())
+    assert service.paid() == ONCE
+
+
+def test_an_expired_job_cancels_its_own_requests(service: FakeService, tmp_path: Path) -> None:
+    """That is no one's decision, so they are resent once, as those of any expired job."""
+    service.ends = {0: ("BATCH_STATE_EXPIRED", None)}
+    found = work(service, tmp_path)
+    assert texts(found) == GOOD
+    assert sorted(service.paid().values()) == [1, 1, 1, 1, 2, 2]
+
+
+def test_a_cancel_that_came_too_late_is_not_paid_for_again(service: FakeService, tmp_path: Path) -> None:
+    """A job that was collected as cancelled has finished since: its answers are collected instead of being paid for."""
+    cancelled_job(service)
+    with pytest.raises(NotFinished) as caught:
+        work(service, tmp_path, options=RunOptions())
+    (job,) = service.jobs
+    job.state, job.lines = "BATCH_STATE_SUCCEEDED", [answer_line(key) for key in job.keys]
+    service.counts = lambda _: (len(KEYS), 0)
+
+    with pytest.raises(UsageError) as nothing:
+        again(service, tmp_path, caught.value.job, "missing")
+
+    assert nothing.value.reason_code == "nothing_to_retry"
+    assert service.paid() == ONCE
+    assert texts(work(service, tmp_path, caught.value.job, None)) == GOOD
+
+
+# Pauses --------------------------------------------------------------------------------------------------------------
+
+ONLINE = Settings(home=Path("unused"))
+
+
+@pytest.mark.parametrize(
+    ("left", "asked", "changes", "pause"),
+    [
+        (Leftover(1, 1, 0), 0.0, {}, PAUSES[0]),
+        (Leftover(1, 2, 0), 0.0, {}, PAUSES[1]),
+        (Leftover(1, 9, 0), 0.0, {}, PAUSES[-1]),
+        (Leftover(5, 1, 5), 0.0, {}, QUOTA_PAUSES[0]),
+        (Leftover(5, 2, 1), 0.0, {}, QUOTA_PAUSES[1]),
+        (Leftover(5, 1, 5), 1800.0, {}, 1800.0),
+        (Leftover(5, 1, 5), 3.0, {}, QUOTA_PAUSES[0]),
+        (Leftover(5, 1, 5), 1e9, {}, 6 * 3600.0),
+        (Leftover(5, 1, 0), 0.0, {"poll": 0.5}, 0.5),
+        (Leftover(5, 1, 5), 0.0, {"poll": 0.5}, QUOTA_PAUSES[0]),
+        (Leftover(5, 1, 5), 0.0, {"offline": True}, 0.0),
+    ],
+)
+def test_the_pause_before_an_attempt(left: Leftover, asked: float, changes: dict[str, Any], pause: float) -> None:
+    assert pause_before(left, asked, dataclasses.replace(ONLINE, **changes)) == pause
+
+
+def times(clock: Clock, service: FakeService) -> list[float]:
+    """The times of all creates, from the first."""
+    first = service.jobs[0].created
+    return [job.created - first for job in service.jobs]
+
+
+@pytest.mark.parametrize(
+    ("details", "least"),
+    [
+        ([], QUOTA_PAUSES[0]),
+        ([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1800s"}], 1800.0),
+        ([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": 7}, {}], QUOTA_PAUSES[0]),
+    ],
+)
+def test_rows_that_met_a_full_quota_are_resent_after_minutes(
+    service: FakeService, tmp_path: Path, details: list[dict[str, Any]], least: float
+) -> None:
+    """As long as the service asks, and it is said."""
+    service.answer_at = lambda key, attempt: error(key, 8, details=details) if attempt < 3 else answer_line(key)
+    heard: list[Event] = []
+
+    found = work(service, tmp_path, options=RunOptions(), heard=heard)
+
+    assert texts(found) == GOOD
+    first, second, third = times(service.clock, service)
+    assert second - first >= least
+    assert third - second >= max(least, QUOTA_PAUSES[1])
+    assert "met a full quota; resending in " in sentences(heard)
+
+
+def test_a_killed_process_leaves_the_rest_of_the_pause(service: FakeService, tmp_path: Path) -> None:
+    """The next process does not resend at once what another one was to resend in minutes; nor later than that."""
+    service.clock = OrderedClock()
+    service.answer_at = lambda key, attempt: error(key, 8) if attempt == 1 else answer_line(key)
+    with pytest.raises(NotFinished, match=r"has not finished after .*: 0 of 6 requests are done"):
+        work(service, tmp_path, options=RunOptions(), timeout=100.0)
+    assert len(service.jobs) == 1
+    service.clock.__class__ = Clock  # one process at a time waits alone
+    ended = service.clock.now
+
+    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
+
+    waited = service.jobs[1].created - ended
+    assert 100 < waited < QUOTA_PAUSES[0]
+
+
+# Refused as too large ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["start_upload", "create"])
+def test_a_job_that_is_too_large_is_cut(service: FakeService, tmp_path: Path, operation: str) -> None:
+    """The service may have a lower limit than the documented one; a 413 says so."""
+    too_large = ApiError("Request payload size exceeds the limit.", status=413)
+    service.faults = {(operation, 0): ("before", too_large)}
+
+    found = work(service, tmp_path, options=RunOptions())
+
+    assert texts(found) == GOOD
+    assert service.paid() == ONCE
+    assert sum(len(job.keys) for job in service.jobs) == len(KEYS)
+    assert max(len(job.keys) for job in service.jobs) <= len(KEYS) // 2
+
+
+def test_a_single_request_that_is_too_large_is_refused(service: FakeService, tmp_path: Path) -> None:
+    too_large = ApiError("Request payload size exceeds the limit.", status=413)
+    service.faults = {("start_upload", n): ("before", too_large) for n in range(20)}
+
+    with pytest.raises(ApiError):
+        work(service, tmp_path, options=RunOptions())
+
+    assert service.jobs == []
+    assert service.calls.count("start_upload") <= 5
