@@ -67,7 +67,7 @@ def test_a_file_in_the_place_of_a_job(shell: Shell, command: str, name: str, sai
     done = shell.run(command, name)
 
     assert (done.code, done.out) == (2, "")
-    assert f"{said} the name of a job or a run belongs here. " in done.err
+    assert f"{said}. Expected the name of a job or a run. " in done.err
     assert re.search("Next: .*gemini-batch list", done.err)
 
 
@@ -76,7 +76,7 @@ def test_an_empty_variable_in_the_place_of_a_job(shell: Shell, command: str) -> 
     done = shell.run(command, "")
 
     assert (done.code, done.out) == (2, "")
-    assert "'' is not a job name. It is empty" in done.err
+    assert "The name of the job is empty" in done.err
 
 
 def test_run_takes_the_name_of_a_job_for_its_run(shell: Shell) -> None:

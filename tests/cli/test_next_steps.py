@@ -63,7 +63,7 @@ def test_a_retry_with_nothing_to_do_names_what_there_is(shell: Shell, story: str
     done = shell.run("retry", story)
 
     assert done.code == 2
-    assert "There are 2 succeeded, 1 truncated" in done.err
+    assert "(2 succeeded, 1 truncated)" in done.err
     assert shell.run(*following(done)).code == 0
 
 
@@ -75,7 +75,7 @@ def test_a_retry_where_all_is_well(shell: Shell, story: str) -> None:
     done = shell.run("retry", story)
 
     assert done.code == 2
-    assert "There are 3 succeeded. Nothing is left to resend." in done.err
+    assert "(3 succeeded). Nothing is left to resend." in done.err
 
 
 def test_run_names_the_file_of_failures(shell: Shell) -> None:

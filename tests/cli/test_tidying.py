@@ -34,7 +34,7 @@ def test_what_was_not_created_is_listed_and_forgotten(shell: Shell, monkeypatch:
     assert "  NOT_CREATED  0/1  started " in listed
     assert "results" not in listed
     plain = shell.run("clean")
-    assert plain.err == "Nothing to delete.\n1 run NOT_CREATED in the list: --not-created forgets what was not sent.\n"
+    assert plain.err == "Nothing to delete.\n1 run listed as NOT_CREATED: --not-created forgets runs that were never sent.\n"
     refused = shell.run("clean", "--not-created")
     assert refused.code == 2
     assert "This would forget 1 run, and there is no terminal" in refused.err

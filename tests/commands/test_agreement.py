@@ -194,7 +194,7 @@ def test_clean_does_not_count_a_run_that_has_a_job(service: FakeService, tmp_pat
 
 
 def test_status_waits_for_a_run(service: FakeService, tmp_path: Path) -> None:
-    """For its living jobs; what is not sent stays so, and the next step says how it is."""
+    """For its active jobs; what is not sent stays so, and the next step says how it is."""
     run_id = begun(service, tmp_path)
     service.polls_to_end = 5
 

@@ -152,7 +152,7 @@ def test_a_create_in_doubt_is_not_called_no_job(service: FakeService, tmp_path: 
     service.faults = {("create", 0): ("after", Killed())}  # type: ignore[dict-item]
     with contextlib.suppress(Killed):
         begin(service, tmp_path)
-    with pytest.raises(UsageError, match="sent and not answered"):
+    with pytest.raises(UsageError, match="got no answer"):
         do(service, tmp_path, lambda s: cancel(s, RUN))
 
 

@@ -51,7 +51,7 @@ def finish(service: FakeService, *jobs: int) -> None:
 
 
 def paired(service: FakeService, folder: Path) -> str:
-    """A run with three living jobs, whose process has gone away; returns its id."""
+    """A run with three active jobs, whose process has gone away; returns its id."""
     service.polls_to_end = 10**6
     with pytest.raises(NotFinished) as stopped:
         ask(service, folder, lambda s: run(s, Submission(source=folder / "in.jsonl"), PAIRS, timeout=30))

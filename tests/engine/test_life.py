@@ -203,7 +203,7 @@ def test_a_create_that_is_never_answered_ends_with_words(service: FakeService, t
     for n in range(3):
         service.faults["create", n] = ("before", reset())
 
-    with pytest.raises(ServiceError, match="3 creates got no usable answer") as caught:
+    with pytest.raises(ServiceError, match="3 create calls got no usable answer") as caught:
         make(service, tmp_path)
 
     assert caught.value.exit_code == 4

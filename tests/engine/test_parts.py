@@ -140,7 +140,7 @@ def test_status_of_such_a_job_names_its_run(service: FakeService, tmp_path: Path
 
 
 def test_a_job_that_is_not_collected_yet(service: FakeService, tmp_path: Path) -> None:
-    """A sent request is in a living job: exit code 6, that job by its name, and what to type."""
+    """A sent request is in a active job: exit code 6, that job by its name, and what to type."""
     service.death = (9, "after")
     with pytest.raises(Killed):
         do(
@@ -169,4 +169,4 @@ def test_cancelling_a_run_without_living_jobs_says_so(service: FakeService, tmp_
     done, said = do(service, tmp_path, lambda s: cancel(s, run_id))
 
     assert not done.asked
-    assert any("no living job" in sentence for sentence in said)
+    assert any("nothing to cancel" in sentence for sentence in said)

@@ -455,7 +455,7 @@ def test_the_service_s_bad_hours_are_waited_out(service: FakeService, tmp_path: 
 
 
 def test_a_look_at_a_hundred_jobs_costs_few_calls(tmp_path: Path) -> None:
-    """A hundred living jobs: at most ten calls a look, whatever the list shows."""
+    """A hundred active jobs: at most ten calls a look, whatever the list shows."""
     keys = [f"k{n}" for n in range(100)]
     write_requests(tmp_path / "in.jsonl", keys)
     service = FakeService(Clock(), chunk=1_000_000, polls_to_end=6)

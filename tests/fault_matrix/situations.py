@@ -90,8 +90,8 @@ SITUATIONS = (
     Situation(
         name="one row twice",
         fault={"output": "duplicate", "key": "earth"},
-        says="1 surplus answer",
-        run=Run(says="1 surplus answer"),
+        says="1 extra answer",
+        run=Run(says="1 extra answer"),
     ),
     Situation(
         name="EXPIRED with partial results",

@@ -55,7 +55,7 @@ CASES = [
         title="all answers twice inline",
         faults=({"output": "duplicate", "rows": 4},),
         options=("--inline",),
-        results=Step(says=("4 surplus answers",)),
+        results=Step(says=("4 extra answers",)),
     ),
     Case(
         scenario="R2",

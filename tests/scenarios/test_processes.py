@@ -66,7 +66,7 @@ def test_stopped_while_nobody_answers_a_create(
 
     assert stopped == code
     assert code == -9 or "nothing is sent twice" in err
-    assert "The create succeeded" in made.stderr
+    assert "The job was created" in made.stderr
     assert [row["key"] for row in finish(user, made.stdout.strip())] == list(KEYS)
     assert gemini_emulator.accounting()["totals"]["jobs"] == 1
     assert gemini_emulator.accounting()["keys"] == dict.fromkeys(KEYS, 1)

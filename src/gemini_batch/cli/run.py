@@ -95,8 +95,8 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     streams=True,
 )
 def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> str:
-    """Do everything: check a file, split it into jobs, send them as the queue has room, wait, collect, and resend what
-    failed for a passing reason. This costs money. The same command, or run RUN, continues after any interruption.
+    """Do everything: check a file, split it into jobs, send them as the queue has room, wait, collect, and resend
+    requests that failed temporarily. This costs money. The same command, or run RUN, continues after any interruption.
 
     Exits with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if there are no
     answers, 6 if the run has not finished or --timeout ended the wait.

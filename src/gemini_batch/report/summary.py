@@ -128,7 +128,7 @@ def summarize(
 ) -> Summary:
     """What came of a run whose sent jobs are collected, or of one of them (``only``), from the run's rows alone.
 
-    ``resendable``: how many requests ``run`` would send again.
+    ``resendable``: how many requests ``run`` would resend.
     """
     with open_rows(folder.run(run.id), jobs, only=only) as rows:
         counts = rows.counts()
