@@ -50,12 +50,12 @@ def test_a_slip_in_a_name_is_seen(shell: Shell, command: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("in.jsonl", "'in.jsonl' is a file, and"),
-        ("./in.jsonl", "'./in.jsonl' is a file, and"),
-        ("thing", "'thing' is a file, and"),
-        ("results.jsonl", "'results.jsonl' looks like a file name, and no such file is here;"),
-        ("no/where/TABLE.PARQUET", "'no/where/TABLE.PARQUET' looks like a file name, and no such file is here;"),
-        ("table.csv", "'table.csv' is a folder, and"),
+        ("in.jsonl", "'in.jsonl' is a file"),
+        ("./in.jsonl", "'./in.jsonl' is a file"),
+        ("thing", "'thing' is a file"),
+        ("results.jsonl", "'results.jsonl' looks like the name of a file, but no such file exists"),
+        ("no/where/TABLE.PARQUET", "'no/where/TABLE.PARQUET' looks like the name of a file, but no such file exists"),
+        ("table.csv", "'table.csv' is a folder"),
     ],
 )
 def test_a_file_in_the_place_of_a_job(shell: Shell, command: str, name: str, said: str) -> None:

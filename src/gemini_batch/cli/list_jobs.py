@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     click.option("--state", metavar="STATE", help="Only jobs in this state: succeeded, failed, running, …"),
     click.option("--name", metavar="TEXT", help="Only jobs whose display name contains TEXT."),
     click.option("--model", "-m", metavar="TEXT", help="Only jobs whose model's name contains TEXT."),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N jobs."),
     click.option("--refresh", is_flag=True, help="Poll each job of this key that may be alive."),
     click.option(
         "--remote", is_flag=True, help="Also list the jobs of this key's project that the ledger does not have."

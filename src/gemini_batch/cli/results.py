@@ -65,7 +65,7 @@ def _document(found: Results, *, output: str | None, **_: object) -> dict[str, o
     ends=exit_code,
 )
 def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> None:
-    """Fetch the answers of a run, by its id or by the name of any of its jobs: one line per key, in input order.
+    """Fetch the answers of a run, named by its id or by any of its jobs: one line per key, in input order.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
     is not "succeeded" has an error. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def file_name(_context: click.Context, _option: click.Parameter, output: str | None) -> str | None:
-    """``-o`` of run and retry is a file: failures are written beside it, and stdout carries the run's id."""
+    """``-o`` of run and retry is a file: failures are written next to it, and stdout carries the run's id."""
     if is_stdout(output):
         raise UsageError(
             "This command prints the run id on stdout, so the results need a file.",
