@@ -89,8 +89,8 @@ def test_run_names_the_file_of_failures(shell: Shell) -> None:
     assert following(done)[:1] == ["retry"]
 
 
-def test_rows_that_failed_in_passing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run` sends them again, and only them."""
+def test_rows_that_failed_temporarily(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` resends them, and only them."""
     monkeypatch.setenv("GEMINI_API_KEY", "any")
     shell.write("in.jsonl", *[request(str(n)) for n in range(8)])
     with serve(tmp_path / "service", setup=setup(("G13",))) as running:

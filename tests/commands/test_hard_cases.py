@@ -91,7 +91,7 @@ def test_a_deleted_job_does_not_keep_the_others_from_being_seen_and_collected(
         do(service, tmp_path, lambda s: status(s, RUN, wait=True))
 
 
-def test_requests_that_are_to_be_sent_again_were_sent(service: FakeService, tmp_path: Path) -> None:
+def test_requests_that_are_to_be_resent_were_sent(service: FakeService, tmp_path: Path) -> None:
     service.ends = {0: ("BATCH_STATE_FAILED", 13)}
     killed(service, tmp_path, "start_upload", 1, options=None)
     found = held(service, tmp_path, RUN)

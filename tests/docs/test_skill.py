@@ -177,7 +177,7 @@ def test_the_watching_loop_always_ends(codes: str, looks: int, offline_shell: Sh
     assert done.stdout == f"fetched after {looks} looks\n"
 
 
-def test_failed_rows_are_found_and_can_be_sent_again(offline_shell: Shell) -> None:
+def test_failed_rows_are_found_and_can_be_resent(offline_shell: Shell) -> None:
     """One answer of three is cut off; its request, and no other, goes into again.jsonl."""
     with (offline_shell.folder / "requests.jsonl").open("w", encoding="utf-8") as file:
         for key, most in (("one", None), ("two", 8), ("three", None)):

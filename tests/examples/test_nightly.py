@@ -97,9 +97,9 @@ def test_a_day_that_was_left_behind_is_made_up_for(offline_shell: Shell, night: 
 
     done = offline_shell.run(CALL, code=2)
 
-    assert "2026-11-20: all answered" in done.stdout
+    assert "2026-11-20: all requests succeeded" in done.stdout
     assert "2026-11-21: the requests or the key cannot be used" in done.stderr
-    assert f"{DAY}: all answered" in done.stdout
+    assert f"{DAY}: all requests succeeded" in done.stdout
 
 
 def test_two_calls_at_once(offline_shell: Shell, night: Path) -> None:

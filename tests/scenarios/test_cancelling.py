@@ -143,7 +143,7 @@ def test_the_cancel_is_not_heard_at_once(stage: Stage, fault: dict[str, object])
 
 
 def test_the_cancel_is_never_heard(stage: Stage) -> None:
-    """4, and the job lives; the user's word is kept, so that nothing of the job is ever sent again by itself."""
+    """4, and the job lives; the user's word is kept, so that nothing of the job is ever resent by itself."""
     job = begun(stage, queue_delay=HOUR)
     stage.arm(operation="batches.cancel", error="overloaded", times=0)
 

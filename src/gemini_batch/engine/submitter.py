@@ -351,7 +351,7 @@ def _explained(job: Job, error: ServiceError) -> ServiceError:
                 status=error.status,
                 reason=error.reason,
                 code="model_refused",
-                next=Next("models", why="lists the models that support batches; no job was created"),
+                next=Next("models", why="lists the models to choose from with --model; no job was created"),
             )
         case Trouble.NOT_SENT:
             error.next = "No job was created. Run the same command again; nothing is uploaded twice."
