@@ -1,4 +1,4 @@
-"""Large numbers of requests through the Gemini Batch API: one honest result per request, at half price.
+"""Large numbers of requests through the Gemini Batch API: one honest answer per request, at half price.
 
 >>> import gemini_batch
 >>> job = gemini_batch.create("requests.jsonl", name="nightly")      # doctest: +SKIP

@@ -85,7 +85,7 @@ def _meant(word: str) -> str | None:
 def cli() -> None:
     """Send large numbers of requests through the Gemini Batch API, at half price.
 
-    You get one honest result per request. Nothing is lost, nothing is paid for twice.
+    You get one honest answer per request. Nothing is lost, nothing is paid for twice.
     """
 
 
