@@ -163,7 +163,7 @@ def summarize(
         quarantined=quarantined,
         repeated=repeated,
         unanswered=unanswered,
-        # A line that has lost its key is an answer to one of these, and nobody can say to which.
+        # A line that has lost its key is an answer to one of these, and it is unknown to which.
         unknown_keys=max(0, total - requests) if run.origin == "adopted" else 0,
         tokens=TokenCounts(
             input=sum(u["input"] for u in usage),

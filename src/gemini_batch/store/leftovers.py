@@ -22,7 +22,7 @@ TRANSIENT = tuple(GRPC_NAMES[code] for code in sorted(TRANSIENT_CODES))
 
 @dataclass(frozen=True, slots=True)
 class Resend:
-    """Which requests of a collected job are sent again automatically, by the number of jobs each may be in.
+    """Which requests of a collected job are resent automatically, by the number of jobs each may be in.
 
     ``most`` is for those that failed for one of ``reasons``, ``most_unanswered`` for those that got no answer.
     """

@@ -275,7 +275,7 @@ class Rows:
                     "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
                     ((key_hash(key), key) for key in keys),
                 )
-            # A request without an answer here that was sent again since: its attempt is counted from earlier answers.
+            # A request without an answer here that was resent since: its attempt is counted from earlier answers.
             self._db.execute(
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
                 "tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM main.answers a "
@@ -292,7 +292,7 @@ class Rows:
     def hide_unsent(self, sent: Sequence[int]) -> None:
         """Restrict this connection to requests that were sent, as :meth:`unsent` counts them.
 
-        One that is planned to be sent again has been in one job less.
+        One that is planned to be resent has been in one job less.
         """
         if self.to_send(sent):
             numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
