@@ -29,7 +29,7 @@ def test_a_name_that_the_service_does_not_know(shell: Shell, command: str) -> No
     """Its answer, so code 4 as for every answer of the service; and what to type."""
     done = shell.run(command, "batches/nobody-knows-this")
 
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert "The service does not know batches/nobody-knows-this with this API key (404)" in done.err
     assert "gemini-batch list" in done.err
 
@@ -42,7 +42,7 @@ def test_a_slip_in_a_name_is_seen(shell: Shell, command: str) -> None:
 
     done = shell.run(command, job[:-1])
 
-    assert done.code == 4
+    assert done.code == 2
     assert f"Did you mean {job}?" in done.err
 
 

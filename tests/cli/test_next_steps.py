@@ -97,8 +97,11 @@ def test_run_names_the_file_of_failures(shell: Shell) -> None:
 def test_rows_that_failed_temporarily(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run` resends them, and only them."""
     monkeypatch.setenv("GEMINI_API_KEY", "any")
+    monkeypatch.setenv("GEMINI_BATCH_POLL", "0")
     shell.write("in.jsonl", *[request(str(n)) for n in range(8)])
-    with serve(tmp_path / "service", setup=setup(("G13",))) as running:
+    faults = tmp_path / "faults.toml"
+    faults.write_text('[[row]]\nrow = "error"\nkey = "1"\ncode = 13\ntimes = 1\n[[row]]\nrow = "error"\nkey = "2"\ncode = 3\n')
+    with serve(tmp_path / "service", setup=setup((), faults)) as running:
         monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
         job = shell.run("create", "in.jsonl").out.strip()
         shell.run("status", job, "--wait")

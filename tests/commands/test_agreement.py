@@ -135,14 +135,16 @@ def test_commands_agree_in_every_state(tmp_path_factory: pytest.TempPathFactory,
 
 def to_the_end(service: FakeService, folder: Path, run_id: str) -> Results:
     """``run RUN``, and the ``retry`` that it asks for where someone else has cancelled a job."""
+    found: Results
     try:
-        return ask(service, folder, lambda s: run(s, run_id, None))
+        found = ask(service, folder, lambda s: run(s, run_id, None))
     except NotFinished as error:
         assert error.reason_code == "cancelled_elsewhere"
         assert isinstance(error.next, Next)
         assert error.next.args == (run_id, "--only", "failed,missing")
-    selection = RetrySelection(verdicts=("failed", "missing"), overrides=RequestOverrides())
-    return ask(service, folder, lambda s: retry(s, run_id, selection))
+        selection = RetrySelection(verdicts=("failed", "missing"), overrides=RequestOverrides())
+        found = ask(service, folder, lambda s: retry(s, run_id, selection))
+    return found
 
 
 # The scenes ---------------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_a_job_of_another_project(type_: Type, slow_service: Running, monkeypatc
     job = type_("create", "requests.jsonl")[1].strip()
     monkeypatch.setenv("GEMINI_API_KEY", "another")
     code, _, err = type_("status", job)
-    assert code == 4
+    assert code == 2
     assert "another API key" in err
     assert "does not mean that the job is gone" in err
 

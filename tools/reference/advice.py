@@ -12,6 +12,7 @@ ADVICE = {
     "bad_output": "Choose another file for `--output`, or remove what the message names.",
     "bad_setting": "Correct the environment variable that the message names.",
     "base_url_without_key": "Put the key into the same `.env` as the base URL, or export the base URL yourself.",
+    "cancelled_elsewhere": "Decide: `retry RUN --only failed,missing` resends what was cancelled and sends the rest.",
     "create_ambiguous": "Check the jobs that the message names with `status`; use `--new` only if none is yours.",
     "create_unanswered": "Run the same command again later. Nothing is uploaded twice.",
     "damaged": "Move the database away (do not delete it: it names your jobs), or set `GEMINI_BATCH_HOME`.",

@@ -6,6 +6,8 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gemini_batch.api.trouble import exit_code
+from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from reference.advice import ADVICE
 from reference.source import classes, modules, text_of
 
@@ -19,7 +21,7 @@ With `--json`, an error is an object with a `code`; in Python it is `error.reaso
 not messages. [Exit codes](../exit-codes.md) are coarser: many codes share one.
 
 An `ApiError` for which this page has no code of its own carries the service's own status word in lower case, such as
-`invalid_argument` or `permission_denied`, and ends with 4.
+`invalid_argument` or `permission_denied`.
 
 This page is generated; `make docs-reference` writes it. `emulator` in the last column means that only the command
 `emulator` and its Python interface raise the error.
@@ -65,9 +67,25 @@ def codes() -> dict[str, Found]:
         for kind, node in _values(tree, errors):
             for code in _constants(node, module) if node is not None else [errors[kind].code]:
                 entry = found.setdefault(code, Found())
-                entry.exit_codes.add(errors[kind].exit_code)
+                entry.exit_codes |= _exit_codes(kind, errors[kind].exit_code, code)
                 entry.modules.add(module)
     return found
+
+
+#: With which statuses an ApiError of a code of its own comes; any other one can come with each of these.
+_STATUSES = {"redirected": (302,), "job_not_found": (403, 404)}
+_ANY_STATUS = (400, 403, 404, 429, 500)
+
+
+def _exit_codes(kind: str, of_class: int, code: str) -> set[int]:
+    """The exit codes of an error; what the service says ends a command as it is meant."""
+    if of_class != ServiceError.exit_code:
+        return {of_class}
+    if kind == "ApiError":
+        return {
+            exit_code(ApiError("", status=status, reason="R", code=code)) for status in _STATUSES.get(code, _ANY_STATUS)
+        }
+    return {exit_code(NetworkError("", sent=True) if kind == "NetworkError" else ServiceError("", code=code))}
 
 
 @dataclass(frozen=True)
