@@ -18,6 +18,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from gemini_batch.errors import UsageError
 from gemini_batch.events import EventHandler, ignore_events
 from gemini_batch.session import Session
 from gemini_batch.settings import Settings, load_settings
@@ -254,7 +255,16 @@ class AsyncGeminiBatch:
         """
         from gemini_batch.commands import validate as room
 
-        return await room.validate(Path(input_file), limit=limit, emit=self._on_event)
+        return await room.validate(Path(input_file), limit=limit, offline=self._is_offline(), emit=self._on_event)
+
+    def _is_offline(self) -> bool:
+        """Whether a call that asks would ask the emulator; False for settings that cannot be meant."""
+        if self._offline is not None:
+            return self._offline
+        try:
+            return (self._settings or load_settings()).offline
+        except UsageError:
+            return False
 
     async def list_jobs(
         self,

@@ -1,4 +1,4 @@
-"""What is sent again without a question, and what only by the user's word: rows without an answer; jobs after a cancel."""
+"""What is sent again without a question, and what only by the user's word."""
 
 from __future__ import annotations
 

@@ -103,9 +103,7 @@ def test_a_retry_of_nothing_proposes_no_lasting_ones(service: FakeService, tmp_p
     assert caught.value.next == found.summary.next
 
 
-@pytest.mark.parametrize(
-    ("code", "proposed"), [(3, "does not change"), (13, "--only failed"), (0, "--only missing")]
-)
+@pytest.mark.parametrize(("code", "proposed"), [(3, "does not change"), (13, "--only failed"), (0, "--only missing")])
 def test_a_change_that_embeddings_do_not_take(service: FakeService, tmp_path: Path, code: int, proposed: str) -> None:
     (tmp_path / "in.jsonl").write_bytes(
         b"".join(

@@ -277,5 +277,5 @@ def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> Non
             f"{run.bytes:,} bytes are more than the file of one job may have ({limits.input_file_bytes.value:,}).",
             file=submission.source,
             code="too_large",
-            next=Next("run", str(submission.source), why=costing(run, "sends it as several jobs")),
+            next=Next("run", run.id, why=costing(run, "sends it as several jobs")),
         )

@@ -15,7 +15,7 @@ from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
-from gemini_batch.report.next_steps import retry_or_fix
+from gemini_batch.report.next_steps import costing, retry_or_fix
 from gemini_batch.report.result_set import check_both
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.job_rows import sent_ordinals
@@ -76,7 +76,7 @@ async def retry(
             raise UsageError(
                 f"{run.id} has not finished, so nothing of it can be resent yet.",
                 code="not_finished",
-                next=Next("run", run.id),
+                next=Next("run", run.id, why=costing(run, "finishes it")),
             )
         with folder.rows() as rows:
             counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)

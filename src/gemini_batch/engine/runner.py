@@ -24,6 +24,7 @@ from gemini_batch.engine.resend import resend
 from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
+from gemini_batch.report.next_steps import costing
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
@@ -325,7 +326,7 @@ class Runner:
 
     async def _lose(self, job: Job, reason: str, message: str) -> None:
         """Mark a job's requests as missing for good; the answers of other jobs are unaffected."""
-        again = Next("retry", self._run.id, "--only", "missing", why="sends its requests again; this costs money")
+        again = Next("retry", self._run.id, "--only", "missing", why=costing(self._run, "sends its requests again"))
         self._emit(Notice(f"{message} Its requests stay without an answer.", "warning", again))
         target = KnownJob(self._run, job)
         await lose(self._session, target, reason, writing=self._writing)

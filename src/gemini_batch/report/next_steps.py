@@ -94,18 +94,36 @@ def _retry_options(run: Run, verdicts: set[str]) -> list[tuple[str, ...]]:
         found.append(("--only", ",".join(again)))
     if "blocked" in verdicts and run.method is not Method.EMBED:  # an embedding has no temperature
         found.append(("--only", "blocked", "--temperature", "1"))
-    if again := [verdict for verdict in ("failed", "missing") if verdict in verdicts]:
-        found.append(("--only", ",".join(again)))
+    if resent := [verdict for verdict in ("failed", "missing") if verdict in verdicts]:
+        found.append(("--only", ",".join(resent)))
     return found
 
 
 # How a run or a job stands --------------------------------------------------------------------------------------------
 
 
-def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool) -> Next:
-    """What to do with a run, by its state (``RunState``) and by what is to be sent."""
+def create_anew(run: Run) -> Next | None:
+    """The command that sends a run's requests as a new job; None if they were not sent from here."""
+    if run.source is None:
+        return None
+    words = ("create", run.source, "--model", run.model, "--new", *_offline(run))
+    return Next(*words, why=costing(run, "sends every request"))
+
+
+def _offline(run: Run) -> tuple[str, ...]:
+    return ("--offline",) if run.backend == OFFLINE else ()
+
+
+def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool, lost: bool = False) -> Next:
+    """What to do with a run, by its state (``RunState``) and by what is to be sent; ``lost``: its folder is gone."""
     if state == "FINISHED":
         return Next("results", run.id, *_TO_FILE)
+    if lost and state == "NOT_CREATED":
+        if in_doubt:
+            why = f"shows whether the job of {run.id} was created"
+            return Next("list", "--remote", *_offline(run), why=why)
+        if (anew := create_anew(run)) is not None:
+            return anew
     if in_doubt:
         return Next("run", run.id, why=costing(run, "finds out whether its job was created, and continues"))
     if waiting and run.origin == "made":
