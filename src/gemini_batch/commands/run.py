@@ -18,7 +18,8 @@ from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
-from gemini_batch.intake.submission import Submission, display_name, enter_run
+from gemini_batch.intake.submission import Submission, display_name, enter_run, warn_of_earlier_jobs
+from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.result_set import Results, check_both, write_failures
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
@@ -64,6 +65,8 @@ async def run(
             if entered.is_new
             else Notice(f"{known} {run.id}.")
         )
+        if not entered.is_new and ((facts := run_facts(session, run)).not_sent or facts.in_doubt):
+            warn_of_earlier_jobs(session, run)
     else:
         session, run = known_by_name(session, what)
     try:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN_WARNINGS = 20
+_NAMED_JOBS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,17 @@ def _warn_of_other_keys(session: Session, run: Run) -> None:
                 Next("run", others[0].id, why=costing(others[0], "continues that run; set the earlier key first")),
             )
         )
+
+
+def warn_of_earlier_jobs(session: Session, run: Run) -> None:
+    """Before an interrupted ``--new`` is continued: warn that an earlier run has sent the same requests already."""
+    ledger = session.ledger()
+    earlier = (job for other in ledger.earlier_with_identity(run) for job in ledger.jobs_of(other.id))
+    names = [job.batch for job in earlier if job.batch]
+    if names:
+        those = ", ".join(names[:_NAMED_JOBS]) + (", …" if names[_NAMED_JOBS:] else "")
+        again = f"are sent again{paid_again(session.settings)}."
+        session.emit(Notice(f"These requests were sent before ({those}), and {again}", "warning"))
 
 
 def _digest(path: Path) -> str:
