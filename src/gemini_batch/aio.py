@@ -159,15 +159,15 @@ class AsyncGeminiBatch:
         nothing can be had from it, UsageError, ServiceError, StateError.
         """
         from gemini_batch.commands import results as room
-        from gemini_batch.report.result_set import check_output
+        from gemini_batch.report.output_files import check_output
 
         if output is not None:
-            check_output(Path(output))
+            check_output(Path(output), failures=False)
         found = await room.results(self._session(), job_name, job_only=job_only)
         if media_dir is not None:
             from gemini_batch.answers.media import MediaWriter
 
-            found = dataclasses.replace(found, media=MediaWriter(Path(media_dir)))
+            found = dataclasses.replace(found, _media=MediaWriter(Path(media_dir)))
         if output is not None:
             found.write(Path(output))
         return found

@@ -143,12 +143,12 @@ def test_a_retry_has_its_time(service: FakeService, tmp_path: Path) -> None:
     service.polls_to_end = 10**9
 
     with pytest.raises(NotFinished) as caught:
-        again(service, tmp_path, first.run.id, "missing", timeout=60)
+        again(service, tmp_path, first.summary.run, "missing", timeout=60)
 
-    assert caught.value.next == Next("run", first.run.id, why="continues; this costs money")
+    assert caught.value.next == Next("run", first.summary.run, why="continues; this costs money")
     assert "5 of 6 requests are done, 1 job is alive" in caught.value.message
     service.polls_to_end = 2
-    assert texts(work(service, tmp_path, what=first.run.id, timeout=1e6)) == GOOD
+    assert texts(work(service, tmp_path, what=first.summary.run, timeout=1e6)) == GOOD
 
 
 def test_a_job_that_is_waited_for(service: FakeService, tmp_path: Path) -> None:

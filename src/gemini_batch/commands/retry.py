@@ -16,7 +16,7 @@ from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.next_steps import costing, retry_or_fix
-from gemini_batch.report.result_set import check_both
+from gemini_batch.report.output_files import check_output
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
@@ -63,7 +63,8 @@ async def retry(
     check_name(run_id)
     check_timeout(timeout)
     deadline = session.world.deadline(timeout)
-    check_both(output)
+    if output is not None:
+        check_output(output, failures=True)
     session, run = known_by_name(session, run_id)
     ledger, folder = session.ledger(), session.state_folder.run(run.id)
     try:
