@@ -29,7 +29,10 @@ def test_validate(
 
     assert done.code == 0
     assert done.err.rstrip().endswith(f"gemini-batch {following}")
-    assert shell.run("validate", "in.jsonl", *words, "--json").document["result"]["next"].endswith(following)
+    found = shell.run("validate", "in.jsonl", *words, "--json").document["result"]
+    command, _, why = following.partition("  (")
+    assert found["next"].endswith(f"gemini-batch {command}")
+    assert found["next_why"] == (why.removesuffix(")") or None)
 
 
 def test_validate_proposes_nothing_for_a_file_that_create_refuses(shell: Shell) -> None:

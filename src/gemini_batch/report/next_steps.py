@@ -70,11 +70,12 @@ def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *to:
     if not lasting:
         return None
     count = sum(failure.count for failure in lasting)
-    those = "1 request" if count == 1 else f"{count:,} requests"
-    again = "Fix it and send it in" if count == 1 else "Fix them and send them in"
+    those, them, why = ("1 request", "it", "its reason")
+    if count > 1:
+        those, them, why = (f"{count:,} requests", "them", "their reasons")
     return (
-        f"{those} failed for a reason that another attempt does not change ({names}). {again} a new file: "
-        f"`gemini-batch run {run.id} -o {RESULTS_FILE}` sends nothing more and lists what failed in failures.jsonl."
+        f"{those} failed for a reason that another attempt does not change ({names}). Fix {them} and send {them} in a "
+        f"new file. The failures file, which run and retry write next to their results, holds {them} with {why}."
     )
 
 
