@@ -546,7 +546,7 @@ def test_the_users_own_file_is_not_taken_for_the_failures(service: FakeService, 
     mine = write_requests(tmp_path / "failures.jsonl", KEYS)
     before = mine.read_bytes()
 
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="something other than failures"):
         work(service, tmp_path)
 
     assert mine.read_bytes() == before
