@@ -125,7 +125,7 @@ def test_a_job_that_is_gone(service: FakeService, tmp_path: Path, *, offline: bo
 
     found = said(service, tmp_path, lambda s: run(s, RUN, None), offline=offline)
 
-    assert pays([one for one in found if "sends its requests again" in str(one)], "retry") is not offline
+    assert pays([one for one in found if "resends its requests" in str(one)], "retry") is not offline
 
 
 @OFFLINE

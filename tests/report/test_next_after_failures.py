@@ -120,7 +120,7 @@ def test_a_change_that_embeddings_do_not_take(service: FakeService, tmp_path: Pa
     )
     found = work(service, tmp_path, options=ONE)
 
-    with pytest.raises(UsageError, match="Embeddings") as caught:
+    with pytest.raises(UsageError, match="embeddings") as caught:
         again(service, tmp_path, found.summary.run, "failed", temperature=1.0)
 
     assert proposed in str(caught.value.next)

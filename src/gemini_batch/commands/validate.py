@@ -49,7 +49,7 @@ async def validate(
     ``offline``: whether the create that is proposed is to be.
     """
     most = catalog.load().limits.input_file_bytes.value
-    # Beside nothing of the user's: the copy that the check for repeated keys needs is as large as the file itself.
+    # Not next to the user's files: the copy that the check for repeated keys needs is as large as the file itself.
     with tempfile.TemporaryDirectory(prefix="gemini-batch-validate-") as folder:
         try:
             staged = await in_thread(

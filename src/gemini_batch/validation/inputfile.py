@@ -229,9 +229,9 @@ def _check_direction(path: Path, head: bytes, size: int, *, offline: bool) -> No
         f"extract them: `jq -c .line {shlex.quote(str(path))} > {_target(path)}`.",
     }[kind]
     raise UsageError(
-        f"{what} To send every request again, use the original request file.",
+        f"{what} To resend every request, use the original request file.",
         file=path,
-        next=Next("retry", "RUN", why=_costing("sends only the requests that did not succeed", offline)),
+        next=Next("retry", "RUN", why=_costing("resends only the requests that did not succeed", offline)),
         code="results_file",
     )
 
