@@ -98,10 +98,10 @@ def test_rows_that_failed_temporarily(shell: Shell, tmp_path: Path, monkeypatch:
     """`run` resends them, and only them."""
     monkeypatch.setenv("GEMINI_API_KEY", "any")
     monkeypatch.setenv("GEMINI_BATCH_POLL", "0")
-    shell.write("in.jsonl", *[request(str(n)) for n in range(8)])
+    shell.write("in.jsonl", *[request(str(n)) for n in (2, 3, 13)])
     faults = tmp_path / "faults.toml"
-    faults.write_text('[[row]]\nrow = "error"\nkey = "1"\ncode = 13\ntimes = 1\n[[row]]\nrow = "error"\nkey = "2"\ncode = 3\n')
-    with serve(tmp_path / "service", setup=setup((), faults)) as running:
+    faults.write_text("".join(f'[[fault]]\nrow = "error"\nkey = "{code}"\ncode = {code}\n' for code in (3, 13)))
+    with serve(tmp_path / "service", setup=setup(file=faults)) as running:
         monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
         job = shell.run("create", "in.jsonl").out.strip()
         shell.run("status", job, "--wait")

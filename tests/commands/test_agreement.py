@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given, settings
@@ -50,7 +50,7 @@ def interrupted(service: FakeService, folder: Path, death: tuple[int, Any] | Non
     service.death = death
     try:
         asyncio.run(whole())
-    except (Killed, ServiceError):
+    except (Killed, ServiceError, NotFinished):
         pass
     finally:
         service.death = None
@@ -135,16 +135,15 @@ def test_commands_agree_in_every_state(tmp_path_factory: pytest.TempPathFactory,
 
 def to_the_end(service: FakeService, folder: Path, run_id: str) -> Results:
     """``run RUN``, and the ``retry`` that it asks for where someone else has cancelled a job."""
-    found: Results
     try:
-        found = ask(service, folder, lambda s: run(s, run_id, None))
-    except NotFinished as error:
-        assert error.reason_code == "cancelled_elsewhere"
-        assert isinstance(error.next, Next)
-        assert error.next.args == (run_id, "--only", "failed,missing")
-        selection = RetrySelection(verdicts=("failed", "missing"), overrides=RequestOverrides())
-        found = ask(service, folder, lambda s: retry(s, run_id, selection))
-    return found
+        return cast("Results", ask(service, folder, lambda s: run(s, run_id, None)))
+    except NotFinished as stop:
+        error = stop
+    assert error.reason_code == "cancelled_elsewhere"
+    assert isinstance(error.next, Next)
+    assert error.next.args == (run_id, "--only", "failed,missing")
+    selection = RetrySelection(verdicts=("failed", "missing"), overrides=RequestOverrides())
+    return cast("Results", ask(service, folder, lambda s: retry(s, run_id, selection)))
 
 
 # The scenes ---------------------------------------------------------------------------------------------------------

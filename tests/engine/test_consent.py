@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -30,13 +31,7 @@ def error(key: str, code: int, **more: Any) -> bytes:
 
 
 def seen(service: FakeService, folder: Path, run: str) -> RunStatus:
-    import asyncio
-
-    async def look() -> RunStatus:
-        found: Any = await status(FakeSession(service, folder / "home"), run)
-        return found
-
-    return asyncio.run(look())
+    return cast("RunStatus", asyncio.run(status(FakeSession(service, folder / "home"), run)))
 
 
 # A cancel by someone else --------------------------------------------------------------------------------------------

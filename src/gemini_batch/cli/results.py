@@ -134,9 +134,9 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
 
 def next_step(following: Next | str, output: str | None) -> str:
     """What helps, as this user can type it; a command writes to the file that was asked for."""
-    if isinstance(following, str) or output is None or output == "-":
-        return invoked(following)
-    return invoked(following.writing_to(output))
+    if isinstance(following, str):
+        return following
+    return invoked(following if output in {None, "-"} else following.writing_to(output or ""))
 
 
 def _money(summary: Summary) -> str:

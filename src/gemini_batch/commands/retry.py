@@ -16,8 +16,8 @@ from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
-from gemini_batch.report.next_steps import retry_or_fix
-from gemini_batch.report.result_set import check_both
+from gemini_batch.report.next_steps import costing, retry_or_fix
+from gemini_batch.report.output_files import check_output
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import KnownJob
 from gemini_batch.store.job_rows import sent_ordinals
@@ -67,7 +67,8 @@ async def retry(
     check_name(run_id)
     check_timeout(timeout)
     deadline = session.world.deadline(timeout)
-    check_both(output)
+    if output is not None:
+        check_output(output, failures=True)
     session, run = known_by_name(session, run_id)
     ledger, folder = session.ledger(), session.state_folder.run(run.id)
     try:
@@ -85,7 +86,7 @@ async def retry(
             raise UsageError(
                 f"{run.id} has not finished, so its requests cannot be resent yet.",
                 code="not_finished",
-                next=Next("run", run.id),
+                next=Next("run", run.id, why=costing(run, "finishes it")),
             )
         with folder.rows() as rows:
             counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)

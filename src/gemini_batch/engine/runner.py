@@ -25,6 +25,7 @@ from gemini_batch.engine.resend import Resender, stopped_by_others
 from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import ApiError, Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
+from gemini_batch.report.next_steps import costing
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
@@ -62,10 +63,7 @@ class Runner:
         leftovers: bool = True,
         stopper: Error | None = None,
     ) -> None:
-        """``leftovers``: requests of jobs that an earlier process collected are resent, too.
-
-        ``stopper``: send nothing, collect what there is, and then raise this.
-        """
+        """``leftovers``: resend from jobs collected earlier, too. ``stopper``: send nothing, collect, then raise this."""
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
         self._limits, self._name, self._overrides, self._leftovers = limits, display_name, overrides, leftovers
@@ -354,7 +352,7 @@ class Runner:
 
     async def _lose(self, job: Job, reason: str, message: str) -> None:
         """Mark a job's requests as missing for good; the answers of other jobs are unaffected."""
-        again = Next("retry", self._run.id, "--only", "missing", why="resends its requests; this costs money")
+        again = Next("retry", self._run.id, "--only", "missing", why=costing(self._run, "resends its requests"))
         self._emit(Notice(f"{message} Its requests remain unanswered.", "warning", again))
         target = KnownJob(self._run, job)
         await lose(self._session, target, reason, writing=self._writing)

@@ -145,7 +145,8 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 class RunFacts:
     """What is recorded of a run: its jobs without the dropped ones, and counts of requests as in :class:`RunStatus`.
 
-    ``stopped``: someone else cancelled a job, and the user has not said what to do about it.
+    ``lost``: its folder is gone, so nothing is known of its requests. ``stopped``: someone else cancelled a job, and
+    the user has not said what to do about it.
     """
 
     run: Run
@@ -154,6 +155,7 @@ class RunFacts:
     not_sent: int
     answered: int
     verdicts: Mapping[str, int]
+    lost: bool = False
     stopped: bool = False
 
     @property
@@ -175,7 +177,12 @@ class RunFacts:
     def next(self) -> Next:
         """What to do next."""
         return next_for_run(
-            self.run, self.state.value, waiting=self.waiting, in_doubt=self.in_doubt, stopped=self.stopped
+            self.run,
+            self.state.value,
+            waiting=self.waiting,
+            in_doubt=self.in_doubt,
+            lost=self.lost,
+            stopped=self.stopped,
         )
 
 
@@ -184,9 +191,10 @@ def run_facts(session: Session, run: Run) -> RunFacts:
     jobs = tuple(session.ledger().jobs_of(run.id))
     folder = session.state_folder.run(run.id)
     unknown = run.origin == "adopted" and not any(job.stage is JobStage.COLLECTED for job in jobs)
-    if unknown or not folder.path.is_dir():
+    lost = not folder.path.is_dir()
+    if unknown or lost:
         # The requests of an adopted job are learned from its answers; those of a folder that is gone, never.
-        return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, answered=0, verdicts={})
+        return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, answered=0, verdicts={}, lost=lost)
     sent = sent_ordinals(jobs)
     with folder.rows() as rows:
         return RunFacts(
@@ -292,7 +300,13 @@ def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) 
         offline=session.settings.offline,
         usual=None,
         usual_of=0,
-        next=next_for_run(run, RunState.NOT_CREATED.value, waiting=requests, in_doubt=in_doubt),
+        next=next_for_run(
+            run,
+            RunState.NOT_CREATED.value,
+            waiting=requests,
+            in_doubt=in_doubt,
+            lost=not session.state_folder.run(run.id).path.is_dir(),
+        ),
     )
 
 

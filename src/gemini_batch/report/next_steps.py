@@ -80,11 +80,12 @@ def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *to:
     if not lasting:
         return None
     count = sum(failure.count for failure in lasting)
-    those = "1 request" if count == 1 else f"{count:,} requests"
-    again = "Fix it and send it in" if count == 1 else "Fix them and send them in"
+    those, them, why = ("1 request", "it", "its reason")
+    if count > 1:
+        those, them, why = (f"{count:,} requests", "them", "their reasons")
     return (
-        f"{those} failed for a reason that another attempt does not change ({names}). {again} a new file: "
-        f"`gemini-batch run {run.id} -o {RESULTS_FILE}` sends nothing more and lists what failed in failures.jsonl."
+        f"{those} failed for a reason that another attempt does not change ({names}). Fix {them} and send {them} in a "
+        f"new file. The failures file, which run and retry write next to their results, holds {them} with {why}."
     )
 
 
@@ -104,18 +105,41 @@ def _retry_options(run: Run, verdicts: set[str]) -> list[tuple[str, ...]]:
         found.append(("--only", ",".join(again)))
     if "blocked" in verdicts and run.method is not Method.EMBED:  # an embedding has no temperature
         found.append(("--only", "blocked", "--temperature", "1"))
-    if again := [verdict for verdict in ("failed", "missing") if verdict in verdicts]:
-        found.append(("--only", ",".join(again)))
+    if resent := [verdict for verdict in ("failed", "missing") if verdict in verdicts]:
+        found.append(("--only", ",".join(resent)))
     return found
 
 
 # How a run or a job stands --------------------------------------------------------------------------------------------
 
 
-def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool, stopped: bool = False) -> Next:
-    """What to do with a run, by its state (``RunState``) and by what is to be sent; ``stopped``: by someone else."""
+def create_anew(run: Run) -> Next | None:
+    """The command that sends a run's requests as a new job; None if they were not sent from here."""
+    if run.source is None:
+        return None
+    words = ("create", run.source, "--model", run.model, "--new", *_offline(run))
+    return Next(*words, why=costing(run, "sends every request"))
+
+
+def _offline(run: Run) -> tuple[str, ...]:
+    return ("--offline",) if run.backend == OFFLINE else ()
+
+
+def next_for_run(
+    run: Run, state: str, *, waiting: int, in_doubt: bool, lost: bool = False, stopped: bool = False
+) -> Next:
+    """What to do with a run, by its state (``RunState``) and by what is to be sent.
+
+    ``lost``: its folder is gone; ``stopped``: someone else cancelled a job of it.
+    """
     if state == "FINISHED":
         return Next("results", run.id, *_TO_FILE)
+    if lost and state == "NOT_CREATED":
+        if in_doubt:
+            why = f"shows whether the job of {run.id} was created"
+            return Next("list", "--remote", *_offline(run), why=why)
+        if (anew := create_anew(run)) is not None:
+            return anew
     if in_doubt:
         return Next("run", run.id, why=costing(run, "finds out whether its job was created, and continues"))
     if waiting and stopped and state != "RUNNING":
