@@ -63,7 +63,7 @@ class Runner:
         leftovers: bool = True,
         stopper: Error | None = None,
     ) -> None:
-        """``leftovers``: resend from jobs collected earlier, too. ``stopper``: send nothing, collect, then raise this."""
+        """``leftovers``: also resend from jobs collected earlier. ``stopper``: send nothing; collect, then raise it."""
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
         self._limits, self._name, self._overrides, self._leftovers = limits, display_name, overrides, leftovers
