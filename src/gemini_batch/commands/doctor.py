@@ -5,7 +5,6 @@ Looking changes nothing; ``adopt`` writes unknown remote jobs into the ledger, a
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -15,7 +14,7 @@ from gemini_batch.engine.collector import adopt
 from gemini_batch.errors import Error, Next, ServiceError, UsageError
 from gemini_batch.report.job_view import RunState
 from gemini_batch.report.next_steps import next_for_run
-from gemini_batch.store.integrity import missing, way_back
+from gemini_batch.store.integrity import damage, missing, sha256_of, way_back
 from gemini_batch.store.records import InputFile, Job, JobStage, Run
 from gemini_batch.wire import remote_job
 
@@ -151,7 +150,7 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
         if not folder.requests.exists():
             message = f"Its requests are gone: {folder.requests}."
             yield Finding(level="problem", about=about, message=message, next=kept)
-        elif _sha256(folder.requests) != run.sha256:
+        elif sha256_of(folder.requests) != run.sha256:
             message = f"Its requests were changed after they were sent: {folder.requests}."
             yield Finding(level="problem", about=about, message=message, next=kept)
     if job.stage is JobStage.COLLECTED or not folder.path.is_dir():
@@ -162,13 +161,12 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
         try:
             for message in missing(folder, run):
                 yield Finding(level="problem", about=about, message=message, next=following)
+            if folder.row_database.exists():
+                for one in damage(folder, only=job):
+                    step = Next("results", about, "-o", "results.jsonl", why="fetches it again if it still can")
+                    yield Finding(level="problem", about=about, message=one.what, next=step)
         except Error as error:
             yield Finding(level="problem", about=about, message=error.message, next=error.next or following)
-
-
-def _sha256(path: object) -> str:
-    with open(str(path), "rb") as file:  # noqa: PTH123 - a path of our own
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_files(session: Session, files: list[InputFile], jobs: dict[str, Job]) -> Iterator[Finding]:

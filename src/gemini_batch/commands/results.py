@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.job_names import check_name
-from gemini_batch.engine.collector import collect
+from gemini_batch.engine.collector import collect, restore
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
@@ -47,15 +47,20 @@ async def results(session: Session, name: str, *, job_only: bool = False) -> Res
             )
         )
     await _collect_all(session, target.run)
-    return held_results(session, target.run)
+    return await held_results(session, target.run)
 
 
-def held_results(session: Session, run: Run) -> Results:
-    """The results of a run whose sent jobs are collected. Raises StateError where something of it is gone."""
+async def held_results(session: Session, run: Run) -> Results:
+    """The results of a run whose sent jobs are collected; answers that were damaged here are fetched again.
+
+    Raises StateError if the run folder is gone, ServiceError if damaged answers cannot be fetched now.
+    """
     run = session.ledger().run(run.id) or run
     jobs = session.ledger().jobs_of(run.id)
     folder, offline = session.state_folder, session.settings.offline
     check_held(folder.run(run.id), run, jobs[0].batch if len(jobs) == 1 and jobs[0].batch else run.id, offline=offline)
+    await restore(session, run)
+    jobs = session.ledger().jobs_of(run.id)
     facts = run_facts(session, run)
     again = facts.waiting - facts.not_sent
     summary = summarize(folder, run, jobs, offline=offline, resendable=again, stopped=facts.stopped)
@@ -110,7 +115,9 @@ async def _of_job(session: Session, target: Target) -> Results:
         target = KnownJob(target.run, jobs[0], target.offline)
     known = await collect(session, target)
     folder, offline = session.state_folder, session.settings.offline
-    check_held(folder.run(known.run.id), known.run, known.name, offline=offline, only=known.job)
+    check_held(folder.run(known.run.id), known.run, known.name, offline=offline)
+    await restore(session, known.run, only=known.job)
+    known = KnownJob(known.run, session.ledger().job(known.job.id), known.offline)
     jobs = session.ledger().jobs_of(known.run.id)
     summary = summarize(folder, known.run, jobs, offline=offline, only=known.job)
     return Results(known.run, [known.job], folder, summary, _part=known.job)

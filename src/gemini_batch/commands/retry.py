@@ -118,7 +118,7 @@ async def retry(
         await deadline.bound(work_off(session, run, None, leftovers=False))
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
-    return finish(session, run, output)
+    return await finish(session, run, output)
 
 
 async def _late_answers(session: Session, run: Run) -> None:

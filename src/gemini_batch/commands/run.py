@@ -76,7 +76,7 @@ async def run(
         await deadline.bound(work_off(session, run, options))
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
-    return finish(session, run, output)
+    return await finish(session, run, output)
 
 
 def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
@@ -174,9 +174,9 @@ def _limits(name: str, options: RunOptions) -> Limits:
     )
 
 
-def finish(session: Session, run: Run, output: Path | None) -> Results:
+async def finish(session: Session, run: Run, output: Path | None) -> Results:
     """The results of a finished run, written to ``output`` and next to it. Raises StateError."""
-    found = held_results(session, run)
+    found = await held_results(session, run)
     if output is not None:
         found.write(output)
         jobs, folder = session.ledger().jobs_of(run.id), session.state_folder.run(run.id)

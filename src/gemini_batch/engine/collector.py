@@ -25,7 +25,7 @@ from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.session import KnownJob, UnknownJob
-from gemini_batch.store.integrity import check_held
+from gemini_batch.store.integrity import check_held, damage
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, remote_job
@@ -103,6 +103,34 @@ async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyn
     now = session.world.now()
     job = session.ledger().update_job(target.job, f"lost: {reason}", at=now, stage=JobStage.ENDED, lost=reason)
     return (await gather(session, replace(target, job=job), None, writing=writing)).job
+
+
+async def restore(session: Session, run: Run, *, only: Job | None = None) -> None:
+    """Fetch raw answers again that are missing here or were changed, of all jobs or of one (``only``).
+
+    The requests of a job that the service no longer has become ``missing``; nothing else is touched. Raises
+    ServiceError if the service cannot be asked now, NotFinished, StateError.
+    """
+    folder, ledger = session.state_folder.run(run.id), session.ledger()
+    if not await asyncio.to_thread(damage, folder, only=only):
+        return
+    async with session.locked(folder, unless=lambda: False):
+        for one in await asyncio.to_thread(damage, folder, only=only):
+            session.emit(Notice(f"{one.what} Fetching it from the service again.", "warning"))
+            target = KnownJob(run, ledger.job(one.job), session.settings.offline)
+            session.check_bound(target)
+            if one.path.exists():  # first, so that a process that is killed here finds the file missing
+                one.path.replace(one.path.with_suffix(".damaged"))
+            job = ledger.update_job(target.job, "answers damaged", at=session.world.now(), stage=JobStage.ENDED)
+            target = replace(target, job=job)
+            try:
+                operation = None if job.lost is not None else await _ended(session, target)
+                await gather(session, target, operation)
+            except (JobError, ApiError) as error:
+                if not meaning(error).not_shown:
+                    raise
+                session.emit(Notice(f"{error.message} The other answers are complete.", "warning"))
+                await lose(session, target, "RESULTS_DAMAGED", writing=asyncio.Lock())
 
 
 async def look_again(session: Session, target: KnownJob) -> bool:

@@ -11,12 +11,11 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.events import EventHandler, Transfer
 from gemini_batch.jsonl import read_lines
+from gemini_batch.store.integrity import sha256_of
 from gemini_batch.store.row_records import AnswerRow, RequestRow, Wanted
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gemini_batch.answers.usage import Usage
     from gemini_batch.answers.verdict import Judged
     from gemini_batch.catalog import Method
@@ -39,7 +38,7 @@ def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missin
     raw = folder.raw(job.id)
     try:
         absent = job.lost is not None and not raw.exists()
-        size, digest = (0, hashlib.sha256().hexdigest()) if absent else (raw.stat().st_size, _sha256(raw))
+        size, digest = (0, hashlib.sha256().hexdigest()) if absent else (raw.stat().st_size, sha256_of(raw))
         with folder.rows() as rows, io.BytesIO() if absent else raw.open("rb") as file:
             source = rows.begin_answers(
                 job.ordinal, job.id, file=raw.name, size=size, sha256=digest, missing_reason=missing_reason
@@ -50,11 +49,6 @@ def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missin
         return lines
     except (OSError, sqlite3.Error) as error:
         raise state_error(error, folder.path, "run folder") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Judging:

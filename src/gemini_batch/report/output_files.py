@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from gemini_batch.errors import UsageError
-from gemini_batch.jsonl import MAX_LINE, atomic_write
+from gemini_batch.errors import StateError, UsageError
+from gemini_batch.jsonl import MAX_LINE, atomic_write, read_lines
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 
@@ -47,6 +47,21 @@ def check_output(output: Path, *, failures: bool) -> None:
         _check(failures_beside(output), "failures")
 
 
+def check_not_fewer(output: Path, succeeded: int) -> None:
+    """Refuse to replace results by results with fewer successes, after answers were lost here. Raises StateError."""
+    if not output.is_file():
+        return
+    with output.open("rb") as file:
+        there = sum(_succeeded(line.data) for line in read_lines(file))
+    if there > succeeded:
+        raise StateError(
+            f"This file has {there:,} successful results; {succeeded:,} are held here, because answers were damaged.",
+            file=output,
+            code="fewer_results",
+            next="Choose another name for the results, or move this file away.",
+        )
+
+
 def write_failures(folder: RunFolder, jobs: Sequence[Job], output: Path, *, any_failed: bool) -> None:
     """Next to the results: every request that did not succeed, with verdict, reason and the request itself.
 
@@ -73,6 +88,17 @@ def write_failures(folder: RunFolder, jobs: Sequence[Job], output: Path, *, any_
                 )
     except OSError as error:
         raise state_error(error, target, "failures file") from error
+
+
+class _Line(msgspec.Struct):
+    verdict: str = ""
+
+
+def _succeeded(data: bytes) -> bool:
+    try:
+        return msgspec.json.decode(data, type=_Line).verdict == "succeeded"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _check(path: Path, kind: _Kind) -> None:

@@ -16,7 +16,7 @@ from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write
-from gemini_batch.report.output_files import check_output
+from gemini_batch.report.output_files import check_not_fewer, check_output
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 
@@ -110,6 +110,8 @@ class Results:
         Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
         """
         check_output(path, failures=False)
+        if any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures):
+            check_not_fewer(path, self.summary.verdicts.get("succeeded", 0))
         try:
             # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
             regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)

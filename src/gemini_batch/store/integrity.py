@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import Next, StateError
+from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
 
 
-def missing(folder: RunFolder, run: Run, *, only: Job | None = None) -> Iterator[str]:
-    """What is missing or changed of what was collected, one sentence for each problem.
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """The raw answers of one job that are missing or were changed; ``what`` is a sentence that says so."""
 
-    ``only``: the raw answers of the other jobs do not matter. Raises StateError if the row database cannot be read.
+    job: str
+    path: Path
+    what: str
+
+
+def damage(folder: RunFolder, *, only: Job | None = None) -> list[Damage]:
+    """The raw files that are not as they were collected, by size and hash; with ``only``, that job's alone.
+
+    Raises StateError if a file, or the row database, cannot be read.
+    """
+    with folder.rows() as rows:
+        answer_files = rows.answer_files()
+    found = []
+    for file in answer_files:
+        if only is not None and file["id"] != only.ordinal:
+            continue
+        raw = folder.path / "raw" / file["file"]
+        if not raw.exists():
+            if file["bytes"]:  # a lost job has no file
+                found.append(Damage(file["job"], raw, f"An answer file is missing: {raw}."))
+        elif raw.stat().st_size != file["bytes"] or sha256_of(raw) != file["sha256"]:
+            found.append(Damage(file["job"], raw, f"An answer file was changed: {raw}."))
+    return found
+
+
+def missing(folder: RunFolder, run: Run) -> Iterator[str]:
+    """What is missing or changed of a run folder, apart from raw answers; one sentence for each problem.
+
+    Raises StateError if the row database cannot be read.
     """
     if not folder.path.is_dir():
         yield f"The run folder, with its requests and answers, is missing: {folder.path}."
@@ -25,19 +58,9 @@ def missing(folder: RunFolder, run: Run, *, only: Job | None = None) -> Iterator
         yield f"The row database is missing: {folder.row_database}."
         return
     with folder.rows() as rows:
-        count, answer_files = rows.count(), rows.answer_files()
+        count = rows.count()
     if count != run.requests:
         yield f"The row database was changed: it has {count:,} of {run.requests:,} requests."
-    for file in answer_files:
-        if only is not None and file["id"] != only.ordinal:
-            continue
-        raw = folder.path / "raw" / file["file"]
-        if not raw.exists():
-            if not file["bytes"]:
-                continue  # a lost job has no file
-            yield f"An answer file is missing: {raw}."
-        elif raw.stat().st_size != file["bytes"]:
-            yield f"An answer file was changed: {raw}."
 
 
 def way_back(name: str, *, offline: bool) -> str | Next:
@@ -53,10 +76,16 @@ def way_back(name: str, *, offline: bool) -> str | Next:
     )
 
 
-def check_held(folder: RunFolder, run: Run, name: str, *, offline: bool, only: Job | None = None) -> None:
-    """Refuse to write results from less than was collected, by all jobs or by one (``only``).
-
-    Raises StateError with the way back.
-    """
-    for what in missing(folder, run, only=only):
+def check_held(folder: RunFolder, run: Run, name: str, *, offline: bool) -> None:
+    """Refuse to write results without the folder or the row database. Raises StateError with the way back."""
+    for what in missing(folder, run):
         raise StateError(what, file=name, code="results_lost", next=way_back(name, offline=offline))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex. Raises StateError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise state_error(error, path, "answer file") from error
