@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
+import re
 import secrets
 import stat
 import threading
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 UTF8_BOM = b"\xef\xbb\xbf"
 #: A longer line is reported instead of read into memory. The longest lines observed in practice (base64 images) are
 #: about 20 MB.
@@ -141,6 +144,32 @@ def decode_as(data: bytes | msgspec.Raw, kind: type[T]) -> T:
         known = _decoders[kind] = decoder(lambda: msgspec.json.Decoder(kind))
     found: T = known.decode(data)
     return found
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _readable(digits: str) -> int | None:
+    return int(digits) if len(digits) < 4000 else None  # Python refuses to read longer ones
+
+
+def loads(data: bytes) -> Any:
+    """Decode JSON tolerantly: NaN, Infinity and numbers beyond the range of a double become null.
+
+    Raises ``ValueError`` or ``RecursionError``.
+    """
+    return json.loads(data, parse_constant=lambda _: None, parse_float=_finite, parse_int=_readable)
+
+
+def repaired(data: bytes) -> bytes | None:
+    """The same JSON, strict: half surrogate pairs become U+FFFD, NaN and Infinity null. None if it is not JSON."""
+    try:
+        text = json.dumps(loads(data), ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return None
+    return _LONE_SURROGATE.sub("\ufffd", text).encode()
 
 
 def encode(value: object) -> bytes:

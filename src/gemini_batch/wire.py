@@ -13,13 +13,17 @@ import binascii
 import datetime as dt
 import enum
 import re
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import msgspec
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import ServiceError
-from gemini_batch.jsonl import decode_as
+from gemini_batch.jsonl import decode_as, repaired
+from gemini_batch.safe_text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Number = int | float | str | None
 
@@ -29,16 +33,26 @@ _TIME = re.compile(
 )
 
 
+#: Larger counts are not counts; they would not fit into the ledger.
+_MOST = 10**15
+#: Seconds since 1970 that a calendar can show: years up to 9999.
+_LAST_TIME = 253_402_300_799.0
+
+
 def to_int(value: Number) -> int:
     """A count as the service may send it (``"12"``, ``12``, ``12.0``, absent) as an int; anything else counts as 0."""
     try:
-        return max(0, int(value or 0))
+        count = int(value or 0)
     except (ValueError, OverflowError):
         return 0
+    return count if 0 <= count <= _MOST else 0
 
 
 def to_time(value: str | None) -> float | None:
-    """An RFC 3339 time with any number of fractional digits, as seconds since 1970; None for anything else."""
+    """An RFC 3339 time with any number of fractional digits, as seconds since 1970; None for anything else.
+
+    Times before 1970 and after the year 9999 are none: not every calendar shows them.
+    """
     found = _TIME.fullmatch(value or "")
     if found is None:
         return None
@@ -47,7 +61,8 @@ def to_time(value: str | None) -> float | None:
         whole = dt.datetime.fromisoformat(moment + (offset or "+00:00")).timestamp()
     except (ValueError, OverflowError):
         return None
-    return whole + float(f"0.{fraction or 0}")
+    seconds = whole + float(f"0.{fraction or 0}")
+    return seconds if 0 <= seconds < _LAST_TIME else None
 
 
 class Status(msgspec.Struct):
@@ -114,10 +129,10 @@ class Operation(msgspec.Struct):
 
 
 class OperationList(msgspec.Struct, rename="camel"):
-    """One page of the list; an empty list is ``{}``."""
+    """One page of the list; an empty list is ``{}``. Each operation is read on its own."""
 
-    operations: list[Operation] = []
-    next_page_token: str = ""
+    operations: list[msgspec.Raw] | None = None
+    next_page_token: str | None = None
 
 
 class RemoteFile(msgspec.Struct, rename="camel"):
@@ -135,10 +150,10 @@ class RemoteFile(msgspec.Struct, rename="camel"):
 
 
 class RemoteFileList(msgspec.Struct, rename="camel"):
-    """One page of files."""
+    """One page of files. Each file is read on its own."""
 
-    files: list[RemoteFile] = []
-    next_page_token: str = ""
+    files: list[msgspec.Raw] | None = None
+    next_page_token: str | None = None
 
 
 class RemoteModel(msgspec.Struct, rename="camel"):
@@ -167,19 +182,80 @@ class ErrorEnvelope(msgspec.Struct):
 
 
 T = TypeVar("T")
+#: Pages of a list are read strictly: a list that is read in part would look as if a job were not there.
+_STRICT = (OperationList, RemoteFileList)
 
 
-def read(data: bytes, kind: type[T]) -> T:
-    """Decode one of the objects above; unknown fields are ignored. Raises ServiceError if it is not one."""
+def read(data: bytes | msgspec.Raw, kind: type[T], *, clean: Callable[[str], str] = printable) -> T:
+    """Decode one of the objects above, with all of its text made safe by ``clean``; unknown fields are ignored.
+
+    A field with a value of another type counts as absent, so that it costs itself only. Answers to requests stay raw.
+    Raises ServiceError if ``data`` is no such object.
+    """
     try:
-        return decode_as(data, kind)
+        found = decode_as(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ServiceError(
-            f"The service's answer could not be read as {kind.__name__}: {error}.",
-            code="unreadable_answer",
-            next="A proxy may have answered instead of the service. Check the network (and GOOGLE_GEMINI_BASE_URL, if "
-            "it is set), then run the same command again.",
-        ) from None
+        loose = _read_loosely(bytes(data), kind)
+        if loose is None:
+            raise ServiceError(
+                f"The service's answer could not be read as {kind.__name__}: {error}.",
+                code="unreadable_answer",
+                next="A proxy may have answered instead of the service. Check the network (and "
+                "GOOGLE_GEMINI_BASE_URL, if it is set), then run the same command again.",
+            ) from None
+        found = loose
+    return cleaned(found, clean)
+
+
+def cleaned(value: T, clean: Callable[[str], str]) -> T:
+    """The same value, with ``clean`` applied to every string in it; an object is changed in place."""
+    safe: Any = value
+    if isinstance(value, str):
+        safe = clean(value)
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            setattr(value, name, cleaned(getattr(value, name), clean))
+    elif isinstance(value, list):
+        safe = [cleaned(item, clean) for item in value]
+    elif isinstance(value, dict):
+        safe = {clean(str(name)): cleaned(item, clean) for name, item in value.items()}
+    return safe  # type: ignore[no-any-return]
+
+
+def _read_loosely(data: bytes, kind: type[T]) -> T | None:
+    """The same object, field by field; None if it is not a JSON object."""
+    mended = repaired(data)
+    if mended is None:
+        return None
+    try:
+        return decode_as(mended, kind)
+    except (msgspec.DecodeError, RecursionError):
+        return None if kind in _STRICT else _fields_of(mended, kind)
+
+
+def _fields_of(data: bytes | msgspec.Raw, kind: Any) -> Any:
+    try:
+        fields = decode_as(data, dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    values = {}
+    for field in msgspec.structs.fields(kind):
+        raw = fields.get(field.encode_name)
+        if raw is None:
+            continue
+        try:
+            values[field.name] = decode_as(raw, field.type)
+        except (msgspec.DecodeError, RecursionError):
+            inner = _object_in(field.type)
+            if inner is not None:
+                values[field.name] = _fields_of(raw, inner) or inner()
+    return kind(**values)
+
+
+def _object_in(kind: Any) -> Any:
+    """The object in the type of an optional field; None if it holds another kind of value."""
+    kinds = (kind, *get_args(kind))
+    return next((one for one in kinds if isinstance(one, type) and issubclass(one, msgspec.Struct)), None)
 
 
 class Phase(enum.Enum):
@@ -218,6 +294,38 @@ def state_word(raw: str | None) -> str:
     if not raw:
         return "JOB_STATE_UNSPECIFIED"
     return f"JOB_STATE_{raw.removeprefix('BATCH_STATE_')}" if raw.startswith("BATCH_STATE_") else raw
+
+
+#: Characters of a message or a state that are kept.
+_LONGEST_TEXT = 4000
+_JOB_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+def job_name(name: str | None) -> str:
+    """``name`` if it is the name of a job (``batches/…``), else an empty string."""
+    return name if name and _JOB_NAME.fullmatch(name) else ""
+
+
+def file_name(name: str | None) -> str | None:
+    """``name`` if it is the name of a file (``files/…``), else None."""
+    return name if name and _FILE_NAME.fullmatch(name) else None
+
+
+def same_model(one: str, other: str) -> bool:
+    """Whether two names can mean the same model: the service may state the version that a short name stands for."""
+    one, other = one.removeprefix("models/"), other.removeprefix("models/")
+    return one.startswith(other) or other.startswith(one) or "latest" in {one.rpartition("-")[2], other.rpartition("-")[2]}
+
+
+def contradiction(job: RemoteJob, *, file: str | None, model: str) -> str | None:
+    """How the service's words on a job contradict what was sent, as a clause; None if they do not.
+
+    An input file's name was used once, so it decides if it is stated.
+    """
+    if file and job.file_name:
+        return None if job.file_name == file else f"reads {job.file_name} instead of {file}"
+    return None if same_model(job.model, model) else f"uses {job.model} instead of {model}"
 
 
 class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,7 +377,7 @@ def _output(operation: Operation) -> BatchOutput:
     places = [operation.metadata.output if operation.metadata else None, operation.response]
     found = [place for place in places if place is not None]
     for place in found:
-        if place.responses_file:
+        if file_name(place.responses_file):
             return place
     inline = [place for place in found if place.inlined_responses is not None]
     for place in inline:
@@ -301,16 +409,17 @@ def remote_job(operation: Operation) -> RemoteJob:
     meta = operation.metadata or BatchMetadata()
     stats = meta.batch_stats or BatchStats()
     output = _output(operation)
-    state = state_word(meta.state)
-    has_output = bool(output.responses_file) or output.inlined_responses is not None
+    state = _shortened(state_word(meta.state))
+    output_file = file_name(output.responses_file)
+    has_output = output_file is not None or output.inlined_responses is not None
     return RemoteJob(
-        name=operation.name or meta.name or "",
+        name=job_name(operation.name or meta.name),
         state=state,
         phase=_phase(state, operation, has_output=has_output),
-        model=(meta.model or "").removeprefix("models/"),
+        model=_shortened(meta.model or "").removeprefix("models/"),
         method=Method.EMBED if "EmbedContent" in (meta.kind or "") else Method.GENERATE,
-        display_name=meta.display_name or "",
-        file_name=meta.input_config.file_name if meta.input_config else None,
+        display_name=_shortened(meta.display_name or ""),
+        file_name=file_name(meta.input_config.file_name) if meta.input_config else None,
         total=to_int(stats.request_count),
         succeeded=to_int(stats.successful_request_count),
         failed=to_int(stats.failed_request_count),
@@ -318,10 +427,14 @@ def remote_job(operation: Operation) -> RemoteJob:
         create_time=to_time(meta.create_time),
         end_time=to_time(meta.end_time),
         error_code=None if operation.error is None else to_int(operation.error.code) or None,
-        error_message=None if operation.error is None else operation.error.message,
-        output_file=output.responses_file or None,
-        output_inline=output.inlined_responses is not None and not output.responses_file,
+        error_message=None if operation.error is None else _shortened(operation.error.message or "") or None,
+        output_file=output_file,
+        output_inline=output.inlined_responses is not None and not output_file,
     )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
 
 
 def hash_matches(sent_hex: str, received: str | None) -> bool:

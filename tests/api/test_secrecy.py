@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import traceback
 from typing import TYPE_CHECKING
@@ -12,11 +11,13 @@ import pytest
 
 from api.script import BASE, KEY, Body, Everything, Script, Waits, ask, error
 from gemini_batch.api import batches, files, models
-from gemini_batch.api.client import Client, api_error
+from gemini_batch.api.client import Client
+from gemini_batch.api.error_answers import api_error
 from gemini_batch.backend import GeminiService
 from gemini_batch.catalog import Method
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.errors import Error
+from gemini_batch.safe_text import Redactor
 from gemini_batch.settings import Secret
 
 if TYPE_CHECKING:
@@ -68,13 +69,14 @@ ECHOES: dict[str, httpx2.Response] = {
 @pytest.mark.parametrize("where", ECHOES)
 def test_key_that_the_service_echoes_is_not_passed_on(where: str) -> None:
     response = ECHOES[where]
-    told = api_error(response.status_code, response.content, response.headers, secret=KEY)
+    told = api_error(response.status_code, response.content, response.headers, clean=Redactor(KEY))
     assert pieces_of_key(shown(told)) == []
 
 
 @pytest.mark.parametrize("where", ["in the message", "in the details", "across the cut of a long text"])
 def test_client_knows_what_to_keep_to_itself(where: str) -> None:
-    answers = [copy.copy(ECHOES[where]) for _ in range(6)]
+    echo = ECHOES[where]
+    answers = [httpx2.Response(echo.status_code, content=echo.content) for _ in range(6)]
     with pytest.raises(Error) as caught:
         ask(Script(*answers), lambda client: batches.get(client, "b"))
     assert pieces_of_key(shown(caught.value)) == []
@@ -144,7 +146,8 @@ def test_nothing_is_logged_that_holds_the_key(everything: Everything, tmp_path: 
 
 def test_key_is_in_one_header_and_in_no_address_or_body() -> None:
     ok = {"x-goog-upload-url": "https://elsewhere.example/up?u=1", "x-goog-upload-status": "active"}
-    script = Script(*[httpx2.Response(200, json={}, headers=ok) for _ in range(6)])
+    names = ["batches/b", "batches/c", "models/m", "files/f", "files/f", "files/f"]
+    script = Script(*[httpx2.Response(200, json={"name": name}, headers=ok) for name in names])
 
     async def several(client: Client) -> None:
         await batches.get(client, "b")

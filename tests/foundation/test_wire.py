@@ -350,7 +350,10 @@ def test_input_file_may_be_absent(config: Any) -> None:
         (float("nan"), 0),
         (float("inf"), 0),
         ("9" * 5000, 0),
-        ("9223372036854775807", 2**63 - 1),
+        ("1000000000000000", 10**15),
+        ("9223372036854775807", 0),  # sums of such counts would fit into no database
+        (2**63, 0),
+        (-(2**63), 0),
     ],
     ids=lambda value: repr(value)[:20],
 )
@@ -377,7 +380,7 @@ def test_counts_may_be_absent_or_nonsense(stats: Any) -> None:
         ("2026-09-30t10:00:00z", 1790762400.0),
         ("2026-09-30T12:00:00+02:00", 1790762400.0),
         ("2026-09-30T04:30:00.25-05:30", 1790762400.25),
-        ("1969-12-31T23:59:59.5Z", -0.5),
+        ("9999-12-31T23:59:58.9Z", 253402300798.9),
     ],
 )
 def test_times(text: str, seconds: float) -> None:
@@ -399,6 +402,11 @@ def test_times(text: str, seconds: float) -> None:
         "2026-09-30T10:00Z",
         "2026-09-30T10:00:00",
         "2026-09-30T10:00:00.Z",
+        "1969-12-31T23:59:59.5Z",
+        "9999-12-31T23:59:59.9999999Z",
+        "9999-12-31T23:59:59-23:59",
+        "0001-01-01T00:00:00+23:59",
+        "10000-01-01T00:00:00Z",
         "2026-09-30T10:00:00.1e5Z",
         "2026-09-30T10:00:00.5",
         "2026-09-30T10:00:00ZZ",
@@ -484,7 +492,7 @@ def test_everything_may_be_absent_and_anything_may_be_new(kind: type[Any]) -> No
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"null", b"[]", b"5", b'"x"', b"<html>", b"\xff", b"{", b'{"name":1}', b'{"a":' * 50_000]
+    "data", [b"", b"null", b"[]", b"5", b'"x"', b"<html>", b"\xff", b"{", b'{"a":' * 50_000]
 )
 def test_what_is_none_of_them_is_an_error_of_the_service(data: bytes) -> None:
     with pytest.raises(ServiceError, match="could not be read as Operation") as caught:
@@ -523,8 +531,9 @@ def test_list_keeps_every_job_of_every_shape() -> None:
         "operations": [{"name": "batches/1"}, {"name": "batches/2", "metadata": meta(output=INLINE), "done": True}, {}]
     }
     found = read(json.dumps(body).encode(), OperationList)
-    assert [remote_job(each).name for each in found.operations] == ["batches/1", "batches/2", ""]
-    assert found.next_page_token == ""
+    assert found.operations is not None
+    assert [remote_job(read(each, Operation)).name for each in found.operations] == ["batches/1", "batches/2", ""]
+    assert not found.next_page_token
 
 
 VALUES = st.recursive(

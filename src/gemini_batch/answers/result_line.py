@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers.parse import mend
 from gemini_batch.answers.reasons import MESSAGES
 from gemini_batch.answers.verdict import text_of
 from gemini_batch.catalog import Method
+from gemini_batch.jsonl import repaired
 
 if TYPE_CHECKING:
     from gemini_batch.answers.media import MediaWriter
@@ -93,7 +93,7 @@ def _read(response: bytes) -> tuple[bytes, _Added | None]:
     except (msgspec.ValidationError, RecursionError):
         pass
     except msgspec.DecodeError:
-        mended = mend(response)
+        mended = repaired(response)
         if mended is None:
             raise ValueError("the response is not JSON") from None
         return _read(mended)

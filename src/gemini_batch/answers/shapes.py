@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.answers.parse import mend
-from gemini_batch.jsonl import decode_as
+from gemini_batch.jsonl import decode_as, repaired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +166,7 @@ def _piece(raw: msgspec.Raw | None, shape: Any) -> Any:
 
 
 def _object(response: bytes) -> dict[str, msgspec.Raw]:
-    mended = mend(response)
+    mended = repaired(response)
     if mended is None:
         raise Unreadable("the response is not JSON")
     try:

@@ -16,11 +16,11 @@ import msgspec
 from gemini_batch import jsonl
 from gemini_batch.answers import shapes
 from gemini_batch.answers.inline_data import BlobState, state_of
-from gemini_batch.answers.parse import Answer, mend
+from gemini_batch.answers.parse import Answer
 from gemini_batch.answers.reasons import FINISHES, GRPC_CODES, GRPC_NAMES, HTTP_CODES, MESSAGES, Verdict
 from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of
 from gemini_batch.catalog import Method
-from gemini_batch.jsonl import decode_as
+from gemini_batch.jsonl import decode_as, repaired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -253,7 +253,7 @@ def _read_status(error: bytes) -> _Status:
     try:
         return decode_as(error, _Status)
     except (msgspec.DecodeError, RecursionError):
-        return _loose_status(mend(error))
+        return _loose_status(repaired(error))
 
 
 def _loose_status(error: bytes | None) -> _Status:
