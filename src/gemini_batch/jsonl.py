@@ -28,6 +28,8 @@ UTF8_BOM = b"\xef\xbb\xbf"
 #: A longer line is reported instead of read into memory. The longest lines observed in practice (base64 images) are
 #: about 20 MB.
 MAX_LINE = 256 * 1024 * 1024
+#: Bytes of a longer line that are in memory at a time while it is skipped.
+_SKIPPED = 1024 * 1024
 
 
 class Line(NamedTuple):
@@ -47,17 +49,38 @@ class LineTooLong(ValueError):
         self.offset = offset
 
 
+class LongLine(NamedTuple):
+    r"""A line beyond the limit, which was skipped: its offset, its number, and its length without the final ``\n``."""
+
+    offset: int
+    number: int
+    length: int
+
+
 def read_lines(source: IO[bytes], *, offset: int = 0, number: int = 1, limit: int = MAX_LINE) -> Iterator[Line]:
     r"""Yield the lines of a binary stream, including blank ones; the last ``\n`` may be missing.
 
     ``offset`` and ``number`` describe the stream's current position. Raises :class:`LineTooLong`.
     """
+    for line in read_all_lines(source, offset=offset, number=number, limit=limit):
+        if isinstance(line, LongLine):
+            raise LineTooLong(line.number, line.offset, limit)
+        yield line
+
+
+def read_all_lines(
+    source: IO[bytes], *, offset: int = 0, number: int = 1, limit: int = MAX_LINE
+) -> Iterator[Line | LongLine]:
+    """The same, but a line beyond the limit costs only itself: it is skipped, and stands as a :class:`LongLine`."""
     while data := source.readline(limit + 1):
-        ended = data.endswith(b"\n")
-        if not ended and len(data) > limit:
-            raise LineTooLong(number, offset, limit)
-        yield Line(offset, number, data[:-1] if ended else data)
-        offset += len(data)
+        ended, size = data.endswith(b"\n"), len(data)
+        if ended or size <= limit:
+            yield Line(offset, number, data[:-1] if ended else data)
+        else:
+            while not ended and (more := source.readline(_SKIPPED)):
+                ended, size = more.endswith(b"\n"), size + len(more)
+            yield LongLine(offset, number, size - ended)
+        offset += size
         number += 1
 
 
@@ -163,13 +186,18 @@ def loads(data: bytes) -> Any:
     return json.loads(data, parse_constant=lambda _: None, parse_float=_finite, parse_int=_readable)
 
 
+def dumps(value: object) -> bytes:
+    """Encode what :func:`loads` returned as strict JSON; half surrogate pairs become U+FFFD."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _LONE_SURROGATE.sub("\ufffd", text).encode()
+
+
 def repaired(data: bytes) -> bytes | None:
     """The same JSON, strict: half surrogate pairs become U+FFFD, NaN and Infinity null. None if it is not JSON."""
     try:
-        text = json.dumps(loads(data), ensure_ascii=False, separators=(",", ":"))
+        return dumps(loads(data))
     except (ValueError, RecursionError):
         return None
-    return _LONE_SURROGATE.sub("\ufffd", text).encode()
 
 
 def encode(value: object) -> bytes:

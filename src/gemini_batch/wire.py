@@ -315,7 +315,7 @@ def file_name(name: str | None) -> str | None:
 def same_model(one: str, other: str) -> bool:
     """Whether two names can mean the same model: the service may state the version that a short name stands for."""
     one, other = one.removeprefix("models/"), other.removeprefix("models/")
-    return one.startswith(other) or other.startswith(one) or "latest" in {one.rpartition("-")[2], other.rpartition("-")[2]}
+    return one.startswith(other) or other.startswith(one) or one.endswith("-latest") or other.endswith("-latest")
 
 
 def contradiction(job: RemoteJob, *, file: str | None, model: str) -> str | None:

@@ -38,7 +38,8 @@ def _identified(operation: Operation, asked: str | None = None) -> Operation:
         operation.name = name
         return operation
     shown = " and ".join(sorted(repr(one)[:200] for one in stated | {name} if one)) or "no job"
-    raise _unusable(f"The service was asked {f'for {asked}' if asked else 'to create a job'}, and answered with {shown}.")
+    task = f"for {asked}" if asked else "to create a job"
+    raise _unusable(f"The service was asked {task} and answered with {shown}.")
 
 
 def _unusable(message: str) -> ServiceError:

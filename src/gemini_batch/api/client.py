@@ -1,9 +1,9 @@
 """One HTTP client for the Gemini Developer API.
 
 What always holds: the API key travels in one header, to the base URL's own host only; redirects are not followed;
-every call is bounded, as ``bounds`` states; only requests that may be repeated are repeated. Errors of the transport and
-of the service become :class:`NetworkError` and :class:`ApiError` here and nowhere else. All text of the service is made
-safe here, when it enters: it is printable, and the API key is not in it.
+every call is bounded, as ``bounds`` states; only requests that may be repeated are repeated. Errors of the transport
+and of the service become :class:`NetworkError` and :class:`ApiError` here and nowhere else. All text of the service is
+made safe here, when it enters: it is printable, and the API key is not in it.
 """
 
 from __future__ import annotations

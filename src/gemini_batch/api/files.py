@@ -64,9 +64,8 @@ async def start_upload(client: Client, *, name: str, display_name: str, mime_typ
     )
     url = reply.headers.get("x-goog-upload-url", "")
     try:
-        if client.clean(url) != url:
-            raise ValueError("it would be written down, and must not hold the key or control characters")
-        return client.at_home(url)
+        # The URL is written down, so it must not hold the key.
+        return client.at_home(url if client.clean(url) == url else "")
     except ValueError:
         raise ServiceError(
             "The service opened no upload session (no usable upload URL in its answer).", code="upload_refused"
@@ -180,7 +179,7 @@ async def get(client: Client, name: str) -> RemoteFile:
     found = client.read(reply, RemoteFile)
     if found.name != f"files/{asked}":
         raise ServiceError(
-            f"The service was asked for files/{asked}, and answered with {found.name[:200]!r}.",
+            f"The service was asked for files/{asked} and answered with {found.name[:200]!r}.",
             code="unreadable_answer",
             next="That answer was discarded. Run the same command again later.",
         )

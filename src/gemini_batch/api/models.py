@@ -29,7 +29,7 @@ async def get(client: Client, name: str) -> RemoteModel:
     found = client.read(reply, RemoteModel)
     if not found.name or not same_model(found.name, name):
         raise ServiceError(
-            f"The service was asked for the model {name}, and answered with {found.name[:200]!r}.",
+            f"The service was asked for the model {name} and answered with {found.name[:200]!r}.",
             code="unreadable_answer",
             next="That answer was discarded. Run the same command again later.",
         )
