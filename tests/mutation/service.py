@@ -8,8 +8,8 @@ CREATING = (
     Breakage(
         guard="a create is sent once",
         file="api/batches.py",
-        old="        repeat=False,\n        timeout=CREATE_TIMEOUT,",
-        new="        timeout=CREATE_TIMEOUT,",
+        old="        repeat=False,\n        idle=client.bounds.idle_large,",
+        new="        idle=client.bounds.idle_large,",
         tests=(
             "tests/api/test_batches.py::test_create_is_sent_once_and_only_once",
             "tests/scenarios/test_creating.py::test_creating",

@@ -189,10 +189,14 @@ class Submitter:
         began = self._now()
         known = self._ledger.batches() - {job.batch}
         matches, listed = Matches(), set[str]()
-        async for page in self._service.listing():
-            jobs = [remote_job(operation) for operation in page]
-            listed.update(remote.name for remote in jobs)
-            matches += create_policy.made_by(job, jobs, known=known, any_age=self._clock_went_back)
+        try:
+            async for page in self._service.listing():
+                jobs = [remote_job(operation) for operation in page]
+                listed.update(remote.name for remote in jobs)
+                matches += create_policy.made_by(job, jobs, known=known, any_age=self._clock_went_back)
+        except ServiceError:
+            if not matches.proven:  # what is found need not be searched for any further
+                raise
         if not matches.proven:
             matches = await self._asked_for(job, matches)
         self._listed = listed
