@@ -62,26 +62,29 @@ def read_lines(source: IO[bytes], *, offset: int = 0, number: int = 1, limit: in
 
     ``offset`` and ``number`` describe the stream's current position. Raises :class:`LineTooLong`.
     """
-    for line in read_all_lines(source, offset=offset, number=number, limit=limit):
-        if isinstance(line, LongLine):
-            raise LineTooLong(line.number, line.offset, limit)
-        yield line
-
-
-def read_all_lines(
-    source: IO[bytes], *, offset: int = 0, number: int = 1, limit: int = MAX_LINE
-) -> Iterator[Line | LongLine]:
-    """The same, but a line beyond the limit costs only itself: it is skipped, and stands as a :class:`LongLine`."""
     while data := source.readline(limit + 1):
-        ended, size = data.endswith(b"\n"), len(data)
-        if ended or size <= limit:
-            yield Line(offset, number, data[:-1] if ended else data)
-        else:
-            while not ended and (more := source.readline(_SKIPPED)):
-                ended, size = more.endswith(b"\n"), size + len(more)
-            yield LongLine(offset, number, size - ended)
-        offset += size
+        ended = data.endswith(b"\n")
+        if not ended and len(data) > limit:
+            raise LineTooLong(number, offset, limit)
+        yield Line(offset, number, data[:-1] if ended else data)
+        offset += len(data)
         number += 1
+
+
+def read_all_lines(source: IO[bytes], *, limit: int = MAX_LINE) -> Iterator[Line | LongLine]:
+    """The same from the beginning, but a line beyond the limit costs only itself: it is skipped."""
+    offset, number = 0, 1
+    while True:
+        try:
+            yield from read_lines(source, offset=offset, number=number, limit=limit)
+            return
+        except LineTooLong as long:
+            length, ended = limit + 1, False
+            while not ended and (more := source.readline(_SKIPPED)):
+                ended = more.endswith(b"\n")
+                length += len(more) - ended
+            yield LongLine(long.offset, long.number, length)
+            offset, number = long.offset + length + ended, long.number + 1
 
 
 class NotJson(ValueError):

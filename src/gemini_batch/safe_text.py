@@ -37,8 +37,11 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """``text``, printable, with ``…`` in place of the secret."""
-        shown = printable(text)
-        return shown if self._text is None else self._text.sub("…", shown)
+        return self.without(printable(text))
+
+    def without(self, text: str) -> str:
+        """``text`` with ``…`` in place of the secret, and otherwise unchanged."""
+        return text if self._text is None else self._text.sub("…", text)
 
     def in_bytes(self, data: bytes) -> bytes:
         """``data`` with ``…`` in place of the secret, in whatever form it is there."""

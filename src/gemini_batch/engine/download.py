@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.parse import Answer, parse_line
-from gemini_batch.answers.redaction import redact_errors
+from gemini_batch.answers.redaction import redact_words
 from gemini_batch.api.trouble import meaning
 from gemini_batch.engine.backoff import ABSENT_TIMES, LATE_SUCCEEDED
 from gemini_batch.engine.poller import ended_for
@@ -55,7 +55,7 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
                 for answer in inline_answers(operation):
                     file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
         key = (await session.backend()).key.reveal()
-        await asyncio.to_thread(redact_errors, part, Redactor(key))
+        await asyncio.to_thread(redact_words, part, Redactor(key))
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(raw)
