@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_batch.safe_text import Redactor, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEY = "AIzaSyD-TheKeyOfTheseTests_0123456789"
 VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
@@ -34,7 +38,7 @@ def _percent(text: str) -> str:
     return "".join(f"%{ord(letter):02x}" for letter in text)
 
 
-FORMS = {
+FORMS: dict[str, Callable[[str], str]] = {
     "plain": lambda key: key,
     "quoted": lambda key: quote(key, safe=""),
     "quoted whole": _percent,
