@@ -144,6 +144,29 @@ def test_nothing_is_logged_that_holds_the_key(everything: Everything, tmp_path: 
     assert not [line for line in everything.lines if pieces_of_key(line)]
 
 
+def test_words_of_the_service_are_logged_without_the_key(everything: Everything) -> None:
+    """The reason after the status, and a page token that stands in the next address."""
+    first = httpx2.Response(200, json={"nextPageToken": f"t{KEY}"}, extensions={"reason_phrase": KEY.encode()})
+
+    async def walk(client: Client) -> None:
+        async for _ in batches.listing(client):
+            pass
+
+    ask(Script(first, httpx2.Response(200, json={})), walk)
+    assert len([line for line in everything.lines if "HTTP Request" in line]) == 2
+    assert not [line for line in everything.lines if pieces_of_key(line)]
+
+
+@pytest.mark.parametrize("form", [KEY, "".join(f"%{ord(letter):02x}" for letter in KEY)])
+def test_upload_address_with_the_key_is_refused(form: str) -> None:
+    """It would be written to the ledger."""
+    answer = httpx2.Response(200, headers={"x-goog-upload-url": f"https://elsewhere.example/up?key={form}"})
+    with pytest.raises(Error) as caught:
+        ask(Script(answer), lambda c: files.start_upload(c, name="f", display_name="d", mime_type="jsonl", size=1))
+    assert caught.value.reason_code == "upload_refused"
+    assert pieces_of_key(shown(caught.value)) == []
+
+
 def test_key_is_in_one_header_and_in_no_address_or_body() -> None:
     ok = {"x-goog-upload-url": "https://elsewhere.example/up?u=1", "x-goog-upload-status": "active"}
     names = ["batches/b", "batches/c", "models/m", "files/f", "files/f", "files/f"]

@@ -9,6 +9,7 @@ made safe here, when it enters: it is printable, and the API key is not in it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -40,7 +41,11 @@ ATTEMPTS = 6
 UNREACHED_ATTEMPTS = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 
+_PARTS = ("connection", "http11", "http2", "proxy", "socks")
 _AGAIN = "Nothing is lost. Check the network and run the same command again."
+
+#: Where the HTTP library logs what it sends and receives. A filter applies to its own logger only.
+_LOGGERS = tuple(map(logging.getLogger, ("httpx2", *(f"httpcore2.{name}" for name in _PARTS))))
 
 T = TypeVar("T")
 
@@ -91,10 +96,19 @@ class Client:
         )
 
     async def __aenter__(self) -> Client:
+        for logger in _LOGGERS:
+            logger.addFilter(self._log_filter)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
+        for logger in _LOGGERS:
+            logger.removeFilter(self._log_filter)
+
+    def _log_filter(self, record: logging.LogRecord) -> bool:
+        """Make what the HTTP library logs safe: addresses, reasons and headers can hold words of the service."""
+        record.msg, record.args = self.clean(record.getMessage()), ()
+        return True
 
     def url(self, path: str, *, prefix: str = "") -> str:
         """``{base}{/prefix}/{version}/{path}``."""
