@@ -10,59 +10,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
 import enum
 import re
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import ServiceError
-from gemini_batch.jsonl import decode_as, repaired
+from gemini_batch.jsonl import decode_as
+from gemini_batch.reading import Number, cleaned, read_loosely, to_int, to_time
 from gemini_batch.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-Number = int | float | str | None
-
-
-_TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-][0-9]{2}:[0-9]{2}))"
-)
-
-
-#: Larger counts are not counts; they would not fit into the ledger.
-_MOST = 10**15
-#: Seconds since 1970 that a calendar can show: years up to 9999.
-_LAST_TIME = 253_402_300_799.0
-
-
-def to_int(value: Number) -> int:
-    """A count as the service may send it (``"12"``, ``12``, ``12.0``, absent) as an int; anything else counts as 0."""
-    try:
-        count = int(value or 0)
-    except (ValueError, OverflowError):
-        return 0
-    return count if 0 <= count <= _MOST else 0
-
-
-def to_time(value: str | None) -> float | None:
-    """An RFC 3339 time with any number of fractional digits, as seconds since 1970; None for anything else.
-
-    Times before 1970 and after the year 9999 are none: not every calendar shows them.
-    """
-    found = _TIME.fullmatch(value or "")
-    if found is None:
-        return None
-    moment, fraction, offset = found.groups()
-    try:
-        whole = dt.datetime.fromisoformat(moment + (offset or "+00:00")).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    seconds = whole + float(f"0.{fraction or 0}")
-    return seconds if 0 <= seconds < _LAST_TIME else None
 
 
 class Status(msgspec.Struct):
@@ -195,7 +156,7 @@ def read(data: bytes | msgspec.Raw, kind: type[T], *, clean: Callable[[str], str
     try:
         found = decode_as(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        loose = _read_loosely(bytes(data), kind)
+        loose = read_loosely(bytes(data), kind, strict=kind in _STRICT)
         if loose is None:
             raise ServiceError(
                 f"The service's answer could not be read as {kind.__name__}: {error}.",
@@ -205,57 +166,6 @@ def read(data: bytes | msgspec.Raw, kind: type[T], *, clean: Callable[[str], str
             ) from None
         found = loose
     return cleaned(found, clean)
-
-
-def cleaned(value: T, clean: Callable[[str], str]) -> T:
-    """The same value, with ``clean`` applied to every string in it; an object is changed in place."""
-    safe: Any = value
-    if isinstance(value, str):
-        safe = clean(value)
-    elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            setattr(value, name, cleaned(getattr(value, name), clean))
-    elif isinstance(value, list):
-        safe = [cleaned(item, clean) for item in value]
-    elif isinstance(value, dict):
-        safe = {clean(str(name)): cleaned(item, clean) for name, item in value.items()}
-    return safe  # type: ignore[no-any-return]
-
-
-def _read_loosely(data: bytes, kind: type[T]) -> T | None:
-    """The same object, field by field; None if it is not a JSON object."""
-    mended = repaired(data)
-    if mended is None:
-        return None
-    try:
-        return decode_as(mended, kind)
-    except (msgspec.DecodeError, RecursionError):
-        return None if kind in _STRICT else _fields_of(mended, kind)
-
-
-def _fields_of(data: bytes | msgspec.Raw, kind: Any) -> Any:
-    try:
-        fields = decode_as(data, dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    values = {}
-    for field in msgspec.structs.fields(kind):
-        raw = fields.get(field.encode_name)
-        if raw is None:
-            continue
-        try:
-            values[field.name] = decode_as(raw, field.type)
-        except (msgspec.DecodeError, RecursionError):
-            inner = _object_in(field.type)
-            if inner is not None:
-                values[field.name] = _fields_of(raw, inner) or inner()
-    return kind(**values)
-
-
-def _object_in(kind: Any) -> Any:
-    """The object in the type of an optional field; None if it holds another kind of value."""
-    kinds = (kind, *get_args(kind))
-    return next((one for one in kinds if isinstance(one, type) and issubclass(one, msgspec.Struct)), None)
 
 
 class Phase(enum.Enum):
@@ -299,6 +209,8 @@ def state_word(raw: str | None) -> str:
 #: Characters of a message or a state that are kept.
 _LONGEST_TEXT = 4000
 _JOB_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+#: What a version adds to the name of a model.
+_VERSION = re.compile(r"(-(preview|exp|experimental|[0-9]+))*")
 _FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -314,8 +226,10 @@ def file_name(name: str | None) -> str | None:
 
 def same_model(one: str, other: str) -> bool:
     """Whether two names can mean the same model: the service may state the version that a short name stands for."""
-    one, other = one.removeprefix("models/"), other.removeprefix("models/")
-    return one.startswith(other) or other.startswith(one) or one.endswith("-latest") or other.endswith("-latest")
+    short, long = sorted((one.removeprefix("models/"), other.removeprefix("models/")), key=len)
+    if not short or short.endswith("-latest") or long.endswith("-latest"):
+        return True
+    return long.startswith(short) and _VERSION.fullmatch(long, len(short)) is not None
 
 
 def contradiction(job: RemoteJob, *, file: str | None, model: str) -> str | None:

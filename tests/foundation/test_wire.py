@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import ServiceError
+from gemini_batch.reading import to_int, to_time
 from gemini_batch.wire import (
     BatchMetadata,
+    BatchOutput,
+    BatchStats,
+    InputConfig,
     Operation,
     OperationList,
     Phase,
@@ -23,13 +29,13 @@ from gemini_batch.wire import (
     RemoteFileList,
     RemoteJob,
     RemoteModel,
+    Status,
     hash_matches,
     inline_answers,
     read,
     remote_job,
+    same_model,
     state_word,
-    to_int,
-    to_time,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +49,14 @@ ANSWERS = [
     {"error": {"code": 3, "message": "Bad."}, "metadata": {"key": "2"}},
 ]
 INLINE: dict[str, Any] = {"inlinedResponses": {"inlinedResponses": ANSWERS}}
+
+
+#: The names of all fields of an operation, at any depth.
+FIELDS = frozenset(
+    name
+    for kind in (Operation, BatchMetadata, BatchStats, BatchOutput, InputConfig, Status)
+    for name in (field.encode_name for field in msgspec.structs.fields(kind))
+) | {"inlinedResponses"}
 
 
 def operation(**fields: Any) -> Operation:
@@ -496,6 +510,86 @@ def test_what_is_none_of_them_is_an_error_of_the_service(data: bytes) -> None:
     with pytest.raises(ServiceError, match="could not be read as Operation") as caught:
         read(data, Operation)
     assert caught.value.reason_code == "unreadable_answer"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"9" * 6000,
+        b'"\\ud800"',
+        b'"\\ud83d and more"',
+        b'"\xff\xfe"',
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        b"true",
+    ],
+    ids=lambda odd: repr(odd[:12]),
+)
+@pytest.mark.parametrize(
+    "place",
+    [
+        b'"metadata":{"batchStats":{"requestCount":%s}}',
+        b'"metadata":{"displayName":%s}',
+        b'"metadata":{"updateTime":%s}',
+        b'"metadata":{"unknown":{"field":%s}}',
+        b'"error":{"code":3,"details":%s}',
+        b'"metadata":{"output":{"inlinedResponses":{"inlinedResponses":[{"response":%s},{"key":"b"}]}}}',
+        b'"unknown":%s',
+        b'"done":%s',
+    ],
+)
+def test_an_odd_value_in_an_operation_costs_itself_only(place: bytes, odd: bytes) -> None:
+    found = read(b'{"name":"%s",' % NAME.encode() + place % odd + b"}", Operation)
+    seen = remote_job(found)
+    assert seen.name == NAME
+    assert (seen.total, seen.error_code) == (0, 3 if b"error" in place else None)
+    if b"inlined" in place:
+        assert [bytes(one) for one in inline_answers(found)][1] == b'{"key":"b"}'
+    if b"displayName" not in place:
+        assert seen.display_name == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("gemini-3.8-flash", "models/gemini-3.8-flash", True),
+        ("gemini-3.8-flash", "gemini-3.8-flash-001", True),
+        ("gemini-3.8-flash", "gemini-3.8-flash-preview-09-2025", True),
+        ("gemini-3.8-flash", "gemini-3.8-flash-lite", False),
+        ("gemini-3.8-flash", "gemini-3.8-flash-image-preview", False),
+        ("gemini-3.8-flash", "gemini-3.8", False),
+        ("gemini-flash-latest", "gemini-3.8-flash", True),
+        ("tunedModels/a-1", "tunedModels/a-1", True),
+        ("tunedModels/a", "tunedModels/b", False),
+        ("a", "", True),
+    ],
+)
+def test_which_names_can_mean_one_model(one: str, other: str, same: bool) -> None:
+    assert same_model(one, other) is same
+    assert same_model(other, one) is same
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=6) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(FIELDS)), inner, max_size=6),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)), JSON, max_size=6))
+def test_any_object_is_read_as_some_operation(body: dict[str, Any]) -> None:
+    """Whatever stands in its fields; and what is read fits into the ledger, on a terminal and into JSON."""
+    seen = remote_job(read(json.dumps(body).encode(), Operation))
+    for value in msgspec.structs.asdict(seen).values():
+        assert not isinstance(value, str) or all(one.isprintable() or one in "\u200c\u200d" for one in value)
+        assert not isinstance(value, int) or abs(value) < 2**63
+    for at in (seen.create_time, seen.end_time):
+        assert at is None or dt.datetime.fromtimestamp(at, dt.UTC)
+    assert not seen.name or seen.name.startswith("batches/")
+    msgspec.json.encode(seen)
 
 
 def test_file_as_the_service_describes_it() -> None:

@@ -36,7 +36,7 @@ class Bounds:
     #: Seconds for a whole call: every attempt, and the pauses between them, however long the service asks for.
     call: float = 300.0
     #: Seconds for reading a whole list.
-    listing: float = 1800.0
+    listing: float = 600.0
     #: Bytes of an answer.
     answer: int = 64 * _MIB
     #: Bytes of one job, which may hold its answers inline.

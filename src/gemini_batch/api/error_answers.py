@@ -13,8 +13,9 @@ from gemini_batch.api.bounds import LONGEST_ASKED
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.errors import ApiError, Next
 from gemini_batch.jsonl import decode_as
+from gemini_batch.reading import cleaned
 from gemini_batch.safe_text import Redactor
-from gemini_batch.wire import ErrorBody, ErrorEnvelope, cleaned
+from gemini_batch.wire import ErrorBody, ErrorEnvelope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,8 @@ from gemini_batch.api.client import piece
 from gemini_batch.api.pages import pages
 from gemini_batch.api.trouble import meaning, unknown_address, unknown_upload
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, StateError
-from gemini_batch.wire import RemoteFile, RemoteFileList, file_name, to_int
+from gemini_batch.reading import to_int
+from gemini_batch.wire import RemoteFile, RemoteFileList, file_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

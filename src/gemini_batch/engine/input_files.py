@@ -11,7 +11,8 @@ from gemini_batch.api.files import SessionLost
 from gemini_batch.api.trouble import meaning
 from gemini_batch.errors import ApiError, ServiceError
 from gemini_batch.events import Notice, Transfer
-from gemini_batch.wire import hash_matches, to_int, to_time
+from gemini_batch.reading import to_int, to_time
+from gemini_batch.wire import hash_matches
 
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
