@@ -52,6 +52,7 @@ class Redactor:
         if self._bytes is None:
             return False
         # The complete pattern is slow, and most data holds no encoded letters at all.
-        if self._always_slow or _ENCODED.search(data):
+        encoded = (b"%" in data or b"\\u00" in data) and _ENCODED.search(data)
+        if self._always_slow or encoded:
             return self._bytes.search(data) is not None
         return self._plain in data

@@ -185,8 +185,8 @@ SECRETS = (
     Breakage(
         guard="the key in the words of the service",
         file="api/error_answers.py",
-        old="parsed = cleaned(_error_body(body), clean)",
-        new="parsed = _error_body(body)",
+        old="body = clean.in_bytes(body)",
+        new="body = bytes(body)",
         tests=("tests/api/test_secrecy.py::test_key_that_the_service_echoes_is_not_passed_on",),
     ),
     Breakage(

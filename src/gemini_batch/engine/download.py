@@ -139,12 +139,12 @@ async def _once(session: Session, remote: RemoteJob, part: Path, target: KnownJo
 class _Content:
     """What a downloaded file holds.
 
-    ``remains``: lines that look like results without keys. ``owed``: requests of the job without a line, None if that
-    was not looked up. ``is_cut``: the last line is not complete.
+    ``remains``: there are lines that look like results without keys. ``owed``: requests of the job without a line, None
+    if that was not looked up. ``is_cut``: the last line is not complete.
     """
 
     lines: int
-    answers: int
+    has_answers: bool
     remains: bool
     is_cut: bool
     owed: int | None
@@ -152,14 +152,13 @@ class _Content:
     @property
     def is_foreign(self) -> bool:
         """Whether this is something else than results, a web page for example; an empty file is not."""
-        return bool(self.lines) and not self.answers and not self.remains
+        return bool(self.lines) and not self.has_answers and not self.remains
 
 
 def _examine(session: Session, part: Path, target: KnownJob, *, compare: bool) -> _Content:
     """Read a downloaded file once. ``compare`` its keys with the keys that the job owes."""
     folder = session.state_folder.run(target.run.id)
-    lines = answers = 0
-    remains = False
+    lines, has_answers, remains = 0, False, False
     found: set[int] = set()
     with contextlib.ExitStack() as stack:
         owing = compare and target.run.origin != "adopted"
@@ -171,16 +170,18 @@ def _examine(session: Session, part: Path, target: KnownJob, *, compare: bool) -
             if not line.data.strip():
                 continue
             lines += 1
+            if has_answers and rows is None:
+                continue
             answer = parse_line(line.data)
             if isinstance(answer, Answer):
-                answers += 1
+                has_answers = True
                 wanted = rows.wanted(answer.key, target.job.ordinal) if rows is not None else None
                 if wanted is not None:
                     found.add(wanted.seq)
             elif answer.reason in {"NO_KEY", "KEY_NOT_TEXT"} or line.data.lstrip().startswith(b"{"):
                 remains = True  # a truncated line that begins as an object: no web page begins that way
     owed = None if rows is None else max(0, target.job.requests - len(found))
-    return _Content(lines, answers, remains, _ends_within_a_line(part), owed)
+    return _Content(lines, has_answers, remains, _ends_within_a_line(part), owed)
 
 
 def _doubt(content: _Content, remote: RemoteJob, *, first: bool) -> tuple[str, bool] | None:
@@ -189,7 +190,7 @@ def _doubt(content: _Content, remote: RemoteJob, *, first: bool) -> tuple[str, b
     Fewer lines than the service counted are doubted only the ``first`` time: rows can be absent for good. A file of
     unstated size can have been cut at the end of any line, so it is doubted every time.
     """
-    if not content.answers:
+    if not content.has_answers:
         return "contains no answers", False
     if content.is_cut:
         # A stated length that is too short hides that something is missing; another request continues from there.

@@ -197,7 +197,7 @@ class Submitter:
         except ServiceError:
             if not matches.proven:  # what is found need not be searched for any further
                 raise
-        if not matches.proven:
+        if not matches.proven and job.input_kind == "file":
             matches = await self._asked_for(job, matches)
         self._listed = listed
         return replace(
