@@ -195,7 +195,7 @@ def dumps(value: object) -> bytes:
     return _LONE_SURROGATE.sub("\ufffd", text).encode()
 
 
-def repaired(data: bytes) -> bytes | None:
+def repair(data: bytes) -> bytes | None:
     """The same JSON, strict: half surrogate pairs become U+FFFD, NaN and Infinity null. None if it is not JSON."""
     try:
         return dumps(loads(data))

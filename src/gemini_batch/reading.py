@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import msgspec
 
-from gemini_batch.jsonl import decode_as, repaired
+from gemini_batch.jsonl import decode_as, repair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ def read_loosely(data: bytes, kind: type[T], *, strict: bool = False) -> T | Non
 
     ``strict``: values that are not JSON are repaired, and no field may have another type. None if it is no such object.
     """
-    mended = repaired(_shallow(data.decode("utf-8", "replace").encode()))
+    mended = repair(_shallow(data.decode("utf-8", "replace").encode()))
     if mended is None:
         return None
     try:

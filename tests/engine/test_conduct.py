@@ -43,7 +43,7 @@ def deleted_while_alive(service: FakeService) -> None:
 
 
 def test_a_deleted_job_is_missing_and_the_rest_comes_in(service: FakeService, tmp_path: Path) -> None:
-    """Its requests say so and are not sent again by themselves: they may have been paid for."""
+    """Its requests say so and are not resent by themselves: they may have been paid for."""
     deleted_while_alive(service)
     heard: list[Event] = []
 

@@ -1,4 +1,4 @@
-"""Options that are said again, files that are given again, and requests that are sent again by the user's word."""
+"""Options that are said again, files that are given again, and requests that are resent by the user's word."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def one_job(service: FakeService, folder: Path) -> str:
 
 
 def ill(service: FakeService) -> None:
-    """One request fails in passing, one is cut off, each at its first attempt."""
+    """One request fails temporarily, one is cut off, each at its first attempt."""
     cut = {"candidates": [{"content": {"parts": [{"text": "half"}]}, "finishReason": "MAX_TOKENS"}]}
     first: dict[str, Any] = {"k1": {"error": {"code": 14, "message": "why"}}, "k2": {"response": cut}}
     service.answer_at = lambda key, attempt: (
@@ -177,7 +177,7 @@ def test_retry_of_what_create_made(service: FakeService, tmp_path: Path) -> None
 def test_a_picture_that_cannot_be_read_is_offered_to_retry(
     service: FakeService, tmp_path: Path, *, with_media: bool
 ) -> None:
-    """A success would have no file; so the row is ``invalid``, what it used is counted, and retry sends it again."""
+    """A success would have no file; so the row is ``invalid``, what it used is counted, and retry resends it."""
     usage = {"promptTokenCount": 4, "candidatesTokenCount": 1290, "totalTokenCount": 1294}
 
     def picture(key: str, attempt: int) -> bytes:
@@ -263,7 +263,7 @@ def test_attempts_without_an_answer_are_counted(service: FakeService, tmp_path: 
     assert found.summary.unanswered == 2
 
 
-def test_the_same_requests_with_another_key_are_not_sent_again_in_silence(service: FakeService, tmp_path: Path) -> None:
+def test_the_same_requests_with_another_key_are_not_resent_in_silence(service: FakeService, tmp_path: Path) -> None:
     """A rotated key is another identity; that this pays again is said, with the way back."""
     first = work(service, tmp_path)
 

@@ -91,11 +91,11 @@ def _read_closely(data: bytes) -> Answer | NotAnAnswer:
     except msgspec.ValidationError:
         return NotAnAnswer("NOT_AN_OBJECT", "The line is JSON but not an object.")
     except (msgspec.DecodeError, RecursionError):
-        mended = jsonl.repaired(data)
-        if mended is None:
+        fixed = jsonl.repair(data)
+        if fixed is None:
             return NotAnAnswer("NOT_JSON", _what_is_wrong(data))
         try:
-            line, repaired = _decode_object(mended), True
+            line, repaired = _decode_object(fixed), True
         except (msgspec.DecodeError, RecursionError):
             return NotAnAnswer("NOT_AN_OBJECT", "The line is not an object.")
     key = _plain(line.get("key"))

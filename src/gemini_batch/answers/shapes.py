@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.jsonl import decode_as, repaired
+from gemini_batch.jsonl import decode_as, repair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,10 +166,10 @@ def _piece(raw: msgspec.Raw | None, shape: Any) -> Any:
 
 
 def _object(response: bytes) -> dict[str, msgspec.Raw]:
-    mended = repaired(response)
-    if mended is None:
+    repaired = repair(response)
+    if repaired is None:
         raise Unreadable("the response is not JSON")
     try:
-        return _decode_object(mended)
+        return _decode_object(repaired)
     except msgspec.DecodeError:
         raise Unreadable("the response is not a JSON object") from None

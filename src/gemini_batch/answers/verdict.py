@@ -19,7 +19,7 @@ from gemini_batch.answers.inline_data import BlobState, state_of
 from gemini_batch.answers.reasons import FINISHES, GRPC_CODES, GRPC_NAMES, HTTP_CODES, MESSAGES, Verdict
 from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of
 from gemini_batch.catalog import Method
-from gemini_batch.jsonl import decode_as, repaired
+from gemini_batch.jsonl import decode_as, repair
 from gemini_batch.safe_text import printable
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def _read_status(error: bytes) -> _Status:
     try:
         return decode_as(error, _Status)
     except (msgspec.DecodeError, RecursionError):
-        return _loose_status(repaired(error))
+        return _loose_status(repair(error))
 
 
 def _loose_status(error: bytes | None) -> _Status:

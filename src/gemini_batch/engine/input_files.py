@@ -81,7 +81,7 @@ class _Upload:
             if (there := await self._already_there(job)) is not None:
                 return there
             await self._session.world.sleep(wait)
-        raise SessionLost("The service calls the upload complete but does not have the file.")
+        raise SessionLost("The service reports the upload as complete but does not have the file.")
 
     async def _transfer(self, job: Job) -> RemoteFile:
         size = job.bytes
