@@ -105,10 +105,13 @@ BAD_INPUT = (
     ),
     Breakage(
         guard="results replace nothing but results",
-        file="report/result_set.py",
-        old='return isinstance(line, dict) and {"key", "verdict"} <= line.keys()',
+        file="report/output_files.py",
+        old='return is_failure if kind == "failures" else not is_failure and {"key", "verdict"} <= line.keys()',
         new="return True",
-        tests=(f"{MISTAKES}::test_a_mistake[results over requests]",),
+        tests=(
+            f"{MISTAKES}::test_a_mistake[results over requests]",
+            "tests/report/test_output_files.py::test_only_its_own_kind_is_replaced",
+        ),
     ),
 )
 

@@ -22,8 +22,8 @@ from gemini_batch.engine.poller import ended_for
 from gemini_batch.errors import ApiError, JobError, ServiceError
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.jsonl import MAX_LINE, LongLine, read_all_lines, sync_folder
+from gemini_batch.report.next_steps import create_anew
 from gemini_batch.safe_text import Redactor
-from gemini_batch.store.integrity import create_anew
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import inline_answers, remote_job
 
@@ -113,7 +113,7 @@ async def _shown(session: Session, remote: RemoteJob, part: Path, target: KnownJ
                     job=remote.name,
                     state=remote.state,
                     code="results_gone",
-                    next=create_anew(target.run, offline=session.settings.offline),
+                    next=create_anew(target.run),
                 ) from error
         await session.world.sleep(float(times))
 
