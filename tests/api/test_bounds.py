@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import itertools
 import tracemalloc
@@ -320,3 +321,43 @@ def test_patience_ends_without_progress_and_lasts_with_it(steps: list[int | None
             since, mark = 0, moved
         since += 1
         assert patience.failed(moved) == (silent >= DEFAULT.failures or since >= DEFAULT.crumbs)
+
+
+@pytest.mark.parametrize("part", ["the status line", "a header", "a chunk's size"])
+def test_nothing_of_an_answer_may_drip(part: str) -> None:
+    """Over a socket: no idle time of the HTTP library ends these, since a byte comes now and then."""
+    start = {
+        "the status line": b"HTTP/1.1 20",
+        "a header": b"HTTP/1.1 200 OK\r\nx-slow: ",
+        "a chunk's size": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+    }[part]
+
+    async def run() -> None:
+        handlers: list[asyncio.Task[None]] = []
+
+        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                writer.write(start)
+                while True:
+                    writer.write(b"0")
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            handlers.append(asyncio.ensure_future(drip(reader, writer)))
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        async with server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            try:
+                async with Client(url, Secret(KEY), world=Waits().world(), bounds=HURRIED) as client:
+                    await batches.get(client, "b")
+            finally:
+                await asyncio.gather(*handlers)
+
+    with pytest.raises(NetworkError, match="did not answer completely"):
+        asyncio.run(run())
