@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
+import re
 import secrets
 import stat
 import threading
@@ -21,10 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 UTF8_BOM = b"\xef\xbb\xbf"
 #: A longer line is reported instead of read into memory. The longest lines observed in practice (base64 images) are
 #: about 20 MB.
 MAX_LINE = 256 * 1024 * 1024
+#: Bytes of a longer line that are in memory at a time while it is skipped.
+_SKIPPED = 1024 * 1024
 
 
 class Line(NamedTuple):
@@ -44,6 +49,14 @@ class LineTooLong(ValueError):
         self.offset = offset
 
 
+class LongLine(NamedTuple):
+    r"""A line beyond the limit, which was skipped: its offset, its number, and its length without the final ``\n``."""
+
+    offset: int
+    number: int
+    length: int
+
+
 def read_lines(source: IO[bytes], *, offset: int = 0, number: int = 1, limit: int = MAX_LINE) -> Iterator[Line]:
     r"""Yield the lines of a binary stream, including blank ones; the last ``\n`` may be missing.
 
@@ -56,6 +69,22 @@ def read_lines(source: IO[bytes], *, offset: int = 0, number: int = 1, limit: in
         yield Line(offset, number, data[:-1] if ended else data)
         offset += len(data)
         number += 1
+
+
+def read_all_lines(source: IO[bytes], *, limit: int = MAX_LINE) -> Iterator[Line | LongLine]:
+    """The same from the beginning, but a line beyond the limit costs only itself: it is skipped."""
+    offset, number = 0, 1
+    while True:
+        try:
+            yield from read_lines(source, offset=offset, number=number, limit=limit)
+            return
+        except LineTooLong as long:
+            length, ended = limit + 1, False
+            while not ended and (more := source.readline(_SKIPPED)):
+                ended = more.endswith(b"\n")
+                length += len(more) - ended
+            yield LongLine(long.offset, long.number, length)
+            offset, number = long.offset + length + ended, long.number + 1
 
 
 class NotJson(ValueError):
@@ -141,6 +170,37 @@ def decode_as(data: bytes | msgspec.Raw, kind: type[T]) -> T:
         known = _decoders[kind] = decoder(lambda: msgspec.json.Decoder(kind))
     found: T = known.decode(data)
     return found
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _readable(digits: str) -> int | None:
+    return int(digits) if len(digits) < 4000 else None  # Python refuses to read longer ones
+
+
+def loads(data: bytes) -> Any:
+    """Decode JSON tolerantly: NaN, Infinity and numbers beyond the range of a double become null.
+
+    Raises ``ValueError`` or ``RecursionError``.
+    """
+    return json.loads(data, parse_constant=lambda _: None, parse_float=_finite, parse_int=_readable)
+
+
+def dumps(value: object) -> bytes:
+    """Encode what :func:`loads` returned as strict JSON; half surrogate pairs become U+FFFD."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _LONE_SURROGATE.sub("\ufffd", text).encode()
+
+
+def repair(data: bytes) -> bytes | None:
+    """The same JSON, strict: half surrogate pairs become U+FFFD, NaN and Infinity null. None if it is not JSON."""
+    try:
+        return dumps(loads(data))
+    except (ValueError, RecursionError):
+        return None
 
 
 def encode(value: object) -> bytes:

@@ -10,44 +10,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
 import enum
 import re
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import ServiceError
 from gemini_batch.jsonl import decode_as
+from gemini_batch.reading import Number, cleaned, read_loosely, to_int, to_time
+from gemini_batch.safe_text import printable
 
-Number = int | float | str | None
-
-
-_TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-][0-9]{2}:[0-9]{2}))"
-)
-
-
-def to_int(value: Number) -> int:
-    """A count as the service may send it (``"12"``, ``12``, ``12.0``, absent) as an int; anything else counts as 0."""
-    try:
-        return max(0, int(value or 0))
-    except (ValueError, OverflowError):
-        return 0
-
-
-def to_time(value: str | None) -> float | None:
-    """An RFC 3339 time with any number of fractional digits, as seconds since 1970; None for anything else."""
-    found = _TIME.fullmatch(value or "")
-    if found is None:
-        return None
-    moment, fraction, offset = found.groups()
-    try:
-        whole = dt.datetime.fromisoformat(moment + (offset or "+00:00")).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return whole + float(f"0.{fraction or 0}")
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Status(msgspec.Struct):
@@ -114,10 +90,10 @@ class Operation(msgspec.Struct):
 
 
 class OperationList(msgspec.Struct, rename="camel"):
-    """One page of the list; an empty list is ``{}``."""
+    """One page of the list; an empty list is ``{}``. Each operation is read on its own."""
 
-    operations: list[Operation] = []
-    next_page_token: str = ""
+    operations: list[msgspec.Raw] | None = None
+    next_page_token: str | None = None
 
 
 class RemoteFile(msgspec.Struct, rename="camel"):
@@ -135,10 +111,10 @@ class RemoteFile(msgspec.Struct, rename="camel"):
 
 
 class RemoteFileList(msgspec.Struct, rename="camel"):
-    """One page of files."""
+    """One page of files. Each file is read on its own."""
 
-    files: list[RemoteFile] = []
-    next_page_token: str = ""
+    files: list[msgspec.Raw] | None = None
+    next_page_token: str | None = None
 
 
 class RemoteModel(msgspec.Struct, rename="camel"):
@@ -167,19 +143,29 @@ class ErrorEnvelope(msgspec.Struct):
 
 
 T = TypeVar("T")
+#: Pages of a list are read strictly: a list that is read in part would look as if a job were not there.
+_STRICT = (OperationList, RemoteFileList)
 
 
-def read(data: bytes, kind: type[T]) -> T:
-    """Decode one of the objects above; unknown fields are ignored. Raises ServiceError if it is not one."""
+def read(data: bytes | msgspec.Raw, kind: type[T], *, clean: Callable[[str], str] = printable) -> T:
+    """Decode one of the objects above, with all of its text made safe by ``clean``; unknown fields are ignored.
+
+    A field with a value of another type counts as absent, so that it costs itself only. Answers to requests stay raw.
+    Raises ServiceError if ``data`` is no such object.
+    """
     try:
-        return decode_as(data, kind)
+        found = decode_as(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ServiceError(
-            f"The service's answer could not be read as {kind.__name__}: {error}.",
-            code="unreadable_answer",
-            next="A proxy may have answered instead of the service. Check the network (and GOOGLE_GEMINI_BASE_URL, if "
-            "it is set), then run the same command again.",
-        ) from None
+        loose = read_loosely(bytes(data), kind, strict=kind in _STRICT)
+        if loose is None:
+            raise ServiceError(
+                f"The service's answer could not be read as {kind.__name__}: {error}.",
+                code="unreadable_answer",
+                next="A proxy may have answered instead of the service. Check the network (and "
+                "GOOGLE_GEMINI_BASE_URL, if it is set), then run the same command again.",
+            ) from None
+        found = loose
+    return cleaned(found, clean)
 
 
 class Phase(enum.Enum):
@@ -218,6 +204,42 @@ def state_word(raw: str | None) -> str:
     if not raw:
         return "JOB_STATE_UNSPECIFIED"
     return f"JOB_STATE_{raw.removeprefix('BATCH_STATE_')}" if raw.startswith("BATCH_STATE_") else raw
+
+
+#: Characters of a message or a state that are kept.
+_LONGEST_TEXT = 4000
+_JOB_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+#: What a version adds to the name of a model.
+_VERSION = re.compile(r"(-(preview|exp|experimental|[0-9]+))*")
+_FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+def job_name(name: str | None) -> str:
+    """``name`` if it is the name of a job (``batches/…``), else an empty string."""
+    return name if name and _JOB_NAME.fullmatch(name) else ""
+
+
+def file_name(name: str | None) -> str | None:
+    """``name`` if it is the name of a file (``files/…``), else None."""
+    return name if name and _FILE_NAME.fullmatch(name) else None
+
+
+def same_model(one: str, other: str) -> bool:
+    """Whether two names can mean the same model: the service may state the version that a short name stands for."""
+    short, long = sorted((one.removeprefix("models/"), other.removeprefix("models/")), key=len)
+    if not short or short.endswith("-latest") or long.endswith("-latest"):
+        return True
+    return long.startswith(short) and _VERSION.fullmatch(long, len(short)) is not None
+
+
+def contradiction(job: RemoteJob, *, file: str | None, model: str) -> str | None:
+    """How the service's words on a job contradict what was sent, as a clause; None if they do not.
+
+    An input file's name was used once, so it decides if it is stated.
+    """
+    if file and job.file_name:
+        return None if job.file_name == file else f"reads {job.file_name} instead of {file}"
+    return None if same_model(job.model, model) else f"uses {job.model} instead of {model}"
 
 
 class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,7 +291,7 @@ def _output(operation: Operation) -> BatchOutput:
     places = [operation.metadata.output if operation.metadata else None, operation.response]
     found = [place for place in places if place is not None]
     for place in found:
-        if place.responses_file:
+        if file_name(place.responses_file):
             return place
     inline = [place for place in found if place.inlined_responses is not None]
     for place in inline:
@@ -301,16 +323,17 @@ def remote_job(operation: Operation) -> RemoteJob:
     meta = operation.metadata or BatchMetadata()
     stats = meta.batch_stats or BatchStats()
     output = _output(operation)
-    state = state_word(meta.state)
-    has_output = bool(output.responses_file) or output.inlined_responses is not None
+    state = _shortened(state_word(meta.state))
+    output_file = file_name(output.responses_file)
+    has_output = output_file is not None or output.inlined_responses is not None
     return RemoteJob(
-        name=operation.name or meta.name or "",
+        name=job_name(operation.name or meta.name),
         state=state,
         phase=_phase(state, operation, has_output=has_output),
-        model=(meta.model or "").removeprefix("models/"),
+        model=_shortened(meta.model or "").removeprefix("models/"),
         method=Method.EMBED if "EmbedContent" in (meta.kind or "") else Method.GENERATE,
-        display_name=meta.display_name or "",
-        file_name=meta.input_config.file_name if meta.input_config else None,
+        display_name=_shortened(meta.display_name or ""),
+        file_name=file_name(meta.input_config.file_name) if meta.input_config else None,
         total=to_int(stats.request_count),
         succeeded=to_int(stats.successful_request_count),
         failed=to_int(stats.failed_request_count),
@@ -318,10 +341,14 @@ def remote_job(operation: Operation) -> RemoteJob:
         create_time=to_time(meta.create_time),
         end_time=to_time(meta.end_time),
         error_code=None if operation.error is None else to_int(operation.error.code) or None,
-        error_message=None if operation.error is None else operation.error.message,
-        output_file=output.responses_file or None,
-        output_inline=output.inlined_responses is not None and not output.responses_file,
+        error_message=None if operation.error is None else _shortened(operation.error.message or "") or None,
+        output_file=output_file,
+        output_inline=output.inlined_responses is not None and not output_file,
     )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
 
 
 def hash_matches(sent_hex: str, received: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -588,3 +589,24 @@ def test_good_lines_are_judged_fast() -> None:
 
     # About 300,000 a second on one core of an ordinary machine; a tenth of it leaves room for a busy one.
     assert rounds / min(seconds() for _ in range(5)) > 30_000
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (None, {"code": 3, "message": "\x1b[2Jbad\r\nError: forged\x9b"}),
+        (None, "\x1b[2Jbad\nworse"),
+        (None, {"code": 99, "status": "\x1b[2J", "message": "\u202ebad"}),
+        ({"promptFeedback": {"blockReason": "\x1b[2J\n", "blockReasonMessage": "\x07bad"}}, None),
+        ({"promptFeedback": {"blockReason": "X" * 10_000}}, None),
+        (response(TEXT, finish="\x1b[2J\n"), None),
+        (response(TEXT, finish="SAFETY", finishMessage="\x1b[2Jbad"), None),
+    ],
+)
+def test_words_of_the_service_are_printable(body: Any, error: Any) -> None:
+    """The reason is a word that a database can hold, the message is one line that a terminal can show."""
+    found = judged(body, error=error)
+    assert found.reason is not None
+    assert re.fullmatch("[A-Z][A-Z0-9_]{0,80}", found.reason)
+    assert found.message is not None
+    assert found.message.isprintable()

@@ -77,7 +77,7 @@ def test_create_that_failed_says_whether_it_can_have_arrived(fault: Exception, s
 
 def test_what_is_written_is_exact() -> None:
     # The service reads other spellings too; ours is the one that it writes itself.
-    script = Script(*[httpx2.Response(200, json={})] * 2)
+    script = Script(*[httpx2.Response(200, json={"name": "batches/b"})] * 2)
 
     async def embed(client: Client) -> Operation:
         return await batches.create(
@@ -129,7 +129,7 @@ def test_inline_answers_come_back_byte_for_byte() -> None:
 
 
 def test_time_granted_to_the_service_is_waited_for() -> None:
-    script = Script(*[httpx2.Response(200, json={})] * 2)
+    script = Script(*[httpx2.Response(200, json={"name": "batches/b"}) for _ in range(2)])
     ask(script, lambda client: batches.get(client, "b", server_timeout=600))
     ask(script, lambda client: batches.get(client, "b"))
     patient, usual = script.requests
@@ -170,9 +170,6 @@ LISTS = pytest.mark.parametrize(("walk", "kind"), [(all_batches, "operations"), 
         ([(["a", "b"], "t/1="), (["c"], None)], [["a", "b"], ["c"]], [None, "t/1="]),
         # A page may be empty and still not the last one.
         ([(["a"], "1"), ([], "2"), (["b"], None)], [["a"], [], ["b"]], [None, "1", "2"]),
-        # Tokens that come again lead in circles: the walk ends.
-        ([(["a"], "1"), (["b"], "1")], [["a"], ["b"]], [None, "1"]),
-        ([(["a"], "1"), (["b"], "2"), (["c"], "1")], [["a"], ["b"], ["c"]], [None, "1", "2"]),
     ],
 )
 def test_lists_are_walked_to_their_end(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from api.script import BASE, KEY, Body, Script, Waits, ask, error, reset
 from gemini_batch.api import files
-from gemini_batch.api.files import PATIENCE
+from gemini_batch.api.bounds import DEFAULT
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ def test_no_progress_many_times_is_an_error(fault: Fault, part: Path) -> None:
     store, waits = Store([fault] * 50), Waits()
     with pytest.raises(ServiceError):
         fetch(store, part, waits=waits)
-    assert len(store.asked) == PATIENCE
+    assert len(store.asked) == DEFAULT.failures
     assert waits.seconds == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
@@ -301,7 +301,7 @@ def test_what_came_is_kept_when_the_download_is_given_up(part: Path) -> None:
 
 
 def test_progress_starts_the_count_of_failures_again(part: Path) -> None:
-    storm: list[Fault] = ["503"] * (PATIENCE - 1)
+    storm: list[Fault] = ["503"] * (DEFAULT.failures - 1)
     waits = Waits()
     assert fetch(Store([*storm, "cut", *storm, "cut", *storm[1:]]), part, waits=waits)[0] == len(TEXT)
     assert part.read_bytes() == TEXT
@@ -348,7 +348,7 @@ def test_any_weather_ends_with_the_whole_file_or_an_error(content: bytes, held: 
         try:
             size, _ = fetch(store, part)
         except ServiceError:
-            assert len(faults) >= PATIENCE or "416" in faults
+            assert len(faults) >= DEFAULT.failures or "416" in faults
         else:
             assert part.read_bytes() == content
             assert size == len(content)

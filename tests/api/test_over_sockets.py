@@ -16,8 +16,9 @@ from gemini_batch.api.client import Client
 from gemini_batch.catalog import Method
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.errors import NetworkError
+from gemini_batch.reading import to_int
 from gemini_batch.settings import Secret
-from gemini_batch.wire import hash_matches, remote_job, to_int
+from gemini_batch.wire import hash_matches, remote_job
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import traceback
 from typing import TYPE_CHECKING
@@ -12,11 +11,13 @@ import pytest
 
 from api.script import BASE, KEY, Body, Everything, Script, Waits, ask, error
 from gemini_batch.api import batches, files, models
-from gemini_batch.api.client import Client, api_error
+from gemini_batch.api.client import Client
+from gemini_batch.api.error_answers import api_error
 from gemini_batch.backend import GeminiService
 from gemini_batch.catalog import Method
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.errors import Error
+from gemini_batch.safe_text import Redactor
 from gemini_batch.settings import Secret
 
 if TYPE_CHECKING:
@@ -68,13 +69,14 @@ ECHOES: dict[str, httpx2.Response] = {
 @pytest.mark.parametrize("where", ECHOES)
 def test_key_that_the_service_echoes_is_not_passed_on(where: str) -> None:
     response = ECHOES[where]
-    told = api_error(response.status_code, response.content, response.headers, secret=KEY)
+    told = api_error(response.status_code, response.content, response.headers, clean=Redactor(KEY))
     assert pieces_of_key(shown(told)) == []
 
 
 @pytest.mark.parametrize("where", ["in the message", "in the details", "across the cut of a long text"])
 def test_client_knows_what_to_keep_to_itself(where: str) -> None:
-    answers = [copy.copy(ECHOES[where]) for _ in range(6)]
+    echo = ECHOES[where]
+    answers = [httpx2.Response(echo.status_code, content=echo.content) for _ in range(6)]
     with pytest.raises(Error) as caught:
         ask(Script(*answers), lambda client: batches.get(client, "b"))
     assert pieces_of_key(shown(caught.value)) == []
@@ -142,9 +144,33 @@ def test_nothing_is_logged_that_holds_the_key(everything: Everything, tmp_path: 
     assert not [line for line in everything.lines if pieces_of_key(line)]
 
 
+def test_words_of_the_service_are_logged_without_the_key(everything: Everything) -> None:
+    """The reason after the status, and a page token that stands in the next address."""
+    first = httpx2.Response(200, json={"nextPageToken": f"t{KEY}"}, extensions={"reason_phrase": KEY.encode()})
+
+    async def walk(client: Client) -> None:
+        async for _ in batches.listing(client):
+            pass
+
+    ask(Script(first, httpx2.Response(200, json={})), walk)
+    assert len([line for line in everything.lines if "HTTP Request" in line]) == 2
+    assert not [line for line in everything.lines if pieces_of_key(line)]
+
+
+@pytest.mark.parametrize("form", [KEY, "".join(f"%{ord(letter):02x}" for letter in KEY)])
+def test_upload_address_with_the_key_is_refused(form: str) -> None:
+    """It would be written to the ledger."""
+    answer = httpx2.Response(200, headers={"x-goog-upload-url": f"https://elsewhere.example/up?key={form}"})
+    with pytest.raises(Error) as caught:
+        ask(Script(answer), lambda c: files.start_upload(c, name="f", display_name="d", mime_type="jsonl", size=1))
+    assert caught.value.reason_code == "upload_refused"
+    assert pieces_of_key(shown(caught.value)) == []
+
+
 def test_key_is_in_one_header_and_in_no_address_or_body() -> None:
     ok = {"x-goog-upload-url": "https://elsewhere.example/up?u=1", "x-goog-upload-status": "active"}
-    script = Script(*[httpx2.Response(200, json={}, headers=ok) for _ in range(6)])
+    names = ["batches/b", "batches/c", "models/m", "files/f", "files/f", "files/f"]
+    script = Script(*[httpx2.Response(200, json={"name": name}, headers=ok) for name in names])
 
     async def several(client: Client) -> None:
         await batches.get(client, "b")

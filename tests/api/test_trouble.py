@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import gemini_batch
-from gemini_batch.api.client import api_error
+from gemini_batch.api.error_answers import api_error
 from gemini_batch.api.files import SessionLost
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.errors import (

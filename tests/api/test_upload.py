@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from api.script import BASE, KEY, Endless, Script, Waits, ask, error, reset
 from gemini_batch.api import files
-from gemini_batch.api.files import CHUNK, GRANULARITY, PATIENCE, SessionLost
+from gemini_batch.api.bounds import DEFAULT
+from gemini_batch.api.files import CHUNK, GRANULARITY, SessionLost
 from gemini_batch.backend import GeminiService
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, StateError
 
@@ -263,12 +264,12 @@ def test_no_progress_many_times_ends_the_upload() -> None:
     session, waits = Session(["lost"] * 50), Waits()
     with pytest.raises(NetworkError):
         send(session, TEXT, waits=waits)
-    assert len(session.chunks) == PATIENCE
+    assert len(session.chunks) == DEFAULT.failures
     assert waits.seconds == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
 def test_progress_starts_the_count_of_failures_again() -> None:
-    storm: list[Fault] = ["lost"] * (PATIENCE - 1)
+    storm: list[Fault] = ["lost"] * (DEFAULT.failures - 1)
     faults: list[Fault] = [*storm, "fine", *storm, "fine", *storm]
     session, waits = Session(faults), Waits()
     described, _ = send(session, TEXT, waits=waits)
@@ -289,7 +290,7 @@ def test_service_that_forgets_what_it_took_is_not_fed_for_ever() -> None:
     session = Session(["fine", "forgets"] * 100)
     with pytest.raises(ServiceError):
         send(session, TEXT)
-    assert len(session.chunks) < 4 * PATIENCE
+    assert len(session.chunks) < 4 * DEFAULT.failures
 
 
 def test_asked_wait_is_honoured_between_chunks() -> None:
@@ -382,4 +383,4 @@ def test_nobody_repeats_for_ever() -> None:
     script = Endless(lambda _: error(503))
     with pytest.raises(ApiError):
         send(script, TEXT)
-    assert len(script.requests) <= PATIENCE + 1
+    assert len(script.requests) <= DEFAULT.failures + 1

@@ -56,7 +56,12 @@ def facts(stage: JobStage = JobStage.INTENDED, **changes: object) -> Facts:
         (facts(list_reads=2, last_list_read=NOW + 500, create_calls=MAX_CREATE_CALLS), NOW + 500, GiveUp("unanswered")),
         (facts(list_reads=2, last_list_read=NOW + 500, over_quota=True), NOW + 500, GiveUp("over quota")),
         (facts(list_reads=1, last_list_read=NOW, found=("batches/x",)), NOW, Adopt("batches/x")),
-        (facts(list_reads=1, last_list_read=NOW, found=("batches/x", "batches/y")), NOW, Adopt("batches/x")),
+        (
+            facts(list_reads=1, last_list_read=NOW, found=("batches/x", "batches/y"), proven=True),
+            NOW,
+            Adopt("batches/x"),
+        ),
+        (facts(list_reads=1, last_list_read=NOW, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
         (facts(input_kind="inline", list_reads=1, found=("batches/x", "batches/y")), NOW, GiveUp("ambiguous")),
         (facts(JobStage.CREATED), NOW, Made()),
         (facts(JobStage.ENDED), NOW, Made()),
@@ -112,8 +117,17 @@ def remote(name: str = "batches/x", **changes: object) -> RemoteJob:
     [
         (job(), remote(file_name="files/gb-x"), True),
         (job(), remote(file_name="files/gb-y"), False),
-        (job(), remote(file_name=None), False),
-        (job(file=None), remote(file_name=None), False),
+        # The list need not show the input file: then the rest of what is known has to do.
+        (job(), remote(file_name=None), True),
+        (job(), remote(file_name=None, display_name="other"), False),
+        (job(), remote(file_name=None, model="other"), False),
+        (job(), remote(file_name=None, total=4), False),
+        (job(), remote(file_name=None, total=0), True),
+        (job(), remote(file_name=None, create_time=NOW - 1000), False),
+        (job(), remote("batches/known", file_name=None), False),
+        (job(), remote("", file_name=None), False),
+        (job(), remote("", file_name="files/gb-x"), False),
+        (job(input_kind="inline"), remote(model="m-001"), True),
         (job(input_kind="inline"), remote(), True),
         (job(input_kind="inline"), remote(file_name="files/gb-x"), False),
         (job(input_kind="inline"), remote(display_name="other"), False),
@@ -125,7 +139,13 @@ def remote(name: str = "batches/x", **changes: object) -> RemoteJob:
     ],
 )
 def test_which_job_a_create_in_doubt_has_made(ours: Job, there: RemoteJob, found: bool) -> None:
-    assert bool(made_by(ours, [there], known=frozenset({"batches/known"}))) is found
+    assert bool(made_by(ours, [there], known=frozenset({"batches/known"})).found) is found
+
+
+def test_the_input_file_is_proof_and_the_rest_is_not() -> None:
+    seen = [remote("batches/likely", file_name=None), remote("batches/proven", file_name="files/gb-x")]
+    matches = made_by(job(), seen, known=frozenset())
+    assert (matches.found, matches.proven) == (("batches/proven",), ("batches/proven",))
 
 
 PLANNED = {"stage": JobStage.PLANNED}

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def downloads(service: FakeService, answer: Any, number: int = 0) -> None:
-    """What the download of that job's results does: raises, or returns lines."""
+def downloads(service: FakeService, answer: Any, number: int = 0, *, sized: bool = False) -> None:
+    """What the download of that job's results does: raises, or returns lines; ``sized``: it states their size."""
     real = service.download
 
     async def downloading(name: str, part: Path, *, progress: Any) -> int:
@@ -43,6 +43,8 @@ def downloads(service: FakeService, answer: Any, number: int = 0) -> None:
         if isinstance(found, Exception):
             raise found
         part.write_bytes(found)
+        if sized:
+            progress(len(found), len(found))
         return len(found)
 
     service.download = downloading  # type: ignore[method-assign]
@@ -155,7 +157,7 @@ def test_an_ended_job_that_is_gone_before_it_was_fetched(service: FakeService, t
 def test_a_file_that_ends_early_between_lines_is_fetched_again(service: FakeService, tmp_path: Path) -> None:
     """The job's own counts say how many lines there must be."""
     short = [b"".join(answer_line(key) + b"\n" for key in KEYS[:3])]
-    downloads(service, lambda: short.pop() if short else None)
+    downloads(service, lambda: short.pop() if short else None, sized=True)
     operation = service._operation
 
     def counting(job: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemini_batch.jsonl import Line, LineTooLong, read_lines
+from gemini_batch.jsonl import Line, LineTooLong, LongLine, read_all_lines, read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +67,23 @@ def test_longer_line_is_named_and_not_read_to_its_end(end: bytes) -> None:
         next(reader)
     assert (caught.value.number, caught.value.offset) == (3, 5)
     assert stream.tell() == 11
+
+
+@given(
+    parts=st.lists(st.binary(max_size=12).map(lambda part: part.replace(b"\n", b"")), max_size=8),
+    limit=st.integers(1, 10),
+    ended=st.booleans(),
+)
+def test_a_line_beyond_the_limit_costs_only_itself(parts: list[bytes], limit: int, ended: bool) -> None:
+    data = b"\n".join(parts) + (b"\n" if ended and parts and parts[-1] else b"")
+    found = list(read_all_lines(io.BytesIO(data), limit=limit))
+    whole = lines(data)
+    assert [(one.offset, one.number) for one in found] == [(line.offset, line.number) for line in whole]
+    for one, line in zip(found, whole, strict=True):
+        if len(line.data) > limit:
+            assert one == LongLine(line.offset, line.number, len(line.data))
+        else:
+            assert one == line
 
 
 PIECES = st.lists(st.sampled_from([b"a", b"{}", b"\n", b"\r\n", b"\r", b"\xe2\x80\xa8", b"\xc2\x85", b"\xff"]))

@@ -181,7 +181,7 @@ RUNS = (
     Breakage(
         guard="fewer lines than the service has counted are fetched once more",
         file="engine/download.py",
-        old="if first and _lines(part) < remote.succeeded + remote.failed:",
+        old="if first and content.lines < remote.succeeded + remote.failed:",
         new="if False:",
         tests=(f"{TROUBLE}::test_a_file_that_ends_early_between_lines_is_fetched_again",),
     ),

@@ -8,8 +8,8 @@ CREATING = (
     Breakage(
         guard="a create is sent once",
         file="api/batches.py",
-        old="        repeat=False,\n        timeout=CREATE_TIMEOUT,",
-        new="        timeout=CREATE_TIMEOUT,",
+        old="        repeat=False,\n        idle=client.bounds.idle_large,",
+        new="        idle=client.bounds.idle_large,",
         tests=(
             "tests/api/test_batches.py::test_create_is_sent_once_and_only_once",
             "tests/scenarios/test_creating.py::test_creating",
@@ -103,8 +103,8 @@ COLLECTING = (
     Breakage(
         guard="a page in the place of the results",
         file="engine/download.py",
-        old='if _glance(part) == "something else":',
-        new="if not remote.name:",
+        old="    if content.is_foreign:\n",
+        new="    if not remote.name:\n",
         tests=("tests/scenarios/test_fetching.py::test_fetching",),
     ),
     Breakage(
@@ -164,7 +164,7 @@ COLLECTING = (
     Breakage(
         guard="a finish reason that nobody knows is no success",
         file="answers/verdict.py",
-        old="""return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is unknown.")""",
+        old="""return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish[:100]!r} is unknown.")""",
         new="return None",
         tests=("tests/answers/test_judge.py::test_no_unknown_finish_reason_is_a_success",),
     ),

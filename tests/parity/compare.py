@@ -20,8 +20,8 @@ ABSENT = "(absent)"
 #: Every HTTP client sets these in its own way and no answer of the service depends on them; `content-length` follows
 #: from the body, which is compared, and `host` from the URL.
 _CLIENTS_OWN = frozenset({"accept", "connection", "content-length", "host", "user-agent", "x-goog-api-client"})
-#: What the HTTP library offers by itself; anything else was meant.
-_USUAL_ENCODINGS = "gzip, deflate"
+#: What the HTTP library offers by itself, and what we offer, because we bound it; anything else was meant.
+_USUAL_ENCODINGS = frozenset({"gzip, deflate", "gzip"})
 #: int64 fields: proto JSON reads a number and a string of digits alike.
 _INT64 = frozenset({"sizeBytes"})
 #: Their keys are the user's own words: not field names, so never respelled.
@@ -35,7 +35,7 @@ def spots(request: Request) -> dict[str, Any]:
         name: value
         for name, value in request.headers.items()
         if name not in _CLIENTS_OWN
-        and not (name == "accept-encoding" and value == _USUAL_ENCODINGS)
+        and not (name == "accept-encoding" and value in _USUAL_ENCODINGS)
         and not (name == "content-type" and not request.content)  # the type of nothing
     }
     url = request.url
@@ -142,4 +142,5 @@ class Recorder:
         if request.method == "GET" and path.endswith(("/batches", "/files")):
             kind = "operations" if path.endswith("/batches") else "files"
             return Response(200, json={kind: [{"name": f"{kind}/2"}]})
-        return Response(200, json={"name": "batches/b-1", "metadata": {"state": "BATCH_STATE_PENDING"}})
+        name = "/".join(path.split("/")[-2:]) if request.method == "GET" else "batches/b-1"
+        return Response(200, json={"name": name, "metadata": {"state": "BATCH_STATE_PENDING"}})

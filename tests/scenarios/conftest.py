@@ -14,7 +14,8 @@ import pytest
 
 from cli.conftest import KEY, Done, Shell
 from gemini_batch import aio
-from gemini_batch.api import batches, client, files
+from gemini_batch.api import batches, bounds
+from gemini_batch.api.bounds import Bounds
 from gemini_batch.session import Session
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.world import World
@@ -117,8 +118,7 @@ def stage(
     time_ = Time(gemini_emulator.advance)
     monkeypatch.setattr(aio, "Session", partial(Session, world=time_.world()))
     # An answer that never comes is given up after a moment instead of minutes.
-    for module, name in ((client, "TIMEOUT"), (batches, "CREATE_TIMEOUT"), (files, "_CHUNK_TIMEOUT")):
-        monkeypatch.setattr(module, name, 0.4)
+    monkeypatch.setattr(bounds, "DEFAULT", Bounds(idle=0.4, idle_large=0.4))
     return Stage(Shell(folder, tmp_path / "home", capsys), gemini_emulator, time_)
 
 

@@ -122,7 +122,7 @@ CASES = [
         scenario="C8a",
         title="made and the answer is empty",
         faults=(create(body="{}"),),
-        create=Step(says=("names no job", "The job was created")),
+        create=Step(says=("answered with no job", "The job was created")),
     ),
     Case(
         scenario="C8a",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 ADVICE = {
+    "answer_too_long": "No answer of that size is expected. A proxy may have answered instead of the service.",
     "api_error": "Read the service's message. A 5xx status is temporary: run the same command again.",
     "api_key_refused": "Check `GEMINI_API_KEY`; `GOOGLE_API_KEY` is read before it.",
     "bad_api_key": "The key contains characters that are not allowed in a key. Copy it again.",
@@ -21,6 +22,7 @@ ADVICE = {
     "empty": "Give a file that contains requests.",
     "empty_file": "Give a file that contains at least one request.",
     "fewer_results": "Answers were damaged here. Choose another file, so that the better one stays.",
+    "endless_list": "The service's list of jobs does not end. Run the same command again later.",
     "file_changed": "Wait until nothing writes to the file, then run the same command again.",
     "file_not_found": "Check the path and the working folder.",
     "internal": "Run the same command again; if it fails again, report the output of `--debug`.",
@@ -32,6 +34,7 @@ ADVICE = {
     "json_ending": "Rename the file to `.jsonl` if it holds one object per line.",
     "json_spread": "Write each object on one line, for example with `jq -c .`.",
     "ledger_too_new": "Update gemini-batch, or set `GEMINI_BATCH_HOME` to another folder.",
+    "list_incomplete": "The service's list leaves out jobs that exist. Nothing was sent; run the command again later.",
     "local_state": "Fix what the message names on this machine, then run the same command again.",
     "locked": "Wait until the other process has finished, then run the same command again.",
     "model_not_usable": "Choose a model that supports batches; `models` lists them.",

@@ -8,16 +8,12 @@ answer, whatever else it has.
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from typing import Any
 
 import msgspec
 
 from gemini_batch import jsonl
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _OBJECT_OR_NULL = (b"{}", b"null", b'""')
 
 
@@ -95,7 +91,7 @@ def _read_closely(data: bytes) -> Answer | NotAnAnswer:
     except msgspec.ValidationError:
         return NotAnAnswer("NOT_AN_OBJECT", "The line is JSON but not an object.")
     except (msgspec.DecodeError, RecursionError):
-        fixed = repair(data)
+        fixed = jsonl.repair(data)
         if fixed is None:
             return NotAnAnswer("NOT_JSON", _what_is_wrong(data))
         try:
@@ -128,25 +124,3 @@ def _what_is_wrong(data: bytes) -> str:
     except ValueError as bad:
         return f"The line is not valid JSON: {bad}."
     return "The line is not valid JSON."
-
-
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
-
-
-def loads(data: bytes) -> Any:
-    """Decode JSON tolerantly: NaN, Infinity and numbers beyond the range of a double become null.
-
-    Raises ``ValueError`` or ``RecursionError``.
-    """
-    return json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
-
-
-def repair(data: bytes) -> bytes | None:
-    """The same JSON, strict: half surrogate pairs become U+FFFD, NaN and Infinity null. None if it is not JSON."""
-    try:
-        text = json.dumps(loads(data), ensure_ascii=False, separators=(",", ":"))
-    except (ValueError, RecursionError):
-        return None
-    return _LONE_SURROGATE.sub("\ufffd", text).encode()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers.parse import repair
 from gemini_batch.answers.reasons import MESSAGES
 from gemini_batch.answers.verdict import text_of
 from gemini_batch.catalog import Method
+from gemini_batch.jsonl import repair
 
 if TYPE_CHECKING:
     from gemini_batch.answers.media import MediaWriter

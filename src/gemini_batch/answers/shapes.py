@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.answers.parse import repair
-from gemini_batch.jsonl import decode_as
+from gemini_batch.jsonl import decode_as, repair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

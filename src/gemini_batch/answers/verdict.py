@@ -16,17 +16,20 @@ import msgspec
 from gemini_batch import jsonl
 from gemini_batch.answers import shapes
 from gemini_batch.answers.inline_data import BlobState, state_of
-from gemini_batch.answers.parse import Answer, repair
 from gemini_batch.answers.reasons import FINISHES, GRPC_CODES, GRPC_NAMES, HTTP_CODES, MESSAGES, Verdict
 from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of
 from gemini_batch.catalog import Method
-from gemini_batch.jsonl import decode_as
+from gemini_batch.jsonl import decode_as, repair
+from gemini_batch.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gemini_batch.answers.parse import Answer
+
 
 _FENCE = re.compile(r"```[A-Za-z0-9]*[ \t]*\r?\n(.*?)```", re.DOTALL)
+_WORD = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _NOTHING = (b"", b"null", b"{}")
 
 
@@ -75,7 +78,9 @@ def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimensi
         finding.verdict,
         finding.reason,
         finding.code,
-        finding.message or MESSAGES.get(finding.reason) or f"The service says {finding.reason}.",
+        printable(finding.message or "").strip()
+        or MESSAGES.get(finding.reason)
+        or f"The service says {finding.reason}.",
         usage,
         response is not None,
         model,
@@ -100,7 +105,8 @@ def _judge_generated(response: bytes, *, expects_json: bool) -> tuple[_Finding |
 def _judge_prompt(feedback: shapes.Feedback | None) -> _Finding | None:
     if feedback is None or not feedback.block_reason:
         return None
-    return _Finding("blocked", f"PROMPT_{feedback.block_reason}", feedback.block_reason_message)
+    reason = feedback.block_reason if _WORD.fullmatch(feedback.block_reason) else "UNKNOWN"
+    return _Finding("blocked", f"PROMPT_{reason}", feedback.block_reason_message)
 
 
 def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Finding | None:
@@ -110,7 +116,7 @@ def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Fin
             return _Finding("failed", "NO_FINISH_REASON", candidate.finish_message)
         verdict = FINISHES.get(finish)
         if verdict is None:
-            return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish!r} is unknown.")
+            return _Finding("failed", "UNKNOWN_FINISH_REASON", f"The finish reason {finish[:100]!r} is unknown.")
         return _Finding(verdict, finish, candidate.finish_message)
     parts = candidate.content.parts if candidate.content is not None else None
     blobs = _blobs(parts) if parts else None

@@ -8,9 +8,10 @@ import msgspec
 
 from gemini_batch.api import models
 from gemini_batch.api.client import piece
+from gemini_batch.api.pages import pages
 from gemini_batch.catalog import Method
-from gemini_batch.errors import ApiError
-from gemini_batch.wire import Operation, OperationList, read
+from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.wire import Operation, OperationList, contradiction, job_name, remote_job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -20,12 +21,31 @@ if TYPE_CHECKING:
 #: The create call for each method.
 CREATE_METHODS = {Method.GENERATE: "batchGenerateContent", Method.EMBED: "asyncBatchEmbedContent"}
 PAGE_SIZE = 100
-#: A create with inline requests has a body of up to 20 MB and is answered only after all of it was read.
-CREATE_TIMEOUT = 180.0
 
 
 def _path(name: str) -> str:
     return "batches/" + piece(name.removeprefix("batches/"))
+
+
+def _identified(operation: Operation, asked: str | None = None) -> Operation:
+    """The operation, if it is the one that was ``asked`` for, or names any job. Raises ServiceError.
+
+    The name stands in two places. An answer that names another job may be another caller's, mixed up by a proxy.
+    """
+    stated = {operation.name, operation.metadata.name if operation.metadata else None} - {"", None}
+    name = stated.pop() if len(stated) == 1 else None
+    if name is not None and (name == asked if asked else job_name(name)):
+        operation.name = name
+        return operation
+    shown = " and ".join(sorted(repr(one)[:200] for one in stated | {name} if one)) or "no job"
+    task = f"for {asked}" if asked else "to create a job"
+    raise _unusable(f"The service was asked {task} and answered with {shown}.")
+
+
+def _unusable(message: str) -> ServiceError:
+    return ServiceError(
+        message, code="unreadable_answer", next="That answer was discarded. Run the same command again later."
+    )
 
 
 async def create(
@@ -40,7 +60,8 @@ async def create(
     """Create one job from an uploaded file, or from ``(key, request)`` pairs inline. Sent once, never repeated.
 
     The service has no idempotency token: a repeated create is a second, paid job. Raises ApiError or NetworkError; the
-    caller decides whether the job may exist anyway.
+    caller decides whether the job may exist anyway. An answer that names no job, or contradicts what was sent, is a
+    ServiceError: the job may exist.
     """
     if requests is not None:
         items = [{"request": request, "metadata": {"key": key}} for key, request in requests]
@@ -48,38 +69,43 @@ async def create(
     else:
         source = {"fileName": file_name}
     body = msgspec.json.encode({"batch": {"displayName": display_name, "inputConfig": source}})
-    response = await client.call(
+    reply = await client.call(
         "POST",
         client.url(f"{models.path(model)}:{CREATE_METHODS[method]}"),
         content=body,
         headers={"content-type": "application/json"},
         repeat=False,
-        timeout=CREATE_TIMEOUT,
+        idle=client.bounds.idle_large,
     )
-    return read(response.content, Operation)
+    operation = _identified(client.read(reply, Operation))
+    if (what := contradiction(remote_job(operation), file=file_name, model=model)) is not None:
+        raise _unusable(f"The answer to the create names {operation.name}, which {what}.")
+    return operation
 
 
 async def get(client: Client, name: str, *, server_timeout: int | None = None) -> Operation:
-    """Get one job. ``server_timeout``: seconds that the service may take for a large inline answer."""
-    headers = {"x-server-timeout": str(server_timeout)} if server_timeout else None
-    response = await client.call(
-        "GET", client.url(_path(name)), headers=headers, timeout=server_timeout + 30.0 if server_timeout else None
+    """Get one job. ``server_timeout``: seconds that the service may take for a large inline answer.
+
+    Raises ServiceError, also for an answer that names another job.
+    """
+    path, bounds = _path(name), client.bounds
+    reply = await client.call(
+        "GET",
+        client.url(path),
+        headers={"x-server-timeout": str(server_timeout)} if server_timeout else None,
+        seconds=server_timeout + bounds.call if server_timeout else None,
+        idle=server_timeout + bounds.idle if server_timeout else None,
+        most=bounds.job,
     )
-    return read(response.content, Operation)
+    return _identified(client.read(reply, Operation), "batches/" + name.removeprefix("batches/"))
 
 
-async def listing(client: Client, *, page_size: int = PAGE_SIZE) -> AsyncIterator[list[Operation]]:
-    """List all jobs of the key's project, page by page; newest first, as observed."""
-    token, seen = "", {""}
-    while True:
-        params = {"pageSize": str(page_size), **({"pageToken": token} if token else {})}
-        response = await client.call("GET", client.url("batches"), params=params)
-        page = read(response.content, OperationList)
-        yield page.operations
-        token = page.next_page_token
-        if token in seen:  # the last page has none; a repeated one would loop forever
-            return
-        seen.add(token)
+def listing(client: Client, *, page_size: int = PAGE_SIZE) -> AsyncIterator[list[Operation]]:
+    """List all jobs of the key's project, page by page; newest first, as observed.
+
+    Raises ServiceError unless the list can be read to its end.
+    """
+    return pages(client, "batches", OperationList, "operations", Operation, page_size=page_size)
 
 
 async def cancel(client: Client, name: str) -> None:

@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Protocol
 import httpx2
 import msgspec
 
+from gemini_batch.api.bounds import Body, Patience, steadily
 from gemini_batch.api.client import piece
+from gemini_batch.api.pages import pages
 from gemini_batch.api.trouble import meaning, unknown_address, unknown_upload
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, StateError
-from gemini_batch.wire import RemoteFile, RemoteFileList, read, to_int
+from gemini_batch.reading import to_int
+from gemini_batch.wire import RemoteFile, RemoteFileList, file_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from gemini_batch.api.client import Client
+    from gemini_batch.api.client import Client, Reply
 
 CHUNK = 8 * 1024 * 1024
 GRANULARITY = 256 * 1024
-#: Attempts without progress before an upload or download is given up; any progress restarts the count.
-PATIENCE = 6
 #: Most clients send ``application/jsonl``; the service was observed to refuse one or the other at times.
 MIME_TYPES = ("application/jsonl", "text/plain", "jsonl")
 _GOES_ON = "Run the same command again; it continues where this one stopped."
-_CHUNK_TIMEOUT = 300.0
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 _COUNT = re.compile(r"[0-9]{1,18}")
 
@@ -51,7 +51,7 @@ class ReadAt(Protocol):
 async def start_upload(client: Client, *, name: str, display_name: str, mime_type: str, size: int) -> str:
     """Open an upload session for ``files/{name}`` and return its URL."""
     meta = {"name": f"files/{name}", "displayName": display_name, "mimeType": mime_type, "sizeBytes": str(size)}
-    response = await client.call(
+    reply = await client.call(
         "POST",
         client.url("files", prefix="/upload"),
         content=msgspec.json.encode({"file": meta}),
@@ -63,9 +63,10 @@ async def start_upload(client: Client, *, name: str, display_name: str, mime_typ
             "x-goog-upload-header-content-type": mime_type,
         },
     )
-    url = response.headers.get("x-goog-upload-url")
+    url = reply.headers.get("x-goog-upload-url", "")
     try:
-        return client.at_home(url or "")
+        # The URL is written down, so it must not hold the key.
+        return client.at_home(url if client.clean(url) == url else "")
     except ValueError:
         raise ServiceError(
             "The service opened no upload session (no usable upload URL in its answer).", code="upload_refused"
@@ -78,13 +79,12 @@ async def query_upload(client: Client, url: str) -> tuple[str, int]:
     Raises SessionLost if the service no longer has it.
     """
     try:
-        response = await client.call("POST", url, content=b"", headers={"x-goog-upload-command": "query"}, keyed=False)
+        reply = await client.call("POST", url, content=b"", headers={"x-goog-upload-command": "query"}, keyed=False)
     except ApiError as error:
         if unknown_upload(error):
             raise SessionLost("The service no longer knows this upload.") from error
         raise
-    received = to_int(response.headers.get("x-goog-upload-size-received"))
-    return response.headers.get("x-goog-upload-status", ""), max(0, received)
+    return client.header(reply, "x-goog-upload-status"), to_int(client.header(reply, "x-goog-upload-size-received"))
 
 
 async def send_upload(
@@ -102,12 +102,12 @@ async def send_upload(
     Returns None if the upload is complete but the answer that describes the file was lost: call :func:`get`.
     Raises SessionLost, ApiError or NetworkError; StateError if there are fewer bytes to read than ``size``.
     """
-    idle, furthest = 0, offset
+    patience = Patience(client.bounds, offset)
     while True:
         data = _exactly(read_at, offset, min(chunk, size - offset), size)
         last = offset + len(data) >= size
         try:
-            response = await client.call(
+            reply = await client.call(
                 "POST",
                 url,
                 content=data,
@@ -118,16 +118,14 @@ async def send_upload(
                 },
                 keyed=False,
                 repeat=False,
-                timeout=_CHUNK_TIMEOUT,
+                idle=client.bounds.idle_large,
             )
-            status = response.headers.get("x-goog-upload-status", "")
+            status = client.header(reply, "x-goog-upload-status")
             if status == "final" and last:
-                return _described(response.content)
+                return _described(client, reply)
             if status == "active" and not last:
                 offset += len(data)
-                # Bytes reached before do not count as progress: a service that loses what it received gets no more
-                # attempts.
-                idle, furthest = (0, offset) if offset > furthest else (idle, furthest)
+                patience.reached(offset)
                 progress(offset)
                 continue
             failure: ServiceError = ServiceError(f"The service left the upload in state {status or 'unknown'!r}.")
@@ -137,17 +135,16 @@ async def send_upload(
             if not meaning(error).repeatable:
                 raise
             failure = error
-        idle += 1
-        if idle >= PATIENCE:
+        if patience.failed():
             raise failure
-        await client.pause(idle, failure)
+        await client.pause(patience.failures, failure)
         status, received = await query_upload(client, url)
         if status == "final":
             return None
         if status not in {"active", ""}:
             raise SessionLost(f"The service ended this upload ({status}).") from failure
         offset = min(received, size)
-        idle, furthest = (0, offset) if offset > furthest else (idle, furthest)
+        patience.reached(offset)
         progress(offset)
 
 
@@ -165,30 +162,34 @@ class _Uploaded(msgspec.Struct):
     file: RemoteFile | None = None
 
 
-def _described(body: bytes) -> RemoteFile | None:
+def _described(client: Client, reply: Reply) -> RemoteFile | None:
     try:
-        return read(body, _Uploaded).file
+        file = client.read(reply, _Uploaded).file
     except ServiceError:
         return None
+    return file if file is not None and file_name(file.name) else None
 
 
 async def get(client: Client, name: str) -> RemoteFile:
-    """Get one file. If it is missing, expired, deleted or another project's, the service answers 403, not 404."""
-    response = await client.call("GET", client.url(f"files/{piece(name.removeprefix('files/'))}"))
-    return read(response.content, RemoteFile)
+    """Get one file. If it is missing, expired, deleted or another project's, the service answers 403, not 404.
+
+    Raises ServiceError for an answer that describes another file.
+    """
+    asked = name.removeprefix("files/")
+    reply = await client.call("GET", client.url(f"files/{piece(asked)}"))
+    found = client.read(reply, RemoteFile)
+    if found.name != f"files/{asked}":
+        raise ServiceError(
+            f"The service was asked for files/{asked} and answered with {found.name[:200]!r}.",
+            code="unreadable_answer",
+            next="That answer was discarded. Run the same command again later.",
+        )
+    return found
 
 
-async def listing(client: Client, *, page_size: int = 100) -> AsyncIterator[list[RemoteFile]]:
-    """List all files of the key's project, page by page."""
-    token, seen = "", {""}
-    while True:
-        params = {"pageSize": str(page_size), **({"pageToken": token} if token else {})}
-        page = read((await client.call("GET", client.url("files"), params=params)).content, RemoteFileList)
-        yield page.files
-        token = page.next_page_token
-        if token in seen:  # the last page has none; a repeated one would loop forever
-            return
-        seen.add(token)
+def listing(client: Client, *, page_size: int = 100) -> AsyncIterator[list[RemoteFile]]:
+    """List all files of the key's project, page by page. Raises ServiceError unless it can be read to its end."""
+    return pages(client, "files", RemoteFileList, "files", RemoteFile, page_size=page_size)
 
 
 async def delete(client: Client, name: str) -> None:
@@ -207,11 +208,11 @@ async def download(
 
     ``progress`` is called with the number of bytes stored, and the size of the whole file if the service states it.
     Only the download path serves result files: their ids are longer than the Files API's own rule allows, so ``get``
-    is refused for them. Raises ApiError or NetworkError after too many attempts without progress.
+    is refused for them. Raises ApiError or NetworkError after too many attempts without progress, as the bounds state.
     """
     quoted = piece(name.removeprefix("files/"))
     url = client.url(f"files/{quoted}:download")
-    idle, furthest, restarted = 0, _held(part), False
+    patience, restarted = Patience(client.bounds, _held(part)), False
     while True:
         try:
             return await _download_once(client, url, part, _held(part), progress)
@@ -219,7 +220,9 @@ async def download(
             failure: ServiceError = error
             part.unlink(missing_ok=True)
             # What an earlier process left may not be part of this file; after that, only new bytes count as progress.
-            furthest, restarted = (furthest, True) if restarted else (0, True)
+            if not restarted:
+                patience.restart()
+            restarted = True
         except (ApiError, NetworkError) as error:
             if unknown_address(error) and "/download/" not in url:
                 url = client.url(f"files/{quoted}:download", prefix="/download")  # the documentation's path
@@ -227,11 +230,9 @@ async def download(
             if not meaning(error).repeatable:
                 raise
             failure = error
-        held = _held(part)
-        idle, furthest = (0, held) if held > furthest else (idle + 1, furthest)
-        if idle >= PATIENCE:
+        if patience.failed(_held(part)):
             raise failure
-        await client.pause(max(1, idle), failure)
+        await client.pause(max(1, patience.failures), failure)
 
 
 def _held(part: Path) -> int:
@@ -248,15 +249,15 @@ async def _download_once(
         start, total = _place(response, offset)
         if start == total:
             return start  # the file was already complete
-        encoded = response.headers.get("content-encoding", "identity") != "identity"
-        if encoded and start:
+        body = Body(response, most=client.bounds.download - start)
+        if start and not body.is_plain:
             raise _OtherPartError("The service sent part of a different encoding of the file.", sent=True)
         length = response.headers.get("content-length", "")
-        stated = None if encoded or not _COUNT.fullmatch(length) else start + int(length)
+        stated = None if not body.is_plain or not _COUNT.fullmatch(length) else start + int(length)
         with part.open("ab" if start else "wb") as file:
             done = start
             try:
-                async for data in response.aiter_bytes() if encoded else response.aiter_raw():
+                async for data in steadily(body, client.bounds, client.world.monotonic):
                     file.write(data)
                     done += len(data)
                     progress(done, total if total is not None else stated)
@@ -264,7 +265,7 @@ async def _download_once(
                 raise NetworkError(
                     f"The download was interrupted after {done} bytes.", sent=True, next=_GOES_ON
                 ) from error
-        came = response.num_bytes_downloaded
+        came = body.received
         if _COUNT.fullmatch(length) and came != int(length):
             raise NetworkError(f"The download is incomplete: {came} of {length} bytes.", sent=True, next=_GOES_ON)
         if total is not None and done != total:

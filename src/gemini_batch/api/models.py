@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_batch.api.client import piece
-from gemini_batch.wire import RemoteModel, read
+from gemini_batch.errors import ServiceError
+from gemini_batch.wire import RemoteModel, same_model
 
 if TYPE_CHECKING:
     from gemini_batch.api.client import Client
@@ -20,6 +21,16 @@ def path(name: str) -> str:
 
 
 async def get(client: Client, name: str) -> RemoteModel:
-    """Get one model. Raises ApiError 404 for a model that the service does not know, or no longer serves."""
-    response = await client.call("GET", client.url(path(name)))
-    return read(response.content, RemoteModel)
+    """Get one model. Raises ApiError 404 for a model that the service does not know, or no longer serves.
+
+    Raises ServiceError for an answer that describes another model.
+    """
+    reply = await client.call("GET", client.url(path(name)))
+    found = client.read(reply, RemoteModel)
+    if not found.name or not same_model(found.name, name):
+        raise ServiceError(
+            f"The service was asked for the model {name} and answered with {found.name[:200]!r}.",
+            code="unreadable_answer",
+            next="That answer was discarded. Run the same command again later.",
+        )
+    return found

@@ -108,11 +108,16 @@ async def unknown(session: Session) -> list[JobStatus]:
     """The jobs in the service's list that are not in the ledger."""
     backend = await session.backend()
     known = {job.batch for _, job in session.ledger().jobs()}  # and, as they come, those that stand on two pages
-    found = []
-    async for page in backend.service.listing():
-        for operation in page:
-            seen = remote_job(operation)
-            if seen.name and seen.name not in known:
-                known.add(seen.name)
-                found.append(describe(session, UnknownJob(seen.name), seen, usual=False))
+    found: list[JobStatus] = []
+    try:
+        async for page in backend.service.listing():
+            for operation in page:
+                seen = remote_job(operation)
+                if seen.name and seen.name not in known:
+                    known.add(seen.name)
+                    found.append(describe(session, UnknownJob(seen.name), seen, usual=False))
+    except ServiceError as error:
+        if error.reason_code != "endless_list":
+            raise
+        session.emit(Notice(f"{error.message} There may be more jobs than these.", "warning"))
     return found

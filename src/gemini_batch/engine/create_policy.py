@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
+from gemini_batch.safe_text import printable
 from gemini_batch.store.records import JobStage
-from gemini_batch.wire import Phase
+from gemini_batch.wire import Phase, same_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,8 +74,9 @@ class Facts:
     """What is known of one job before it is created.
 
     ``list_reads`` counts complete readings of the list since the intent; ``last_list_read`` is when the newest one
-    began. ``found`` names the jobs in the list that the create in doubt may have created. ``over_quota``: the create
-    was answered with 429, so resending it at once does not help. ``waited`` is the number of seconds since this
+    began. ``found`` names the jobs in the list that the create in doubt may have created; ``proven``: they read the
+    input file that was uploaded for it. ``over_quota``: the create was answered with 429, so resending it at once does
+    not help. ``waited`` is the number of seconds since this
     process sent the create, None if an earlier process did; ``last_waited`` is the same at the newest reading.
     """
 
@@ -85,6 +87,7 @@ class Facts:
     list_reads: int = 0
     last_list_read: float | None = None
     found: tuple[str, ...] = ()
+    proven: bool = False
     waited: float | None = None
     last_waited: float | None = None
     over_quota: bool = False
@@ -118,7 +121,7 @@ def not_in_future(facts: Facts, now: float) -> Facts:
 
 
 def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
-    if len(facts.found) == 1 or (facts.found and facts.input_kind == "file"):
+    if len(facts.found) == 1 or (facts.found and facts.proven):
         return Adopt(facts.found[0])  # every job that reads our own file is ours; the first will do
     if facts.found:
         return GiveUp("ambiguous")
@@ -136,27 +139,49 @@ def _in_doubt(facts: Facts, now: float, settle: float) -> Step:
     return ReadList(min(wait, left) if left > 0 else 0.0)
 
 
-def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str], any_age: bool = False) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Jobs in a list that a create in doubt may have created: some read its input file, others agree in all they show.
+
+    A list need not show the input file, so the second kind counts where there is none of the first.
+    """
+
+    proven: tuple[str, ...] = ()
+    likely: tuple[str, ...] = ()
+
+    def __add__(self, other: Matches) -> Matches:
+        return Matches((*self.proven, *other.proven), (*self.likely, *other.likely))
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The names that count, each once."""
+        return tuple(dict.fromkeys(self.proven or self.likely))
+
+
+def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str], any_age: bool = False) -> Matches:
     """The jobs in a list that a create in doubt may have created.
 
-    A file belongs to one attempt, so the input file's name is proof. An inline job shows only its name, model and size;
-    together with its age, by two clocks, that is enough if exactly one matches. A name that contains the run's id needs
-    no age. ``any_age``: our own clock was wrong, so the age means nothing. ``known`` jobs belong to other attempts.
+    A file belongs to one attempt, so the input file's name is proof, for or against. Where the list shows none, a job's
+    display name, model and size, together with its age by two clocks, are enough if exactly one matches. A display name
+    that contains the run's id needs no age. ``any_age``: our own clock was wrong, so the age means nothing. ``known``
+    jobs belong to other attempts.
     """
-    if job.input_kind == "file":
-        wanted = f"files/{job.file}" if job.file and not job.file.startswith("files/") else job.file
-        return tuple(r.name for r in seen if wanted is not None and r.file_name == wanted)
+    wanted = f"files/{job.file.removeprefix('files/')}" if job.file and job.input_kind == "file" else None
     only_ours = job.run.removeprefix("run-") in job.display_name
     since = 0.0 if only_ours or any_age else (job.intended_at or 0.0) - CLOCK_SKEW
-    return tuple(
-        r.name
-        for r in seen
-        if r.name not in known
-        and r.file_name is None
-        and r.display_name == job.display_name
-        and r.model == job.model.removeprefix("models/")
-        and r.total in {0, job.requests}
-        and (r.create_time is None or r.create_time >= since)
+    named = [remote for remote in seen if remote.name]
+    return Matches(
+        proven=tuple(r.name for r in named if wanted is not None and r.file_name == wanted),
+        likely=tuple(
+            r.name
+            for r in named
+            if r.name not in known
+            and r.file_name is None
+            and r.display_name == printable(job.display_name)
+            and same_model(r.model, job.model)
+            and r.total in {0, job.requests}
+            and (r.create_time is None or r.create_time >= since)
+        ),
     )
 
 

@@ -6,17 +6,24 @@ because a raw file that is in place is never downloaded again.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.redaction import redact_words
 from gemini_batch.api.trouble import meaning
+from gemini_batch.engine.backoff import ABSENT_TIMES, LATE_SUCCEEDED
+from gemini_batch.engine.poller import ended_for
 from gemini_batch.errors import ApiError, JobError, ServiceError
 from gemini_batch.events import Notice, Transfer
-from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
+from gemini_batch.jsonl import MAX_LINE, LongLine, read_all_lines, sync_folder
 from gemini_batch.report.next_steps import create_anew
+from gemini_batch.safe_text import Redactor
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import inline_answers, remote_job
 
@@ -47,6 +54,8 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
             with part.open("wb") as file:
                 for answer in inline_answers(operation):
                     file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
+        key = (await session.backend()).key.reveal()
+        await asyncio.to_thread(redact_words, part, Redactor(key))
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(raw)
@@ -56,90 +65,141 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
 
 
 async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> None:
-    try:
-        for attempt in range(1, _DOWNLOADS):
-            if await _is_whole(session, remote, part, target, first=attempt == 1):
-                return
-            await session.world.sleep(float(attempt))
-        await _once(session, remote, part, target)
-    except ApiError as error:
-        if not meaning(error).not_shown:
-            raise
-        if target.run.key_fingerprint != session.key_fingerprint():
-            raise session.explain_absence(error, target) from error
-        raise JobError(
-            f"The service no longer has the results of {remote.name} ({error.status}); it keeps results for a limited "
-            "time.",
-            job=remote.name,
-            state=remote.state,
-            code="results_gone",
-            next=create_anew(target.run),
-        ) from error
-    if _glance(part) == "something else":
-        part.unlink()
-        raise ServiceError(
-            f"The file downloaded as the results of {remote.name} contains no results.",
-            code="unreadable_answer",
-            next="A proxy may have answered instead of the service. Check the network, then run the same command "
-            "again.",
-        )
+    """Download until the file can be complete, or the service has given the same answer often enough."""
+    attempt = 0
+    while True:
+        attempt += 1
+        is_sized = await _shown(session, remote, part, target)
+        content = await asyncio.to_thread(_examine, session, part, target, compare=not is_sized)
+        doubt = _doubt(content, remote, first=attempt == 1)
+        if doubt is None or attempt == _DOWNLOADS:
+            break
+        what, go_on = doubt
+        session.emit(Notice(f"The download {what}; {'continuing it' if go_on else 'downloading again'}."))
+        if not go_on:
+            part.unlink()
+        await session.world.sleep(float(attempt))
+    if content.is_foreign:
+        if ended_for(session, target, remote, 0.0) < LATE_SUCCEEDED:
+            part.unlink()
+            raise ServiceError(
+                f"The file downloaded as the results of {remote.name} contains no results.",
+                code="unreadable_answer",
+                next="A proxy may have answered instead of the service. Check the network, then run the same command "
+                "again.",
+            )
+        session.emit(Notice(f"The results of {remote.name} have contained no answers for a day.", "warning"))
 
 
-async def _once(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> None:
+async def _shown(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> bool:
+    """Download once, and ask again if the service does not show the file; returns whether it stated the file's size.
+
+    Raises JobError if it does not show the file each time.
+    """
+    times = 0
+    while True:
+        times += 1
+        try:
+            return await _once(session, remote, part, target)
+        except ApiError as error:
+            if not meaning(error).not_shown:
+                raise
+            if target.run.key_fingerprint != session.key_fingerprint():
+                raise session.explain_absence(error, target) from error
+            if times == ABSENT_TIMES:
+                raise JobError(
+                    f"The service no longer has the results of {remote.name} ({error.status}); it keeps results for a "
+                    "limited time.",
+                    job=remote.name,
+                    state=remote.state,
+                    code="results_gone",
+                    next=create_anew(target.run),
+                ) from error
+        await session.world.sleep(float(times))
+
+
+async def _once(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> bool:
+    """Download once; returns whether the service stated the size of the file."""
     assert remote.output_file is not None
     service = (await session.backend()).service
     emit, job = session.emit, target.job.id
+    stated: int | None = None
 
     def progress(done: int, total: int | None) -> None:
+        nonlocal stated
+        stated = total
         emit(Transfer("downloading", done, total, job=job))
 
     size = await service.download(remote.output_file, part, progress=progress)
-    progress(size, size)
+    emit(Transfer("downloading", size, size, job=job))
+    return stated is not None
 
 
-async def _is_whole(session: Session, remote: RemoteJob, part: Path, target: KnownJob, *, first: bool) -> bool:
-    """Download once and check whether the file can be complete; a useless file is removed.
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a downloaded file holds.
 
-    Fewer lines than the service counted are doubted only the ``first`` time: rows can be absent for good.
+    ``remains``: there are lines that look like results without keys. ``owed``: requests of the job without a line, None
+    if that was not looked up. ``is_cut``: the last line is not complete.
     """
-    await _once(session, remote, part, target)
-    if _glance(part) != "answers":
-        session.emit(Notice("The download contains no answers; downloading again."))
-        part.unlink()
-        return False
-    if _ends_within_a_line(part):
-        # A stated length that is too short hides that something is missing; another request continues from there.
-        session.emit(Notice("The download ends in the middle of a line; continuing it."))
-        return False
-    if first and _lines(part) < remote.succeeded + remote.failed:
-        session.emit(Notice("The download has fewer lines than the service counted; downloading again."))
-        part.unlink()
-        return False
-    return True
+
+    lines: int
+    has_answers: bool
+    remains: bool
+    is_cut: bool
+    owed: int | None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this is something else than results, a web page for example; an empty file is not."""
+        return bool(self.lines) and not self.has_answers and not self.remains
 
 
-def _glance(path: Path) -> Literal["answers", "remains", "something else"]:
-    """What a downloaded file seems to be: results, remains of them (lines without keys, or none), or something else.
-
-    The first answer decides; the whole file is read only if there is none. A truncated line that begins as a JSON
-    object was part of a result: no web page begins that way.
-    """
-    if not path.stat().st_size:
-        return "remains"
-    found: Literal["remains", "something else"] = "something else"
-    with path.open("rb") as file:
-        for line in read_lines(file):
+def _examine(session: Session, part: Path, target: KnownJob, *, compare: bool) -> _Content:
+    """Read a downloaded file once. ``compare`` its keys with the keys that the job owes."""
+    folder = session.state_folder.run(target.run.id)
+    lines, has_answers, remains = 0, False, False
+    found: set[int] = set()
+    with contextlib.ExitStack() as stack:
+        owing = compare and target.run.origin != "adopted"
+        rows = stack.enter_context(folder.rows()) if owing else None
+        for line in read_all_lines(stack.enter_context(part.open("rb"))):
+            if isinstance(line, LongLine):
+                lines, remains = lines + 1, True
+                continue
+            if not line.data.strip():
+                continue
+            lines += 1
+            if has_answers and rows is None:
+                continue
             answer = parse_line(line.data)
             if isinstance(answer, Answer):
-                return "answers"
-            if answer.reason in {"NO_KEY", "KEY_NOT_TEXT"} or line.data.lstrip().startswith(b"{"):
-                found = "remains"
-    return found
+                has_answers = True
+                wanted = rows.wanted(answer.key, target.job.ordinal) if rows is not None else None
+                if wanted is not None:
+                    found.add(wanted.seq)
+            elif answer.reason in {"NO_KEY", "KEY_NOT_TEXT"} or line.data.lstrip().startswith(b"{"):
+                remains = True  # a truncated line that begins as an object: no web page begins that way
+    owed = None if rows is None else max(0, target.job.requests - len(found))
+    return _Content(lines, has_answers, remains, _ends_within_a_line(part), owed)
 
 
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for line in read_lines(file) if line.data.strip())
+def _doubt(content: _Content, remote: RemoteJob, *, first: bool) -> tuple[str, bool] | None:
+    """Why a download may not be the whole file, and whether what came can be continued; None if it can be the whole.
+
+    Fewer lines than the service counted are doubted only the ``first`` time: rows can be absent for good. A file of
+    unstated size can have been cut at the end of any line, so it is doubted every time.
+    """
+    if not content.has_answers:
+        return "contains no answers", False
+    if content.is_cut:
+        # A stated length that is too short hides that something is missing; another request continues from there.
+        return "ends in the middle of a line", True
+    if content.owed:
+        return f"has no line for {content.owed:,} of the requests", False
+    if first and content.lines < remote.succeeded + remote.failed:
+        return "has fewer lines than the service counted", False
+    return None
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.events import EventHandler, Transfer
-from gemini_batch.jsonl import read_lines
+from gemini_batch.jsonl import LongLine, read_all_lines
 from gemini_batch.store.integrity import sha256_of
 from gemini_batch.store.row_records import AnswerRow, RequestRow, Wanted
 from gemini_batch.store.sqlite import state_error
@@ -69,12 +69,14 @@ class _Judging:
 
     def read(self, file: IO[bytes], size: int, emit: EventHandler) -> int:
         lines = told = 0
-        for line in read_lines(file):
-            data = line.data.strip()
-            if not data:
+        for line in read_all_lines(file):
+            if isinstance(line, LongLine):
+                self._writer.quarantine(line.offset, line.length, "TOO_LONG")
+            elif line.data.strip():
+                self._line(line.offset, line.data, line.number)
+            else:
                 continue
             lines += 1
-            self._line(line.offset, line.data, line.number)
             if len(self._verdicts) >= _BATCH:
                 self._flush()
             if line.offset - told > _SHOWN_EVERY:

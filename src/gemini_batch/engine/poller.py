@@ -25,7 +25,7 @@ from gemini_batch.errors import ApiError, ServiceError
 from gemini_batch.events import JobSeen, Notice
 from gemini_batch.report.next_steps import explain_unknown
 from gemini_batch.session import KnownJob, UnknownJob
-from gemini_batch.wire import remote_job
+from gemini_batch.wire import contradiction, remote_job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -61,9 +61,10 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
     allows the service more time. Raises ServiceError; for an absent job, an ApiError that says what to do next.
     """
     service = (await session.backend()).service
+    known = target.job if isinstance(target, KnownJob) else None
     listed = False
     try:
-        operation = await shown(service, target.name)
+        operation = await ask(service, target.name, known)
     except ServiceError as error:
         if meaning(error) is not Trouble.PASSING:
             explained = _explained(session, target, error)
@@ -72,28 +73,40 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
             raise explained from error
         if with_answers:
             session.emit(Notice("The service timed out on this job; polling again with a longer timeout."))
-            operation = await shown(service, target.name, server_timeout=_INLINE_SERVER_TIMEOUT)
+            operation = await ask(service, target.name, known, server_timeout=_INLINE_SERVER_TIMEOUT)
         else:
             found = await _find_in_list(service, target.name)
-            if found is None:
+            if found is None or (known is not None and _contradiction(known, remote_job(found)) is not None):
                 raise
             operation, listed = found, True
     job = remote_job(operation)
-    if isinstance(target, KnownJob):
-        session.ledger().seen(target.job, job, at=session.world.now())
+    if known is not None:
+        session.ledger().seen(known, job, at=session.world.now())
     return Seen(operation, job, listed)
 
 
-async def shown(service: Service, name: str, *, server_timeout: int | None = None) -> Operation:
-    """The job with that name. Raises ServiceError, also if the answer is another job."""
+async def ask(service: Service, name: str, job: Job | None = None, *, server_timeout: int | None = None) -> Operation:
+    """Get the job with that name, which is ``job`` if the ledger knows it.
+
+    Raises ServiceError, also for an answer that contradicts what is known: it is another job's, whatever it says, and
+    its answers would be taken for this one's.
+    """
     operation = await service.get(name, server_timeout=server_timeout)
-    if operation.name not in {name, ""}:
+    remote = remote_job(operation)
+    what = f"{remote.name or 'no job'}" if remote.name != name else None
+    if what is None and job is not None and (differs := _contradiction(job, remote)) is not None:
+        what = f"a job that {differs}"
+    if what is not None:
         raise ServiceError(
-            f"The service was asked for {name} and answered with {operation.name}.",
+            f"The service was asked for {name} and answered with {what}.",
             code="unreadable_answer",
             next="That answer was discarded. Run the same command again later.",
         )
     return operation
+
+
+def _contradiction(job: Job, remote: RemoteJob) -> str | None:
+    return contradiction(remote, file=job.file if job.input_kind == "file" else None, model=job.model)
 
 
 def _explained(session: Session, target: KnownJob | UnknownJob, error: ServiceError) -> ServiceError:
@@ -259,6 +272,8 @@ class Poller:
         by_name = {job.batch: job for job in jobs if job.batch is not None}
         async for operation in _read_list(self._service, by_name, most_pages=MOST_PAGES):
             job = by_name[operation.name]
+            if _contradiction(job, remote_job(operation)) is not None:
+                continue  # another job under this name: this one is asked for as if it were not listed
             self._saw(job, operation)
             if shown is not None:
                 shown.add(job.id)
@@ -266,7 +281,7 @@ class Poller:
     async def _one(self, job: Job) -> None:
         target = KnownJob(self._run, job)
         try:
-            operation = await shown(self._service, target.name)
+            operation = await ask(self._service, target.name, job)
         except ApiError as error:
             if meaning(error) is Trouble.ABSENT:
                 self._absent(job)

@@ -7,22 +7,23 @@ after any failure, the next process continues from the recorded facts.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from gemini_batch.api.files import SessionLost
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine import create_policy
-from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, ReadList, Send, Upload, next_step
-from gemini_batch.engine.poller import shown
+from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, Matches, ReadList, Send, Upload, next_step
+from gemini_batch.engine.input_files import upload_input
+from gemini_batch.engine.poller import ask
 from gemini_batch.errors import ApiError, Next, ServiceError
-from gemini_batch.events import Notice, Transfer
+from gemini_batch.events import Notice
 from gemini_batch.report.billing import paid_again
 from gemini_batch.store.records import JobStage
-from gemini_batch.wire import hash_matches, remote_job, to_int, to_time
+from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,14 +33,13 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
-    from gemini_batch.wire import RemoteFile
+    from gemini_batch.wire import RemoteJob
 
 
-_UPLOADS = 3
 #: A create with this answer is not resent at once: it takes a while until there is room.
 _NO_ROOM = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL})
-#: Seconds before each further request for a file whose upload is complete.
-_FILE_WAITS = (1.0, 2.0, 4.0, 8.0)
+#: How many jobs are asked for to make up for what a list does not show.
+_MOST_ASKED = 5
 
 
 class Submitter:
@@ -60,6 +60,7 @@ class Submitter:
         self._now = session.world.now
         self._doubt: ServiceError | None = None
         self._has_uploaded = False
+        self._listed: set[str] = set()
         self._clock_went_back = False
 
     async def make(self, job: Job) -> Job:
@@ -75,9 +76,12 @@ class Submitter:
         while True:
             self._clock_went_back |= facts.intended_at is not None and facts.intended_at > self._now()
             facts = create_policy.not_in_future(facts, self._now())
-            match next_step(facts, self._now(), settle=self._session.settings.settle):
+            step = next_step(facts, self._now(), settle=self._session.settings.settle)
+            if job.stage is JobStage.INTENDED and isinstance(step, (Send, GiveUp)) and not facts.found:
+                await self._believe_list()
+            match step:
                 case Upload():
-                    job = await self._upload(job)
+                    job = await upload_input(self._session, self._service, self._ledger, self._folder, job)
                     self._has_uploaded = True
                     facts = replace(facts, stage=job.stage)
                 case Send():
@@ -105,101 +109,6 @@ class Submitter:
                     return job
                 case never:
                     assert_never(never)
-
-    # Uploading -------------------------------------------------------------------------------------------------------
-
-    async def _upload(self, job: Job) -> Job:
-        """Upload the job's requests under the recorded file id, and verify what arrived."""
-        for _ in range(_UPLOADS):
-            if job.file is None:
-                # The id is chosen and recorded before the first byte is sent: a file found under it later is ours.
-                name = f"gb-{self._session.world.token(20)}"
-                job = self._ledger.update_job(job, "upload begins", at=self._now(), file=f"files/{name}")
-            try:
-                return self._verified(job, await self._already_there(job) or await self._transfer(job))
-            except SessionLost as error:
-                self._session.emit(Notice(f"{error.message.removesuffix('.')}. Restarting the upload."))
-            except _ArrivedDamagedError as error:
-                self._session.emit(Notice(f"{error.message} Uploading again.", "warning"))
-            job = self._ledger.update_job(job, "upload starts again", at=self._now(), file=None, upload_url=None)
-        raise ServiceError(
-            "The input file could not be uploaded: the service lost or damaged it each time.",
-            code="upload_failed",
-            next="Run the same command again in a few minutes.",
-        )
-
-    async def _already_there(self, job: Job) -> RemoteFile | None:
-        """The file, if an earlier process uploaded it but could not record that."""
-        assert job.file is not None
-        if job.upload_url is None:
-            return None
-        try:
-            found = await self._service.get_file(job.file)
-        except ApiError as error:
-            if meaning(error).not_shown:  # the service answers 403 for a file that does not exist
-                return None
-            raise
-        return found if to_int(found.size_bytes) else None
-
-    async def _complete(self, job: Job) -> RemoteFile:
-        """The file of an upload that the service calls complete; it may take a moment to appear."""
-        for wait in _FILE_WAITS:
-            if (there := await self._already_there(job)) is not None:
-                return there
-            await self._session.world.sleep(wait)
-        raise SessionLost("The service reports the upload as complete but does not have the file.")
-
-    async def _transfer(self, job: Job) -> RemoteFile:
-        size = job.bytes
-        offset = 0
-        assert job.file is not None
-        if job.upload_url is not None:
-            status, offset = await self._service.query_upload(job.upload_url)
-            if status == "final":
-                return await self._complete(job)
-            if status != "active":
-                raise SessionLost("The service ended the earlier upload.")
-            if offset:
-                self._session.emit(Notice(f"Continuing the upload at byte {offset:,} of {size:,}."))
-        else:
-            name = job.file.removeprefix("files/")
-            url = await self._service.start_upload(name=name, display_name=job.id, size=size)
-            job = self._ledger.update_job(job, "upload session", at=self._now(), upload_url=url)
-        assert job.upload_url is not None
-        with self._folder.input(job.part).open("rb") as file:
-
-            def read_at(start: int, length: int) -> bytes:
-                file.seek(job.offset + start)
-                return file.read(length)
-
-            emit = self._session.emit
-            emit(Transfer("uploading", offset, size, job=job.id))
-            remote = await self._service.send_upload(
-                job.upload_url,
-                read_at,
-                size=size,
-                offset=offset,
-                progress=lambda done: emit(Transfer("uploading", done, size, job=job.id)),
-            )
-            emit(Transfer("uploading", size, size, job=job.id))
-        return remote or await self._complete(job)
-
-    def _verified(self, job: Job, remote: RemoteFile) -> Job:
-        assert job.sha256 is not None
-        assert job.file is not None
-        size = to_int(remote.size_bytes)
-        if size != job.bytes or not hash_matches(job.sha256, remote.sha256_hash):
-            raise _ArrivedDamagedError(
-                f"The uploaded file differs from the one sent ({size:,} of {job.bytes:,} bytes)."
-            )
-        return self._ledger.uploaded(
-            job,
-            at=self._now(),
-            name=remote.name or job.file,
-            size=job.bytes,
-            sha256=job.sha256,
-            expires_at=to_time(remote.expiration_time),
-        )
 
     # Creating --------------------------------------------------------------------------------------------------------
 
@@ -239,8 +148,9 @@ class Submitter:
             self._session.emit(Notice(f"{error.message} Checking whether the job was created anyway.", "warning"))
             return job
         remote = remote_job(operation)
-        if not remote.name:
-            self._session.emit(Notice("The service's answer names no job; searching for it.", "warning"))
+        if not remote.name or remote.name in self._ledger.batches():
+            what = f"{remote.name}, which is another job" if remote.name else "no job"
+            self._session.emit(Notice(f"The service's answer names {what}; searching for the new one.", "warning"))
             return job
         job = self._ledger.update_job(job, "created", at=self._now(), stage=JobStage.CREATED, batch=remote.name)
         return self._ledger.seen(job, remote, at=self._now())
@@ -270,27 +180,80 @@ class Submitter:
         return found
 
     async def _read_list(self, job: Job, facts: Facts, wait: float) -> Facts:
-        """Read the list once to its end. A failed reading does not count; the list is read again."""
+        """Read the list once to its end. A failed reading does not count; the list is read again.
+
+        Raises ServiceError if the list cannot be believed.
+        """
         if wait:
             await self._session.world.sleep(wait)
         waited = None if facts.waited is None else facts.waited + wait
         began = self._now()
         known = self._ledger.batches() - {job.batch}
-        found: list[str] = []
-        async for page in self._service.listing():
-            found += create_policy.made_by(job, map(remote_job, page), known=known, any_age=self._clock_went_back)
+        matches, listed = Matches(), set[str]()
+        try:
+            async for page in self._service.listing():
+                jobs = [remote_job(operation) for operation in page]
+                listed.update(remote.name for remote in jobs)
+                matches += create_policy.made_by(job, jobs, known=known, any_age=self._clock_went_back)
+        except ServiceError:
+            if not matches.proven:  # what is found need not be searched for any further
+                raise
+        if not matches.proven and job.input_kind == "file":
+            matches = await self._asked_for(job, matches)
+        self._listed = listed
         return replace(
             facts,
             list_reads=facts.list_reads + 1,
             last_list_read=began,
             waited=waited,
             last_waited=waited,
-            found=tuple(dict.fromkeys(found)),
+            found=matches.found,
+            proven=bool(matches.proven),
         )
+
+    async def _asked_for(self, job: Job, matches: Matches) -> Matches:
+        """The same matches, after asking for the likely ones: a job shows its input file where the list does not."""
+        proven, likely = list[str](), list[str]()
+        for name in matches.found[:_MOST_ASKED]:
+            there = await self._there(name)
+            stated = None if there is None else there.file_name
+            if stated is None:
+                likely.append(name)
+            elif stated == job.file:
+                proven.append(name)
+        return Matches(tuple(proven), (*likely, *matches.found[_MOST_ASKED:]))
+
+    async def _believe_list(self) -> None:
+        """Check the list that does not show the job against what the ledger knows, before anything follows from it.
+
+        A list that leaves out a job that exists may leave out this one, too. Raises ServiceError then.
+        """
+        living = (
+            job.batch
+            for job in self._ledger.living_jobs(self._run.key_fingerprint)
+            if job.batch and job.batch not in self._listed and self._ledger.run_of(job).backend == self._run.backend
+        )
+        for name in itertools.islice(living, _MOST_ASKED):
+            if await self._there(name) is not None:
+                raise ServiceError(
+                    f"The service's list of jobs does not show {name}, which exists. So it does not prove that the "
+                    "unanswered create made no job.",
+                    code="list_incomplete",
+                    next="Nothing more is sent. Run the same command again later.",
+                )
+
+    async def _there(self, name: str) -> RemoteJob | None:
+        """The job with that name; None if the service says that there is none."""
+        try:
+            return remote_job(await ask(self._service, name))
+        except ApiError as error:
+            if meaning(error).not_shown:
+                return None
+            raise
 
     async def _adopt(self, job: Job, batch: str) -> Job:
         job = self._ledger.update_job(job, "adopted", at=self._now(), stage=JobStage.CREATED, batch=batch)
-        return self._ledger.seen(job, remote_job(await shown(self._service, batch)), at=self._now())
+        return self._ledger.seen(job, remote_job(await ask(self._service, batch, job)), at=self._now())
 
     def _warn_of_twin(self, other: str, batch: str) -> None:
         """Report a second job of the same file; only the user may cancel a job."""
@@ -338,10 +301,6 @@ class Submitter:
             code="create_unanswered",
             next="Nothing is lost. Run the same command again later.",
         )
-
-
-class _ArrivedDamagedError(ServiceError):
-    code = "upload_damaged"
 
 
 def _explained(job: Job, error: ServiceError) -> ServiceError:

@@ -1,0 +1,109 @@
+"""Reads an HTTP error answer, whatever its body is, into an ApiError with safe text and the next step."""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_batch.api.bounds import LONGEST_ASKED
+from gemini_batch.api.trouble import Trouble, meaning
+from gemini_batch.errors import ApiError, Next
+from gemini_batch.jsonl import decode_as
+from gemini_batch.reading import cleaned
+from gemini_batch.safe_text import Redactor
+from gemini_batch.wire import ErrorBody, ErrorEnvelope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
+_NO_SECRET = Redactor("")
+
+
+def api_error(status: int, body: bytes, headers: Mapping[str, str], *, clean: Redactor = _NO_SECRET) -> ApiError:
+    """The error for an HTTP error answer, whatever its body is: an envelope, a list of one, HTML, or nothing.
+
+    ``clean`` makes all of its text safe.
+    """
+    body = clean.in_bytes(body)  # before anything is shortened: half a key is secret too
+    parsed = cleaned(_error_body(body), clean)
+    message = (parsed.message or "").strip() if parsed else _first_words(body, clean)
+    details = _details(parsed)
+    reason = (parsed.status or "") if parsed else ""
+    error = ApiError(
+        f"The service answered {status}{f' {reason}' if reason else ''}: {message or 'no explanation'}",
+        status=status,
+        reason=reason,
+        retry_after=_retry_after(headers, details),
+        details=details,
+        **_advice(status, details, message),
+    )
+    if error.next is None and meaning(error) is Trouble.PASSING:
+        error.next = "The problem is on the service's side. Run the same command again in a few minutes."
+    return error
+
+
+def _error_body(body: bytes) -> ErrorBody | None:
+    for kind in (ErrorEnvelope, list[ErrorEnvelope]):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found: Any = decode_as(body, kind)
+            return next((each.error for each in found), None) if isinstance(found, list) else found.error
+    return None
+
+
+def _details(parsed: ErrorBody | None) -> tuple[Mapping[str, object], ...]:
+    found = parsed.details if parsed else None
+    return tuple(detail for detail in found if isinstance(detail, dict)) if isinstance(found, list) else ()
+
+
+def _first_words(body: bytes, clean: Redactor) -> str:
+    text = re.sub(r"<[^>]*>", " ", body[:2000].decode("utf-8", "replace"))
+    return " ".join(clean(text).split())[:200]
+
+
+def _retry_after(headers: Mapping[str, str], details: tuple[Mapping[str, object], ...]) -> float | None:
+    """The seconds that the service asks for, at most a day."""
+    asked = _asked(headers, details)
+    return None if asked is None else min(asked, LONGEST_ASKED)
+
+
+def _asked(headers: Mapping[str, str], details: tuple[Mapping[str, object], ...]) -> float | None:
+    for detail in details:
+        delay = detail.get("retryDelay")
+        if isinstance(delay, str) and (found := _DURATION.match(delay)):
+            return float(found.group(1))
+    value = headers.get("retry-after", "")
+    if value.isdecimal():
+        return float(value)
+    if value and headers.get("date"):
+        with contextlib.suppress(ValueError, TypeError):
+            until = email.utils.parsedate_to_datetime(value)
+            return max(0.0, (until - email.utils.parsedate_to_datetime(headers["date"])).total_seconds())
+    return None
+
+
+def _advice(status: int, details: tuple[Mapping[str, object], ...], message: str) -> dict[str, Any]:
+    """The error code and the next step, where the status alone determines them."""
+    if any(detail.get("reason") == "API_KEY_INVALID" for detail in details) or status == 401:
+        return {"code": "api_key_refused", "next": "Check GEMINI_API_KEY (GOOGLE_API_KEY is read before it)."}
+    if 300 <= status < 400:
+        return {
+            "code": "redirected",
+            "next": "Redirects are not followed, because the key is sent to one host only. "
+            "Correct GOOGLE_GEMINI_BASE_URL.",
+        }
+    if status == 429 and "file_storage" in message:
+        return {
+            "code": "storage_full",
+            "next": Next(
+                "clean",
+                why="deletes uploads that no job needs; then run the same command again. Files expire after 48 hours",
+            ),
+        }
+    if status == 429:
+        return {"code": "resource_exhausted", "next": "Nothing is lost. Run the same command again later."}
+    return {}
