@@ -1,4 +1,4 @@
-"""Guards of the emulator: against web pages."""
+"""Guards of the emulator against web pages; and of what is stored against other users."""
 
 from __future__ import annotations
 
@@ -34,5 +34,31 @@ CALLERS = (
         old='    if kinds != ["application/json"]:',
         new="    if kinds is None:",
         tests=(f"{_TESTS}::test_own_routes_need_json",),
+    ),
+)
+
+_PRIVATE = "tests/store/test_private.py"
+
+PRIVATE = (
+    Breakage(
+        guard="what is stored is for its owner only: files",
+        file="jsonl.py",
+        old="os.open(name, flags, 0o600)",
+        new="os.open(name, flags, 0o644)",
+        tests=(
+            f"{_PRIVATE}::test_a_state_folder_and_those_above_it_that_were_missing",
+            f"{_PRIVATE}::test_the_data_of_an_emulator",
+        ),
+    ),
+    Breakage(
+        guard="what is stored is for its owner only: folders",
+        file="jsonl.py",
+        old="        path.mkdir(mode=0o700)\n    except FileExistsError:",
+        new="        path.mkdir()\n    except FileExistsError:",
+        tests=(
+            f"{_PRIVATE}::test_a_state_folder_and_those_above_it_that_were_missing",
+            f"{_PRIVATE}::test_an_adopted_run",
+            f"{_PRIVATE}::test_the_data_of_an_emulator",
+        ),
     ),
 )

@@ -16,7 +16,7 @@ from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
 from gemini_batch.intake.request_traits import TRAITS, estimate_tokens, modalities_of, traits_of
-from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, read_lines
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.validation.inputfile import check_file
@@ -236,7 +236,7 @@ def stage(
 
 
 def _write(reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, emit: EventHandler) -> _Pass:
-    with folder.requests.open("xb") as sink:
+    with private_open(folder.requests, "xb") as sink:
         work = _Pass(reader, sink, size=size, limit=limit, emit=emit)
         with folder.rows() as rows:
             rows.load(work.rows())

@@ -59,7 +59,7 @@ class Callers:
         place = _place(named[0]) if len(named) == 1 else None
         if place is None or not (place.host in self._hosts or _is_loopback(place.host)):
             return _refused(
-                f"The emulator does not answer to the name {_shown(named)}. Call it by localhost or 127.0.0.1, or start "
+                f"The emulator does not answer to the name {_shown(named)}. Use localhost or 127.0.0.1, or start "
                 "it with --allow-host."
             )
         for origin in headers.getlist("origin"):
