@@ -1,4 +1,4 @@
-"""Guards of the emulator against web pages; and of what is stored against other users."""
+"""Guards of the emulator against web pages; of what is stored against other users; and bounds."""
 
 from __future__ import annotations
 
@@ -60,5 +60,24 @@ PRIVATE = (
             f"{_PRIVATE}::test_an_adopted_run",
             f"{_PRIVATE}::test_the_data_of_an_emulator",
         ),
+    ),
+)
+
+_BUILTIN = "tests/emulator/responders/test_builtin.py"
+
+BOUNDED = (
+    Breakage(
+        guard="a sample of a schema is bounded in size",
+        file="emulator/responders/schema_samples.py",
+        old="return self.room < 0 or self.steps < 0",
+        new="return self.steps < 0",
+        tests=(f"{_BUILTIN}::test_a_schema_that_asks_for_too_much_is_cut",),
+    ),
+    Breakage(
+        guard="a string of a sample is not longer than the sample may be",
+        file="emulator/responders/schema_samples.py",
+        old='min(_count(schema.get("minLength"), 0), self.room + 1)',
+        new='min(_count(schema.get("minLength"), 0), self.room // 2)',
+        tests=(f"{_BUILTIN}::test_a_schema_that_asks_for_too_much_is_cut[length]",),
     ),
 )
