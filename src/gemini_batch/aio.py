@@ -97,6 +97,7 @@ class AsyncGeminiBatch:
             if self._offline is not None:
                 settings = dataclasses.replace(settings, offline=self._offline)
             self._opened = Session(settings, emit=self._on_event)
+            self._opened.name_ignored()
         return self._opened
 
     async def create(

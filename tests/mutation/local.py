@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutation.breakage import Breakage
 
 MISTAKES = "tests/cli/test_mistakes.py"
+SETTINGS = "tests/foundation/test_settings.py"
 
 BAD_INPUT = (
     Breakage(
@@ -182,6 +183,13 @@ LOCAL = (
 )
 
 SECRETS = (
+    Breakage(
+        guard="a .env file sets only what it may set",
+        file="settings.py",
+        old="value is not None and name in DOTENV_NAMES}",
+        new='value is not None and name.startswith("G")}',
+        tests=(f"{SETTINGS}::test_what_a_file_may_set",),
+    ),
     Breakage(
         guard="the key in the words of the service",
         file="api/client.py",
