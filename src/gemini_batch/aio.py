@@ -154,20 +154,22 @@ class AsyncGeminiBatch:
         One line for each request that was sent, in input order; ``job_only`` narrows it to what the named job itself
         has answered. ``output`` also writes them to a file.
 
-        ``media_dir``: images and speech go into files there as lines are read, and the lines name them. Answers are
-        fetched once and kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where
-        nothing can be had from it, UsageError, ServiceError, StateError.
+        ``media_dir``: images and speech go into files there as lines are read, and the lines name them; files that
+        gemini-batch did not write there are never replaced. Answers are fetched once and kept; asking again needs no
+        network. Raises NotFinished while the job is alive, JobError where nothing can be had from it, UsageError,
+        ServiceError, StateError.
         """
+        from gemini_batch.answers.media import MediaWriter
         from gemini_batch.commands import results as room
         from gemini_batch.report.result_set import check_output
 
         if output is not None:
             check_output(Path(output))
+        if media_dir is not None:
+            MediaWriter(Path(media_dir)).check_place()
         found = await room.results(self._session(), job_name, job_only=job_only)
         if media_dir is not None:
-            from gemini_batch.answers.media import MediaWriter
-
-            found = dataclasses.replace(found, media=MediaWriter(Path(media_dir)))
+            found = dataclasses.replace(found, media=MediaWriter(Path(media_dir), run=found.run.id))
         if output is not None:
             found.write(Path(output))
         return found

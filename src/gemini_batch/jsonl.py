@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import stat
 import threading
@@ -200,13 +201,14 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _sweep(ours: Path, prefix: str) -> None:
-    """Remove the parts of the same file that killed processes left next to it."""
+    """Remove the parts of the same file that killed processes left next to it; other files may have similar names."""
     now = ours.stat().st_mtime
+    part = re.compile(re.escape(prefix) + r"[0-9a-f]{8}\.part")
     beside: list[Path] = []
     with contextlib.suppress(OSError):  # a folder can permit writing without listing
         beside.extend(ours.parent.iterdir())
     for other in beside:
-        if other != ours and other.name.startswith(prefix) and other.name.endswith(".part"):
+        if other != ours and part.fullmatch(other.name):
             with contextlib.suppress(OSError), other.open("rb+") as file:
                 if other.stat().st_mtime < now - _STALE and _lock(file):
                     other.unlink()

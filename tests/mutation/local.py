@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutation.breakage import Breakage
 
 MISTAKES = "tests/cli/test_mistakes.py"
+MEDIA = "tests/answers/test_media_folder.py"
 SETTINGS = "tests/foundation/test_settings.py"
 
 BAD_INPUT = (
@@ -114,6 +115,44 @@ BAD_INPUT = (
 )
 
 LOCAL = (
+    Breakage(
+        guard="a media file that the user has is not replaced",
+        file="answers/media_folder.py",
+        old="        if (name, held) not in self._written():",
+        new="        if not held:",
+        tests=(
+            f"{MEDIA}::test_what_the_user_has_stays",
+            f"{MEDIA}::test_nothing_is_written_where_one_file_is_in_the_way",
+        ),
+    ),
+    Breakage(
+        guard="a link or FIFO in the place of a media file is not replaced",
+        file="answers/media_folder.py",
+        old="        if not stat.S_ISREG(mode):",
+        new="        if stat.S_ISDIR(mode):",
+        tests=(f"{MEDIA}::test_what_the_user_has_stays",),
+    ),
+    Breakage(
+        guard="all media files are checked before the first is written",
+        file="answers/media.py",
+        old="        if self._place.is_empty():",
+        new="        if self._place:",
+        tests=(f"{MEDIA}::test_nothing_is_written_where_one_file_is_in_the_way",),
+    ),
+    Breakage(
+        guard="results are not written through a link to nothing",
+        file="report/result_set.py",
+        old="    if path.is_symlink() and not path.exists():",
+        new="    if not path.name:",
+        tests=("tests/cli/test_user_files.py::test_what_is_in_the_way_is_named_and_stays",),
+    ),
+    Breakage(
+        guard="a link in the place of the failures file is not replaced",
+        file="report/result_set.py",
+        old="    if path.is_symlink() or not path.is_file() or",
+        new="    if not path.is_file() or",
+        tests=("tests/cli/test_user_files.py::test_what_is_in_the_way_is_named_and_stays",),
+    ),
     Breakage(
         guard="events of work in threads arrive on one thread",
         file="events.py",

@@ -50,8 +50,15 @@ class Results:
     def lines(self, *, limit: int | None = None) -> Iterator[bytes]:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``.
 
-        Raises StateError where what was collected has changed, OSError where a media file cannot be written.
+        Raises StateError where what was collected has changed, OSError where a media file cannot be written, and
+        UsageError, before any file is written, where one would replace a file of the user's.
         """
+        if self.media is not None and (checker := self.media.checker()):
+            for _ in self._lines(limit, checker):
+                pass
+        return self._lines(limit, self.media)
+
+    def _lines(self, limit: int | None, media: MediaWriter | None) -> Iterator[bytes]:
         folder = self._folder
         with contextlib.ExitStack() as stack:
             rows = stack.enter_context(open_rows(folder, self.jobs, only=self.part))
@@ -59,9 +66,9 @@ class Results:
             for number, row in enumerate(rows.final()):
                 if limit is not None and number >= limit:
                     return
-                yield self._line(row, None if row.file is None else raw[row.file])
+                yield self._line(row, None if row.file is None else raw[row.file], media)
 
-    def _line(self, row: FinalRow, file: IO[bytes] | None) -> bytes:
+    def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
         if file is None:
             return result_line(
                 row.key,
@@ -81,7 +88,7 @@ class Results:
                 response=answer.response,
                 method=self.run.method,
                 attempt=row.attempt,
-                media=self.media,
+                media=media,
             )
         judged = judge(answer, method=self.run.method, expects_json=row.expects_json, dimension=row.dimension)
         return result_line(
@@ -93,7 +100,7 @@ class Results:
             response=None if answer.response is None else bytes(answer.response),
             method=self.run.method,
             attempt=row.attempt,
-            media=self.media,
+            media=media,
         )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -130,6 +137,14 @@ class Results:
 
 def check_output(path: Path) -> None:
     """Refuse a results file that would replace anything but results, or that cannot be written. Raises UsageError."""
+    if path.is_symlink() and not path.exists():
+        raise UsageError(
+            "This is a link to a file that does not exist.",
+            file=path,
+            field="--output",
+            code="bad_output",
+            next="Choose another name, or remove the link.",
+        )
     if path.is_dir():
         raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
     if not path.parent.is_dir():
@@ -227,10 +242,12 @@ def write_failures(found: Results, folder: RunFolder, output: Path) -> None:
 
 
 def check_failures(path: Path) -> None:
-    """Refuse to replace a file of that name that is not a failures file. Raises UsageError."""
-    if path.exists() and not (path.is_file() and (not path.stat().st_size or _is_ours(path))):
+    """Refuse to replace anything of that name, a link too, that is not a failures file. Raises UsageError."""
+    if not path.is_symlink() and not path.exists():
+        return
+    if path.is_symlink() or not path.is_file() or (path.stat().st_size and not _is_ours(path)):
         raise UsageError(
-            "The failures file would replace this file, which holds something else.",
+            "The failures file would replace this, which is something else.",
             file=path,
             field="--output",
             code="bad_output",
