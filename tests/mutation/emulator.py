@@ -81,3 +81,29 @@ BOUNDED = (
         tests=(f"{_BUILTIN}::test_a_schema_that_asks_for_too_much_is_cut[length]",),
     ),
 )
+
+_FILES = "tests/emulator/service/test_attachments.py"
+
+REHEARSAL = (
+    Breakage(
+        guard="a wrong URI of a file fails its row in the emulator",
+        file="emulator/state/attachments.py",
+        old="elif uri and not _FETCHED.fullmatch(uri):",
+        new="elif not uri.isprintable():",
+        tests=(f"{_FILES}::test_rows_with_files",),
+    ),
+    Breakage(
+        guard="a rehearsal answers rows with files that only the service has",
+        file="emulator/state/attachments.py",
+        old="self._files.rehearsal and not",
+        new="self._files is None and not",
+        tests=(f"{_FILES}::test_rows_with_files", f"{_FILES}::test_what_cannot_be_seen_is_said_once"),
+    ),
+    Breakage(
+        guard="in a rehearsal, a file that has expired here is gone",
+        file="emulator/state/attachments.py",
+        old=" and not self._files.was_here(file_id, self._owner)",
+        new="",
+        tests=(f"{_FILES}::test_rows_with_files", f"{_FILES}::test_what_was_uploaded_offline_is_right"),
+    ),
+)

@@ -6,10 +6,12 @@ its file exactly once.
 
 from __future__ import annotations
 
-from mutation.emulator import BOUNDED, CALLERS, PRIVATE
+from mutation.emulator import BOUNDED, CALLERS, PRIVATE, REHEARSAL
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.runs import RUNS
 from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
 
-BREAKAGES = BAD_INPUT + LOCAL + SECRETS + CREATING + COLLECTING + RUNS + MIGRATING + CALLERS + PRIVATE + BOUNDED
+BREAKAGES = (
+    BAD_INPUT + LOCAL + SECRETS + CREATING + COLLECTING + RUNS + MIGRATING + CALLERS + PRIVATE + BOUNDED + REHEARSAL
+)

@@ -59,6 +59,7 @@ def serve(
     background: bool = False,
     responder: Responder = respond,
     ranges: bool = True,
+    rehearsal: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
 ) -> Iterator[Running]:
@@ -66,13 +67,14 @@ def serve(
 
     ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed; None is as fast as
     possible. ``background``: batches make progress without requests. ``ranges``: whether downloads honour HTTP Range.
+    ``rehearsal``: rows may refer to files that were never uploaded here, because the service may have them.
     ``setup``: the faults and quotas to start with. ``allow_hosts``: names that a caller's ``Host`` may have, besides
     ``host`` and those of the loopback.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
     """
     listener = _listen(host, port)
     try:
-        emulator = Emulator(data, responder, ranges=ranges)
+        emulator = Emulator(data, responder, ranges=ranges, rehearsal=rehearsal)
     except BaseException:
         listener.close()
         raise
