@@ -42,7 +42,7 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
 async def validate(source: Path, *, limit: int | None = None, emit: EventHandler = ignore_events) -> Validated:
     """Check every line of a request file as create does. Raises UsageError for a file that is none at all."""
     most = catalog.load().limits.input_file_bytes.value
-    # Beside nothing of the user's: the copy that the check for repeated keys needs is as large as the file itself.
+    # Not next to the user's files: the copy that the check for repeated keys needs is as large as the file itself.
     with tempfile.TemporaryDirectory(prefix="gemini-batch-validate-") as folder:
         try:
             staged = await in_thread(

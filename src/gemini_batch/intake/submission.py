@@ -99,8 +99,8 @@ def _warn_of_other_keys(session: Session, run: Run) -> None:
     if others:
         session.emit(
             Notice(
-                f"These requests were already sent with another API key ({others[0].id}); with this key, they are sent "
-                f"again{paid_again(session.settings)}.",
+                f"These requests were already sent with another API key ({others[0].id}); with this key, they are "
+                f"resent{paid_again(session.settings)}.",
                 "warning",
                 Next("run", others[0].id, why="continues that run; set the earlier key first"),
             )
