@@ -107,10 +107,13 @@ BAD_INPUT = (
     ),
     Breakage(
         guard="results replace nothing but results",
-        file="report/result_set.py",
-        old='return isinstance(line, dict) and {"key", "verdict"} <= line.keys()',
+        file="report/output_files.py",
+        old='return is_failure if kind == "failures" else not is_failure and {"key", "verdict"} <= line.keys()',
         new="return True",
-        tests=(f"{MISTAKES}::test_a_mistake[results over requests]",),
+        tests=(
+            f"{MISTAKES}::test_a_mistake[results over requests]",
+            "tests/report/test_output_files.py::test_only_its_own_kind_is_replaced",
+        ),
     ),
 )
 
@@ -141,16 +144,16 @@ LOCAL = (
     ),
     Breakage(
         guard="results are not written through a link to nothing",
-        file="report/result_set.py",
-        old="    if path.is_symlink() and not path.exists():",
-        new="    if not path.name:",
+        file="report/output_files.py",
+        old='(kind == "failures" or not path.exists()):',
+        new='kind == "failures":',
         tests=("tests/cli/test_user_files.py::test_what_is_in_the_way_is_named_and_stays",),
     ),
     Breakage(
         guard="a link in the place of the failures file is not replaced",
-        file="report/result_set.py",
-        old="    if path.is_symlink() or not path.is_file() or",
-        new="    if not path.is_file() or",
+        file="report/output_files.py",
+        old='if path.is_symlink() and (kind == "failures" or not path.exists()):',
+        new="if path.is_symlink() and not path.exists():",
         tests=("tests/cli/test_user_files.py::test_what_is_in_the_way_is_named_and_stays",),
     ),
     Breakage(

@@ -66,7 +66,7 @@ def test_a_state_folder_and_those_above_it_that_were_missing(tmp_path: Path) -> 
     with GeminiBatch(settings=Settings(home=home, offline=True, settle=0.0), on_event=watch) as batch:
         batch.run(first, max_requests_per_job=2)
         found = batch.run(second)
-        batch.retry(found.run.id, only=["truncated"], max_output_tokens=100)
+        batch.retry(found.summary.run, only=["truncated"], max_output_tokens=100)
         created = batch.create(write_requests(tmp_path / "third.jsonl", 2), inline=True)
         assert created.job is not None
         batch.status(created.job, wait=True)

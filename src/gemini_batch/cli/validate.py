@@ -10,7 +10,6 @@ from gemini_batch.catalog import Method
 from gemini_batch.cli.common import INPUT_FILE, verb
 from gemini_batch.cli.outcome import invoked, show_problems
 from gemini_batch.cli.wording import plural, size
-from gemini_batch.errors import Next
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -38,7 +37,8 @@ def command(found: Validated, screen: Screen, *, input_file: str, **_: object) -
     if found.valid:
         kind = "embeddings" if found.method is Method.EMBED else "generation"
         screen.say(f"{plural(found.requests, 'request')} for {kind}, {size(found.bytes)}.")
-        screen.say(f"Next: {invoked(Next('create', input_file, why='this costs money'))}")
     else:
         screen.say(f"{plural(found.errors, 'problem')}; create would refuse the file.")
+    if found.next:
+        screen.say(f"Next: {invoked(found.next)}")
     return "valid" if found.valid else "invalid"
