@@ -67,13 +67,6 @@ _BUILTIN = "tests/emulator/responders/test_builtin.py"
 
 BOUNDED = (
     Breakage(
-        guard="a sample of a schema is bounded in size",
-        file="emulator/responders/schema_samples.py",
-        old="return self.room < 0 or self.steps < 0",
-        new="return self.steps < 0",
-        tests=(f"{_BUILTIN}::test_a_schema_that_asks_for_too_much_is_cut",),
-    ),
-    Breakage(
         guard="a string of a sample is not longer than the sample may be",
         file="emulator/responders/schema_samples.py",
         old='min(_count(schema.get("minLength"), 0), self.room + 1)',
