@@ -139,7 +139,9 @@ def test_damage_costs_only_the_requests_of_that_job(service: FakeService, tmp_pa
     assert {row["key"]: row["verdict"] for row in again} == {k: "missing" if k in lost else "succeeded" for k in KEYS}
     assert {row["error"]["reason"] for row in again if "error" in row} == {"RESULTS_DAMAGED"}
     assert again.summary.exit_code == 1
-    with pytest.raises(StateError, match="3 successful results; 1 are held here"):  # the file written before the damage is better
+    with pytest.raises(
+        StateError, match="3 successful results; 1 are held here"
+    ):  # the file written before the damage is better
         again.write(tmp_path / "results.jsonl")
     kept = list((Path(found.summary.folder) / "raw").glob("*.damaged"))
     assert len(kept) == (what != "raw")
