@@ -63,6 +63,7 @@ def _document(found: Results, *, output: str | None, **_: object) -> dict[str, o
     call=_fetch,
     document=_document,
     ends=exit_code,
+    uses_stdout=lambda output, as_json, **_: as_json or output in {None, "-"},
 )
 def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> None:
     """Fetch the answers of a run, by its id or by the name of any of its jobs: one line per key, in input order.
