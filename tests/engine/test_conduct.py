@@ -365,7 +365,7 @@ def test_a_stuck_job_is_said_once_with_the_hours_that_are_left(service: FakeServ
     said = [event for event in heard if isinstance(event, Notice) and "has been running for" in event.message]
     assert len(said) == 1
     assert "usually take 0 s here" in said[0].message
-    assert "at the latest in 45 h 59 min" in (said[0].next or "")
+    assert "at the latest in 45 h 59 min" in str(said[0].next)
     ages = [event.oldest for event in heard if isinstance(event, RunProgress) and event.oldest is not None]
     assert ages == sorted(ages)
     assert ages[-1] > 7200

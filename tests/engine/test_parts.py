@@ -152,7 +152,7 @@ def test_a_job_that_is_not_collected_yet(service: FakeService, tmp_path: Path) -
 
     with pytest.raises(NotFinished, match=r"batches/job\d is not finished") as caught:
         do(service, tmp_path, lambda s: results(s, service.jobs[0].name))
-    assert "gemini-batch run run-" in (caught.value.next or "")
+    assert "gemini-batch run run-" in str(caught.value.next)
 
 
 def test_cancelling_a_job_that_has_ended_counts_its_own_requests(service: FakeService, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_picture_that_cannot_be_read_is_offered_to_retry(
     assert reasons(found) == {"k1": "BROKEN_MEDIA"}
     assert found.summary.verdicts == {"succeeded": 5, "invalid": 1}
     assert found.summary.tokens.output == 6 * 1290
-    assert "--only invalid" in (found.summary.next or "")
+    assert "--only invalid" in str(found.summary.next)
     failed = [msgspec.json.decode(line) for line in (tmp_path / "failures.jsonl").read_bytes().splitlines()]
     assert [(line["key"], line["verdict"], line["reason"]) for line in failed] == [("k1", "invalid", "BROKEN_MEDIA")]
 
@@ -245,7 +245,7 @@ def test_a_retry_of_nothing_changes_nothing_and_says_what_there_is(service: Fake
         again(service, tmp_path, run_id, "blocked", temperature=1.0)
 
     assert "4 succeeded" in caught.value.message
-    assert f"retry {run_id} --only truncated" in (caught.value.next or "")
+    assert f"retry {run_id} --only truncated" in str(caught.value.next)
     with FakeSession(service, tmp_path / "home").ledger() as ledger:
         kept = ledger.run(run_id)
     assert kept is not None
