@@ -4,23 +4,34 @@ Looks for the package in this Python, then in the clone's own ``.venv``. If neit
 Any Python 3 can read this file as far as that line.
 """
 
+import contextlib
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+TYPE_CHECKING = False
 
 
 def run(command):  # type: (str) -> None
     """Run ``gemini-batch COMMAND`` with this process's arguments."""
-    main = None
-    try:
-        from gemini_batch.start import main
-
-        import gemini_batch.cli  # noqa: F401 - with what it depends on
-    except (Exception, SystemExit):  # noqa: BLE001 - not installed, or in part, or not for this Python: look elsewhere
+    start = _package()
+    if start is None or not start.is_complete():
         _again_in_the_clone()
-    if main is None:
+    if start is None:
         _say_what_to_type(command)
         sys.exit(3)
-    main([command, *sys.argv[1:]], script=os.path.basename(sys.argv[0]))
+    start.main([command, *sys.argv[1:]], script=os.path.basename(sys.argv[0]))
+
+
+def _package() -> "ModuleType | None":
+    try:
+        from gemini_batch import start
+    except Exception:  # noqa: BLE001 - not installed, or for a later Python
+        return None
+    return start
 
 
 def _again_in_the_clone():  # type: () -> None
@@ -29,10 +40,8 @@ def _again_in_the_clone():  # type: () -> None
     python = os.path.join(root, ".venv", "Scripts" if os.name == "nt" else "bin", "python")
     already_there = os.path.abspath(sys.prefix) == os.path.join(root, ".venv")
     if not already_there and os.access(python, os.X_OK):
-        try:
+        with contextlib.suppress(OSError):  # one that cannot be started is of no more use than none
             os.execv(python, [python, os.path.abspath(sys.argv[0]), *sys.argv[1:]])
-        except OSError:
-            pass  # it cannot be started, so it is of no more use than none
 
 
 def _say_what_to_type(command):  # type: (str) -> None
@@ -43,10 +52,8 @@ def _say_what_to_type(command):  # type: (str) -> None
     else:
         hint = "%s -m pip install PATH-OF-THE-GEMINI-BATCH-CLONE" % os.path.basename(sys.executable or "python")
     line = "%s: the gemini-batch library is not installed. Type: %s\n" % (command, hint)
-    try:
+    with contextlib.suppress(OSError):  # the exit code says it as well
         os.write(2, line.encode("utf-8", "backslashreplace"))
-    except OSError:
-        pass  # the exit code says it as well
 
 
 def _root():  # type: () -> str

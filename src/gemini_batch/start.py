@@ -41,11 +41,20 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
     sys.exit(code)
 
 
+def is_complete() -> bool:
+    """Whether everything that the command line is made of can be imported."""
+    try:
+        import gemini_batch.cli  # noqa: F401 - with all that it depends on
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever it is, `main` says it
+        return False
+    return True
+
+
 def prepare_streams() -> None:
     """Let no stream decide how a command ends, except stdout, which carries the answer.
 
-    A closed stream gets its number back; otherwise, the next file to be opened would get it, and with it what is written
-    to the stream. What stderr does not take is dropped. A character that the encoding lacks is shown as an escape.
+    A closed stream gets its number back; otherwise, the next file to be opened would get it, and what is written to the
+    stream would go there. What stderr does not take is dropped. A character that the encoding lacks becomes an escape.
     """
     for number, flags in _CLOSED:
         try:
@@ -55,8 +64,8 @@ def prepare_streams() -> None:
             if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)
-    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123 - a stream, for good
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123 - likewise
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a stream, for good
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - likewise
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr = _unfailing(sys.stderr)

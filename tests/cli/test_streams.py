@@ -18,6 +18,8 @@ from cli.conftest import request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Run = Callable[[str], subprocess.CompletedProcess[str]]
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110 - a device
 
@@ -70,8 +72,6 @@ COMMANDS = [
     Row("status no/name", 2, silent=True),
     Row("xyzzy", 2, answers=False),
 ]
-
-Run = Callable[[str], "subprocess.CompletedProcess[str]"] if TYPE_CHECKING else object
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_a_broken_installation_is_named(typed: Run, broken: Callable[[str, str],
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("text", ["raise RuntimeError('odd')", "def (", "raise SystemExit(1)", "1 / 0", "import os; os.x"])
+@pytest.mark.parametrize("text", ["raise RuntimeError('odd')", "def (", "raise SystemExit(1)", "import os; os.x"])
 @pytest.mark.parametrize("name", ["python -m", "console script", "get_results.py"])
 def test_whatever_fails_at_the_start_is_3(typed: Run, broken: Callable[[str, str], str], name: str, text: str) -> None:
     prefix = broken("click", text)

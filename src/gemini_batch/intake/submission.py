@@ -25,6 +25,7 @@ from gemini_batch.intake.model_checks import (
     say,
 )
 from gemini_batch.intake.staging import Staged, stage
+from gemini_batch.jsonl import utf8_text
 from gemini_batch.report.billing import paid_again
 from gemini_batch.store.records import Run
 from gemini_batch.validation.inputfile import check_file
@@ -191,7 +192,7 @@ async def _stage_run(
         requests=staged.requests,
         bytes=staged.bytes,
         sha256=staged.sha256,
-        source=str(submission.source.absolute()),
+        source=utf8_text(str(submission.source.absolute())),
     )
     return run, said
 
