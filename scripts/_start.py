@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-TYPE_CHECKING = False
-
 
 def run(command):  # type: (str) -> None
     """Run ``gemini-batch COMMAND`` with this process's arguments."""

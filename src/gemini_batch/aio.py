@@ -147,13 +147,16 @@ class AsyncGeminiBatch:
         job_only: bool = False,
         output: str | os.PathLike[str] | None = None,
         media_dir: str | os.PathLike[str] | None = None,
+        raw: bool = False,
     ) -> Results:
         """The answers of a run, by its id or by the name of any of its jobs: iterate over them, or read ``.summary``.
 
         One line for each request that was sent, in input order; ``job_only`` narrows it to what the named job itself
         has answered. ``output`` also writes them to a file.
 
-        ``media_dir``: images and speech go into files there as lines are read, and the lines name them. Answers are
+        ``media_dir``: images and speech go into files there as lines are read, and the lines name them. ``raw``: the
+        lines are the service's own, unchanged, and a request without an answer has none; with ``media_dir``, files are
+        written and the lines keep their data. Answers are
         fetched once and kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where
         nothing can be had from it, UsageError, ServiceError, StateError.
         """
@@ -167,6 +170,7 @@ class AsyncGeminiBatch:
             from gemini_batch.answers.media import MediaWriter
 
             found = dataclasses.replace(found, media=MediaWriter(Path(media_dir)))
+        found = dataclasses.replace(found, raw=raw)
         if output is not None:
             found.write(Path(output))
         return found

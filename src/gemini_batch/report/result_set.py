@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.parse import Answer, loads, parse_line
 from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError, UsageError
@@ -42,6 +42,8 @@ class Results:
     part: Job | None = None
     #: Writes pictures and sound of every line that is read into files; None leaves them in the lines.
     media: MediaWriter | None = None
+    #: Lines are the service's own, unchanged; a request without an answer has none.
+    raw: bool = False
 
     @property
     def _folder(self) -> RunFolder:
@@ -50,13 +52,16 @@ class Results:
     def lines(self, *, limit: int | None = None) -> Iterator[bytes]:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``.
 
+        If ``raw``: the service's own lines, unchanged, of the requests that have an answer.
+
         Raises StateError where what was collected has changed, OSError where a media file cannot be written.
         """
         folder = self._folder
         with contextlib.ExitStack() as stack:
             rows = stack.enter_context(open_rows(folder, self.jobs, only=self.part))
             raw = stack.enter_context(RawFiles(folder.path / "raw"))
-            for number, row in enumerate(rows.final()):
+            wanted = (row for row in rows.final() if row.file is not None or not self.raw)
+            for number, row in enumerate(wanted):
                 if limit is not None and number >= limit:
                     return
                 yield self._line(row, None if row.file is None else raw[row.file])
@@ -71,9 +76,14 @@ class Results:
                 attempt=row.attempt,
             )
         file.seek(row.offset)
-        answer = parse_line(file.read(row.length))
+        data = file.read(row.length)
+        answer = parse_line(data)
         if not isinstance(answer, Answer):  # it was one when it was judged, and raw files never change
             raise StateError(f"An answer file was changed: {file.name}.", file=self._folder.path)
+        if self.raw:
+            if self.media is not None and answer.response is not None:
+                self.media.move_out(row.key, answer.response)
+            return data
         if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
             return result_line(
                 row.key,
@@ -98,11 +108,12 @@ class Results:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The same as decoded objects."""
+        decode = loads if self.raw else msgspec.json.decode  # the service's JSON is not always strict
         for line in self.lines():
-            yield msgspec.json.decode(line)
+            yield decode(line)
 
     def __len__(self) -> int:
-        return self.summary.requests
+        return self.summary.answered if self.raw else self.summary.requests
 
     def write(self, path: Path) -> int:
         """Write all result lines to ``path``: complete or not at all; returns how many.
@@ -157,14 +168,18 @@ def failures_beside(output: Path) -> Path:
 
 
 def _holds_results(path: Path) -> bool:
-    """Whether the first line is one of ours, so that writing the file anew loses nothing."""
+    """Whether the first line is a result, ours or the service's own, so that writing the file anew loses nothing."""
     try:
         with path.open("rb") as file:
-            first = file.readline(1 << 24)
-        line = msgspec.json.decode(first)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            first = file.readline(1 << 24).strip()
+        line = loads(first)
+    except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(line, dict) and {"key", "verdict"} <= line.keys()
+    if not isinstance(line, dict) or "request" in line:
+        return False
+    answer = parse_line(first)
+    is_raw = isinstance(answer, Answer) and (answer.response or answer.error or b"").lstrip().startswith(b"{")
+    return is_raw or {"key", "verdict"} <= line.keys()
 
 
 _MOST = 64
