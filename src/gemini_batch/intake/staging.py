@@ -238,7 +238,7 @@ def stage(
 def _write(reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, emit: EventHandler) -> _Pass:
     with folder.requests.open("xb") as sink:
         work = _Pass(reader, sink, size=size, limit=limit, emit=emit)
-        with folder.rows() as rows:
+        with folder.rows(new=True) as rows:
             rows.load(work.rows())
             repeated = rows.count_duplicates()
             for key, line, first in islice(rows.duplicates(KEPT_PROBLEMS), KEPT_PROBLEMS):
