@@ -94,7 +94,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def typed(folder: Path, encoding: str, words: list[str | bytes]) -> subprocess.CompletedProcess[bytes]:
     names = (folder / "names").read_text().split() if (folder / "names").exists() else ["", ""]
     meant = {"JOB": names[0], "RUN": names[1]}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LC_", "LANG", "PYTHONIO", "PYTHONUTF8"))
+    }
     return subprocess.run(
         [sys.executable, "-m", "gemini_batch", *(meant.get(w, w) if isinstance(w, str) else w for w in words)],
         cwd=folder,

@@ -159,6 +159,7 @@ def test_the_preview_is_one_json_document(shell: Shell, service: GeminiEmulator)
 OTHER_FILES = {
     "requests": b'{"key":"a","request":{"contents":[]}}\n',
     "notes": b"notes\n",
+    "pairs": b'{"key":"a","request":{},"response":{"candidates":[]}}\n',
     "answers of another program": b'{"key":"a","response":"yes"}\n',
     "a table": b'{"key":"a","score":1}\n',
     "json": b'{"response": 1}\n',

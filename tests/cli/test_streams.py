@@ -186,7 +186,7 @@ def broken(tmp_path: Path) -> Callable[[str, str], str]:
         folder = tmp_path / "broken"
         folder.mkdir(exist_ok=True)
         (folder / f"{name}.py").write_text(text)
-        return f'PYTHONPATH="{folder}:{ROOT / "src"}"'
+        return f'PYTHONPATH="{folder}:${{PYTHONPATH:-{ROOT / "src"}}}"'
 
     return make
 
