@@ -68,7 +68,7 @@ def test_a_retry_with_nothing_to_do_names_what_there_is(shell: Shell, story: str
     done = shell.run("retry", story)
 
     assert done.code == 2
-    assert "There are 2 succeeded, 1 truncated" in done.err
+    assert "(2 succeeded, 1 truncated)" in done.err
     assert shell.run(*following(done)).code == 0
 
 
@@ -80,7 +80,7 @@ def test_a_retry_where_all_is_well(shell: Shell, story: str) -> None:
     done = shell.run("retry", story)
 
     assert done.code == 2
-    assert "There are 3 succeeded. Nothing is left to resend." in done.err
+    assert "(3 succeeded). Nothing is left to resend." in done.err
 
 
 def test_run_names_the_file_of_failures(shell: Shell) -> None:
@@ -94,8 +94,8 @@ def test_run_names_the_file_of_failures(shell: Shell) -> None:
     assert following(done)[:1] == ["retry"]
 
 
-def test_rows_that_failed_in_passing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run` sends them again, and only them."""
+def test_rows_that_failed_temporarily(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` resends them, and only them."""
     monkeypatch.setenv("GEMINI_API_KEY", "any")
     shell.write("in.jsonl", *[request(str(n)) for n in range(8)])
     with serve(tmp_path / "service", setup=setup(("G13",))) as running:

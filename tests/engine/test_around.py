@@ -92,7 +92,7 @@ def test_jobs_made_elsewhere_are_listed_fetched_and_adopted(service: FakeService
 
     assert [row["key"] for row in found] == ["c", "b", "a"]
     assert found.summary.all_succeeded
-    assert do(service, other, lambda s: list_jobs(s, Filter(), remote=True))[0].run == found.run.id
+    assert do(service, other, lambda s: list_jobs(s, Filter(), remote=True))[0].run == found.summary.run
 
 
 def test_adopting_counts_answers_that_are_absent(service: FakeService, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_the_doctor_sees_harm(service: FakeService, tmp_path: Path, harm: str) -
     job = make(service, tmp_path)
     service.polls_to_end = 0
     found = do(service, tmp_path / "home", lambda s: results(s, job))
-    folder = tmp_path / "home" / "runs" / found.run.id
+    folder = tmp_path / "home" / "runs" / found.summary.run
     if harm == "folder":
         folder.rename(tmp_path / "away")
     elif harm == "requests":
@@ -257,7 +257,7 @@ def test_a_wait_ends_when_the_service_itself_does_not_know_the_job(service: Fake
     for number in range(3):
         service.faults["get", number] = ("before", ApiError("no", status=404, reason="NOT_FOUND"))
 
-    with pytest.raises(ApiError, match="does not know it") as caught:
+    with pytest.raises(ApiError, match="cannot find it") as caught:
         do(service, tmp_path / "home", lambda s: status(s, job, wait=True))
     assert caught.value.reason_code == "job_not_found"
     assert service.calls.count("get") == 3
@@ -279,7 +279,7 @@ def test_a_proxy_does_not_make_a_file_gone(service: FakeService, tmp_path: Path,
 
 
 def test_a_proxy_s_404_says_nothing_of_the_model(service: FakeService, tmp_path: Path) -> None:
-    """A create that got it is looked for and sent again, and nobody is told to choose another model."""
+    """A create that got it is looked for and resent, and nobody is told to choose another model."""
     service.faults["create", 0] = ("before", ApiError("<html>nginx</html>", status=404))
 
     make(service, tmp_path)

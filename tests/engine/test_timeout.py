@@ -58,7 +58,7 @@ def test_a_run_that_takes_too_long(service: FakeService, tmp_path: Path) -> None
     assert error.job == run
     assert "not finished after 9 min: 0 of 6 requests are done, 3 jobs are alive (batches/job" in error.message
     assert error.message.endswith("Nothing was cancelled.")
-    assert error.next == Next("run", run, "-o", str(tmp_path / "results.jsonl"))
+    assert error.next == Next("run", run, "-o", str(tmp_path / "results.jsonl"), why="continues; this costs money")
     assert error.state == "RUNNING"
     assert "cancel" not in service.calls
     assert {job.stage for job in jobs_of(tmp_path)} == {JobStage.CREATED}
@@ -143,12 +143,12 @@ def test_a_retry_has_its_time(service: FakeService, tmp_path: Path) -> None:
     service.polls_to_end = 10**9
 
     with pytest.raises(NotFinished) as caught:
-        again(service, tmp_path, first.run.id, "missing", timeout=60)
+        again(service, tmp_path, first.summary.run, "missing", timeout=60)
 
-    assert caught.value.next == Next("run", first.run.id)
+    assert caught.value.next == Next("run", first.summary.run, why="continues; this costs money")
     assert "5 of 6 requests are done, 1 job is alive" in caught.value.message
     service.polls_to_end = 2
-    assert texts(work(service, tmp_path, what=first.run.id, timeout=1e6)) == GOOD
+    assert texts(work(service, tmp_path, what=first.summary.run, timeout=1e6)) == GOOD
 
 
 def test_a_job_that_is_waited_for(service: FakeService, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_job_that_is_waited_for(service: FakeService, tmp_path: Path) -> None:
 
 
 def test_a_run_whose_jobs_are_waited_for(service: FakeService, tmp_path: Path) -> None:
-    """``status RUN --wait`` watches the living jobs; going on is another command's work."""
+    """``status RUN --wait`` watches the active jobs; going on is another command's work."""
     service.polls_to_end = 10**9
     run = stops(service, tmp_path, timeout=10).job
 
@@ -197,5 +197,5 @@ def test_a_time_that_nothing_can_be_done_in(service: FakeService, tmp_path: Path
 
 
 def test_a_time_without_a_wait(service: FakeService, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--wait is missing"):
+    with pytest.raises(UsageError, match="no effect without --wait"):
         watch(service, tmp_path, "batches/job0", timeout=10)

@@ -55,7 +55,7 @@ def downloads(service: FakeService, answer: Any, number: int = 0) -> None:
 def test_death_while_a_loss_is_written_down(
     service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger_write: int
 ) -> None:
-    """The next process finishes the loss; it does not take it for answers that are just absent, and send them again."""
+    """The next process finishes the loss; it does not take it for answers that are just absent, and resend them."""
     downloads(service, lambda: ApiError("gone", status=403, reason="PERMISSION_DENIED"))
     real, left = Ledger.update_job, [ledger_write]
 
@@ -106,12 +106,12 @@ def test_a_proxy_that_knows_no_job_proves_nothing(service: FakeService, tmp_path
     assert texts(work(service, tmp_path)) == GOOD
 
 
-def test_create_does_not_send_again_what_is_gone(service: FakeService, tmp_path: Path) -> None:
+def test_create_does_not_resend_what_is_gone(service: FakeService, tmp_path: Path) -> None:
     made = begin(service, tmp_path)
     service.jobs[0].deleted = True
     work(service, tmp_path, made.run)
 
-    with pytest.raises(ApiError, match="does not know it"):
+    with pytest.raises(ApiError, match="cannot find it"):
         begin(service, tmp_path)
 
     assert service.paid() == ONCE
@@ -412,10 +412,10 @@ def test_a_retry_whose_change_is_refused_is_not_the_end(service: FakeService, tm
     first = work(service, tmp_path)
     service.faults["create", 3] = ("before", ApiError("not for you", status=404, reason="NOT_FOUND"))
     with pytest.raises(ServiceError, match="cannot run a batch"):
-        again(service, tmp_path, first.run.id, "truncated", model="gemini-3.1-pro-preview")
+        again(service, tmp_path, first.summary.run, "truncated", model="gemini-3.1-pro-preview")
 
-    assert held(service, tmp_path, first.run.id).summary.verdicts == first.summary.verdicts
-    found = again(service, tmp_path, first.run.id, "truncated", max_output_tokens=8192)
+    assert held(service, tmp_path, first.summary.run).summary.verdicts == first.summary.verdicts
+    found = again(service, tmp_path, first.summary.run, "truncated", max_output_tokens=8192)
 
     assert texts(found) == GOOD
     assert service.jobs[-1].model == "gemini-3-flash-preview"
@@ -428,7 +428,7 @@ def test_what_a_retry_sends_goes_once_more_when_its_job_expires(service: FakeSer
     first = work(service, tmp_path)
     service.ends[3] = ("BATCH_STATE_EXPIRED", None)
 
-    found = again(service, tmp_path, first.run.id, "truncated", max_output_tokens=8192)
+    found = again(service, tmp_path, first.summary.run, "truncated", max_output_tokens=8192)
 
     assert len(service.jobs) == 5
     assert texts(found)["k1"] == GOOD["k1"]
@@ -515,15 +515,15 @@ def test_a_plain_retry_that_is_refused_locks_nothing(service: FakeService, tmp_p
     first = work(service, tmp_path)
     service.faults["create", 3] = ("before", ApiError("retired", status=404, reason="NOT_FOUND"))
     with pytest.raises(ServiceError):
-        again(service, tmp_path, first.run.id, "failed")
+        again(service, tmp_path, first.summary.run, "failed")
 
-    found = held(service, tmp_path, first.run.id).summary
+    found = held(service, tmp_path, first.summary.run).summary
 
     assert (found.verdicts, found.state) == (first.summary.verdicts, "JOB_STATE_SUCCEEDED")
 
 
 def test_another_key_changes_nothing(service: FakeService, tmp_path: Path) -> None:
-    """A finished run of ``create`` with a row that would be sent again, and a key that was rotated since."""
+    """A finished run of ``create`` with a row that would be resent, and a key that was rotated since."""
     service.answer_at = lambda key, attempt: (
         msgspec.json.encode({"error": {"code": 14, "message": "why"}, "key": key}) if key == "k1" else answer_line(key)
     )

@@ -105,10 +105,13 @@ BAD_INPUT = (
     ),
     Breakage(
         guard="results replace nothing but results",
-        file="report/result_set.py",
-        old='return "request" not in line and (is_raw or {"key", "verdict"} <= line.keys())',
+        file="report/output_files.py",
+        old='return is_failure if kind == "failures" else not is_failure and (is_raw or {"key", "verdict"} <= line.keys())',
         new="return True",
-        tests=(f"{MISTAKES}::test_a_mistake[results over requests]",),
+        tests=(
+            f"{MISTAKES}::test_a_mistake[results over requests]",
+            "tests/report/test_output_files.py::test_only_its_own_kind_is_replaced",
+        ),
     ),
 )
 
@@ -173,7 +176,7 @@ LOCAL = (
         tests=("tests/engine/test_around.py::test_another_key_is_told_from_a_lost_job",),
     ),
     Breakage(
-        guard="a file that a living job needs is not deleted",
+        guard="a file that a active job needs is not deleted",
         file="commands/clean.py",
         old='        return f"its job is alive ({job.state})"',
         new="        return None",

@@ -25,11 +25,39 @@ RUNS = (
         tests=(f"{CONDUCT}::test_a_deleted_job_is_missing_and_the_rest_comes_in",),
     ),
     Breakage(
-        guard="nothing of a lost job is sent again by itself",
+        guard="nothing of a lost job is resent by itself",
         file="engine/resend.py",
         old="if job.cancelled_at is not None or job.lost is not None:",
         new="if job.cancelled_at is not None:",
         tests=(f"{TROUBLE}::test_death_while_a_loss_is_written_down",),
+    ),
+    Breakage(
+        guard="what a job left unanswered is sent again once",
+        file="engine/resend.py",
+        old="    once = min(2, attempts)\n",
+        new="    once = attempts\n",
+        tests=("tests/engine/test_sending_again.py::test_an_unanswered_row_is_sent_again_once",),
+    ),
+    Breakage(
+        guard="no retry is proposed for errors that last",
+        file="report/next_steps.py",
+        old='return failure.verdict == "failed" and failure.reason in LASTING_REASONS',
+        new="return False",
+        tests=("tests/report/test_next_after_failures.py::test_what_fails_for_good_is_to_be_fixed",),
+    ),
+    Breakage(
+        guard="create sends nothing after a cancel",
+        file="engine/create_policy.py",
+        old="    if any(job.cancelled_at is not None or job.phase is Phase.CANCELLED for job in jobs):\n",
+        new="    if False:\n",
+        tests=("tests/commands/test_not_silently.py::test_nothing_is_sent_after_a_cancel_without_new",),
+    ),
+    Breakage(
+        guard="an interrupted --new is not continued in silence",
+        file="commands/create.py",
+        old="        if not entered.is_new:\n            warn_of_earlier_jobs(session, run)\n",
+        new="",
+        tests=("tests/commands/test_not_silently.py::test_what_continues_an_interrupted_new_says_that_it_sends_again",),
     ),
     Breakage(
         guard="a job is gone only after the service has said so for a while",
@@ -151,7 +179,7 @@ RUNS = (
         tests=(f"{TROUBLE}::test_what_a_retry_sends_goes_once_more_when_its_job_expires",),
     ),
     Breakage(
-        guard="requests that are about to be sent again are not called done",
+        guard="requests that are about to be resent are not called done",
         file="report/summary.py",
         old="if j.stage is JobStage.COLLECTED and j.ordinal not in busy)",
         new="if j.stage is JobStage.COLLECTED)",
@@ -162,7 +190,7 @@ RUNS = (
         file="report/summary.py",
         old="self._answered + self.uncollected.succeeded))",
         new="self._answered + sum(self.uncollected)))",
-        tests=(f"{PROGRESS}::test_it_does_not_go_backwards_when_requests_are_sent_again",),
+        tests=(f"{PROGRESS}::test_it_does_not_go_backwards_when_requests_are_resent",),
     ),
     Breakage(
         guard="the requests done never become fewer",

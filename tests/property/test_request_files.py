@@ -121,7 +121,7 @@ def check(data: bytes) -> None:
 @example(b"[" * 200_000)
 @example(b'{"key":"' + b"a" * 100_000 + b'","request":{}}')
 def test_any_bytes_as_a_request_file(data: bytes) -> None:
-    """Bytes, JSON and requests that somebody made up."""
+    """Bytes, JSON and requests that are invented."""
     check(data)
 
 

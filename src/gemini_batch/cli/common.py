@@ -74,10 +74,10 @@ TIMEOUT = click.option(
 _ASKING = (
     click.option("--offline", is_flag=True, default=None, help="Use the local emulator: no key, no network, no cost."),
 )
-#: For a command that contacts no service: ``--offline`` is accepted, but not shown, because it changes nothing.
-_LOCAL = (click.option("--offline", is_flag=True, default=None, hidden=True, expose_value=False),)
+#: For a command that contacts no service: ``--offline`` is accepted, but not shown; only the next step depends on it.
+_LOCAL = (click.option("--offline", is_flag=True, default=None, hidden=True),)
 _ALL = (
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, errors included."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result, or the error, as JSON on stdout."),
     click.option("--quiet", "-q", is_flag=True, help="Print only errors on stderr."),
     # Read where errors are shown.
     click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
@@ -134,7 +134,8 @@ def verb(
             with JsonEvents() if as_json and streams else Screen(quiet=quiet or as_json) as screen:
                 if uses_stdout(as_json=as_json, **options):
                     check_stdout()
-                with _terminable(), GeminiBatch(settings, on_event=screen.emit) as batch:
+                offline = options["offline"]
+                with _terminable(), GeminiBatch(settings, offline=offline, on_event=screen.emit) as batch:
                     if call is None:
                         found = call_method(batch, method or name, **options)
                     else:

@@ -29,17 +29,17 @@ def _spelt(_context: click.Context, _option: click.Parameter, output: str | None
 
 def _fetch(batch: GeminiBatch, *, output: str | None, as_json: bool, **options: Any) -> Results:
     if as_json and output == "-":
-        raise click.UsageError("--json and -o - both want stdout")
+        raise click.UsageError("--json and -o - cannot be combined: both write to stdout")
     found: Results = call_method(batch, "results", output=None if output == "-" else output, **options)
     return found
 
 
 def exit_code(found: Results, **_: object) -> int:
-    """0: every request succeeded; 1: some did not; 5: nothing could be had."""
+    """0: every request succeeded; 1: some did not; 5: there are no answers."""
     return found.summary.exit_code
 
 
-def _document(found: Results, *, output: str | None, **_: object) -> dict[str, object]:
+def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> dict[str, object]:
     import msgspec
 
     from gemini_batch.answers.parse import loads
@@ -47,7 +47,7 @@ def _document(found: Results, *, output: str | None, **_: object) -> dict[str, o
     preview = None
     if output is None:
         # The service's own lines are not always strict JSON; the document is.
-        preview = [loads(line) if found.raw else msgspec.Raw(line) for line in found.lines(limit=_PREVIEW)]
+        preview = [loads(line) if raw else msgspec.Raw(line) for line in found.lines(limit=_PREVIEW)]
     return {"result": found.summary, "output": output, "preview": preview}
 
 
@@ -69,13 +69,13 @@ def _document(found: Results, *, output: str | None, **_: object) -> dict[str, o
     ends=exit_code,
     uses_stdout=lambda output, as_json, **_: as_json or output in {None, "-"},
 )
-def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> None:
-    """Fetch the answers of a run, by its id or by the name of any of its jobs: one line per key, in input order.
+def command(found: Results, screen: Screen, *, output: str | None, raw: bool, **_: object) -> None:
+    """Fetch the answers of a run, named by its id or by any of its jobs: one line per key, in input order.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
-    is not "succeeded" has an error. With --raw, a line is what the service sent; a request that it did not answer has
-    none. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded,
-    1 if some did not, 5 if there are no answers, 6 if a job that holds sent requests has not finished.
+    is not "succeeded" has an error. With --raw, a line is what the service sent, and a request that it did not answer
+    has none. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded, 1 if some did not, 5 if
+    there are no answers, 6 if a job has not finished.
     """
     summary = found.summary
     if output in {None, "-"}:
@@ -84,7 +84,7 @@ def command(found: Results, screen: Screen, *, output: str | None, **_: object) 
             screen.say(f"… the first {_PREVIEW} of {len(found):,} lines; -o FILE writes all of them.")
     for line in summary_lines(summary, output):
         screen.say(line)
-    if found.raw and len(found) < summary.requests:
+    if raw and len(found) < summary.requests:
         screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
     if summary.next:
         screen.say(f"Next: {next_step(summary.next, output)}")
@@ -121,7 +121,7 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         belong = "belongs to no request" if count == 1 else "belong to no request"
         yield f"  {plural(count, 'answer line')} that {belong} ({reason}), kept in {summary.folder}/raw"
     if summary.repeated:
-        yield f"  {plural(summary.repeated, 'surplus answer')}; the first good one of each key counts"
+        yield f"  {plural(summary.repeated, 'extra answer')}; for each key, the first one that succeeded counts"
     t = summary.tokens
     kinds = [
         ("input", t.input),
@@ -133,15 +133,17 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     yield (
         "tokens: "
         + ", ".join(f"{count:,} {kind}" for kind, count in kinds if count or kind in {"input", "output"})
-        + (f"; {plural(t.unknown, 'answer')} without counts" if t.unknown else "")
+        + (f"; {plural(t.unknown, 'answer')} without token counts" if t.unknown else "")
     )
     yield _money(summary)
     if output not in {None, "-"}:
         yield f"Written: {output}"
 
 
-def next_step(following: Next, output: str | None) -> str:
-    """The command that helps, writing to the file that was asked for."""
+def next_step(following: Next | str, output: str | None) -> str:
+    """What helps, as this user can type it; a command writes to the file that was asked for."""
+    if isinstance(following, str):
+        return following
     return invoked(following if output in {None, "-"} else following.writing_to(output or ""))
 
 
@@ -150,10 +152,10 @@ def _money(summary: Summary) -> str:
         return "cost: unknown (no answers, so no token counts)"
     if summary.usd.batch is None or summary.usd.interactive is None:
         return "cost: unknown (a price or a token count is missing)"
-    would = "would have cost " if summary.emulated else ""
+    would = "would have been " if summary.emulated else ""
     saved = summary.usd.interactive - summary.usd.batch
-    share = f", {100 * saved / summary.usd.interactive:.0f} % less" if summary.usd.interactive else ""
     lost = summary.unanswered
     missing = f"; {lost:,} {'attempt' if lost == 1 else 'attempts'} without an answer may have been billed as well"
     batch, interactive = usd(summary.usd.batch), usd(summary.usd.interactive)
-    return f"cost: {would}${batch} in batch; interactive ${interactive}{share}{missing if lost else ''}"
+    less = f"{100 * saved / summary.usd.interactive:.0f}% less than " if summary.usd.interactive else ""
+    return f"cost: {would}${batch} in batch ({less}${interactive} interactively){missing if lost else ''}"

@@ -10,7 +10,6 @@ from gemini_batch.catalog import Method
 from gemini_batch.cli.common import INPUT_FILE, verb
 from gemini_batch.cli.outcome import invoked, show_problems
 from gemini_batch.cli.wording import plural, size
-from gemini_batch.errors import Next
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -29,16 +28,17 @@ def _code(found: Validated, **_: object) -> int:
     asks=False,
 )
 def command(found: Validated, screen: Screen, *, input_file: str, **_: object) -> str:
-    """Check every line of a request file as create does, without a key or a network. Nothing is kept.
+    """Check every line of a request file as create does, without a key or a network. Nothing is stored.
 
-    Prints "valid" or "invalid" on stdout, the problems on stderr. Ends with 0 if the file can be sent, 1 if lines
-    need mending, 2 if it is no request file at all.
+    Prints "valid" or "invalid" on stdout, and the problems on stderr. Exits with 0 if the file can be sent, 1 if some
+    lines must be fixed, 2 if it is not a request file.
     """
     show_problems(found.problems, found.errors + found.warnings, input_file)
     if found.valid:
         kind = "embeddings" if found.method is Method.EMBED else "generation"
         screen.say(f"{plural(found.requests, 'request')} for {kind}, {size(found.bytes)}.")
-        screen.say(f"Next: {invoked(Next('create', input_file, why='this costs money'))}")
     else:
         screen.say(f"{plural(found.errors, 'problem')}; create would refuse the file.")
+    if found.next:
+        screen.say(f"Next: {invoked(found.next)}")
     return "valid" if found.valid else "invalid"

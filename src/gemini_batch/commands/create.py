@@ -17,22 +17,24 @@ from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import say
-from gemini_batch.intake.submission import display_name, enter_run
+from gemini_batch.intake.submission import display_name, enter_run, warn_of_earlier_jobs
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.next_steps import costing
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import RunOptions, kept_options
-from gemini_batch.wire import state_word
+from gemini_batch.wire import Phase, state_word
 
 if TYPE_CHECKING:
-    from gemini_batch.intake.submission import Submission
+    from gemini_batch.intake.submission import Entered, Submission
     from gemini_batch.session import Session
     from gemini_batch.store.records import Job, Run
 
 #: What the service's envelope adds to each inline request; its exact size depends on the key.
 _INLINE_OVERHEAD = 64
+#: How many jobs a sentence names.
+_NAMED = 3
 #: A job that is known here has been seen to be unknown at the service and back a moment later.
 _ABSENCE_PAUSES = (1.0, 2.0)
 
@@ -82,13 +84,13 @@ async def create(session: Session, submission: Submission) -> Created:
     while True:
         run, said = entered.run, entered.warnings
         _check_size(submission, run, limits)
-        driven = await _drive(session, submission, run)
+        driven = await _drive(session, submission, entered)
         if driven is not None:
             break
         entered = await enter_run(session, submission, options, max_bytes=most, besides=run)
     job, made_here = driven
     if job.total and job.total != job.requests:
-        say(session, said, f"The service counts {job.total} requests, {job.requests} were sent.", None)
+        say(session, said, f"The service counts {job.total} requests, but {job.requests} were sent.", None)
     return _describe(session, submission, session.ledger().run_of(job), job, said, attached=not made_here)
 
 
@@ -107,7 +109,7 @@ async def _refresh(session: Session, run: Run) -> frozenset[str]:
 
 
 def _found(session: Session, run: Run, absent: frozenset[str] = frozenset()) -> Job | None:
-    """The job that stands for a known run: the newest living one, else the newest that was created; None without one.
+    """The job that stands for a known run: the newest active one, else the newest that was created; None without one.
 
     Raises ApiError where only jobs would that the service no longer knows: whether to pay again is for the user.
     """
@@ -118,16 +120,27 @@ def _found(session: Session, run: Run, absent: frozenset[str] = frozenset()) -> 
     there = [job for job in facts.jobs if job not in gone and job.stage.made]
     if gone and standing(there, answered=0) != "attach":
         raise _gone(session, gone[-1])
+    living = [job for job in there if job.stage is JobStage.CREATED]
+    stopped = [job.batch or job.id for job in there if job.phase is Phase.CANCELLED and job.cancelled_at is None]
+    if stopped and not living:
+        what = (
+            f"{', '.join(stopped[:_NAMED])}{', …' if stopped[_NAMED:] else ''} {'was' if len(stopped) == 1 else 'were'}"
+        )
+        why = f"{what} cancelled, and not from here. After a cancel, create sends nothing without --new."
+        session.emit(Notice(why, "warning"))
+    if facts.in_doubt and not living:
+        session.emit(Notice(f"A create of {run.id} was sent and not answered.", "warning", facts.next))
     if facts.not_sent:
-        session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} were not sent yet.", next=facts.next))
-    return ([job for job in there if job.stage is JobStage.CREATED] or there)[-1]
+        session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} have not been sent yet.", next=facts.next))
+    return (living or there)[-1]
 
 
-async def _drive(session: Session, submission: Submission, run: Run) -> tuple[Job, bool] | None:
+async def _drive(session: Session, submission: Submission, entered: Entered) -> tuple[Job, bool] | None:
     """Drive the run's one job until it is created; ``(the job, whether that was done here)``.
 
-    None if all jobs of the run have ended without an answer, and no other process is about to send them again.
+    None if all jobs of the run have ended without an answer, and no other process is about to resend them.
     """
+    run = entered.run
     folder, ledger = session.state_folder.run(run.id), session.ledger()
 
     def has_job() -> bool:
@@ -150,6 +163,8 @@ async def _drive(session: Session, submission: Submission, run: Run) -> tuple[Jo
                 )
             )
             return None
+        if not entered.is_new:
+            warn_of_earlier_jobs(session, run)
         job = await _one_job(session, submission, run)
         backend = await session.backend()
         return await Submitter(session, backend.service, ledger, run, folder).make(job), True
@@ -205,8 +220,7 @@ def _describe(
     if attached:
         session.emit(
             Notice(
-                f"These requests already have a job: {job.batch} ({job.state or 'state not seen yet'}); "
-                "nothing was sent.",
+                f"These requests already have a job: {job.batch} ({job.state or 'state unknown'}); nothing was sent.",
                 next=f"Use --new to create another one{paid_again(session.settings)}.",
             )
         )
@@ -230,7 +244,7 @@ def _describe(
 
 def _gone(session: Session, job: Job) -> ApiError:
     return ApiError(
-        f"These requests have a job, {job.batch}, and the service does not know it (404).",
+        f"These requests have a job, {job.batch}, but the service cannot find it (404).",
         status=404,
         reason="NOT_FOUND",
         code="job_not_found",
@@ -270,12 +284,12 @@ def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> Non
                 f"{size:,} bytes are too many to send inline; the service accepts {most:,}.",
                 file=submission.source,
                 code="too_large",
-                next="Leave out --inline: a file may have 2 GB.",
+                next="Leave out --inline: a file may be up to 2 GB.",
             )
     elif run.bytes > limits.input_file_bytes.value:
         raise UsageError(
-            f"{run.bytes:,} bytes are more than the file of one job may have ({limits.input_file_bytes.value:,}).",
+            f"{run.bytes:,} bytes exceed the limit for the file of one job ({limits.input_file_bytes.value:,}).",
             file=submission.source,
             code="too_large",
-            next=Next("run", str(submission.source), why=costing(run, "sends it as several jobs")),
+            next=Next("run", run.id, why=costing(run, "sends it as several jobs")),
         )

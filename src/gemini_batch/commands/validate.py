@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.errors import InvalidInput, Problem
+from gemini_batch.errors import InvalidInput, Next, Problem
 from gemini_batch.events import EventHandler, ignore_events, in_thread
 from gemini_batch.intake.staging import stage
 from gemini_batch.store.state_folder import RunFolder
@@ -37,16 +37,26 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
     """Number of warnings."""
     problems: list[Problem]
     """Errors and warnings in the order of the lines, at most 10,000."""
+    next: Next | None
+    """The command that sends the requests; null if there are errors."""
 
 
-async def validate(source: Path, *, limit: int | None = None, emit: EventHandler = ignore_events) -> Validated:
-    """Check every line of a request file as create does. Raises UsageError for a file that is none at all."""
+async def validate(
+    source: Path, *, limit: int | None = None, offline: bool = False, emit: EventHandler = ignore_events
+) -> Validated:
+    """Check every line of a request file as create does. Raises UsageError for a file that is none at all.
+
+    ``offline``: whether the create that is proposed is to be.
+    """
     most = catalog.load().limits.input_file_bytes.value
-    # Beside nothing of the user's: the copy that the check for repeated keys needs is as large as the file itself.
+    # Not next to the user's files: the copy that the check for repeated keys needs is as large as the file itself.
     with tempfile.TemporaryDirectory(prefix="gemini-batch-validate-") as folder:
         try:
             staged = await in_thread(
-                lambda told: stage(source, RunFolder(Path(folder)), limit=limit, max_bytes=most, emit=told), emit
+                lambda told: stage(
+                    source, RunFolder(Path(folder)), limit=limit, max_bytes=most, offline=offline, emit=told
+                ),
+                emit,
             )
         except InvalidInput as error:
             return Validated(
@@ -58,7 +68,10 @@ async def validate(source: Path, *, limit: int | None = None, emit: EventHandler
                 errors=error.total,
                 warnings=0,
                 problems=list(error.problems),
+                next=None,
             )
+    first = () if limit is None else ("--limit", str(limit))
+    where = ("--offline",) if offline else ()
     return Validated(
         file=str(source),
         valid=True,
@@ -68,4 +81,5 @@ async def validate(source: Path, *, limit: int | None = None, emit: EventHandler
         errors=0,
         warnings=staged.warning_count,
         problems=list(staged.warnings),
+        next=Next("create", str(source), *first, *where, why="" if offline else "this costs money"),
     )

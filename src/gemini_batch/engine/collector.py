@@ -22,8 +22,9 @@ from gemini_batch.engine.poller import ended_for, poll_job
 from gemini_batch.errors import JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write
+from gemini_batch.report.next_steps import create_anew
 from gemini_batch.session import KnownJob, UnknownJob
-from gemini_batch.store.integrity import check_held, create_anew
+from gemini_batch.store.integrity import check_held
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, remote_job
@@ -96,7 +97,7 @@ async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyn
     """Collect a job whose answers the service no longer has; its requests become ``missing`` with ``reason``.
 
     The loss is recorded first. Otherwise a process that is killed here would leave a job whose answers are merely
-    absent, and its requests would be sent again. The caller holds the run's lock.
+    absent, and its requests would be resent. The caller holds the run's lock.
     """
     now = session.world.now()
     job = session.ledger().update_job(target.job, f"lost: {reason}", at=now, stage=JobStage.ENDED, lost=reason)
@@ -163,7 +164,7 @@ async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
             "command again later.",
             job=batch,
             state=job.state,
-            next=create_anew(target.run, offline=session.settings.offline) if isinstance(target, KnownJob) else None,
+            next=create_anew(target.run) if isinstance(target, KnownJob) else None,
         )
     if not job.has_output and (isinstance(target, UnknownJob) or target.run.origin == "adopted"):
         why = f": {job.error_message}" if job.error_message else ""

@@ -16,7 +16,7 @@ from gemini_batch.api.trouble import meaning
 from gemini_batch.errors import ApiError, JobError, ServiceError
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
-from gemini_batch.store.integrity import create_anew
+from gemini_batch.report.next_steps import create_anew
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import inline_answers, remote_job
 
@@ -73,7 +73,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
             job=remote.name,
             state=remote.state,
             code="results_gone",
-            next=create_anew(target.run, offline=session.settings.offline),
+            next=create_anew(target.run),
         ) from error
     if _glance(part) == "something else":
         part.unlink()

@@ -24,6 +24,7 @@ from gemini_batch.engine.resend import resend
 from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
+from gemini_batch.report.next_steps import costing
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
@@ -241,7 +242,7 @@ class Runner:
             if there:
                 self._emit(
                     Notice(
-                        f"{error.message} No more is sent; collecting {_counted(there, 'existing job')} first.",
+                        f"{error.message} Nothing more is sent; collecting {_counted(there, 'existing job')} first.",
                         "warning",
                     )
                 )
@@ -294,7 +295,7 @@ class Runner:
         self._quota.freed()
 
     def _postpone(self, job: Job, error: Error) -> None:
-        """Retry passing errors, with backoff; set the job aside for any other error, or after too long."""
+        """Retry temporary errors, with backoff; set the job aside for any other error, or after too long."""
         backoff = self._backoffs[job.ordinal]
         backoff.failed(self._clock())
         if isinstance(error, NotFinished):
@@ -325,8 +326,8 @@ class Runner:
 
     async def _lose(self, job: Job, reason: str, message: str) -> None:
         """Mark a job's requests as missing for good; the answers of other jobs are unaffected."""
-        again = Next("retry", self._run.id, "--only", "missing", why="sends its requests again; this costs money")
-        self._emit(Notice(f"{message} Its requests stay without an answer.", "warning", again))
+        again = Next("retry", self._run.id, "--only", "missing", why=costing(self._run, "resends its requests"))
+        self._emit(Notice(f"{message} Its requests remain unanswered.", "warning", again))
         target = KnownJob(self._run, job)
         await lose(self._session, target, reason, writing=self._writing)
 
@@ -334,9 +335,11 @@ class Runner:
         rule = resend(job, self._attempts)
         async with self._writing:
             self._waiting = None
-            again = rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
+            again = rows.requeue(
+                job.ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered
+            )
         if again:
-            self._emit(Notice(f"{_counted(again, 'request')} of {job.batch} failed or got no answer; sending again."))
+            self._emit(Notice(f"{_counted(again, 'request')} of {job.batch} failed or got no answer; resending."))
 
     # Reporting -------------------------------------------------------------------------------------------------------
 

@@ -184,15 +184,16 @@ def stage(
     *,
     limit: int | None = None,
     max_bytes: int | None,
+    offline: bool = False,
     emit: EventHandler = ignore_events,
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
-    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused. All requests wait to be
-    planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its lines,
-    StateError if ``folder`` cannot be written.
+    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused. ``offline``: whether
+    the command that an error proposes is to be. All requests wait to be planned. Raises UsageError for a file that is
+    not a request file, InvalidInput with all problems of its lines, StateError if ``folder`` cannot be written.
     """
-    check_file(source, limit=None if limit is not None else max_bytes)
+    check_file(source, limit=None if limit is not None else max_bytes, offline=offline)
     try:
         opened = source.open("rb")
     except OSError as error:

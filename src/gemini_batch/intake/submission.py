@@ -27,6 +27,7 @@ from gemini_batch.intake.model_checks import (
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.jsonl import utf8_text
 from gemini_batch.report.billing import paid_again
+from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import Run
 from gemini_batch.validation.inputfile import check_file
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN_WARNINGS = 20
+_NAMED_JOBS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +98,23 @@ def _warn_of_other_keys(session: Session, run: Run) -> None:
     if others:
         session.emit(
             Notice(
-                f"These requests were already sent with another API key ({others[0].id}); with this key, they are sent "
-                f"again{paid_again(session.settings)}.",
+                f"These requests were already sent with another API key ({others[0].id}); with this key, they are "
+                f"resent{paid_again(session.settings)}.",
                 "warning",
-                Next("run", others[0].id, why="continues that run; set the earlier key first"),
+                Next("run", others[0].id, why=costing(others[0], "continues that run; set the earlier key first")),
             )
         )
+
+
+def warn_of_earlier_jobs(session: Session, run: Run) -> None:
+    """Before an interrupted ``--new`` is continued: warn that an earlier run has sent the same requests already."""
+    ledger = session.ledger()
+    earlier = (job for other in ledger.earlier_with_identity(run) for job in ledger.jobs_of(other.id))
+    names = [job.batch for job in earlier if job.batch]
+    if names:
+        those = ", ".join(names[:_NAMED_JOBS]) + (", …" if names[_NAMED_JOBS:] else "")
+        again = f"are sent again{paid_again(session.settings)}."
+        session.emit(Notice(f"These requests were sent before ({those}), and {again}", "warning"))
 
 
 def _digest(path: Path) -> str:
@@ -128,7 +141,8 @@ async def enter_run(
     Raises UsageError (InvalidInput with every problem of the file), StateError.
     """
     check_submission(submission)
-    check_file(submission.source)  # a problem with the file itself is reported before a missing key
+    offline = session.settings.offline
+    check_file(submission.source, offline=offline)  # a problem with the file itself is reported before a missing key
     key_of(session.settings)
     address = session.name_blank_address()
     ledger = session.ledger()
@@ -175,7 +189,14 @@ async def _stage_run(
         if known is not None and (not known.methods or known.status_on(today) == "gone"):
             advise(session, submission.model, known.methods[0] if known.methods else Method.GENERATE, today, said)
     staged = await in_thread(
-        lambda emit: stage(submission.source, folder, limit=submission.limit, max_bytes=max_bytes, emit=emit),
+        lambda emit: stage(
+            submission.source,
+            folder,
+            limit=submission.limit,
+            max_bytes=max_bytes,
+            offline=session.settings.offline,
+            emit=emit,
+        ),
         session.emit,
     )
     _warn(session, submission.source, staged, said)

@@ -1,10 +1,9 @@
-"""Every key of a run with its one answer, in the order of the input; and the files they are written to."""
+"""Every key of a run with its one answer, in the order of the input."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ import msgspec
 from gemini_batch.answers.parse import Answer, loads, parse_line
 from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
-from gemini_batch.errors import StateError, UsageError
-from gemini_batch.jsonl import MAX_LINE, atomic_write
+from gemini_batch.errors import StateError
+from gemini_batch.jsonl import atomic_write
+from gemini_batch.report.output_files import check_output
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 class Results:
     """The results of one run, held on this machine; reading them needs no network."""
 
-    run: Run
-    jobs: Sequence[Job]
-    state_folder: StateFolder
+    _run: Run
+    _jobs: Sequence[Job]
+    _state_folder: StateFolder
     summary: Summary
     #: The job whose own answers these are; None for those of the run.
-    part: Job | None = None
+    _part: Job | None = None
     #: Writes pictures and sound of every line that is read into files; None leaves them in the lines.
-    media: MediaWriter | None = None
+    _media: MediaWriter | None = None
     #: Lines are the service's own, unchanged; a request without an answer has none.
-    raw: bool = False
+    _raw: bool = False
 
     @property
     def _folder(self) -> RunFolder:
-        return self.state_folder.run(self.run.id)
+        return self._state_folder.run(self._run.id)
 
     def lines(self, *, limit: int | None = None) -> Iterator[bytes]:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``.
@@ -58,9 +58,9 @@ class Results:
         """
         folder = self._folder
         with contextlib.ExitStack() as stack:
-            rows = stack.enter_context(open_rows(folder, self.jobs, only=self.part))
+            rows = stack.enter_context(open_rows(folder, self._jobs, only=self._part))
             raw = stack.enter_context(RawFiles(folder.path / "raw"))
-            wanted = (row for row in rows.final() if row.file is not None or not self.raw)
+            wanted = (row for row in rows.final() if row.file is not None or not self._raw)
             for number, row in enumerate(wanted):
                 if limit is not None and number >= limit:
                     return
@@ -72,7 +72,7 @@ class Results:
                 row.key,
                 "missing",
                 reason=row.missing_reason,
-                method=self.run.method,
+                method=self._run.method,
                 attempt=row.attempt,
             )
         file.seek(row.offset)
@@ -80,20 +80,20 @@ class Results:
         answer = parse_line(data)
         if not isinstance(answer, Answer):  # it was one when it was judged, and raw files never change
             raise StateError(f"An answer file was changed: {file.name}.", file=self._folder.path)
-        if self.raw:
-            if self.media is not None and answer.response is not None:
-                self.media.move_out(row.key, answer.response)
+        if self._raw:
+            if self._media is not None and answer.response is not None:
+                self._media.move_out(row.key, answer.response)
             return data
         if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
             return result_line(
                 row.key,
                 "succeeded",
                 response=answer.response,
-                method=self.run.method,
+                method=self._run.method,
                 attempt=row.attempt,
-                media=self.media,
+                media=self._media,
             )
-        judged = judge(answer, method=self.run.method, expects_json=row.expects_json, dimension=row.dimension)
+        judged = judge(answer, method=self._run.method, expects_json=row.expects_json, dimension=row.dimension)
         return result_line(
             row.key,
             judged.verdict,
@@ -101,26 +101,26 @@ class Results:
             code=judged.code,
             message=judged.message,
             response=None if answer.response is None else bytes(answer.response),
-            method=self.run.method,
+            method=self._run.method,
             attempt=row.attempt,
-            media=self.media,
+            media=self._media,
         )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The same as decoded objects."""
-        decode = loads if self.raw else msgspec.json.decode  # the service's JSON is not always strict
+        decode = loads if self._raw else msgspec.json.decode  # the service's JSON is not always strict
         for line in self.lines():
             yield decode(line)
 
     def __len__(self) -> int:
-        return self.summary.answered if self.raw else self.summary.requests
+        return self.summary.answered if self._raw else self.summary.requests
 
     def write(self, path: Path) -> int:
         """Write all result lines to ``path``: complete or not at all; returns how many.
 
         Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
         """
-        check_output(path)
+        check_output(path, failures=False)
         try:
             # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
             regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
@@ -129,7 +129,7 @@ class Results:
                 for line in self.lines():
                     file.write(line + b"\n")
                     count += 1
-                if self.run.origin == "made" and count != len(self):
+                if self._run.origin == "made" and count != len(self):
                     # Raised before the file takes its place: no good results are replaced by fewer.
                     raise StateError(
                         f"Only {count:,} of {len(self):,} results are stored here.", file=self._folder.path
@@ -137,49 +137,6 @@ class Results:
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count
-
-
-def check_output(path: Path) -> None:
-    """Refuse a results file that would replace anything but results, or that cannot be written. Raises UsageError."""
-    if path.is_dir():
-        raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
-    if not path.parent.is_dir():
-        raise UsageError(
-            "The folder for the results does not exist.",
-            file=path.parent,
-            field="--output",
-            code="bad_output",
-            next=f"Run: mkdir -p {shlex.quote(str(path.parent))}",
-        )
-    if not path.is_file() or not path.stat().st_size or _holds_results(path):
-        return
-    raise UsageError(
-        "This file exists and holds something other than results, which would be lost.",
-        file=path,
-        field="--output",
-        code="bad_output",
-        next="Choose another name (results.jsonl for example), or move the file away.",
-    )
-
-
-def failures_beside(output: Path) -> Path:
-    """Where requests that did not succeed go: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name."""
-    return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
-
-
-def _holds_results(path: Path) -> bool:
-    """Whether the first line is a result, ours or the service's own, so that writing the file anew loses nothing."""
-    try:
-        with path.open("rb") as file:
-            first = file.readline(1 << 24).strip()
-        line = loads(first)
-    except (OSError, ValueError, RecursionError):
-        return False
-    if not isinstance(line, dict):
-        return False
-    answer = parse_line(first)
-    is_raw = isinstance(answer, Answer) and (answer.response or answer.error or b"").lstrip().startswith(b"{")
-    return "request" not in line and (is_raw or {"key", "verdict"} <= line.keys())
 
 
 _MOST = 64
@@ -208,57 +165,3 @@ class RawFiles:
             file = (self._folder / name).open("rb")
         self._open[name] = file
         return file
-
-
-def check_both(output: Path | None) -> None:
-    """Refuse an ``output`` whose results or failures file would replace anything else. Raises UsageError."""
-    if output is not None:
-        check_output(output)
-        check_failures(failures_beside(output))
-
-
-def write_failures(found: Results, folder: RunFolder, output: Path) -> None:
-    """Next to the results: every request that did not succeed, with verdict, reason and the request itself."""
-    target = failures_beside(output)
-    check_failures(target)
-    if found.summary.all_succeeded:
-        if os.path.exists(target) and _is_ours(target):  # noqa: PTH110 - a name that we chose
-            target.unlink()
-        return
-    try:
-        with (
-            atomic_write(target) as file,
-            open_rows(folder, found.jobs) as rows,
-            folder.requests.open("rb") as requests,
-        ):
-            for key, offset, length, verdict, reason in rows.failures():
-                requests.seek(offset)
-                request = msgspec.Raw(requests.read(length))
-                file.write(
-                    msgspec.json.encode({"key": key, "verdict": verdict, "reason": reason, "line": request}) + b"\n"
-                )
-    except OSError as error:
-        raise state_error(error, target, "failures file") from error
-
-
-def check_failures(path: Path) -> None:
-    """Refuse to replace a file of that name that is not a failures file. Raises UsageError."""
-    if path.exists() and not (path.is_file() and (not path.stat().st_size or _is_ours(path))):
-        raise UsageError(
-            "The failures file would replace this file, which holds something else.",
-            file=path,
-            field="--output",
-            code="bad_output",
-            next="Move it away, or give the results another name.",
-        )
-
-
-def _is_ours(path: Path) -> bool:
-    """A failures file of an earlier state of the same results, which is no longer true."""
-    with path.open("rb") as file:
-        first = file.readline(MAX_LINE)
-    try:
-        line = msgspec.json.decode(first)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return isinstance(line, dict) and set(line) == {"key", "verdict", "reason", "line"}

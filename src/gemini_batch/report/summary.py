@@ -102,8 +102,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The service's message for a job that failed."""
     folder: str
     """Folder of the run, with the raw answers."""
-    next: Next | None
-    """The command that helps with rows that did not succeed."""
+    next: Next | str | None
+    """What helps with rows that did not succeed: a command, or what to fix where no command helps."""
 
     @property
     def answered(self) -> int:
@@ -128,7 +128,7 @@ def summarize(
 ) -> Summary:
     """What came of a run whose sent jobs are collected, or of one of them (``only``), from the run's rows alone.
 
-    ``resendable``: how many requests ``run`` would send again.
+    ``resendable``: how many requests ``run`` would resend.
     """
     with open_rows(folder.run(run.id), jobs, only=only) as rows:
         counts = rows.counts()
@@ -156,7 +156,7 @@ def summarize(
         quarantined=quarantined,
         repeated=repeated,
         unanswered=unanswered,
-        # A line that has lost its key is an answer to one of these, and nobody can say to which.
+        # A line that has lost its key is an answer to one of these, and it is unknown to which.
         unknown_keys=max(0, total - requests) if run.origin == "adopted" else 0,
         tokens=TokenCounts(
             input=sum(u["input"] for u in usage),
@@ -169,7 +169,7 @@ def summarize(
         usd=money(run, jobs, usage),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(folder.run(run.id).path),
-        next=next_for_results(run, counts, not_sent=not_sent, resendable=resendable) if only is None else None,
+        next=next_for_results(run, jobs, failures, not_sent=not_sent, resendable=resendable) if only is None else None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.report.durations import span
 from gemini_batch.report.job_view import run_facts
+from gemini_batch.report.next_steps import costing
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
@@ -40,13 +41,13 @@ def nothing_sent(what: str, timeout: float) -> NotFinished:
         job="",
         state="NOT_CREATED",
         code="timeout",
-        next="Run the same command again, with more time.",
+        next="Run the same command again with a longer timeout.",
     )
 
 
 def work_to_go_on(run: Run, output: Path | None) -> Next:
     """The command that goes on with a run, writing to the same file."""
-    return Next("run", run.id, *(() if output is None else ("-o", str(output))))
+    return Next("run", run.id, *(() if output is None else ("-o", str(output))), why=costing(run, "continues"))
 
 
 def run_not_finished(session: Session, run: Run, timeout: float, following: Next) -> NotFinished:
@@ -54,7 +55,7 @@ def run_not_finished(session: Session, run: Run, timeout: float, following: Next
     facts = run_facts(session, run)
     parts = [_alive(facts.jobs)]
     if doubtful := sum(job.stage is JobStage.INTENDED for job in facts.jobs):
-        parts.append(f"{doubtful} {'create was' if doubtful == 1 else 'creates were'} sent and not answered")
+        parts.append(f"{doubtful} create {'call' if doubtful == 1 else 'calls'} got no answer")
     if run.origin == "made":
         parts.insert(0, f"{_done(session, facts):,} of {run.requests:,} requests are done")
     if facts.waiting:

@@ -165,19 +165,19 @@ class Rows:
         with explained(self.path, "run's row database"), transaction(self._db):
             self._db.execute("UPDATE requests SET job = NULL, attempts = attempts - 1 WHERE job = ?", (ordinal,))
 
-    def requeue(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
-        """Let a collected job's requests wait again that failed for one of ``reasons`` or got no answer (``missing``).
+    def requeue(self, ordinal: int, *, reasons: Sequence[str], most: int, most_unanswered: int) -> int:
+        """Let a collected job's requests wait again that failed for one of ``reasons`` or got no answer.
 
-        Only requests that have been in fewer than ``most`` jobs since the user asked for them, and that have not
-        succeeded in any job. Returns how many.
+        Only requests that have been in fewer than ``most`` (``most_unanswered``) jobs since the user asked for them,
+        and that have not succeeded in any job. Returns how many.
         """
-        sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
+        sql, values = _unlasting(ordinal, reasons, most, most_unanswered)
         with explained(self.path, "run's row database"), transaction(self._db):
             return self._db.execute(f"UPDATE requests SET job = NULL WHERE {sql}", values).rowcount  # noqa: S608 - marks only
 
-    def unlasting(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
+    def unlasting(self, ordinal: int, *, reasons: Sequence[str], most: int, most_unanswered: int) -> int:
         """How many requests :meth:`requeue` would let wait again; changes nothing."""
-        sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
+        sql, values = _unlasting(ordinal, reasons, most, most_unanswered)
         with explained(self.path, "run's row database"):
             return int(self._db.execute(f"SELECT count(*) FROM requests WHERE {sql}", values).fetchone()[0])  # noqa: S608 - marks only
 
@@ -259,7 +259,7 @@ class Rows:
                     "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
                     ((key_hash(key), key) for key in keys),
                 )
-            # A request without an answer here that was sent again since: its attempt is counted from earlier answers.
+            # A request without an answer here that was resent since: its attempt is counted from earlier answers.
             self._db.execute(
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
                 "tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM main.answers a "
@@ -276,7 +276,7 @@ class Rows:
     def hide_unsent(self, sent: Sequence[int]) -> None:
         """Restrict this connection to requests that were sent, as :meth:`unsent` counts them.
 
-        One that is planned to be sent again has been in one job less.
+        One that is planned to be resent has been in one job less.
         """
         if self.to_send(sent):
             numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
@@ -378,20 +378,19 @@ class Rows:
 
 
 def _was_sent(sent: Sequence[int]) -> str:
-    """SQL: in more than one job; or in one that was ``sent``, or was and now waits to be sent again."""
+    """SQL: in more than one job; or in one that was ``sent``, or was and now waits to be resent."""
     numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
     return f"(attempts > 1 OR (attempts = 1 AND (job IS NULL OR job IN ({numbers}))))"
 
 
 def _unlasting(
-    ordinal: int, *, reasons: Sequence[str], missing: bool, most: int
-) -> tuple[str, tuple[int | bool | str, ...]]:
+    ordinal: int, reasons: Sequence[str], most: int, most_unanswered: int
+) -> tuple[str, tuple[int | str, ...]]:
     marks = ", ".join("?" * len(reasons))
     given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
     sql = (
-        "job = ? AND attempts - attempts_excused < ? "  # noqa: S608 - marks only
-        "AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "
-        f"AND ((? AND NOT EXISTS ({given})) "
-        f"OR EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks})))"
+        "job = ? AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "  # noqa: S608 - marks only
+        f"AND ((attempts - attempts_excused < ? AND NOT EXISTS ({given})) OR (attempts - attempts_excused < ? "
+        f"AND EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks}))))"
     )
-    return sql, (ordinal, most, missing, *reasons)
+    return sql, (ordinal, most_unanswered, most, *reasons)

@@ -200,5 +200,5 @@ def _gone(what: str, folder: Path) -> StateError:
         what,
         file=folder,
         code="run_folder_gone",
-        next="Restore the folder; or enter the requests anew with create --new or run --new. That costs money again.",
+        next="Restore the folder, or start over with create --new or run --new; this costs money again.",
     )
