@@ -105,7 +105,7 @@ def test_a_code_without_its_file_ends_no_day(offline_shell: Shell, night: Path, 
     assert f"ended with {ending}, but results-{DAY}.jsonl is not complete" in done.stdout
     assert not (night / f"results-{DAY}.done").exists()
     offline_shell.command("gemini-batch", real)
-    assert "all answered" in offline_shell.run(CALL).stdout
+    assert "all requests succeeded" in offline_shell.run(CALL).stdout
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110 - a device

@@ -108,8 +108,10 @@ def _holds(path: Path, kind: _Kind) -> bool:
     if not isinstance(line, dict):
         return False
     is_failure = set(line) == {"key", "verdict", "reason", "line"}
+    if kind == "failures":
+        return is_failure
     is_raw = "request" not in line and _is_raw(first)
-    return is_failure if kind == "failures" else not is_failure and (is_raw or {"key", "verdict"} <= line.keys())
+    return not is_failure and (is_raw or {"key", "verdict"} <= line.keys())
 
 
 def _is_raw(line: bytes) -> bool:
