@@ -7,9 +7,11 @@ its file exactly once.
 from __future__ import annotations
 
 from mutation.edges import EDGES
+from mutation.emulator import BOUNDED, CALLERS, PRIVATE, REHEARSAL
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.runs import RUNS
 from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
 
 BREAKAGES = BAD_INPUT + LOCAL + SECRETS + EDGES + CREATING + COLLECTING + RUNS + MIGRATING
+BREAKAGES += CALLERS + PRIVATE + BOUNDED + REHEARSAL
