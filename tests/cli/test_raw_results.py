@@ -142,7 +142,7 @@ def test_media_files_are_written_and_the_data_stays(shell: Shell, service: Gemin
         for part in json.loads(plain.splitlines()[1])["response"]["candidates"][0]["content"]["parts"]
         if "inlineData" in part
     ]
-    (file,) = (shell.folder / "media").iterdir()
+    (file,) = (shell.folder / "media").glob("[!.]*")
     assert file.name.startswith("b.")
     assert file.read_bytes() == base64.b64decode(blob["data"])
 

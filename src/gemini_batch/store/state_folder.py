@@ -202,5 +202,6 @@ def _gone(what: str, folder: Path) -> StateError:
         what,
         file=folder,
         code="run_folder_gone",
-        next="Restore the folder, or start over with create --new or run --new; this costs money again.",
+        next="Restore the folder. Answers that the service still has can be fetched by the job's name with another "
+        "GEMINI_BATCH_HOME. To start over, use create --new or run --new; this costs money again.",
     )
