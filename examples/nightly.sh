@@ -16,12 +16,27 @@ cd "${1:?the folder of requests}" || exit 3
 say() { echo "$(date -u +%FT%TZ) $day: $*"; }
 alert() { say "$*" >&2; } # replace this with your mail or pager
 
+# A day is done if its file says so: a line for every request. An exit code alone can come from anything that fails.
+requests_in() { grep -c '[^[:space:]]' "$1" 2> /dev/null; }
+finish_day() {
+    if [ "$(requests_in "results-$day.jsonl")" != "$(requests_in "requests-$day.jsonl")" ]; then
+        say "ended with $code, but results-$day.jsonl is not complete; the next call continues"
+        code=3
+        return
+    fi
+    touch "results-$day.done"
+    if [ -e "results-$day.failures.jsonl" ]; then
+        alert "some requests did not succeed: results-$day.failures.jsonl"
+    else
+        say "all requests succeeded"
+    fi
+}
+
 one_day() {
     code=0
     gemini-batch run "requests-$day.jsonl" --name "reviews-$day" --output "results-$day.jsonl" || code=$?
     case $code in
-        0) touch "results-$day.done"; say "all requests succeeded" ;;
-        1) touch "results-$day.done"; alert "some requests did not succeed: results-$day.failures.jsonl" ;;
+        0 | 1) finish_day ;;
         2) alert "the requests or the key cannot be used, and nothing was sent: see above" ;;
         5) alert "there are no answers: see above" ;;
         *) say "ended with $code; the next call continues" ;; # 3 this machine, 4 service or network, 130 and 143 stopped

@@ -1,5 +1,5 @@
 """``python -m gemini_batch``."""
 
-from gemini_batch.cli import main
+from gemini_batch.start import main
 
 main()

@@ -149,6 +149,7 @@ class AsyncGeminiBatch:
         job_only: bool = False,
         output: str | os.PathLike[str] | None = None,
         media_dir: str | os.PathLike[str] | None = None,
+        raw: bool = False,
     ) -> Results:
         """The results of a run, named by its id or by any of its jobs: iterate over them, or read ``.summary``.
 
@@ -156,9 +157,12 @@ class AsyncGeminiBatch:
         named job. ``output`` also writes the results to a file.
 
         ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
-        Files that gemini-batch did not write there are never replaced. Answers are fetched once and kept, so another
-        call needs no network. Raises NotFinished while the job is alive, JobError if it ended without answers,
-        UsageError, ServiceError, StateError.
+        Files that gemini-batch did not write there are never replaced. ``raw``: the lines are the service's own,
+        unchanged, and a request without an answer has none; with ``media_dir``, files are written and the lines keep
+        their data.
+
+        Answers are fetched once and kept, so another call needs no network. Raises NotFinished while the job is alive,
+        JobError if it ended without answers, UsageError, ServiceError, StateError.
         """
         from gemini_batch.answers.media import MediaWriter
         from gemini_batch.commands import results as room
@@ -171,6 +175,7 @@ class AsyncGeminiBatch:
         found = await room.results(self._session(), job_name, job_only=job_only)
         if media_dir is not None:
             found = dataclasses.replace(found, _media=MediaWriter(Path(media_dir), run=found.summary.run))
+        found = dataclasses.replace(found, _raw=raw)
         if output is not None:
             found.write(Path(output))
         return found

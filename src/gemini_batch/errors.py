@@ -200,6 +200,22 @@ class StateError(Error):
     code = "local_state"
 
 
+def unforeseen(error: BaseException) -> StateError:
+    """An exception that nothing expects, as an error with exit code 3: a broken installation, or a fault of ours."""
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, ImportError):
+        return StateError(
+            f"This installation of gemini-batch is incomplete or damaged ({what}).",
+            code="broken_installation",
+            next="Install gemini-batch again, with its dependencies; in a clone, run make setup.",
+        )
+    return StateError(
+        f"Something unexpected happened ({what}). This is a fault in gemini-batch; nothing that was recorded is lost.",
+        code="internal",
+        next="Run the same command again; add --debug and report what it prints if it happens once more.",
+    )
+
+
 class ServiceError(Error):
     """The service, or the network on the way to it, failed."""
 

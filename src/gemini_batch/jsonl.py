@@ -208,6 +208,11 @@ def encode(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
+def utf8_text(text: str) -> str:
+    """The same text, as UTF-8 can hold it: bytes of a file name that are not text become escapes (``\\udcff``)."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in ``folder`` survive a power cut, if the platform supports that."""
     if os.name != "posix":

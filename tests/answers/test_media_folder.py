@@ -136,17 +136,17 @@ def test_nothing_is_written_where_one_file_is_in_the_way(
     make(media / "a.png")
     before = snapshot(media)
     for words in (["-o", "results.jsonl"], ["-o", "-"], []):
-        assert cli._run(["results", job, "--media-dir", "media", *words]) == 2
+        assert cli.execute(["results", job, "--media-dir", "media", *words]) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert "media/a.png" in err
         assert snapshot(media) == before
         assert not Path("results.jsonl").exists()
     (media / "a.png").rename(tmp_path / "moved")
-    assert cli._run(["results", job, "-o", "results.jsonl", "--media-dir", "media"]) == 0
+    assert cli.execute(["results", job, "-o", "results.jsonl", "--media-dir", "media"]) == 0
     written = {f"{key}.png": (media / f"{key}.png").read_bytes() for key in "abc"}
     assert all(data.startswith(b"\x89PNG") for data in written.values())
-    assert cli._run(["results", job, "-o", "results.jsonl", "--media-dir", "media"]) == 0
+    assert cli.execute(["results", job, "-o", "results.jsonl", "--media-dir", "media"]) == 0
     lines = [json.loads(line) for line in (media / MANIFEST).read_text("utf-8").splitlines()]
     ours = [line for line in lines if line["run"].startswith("run-")]
     assert sorted(line["file"] for line in ours) == ["a.png", "b.png", "c.png"]  # once, however often it is exported

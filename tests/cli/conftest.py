@@ -72,7 +72,7 @@ class Shell:
     capture: pytest.CaptureFixture[str]
 
     def run(self, *words: str) -> Done:
-        code = cli._run([str(word) for word in words])
+        code = cli.execute([str(word) for word in words])
         out, err = self.capture.readouterr()
         assert "Traceback" not in err, err
         assert KEY not in out + err

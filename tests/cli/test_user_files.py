@@ -97,9 +97,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("GEMINI_BATCH_HOME", str(tmp_path / "home"))
     asked = {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"maxOutputTokens": 1}}
     Path("r.jsonl").write_text(json.dumps({"key": "a", "request": asked}), "utf-8")
-    assert cli._run(["create", "r.jsonl"]) == 0
+    assert cli.execute(["create", "r.jsonl"]) == 0
     name = capsys.readouterr().out.strip()
-    assert cli._run(["status", name, "--wait"]) == 0
+    assert cli.execute(["status", name, "--wait"]) == 0
     capsys.readouterr()
     return name
 
@@ -124,7 +124,7 @@ def test_what_is_in_the_way_is_named_and_stays(
         "run": ["run", "r.jsonl"],
         "retry": ["retry", job, "--only", "truncated", "--max-output-tokens", "99"],
     }
-    assert cli._run([*words[verb], "-o", "results.jsonl"]) == 2
+    assert cli.execute([*words[verb], "-o", "results.jsonl"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert name in err
@@ -134,10 +134,10 @@ def test_what_is_in_the_way_is_named_and_stays(
 
 def test_a_link_to_results_is_followed(job: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The link stays, and its file is replaced by newer results."""
-    assert cli._run(["results", job, "-o", "real.jsonl"]) == 1
+    assert cli.execute(["results", job, "-o", "real.jsonl"]) == 1
     before = Path("real.jsonl").stat().st_ino
     Path("results.jsonl").symlink_to("real.jsonl")
-    assert cli._run(["results", job, "-o", "results.jsonl"]) == 1
+    assert cli.execute(["results", job, "-o", "results.jsonl"]) == 1
     assert Path("results.jsonl").is_symlink()
     assert Path("real.jsonl").stat().st_ino != before
     capsys.readouterr()

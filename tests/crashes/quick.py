@@ -6,7 +6,7 @@ import asyncio
 import time
 from functools import partial
 
-from gemini_batch import aio, cli
+from gemini_batch import aio, start
 from gemini_batch.session import Session
 from gemini_batch.world import World
 
@@ -24,4 +24,4 @@ async def _sleep(seconds: float) -> None:
 
 if __name__ == "__main__":
     vars(aio)["Session"] = partial(Session, world=World(now=_now, monotonic=_now, sleep=_sleep))
-    cli.main()
+    start.main()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 RAN_WHOLE = [ROOT / "SKILL.md", README, *(DOCS / f"{name}.md" for name in ("ledger", "library", "emulator"))]
-RAN_WHOLE += [DOCS / "tables.md", DOCS / "tutorial.md"]
+RAN_WHOLE += [DOCS / "tables.md", DOCS / "tutorial.md", DOCS / "result-line.md"]
 RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/emulator/responders
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
@@ -216,6 +216,24 @@ def test_the_tutorial_as_written(offline_shell: Shell) -> None:
     job = f"JOB={first.stdout.split()[1]}\n"
     assert offline_shell.run(job + typed[-1]).stdout.endswith("exit code 0\n")
     assert [row["verdict"] for row in offline_shell.rows("results.jsonl")] == ["succeeded"] * 3
+
+
+def test_the_readers_on_the_page_about_result_lines(offline_shell: Shell) -> None:
+    """Both read the same texts with the SDK's types."""
+    short = {"generationConfig": {"maxOutputTokens": 8}}
+    lines = [
+        {"key": k, "request": {"contents": [{"parts": [{"text": k}]}], **more}} for k, more in (("a", {}), ("b", short))
+    ]
+    (offline_shell.folder / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    offline_shell.run("gemini-batch run in.jsonl -o results.jsonl > run", code=1)
+    offline_shell.run("gemini-batch results $(cat run) --raw -o raw.jsonl", code=1)
+
+    of_raw, of_ours = (offline_shell.python(b.text).stdout for b in blocks_in(DOCS / "result-line.md", "python"))
+
+    first, second = of_raw.splitlines()
+    assert first.startswith("a This is an offline answer")
+    assert second.startswith("b ")
+    assert of_ours.splitlines() == [first]
 
 
 def test_the_page_on_tables_names_what_can_be_changed() -> None:

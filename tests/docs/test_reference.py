@@ -82,8 +82,7 @@ def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     def run(*words: str) -> list[dict[str, Any]]:
         capsys.readouterr()
-        with pytest.raises(SystemExit):
-            cli.main([*words, "--json"])
+        cli.execute([*words, "--json"])
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     return run

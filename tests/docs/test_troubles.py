@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemini_batch.cli import main
+from gemini_batch.cli import execute
 from gemini_batch.emulator.http.server import Running, serve
 
 if TYPE_CHECKING:
@@ -35,12 +35,10 @@ def type_(folder: Path, capfd: pytest.CaptureFixture[str]) -> Type:
     """Type a command; what came of it: exit code, stdout, stderr."""
 
     def typed(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(words)
+        code = execute(words)
         out, err = capfd.readouterr()
         assert "Traceback" not in err
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
+        return code, out, err
 
     return typed
 

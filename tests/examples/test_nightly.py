@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,36 @@ def test_a_night_that_was_cut_off_is_gone_on_with(offline_shell: Shell, night: P
     assert "all requests succeeded" in offline_shell.run(CALL).stdout
 
 
+@pytest.mark.parametrize("ending", [0, 1])
+@pytest.mark.parametrize("left", ["no file", "an empty file", "half a file"])
+def test_a_code_without_its_file_ends_no_day(offline_shell: Shell, night: Path, ending: int, left: str) -> None:
+    """Whatever ended with that code, and for whatever reason: the day is done only with an answer for every request."""
+    requests(night)
+    real = (offline_shell.bin / "gemini-batch").read_text()
+    offline_shell.command("gemini-batch", f"#!/bin/sh\nexit {ending}\n")
+    if left != "no file":
+        (night / f"results-{DAY}.jsonl").write_text('{"key":"0","verdict":"succeeded"}\n' if "half" in left else "")
+
+    done = offline_shell.run(CALL, code=3)
+
+    assert f"ended with {ending}, but results-{DAY}.jsonl is not complete" in done.stdout
+    assert not (night / f"results-{DAY}.done").exists()
+    offline_shell.command("gemini-batch", real)
+    assert "all requests succeeded" in offline_shell.run(CALL).stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110 - a device
+def test_a_full_disk_under_the_log_stops_no_night(offline_shell: Shell, night: Path) -> None:
+    requests(night)
+
+    offline_shell.run(f"{CALL} > /dev/full 2>&1", code=3)
+    assert not (night / f"results-{DAY}.done").exists()
+
+    offline_shell.run(f"{CALL} 2> /dev/full")
+    assert len((night / f"results-{DAY}.jsonl").read_text().splitlines()) == 3
+    assert (night / f"results-{DAY}.done").exists()
+
+
 def test_a_day_that_was_left_behind_is_made_up_for(offline_shell: Shell, night: Path) -> None:
     """A job may take longer than a day; a day that cannot be used does not hold up the others."""
     requests(night, day="2026-11-20")
@@ -118,7 +149,7 @@ def test_two_calls_at_once(offline_shell: Shell, night: Path) -> None:
 def test_the_codes_that_it_tells_apart_are_the_documented_ones(offline_shell: Shell) -> None:
     text = (offline_shell.folder / "examples" / "nightly.sh").read_text()
 
-    assert re.findall(r"^ +(\d|\*)\)", text, re.MULTILINE) == ["0", "1", "2", "5", "*"]
+    assert re.findall(r"^ +(\d[\d |]*|\*)\)", text, re.MULTILINE) == ["0 | 1", "2", "5", "*"]
 
 
 def test_it_finds_the_program_that_make_setup_has_made(offline_shell: Shell, night: Path) -> None:

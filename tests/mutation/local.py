@@ -108,7 +108,7 @@ BAD_INPUT = (
     Breakage(
         guard="results replace nothing but results",
         file="report/output_files.py",
-        old='return is_failure if kind == "failures" else not is_failure and {"key", "verdict"} <= line.keys()',
+        old='return not is_failure and (is_raw or {"key", "verdict"} <= line.keys())',
         new="return True",
         tests=(
             f"{MISTAKES}::test_a_mistake[results over requests]",

@@ -6,6 +6,7 @@ its file exactly once.
 
 from __future__ import annotations
 
+from mutation.edges import EDGES
 from mutation.emulator import BOUNDED, CALLERS, PRIVATE, REHEARSAL
 from mutation.hostile import HOSTILE_SERVICE
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
@@ -13,17 +14,7 @@ from mutation.runs import RUNS
 from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
 
-BREAKAGES = (
-    BAD_INPUT
-    + LOCAL
-    + SECRETS
-    + CREATING
-    + COLLECTING
-    + RUNS
-    + MIGRATING
-    + HOSTILE_SERVICE
-    + CALLERS
-    + PRIVATE
-    + BOUNDED
-    + REHEARSAL
-)
+HERE = BAD_INPUT + LOCAL + SECRETS + EDGES + MIGRATING
+SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE
+EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL
+BREAKAGES = HERE + SERVICE + EMULATOR

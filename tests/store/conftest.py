@@ -66,7 +66,7 @@ class Old:
 
     def type(self, *words: str) -> Ended:
         """One command of this version."""
-        code = cli._run(list(words))
+        code = cli.execute(list(words))
         out, err = self.capture.readouterr()
         assert "Traceback" not in err, err
         return Ended(code, out, err)

@@ -56,6 +56,17 @@ def test_a_copy_is_never_replaced(first: Path) -> None:
     assert content(first.with_name("ledger.v1-3.db"))["meta"] == [{"name": "more", "value": ""}]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes only on Linux")
+def test_the_name_of_the_folder_need_not_be_text(first: Path) -> None:
+    folder = first.parent / os.fsdecode(b"home-\xff")
+    folder.mkdir()
+    there = first.rename(folder / first.name)
+
+    opened(there, LEDGER)
+
+    assert copies(folder) == ["ledger.v1.db"]
+
+
 def test_several_steps_need_one_copy(first: Path) -> None:
     def third(db: sqlite3.Connection) -> None:
         db.execute("ALTER TABLE meta ADD COLUMN third TEXT")

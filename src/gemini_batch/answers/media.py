@@ -20,6 +20,7 @@ import msgspec
 
 from gemini_batch.answers.inline_data import bytes_of
 from gemini_batch.answers.media_folder import MediaFolder
+from gemini_batch.jsonl import utf8_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,8 +175,8 @@ class _Names:
 
 
 def _shown(folder: Path, name: str) -> str:
-    """The path as the line shows it; bytes of a folder's name that are not text appear as ``?``."""
-    return (folder / name).as_posix().encode("utf-8", "replace").decode()
+    """The path as the line shows it."""
+    return utf8_text((folder / name).as_posix())
 
 
 _Change = Callable[[msgspec.Raw], msgspec.Raw]

@@ -1,7 +1,7 @@
 """The command line: a command parses, calls one library function, and shows what came of it.
 
 stdout carries the answer only; everything for eyes goes to stderr. Errors are turned into words and exit codes in one
-place, :func:`main`. Commands are loaded when they are used, so that ``--help`` imports no network.
+place, :func:`execute`. Commands are loaded when they are used, so that ``--help`` imports no network.
 """
 
 from __future__ import annotations
@@ -89,27 +89,24 @@ def cli() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -> None:
-    """Run the command line and leave the process with the documented exit code (docs/exit-codes.md).
+def execute(words: Sequence[str], *, script: str | None = None) -> int:
+    """Run one command and return the documented exit code; :func:`gemini_batch.start.main` is what calls this.
 
     ``script``: the name of a script that stands for the first word, for the usage line.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_run(words, script=script))
-
-
-def _run(words: list[str], *, script: str | None = None) -> int:
     try:
         if script is None:
-            code: Any = cli.main(args=words, prog_name="gemini-batch", standalone_mode=False)
+            code: Any = cli.main(args=list(words), prog_name="gemini-batch", standalone_mode=False)
         else:
             command = cli.commands_by_name(words[0])
-            code = command.main(args=words[1:], prog_name=script, standalone_mode=False)
+            code = command.main(args=list(words[1:]), prog_name=script, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except (BrokenPipeError, SystemExit):  # click answers a closed pipe with SystemExit, and nothing else here does
+    except BrokenPipeError:
         return _closed_pipe()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where errors become words
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - the one place where errors become words
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+            return _closed_pipe()  # click's answer to it
         from gemini_batch.cli.outcome import show_error
 
         try:

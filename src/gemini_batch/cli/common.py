@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
+import os
 import re
 import signal
 import sys
@@ -20,6 +22,7 @@ import click
 from gemini_batch.cli import COMMANDS
 from gemini_batch.cli.outcome import terminated, write_json
 from gemini_batch.cli.screen import JsonEvents, Screen
+from gemini_batch.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +98,10 @@ def command(name: str, *parameters: Parameter, asks: bool = True) -> Callable[[C
     return make
 
 
+def _always(**_: object) -> bool:
+    return True
+
+
 def verb(
     name: str,
     *parameters: Parameter,
@@ -103,6 +110,7 @@ def verb(
     document: Callable[..., dict[str, object]] | None = None,
     ends: Callable[..., int] | None = None,
     asks: bool = True,
+    uses_stdout: Callable[..., bool] = _always,
     streams: bool = False,
 ) -> Callable[[Callable[..., str | None]], click.Command]:
     """A command that calls one verb of the library and shows what it gave back.
@@ -111,7 +119,8 @@ def verb(
     stdout, if there is one. Its docstring is the help. ``method`` is the library's verb where its name differs;
     ``call(batch, **options)`` stands for it where the command does more than call it. ``document`` gives the members of
     the JSON document instead of the answer as ``result``, ``ends`` the exit code where it is not always 0, both from
-    the same arguments as ``show`` without the screen. ``streams``: with ``--json``, events are JSON lines before it.
+    the same arguments as ``show`` without the screen. ``uses_stdout``: whether the answer goes to stdout at all, from
+    the options. ``streams``: with ``--json``, events are JSON lines before it.
     """
 
     def make(show: Callable[..., str | None]) -> click.Command:
@@ -123,6 +132,8 @@ def verb(
             if asks:
                 settings = load_settings(offline=options["offline"], poll=options.pop("poll", None))
             with JsonEvents() if as_json and streams else Screen(quiet=quiet or as_json) as screen:
+                if uses_stdout(as_json=as_json, **options):
+                    check_stdout()
                 offline = options["offline"]
                 with _terminable(), GeminiBatch(settings, offline=offline, on_event=screen.emit) as batch:
                     if call is None:
@@ -176,3 +187,20 @@ _STDOUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 def is_stdout(output: str | None) -> bool:
     """Whether ``-o`` names stdout, however it is spelt."""
     return output in _STDOUT
+
+
+def check_stdout() -> None:
+    """Before anything is done or paid: refuse to work for an answer that nobody can read. Raises StateError.
+
+    Writing nothing shows what can be known now: a stream that is closed or not open for writing, and a full device.
+    """
+    try:
+        os.write(sys.stdout.fileno(), b"")
+    except io.UnsupportedOperation:
+        return  # stdout of a test or a notebook
+    except OSError as error:
+        raise StateError(
+            f"stdout cannot be written: {error.strerror}. Nothing was done.",
+            code="stdout",
+            next="Redirect stdout to a file or to another command, then run the same command again.",
+        ) from None

@@ -24,7 +24,9 @@ from gemini_batch.errors import (
     StateError,
     Terminated,
     UsageError,
+    unforeseen,
 )
+from gemini_batch.jsonl import utf8_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +86,12 @@ def quiet_pipe() -> None:
 
 def clean(text: str) -> str:
     """Text from outside, fit for a terminal: no control character reaches the screen as such."""
-    return "".join(c if c in "\n\t" or (c.isprintable() or c == " ") else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c in "\n\t" or (c.isprintable() or c == " ") else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    escaped = character.encode("ascii", "backslashreplace").decode()
+    return escaped if escaped != character else f"\\x{ord(character):02x}"
 
 
 def show_error(error: BaseException, words: Sequence[str]) -> int:
@@ -144,17 +151,17 @@ def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
             return StateError(
                 f"stdout cannot be written: {error.strerror}.",
                 code="stdout",
-                next="The command's work is done and kept. Redirect stdout elsewhere and run it again.",
+                next=f"What the command did is kept. Redirect stdout elsewhere and run {_same_command(words)} again.",
             )
         if error.errno == errno.ENOSPC:
             return StateError("The disk is full.", file=name, code="disk_full", next="Make room and run it again.")
         return StateError(f"The system refused: {error.strerror or error}.", file=name)
-    return StateError(
-        f"Something unexpected happened ({type(error).__name__}: {error}). This is a fault in gemini-batch; "
-        "nothing that was recorded is lost.",
-        code="internal",
-        next="Run the same command again; add --debug and report what it prints if it happens once more.",
-    )
+    return unforeseen(error)
+
+
+def _same_command(words: Sequence[str]) -> str:
+    """Which command to repeat: with ``--new``, it would send and pay for everything again."""
+    return "the same command without --new" if "--new" in words else "the same command"
 
 
 def terminated(words: Sequence[str]) -> Terminated:
@@ -163,13 +170,11 @@ def terminated(words: Sequence[str]) -> Terminated:
 
 
 def _come_back(command: str, words: Sequence[str]) -> str | Next | None:
-    """How to go on after an interruption. The same command with ``--new`` would send and pay for everything again."""
+    """How to go on after an interruption."""
     if command == "retry":
         return Next("run", "RUN", why="the jobs continue; this continues the run, whose id replaces RUN")
     following = _COME_BACK.get(command)
-    if following and "--new" in words:
-        return following.replace("the same command", "the same command without --new", 1)
-    return following
+    return following and following.replace("the same command", _same_command(words), 1)
 
 
 def _command(words: Sequence[str]) -> str:
@@ -205,11 +210,13 @@ def problem_line(problem: Problem, file: str | None) -> str:
 def documented(content: object) -> Any:
     """What JSON shows of a value: a next step is the command to type; its reason stands next to it as ``next_why``."""
     if isinstance(content, Next):
-        return _typed(content)
+        return documented(_typed(content))
+    if isinstance(content, str):
+        return utf8_text(content)
     if isinstance(content, (list, tuple)):
         return [documented(one) for one in content]
     if isinstance(content, dict):
-        return {name: documented(one) for name, one in content.items()}
+        return {documented(name): documented(one) for name, one in content.items()}
     names = getattr(content, "__struct_fields__", None) or getattr(content, "__dataclass_fields__", None)
     if names is None:
         return content

@@ -39,12 +39,15 @@ def exit_code(found: Results, **_: object) -> int:
     return found.summary.exit_code
 
 
-def _document(found: Results, *, output: str | None, **_: object) -> dict[str, object]:
+def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> dict[str, object]:
     import msgspec
+
+    from gemini_batch.answers.parse import loads
 
     preview = None
     if output is None:
-        preview = [msgspec.Raw(line) for line in found.lines(limit=_PREVIEW)]
+        # The service's own lines are not always strict JSON; the document is.
+        preview = [loads(line) if raw else msgspec.Raw(line) for line in found.lines(limit=_PREVIEW)]
     return {"result": found.summary, "output": output, "preview": preview}
 
 
@@ -60,24 +63,29 @@ def _document(found: Results, *, output: str | None, **_: object) -> dict[str, o
     ),
     click.option("--job-only", is_flag=True, help="Only the answers of this job, not those of its whole run."),
     click.option("--media-dir", metavar="DIR", help="Write the images and speech of these lines to files in DIR."),
+    click.option("--raw", is_flag=True, help="The service's own lines, unchanged, for readers of its format."),
     call=_fetch,
     document=_document,
     ends=exit_code,
+    uses_stdout=lambda output, as_json, **_: as_json or output in {None, "-"},
 )
-def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> None:
+def command(found: Results, screen: Screen, *, output: str | None, raw: bool, **_: object) -> None:
     """Fetch the answers of a run, named by its id or by any of its jobs: one line per key, in input order.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
-    is not "succeeded" has an error. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded,
-    1 if some did not, 5 if there are no answers, 6 if a job has not finished.
+    is not "succeeded" has an error. With --raw, a line is what the service sent, and a request that it did not answer
+    has none. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded, 1 if some did not, 5 if
+    there are no answers, 6 if a job has not finished.
     """
     summary = found.summary
     if output in {None, "-"}:
         _print(found, limit=_PREVIEW if output is None else None)
-        if output is None and summary.requests > _PREVIEW:
-            screen.say(f"… the first {_PREVIEW} of {summary.requests:,} lines; -o FILE writes all of them.")
+        if output is None and len(found) > _PREVIEW:
+            screen.say(f"… the first {_PREVIEW} of {len(found):,} lines; -o FILE writes all of them.")
     for line in summary_lines(summary, output):
         screen.say(line)
+    if raw and len(found) < summary.requests:
+        screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
     if summary.next:
         screen.say(f"Next: {next_step(summary.next, output)}")
 

@@ -97,7 +97,7 @@ def _was_never_sent(ledger: Ledger, run: Run) -> bool:
 
 
 def _forget(session: Session, run: Run, *, dry_run: bool) -> bool:
-    """Forget a run that was certainly not sent; False where that is in doubt, or its folder is in use or gone."""
+    """Forget a run that was certainly not sent; False if that is in doubt, or its folder is in use, damaged or gone."""
     folder, ledger, now = session.state_folder.run(run.id), session.ledger(), session.world.now()
     try:
         with folder.lock(wait=0.0):
@@ -111,7 +111,7 @@ def _forget(session: Session, run: Run, *, dry_run: bool) -> bool:
                 ledger.set_forgotten(run, at=now, forgotten=True)
             return True
     except StateError as error:
-        if error.reason_code not in {"locked", "run_folder_gone"}:
+        if error.reason_code not in {"locked", "run_folder_gone", "damaged"}:
             raise
         return False
 

@@ -84,7 +84,11 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
         jobs = list(ledger.jobs())
         for run, job in jobs:
             findings += _check_life(state_folder, run, job)
-            findings += _check_folder(state_folder, run, job, offline=session.settings.offline)
+            try:
+                findings += list(_check_folder(state_folder, run, job, offline=session.settings.offline))
+            except OSError as error:  # what cannot be read is one more thing to report
+                about, message = job.batch or run.id, f"The run folder cannot be read: {error}."
+                findings.append(Finding(level="problem", about=about, message=message))
         findings += _check_files(session, ledger.files(), {job.id: job for _, job in jobs})
         findings += _orphans(state_folder, {run.id for run, _ in jobs})
     asked = False

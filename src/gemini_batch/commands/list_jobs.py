@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from gemini_batch.engine.poller import poll_job
-from gemini_batch.errors import ServiceError, UsageError
+from gemini_batch.errors import ServiceError, StateError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import JobStatus, describe, not_created, run_facts
 from gemini_batch.session import KnownJob, UnknownJob
@@ -80,8 +80,12 @@ def _entries(session: Session) -> list[tuple[float, Run, Job | None]]:
 
 
 def _unsent(session: Session, run: Run) -> JobStatus | None:
-    """The requests of a run that were never sent; None where there are none."""
-    facts = run_facts(session, run)
+    """The requests of a run that were never sent; None where there are none, or where the run cannot be read."""
+    try:
+        facts = run_facts(session, run)
+    except StateError as error:  # it costs its own rest only, and not the list
+        session.emit(Notice(f"{run.id}: {error.message}", "warning", error.next))
+        return None
     jobs = [job for job in facts.jobs if job.batch is None]
     in_doubt = sum(job.requests for job in jobs if job.stage is JobStage.INTENDED)
     count = facts.not_sent + in_doubt

@@ -268,9 +268,15 @@ def adopt(session: Session, remote: RemoteJob) -> KnownJob:
     except OSError as error:
         raise state_error(error, folder.path, "run folder") from error
     offline = session.settings.offline
-    if ledger.add_run(run, job, at=now):
+    is_new = False
+    try:
+        is_new = ledger.add_run(run, job, at=now)
+    finally:
+        if not is_new:
+            folder.path.rmdir()
+    if is_new:
         return KnownJob(run, job, offline)
-    folder.path.rmdir()  # another process has just adopted it
+    # Another process has just adopted it.
     found = ledger.job_by_batch(remote.name)
     assert found is not None
     return KnownJob(ledger.run_of(found), found, offline)

@@ -280,7 +280,7 @@ def _write(
 ) -> _Pass:
     with private_open(folder.requests, "xb") as sink:
         work = _Pass(reader, sink, size=size, limit=limit, can_see=can_see, emit=emit)
-        with folder.rows() as rows:
+        with folder.rows(new=True) as rows:
             rows.load(work.rows())
             repeated = rows.count_duplicates()
             for key, line, first in islice(rows.duplicates(KEPT_PROBLEMS), KEPT_PROBLEMS):

@@ -26,6 +26,7 @@ from gemini_batch.intake.model_checks import (
 )
 from gemini_batch.intake.request_traits import file_id_of
 from gemini_batch.intake.staging import Staged, stage
+from gemini_batch.jsonl import utf8_text
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import Run
@@ -165,7 +166,13 @@ async def enter_run(
                 return Entered(newest, is_new=False, warnings=warnings)
             # The folder exists before the ledger names it; a folder unknown to the ledger only takes disk space.
             folder.path.rename(place.path)
-            if ledger.add_run(run, None, at=session.world.now(), unless=newest.id if newest else None):
+            try:
+                is_new = ledger.add_run(run, None, at=session.world.now(), unless=newest.id if newest else None)
+            except BaseException:
+                if ledger.run(run.id) is None:
+                    place.path.rename(folder.path)  # where it is removed
+                raise
+            if is_new:
                 _warn_of_other_keys(session, run)
                 return Entered(run, is_new=True, warnings=warnings)
             # Another process has just entered the same requests: its run is used.
@@ -182,7 +189,6 @@ async def _stage_run(
     said: list[str] = []
     today = dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date()
     if submission.model is not None:
-        check_model_name(submission.model)
         known = catalog.load().find(submission.model)
         if known is not None and (not known.methods or known.status_on(today) == "gone"):
             advise(session, submission.model, known.methods[0] if known.methods else Method.GENERATE, today, said)
@@ -218,7 +224,7 @@ async def _stage_run(
         requests=staged.requests,
         bytes=staged.bytes,
         sha256=staged.sha256,
-        source=str(submission.source.absolute()),
+        source=utf8_text(str(submission.source.absolute())),
     )
     return run, said
 
@@ -267,6 +273,8 @@ def check_submission(submission: Submission) -> None:
     limit = catalog.load().limits.display_name_chars.value
     if submission.limit is not None and submission.limit < 1:
         raise UsageError("--limit must be at least 1.", field="--limit", code="bad_argument")
+    if submission.model is not None:
+        check_model_name(submission.model)
     if submission.name is not None and not (0 < len(submission.name) <= limit and submission.name.isprintable()):
         raise UsageError(
             f"A display name must have 1 to {limit} printable characters.", field="--name", code="bad_argument"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from gemini_batch.answers.parse import Answer, loads, parse_line
 from gemini_batch.errors import StateError, UsageError
 from gemini_batch.jsonl import MAX_LINE, atomic_write, read_lines
 from gemini_batch.store.job_rows import open_rows
@@ -136,10 +137,20 @@ def _holds(path: Path, kind: _Kind) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            line = msgspec.json.decode(file.readline(MAX_LINE))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            first = file.readline(MAX_LINE).strip()
+        line = loads(first)
+    except (OSError, ValueError, RecursionError):
         return False
     if not isinstance(line, dict):
         return False
     is_failure = set(line) == {"key", "verdict", "reason", "line"}
-    return is_failure if kind == "failures" else not is_failure and {"key", "verdict"} <= line.keys()
+    if kind == "failures":
+        return is_failure
+    is_raw = "request" not in line and _is_raw(first)
+    return not is_failure and (is_raw or {"key", "verdict"} <= line.keys())
+
+
+def _is_raw(line: bytes) -> bool:
+    """Whether it is a result as the service writes it."""
+    answer = parse_line(line)
+    return isinstance(answer, Answer) and (answer.response or answer.error or b"").lstrip().startswith(b"{")

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.parse import Answer, loads, parse_line
 from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError
@@ -42,6 +42,8 @@ class Results:
     _part: Job | None = None
     #: Writes pictures and sound of every line that is read into files; None leaves them in the lines.
     _media: MediaWriter | None = None
+    #: Lines are the service's own, unchanged; a request without an answer has none.
+    _raw: bool = False
 
     @property
     def _folder(self) -> RunFolder:
@@ -49,6 +51,8 @@ class Results:
 
     def lines(self, *, limit: int | None = None) -> Iterator[bytes]:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``.
+
+        If ``raw``: the service's own lines, unchanged, of the requests that have an answer.
 
         Raises StateError where what was collected has changed, OSError where a media file cannot be written, and
         UsageError, before any file is written, where one would replace a file of the user's.
@@ -63,7 +67,8 @@ class Results:
         with contextlib.ExitStack() as stack:
             rows = stack.enter_context(open_rows(folder, self._jobs, only=self._part))
             raw = stack.enter_context(RawFiles(folder.path / "raw"))
-            for number, row in enumerate(rows.final()):
+            wanted = (row for row in rows.final() if row.file is not None or not self._raw)
+            for number, row in enumerate(wanted):
                 if limit is not None and number >= limit:
                     return
                 yield self._line(row, None if row.file is None else raw[row.file], media)
@@ -78,9 +83,14 @@ class Results:
                 attempt=row.attempt,
             )
         file.seek(row.offset)
-        answer = parse_line(file.read(row.length))
+        data = file.read(row.length)
+        answer = parse_line(data)
         if not isinstance(answer, Answer):  # it was one when it was judged, and raw files never change
             raise StateError(f"An answer file was changed: {file.name}.", file=self._folder.path)
+        if self._raw:
+            if media is not None and answer.response is not None:
+                media.move_out(row.key, answer.response)
+            return data
         if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
             return result_line(
                 row.key,
@@ -105,11 +115,12 @@ class Results:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The same as decoded objects."""
+        decode = loads if self._raw else msgspec.json.decode  # the service's JSON is not always strict
         for line in self.lines():
-            yield msgspec.json.decode(line)
+            yield decode(line)
 
     def __len__(self) -> int:
-        return self.summary.requests
+        return self.summary.answered if self._raw else self.summary.requests
 
     def write(self, path: Path) -> int:
         """Write all result lines to ``path``: complete or not at all; returns how many.

@@ -118,7 +118,7 @@ def _back_up(path: Path, version: int) -> None:
     try:
         part.touch(mode=0o600)  # no other user may read it
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
-            reader.execute("VACUUM INTO ?", (str(part),))
+            reader.execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(part),))  # a path need not be text
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         for number in itertools.count(1):

@@ -131,8 +131,10 @@ class RunFolder:
         """The path of ``rows.db``, whether or not it exists."""
         return self.path / "rows.db"
 
-    def rows(self) -> Rows:
-        """Open ``rows.db``. Raises StateError."""
+    def rows(self, *, new: bool = False) -> Rows:
+        """Open ``rows.db``, or create it if the run is ``new``, or adopted. Raises StateError."""
+        if not new and self.requests.exists() and not self.row_database.exists():
+            raise _gone("The row database of the run is missing, and with it what is known of its requests.", self.path)
         return Rows(self.row_database, alone=self.not_in_use)
 
     @contextlib.contextmanager
@@ -173,12 +175,7 @@ class RunFolder:
         import filelock
 
         if not self.path.is_dir():  # the lock's file would be made with the folder, which then looks like one that is
-            raise StateError(
-                "The run folder is gone, and with it the requests and answers kept there.",
-                file=self.path,
-                code="run_folder_gone",
-                next="Restore the folder, or start over with create --new or run --new.",
-            )
+            raise _gone("The run folder is gone, and with it the requests and answers kept there.", self.path)
         lock = filelock.FileLock(self.path / "lock", timeout=wait, mode=0o600)
         try:
             lock.acquire(poll_interval=0.05)
@@ -198,3 +195,13 @@ class RunFolder:
         finally:
             _HELD.discard(ours)
             lock.release()
+
+
+def _gone(what: str, folder: Path) -> StateError:
+    return StateError(
+        what,
+        file=folder,
+        code="run_folder_gone",
+        next="Restore the folder. Answers that the service still has can be fetched by the job's name with another "
+        "GEMINI_BATCH_HOME. To start over, use create --new or run --new; this costs money again.",
+    )

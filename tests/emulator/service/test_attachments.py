@@ -183,12 +183,12 @@ def test_cases_from_the_field(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GEMINI_BATCH_OFFLINE", "1")
     wrong, unseen = str(CASES / "local-uri.jsonl"), str(CASES / "uploaded-offline.jsonl")
-    assert cli._run(["validate", wrong]) == 1
-    assert cli._run(["run", wrong, "-o", "wrong.jsonl"]) == 2
+    assert cli.execute(["validate", wrong]) == 1
+    assert cli.execute(["run", wrong, "-o", "wrong.jsonl"]) == 2
     assert not Path("wrong.jsonl").exists()
-    assert cli._run(["validate", unseen]) == 0
+    assert cli.execute(["validate", unseen]) == 0
     capsys.readouterr()
-    assert cli._run(["run", unseen, "-o", "right.jsonl"]) == 0
+    assert cli.execute(["run", unseen, "-o", "right.jsonl"]) == 0
     _, err = capsys.readouterr()
     assert err.count("cannot be seen offline") == 1
     assert "retry" not in err
