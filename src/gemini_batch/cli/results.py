@@ -42,7 +42,7 @@ def exit_code(found: Results, **_: object) -> int:
 def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> dict[str, object]:
     import msgspec
 
-    from gemini_batch.reading import loads
+    from gemini_batch.jsonl import loads
 
     preview = None
     if output is None:

@@ -10,8 +10,7 @@ import msgspec
 
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.errors import StateError, UsageError
-from gemini_batch.jsonl import MAX_LINE, atomic_write, read_lines
-from gemini_batch.reading import loads
+from gemini_batch.jsonl import MAX_LINE, atomic_write, loads, read_lines
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 

@@ -15,8 +15,7 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError
-from gemini_batch.jsonl import atomic_write
-from gemini_batch.reading import loads
+from gemini_batch.jsonl import atomic_write, loads
 from gemini_batch.report.output_files import check_not_fewer, check_output
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
