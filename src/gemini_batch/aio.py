@@ -98,6 +98,7 @@ class AsyncGeminiBatch:
             if self._offline is not None:
                 settings = dataclasses.replace(settings, offline=self._offline)
             self._opened = Session(settings, emit=self._on_event)
+            self._opened.name_ignored()
         return self._opened
 
     async def create(
@@ -155,19 +156,21 @@ class AsyncGeminiBatch:
         named job. ``output`` also writes the results to a file.
 
         ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
-        Answers are fetched once and kept, so another call needs no network. Raises NotFinished while the job is alive,
-        JobError if it ended without answers, UsageError, ServiceError, StateError.
+        Files that gemini-batch did not write there are never replaced. Answers are fetched once and kept, so another
+        call needs no network. Raises NotFinished while the job is alive, JobError if it ended without answers,
+        UsageError, ServiceError, StateError.
         """
+        from gemini_batch.answers.media import MediaWriter
         from gemini_batch.commands import results as room
         from gemini_batch.report.output_files import check_output
 
         if output is not None:
             check_output(Path(output), failures=False)
+        if media_dir is not None:
+            MediaWriter(Path(media_dir)).check_place()
         found = await room.results(self._session(), job_name, job_only=job_only)
         if media_dir is not None:
-            from gemini_batch.answers.media import MediaWriter
-
-            found = dataclasses.replace(found, _media=MediaWriter(Path(media_dir)))
+            found = dataclasses.replace(found, _media=MediaWriter(Path(media_dir), run=found.summary.run))
         if output is not None:
             found.write(Path(output))
         return found

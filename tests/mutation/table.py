@@ -6,10 +6,24 @@ its file exactly once.
 
 from __future__ import annotations
 
+from mutation.emulator import BOUNDED, CALLERS, PRIVATE, REHEARSAL
 from mutation.hostile import HOSTILE_SERVICE
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.runs import RUNS
 from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
 
-BREAKAGES = BAD_INPUT + LOCAL + SECRETS + CREATING + COLLECTING + RUNS + MIGRATING + HOSTILE_SERVICE
+BREAKAGES = (
+    BAD_INPUT
+    + LOCAL
+    + SECRETS
+    + CREATING
+    + COLLECTING
+    + RUNS
+    + MIGRATING
+    + CALLERS
+    + PRIVATE
+    + BOUNDED
+    + REHEARSAL
+    + HOSTILE_SERVICE
+)

@@ -21,7 +21,7 @@ from gemini_batch.engine.judging import judge_file
 from gemini_batch.engine.poller import ended_for, poll_job
 from gemini_batch.errors import JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
-from gemini_batch.jsonl import atomic_write
+from gemini_batch.jsonl import atomic_write, private_folder
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held
@@ -210,7 +210,8 @@ def adopt(session: Session, remote: RemoteJob) -> KnownJob:
     )
     folder = session.state_folder.run(run_id)
     try:
-        folder.path.mkdir(parents=True, mode=0o700)
+        private_folder(folder.path.parent)
+        folder.path.mkdir(mode=0o700)
     except OSError as error:
         raise state_error(error, folder.path, "run folder") from error
     offline = session.settings.offline
@@ -245,7 +246,7 @@ def write_manifest(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> None:
             "made_with": {"gemini-batch": __version__, "python": platform.python_version()},
         }
     try:
-        with atomic_write(folder.manifest) as file:
+        with atomic_write(folder.manifest, private=True) as file:
             file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
     except OSError as error:
         raise state_error(error, folder.manifest, "manifest") from error

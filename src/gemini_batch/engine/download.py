@@ -21,7 +21,7 @@ from gemini_batch.engine.backoff import ABSENT_TIMES, LATE_SUCCEEDED
 from gemini_batch.engine.poller import ended_for
 from gemini_batch.errors import ApiError, JobError, ServiceError
 from gemini_batch.events import Notice, Transfer
-from gemini_batch.jsonl import MAX_LINE, LongLine, read_all_lines, sync_folder
+from gemini_batch.jsonl import MAX_LINE, LongLine, private_folder, private_open, read_all_lines, sync_folder
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.safe_text import Redactor
 from gemini_batch.store.sqlite import state_error
@@ -46,12 +46,12 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
     remote = remote_job(operation)
     part = raw.with_suffix(".part")
     try:
-        raw.parent.mkdir(exist_ok=True)
+        private_folder(raw.parent)
         if remote.output_file is not None:
             await _download(session, remote, part, target)
         else:
             part.unlink(missing_ok=True)
-            with part.open("wb") as file:
+            with private_open(part, "wb") as file:
                 for answer in inline_answers(operation):
                     file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
         key = (await session.backend()).key.reveal()

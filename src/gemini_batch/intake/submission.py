@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.backend import address_of, key_of
+from gemini_batch.backend import address_of, files_offline, key_of
 from gemini_batch.catalog import Method
 from gemini_batch.errors import Next, Problem, UsageError
 from gemini_batch.events import Notice, in_thread
@@ -24,6 +24,7 @@ from gemini_batch.intake.model_checks import (
     check_model_name,
     say,
 )
+from gemini_batch.intake.request_traits import file_id_of
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
@@ -31,6 +32,8 @@ from gemini_batch.store.records import Run
 from gemini_batch.validation.inputfile import check_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.run_options import RunOptions
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN_WARNINGS = 20
+_SHOWN_URI = 100
 _NAMED_JOBS = 3
 
 
@@ -188,12 +192,14 @@ async def _stage_run(
             folder,
             limit=submission.limit,
             max_bytes=max_bytes,
+            can_see=_can_see(session) if session.settings.offline else None,
             offline=session.settings.offline,
             emit=emit,
         ),
         session.emit,
     )
     _warn(session, submission.source, staged, said)
+    _name_unseen(session, staged)
     model = _model(submission, staged.method)
     await ask_for_model(session, model)
     advise(session, model, staged.method, today, said)
@@ -228,6 +234,32 @@ def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> No
         say(session, said, f"{_sentence(source, first).removesuffix('.')}{more}.", first.next)
     if left := staged.warning_count - sum(map(len, shown)):
         say(session, said, f"{left:,} more warnings.", Next("validate", str(source), why="shows all of them"))
+
+
+def _can_see(session: Session) -> Callable[[str], bool]:
+    """Whether the file at a URI was uploaded offline; the emulator's data is read once, if a request has a file."""
+    known: list[frozenset[str]] = []
+
+    def can_see(uri: str) -> bool:
+        if not known:
+            known.append(files_offline(session.state_folder.emulator))
+        return file_id_of(uri) in known[0]
+
+    return can_see
+
+
+def _name_unseen(session: Session, staged: Staged) -> None:
+    """Offline, say once that requests refer to files that only the service can read."""
+    if (unseen := staged.unseen) is None:
+        return
+    some = f"{unseen.requests:,} requests refer" if unseen.requests > 1 else "1 request refers"
+    shown = unseen.uri.partition("?")[0][:_SHOWN_URI]  # what follows may be a signature
+    session.emit(
+        Notice(
+            f"{some} to files that cannot be seen offline (the first: key {unseen.key!r}, {shown}). The answers are "
+            "made as if the files were there; only the service can tell."
+        )
+    )
 
 
 def check_submission(submission: Submission) -> None:

@@ -76,6 +76,16 @@ def write_failures(folder: RunFolder, jobs: Sequence[Job], output: Path, *, any_
 
 
 def _check(path: Path, kind: _Kind) -> None:
+    if path.is_symlink() and (kind == "failures" or not path.exists()):
+        raise UsageError(
+            "This is a link, and the failures file would replace it."
+            if path.exists()
+            else "This is a link to a file that does not exist.",
+            file=path,
+            field="--output",
+            code="bad_output",
+            next="Choose another name for the results, or remove the link.",
+        )
     if path.is_dir():
         raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
     stream = kind == "results" and not path.is_file()  # a pipe or a terminal loses nothing

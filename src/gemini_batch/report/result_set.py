@@ -50,8 +50,15 @@ class Results:
     def lines(self, *, limit: int | None = None) -> Iterator[bytes]:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``.
 
-        Raises StateError where what was collected has changed, OSError where a media file cannot be written.
+        Raises StateError where what was collected has changed, OSError where a media file cannot be written, and
+        UsageError, before any file is written, where one would replace a file of the user's.
         """
+        if self._media is not None and (checker := self._media.checker()):
+            for _ in self._lines(limit, checker):
+                pass
+        return self._lines(limit, self._media)
+
+    def _lines(self, limit: int | None, media: MediaWriter | None) -> Iterator[bytes]:
         folder = self._folder
         with contextlib.ExitStack() as stack:
             rows = stack.enter_context(open_rows(folder, self._jobs, only=self._part))
@@ -59,9 +66,9 @@ class Results:
             for number, row in enumerate(rows.final()):
                 if limit is not None and number >= limit:
                     return
-                yield self._line(row, None if row.file is None else raw[row.file])
+                yield self._line(row, None if row.file is None else raw[row.file], media)
 
-    def _line(self, row: FinalRow, file: IO[bytes] | None) -> bytes:
+    def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
         if file is None:
             return result_line(
                 row.key,
@@ -81,7 +88,7 @@ class Results:
                 response=answer.response,
                 method=self._run.method,
                 attempt=row.attempt,
-                media=self._media,
+                media=media,
             )
         judged = judge(answer, method=self._run.method, expects_json=row.expects_json, dimension=row.dimension)
         return result_line(
@@ -93,7 +100,7 @@ class Results:
             response=None if answer.response is None else bytes(answer.response),
             method=self._run.method,
             attempt=row.attempt,
-            media=self._media,
+            media=media,
         )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gemini_batch.validation import fields
+from gemini_batch.validation.file_uri import mistake_of
 from gemini_batch.validation.findings import clip, kind, pick, strangers
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _ROLE_WORDS = {
 }
 _TEXT_PART = 'Write `[{"text": "…"}]`.'
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-=\s]*")
-_LOCAL = re.compile(r"(?:file://|\.{0,2}/|~|[A-Za-z]:[\\/])")
 #: Enough characters to tell base64 from a path, a URL or prose without reading megabytes twice.
 _BASE64_SAMPLE = 400
 
@@ -228,12 +228,8 @@ def _check_file(file: dict[str, object], path: str, found: Findings) -> None:
         found.error(
             f"{path}.{name}", "`fileData` has no URI of an uploaded file.", 'Add `"fileUri": "https://…/files/…"`.'
         )
-    elif _LOCAL.match(uri):
-        found.error(
-            f"{path}.{name}",
-            "`fileUri` is a path on this machine; the service cannot read it.",
-            "Upload the file and use the `uri` that the service returns, or put the bytes in `inlineData`.",
-        )
+    elif mistake := mistake_of(uri):
+        found.error(f"{path}.{name}", *mistake)
     elif uri.startswith("gs://"):
         found.warn(
             f"{path}.{name}",

@@ -120,7 +120,7 @@ class Batches:
             for number, item in enumerate(requests):
                 if found := lines.clash(item.get("request") or {}):
                     raise errors.invalid(f"batch.input_config.requests.requests[{number}]: {found}")
-        with path.open("xb") as file:
+        with jsonl.private_open(path, "xb") as file:
             file.writelines(
                 jsonl.encode({"request": item.get("request") or {}, "metadata": item.get("metadata")}) + b"\n"
                 for item in requests

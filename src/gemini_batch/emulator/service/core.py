@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 class Emulator:
     """One data folder and everything that serves it, independent of HTTP.
 
-    ``ranges``: whether downloads honour HTTP Range.
+    ``ranges``: whether downloads honour HTTP Range. ``rehearsal``: rows may refer to files that only the service has.
     """
 
-    def __init__(self, data: Path, responder: Responder, *, ranges: bool = True) -> None:
+    def __init__(self, data: Path, responder: Responder, *, ranges: bool = True, rehearsal: bool = False) -> None:
         self.store = Store(data)
         self.clock = Clock(self.store)
-        self.files = Files(self.store, self.clock)
+        self.files = Files(self.store, self.clock, rehearsal=rehearsal)
         self.engine = Engine(self.store, self.clock, self.files, responder)
         self.limits = self.engine.limits
         self.faults = self.engine.faults
