@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch import jsonl
-from gemini_batch.jsonl import LongLine, read_all_lines
+from gemini_batch.jsonl import LongLine, private_open, read_all_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def redact_words(part: Path, redactor: Redactor) -> None:
         if not any(isinstance(line, jsonl.Line) and redactor.holds_secret(line.data) for line in read_all_lines(file)):
             return
         file.seek(0)
-        with clean.open("wb") as target:
+        with private_open(clean, "wb") as target:
             for line in read_all_lines(file):
                 # A line beyond the limit is no answer; only its place is kept.
                 target.write((b"{}" if isinstance(line, LongLine) else redacted(line.data, redactor)) + b"\n")
