@@ -10,7 +10,7 @@ import pytest
 import gemini_batch
 from gemini_batch.api.error_answers import api_error
 from gemini_batch.api.files import SessionLost
-from gemini_batch.api.trouble import Trouble, meaning
+from gemini_batch.api.trouble import Trouble, exit_code, meaning
 from gemini_batch.errors import (
     ApiError,
     Error,
@@ -207,3 +207,43 @@ def test_nobody_else_judges_a_status() -> None:
         if "emulator" not in path.parts and _judges_a_status(ast.parse(path.read_text(encoding="utf-8")))
     }
     assert judges == {"api/trouble.py"}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ApiError("", status=400, reason="INVALID_ARGUMENT"), 2),
+        (ApiError("", status=400, reason="FAILED_PRECONDITION"), 2),
+        (ApiError("", status=400, reason="INVALID_ARGUMENT", code="api_key_refused"), 2),
+        (ApiError("", status=401, reason="UNAUTHENTICATED"), 2),
+        (ApiError("", status=402, reason="PAYMENT"), 2),
+        (ApiError("", status=403, reason="PERMISSION_DENIED"), 2),
+        (ApiError("", status=403, reason="PERMISSION_DENIED", code="job_not_found"), 5),
+        (ApiError("", status=404, reason="NOT_FOUND"), 2),
+        (ApiError("", status=404, reason="NOT_FOUND", code="model_refused"), 2),
+        (ApiError("", status=413), 2),
+        (ApiError("", status=403), 4),
+        (ApiError("", status=404), 4),
+        (ApiError("", status=302, code="redirected"), 4),
+        (ApiError("", status=408), 4),
+        (ApiError("", status=409), 4),
+        (ApiError("", status=429, reason="RESOURCE_EXHAUSTED"), 4),
+        (ApiError("", status=429, reason="RESOURCE_EXHAUSTED", code="storage_full"), 4),
+        (ApiError("", status=500), 4),
+        (ApiError("", status=503, reason="UNAVAILABLE"), 4),
+        (NetworkError("", sent=False), 4),
+        (NetworkError("", sent=True), 4),
+        (ServiceError("", code="create_ambiguous"), 2),
+        (ServiceError("", code="create_unanswered"), 4),
+        (ServiceError("", code="new"), 4),
+        (JobError("", job="", state=""), 5),
+        (NotFinished("", job="", state=""), 6),
+        (UsageError(""), 2),
+        (StateError(""), 3),
+        (Interrupted(""), 130),
+        (Terminated(""), 143),
+    ],
+)
+def test_how_a_command_ends(error: Error, expected: int) -> None:
+    """2: the same again cannot help. 4: it can."""
+    assert exit_code(error) == expected

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.report.result_set import Results
 
-LASTING = sorted(GRPC_NAMES.keys() - TRANSIENT_CODES - {0})
+LASTING = sorted(GRPC_NAMES.keys() - TRANSIENT_CODES - {0, 1})
 #: One attempt each, so that nothing is left for `run` to send again.
 ONE = RunOptions(attempts=1)
 

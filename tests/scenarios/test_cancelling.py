@@ -180,7 +180,7 @@ def test_a_deleted_job_goes_on(stage: Stage) -> None:
 
     done = stage.run("cancel", job)
 
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert "it was deleted, or the service does not show it" in done.err
     stage.time.jump(HOUR)
     stage.run("list", "--remote")

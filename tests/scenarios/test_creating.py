@@ -77,14 +77,14 @@ CASES = [
         scenario="C4",
         title="lines that only the service refuses",
         faults=(worded(400, "Error on line 1: invalid JSON, near column 12: no such field: 'a'\nError on line 3: b"),),
-        create=Step(code=4, says=("Error on line 1", "Error on line 3: b", "No job was created")),
+        create=Step(code=2, says=("Error on line 1", "Error on line 3: b", "No job was created")),
         **REFUSED,
     ),
     Case(
         scenario="C5",
         title="a model that does not batch",
         faults=(create(status=404),),
-        create=Step(code=4, says=("cannot run a batch with gemini-3-flash-preview", "--model")),
+        create=Step(code=2, says=("cannot run a batch with gemini-3-flash-preview", "--model")),
         **REFUSED,
     ),
     Case(
@@ -97,7 +97,7 @@ CASES = [
                 "'batch.input_config.requests.requests[0].request.generation_config': Cannot find field.",
             ),
         ),
-        create=Step(code=4, says=("thinkingConfig", "No job was created")),
+        create=Step(code=2, says=("thinkingConfig", "No job was created")),
         **INLINE_REFUSED,
     ),
     *(
@@ -197,42 +197,42 @@ CASES = [
         scenario="C10",
         title="too large inline",
         faults=(worded(400, "Request payload size exceeds the limit: 20971520 bytes."),),
-        create=Step(code=4, says=("exceeds the limit", "No job was created")),
+        create=Step(code=2, says=("exceeds the limit", "No job was created")),
         **INLINE_REFUSED,
     ),
     Case(
         scenario="C11",
         title="no billing",
         faults=(create(error="billing", times=0),),
-        create=Step(code=4, says=("Billing is not active",)),
+        create=Step(code=2, says=("Billing is not active",)),
         **REFUSED,
     ),
     Case(
         scenario="C11",
         title="not from here",
         faults=(create(error="location", times=0),),
-        create=Step(code=4, says=("User location is not supported",)),
+        create=Step(code=2, says=("User location is not supported",)),
         **REFUSED,
     ),
     Case(
         scenario="C12",
         title="the key is refused",
         faults=(create(error="bad_key", times=0),),
-        create=Step(code=4, says=("API key not valid", "GEMINI_API_KEY")),
+        create=Step(code=2, says=("API key not valid", "GEMINI_API_KEY")),
         **REFUSED,
     ),
     Case(
         scenario="C12",
         title="the key is refused at once",
         faults=({"operation": "*", "error": "bad_key", "times": 0},),
-        create=Step(code=4, says=("API key not valid", "GEMINI_API_KEY")),
+        create=Step(code=2, says=("API key not valid", "GEMINI_API_KEY")),
         **{**REFUSED, "stage": "planned"},
     ),
     Case(
         scenario="C13",
         title="a cache that is gone",
         faults=(worded(403, "CachedContent not found (or permission denied)", "PERMISSION_DENIED"),),
-        create=Step(code=4, says=("CachedContent not found",)),
+        create=Step(code=2, says=("CachedContent not found",)),
         **REFUSED,
     ),
 ]
@@ -325,7 +325,7 @@ def test_the_uploaded_file_has_expired_again_and_again(stage: Stage) -> None:
 
     done = stage.run("create", "requests.jsonl")
 
-    assert done.code == 4
+    assert done.code == 2
     assert "do not have permission to access the File" in done.err
     assert stage.made() == 0
     stage.service.faults.clear()
@@ -341,7 +341,7 @@ def test_a_file_that_is_there_is_not_uploaded_again(stage: Stage) -> None:
 
     done = stage.run("create", "requests.jsonl")
 
-    assert done.code == 4
+    assert done.code == 2
     assert "Billing is not active" in done.err
     assert stage.sent() == sent
 
@@ -418,7 +418,7 @@ def test_a_job_that_is_gone_is_made_again_only_on_request(stage: Stage) -> None:
     stage.ask("DELETE", job)
 
     done = stage.run("create", "requests.jsonl")
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert f"{job}" in done.err
     assert "--new" in done.err
     assert stage.made() == 1

@@ -354,7 +354,7 @@ def test_the_key_is_refused_while_waiting(stage: Stage) -> None:
 
     done = stage.run("status", job, "--wait")
 
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert "GEMINI_API_KEY" in done.err
 
 
@@ -366,7 +366,7 @@ def test_another_key(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for words in (("status",), ("status", "--wait"), ("results",), ("cancel",)):
         done = stage.run(words[0], job, *words[1:])
-        assert (done.code, done.out) == (4, ""), words
+        assert (done.code, done.out) == (2, ""), words
         assert "created with another API key" in done.err
         assert "not mean that the job is gone" in done.err
     assert stage.jobs() == before
@@ -384,7 +384,7 @@ def test_a_job_that_nobody_knows(stage: Stage) -> None:
 
     for words in (("status",), ("status", "--wait"), ("results",), ("cancel",)):
         done = stage.run(words[0], "batches/nobody-knows-it", *words[1:])
-        assert (done.code, done.out) == (4, "")
+        assert (done.code, done.out) == (2, "")
         assert "does not know batches/nobody-knows-it" in done.err
     assert stage.time.waits == []
 
@@ -397,7 +397,7 @@ def test_a_job_that_was_deleted(stage: Stage) -> None:
 
     done = stage.run("status", job, "--wait")
 
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert "it was deleted, or the service does not show it" in done.err
     assert stage.jobs()[0].stage.value == "created"
 

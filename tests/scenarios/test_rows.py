@@ -171,7 +171,7 @@ def test_a_model_that_makes_no_embeddings(stage: Stage) -> None:
 
     done = stage.run("create", "requests.jsonl")
 
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert "cannot run a batch with gemini-embedding-2" in done.err
     assert stage.made() == 0
 

@@ -140,7 +140,12 @@ def meaning(error: Error) -> Trouble:
 
 def exit_code(error: Error) -> int:
     """The exit code of a command that ``error`` ends. What the service refuses for good ends like a usage error."""
-    return meaning(error).exit_code if isinstance(error, ServiceError) else error.exit_code
+    if not isinstance(error, ServiceError):
+        return error.exit_code
+    trouble = meaning(error)
+    # Only a job that was shown before is one that a right can have been withdrawn from; any other 403 is a refusal.
+    withdrawn = trouble is Trouble.WITHDRAWN and error.reason_code == "job_not_found"
+    return 2 if trouble is Trouble.WITHDRAWN and not withdrawn else trouble.exit_code
 
 
 def _of_answer(error: ApiError) -> Trouble:
