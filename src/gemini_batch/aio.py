@@ -147,6 +147,7 @@ class AsyncGeminiBatch:
         job_name: str,
         *,
         job_only: bool = False,
+        accept_incomplete: bool = False,
         output: str | os.PathLike[str] | None = None,
         media_dir: str | os.PathLike[str] | None = None,
         raw: bool = False,
@@ -154,7 +155,8 @@ class AsyncGeminiBatch:
         """The results of a run, named by its id or by any of its jobs: iterate over them, or read ``.summary``.
 
         There is one result for each request that was sent, in input order; ``job_only`` selects only the answers of the
-        named job. ``output`` also writes the results to a file.
+        named job. ``accept_incomplete``: take the answers of a job that gives fewer than the service counts; the other
+        requests become ``missing``. ``output`` also writes the results to a file.
 
         ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
         Files that gemini-batch did not write there are never replaced. ``raw``: the lines are the service's own,
@@ -172,7 +174,7 @@ class AsyncGeminiBatch:
             check_output(Path(output), failures=False)
         if media_dir is not None:
             MediaWriter(Path(media_dir)).check_place()
-        found = await room.results(self._session(), job_name, job_only=job_only)
+        found = await room.results(self._session(), job_name, job_only=job_only, accept_incomplete=accept_incomplete)
         if media_dir is not None:
             found = dataclasses.replace(found, _media=MediaWriter(Path(media_dir), run=found.summary.run))
         found = dataclasses.replace(found, _raw=raw)

@@ -139,6 +139,7 @@ class Job:
     inline: list[Any] | None = None
     output: bool = True
     deleted: bool = False
+    output_deleted: bool = False
     looks: int = 0
     tokens: int = 0
 
@@ -177,12 +178,24 @@ class FakeService:
     refusals: int = 0
     #: What the service counts in a active job: how many succeeded and how many failed.
     counts: Callable[[Job], tuple[int, int]] = lambda _: (0, 0)
+    #: The same for a job that has ended.
+    counts_at_end: Callable[[Job], tuple[int, int]] = lambda _: (0, 0)
     #: How the n-th job ends, where it is not ``end_state``: state and error code.
     ends: dict[int, tuple[str, int | None]] = field(default_factory=dict)
+
+    #: What happens at a time of the clock.
+    events: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+
+    def after(self, seconds: float, happens: Callable[[], None]) -> None:
+        """Let something happen at the first call of the service after so many seconds."""
+        self.events.append((self.clock.monotonic + seconds, happens))
 
     # The machinery ---------------------------------------------------------------------------------------------------
 
     def _begin(self, operation: str) -> Callable[[], None]:
+        for event in [one for one in self.events if one[0] <= self.clock.monotonic]:
+            self.events.remove(event)
+            event[1]()
         number, times = len(self.calls), self.calls.count(operation)
         self.calls.append(operation)
         when, error = self.faults.get((operation, times), (None, None))
@@ -325,7 +338,7 @@ class FakeService:
         return msgspec.json.decode(msgspec.json.encode(body), type=Operation)
 
     def _stats(self, job: Job) -> dict[str, str]:
-        succeeded, failed = self.counts(job) if job.alive else (0, 0)
+        succeeded, failed = self.counts(job) if job.alive else self.counts_at_end(job)
         counted = {"requestCount": len(job.keys), "successfulRequestCount": succeeded, "failedRequestCount": failed}
         return {name: str(count) for name, count in counted.items() if count}  # the service leaves out what is zero
 
@@ -380,6 +393,8 @@ class FakeService:
     async def download(self, name: str, part: Path, *, progress: Callable[[int, int | None], None]) -> int:
         end = self._begin("download")
         job = next(j for j in self.jobs if name == f"files/batch-{j.name.removeprefix('batches/')}")
+        if job.output_deleted:
+            raise ApiError("Requested entity was not found.", status=404, reason="NOT_FOUND")
         part.write_bytes(b"".join(line + b"\n" for line in job.lines))
         end()
         return part.stat().st_size

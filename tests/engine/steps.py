@@ -77,22 +77,22 @@ def again(
     return asyncio.run(whole())
 
 
-def begin(service: FakeService, folder: Path) -> Created:
+def begin(service: FakeService, folder: Path, **order: Any) -> Created:
     """``create in.jsonl``."""
 
     async def whole() -> Created:
         async with FakeSession(service, folder / "home") as session:
-            return await create(session, Submission(source=folder / "in.jsonl"))
+            return await create(session, Submission(source=folder / "in.jsonl", **order))
 
     return asyncio.run(whole())
 
 
-def held(service: FakeService, folder: Path, name: str) -> Results:
+def held(service: FakeService, folder: Path, name: str, **options: bool) -> Results:
     """``results NAME``."""
 
     async def whole() -> Results:
         async with FakeSession(service, folder / "home") as session:
-            return await results(session, name)
+            return await results(session, name, **options)
 
     return asyncio.run(whole())
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engine.fake import Clock, FakeService, FakeSession, OrderedClock, answer_line
-from engine.steps import GOOD, KEYS, ONCE, again, sentences, texts, work
+from engine.steps import GOOD, KEYS, ONCE, again, begin, held, jobs_of, reasons, sentences, texts, work
 from gemini_batch.commands.status import status
 from gemini_batch.engine.resend import PAUSES, QUOTA_PAUSES, pause_before
 from gemini_batch.errors import ApiError, NotFinished, UsageError
@@ -104,7 +104,7 @@ def test_a_cancel_that_came_too_late_is_not_paid_for_again(service: FakeService,
         work(service, tmp_path, options=RunOptions())
     (job,) = service.jobs
     job.state, job.lines = "BATCH_STATE_SUCCEEDED", [answer_line(key) for key in job.keys]
-    service.counts = lambda _: (len(KEYS), 0)
+    service.counts_at_end = lambda _: (len(KEYS), 0)
 
     with pytest.raises(UsageError) as nothing:
         again(service, tmp_path, caught.value.job, "missing")
@@ -212,3 +212,117 @@ def test_a_single_request_that_is_too_large_is_refused(service: FakeService, tmp
 
     assert service.jobs == []
     assert service.calls.count("start_upload") <= 5
+
+
+# Output with fewer answers than the service counts -------------------------------------------------------------------
+
+
+@pytest.fixture
+def cut(service: FakeService) -> FakeService:
+    """The output of each job lacks its last answer, and the service counts it."""
+    service.arrange = lambda lines: lines[:-1]
+    service.counts_at_end = lambda job: (len(job.keys), 0)
+    return service
+
+
+def whole(service: FakeService) -> None:
+    """From now on, all answers are there."""
+    for job in service.jobs:
+        job.lines = [answer_line(key) for key in job.keys]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_results_of_an_incomplete_output_ask_again(cut: FakeService, tmp_path: Path, inline: bool) -> None:
+    """6, nothing written, nothing paid for again; then everything."""
+    made = begin(cut, tmp_path, inline=inline)
+    cut.polls_to_end = 0
+    for _ in range(2):
+        with pytest.raises(NotFinished, match="the service counts 6 answers and gives 5") as caught:
+            held(cut, tmp_path, made.job)
+        assert caught.value.reason_code == "output_incomplete"
+    with pytest.raises(NotFinished):
+        held(cut, tmp_path, made.job, job_only=True)
+
+    whole(cut)
+
+    found = held(cut, tmp_path, made.job)
+    assert texts(found) == GOOD
+    assert cut.paid() == ONCE
+    assert not list((Path(found.summary.folder) / "raw").glob("*.incomplete"))
+
+
+def test_a_run_waits_for_the_rest_and_then_ends(cut: FakeService, tmp_path: Path) -> None:
+    """A day; then 6, with the way to go on without. Nothing of it is resent by itself, by this call or the next."""
+    with pytest.raises(NotFinished) as caught:
+        work(cut, tmp_path)
+
+    assert caught.value.reason_code == "output_incomplete"
+    assert 86_400 <= cut.clock.monotonic < 2 * 86_400
+    (run,) = {job.run for job in jobs_of(tmp_path)}
+    assert str(caught.value.next).startswith(f"gemini-batch results {run} --accept-incomplete")
+    with pytest.raises(NotFinished):
+        work(cut, tmp_path, run, None)
+    assert cut.paid() == ONCE
+
+    found = held(cut, tmp_path, run, accept_incomplete=True)
+
+    assert reasons(found) == dict.fromkeys(["k1", "k3", "k5"], "OUTPUT_INCOMPLETE")
+    assert found.summary.exit_code == 1
+    assert work(cut, tmp_path, run, None).summary == found.summary
+    assert cut.paid() == ONCE
+    assert str(found.summary.next).startswith(f"gemini-batch retry {run} --only missing")
+    cut.arrange = lambda lines: lines
+    assert texts(again(cut, tmp_path, run, "missing")) == GOOD
+
+
+def test_a_run_goes_on_as_soon_as_the_rest_is_there(cut: FakeService, tmp_path: Path) -> None:
+    cut.after(3600.0, lambda: whole(cut))
+
+    assert texts(work(cut, tmp_path)) == GOOD
+    assert cut.paid() == ONCE
+
+
+def test_what_was_fetched_counts_when_the_output_is_gone(cut: FakeService, tmp_path: Path) -> None:
+    """The service deletes it before the rest came: only the other requests are missing, and stay so."""
+
+    def gone() -> None:
+        for job in cut.jobs:
+            job.output_deleted = True
+
+    cut.after(7200.0, gone)
+
+    found = work(cut, tmp_path)
+
+    assert reasons(found) == dict.fromkeys(["k1", "k3", "k5"], "OUTPUT_INCOMPLETE")
+    assert {key: text for key, text in texts(found).items() if text} == {k: GOOD[k] for k in ("k0", "k2", "k4")}
+    assert work(cut, tmp_path, found.summary.run, None).summary == found.summary
+    assert cut.paid() == ONCE
+
+
+def test_the_longest_of_several_incomplete_outputs_is_kept(cut: FakeService, tmp_path: Path) -> None:
+    """A later answer of the service can be shorter than an earlier one."""
+    made = begin(cut, tmp_path)
+    cut.polls_to_end = 0
+    with pytest.raises(NotFinished):
+        held(cut, tmp_path, made.job)
+    cut.jobs[0].lines = cut.jobs[0].lines[:2]
+    with pytest.raises(NotFinished):
+        held(cut, tmp_path, made.job)
+
+    found = held(cut, tmp_path, made.job, accept_incomplete=True)
+
+    assert reasons(found) == {"k5": "OUTPUT_INCOMPLETE"}
+
+
+@pytest.mark.parametrize("counted", [0, 5, 6])
+def test_only_what_the_service_counts_as_unanswered_is_resent(
+    service: FakeService, tmp_path: Path, counted: int
+) -> None:
+    """A line that cannot be used was paid for if the service counts an answer; without counts, it is resent once."""
+    service.answer_at = lambda key, attempt: b'{"response": {}}' if key == "k2" and attempt == 1 else answer_line(key)
+    service.counts_at_end = lambda job: (min(counted, len(job.keys)), 0)
+
+    found = work(service, tmp_path, options=RunOptions())
+
+    assert service.paid()["k2"] == (1 if counted == 6 else 2)
+    assert reasons(found) == ({"k2": "NO_LINE"} if counted == 6 else {})

@@ -53,6 +53,7 @@ ADVICE = {
     "nothing_to_retry": "No request has one of these verdicts; change `--only`.",
     "other_backend": "Use the base URL that the message names, or add or leave out `--offline`.",
     "other_key": "Use the key of the project in which the job was made.",
+    "output_incomplete": "Fetch the results again later. After a day, consider `--accept-incomplete`.",
     "over_quota": "The queue is full. Wait until other jobs end, then run the same command again.",
     "redirected": "Set `GOOGLE_GEMINI_BASE_URL` to the final address; redirects are not followed.",
     "refused_at_all": "Check the project's billing and tier, and that the model is available to it.",

@@ -133,6 +133,7 @@ MESSAGES: dict[str, str] = {
     "TO_BE_RESENT": "The request has no answer yet and is to be resent.",
     "JOB_GONE": "The service no longer had the job; someone else may have deleted it.",
     "RESULTS_GONE": "The service no longer had the results of the job when they were requested.",
+    "OUTPUT_INCOMPLETE": "The output of the job had fewer answers than the service counted, and none for this key.",
     "RESULTS_DAMAGED": "The answer file was damaged on this machine, and the service no longer had the results.",
     "JOB_FAILED": "The job failed before this request was answered.",
     "JOB_EXPIRED": "The job expired before this request was answered.",

@@ -62,6 +62,11 @@ def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> 
         help="Write all result lines to FILE; - for stdout (/dev/stdout is the same).",
     ),
     click.option("--job-only", is_flag=True, help="Only the answers of this job, not those of its whole run."),
+    click.option(
+        "--accept-incomplete",
+        is_flag=True,
+        help="Take the answers of a job that gives fewer than the service counts; the other requests become missing.",
+    ),
     click.option("--media-dir", metavar="DIR", help="Write the images and speech of these lines to files in DIR."),
     click.option("--raw", is_flag=True, help="The service's own lines, unchanged, for readers of its format."),
     call=_fetch,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.job_names import check_name
+from gemini_batch.engine.collector import accept_incomplete as accept
 from gemini_batch.engine.collector import collect, restore
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
@@ -25,19 +26,20 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Run
 
 
-async def results(session: Session, name: str, *, job_only: bool = False) -> Results:
+async def results(session: Session, name: str, *, job_only: bool = False, accept_incomplete: bool = False) -> Results:
     """Collect what is not held yet, and describe what came of all requests of the run that were sent.
 
-    ``job_only``: only what the named job itself has answered, whatever other jobs of its run have. Raises NotFinished
+    ``job_only``: only what the named job itself has answered, whatever other jobs of its run have.
+    ``accept_incomplete``: collect a job also if the service counts more answers than it gives. Raises NotFinished
     while a sent request is in an active job, JobError where there is nothing, UsageError, ServiceError, StateError.
     """
     check_name(name)
     target = session.locate(name)
     session = session.at(target)
     if job_only:
-        return await _of_job(session, target)
+        return await _of_job(session, target, accept_incomplete=accept_incomplete)
     if isinstance(target, UnknownJob):
-        target = await collect(session, target)
+        target = await _collect(session, target, accept_incomplete=accept_incomplete)
     jobs = session.ledger().jobs_of(target.run.id)
     if isinstance(target, KnownJob) and len(jobs) > 1:
         session.emit(
@@ -46,7 +48,7 @@ async def results(session: Session, name: str, *, job_only: bool = False) -> Res
                 next=Next("results", target.name, "--job-only", why="only its own answers"),
             )
         )
-    await _collect_all(session, target.run)
+    await _collect_all(session, target.run, accept_incomplete=accept_incomplete)
     return await held_results(session, target.run)
 
 
@@ -67,7 +69,19 @@ async def held_results(session: Session, run: Run) -> Results:
     return Results(run, jobs, folder, summary)
 
 
-async def _collect_all(session: Session, run: Run) -> None:
+async def _collect(session: Session, target: KnownJob | UnknownJob, *, accept_incomplete: bool) -> KnownJob:
+    """Collect one job, with ``accept_incomplete`` also from an incomplete output."""
+    try:
+        return await collect(session, target)
+    except NotFinished as error:
+        known = session.locate(target.name)  # a job that was created elsewhere is in the ledger by now
+        if not accept_incomplete or error.reason_code != "output_incomplete" or not isinstance(known, KnownJob):
+            raise
+        await accept(session, known)
+        return KnownJob(known.run, session.ledger().job(known.job.id), known.offline)
+
+
+async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -> None:
     """Collect every ended job of a run. Raises NotFinished, after that, where a sent request still has to wait."""
     facts = run_facts(session, run)
     if facts.state is RunState.NOT_CREATED:
@@ -82,7 +96,8 @@ async def _collect_all(session: Session, run: Run) -> None:
             waiting.append(NotFinished(message, job=run.id, state=facts.state.value, next=following))
         elif job.stage in {JobStage.CREATED, JobStage.ENDED}:
             try:
-                await collect(session, KnownJob(run, job, session.settings.offline))
+                target = KnownJob(run, job, session.settings.offline)
+                await _collect(session, target, accept_incomplete=accept_incomplete)
             except NotFinished as error:
                 waiting.append(error)
             except (JobError, ServiceError) as error:
@@ -96,12 +111,12 @@ async def _collect_all(session: Session, run: Run) -> None:
     if waiting:
         if len(waiting) > 1:
             waiting[0].message += f" {len(waiting) - 1} more jobs of {run.id} are not finished either."
-        if len(facts.jobs) > 1:
+        if len(facts.jobs) > 1 and waiting[0].reason_code != "output_incomplete":
             waiting[0].next = run_facts(session, run).next
         raise waiting[0]
 
 
-async def _of_job(session: Session, target: Target) -> Results:
+async def _of_job(session: Session, target: Target, *, accept_incomplete: bool) -> Results:
     """What one job has answered itself. Raises NotFinished while it is alive."""
     if not isinstance(target, (KnownJob, UnknownJob)):
         jobs = [job for job in session.ledger().jobs_of(target.run.id) if job.batch]
@@ -113,7 +128,7 @@ async def _of_job(session: Session, target: Target) -> Results:
                 next=Next("status", target.name, why="shows them"),
             )
         target = KnownJob(target.run, jobs[0], target.offline)
-    known = await collect(session, target)
+    known = await _collect(session, target, accept_incomplete=accept_incomplete)
     folder, offline = session.state_folder, session.settings.offline
     check_held(folder.run(known.run.id), known.run, known.name, offline=offline)
     await restore(session, known.run, only=known.job)

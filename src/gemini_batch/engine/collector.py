@@ -17,7 +17,7 @@ from gemini_batch._version import __version__
 from gemini_batch.api.trouble import meaning
 from gemini_batch.backend import address_of
 from gemini_batch.engine.backoff import Output, output_of
-from gemini_batch.engine.download import fetch
+from gemini_batch.engine.download import fetch, partial
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.engine.poller import ended_for, poll_job
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished
@@ -94,13 +94,25 @@ async def gather_ended(session: Session, target: KnownJob, *, writing: asyncio.L
     return (await gather(session, target, operation, writing=writing)).job
 
 
+async def accept_incomplete(session: Session, target: KnownJob) -> None:
+    """Collect a job whose output is incomplete with the answers that there are. Raises StateError."""
+    folder = session.state_folder.run(target.run.id)
+    async with session.locked(folder, unless=lambda: False):
+        job = session.ledger().job(target.job.id)
+        if job.stage is JobStage.ENDED:
+            await lose(session, replace(target, job=job), "OUTPUT_INCOMPLETE", writing=asyncio.Lock())
+
+
 async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyncio.Lock) -> Job:
     """Collect a job whose answers the service no longer has; its requests become ``missing`` with ``reason``.
 
-    The loss is recorded first. Otherwise a process that is killed here would leave a job whose answers are merely
-    absent, and its requests would be resent. The caller holds the run's lock.
+    If some of them came before, these count, and the others are missing with OUTPUT_INCOMPLETE. The loss is recorded
+    first. Otherwise a process that is killed here would leave a job whose answers are merely absent, and its requests
+    would be resent. The caller holds the run's lock.
     """
     now = session.world.now()
+    if partial(session.state_folder.run(target.run.id).raw(target.job.id)).exists():
+        reason = "OUTPUT_INCOMPLETE"
     job = session.ledger().update_job(target.job, f"lost: {reason}", at=now, stage=JobStage.ENDED, lost=reason)
     return (await gather(session, replace(target, job=job), None, writing=writing)).job
 
@@ -172,6 +184,10 @@ async def gather(
         raw = folder.raw(job.id)
         if not raw.exists():
             await fetch(session, operation, raw, target)
+    elif job.lost is not None:
+        raw = folder.raw(job.id)
+        if not raw.exists() and partial(raw).exists():
+            partial(raw).replace(raw)
     assert job.phase is not None or job.lost is not None
     reason = job.lost or _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE")
     async with writing or asyncio.Lock():

@@ -19,7 +19,7 @@ from gemini_batch.answers.redaction import redact_words
 from gemini_batch.api.trouble import meaning
 from gemini_batch.engine.backoff import ABSENT_TIMES, LATE_SUCCEEDED
 from gemini_batch.engine.poller import ended_for
-from gemini_batch.errors import ApiError, JobError, ServiceError
+from gemini_batch.errors import ApiError, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.jsonl import MAX_LINE, LongLine, private_folder, private_open, read_all_lines, sync_folder
 from gemini_batch.report.next_steps import create_anew
@@ -36,36 +36,73 @@ if TYPE_CHECKING:
 
 #: How often a file that has no answers, or is truncated, is downloaded before it counts as the service's answer.
 _DOWNLOADS = 3
+_ACCEPTED = "takes what is there; requests without an answer become missing, and only retry resends them"
 
 
 async def fetch(session: Session, operation: Operation, raw: Path, target: KnownJob) -> None:
     """Write the raw answers to ``raw``: complete, synced and renamed into place.
 
-    Raises JobError if the service no longer has them, ServiceError if they cannot be downloaded now, StateError.
+    Raises NotFinished if there are fewer than the service counts (those are kept, see :func:`partial`), JobError if the
+    service no longer has them, ServiceError if they cannot be downloaded now, StateError.
     """
     remote = remote_job(operation)
     part = raw.with_suffix(".part")
     try:
         private_folder(raw.parent)
         if remote.output_file is not None:
-            await _download(session, remote, part, target)
+            answers = await _download(session, remote, part, target)
         else:
             part.unlink(missing_ok=True)
+            answers = 0
             with private_open(part, "wb") as file:
                 for answer in inline_answers(operation):
                     file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
+                    answers += 1
         key = (await session.backend()).key.reveal()
         await asyncio.to_thread(redact_words, part, Redactor(key))
         with part.open("rb+") as file:
             os.fsync(file.fileno())
+        counted = remote.succeeded + remote.failed
+        if target.run.origin == "made":
+            counted = min(counted, target.job.requests)
+        if answers is not None and answers < counted:
+            if not partial(raw).exists() or answers > _whole_lines(partial(raw)):
+                part.replace(partial(raw))
+            raise incomplete(session, target, remote, answers, counted)
         part.replace(raw)
+        partial(raw).unlink(missing_ok=True)
         sync_folder(raw.parent)
     except OSError as error:
         raise state_error(error, raw, "raw results file") from error
 
 
-async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> None:
-    """Download until the file can be complete, or the service has given the same answer often enough."""
+def partial(raw: Path) -> Path:
+    """Where the answers of a job are kept whose output is incomplete: fewer than the service counts."""
+    return raw.with_suffix(".incomplete")
+
+
+def incomplete(session: Session, target: KnownJob, remote: RemoteJob, answers: int, counted: int) -> NotFinished:
+    """The error for an output with fewer answers than the service counts; after a day, with a way to go on without."""
+    message = (
+        f"The output of {remote.name} is incomplete: the service counts {counted:,} answers and gives {answers:,}."
+    )
+    late = ended_for(session, target, remote, 0.0) >= LATE_SUCCEEDED
+    return NotFinished(
+        f"{message}.",
+        job=remote.name,
+        state=remote.state,
+        code="output_incomplete",
+        next=Next("results", target.run.id, "--accept-incomplete", "-o", "results.jsonl", why=_ACCEPTED)
+        if late
+        else "The rest may still come. Run the same command again later; nothing is paid for twice.",
+    )
+
+
+async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> int | None:
+    """Download until the file can be complete, or the service has given the same answer often enough.
+
+    Returns the number of whole lines; None for a file of something else that the service has given for a day.
+    """
     attempt = 0
     while True:
         attempt += 1
@@ -89,6 +126,8 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
                 "again.",
             )
         session.emit(Notice(f"The results of {remote.name} have contained no answers for a day.", "warning"))
+        return None
+    return content.lines - content.is_cut
 
 
 async def _shown(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> bool:
@@ -187,7 +226,7 @@ def _examine(session: Session, part: Path, target: KnownJob, *, compare: bool) -
 def _doubt(content: _Content, remote: RemoteJob, *, first: bool) -> tuple[str, bool] | None:
     """Why a download may not be the whole file, and whether what came can be continued; None if it can be the whole.
 
-    Fewer lines than the service counted are doubted only the ``first`` time: rows can be absent for good. A file of
+    Fewer lines than the service counted are doubted only the ``first`` time: what is behind may take hours. A file of
     unstated size can have been cut at the end of any line, so it is doubted every time.
     """
     if not content.has_answers:
@@ -200,6 +239,12 @@ def _doubt(content: _Content, remote: RemoteJob, *, first: bool) -> tuple[str, b
     if first and content.lines < remote.succeeded + remote.failed:
         return "has fewer lines than the service counted", False
     return None
+
+
+def _whole_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        lines = sum(1 for line in read_all_lines(file) if isinstance(line, LongLine) or line.data.strip())
+    return lines - _ends_within_a_line(path)
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -328,6 +328,8 @@ class Runner:
             backoff.excused(self._clock())  # `output_of` decides how long to wait for late output
         trouble = meaning(error)
         waits = trouble.passes or trouble is Trouble.WITHDRAWN  # a right can be restored, and the answers are paid for
+        if error.reason_code == "output_incomplete" and isinstance(error.next, Next):
+            waits = False  # for a day already; what to do about it is for the user to say
         if not waits or backoff.is_over(self._clock()):
             self._set_aside(job, error)
             return

@@ -33,20 +33,23 @@ class Resend:
 
 
 def resend(job: Job, attempts: int) -> Resend:
-    """The rule for resending: what a job left unanswered, and a failed or expired job, once.
+    """The rule for resending: what a job left unanswered by the service's own count, and a failed or expired job, once.
 
     Nothing is resent after a cancel, and nothing of a lost job.
     """
     if job.cancelled_at is not None or job.lost is not None:
         return Resend()
     once = min(2, attempts)
+    # What the service itself counts as answered was paid for, even if its line cannot be used.
+    all_counted = (job.succeeded or 0) + (job.failed or 0) >= job.requests
+    unanswered = 0 if all_counted else once
     match job.phase:
         case Phase.SUCCEEDED:
-            return Resend(TRANSIENT, most=attempts, most_unanswered=once)
+            return Resend(TRANSIENT, most=attempts, most_unanswered=unanswered)
         case Phase.FAILED if job.error_code in RESENT_CODES:
-            return Resend(TRANSIENT, most=once, most_unanswered=once)
+            return Resend(TRANSIENT, most=once, most_unanswered=unanswered)
         case Phase.EXPIRED:
-            return Resend(TRANSIENT, most=once, most_unanswered=once)
+            return Resend(TRANSIENT, most=once, most_unanswered=unanswered)
         case _:
             return Resend()
 
