@@ -29,6 +29,9 @@ def seeds() -> range:
     return range(int(first), int(last or first) + 1)
 
 
+# A process that dies leaves work that it was about to begin.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("seed", seeds())
 def test_every_key_has_its_own_answer_and_is_paid_once(tmp_path: Path, seed: int) -> None:
     folder = tmp_path / "world"

@@ -340,7 +340,9 @@ class Runner:
     def _set_aside(self, job: Job, error: Error) -> None:
         """Stop work on a job in this process; the other jobs are collected, then the run ends with the error."""
         self._later[job.ordinal] = math.inf
-        self._stopper = self._stopper or error
+        # What someone else cancelled can be resent only once every job is collected, so this job comes first.
+        if self._stopper is None or self._stopper.reason_code == "cancelled_elsewhere":
+            self._stopper = error
 
     def _is_certain(self, job: Job) -> bool:
         """Count one more answer that a job, or its results, do not exist; returns whether that is certain now."""

@@ -260,7 +260,7 @@ class Service:
 
     def _make(self, model: str, display: str, file_name: str | None, keys: list[str], foreign: int | None = None) -> Job:
         number = len(self.jobs) if foreign is None else 900 + foreign
-        chance, lies, now = random.Random(f"{self._seed} job {number}"), self._lies, self._now()
+        chance, lies, now = random.Random(f"{self._seed} job {number}"), self.lies, self._now()
         ends_at = now + chance.choice([20.0, 300.0, 4_000.0, 40_000.0]) * chance.uniform(0.5, 1.0)
         end, code = chance.choice(ENDS)
         rows: dict[str, Any] = {key: chance.choice(ROWS) for key in keys}
