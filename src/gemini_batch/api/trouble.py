@@ -106,7 +106,6 @@ _BY_STATUS = {
     402: Trouble.BILLING,
     403: Trouble.WITHDRAWN,
     404: Trouble.ABSENT,
-    407: Trouble.UNREADABLE,  # only a proxy says so
     408: Trouble.PASSING,
     409: Trouble.PASSING,
     410: Trouble.ABSENT,

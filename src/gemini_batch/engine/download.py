@@ -55,11 +55,10 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
             answers = await _download(session, remote, part, target)
         else:
             part.unlink(missing_ok=True)
-            answers = 0
             with private_open(part, "wb") as file:
                 for answer in inline_answers(operation):
                     file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
-                    answers += 1
+            answers = (await asyncio.to_thread(_examine, session, part, target, compare=False)).answers
         key = (await session.backend()).key.reveal()
         await asyncio.to_thread(redact_words, part, Redactor(key))
         with part.open("rb+") as file:
@@ -182,8 +181,8 @@ class _Content:
 
     ``answers``: requests that have a line, and lines that may be the answer of a request but do not say of which; a
     second line of a request, or one of another job's, is none. ``remains``: there are lines that look like results
-    without keys. ``damaged``: lines that are not JSON. ``owed``: requests of the job without a line, None if that was not looked up. ``is_cut``: the last
-    line is not complete.
+    without keys. ``damaged``: lines that are not JSON. ``owed``: requests of the job without a line, None if that was
+    not looked up. ``is_cut``: the last line is not complete.
     """
 
     lines: int

@@ -64,16 +64,21 @@ class Scenario:
     def of(cls, seed: int) -> Scenario:
         """The same for the same seed, always."""
         chance = random.Random(seed)
-        some = lambda value: value if chance.random() < 0.3 else 0.0  # noqa: E731
+
+        def some(value: float) -> float:
+            return value if chance.random() < 0.3 else 0.0
+
+        def death() -> int | None:
+            return None if chance.random() < 0.4 else int(2 ** chance.uniform(2, 11))
+
         lies = Lies(
             hides=some(0.3), repeats=some(0.5), stale=some(0.3), no_input=some(0.7), mixes_up=some(0.3), odd=some(0.5),
             foreign=chance.choice([0, 0, 3]), page=chance.choice([1, 2, 100]), listed_late=some(20.0),
             output_late=some(5_000.0), complete_late=some(20_000.0), vanish=some(0.3),
             skew=chance.choice([0.0, 0.0, -90_000.0, 90_000.0, 250.0]), spoils=some(0.5),
         )  # fmt: skip
-        deaths = lambda: None if chance.random() < 0.4 else int(2 ** chance.uniform(2, 11))  # noqa: E731
         lives = tuple(
-            tuple((chance.choice(COMMANDS), deaths()) for _ in range(chance.choice([1, 1, 1, 2, 3])))
+            tuple((chance.choice(COMMANDS), death()) for _ in range(chance.choice([1, 1, 1, 2, 3])))
             for _ in range(chance.randint(1, 5))
         )
         return cls(
@@ -233,7 +238,7 @@ class Play:
     def _source(self) -> Submission:
         return Submission(source=self.folder / "in.jsonl")
 
-    async def _run(self, session: Session, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as the command has it
+    async def _run(self, session: Session, timeout: float | None = None) -> Any:
         options = RunOptions(max_requests_per_job=self.scenario.size)
         return await run(session, self._source, options, output=self.folder / "out.jsonl", timeout=timeout)
 

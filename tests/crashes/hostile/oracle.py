@@ -49,7 +49,7 @@ class Oracle:
         code = exit_code(error)
         gone = any(job.vanishes_at <= now(self.play) for job in service.jobs)
         absent = gone or "absent once" in self.play.scenario.weather.kinds
-        ended = any(not job.state(now(self.play)) in {"PENDING", "RUNNING"} for job in service.jobs)
+        ended = any(job.state(now(self.play)) not in {"PENDING", "RUNNING"} for job in service.jobs)
         many = any(len(people) > 1 for people in self.play.scenario.lives)
         permitted = {
             2: error.reason_code in {"job_not_found", "unknown_run", "create_ambiguous"}
@@ -87,7 +87,7 @@ class Oracle:
         self._rows(rows, every=True)
         assert found.summary.exit_code == self._code(rows)
         with Ledger(self.play.folder / "home" / "ledger.db") as ledger:
-            known = {job.batch: job for _, job in ledger.jobs() if job.batch}
+            known: dict[str | None, Any] = {job.batch: job for _, job in ledger.jobs() if job.batch}
         for row in rows:
             self._best(row, {name: job for name, job in known.items() if job.run == found.summary.run})
             self._paid(row["key"], known)
@@ -156,7 +156,7 @@ class Oracle:
             return 0
         if isinstance(what, int):
             return 3 if what in PASSING else 0
-        # Half a line does not say whose it is, so it is resent where the service's count leaves room for no line at all.
+        # Half a line does not say whose it is, so it is resent where the count leaves room for no line at all.
         return 2 if what == "none" or (what == "broken" and sum(job.counts()) < len(job.keys)) else 0
 
     def _secret(self) -> None:

@@ -236,7 +236,10 @@ class Service:
         start = int(begin[1])
         if start >= len(data):
             return Answer(416, b"", {"content-range": f"bytes */{len(data)}"})
-        words = {"content-range": f"bytes {start}-{len(data) - 1}/{len(data)}", "content-length": str(len(data) - start)}
+        words = {
+            "content-range": f"bytes {start}-{len(data) - 1}/{len(data)}",
+            "content-length": str(len(data) - start),
+        }
         return Answer(206, data[start:], words)
 
     def _output(self, job: Job) -> bytes:
@@ -258,7 +261,9 @@ class Service:
 
     # Batches ---------------------------------------------------------------------------------------------------------
 
-    def _make(self, model: str, display: str, file_name: str | None, keys: list[str], foreign: int | None = None) -> Job:
+    def _make(
+        self, model: str, display: str, file_name: str | None, keys: list[str], foreign: int | None = None
+    ) -> Job:
         number = len(self.jobs) if foreign is None else 900 + foreign
         chance, lies, now = random.Random(f"{self._seed} job {number}"), self.lies, self._now()
         ends_at = now + chance.choice([20.0, 300.0, 4_000.0, 40_000.0]) * chance.uniform(0.5, 1.0)
@@ -299,7 +304,10 @@ class Service:
         state, seen = job.state(now), now
         if chance.random() < lies.stale and listed:
             state, seen = job.state(job.made_at), job.made_at
-        stamp = lambda at: dt.datetime.fromtimestamp(EPOCH + at + lies.skew, dt.UTC).isoformat().replace("+00:00", "Z")  # noqa: E731
+
+        def stamp(at: float) -> str:
+            return dt.datetime.fromtimestamp(EPOCH + at + lies.skew, dt.UTC).isoformat().replace("+00:00", "Z")
+
         meta: dict[str, Any] = {
             "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
             "name": job.name,
@@ -314,7 +322,9 @@ class Service:
             stats["successfulRequestCount"], stats["failedRequestCount"] = job.counts()
         meta["batchStats"] = {name: str(count) for name, count in stats.items() if count}
         if chance.random() < lies.odd:
-            meta[chance.choice(["createTime", "updateTime", "endTime"])] = chance.choice(["10000-01-01T00:00:00Z", 5, {}])
+            meta[chance.choice(["createTime", "updateTime", "endTime"])] = chance.choice(
+                ["10000-01-01T00:00:00Z", 5, {}]
+            )
             meta["batchStats"]["pendingRequestCount"] = chance.choice([2**64, True, [], "-5", "9" * 400])
         if job.file_name is not None and not (listed and chance.random() < lies.no_input):
             meta["inputConfig"] = {"fileName": job.file_name}
@@ -363,7 +373,9 @@ class Service:
         every = shown + self._foreign
         every += [job for job in every if chance.random() < lies.repeats]
         begin, page = int(token), lies.page
-        found: dict[str, Any] = {"operations": [self._operation(job, listed=True) for job in every[begin : begin + page]]}
+        found: dict[str, Any] = {
+            "operations": [self._operation(job, listed=True) for job in every[begin : begin + page]]
+        }
         if begin + page < len(every):
             found["nextPageToken"] = str(begin + page)
         return Answer.of(found if every else {})

@@ -65,7 +65,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._in_executor = False
         return done
 
-    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any, **named: Any) -> Any:  # type: ignore[override]
         """From work that waits for the loop, the call itself; it would wait for ever otherwise."""
         if self._in_executor:
             return callback(*args)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ import httpx2
 from crashes.hostile.service import NOT_FOUND, Answer
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncIterator, Callable
 
     from crashes.hostile.service import Service
@@ -110,7 +110,7 @@ class Wire(httpx2.AsyncBaseTransport):
             return "lost"
         if kind == "absent once":
             # The service says of a job or its output that it is not there, once each: five times in a row is the truth.
-            if url in self._hidden or request.method != "GET" or "/batches/" not in url and ":download" not in url:
+            if url in self._hidden or request.method != "GET" or ("/batches/" not in url and ":download" not in url):
                 return ""
             self._hidden.add(url)
         return kind
@@ -125,7 +125,7 @@ class Wire(httpx2.AsyncBaseTransport):
             case "reset":
                 raise httpx2.ReadError("Connection reset by peer")
             case "proxy":
-                return self._whole(Answer(chance.choice([403, 404, 407, 502]), b"<html>proxy</html>"))
+                return self._whole(Answer(chance.choice([403, 404, 502]), b"<html>proxy</html>"))
             case "login":
                 return self._whole(Answer(200, b"<html>Please log in.</html>", {"content-type": "text/html"}))
             case "redirect":
