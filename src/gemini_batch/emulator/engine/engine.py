@@ -65,8 +65,7 @@ class Engine:
         self.responder = responder
         self.faults = Faults()
         self.limits = Limits(store, clock)
-        #: Measures the budget of :meth:`advance`; not the emulator's time.
-        self.monotonic: Callable[[], float] = time.monotonic
+        self.monotonic: Callable[[], float] = time.monotonic  # for the budget of `advance`, not the emulator's time
         #: Set to end every :meth:`advance` at its next row, with a checkpoint.
         self.stop = threading.Event()
         #: By batch: requests that a concurrent responder has, and whose answers are not written yet.
@@ -205,7 +204,8 @@ class Engine:
                 os.fsync(file.fileno())
             if changes := self.faults.changes(row) if self.faults.output else ():
                 spent.note(self.store, row["id"], partial)
-                outputs.rewrite(changes, partial, output, lines=bool(row["input_file"]))
+                dropped = outputs.rewrite(changes, partial, output, lines=bool(row["input_file"]))
+                spent.note_dropped(self.store, row["id"], dropped)
                 partial.unlink()
             else:
                 partial.replace(output)

@@ -17,7 +17,7 @@ from gemini_batch.emulator.engine import lines
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.messages.field_tables import snake
-from gemini_batch.emulator.state import models
+from gemini_batch.emulator.state import models, spent
 from gemini_batch.emulator.state.clock import HOUR, SECOND, Clock, rfc3339
 from gemini_batch.emulator.state.files import LONGEST_DISPLAY_NAME, Files, new_id, page_token, read_token
 from gemini_batch.errors import RowError
@@ -214,11 +214,13 @@ class Batches:
         return shown
 
     def _batch(self, row: sqlite3.Row, output: dict[str, Any]) -> dict[str, Any]:
-        pending = row["total"] - row["succeeded"] - row["failed"]
+        lost, lost_errors = spent.dropped(self._store, row["id"]) if row["state"] in _ENDED else (0, 0)
+        succeeded, failed = row["succeeded"] - lost, row["failed"] - lost_errors
+        pending = row["total"] - succeeded - failed
         stats = {
             "requestCount": row["total"],
-            "successfulRequestCount": row["succeeded"],
-            "failedRequestCount": row["failed"],
+            "successfulRequestCount": succeeded,
+            "failedRequestCount": failed,
             "pendingRequestCount": pending,
         }
         shown = {
