@@ -166,11 +166,16 @@ class Problem:
 
 
 class InvalidInput(UsageError):
-    """A request file was refused before anything was sent; carries every problem found in it."""
+    """A request file was refused before anything was sent; carries every problem found in it, warnings included.
+
+    ``total``: the number of errors. ``warnings``: the number of warnings.
+    """
 
     code = "invalid_input"
 
-    def __init__(self, file: Path | str, problems: Sequence[Problem], *, total: int | None = None) -> None:
+    def __init__(
+        self, file: Path | str, problems: Sequence[Problem], *, total: int | None = None, warnings: int = 0
+    ) -> None:
         count = total if total is not None else len(problems)
         noun = "problem" if count == 1 else "problems"
         super().__init__(
@@ -180,6 +185,7 @@ class InvalidInput(UsageError):
         )
         self.problems = tuple(problems)
         self.total = count
+        self.warnings = warnings
 
     def as_json(self) -> dict[str, object]:
         """The error object with all ``problems`` and their ``total``."""

@@ -20,7 +20,7 @@ import pydantic
 import pytest
 
 from conformance import page
-from gemini_batch.emulator.messages.protojson import normalise
+from gemini_batch.protocol.reading import Reader
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,9 +85,9 @@ def sent(client: Any, method: str, **arguments: Any) -> Any:
 
 def unknown(message: str, body: Any, way: Way) -> Iterator[str]:
     """What of a body the emulator does not take: ``Type.field``, ``Enum.WORD``."""
-    violations: list[Any] = []
-    normalise(message, body, violations=violations)
-    for one in violations:
+    reader = Reader()
+    reader.read(message, body)
+    for one in reader.violations:
         if found := _UNKNOWN.search(one.described):
             name = re.sub(r"_(\w)", lambda match: match[1].upper(), found[1])
             ways = {re.sub(r"_(\w)", lambda match: match[1].upper(), field): owner for field, owner in way}

@@ -102,7 +102,7 @@ def show_error(error: BaseException, words: Sequence[str]) -> int:
         following = None if known.next is None else invoked(known.next)
         write_json(_command(words), error={**known.as_json(), "next": following}, exit_code=known.exit_code)
     else:
-        show_problems(known.problems, known.total, known.file) if isinstance(known, InvalidInput) else None
+        show_problems(known.problems, known.total + known.warnings, known.file) if isinstance(known, InvalidInput) else None
         click.echo(f"gemini-batch: {clean(as_invoked(str(known)))}", err=True)
     return known.exit_code
 
@@ -167,7 +167,8 @@ def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> 
     for problem in problems:
         alike.setdefault((problem.severity, problem.field, problem.message), []).append(problem)
     left = total
-    for same in list(alike.values())[:SHOWN_PROBLEMS]:
+    # A warning never takes the place of an error.
+    for same in sorted(alike.values(), key=lambda same: same[0].severity != "error")[:SHOWN_PROBLEMS]:
         left -= len(same)
         sign = "Warning: " if same[0].severity == "warning" else ""
         click.echo(clean(as_invoked(sign + problem_line(same[0], file))), err=True)

@@ -56,7 +56,7 @@ async def validate(source: Path, *, limit: int | None = None, emit: EventHandler
                 bytes=0,
                 method=None,
                 errors=error.total,
-                warnings=0,
+                warnings=error.warnings,
                 problems=list(error.problems),
             )
     return Validated(

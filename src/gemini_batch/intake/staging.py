@@ -213,7 +213,12 @@ def stage(
         )
     findings = done.findings
     if findings.error_count:
-        raise InvalidInput(source, findings.errors, total=findings.error_count)
+        raise InvalidInput(
+            source,
+            sorted([*findings.errors, *findings.warnings], key=lambda problem: problem.line or 0),
+            total=findings.error_count,
+            warnings=findings.warning_count,
+        )
     if done.method is None:
         raise UsageError(
             "The file has no requests: all of its lines are blank.",

@@ -1,9 +1,9 @@
 """Checks one line of a request file: whether it can be sent, and by which method.
 
 :func:`check_line` reads the bytes of one line and returns either :class:`Checked` or everything that is wrong with the
-line. An error is what the service rejects or silently ignores. A warning is what can be sent but is probably a mistake.
-An unknown name that does not resemble a known one is a warning, because the service may know it. The code that reads
-the file finds what concerns the file as a whole (duplicate keys, two methods in one file).
+line, errors and warnings. An error is what the service rejects or silently ignores. A warning is what can be sent but
+is probably a mistake. The code that reads the file finds what concerns the file as a whole (duplicate keys, two methods
+in one file).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import msgspec
 
 from gemini_batch import jsonl
 from gemini_batch.catalog import Method
+from gemini_batch.protocol.spelling import camel
 from gemini_batch.validation import fields
+from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.embed import check_embed
 from gemini_batch.validation.findings import Findings, clip, kind
 from gemini_batch.validation.generate import check_generate
@@ -61,6 +63,8 @@ _BETTER = (
     ("not UTF-8", "Save the file as UTF-8."),
 )
 
+_NO_TERMS = Terms()
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -77,10 +81,11 @@ class Checked(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
 
-def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
+def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | tuple[Problem, ...]:
     """Check one line of a request file, without its line ending; ``number`` counts from 1.
 
-    Returns a tuple of problems, warnings included, if there is at least one error. Never raises.
+    ``terms``: the model, whose own rules then count too, and whether only what the service certainly rejects is an
+    error. Returns a tuple of problems, warnings included, if there is at least one error. Never raises.
     """
     try:
         line = _decode(data)
@@ -101,10 +106,10 @@ def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
         return tuple(found.problems)
     if _is_embedding(request):
         method = Method.EMBED
-        expects_json, dimension = False, check_embed(request, found)
+        expects_json, dimension = False, check_embed(request, found, terms)
     else:
         method = Method.GENERATE
-        expects_json, dimension = check_generate(request, found), None
+        expects_json, dimension = check_generate(request, found, terms), None
     if found.errors or type(key) is not str:
         return tuple(found.problems)
     return Checked(key, method, expects_json, dimension, tuple(found.problems))
@@ -171,7 +176,7 @@ def _check_line_names(line: dict[str, object], found: Findings) -> None:
     for name in line:
         if name in fields.LINE or (name in _KEY_WORDS and "key" not in line):
             continue
-        shape = fields.camel(name)
+        shape = camel(name)
         word = fields.LINE_WORDS.get(shape)
         if name in _KEY_WORDS:
             found.warn(name, f"`{name}` is ignored; the line has a `key`.", "Remove it.")

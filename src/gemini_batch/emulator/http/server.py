@@ -59,18 +59,19 @@ def serve(
     background: bool = False,
     responder: Responder = respond,
     ranges: bool = True,
+    lenient: bool = False,
     setup: Setup | None = None,
 ) -> Iterator[Running]:
     """Serve ``data`` from a thread until the block ends.
 
     ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed; None is as fast as
     possible. ``background``: batches make progress without requests. ``ranges``: whether downloads honour HTTP Range.
-    ``setup``: the faults and quotas to start with.
+    ``lenient``: refuse only what the service certainly refuses. ``setup``: the faults and quotas to start with.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
     """
     listener = _listen(host, port)
     try:
-        emulator = Emulator(data, responder, ranges=ranges)
+        emulator = Emulator(data, responder, ranges=ranges, lenient=lenient)
     except BaseException:
         listener.close()
         raise
@@ -104,6 +105,7 @@ def run_forever(
     queue_delay: float = 0.0,
     rows_per_second: float | None = None,
     responder: Responder = respond,
+    lenient: bool = False,
     setup: Setup | None = None,
 ) -> None:
     """Serve until interrupted, with progress in the background; the base URL is the first line on stdout.
@@ -124,6 +126,7 @@ def run_forever(
                 rows_per_second=rows_per_second,
                 background=True,
                 responder=responder,
+                lenient=lenient,
                 setup=setup,
             )
         )
