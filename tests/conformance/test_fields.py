@@ -32,10 +32,11 @@ Way = tuple[tuple[str, str], ...]
 
 _DEEPEST = 8
 _PLAIN: dict[Any, Any] = {bool: True, int: 1, float: 1.0, str: "x", bytes: b"x", Any: {"a": 1}}
-#: Strings that are words of an enum, though the SDK does not say so.
-_WORDS = {"response_modalities": "TEXT", "task_type": "CLUSTERING"}
+#: Strings that are words of an enum, or durations, though the SDK does not say so.
+_DURATIONS = ("start_offset", "end_offset", "timeout", "sse_read_timeout")
+_WORDS = {"response_modalities": "TEXT", "task_type": "CLUSTERING", **dict.fromkeys(_DURATIONS, "3s")}
 _UNKNOWN = re.compile(r'Unknown name "(\w+)"')
-_WRONG = re.compile(r"Invalid value at '.*' \((\w+)\), \"(\w+)\"")
+_WRONG = re.compile(r"Invalid value at '.*' \(([\w.]+)\), \"(\w+)\"")
 
 
 class Sent(Exception):

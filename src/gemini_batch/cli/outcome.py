@@ -102,7 +102,9 @@ def show_error(error: BaseException, words: Sequence[str]) -> int:
         following = None if known.next is None else invoked(known.next)
         write_json(_command(words), error={**known.as_json(), "next": following}, exit_code=known.exit_code)
     else:
-        show_problems(known.problems, known.total + known.warnings, known.file) if isinstance(known, InvalidInput) else None
+        show_problems(known.problems, known.total + known.warnings, known.file) if isinstance(
+            known, InvalidInput
+        ) else None
         click.echo(f"gemini-batch: {clean(as_invoked(str(known)))}", err=True)
     return known.exit_code
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_batch import jsonl
 from gemini_batch.protocol import rules
+from gemini_batch.protocol.json_schema import flaws
 from gemini_batch.protocol.judging import Broken, Judge
 from gemini_batch.protocol.spelling import nearest, snake
 from gemini_batch.protocol.tables import messages
@@ -174,6 +175,8 @@ def _config(judge: Judge, config: dict[str, Any], place: Place) -> None:
             "only allowed when response_logprobs is set",
             certain=False,
         )
+    if config.get("responseJsonSchema") is not None:
+        _json_schema(judge, config["responseJsonSchema"], (*place, "responseJsonSchema"))
     generation = judge.generation or 0
     if generation >= rules.ONE_CANDIDATE_FROM and (config.get("candidateCount") or 1) > 1:
         _refused(judge, (*place, "candidateCount"), f"{judge.model} writes only one candidate.")
@@ -261,6 +264,9 @@ def _schema(judge: Judge, schema: dict[str, Any], place: Place) -> None:
 
 def _function(judge: Judge, function: dict[str, Any], place: Place) -> None:
     _exclusive(judge, "FunctionDeclaration", function, place)
+    for field in ("parametersJsonSchema", "responseJsonSchema"):
+        if function.get(field) is not None:
+            _json_schema(judge, function[field], (*place, field))
     name = function.get("name")
     if name and not rules.FUNCTION_NAME.fullmatch(name):
         judge.add(
@@ -269,6 +275,17 @@ def _function(judge: Judge, function: dict[str, Any], place: Place) -> None:
             "Begin with a letter or an underscore; then only letters, digits and `_.:-`, at most 128 characters.",
             "Invalid function name. Must start with a letter or an underscore. Must be alphanumeric (a-z, A-Z, 0-9), "
             "underscores (_), dots (.), colons (:), or dashes (-), with a maximum length of 128.",
+        )
+
+
+def _json_schema(judge: Judge, schema: object, place: Place) -> None:
+    for flaw in flaws(schema):
+        judge.add(
+            (*place, *flaw.place),
+            f"`{flaw.place[-1] if flaw.place else place[-1]}` must be {flaw.expected}.",
+            "Write the schema as JSON Schema defines it.",
+            "invalid JSON schema",
+            certain=False,
         )
 
 

@@ -37,8 +37,7 @@ FIELDS = {
         "videoMetadata": "VideoMetadata",
     },
     "FunctionResponseFileData": {"fileUri": "s", "mimeType": "s"},
-    "GenerateContentRequest": {"labels": "s{}"},
-    "GenerationConfig": {"continuationToken": "y"},
+    "GenerateContentRequest": {"continuationToken": "y", "labels": "s{}"},
     "Part": {
         "audioMetadata": "o",
         "audioTranscription": "o",

@@ -342,17 +342,19 @@ class _Work:
 
     def _server(self, source: IO[bytes]) -> Callable[[bytes], bytes]:
         """The function from an input line to an output line; what is the same for every row is looked up once."""
-        at, kind, wanted = self._at, self._kind, self._tag
-        plain = bool(self._row["plain"])
+        at, kind, wanted, plain = self._at, self._kind, self._tag, bool(self._row["plain"])
         engine = self._engine
         model = models.serving(
             self._row["model"], kind, now=engine.clock.now(), version="v1beta", method=models.BATCH_METHOD[kind]
         )
         respond, refused = engine.responder, self._refused
-        read = partial(lines.read, kind, plain=plain, tag=wanted, model=model, lenient=engine.lenient)
+        read = partial(lines.read, kind, plain=plain, tag=wanted, lenient=engine.lenient)
         if isinstance(respond, Concurrent):
-            self._prefetch = self._prefetched(respond, model, source, read)
+            fit = lines.refusing(lambda _, request: request, kind, lenient=engine.lenient)
+            self._prefetch = self._prefetched(respond, model, source, lambda data: fit(model, read(data).request))
             respond = self._prefetch.answer
+        if not plain:
+            respond = lines.refusing(respond, kind, lenient=engine.lenient)
         met = engine.faults.rows(self._row) if engine.faults.row else None
         play = rows.player(met, self._row["id"], respond) if met else None
         attachments = Attachments(engine.files, self._row["owner"])
@@ -383,12 +385,12 @@ class _Work:
         return serve
 
     def _prefetched(
-        self, responder: Concurrent, model: str, source: IO[bytes], read: Callable[[bytes], lines.Row]
+        self, responder: Concurrent, model: str, source: IO[bytes], read: Callable[[bytes], dict[str, Any]]
     ) -> Prefetch:
         """The batch's prefetch at this row. Rows to be refused are not prefetched."""
         row, at = self._row, self._at
         until = self._target if row["cut"] is None else min(self._target, max(row["cut"], at["row"]))
-        new = Prefetch(responder, model, lambda data: read(data).request, row=at["row"], offset=at["in_offset"])
+        new = Prefetch(responder, model, read, row=at["row"], offset=at["in_offset"])
         return new.or_kept(self._engine.prefetched, row["id"], source, until=until)
 
     def _refused(self, error: RowError, tag: bytes) -> bytes:

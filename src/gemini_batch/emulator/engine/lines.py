@@ -23,6 +23,7 @@ from gemini_batch.protocol.reading import Reader
 from gemini_batch.protocol.tables import messages, names
 
 if TYPE_CHECKING:
+    from gemini_batch.emulator.responders.builtin import Responder
     from gemini_batch.emulator.state.models import Kind
 
 REQUEST: dict[Kind, str] = {"generate": "GenerateContentRequest", "embed": "EmbedContentRequest"}
@@ -102,10 +103,10 @@ def check(kind: Kind, source: IO[bytes], *, model: str, lenient: bool = False) -
     return Checked(rows, plain, problems)
 
 
-def read(kind: Kind, data: bytes, *, plain: bool, tag: Tag, model: str = "", lenient: bool = False) -> Row:
+def read(kind: Kind, data: bytes, *, plain: bool, tag: Tag, lenient: bool = False) -> Row:
     """One row of a checked file; ``plain`` if all its rows are in canonical form and break no rule.
 
-    Raises :class:`RowError` (code 3) if the service refuses the request.
+    Raises :class:`RowError` (code 3) if the line cannot be read after all.
     """
     if plain:
         row = _plain.decode(data)
@@ -116,8 +117,6 @@ def read(kind: Kind, data: bytes, *, plain: bool, tag: Tag, model: str = "", len
     made = reader.read(REQUEST[kind], request)
     if reader.violations:
         raise RowError(3, reader.violations[0].described)
-    if said := refusal(kind, made, model=model, lenient=lenient):
-        raise RowError(3, said)
     return Row(made, tag_of(data, tag))
 
 
@@ -128,6 +127,17 @@ def refusal(kind: Kind, request: dict[str, Any], *, model: str, lenient: bool) -
     """
     found = broken(REQUEST[kind], request, model=model)
     return next((one.said for one in found if one.certain or not lenient), None)
+
+
+def refusing(respond: Responder, kind: Kind, *, lenient: bool) -> Responder:
+    """A responder that answers only what the service accepts; it raises :class:`RowError` (code 3) for the rest."""
+
+    def answer(model: str, request: dict[str, Any]) -> dict[str, Any]:
+        if said := refusal(kind, request, model=model, lenient=lenient):
+            raise RowError(3, said)
+        return respond(model, request)
+
+    return answer
 
 
 def count_tokens(kind: Kind, source: IO[bytes], *, plain: bool) -> int:
