@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import protocol.extract as generator
+import protocol_tables.extract as generator
 from gemini_batch.protocol import newer, rules, tables
 from gemini_batch.protocol.spelling import camel, nearest, snake
 from gemini_batch.protocol.tables import Range, enums, messages

@@ -1,4 +1,4 @@
-"""Whether a value can be a JSON Schema: its keywords have values of the right kind, and local references lead somewhere.
+"""Whether a value can be a JSON Schema: keywords have values of the right kind, and references lead somewhere.
 
 JSON Schema itself says what is right (draft 2020-12, section 7 to 10). What the service does with a schema that is none
 was not tried: likely refused.
@@ -54,7 +54,7 @@ def flaws(schema: Any) -> Iterator[Flaw]:
                 yield Flaw(inner, "a place in this schema, such as `#/$defs/Name`")
 
 
-def _expected(word: str, value: Any) -> str | None:  # noqa: C901, PLR0911 - one line for each kind of keyword
+def _expected(word: str, value: Any) -> str | None:  # noqa: PLR0911 - one line for each kind of keyword
     """What the value of a keyword must be, or None if it is that."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if word in _MAPS:

@@ -158,3 +158,8 @@ def _between(limits: Range) -> str:
     if limits.open:
         return f"greater than {limits.low:g} and at most {limits.high:g}"
     return f"at least {limits.low:g}" if limits.high >= 2**31 - 1 else f"between {limits.low:g} and {limits.high:g}"
+
+
+def refused(judge: Judge, place: Place, what: str, fix: str = "Remove it.", *, certain: bool = True) -> None:
+    """Add that the model does not support something."""
+    judge.add(place, what, fix, f"not supported by the model {judge.model}", certain=certain)

@@ -89,7 +89,7 @@ def _settings(encoded: bytes, terms: Terms) -> _Checked:
             )
     conform(
         _MESSAGE,
-        {name: value for name, value in request.items() if name != "content"},
+        {name: value for name, value in request.items() if name != "content" or value is None},
         found,
         lambda made: checks.broken_settings(_MESSAGE, made, model=terms.model),
         lenient=terms.lenient,

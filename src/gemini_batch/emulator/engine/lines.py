@@ -18,8 +18,9 @@ from gemini_batch import jsonl
 from gemini_batch.emulator.messages.protojson import column, struct
 from gemini_batch.emulator.responders.builtin import prompt_tokens
 from gemini_batch.errors import RowError
-from gemini_batch.protocol.checks import CACHE_CLASH, broken
+from gemini_batch.protocol.checks import broken
 from gemini_batch.protocol.reading import Reader
+from gemini_batch.protocol.setting_checks import CACHE_CLASH
 from gemini_batch.protocol.tables import messages, names
 
 if TYPE_CHECKING:
@@ -177,7 +178,9 @@ def _is_simple(kind: Kind, request: Any) -> bool:
     if msgspec.structs.astuple(request).count(None) < len(request.__struct_fields__) - 1:
         return False
     contents = (request.content,) if kind == "embed" else request.contents
-    return bool(contents) and all(
+    if not contents or (kind == "generate" and contents[-1].role == "model"):
+        return False  # some models do not continue their own turn
+    return all(
         content is not None
         and content.role in _ROLES
         and content.parts

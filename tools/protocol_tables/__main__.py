@@ -6,11 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
-from protocol.extract import page
+from protocol_tables.extract import page
 
 TARGET = Path(__file__).parents[2] / "src" / "gemini_batch" / "protocol" / "schema.json"
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m protocol", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m protocol_tables", description=__doc__)
     parser.add_argument("schema", type=Path, help="the published schema: an OpenAPI document in JSON")
     TARGET.write_text(page(json.loads(parser.parse_args().schema.read_bytes())), encoding="utf-8")
