@@ -1,4 +1,4 @@
-"""What a client that stays open saves: many calls over one ledger and one connection, beside as many that open both."""
+"""What one open client saves: many calls over one ledger and one connection, compared with opening both each time."""
 
 from __future__ import annotations
 

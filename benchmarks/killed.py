@@ -1,4 +1,4 @@
-"""A run of many jobs: left alone, and killed at its half and begun again. Time, peak memory, and the same bytes."""
+"""A run of many jobs: left alone, and killed halfway and started again. Time, peak memory, and the same bytes."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def runs(place: Place, rows: int) -> Iterator[Step | Resumed]:
         on_again, later_peak = _again([*words, "killed.jsonl"], place, environment)
         seconds = time.perf_counter() - began
         yield Resumed(
-            name="killed at the half", seconds=seconds, on_again=on_again, target=ON_AGAIN,
+            name="killed halfway", seconds=seconds, on_again=on_again, target=ON_AGAIN,
             peak=max(peak, later_peak), bound=BOUND, undisturbed=left_alone.seconds,
         )  # fmt: skip
         _same(place.folder / "plain.jsonl", place.folder / "killed.jsonl")
         _paid_once(emulator.url, 2 * rows)
-    yield Step(name="the standing emulator itself", peak=emulator.peak, bound=BOUND)
+    yield Step(name="the separate emulator itself", peak=emulator.peak, bound=BOUND)
     requests.unlink()
 
 

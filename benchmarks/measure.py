@@ -34,7 +34,7 @@ class Ended:
 
 @dataclass(slots=True)
 class Standing:
-    """A standing emulator: its base URL and, once it has stopped, its peak resident memory in bytes."""
+    """A separate emulator: its base URL and, once it has stopped, its peak resident memory in bytes."""
 
     url: str
     peak: int = 0
@@ -82,7 +82,7 @@ class Place:
 
     @contextlib.contextmanager
     def emulator(self, *options: str) -> Iterator[Standing]:
-        """A standing emulator in a process of its own, with a data folder that goes with it."""
+        """An emulator in a process of its own, with its own data folder."""
         with self.subfolder("emulator-data") as data, (self.folder / "emulator-stderr").open("w+b") as err:
             process = subprocess.Popen(
                 [*program(), "emulator", "--data", str(data), *options],
@@ -112,7 +112,7 @@ def peak_of(process: subprocess.Popen[bytes]) -> int:
 
 
 def program() -> list[str]:
-    """The words that start this tool: the console script beside this Python, or the module where there is none."""
+    """The words that start this tool: the console script next to this Python, or the module where there is none."""
     script = Path(sys.executable).with_name("gemini-batch")
     return [str(script)] if script.exists() else [sys.executable, "-m", "gemini_batch"]
 

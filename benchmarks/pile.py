@@ -47,9 +47,9 @@ def check_results(path: Path, rows: int) -> None:
 
 
 def ours(place: Place, pile: Path, rows: int, *, offline: bool) -> Iterator[Step]:
-    """This tool's three commands, against a standing emulator or with ``--offline``."""
+    """This tool's three commands, against a separate emulator or with ``--offline``."""
     results = place.folder / "results.jsonl"
-    where, options = ("offline", ["--offline"]) if offline else ("standing emulator", [])
+    where, options = ("offline", ["--offline"]) if offline else ("separate emulator", [])
     size = pile.stat().st_size
     with contextlib.ExitStack() as stack:
         home = {"GEMINI_BATCH_HOME": str(stack.enter_context(place.subfolder("home")))}
@@ -67,7 +67,7 @@ def ours(place: Place, pile: Path, rows: int, *, offline: bool) -> Iterator[Step
         check_results(results, rows)
         results.unlink()
     if emulator is not None:
-        yield Step(name="the standing emulator itself", peak=emulator.peak, bound=BOUND)
+        yield Step(name="the separate emulator itself", peak=emulator.peak, bound=BOUND)
 
 
 def theirs(place: Place, pile: Path) -> Iterator[Step]:

@@ -17,7 +17,7 @@ _REQUEST = {"key": "only", "request": {"contents": [{"parts": [{"text": "Say hel
 
 
 def help_page(place: Place, rounds: int) -> Compared:
-    """``gemini-batch --help`` beside a program over the SDK that shows its help."""
+    """``gemini-batch --help`` compared with a program over the SDK that shows its help."""
     ours, theirs = compare(
         place, [*program(), "--help"], [*sdk("sdk_help.py"), "--help"], place.environment(), rounds=rounds
     )
@@ -25,7 +25,7 @@ def help_page(place: Place, rounds: int) -> Compared:
 
 
 def one_status(place: Place, rounds: int) -> Compared:
-    """``gemini-batch status JOB`` over loopback beside a program over the SDK that prints the state."""
+    """``gemini-batch status JOB`` over loopback compared with a program over the SDK that prints the state."""
     request = place.folder / "one.jsonl"
     request.write_text(json.dumps(_REQUEST) + "\n")
     with place.subfolder("home") as home, place.emulator("--queue-delay", _NEVER) as emulator:

@@ -1,29 +1,30 @@
 #!/bin/sh
-# A night's batch from cron. Call it as often as you like, every hour say; the first call begins a day's run, each later
-# one goes on with it wherever it stopped (a reboot, a lost network, a full queue), and when all is done it does nothing:
+# A nightly batch from cron. Call it as often as you like, for example every hour. The first call of a day begins a run;
+# each later call continues it, whatever stopped it (a reboot, a lost network, a full queue). Once everything is done, it
+# does nothing:
 #
 #   0 * * * *  /srv/gemini-batch/examples/nightly.sh /srv/reviews >> /srv/reviews/nightly.log 2>&1
 #
-# In that folder your own export puts requests-2026-11-22.jsonl (renamed into place when it is complete), and a .env
-# file holds GEMINI_API_KEY. Afterwards results-2026-11-22.jsonl is there, whole or not at all, and
-# results-2026-11-22.failures.jsonl if some requests have no good answer. A job may take longer than a day: every day
-# that is not done is looked after, the oldest first.
+# Your own export writes requests-2026-11-22.jsonl to that folder (renamed into place when it is complete), and a .env
+# file there holds GEMINI_API_KEY. Afterwards the folder has results-2026-11-22.jsonl, always complete, and
+# results-2026-11-22.failures.jsonl if some requests did not succeed. A job may take longer than a day: every unfinished
+# day is continued, the oldest first.
 set -u
-PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin" # cron's own is short; `make setup` puts gemini-batch there
+PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin" # cron's PATH is short; `make setup` installs gemini-batch there
 cd "${1:?the folder of requests}" || exit 3
 
 say() { echo "$(date -u +%FT%TZ) $day: $*"; }
-call_somebody() { say "$*" >&2; } # your mail or pager here
+alert() { say "$*" >&2; } # replace this with your mail or pager
 
 one_day() {
     code=0
     gemini-batch run "requests-$day.jsonl" --name "reviews-$day" --output "results-$day.jsonl" || code=$?
     case $code in
-        0) touch "results-$day.done"; say "all answered" ;;
-        1) touch "results-$day.done"; call_somebody "some requests have no good answer: results-$day.failures.jsonl" ;;
-        2) call_somebody "the requests or the key cannot be used, and nothing was sent: see above" ;;
-        5) call_somebody "nothing could be had: see above" ;;
-        *) say "ended with $code; the next call goes on" ;; # 3 this machine, 4 service or network, 130 and 143 stopped
+        0) touch "results-$day.done"; say "all requests succeeded" ;;
+        1) touch "results-$day.done"; alert "some requests did not succeed: results-$day.failures.jsonl" ;;
+        2) alert "the requests or the key cannot be used, and nothing was sent: see above" ;;
+        5) alert "there are no answers: see above" ;;
+        *) say "ended with $code; the next call continues" ;; # 3 this machine, 4 service or network, 130 and 143 stopped
     esac
     return "$code"
 }
@@ -34,7 +35,7 @@ for requests in requests-*.jsonl; do
     day=${requests#requests-} day=${day%.jsonl}
     [ -e "results-$day.done" ] && continue
     (
-        # A call of some hours ago may still be at work on this day: it needs no help.
+        # An earlier call may still be working on this day: leave it alone.
         if command -v flock > /dev/null; then exec 9> "requests-$day.lock" && flock -n 9 || exit 0; fi
         one_day
     ) || worst=$?

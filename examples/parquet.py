@@ -9,7 +9,7 @@
     gemini-batch run requests.jsonl -o results.jsonl
     python parquet.py join reviews.parquet results.jsonl answers.parquet
 
-Make it yours: the two columns, the prompt, the fields of the answer. Needs pyarrow.
+To adapt it, change the two columns, the prompt and the fields of the answer. Needs pyarrow.
 """
 
 import json
@@ -30,7 +30,7 @@ CONFIG = {
 
 
 def write_requests(table, requests):
-    """One request a row; the row's id is the key that brings its answer back. Rows without a text get none."""
+    """Write one request per row. The id of the row is the key of its request. Rows without a text are skipped."""
     with open(requests, "w", encoding="utf-8") as file:
         for batch in pa.parquet.ParquetFile(table).iter_batches(columns=[ID, TEXT]):
             for row in batch.to_pylist():
@@ -40,8 +40,8 @@ def write_requests(table, requests):
 
 
 def join(table, results, output):
-    """Every row of the table with its answer beside it. Results come in the order of the requests, and so of the rows:
-    one look ahead is enough to join by key."""
+    """Write every row of the table with its answer. Results come in the order of the requests, and so of the rows:
+    reading one result ahead is enough to join by key."""
     source = pa.parquet.ParquetFile(table)
     schema = source.schema_arrow
     for name in (*FIELDS, "verdict", "error"):
@@ -53,10 +53,10 @@ def join(table, results, output):
         for batch in source.iter_batches():
             rows = batch.to_pylist()
             for row in rows:
-                row |= dict.fromkeys(schema.names[-4:])  # nothing, where no request was sent
+                row |= dict.fromkeys(schema.names[-4:])  # null if no request was sent
                 if answer is not None and answer["key"] == str(row[ID]):
                     row["verdict"] = answer["verdict"]
-                    if "error" in answer:  # also where there is half an answer
+                    if "error" in answer:  # even if there is a partial answer
                         row["error"] = answer["error"]["message"]
                     else:
                         found = json.loads(answer["response"]["text"])
@@ -65,7 +65,7 @@ def join(table, results, output):
             out.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
     if answer is not None:
         os.remove(output + ".part")
-        sys.exit(f"{results} has an answer for {answer['key']!r}, which is not next in {table}: are they a pair?")
+        sys.exit(f"{results} has an answer for {answer['key']!r}, which is not next in {table}: do they match?")
     os.replace(output + ".part", output)
 
 

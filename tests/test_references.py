@@ -99,12 +99,12 @@ def test_the_models_that_the_pages_name_are_known() -> None:
 @pytest.mark.parametrize(
     ("row", "value"),
     [
-        ("| jobs alive at once, per project | {} |", load().limits.concurrent_jobs.value),
+        ("| active jobs, per project | {} |", load().limits.concurrent_jobs.value),
         ("| inline requests, whole body | 20 MB ({:,} bytes) |", load().limits.inline_body_bytes.value),
-        ("| uploaded file lives | {} hours |", load().limits.file_life_hours.value),
-        ("| a job may wait and run | {} hours, then EXPIRED |", load().limits.job_expiry_hours.value),
+        ("| lifetime of an uploaded file | {} hours |", load().limits.file_life_hours.value),
+        ("| waiting and running time of a job | {} hours, then EXPIRED |", load().limits.job_expiry_hours.value),
         ("| usual turnaround | under {} hours, mostly far less |", load().limits.target_hours.value),
-        ("| results are kept | about {} weeks |", load().limits.results_kept_days.value // 7),
+        ("| lifetime of results | about {} weeks |", load().limits.results_kept_days.value // 7),
         ("| input file | {} GB |", load().limits.input_file_bytes.value // 1024**3),
         ("| file storage, per project | {} GB |", load().limits.storage_bytes.value // 1024**3),
     ],

@@ -1,4 +1,4 @@
-"""Large piles of requests through the Gemini Batch API: one honest answer per request, at half price.
+"""Large numbers of requests through the Gemini Batch API: one honest answer per request, at half price.
 
 >>> import gemini_batch
 >>> job = gemini_batch.create("requests.jsonl", name="nightly")      # doctest: +SKIP
@@ -7,8 +7,8 @@
 >>> for row in gemini_batch.results(job.job): ...                    # doctest: +SKIP
 
 :class:`GeminiBatch` has the same verbs for many calls over one connection, with settings and events of your choice;
-:class:`AsyncGeminiBatch` and :mod:`gemini_batch.aio` have them for ``await``. Everything public stands in ``__all__``.
-Importing this package imports no network and no database; that happens when a name is used for the first time.
+:class:`AsyncGeminiBatch` and :mod:`gemini_batch.aio` have them for ``await``. Everything public is in ``__all__``.
+Importing this package loads no network or database module; that happens when a name is first used.
 """
 
 from __future__ import annotations

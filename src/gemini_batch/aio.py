@@ -82,14 +82,14 @@ class AsyncGeminiBatch:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close ledger and connection. Jobs are not touched."""
+        """Close the ledger and the connection. Jobs are not affected."""
         self._closed = True
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.__aexit__()
 
     def _session(self) -> Session:
-        """What all calls share. Raises UsageError for settings that cannot be meant."""
+        """What all calls share. Raises UsageError for invalid settings."""
         if self._closed:
             raise RuntimeError("this client is closed")
         if self._opened is None:
@@ -109,14 +109,14 @@ class AsyncGeminiBatch:
         inline: bool = False,
         new: bool = False,
     ) -> Created:
-        """Create one batch job from a JSONL file, or attach to the job that these requests already have. This spends.
+        """Create one batch job from a JSONL file, or attach to the job that these requests already have. Costs money.
 
-        ``model``: default ``gemini-3-flash-preview``. ``name``: the display name, sent as it is. ``limit``: only the
-        first so many requests, as a trial. ``inline``: send the requests in the call itself (under 20 MB). ``new``:
+        ``model``: default ``gemini-3-flash-preview``. ``name``: the display name, sent unchanged. ``limit``: send
+        only the first N requests, as a trial. ``inline``: send the requests in the call itself (under 20 MB). ``new``:
         create another job even if there is one.
 
         Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
-        StateError for this machine's disk and ledger, ServiceError for the service and the network.
+        StateError for a problem with the disk or the ledger, ServiceError for one with the service or network.
         """
         from gemini_batch.commands import create as room
         from gemini_batch.intake.submission import Submission
@@ -131,10 +131,10 @@ class AsyncGeminiBatch:
         wait: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
     ) -> JobStatus | RunStatus:
-        """The state of a job (``batches/…``) or a run (``run-…``); with ``wait``, once it has ended and has its output.
+        """The state of a job (``batches/…``) or a run (``run-…``); with ``wait``, once its results are available.
 
-        ``timeout``: seconds to wait at most. Never spends and never cancels. Raises UsageError, NotFinished (reason
-        code ``timeout``) when the job has not ended by then, ServiceError, StateError.
+        ``timeout``: the maximum wait in seconds. Costs nothing and cancels nothing. Raises UsageError, NotFinished
+        (reason code ``timeout``) if the job has not ended by then, ServiceError, StateError.
         """
         from gemini_batch.commands import status as room
 
@@ -148,14 +148,14 @@ class AsyncGeminiBatch:
         output: str | os.PathLike[str] | None = None,
         media_dir: str | os.PathLike[str] | None = None,
     ) -> Results:
-        """The answers of a run, by its id or by the name of any of its jobs: iterate over them, or read ``.summary``.
+        """The results of a run, named by its id or by any of its jobs: iterate over them, or read ``.summary``.
 
-        One line for each request that was sent, in input order; ``job_only`` narrows it to what the named job itself
-        has answered. ``output`` also writes them to a file.
+        There is one result for each request that was sent, in input order; ``job_only`` selects only the answers of the
+        named job. ``output`` also writes the results to a file.
 
-        ``media_dir``: images and speech go into files there as lines are read, and the lines name them. Answers are
-        fetched once and kept; asking again needs no network. Raises NotFinished while the job is alive, JobError where
-        nothing can be had from it, UsageError, ServiceError, StateError.
+        ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
+        Answers are fetched once and kept, so another call needs no network. Raises NotFinished while the job is alive,
+        JobError if it ended without answers, UsageError, ServiceError, StateError.
         """
         from gemini_batch.commands import results as room
         from gemini_batch.report.result_set import check_output
@@ -186,17 +186,17 @@ class AsyncGeminiBatch:
         tier: int | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
     ) -> Results:
-        """Validate a file, cut it into jobs, send them as the queue has room, wait, collect, and send passing failures
-        again; or continue a known run (``run-…``, or the name of one of its jobs). Returns the results, written to
-        ``output`` if it is given. This spends.
+        """Validate a file, split it into jobs, send them as the queue has room, wait, collect, and resend temporary
+        failures; or continue a known run (``run-…``, or the name of one of its jobs). Returns the results, and writes
+        them to ``output`` if it is given. Costs money.
 
-        ``max_requests_per_job``, ``max_tokens_per_job``: how large a job may be. ``attempts``: how many a request gets
-        (3). ``tier``: keeps enqueued tokens under that tier's limit; without it the limit is learned from refusals.
-        ``timeout``: seconds to work and wait at most; the jobs go on after that. The rest is as for :meth:`create`.
+        ``max_requests_per_job``, ``max_tokens_per_job``: the maximum size of a job. ``attempts``: the maximum attempts
+        per request (3). ``tier``: keeps enqueued tokens under that tier's limit; without it, the limit is learned from
+        refusals. ``timeout``: the maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
         After a crash, an interruption or a timeout, the same call continues where it stopped.
 
         Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
-        NotFinished (reason code ``timeout``) when the time is over, ServiceError where the service refuses for good,
+        NotFinished (reason code ``timeout``) when the time is over, ServiceError if the service refuses permanently,
         StateError.
         """
         import msgspec
@@ -230,12 +230,12 @@ class AsyncGeminiBatch:
         output: str | os.PathLike[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
     ) -> Results:
-        """Send the requests of a run once more whose verdict is one of ``only``. This spends.
+        """Resend the requests of a run whose verdict is one of ``only``. Costs money.
 
-        ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` asks another model:
-        without a change, most answers that were cut off or blocked will be so again. A new answer replaces an earlier
-        one that had not succeeded. Raises UsageError where there is nothing to send, NotFinished (reason code
-        ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
+        ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` selects another model.
+        Without a change, most answers that were cut off or blocked will be cut off or blocked again. A new answer
+        replaces an earlier one that had not succeeded. Raises UsageError if there is nothing to resend, NotFinished
+        (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
         """
         from gemini_batch.commands import retry as room
         from gemini_batch.store.run_options import RequestOverrides
@@ -247,14 +247,16 @@ class AsyncGeminiBatch:
             self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
         )
 
-    async def validate(self, input_file: str | os.PathLike[str], *, limit: int | None = None) -> Validated:
-        """Check a request file without sending it: no key, no network, nothing kept.
+    async def validate(
+        self, input_file: str | os.PathLike[str], *, model: str | None = None, limit: int | None = None
+    ) -> Validated:
+        """Check a request file without sending it: no key, no network, nothing stored.
 
-        Problems of its lines are values in the answer; raises UsageError for what is no request file at all.
+        ``model``: check the rules of this model, too. The problems of its lines are returned. Raises UsageError if the file is not a request file.
         """
         from gemini_batch.commands import validate as room
 
-        return await room.validate(Path(input_file), limit=limit, emit=self._on_event)
+        return await room.validate(Path(input_file), model=model, limit=limit, emit=self._on_event)
 
     async def list_jobs(
         self,
@@ -267,7 +269,7 @@ class AsyncGeminiBatch:
         refresh: bool = False,
         remote: bool = False,
     ) -> list[JobStatus]:
-        """The jobs of this state folder, newest first, as last seen; ``refresh`` polls each that may be alive.
+        """The jobs of this state folder, newest first, as last seen; ``refresh`` polls those that may be alive.
 
         ``alive``, ``state``, ``name`` and ``model`` (parts of the text) and ``limit`` narrow the list. ``remote`` adds
         the jobs of the key's project that this state folder does not know. Raises UsageError, ServiceError, StateError.
@@ -278,18 +280,18 @@ class AsyncGeminiBatch:
         return await room.list_jobs(self._session(), wanted, refresh=refresh, remote=remote)
 
     async def cancel(self, job_name: str, *, wait: bool = True) -> Cancelled:
-        """Ask the service to stop a job; with ``wait``, follow it to its end and keep what it has answered.
+        """Ask the service to stop a job; with ``wait``, wait for its end and keep its answers.
 
-        Answers that came by then are paid for. Raises UsageError, ServiceError, StateError.
+        Requests answered by then may be billed. Raises UsageError, ServiceError, StateError.
         """
         from gemini_batch.commands import cancel as room
 
         return await room.cancel(self._session(), job_name, wait=wait)
 
     async def clean(self, *, dry_run: bool = False, not_created: bool = False) -> Cleaned:
-        """Delete input files at the service that this state folder uploaded and no living job needs.
+        """Delete input files at the service that were uploaded from this state folder and that no active job needs.
 
-        ``dry_run``: only say which. ``not_created``: also forget runs whose job was certainly never created. Raises
+        ``dry_run``: only report them. ``not_created``: also forget runs whose job was certainly never created. Raises
         UsageError, ServiceError, StateError.
         """
         from gemini_batch.commands import clean as room
@@ -297,9 +299,9 @@ class AsyncGeminiBatch:
         return await room.clean(self._session(), dry_run=dry_run, not_created=not_created)
 
     async def doctor(self, *, adopt: bool = False) -> Diagnosis:
-        """Check that the ledger, the run folders and the service still agree; ``adopt`` enters unknown remote jobs.
+        """Check that the ledger, the run folders and the service still agree; ``adopt`` adds unknown remote jobs.
 
-        Raises StateError for a ledger that cannot be opened, UsageError where ``adopt`` has no key to ask with.
+        Raises StateError if the ledger cannot be opened, UsageError if ``adopt`` has no API key.
         """
         from gemini_batch.commands import doctor as room
 
@@ -309,7 +311,7 @@ class AsyncGeminiBatch:
 def _shortcut(
     method: Callable[Concatenate[AsyncGeminiBatch, P], Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
-    """A verb as a function: one call, with the settings of the environment, and everything closed after it."""
+    """A verb as a function: one call, with the settings of the environment, and everything closed afterwards."""
 
     async def function(*args: P.args, **kwargs: P.kwargs) -> T:
         async with AsyncGeminiBatch() as batch:

@@ -177,7 +177,7 @@ class Price(Fact, frozen=True, kw_only=True):
 
 
 class EnqueuedTokens(Fact, frozen=True, kw_only=True):
-    """The maximum tokens of all living jobs of one model together, by the project's tier; None: not published."""
+    """The maximum tokens of all active jobs of one model together, by the project's tier; None: not published."""
 
     tier1: int | None = None
     tier2: int | None = None
@@ -351,7 +351,7 @@ def _shutdown_advice(model: Model, day: dt.date) -> list[Advice]:
                     "warning",
                     f"{model.name} retires on {end.on}; from then on, {end.replaced_by} answers instead, "
                     f"at the price of {end.replaced_by}.",
-                    f"Use {end.replaced_by} now to choose the day of the change yourself.",
+                    f"Use {end.replaced_by} now to choose for yourself when to switch.",
                 )
             ]
         case "going":

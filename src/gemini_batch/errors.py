@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -33,7 +33,8 @@ _ENDS = (".", "!", "?", "…", ":", ";")
 class Next:
     """What to do next: a command of this program with its arguments, and why. Where it costs money, ``why`` says so.
 
-    ``str()`` is the command as a shell takes it; the command line shows it as this user can type it.
+    ``str()`` is the command as a shell takes it, with the reason in parentheses; the command line shows it as this user
+    can type it.
     """
 
     __slots__ = ("args", "command", "why")
@@ -52,18 +53,18 @@ class Next:
     def __repr__(self) -> str:
         return f"Next({str(self)!r})"
 
-    def __contains__(self, text: str) -> bool:
-        return text in str(self)
-
     def __str__(self) -> str:
-        return self.shown(f"gemini-batch {self.command}")
+        return self.with_reason(self.typed())
 
-    def shown(self, program: str) -> str:
-        """The command line that begins with ``program``, followed by the reason in parentheses."""
+    def typed(self, program: str | None = None) -> str:
+        """The command line, where ``program`` is what runs ``command``; ``gemini-batch COMMAND`` if it is not given."""
         import shlex
 
-        words = " ".join([program, *map(shlex.quote, self.args)])
-        return f"{words}  ({self.why})" if self.why else words
+        return " ".join([program or f"gemini-batch {self.command}", *map(shlex.quote, self.args)])
+
+    def with_reason(self, typed: str) -> str:
+        """A command line followed by the reason in parentheses."""
+        return f"{typed}  ({self.why})" if self.why else typed
 
     def writing_to(self, output: str) -> Next:
         """The same command with another file after ``-o``."""
@@ -103,11 +104,15 @@ class Error(Exception):
         return ":".join(str(part) for part in (self.file, self.line, self.field) if part is not None)
 
     def __str__(self) -> str:
+        return self.paragraph()
+
+    def paragraph(self, shown: Callable[[Next], str] = str) -> str:
+        """Place, message and what to do next; ``shown`` writes a command as the reader can type it."""
         head = f"{self.place}: {self.message}" if self.place else self.message
         if not self.next:
             return head
         # The words of a service or a library often lack their full stop.
-        following = f"Next: {self.next}" if isinstance(self.next, Next) else self.next
+        following = f"Next: {shown(self.next)}" if isinstance(self.next, Next) else self.next
         return f"{head}{'' if head.endswith(_ENDS) else '.'} {following}"
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -115,14 +120,16 @@ class Error(Exception):
         return _again, (type(self), self.args, dict(self.__dict__))
 
     def as_json(self) -> dict[str, object]:
-        """The documented error object: ``code, message, file, line, field, next``, absent fields as null."""
+        """The documented error object: ``code, message, file, line, field, next, next_why``, absent ones as null."""
+        command = self.next if isinstance(self.next, Next) else None
         return {
             "code": self.reason_code,
             "message": self.message,
             "file": self.file,
             "line": self.line,
             "field": self.field,
-            "next": None if self.next is None else str(self.next),
+            "next": self.next if command is None else command.typed(),
+            "next_why": (command.why or None) if command else None,
         }
 
 

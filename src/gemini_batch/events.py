@@ -76,7 +76,7 @@ class RunProgress:
     uncollected_succeeded: int
     """The service's count of succeeded requests in jobs whose answers are not here yet."""
     uncollected_failed: int
-    """Its count of failed ones; they may be sent again, so they are not in `done`."""
+    """Its count of failed ones; they may be resent, so they are not in `done`."""
     verdicts: Mapping[str, int]
     """Requests that have an answer, by verdict."""
     waiting: int
@@ -98,7 +98,7 @@ class RunProgress:
     why: str
     """What the run is waiting for."""
     oldest: float | None = None
-    """Age in seconds of the oldest living job."""
+    """Age in seconds of the oldest active job."""
     expires_in: float | None = None
     """Seconds until that job expires."""
     usual: float | None = None

@@ -189,7 +189,8 @@ class Session:
                 raise UsageError(
                     f"{name!r} is a display name.",
                     code="display_name",
-                    next=f"The job that has it is {named[0]}" + (f", or one of {len(named)}." if named[1:] else "."),
+                    next=f"Use the name of its job: {named[0]}"
+                    + (f" ({len(named)} jobs have this display name)." if named[1:] else "."),
                 )
 
     # Runs ------------------------------------------------------------------------------------------------------------

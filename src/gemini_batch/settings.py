@@ -59,7 +59,7 @@ class Settings:
     """Everything that is set outside a command's own arguments.
 
     ``poll``: seconds between polls, None for the built-in backoff. ``settle``: seconds for which the job of an
-    unanswered create is searched for before anything is sent again. ``blank_base_url``: ``GOOGLE_GEMINI_BASE_URL`` is
+    unanswered create is searched for before anything is resent. ``blank_base_url``: ``GOOGLE_GEMINI_BASE_URL`` is
     set but blank, which counts as unset; commands that spend money then say which address they use.
     """
 
@@ -236,7 +236,7 @@ def load_settings(
         elif not offline:  # offline, no key is sent and the address does not matter
             raise UsageError(
                 "The .env file sets GOOGLE_GEMINI_BASE_URL, but the API key comes from the environment. "
-                "Your key is not sent to an address that a file sets.",
+                "A key from the environment is not sent to an address from a file.",
                 file=(folder or Path.cwd()) / ".env",
                 field="GOOGLE_GEMINI_BASE_URL",
                 code="base_url_without_key",

@@ -149,8 +149,8 @@ def test_chunks_and_questions_carry_no_key() -> None:
 @pytest.mark.parametrize(
     ("fault", "arrived", "second"),
     [
-        ("lost", 25, (10, 10, "upload")),  # cut before its bytes were stored: sent again
-        ("kept", 25, (20, 5, "upload, finalize")),  # cut after: not sent again
+        ("lost", 25, (10, 10, "upload")),  # cut before its bytes were stored: resent
+        ("kept", 25, (20, 5, "upload, finalize")),  # cut after: not resent
         ("half", 25, (15, 10, "upload, finalize")),  # cut in the middle: the rest
         ("503", 25, (10, 10, "upload")),
         ("no status", 25, (20, 5, "upload, finalize")),

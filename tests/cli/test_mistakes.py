@@ -124,7 +124,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "name with escape codes": (lines(request()), (*CREATE, "--name", "a\x1b[2J"), ("--name", "printable")),
     "no job name": (lambda _: None, ("status",), ("JOB_NAME",)),
     "a path as job name": (lambda _: None, ("status", "../../etc/passwd"), ("not a job name", "batches/")),
-    "an empty job name": (lambda _: None, ("results", ""), ("not a job name",)),
+    "an empty job name": (lambda _: None, ("results", ""), ("name of the job is empty",)),
     "a job name of 300 characters": (lambda _: None, ("status", "x" * 300), ("not a job name",)),
     "an emoji as job name": (lambda _: None, ("cancel", "batches/🚀"), ("not a job name",)),
     "an unknown run": (lambda _: None, ("results", "run-nothere"), ("run-nothere", "GEMINI_BATCH_HOME")),

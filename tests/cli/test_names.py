@@ -50,12 +50,12 @@ def test_a_slip_in_a_name_is_seen(shell: Shell, command: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("in.jsonl", "'in.jsonl' is a file, and"),
-        ("./in.jsonl", "'./in.jsonl' is a file, and"),
-        ("thing", "'thing' is a file, and"),
-        ("results.jsonl", "'results.jsonl' looks like a file name, and no such file is here;"),
-        ("no/where/TABLE.PARQUET", "'no/where/TABLE.PARQUET' looks like a file name, and no such file is here;"),
-        ("table.csv", "'table.csv' is a folder, and"),
+        ("in.jsonl", "'in.jsonl' is a file"),
+        ("./in.jsonl", "'./in.jsonl' is a file"),
+        ("thing", "'thing' is a file"),
+        ("results.jsonl", "'results.jsonl' looks like the name of a file, but no such file exists"),
+        ("no/where/TABLE.PARQUET", "'no/where/TABLE.PARQUET' looks like the name of a file, but no such file exists"),
+        ("table.csv", "'table.csv' is a folder"),
     ],
 )
 def test_a_file_in_the_place_of_a_job(shell: Shell, command: str, name: str, said: str) -> None:
@@ -67,7 +67,7 @@ def test_a_file_in_the_place_of_a_job(shell: Shell, command: str, name: str, sai
     done = shell.run(command, name)
 
     assert (done.code, done.out) == (2, "")
-    assert f"{said} the name of a job or a run belongs here. " in done.err
+    assert f"{said}. Expected the name of a job or a run. " in done.err
     assert re.search("Next: .*gemini-batch list", done.err)
 
 
@@ -76,7 +76,7 @@ def test_an_empty_variable_in_the_place_of_a_job(shell: Shell, command: str) -> 
     done = shell.run(command, "")
 
     assert (done.code, done.out) == (2, "")
-    assert "'' is not a job name. It is empty" in done.err
+    assert "The name of the job is empty" in done.err
 
 
 def test_run_takes_the_name_of_a_job_for_its_run(shell: Shell) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import gemini_batch
 from cli.conftest import Shell, request
-from gemini_batch.cli.outcome import as_error, show_error
+from gemini_batch.cli import COMMANDS
+from gemini_batch.cli.outcome import as_error, documented, show_error
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.emulator.http.startup import setup
 from gemini_batch.errors import Next, NotFinished
+from gemini_batch.events import Notice
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cli.conftest import Done
 
+SOURCE = Path(gemini_batch.__file__).parent
+SCRIPTS = ("create_batch.py", "check_status.py", "get_results.py")
 CUT = {"generationConfig": {"maxOutputTokens": 8}}
 
 
@@ -63,7 +68,7 @@ def test_a_retry_with_nothing_to_do_names_what_there_is(shell: Shell, story: str
     done = shell.run("retry", story)
 
     assert done.code == 2
-    assert "There are 2 succeeded, 1 truncated" in done.err
+    assert "(2 succeeded, 1 truncated)" in done.err
     assert shell.run(*following(done)).code == 0
 
 
@@ -75,7 +80,7 @@ def test_a_retry_where_all_is_well(shell: Shell, story: str) -> None:
     done = shell.run("retry", story)
 
     assert done.code == 2
-    assert "There are 3 succeeded. Nothing is left to resend." in done.err
+    assert "(3 succeeded). Nothing is left to resend." in done.err
 
 
 def test_run_names_the_file_of_failures(shell: Shell) -> None:
@@ -89,8 +94,8 @@ def test_run_names_the_file_of_failures(shell: Shell) -> None:
     assert following(done)[:1] == ["retry"]
 
 
-def test_rows_that_failed_in_passing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run` sends them again, and only them."""
+def test_rows_that_failed_temporarily(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` resends them, and only them."""
     monkeypatch.setenv("GEMINI_API_KEY", "any")
     shell.write("in.jsonl", *[request(str(n)) for n in range(8)])
     with serve(tmp_path / "service", setup=setup(("G13",))) as running:
@@ -140,10 +145,57 @@ def test_the_next_step_of_an_error_is_typed_alike_in_json_and_in_words(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["scripts/get_results.py"])
-    error = NotFinished("No.", job="batches/a", state="", next=Next("status", "batches/a", "--wait"))
+    step = Next("status", "batches/a b", "--wait", why="it is alive")
+    error = NotFinished("No.", job="batches/a", state="", next=step)
     show_error(error, ["results", "batches/a", "--json"])
     show_error(error, ["results", "batches/a"])
     out, err = capfd.readouterr()
-    said = json.loads(out)["error"]["next"]
-    assert "check_status.py batches/a --wait" in said
-    assert said in err
+    said = json.loads(out)["error"]
+    assert shlex.split(said["next"])[1:] == ["scripts/check_status.py", "batches/a b", "--wait"]
+    assert said["next_why"] == "it is alive"
+    assert f"Next: {said['next']}  (it is alive)" in err
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        (Next("list", why="lists them"), ("gemini-batch list", "lists them")),
+        (Next("list"), ("gemini-batch list", None)),
+        ("Wait.", ("Wait.", None)),
+        (None, (None, None)),
+    ],
+)
+def test_a_step_inside_a_document_is_a_command_with_its_reason_next_to_it(
+    step: str | Next | None, shown: tuple[str | None, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    users = {"next": {"why": "text of an answer"}}
+    document = documented({"events": [Notice("It is so.", next=step)], "preview": [users]})
+    notice = {"message": "It is so.", "level": "note", "next": shown[0], "next_why": shown[1]}
+    assert document == {"events": [notice], "preview": [users]}
+
+
+COMMAND = re.compile(rf"gemini-batch ({'|'.join(COMMANDS)})\b|\b(run|check|create|get)_\w+\.py\b")
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_message_spells_out_a_command(path: Path) -> None:
+    """A command in a message is a `Next`, so that it is shown as this user can type it."""
+    tree = ast.parse(path.read_text())
+    documentation = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
+    ]
+    assert [text for text in texts if COMMAND.search(text)] == ([*SCRIPTS] if path.name == "outcome.py" else [])
+
+
+def test_the_check_for_spelt_out_commands_finds_one() -> None:
+    assert COMMAND.search("Type gemini-batch results run-1.")

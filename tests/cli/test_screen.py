@@ -69,7 +69,7 @@ def test_a_run_on_a_terminal() -> None:
     bar, first, second = map(plain, drawn(progress))
 
     assert bar.startswith("run-k7m2q9x4 ━")
-    assert bar.endswith(" 12,345 of 100,000 · 12.3 %")
+    assert bar.endswith(" 12,345 of 100,000 · 12.3%")
     assert first == "20 requests/s · about 74 min left · 7 jobs: 3 alive, 2 collected · $0.12 so far"
     assert second == "running for 12 min · the service is working"
 
@@ -102,7 +102,7 @@ def test_a_terminal_that_knows_ascii_only() -> None:
     lines = [plain(line) for line in drawn(progress, encoding="ascii")]
 
     assert lines[0].startswith("run-k7m2q9x4 ---")
-    assert "12,345 of 100,000 - 12.3 %" in lines[0]
+    assert "12,345 of 100,000 - 12.3%" in lines[0]
 
 
 def test_no_color_has_no_colour() -> None:
@@ -122,7 +122,7 @@ def test_a_job_that_is_waited_for() -> None:
     bar, details = map(plain, drawn(progress))
 
     assert bar.startswith("JOB_STATE_RUNNING ━")
-    assert bar.endswith(" 66 of 200 · 33 %")
+    assert bar.endswith(" 66 of 200 · 33%")
     assert details == "time left unknown · 6 failed · waited 45 s · next poll in 35 s"
 
 
@@ -144,7 +144,7 @@ def test_uploads_at_the_same_time_are_one_bar() -> None:
     now.time -= 1
 
     assert [*progress.rows(80)] == [
-        Bar("uploading", 6_000_000, 20_000_000, "6.0 MB of 20.0 MB · 30 % · 2.5 MB/s · a few seconds left")
+        Bar("uploading", 6_000_000, 20_000_000, "6.0 MB of 20.0 MB · 30% · 2.5 MB/s · a few seconds left")
     ]
     progress.move(Transfer("uploading", 10_000_000, 10_000_000, job="a"))
     ((bar,)) = progress.rows(80)
@@ -171,7 +171,7 @@ def test_a_transfer_that_was_given_up_goes_away() -> None:
     assert [*progress.rows(80)] == []
 
     progress.move(Transfer("uploading", 5, 10, job="b"))
-    assert [*progress.rows(80)] == [Bar("uploading", 5, 10, "5 bytes of 10 bytes · 50 % · time left unknown")]
+    assert [*progress.rows(80)] == [Bar("uploading", 5, 10, "5 bytes of 10 bytes · 50% · time left unknown")]
 
 
 # Pipes ---------------------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_long_transfers_in_a_pipe(lines: Callable[..., list[str]]) -> None:
         (12, Transfer("uploading", 3_000_000, 9_000_000)),
         (13, Transfer("uploading", 4_000_000, 9_000_000)),
         (30, Transfer("uploading", 9_000_000, 9_000_000)),
-    ) == ["uploading: 3.0 MB of 9.0 MB · 33 %"]
+    ) == ["uploading: 3.0 MB of 9.0 MB · 33%"]
 
 
 def test_quiet_is_silent(lines: Callable[..., list[str]]) -> None:

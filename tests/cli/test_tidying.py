@@ -34,10 +34,12 @@ def test_what_was_not_created_is_listed_and_forgotten(shell: Shell, monkeypatch:
     assert "  NOT_CREATED  0/1  started " in listed
     assert "results" not in listed
     plain = shell.run("clean")
-    assert plain.err == "Nothing to delete.\n1 run NOT_CREATED in the list: --not-created forgets what was not sent.\n"
+    assert plain.err == (
+        "Nothing to delete.\n1 run listed as NOT_CREATED: --not-created forgets runs that were never sent.\n"
+    )
     refused = shell.run("clean", "--not-created")
     assert refused.code == 2
-    assert "This would forget 1 run, and there is no terminal" in refused.err
+    assert "This would forget 1 run. There is no terminal" in refused.err
     assert "--yes" in refused.err
     done = shell.run("clean", "--not-created", "--yes")
     assert done.code == 0
@@ -83,4 +85,4 @@ def test_a_shell_variable_that_holds_nothing(shell: Shell, command: str) -> None
     done = shell.run(command, "")
 
     assert done.code == 2
-    assert "a create that failed" in done.err
+    assert "a create failed" in done.err

@@ -97,13 +97,13 @@ def test_speed(pace: Pace, done: int, total: int | None, text: str) -> None:
 @pytest.mark.parametrize(
     ("done", "total", "unit", "text"),
     [
-        (12, 30, "requests", "12 of 30 · 40 %"),
-        (1999, 2000, "requests", "1,999 of 2,000 · 99 %"),
-        (40, 30, "requests", "40 of 30 · 100 %"),
-        (384, 60_000, "requests", "384 of 60,000 · 0.6 %"),
-        (59_999, 60_000, "requests", "59,999 of 60,000 · 99.9 %"),
+        (12, 30, "requests", "12 of 30 · 40%"),
+        (1999, 2000, "requests", "1,999 of 2,000 · 99%"),
+        (40, 30, "requests", "40 of 30 · 100%"),
+        (384, 60_000, "requests", "384 of 60,000 · 0.6%"),
+        (59_999, 60_000, "requests", "59,999 of 60,000 · 99.9%"),
         (0, 0, "requests", "0 of 0"),
-        (1_000_000, 3_000_000, "bytes", "1.0 MB of 3.0 MB · 33 %"),
+        (1_000_000, 3_000_000, "bytes", "1.0 MB of 3.0 MB · 33%"),
         (1500, None, "bytes", "1.5 kB"),
     ],
 )
@@ -129,7 +129,7 @@ def run_event(**changes: object) -> RunProgress:
             {"waiting": 1600, "verdicts": {"succeeded": 1, "blocked": 2}, "uncollected_failed": 12},
             60,
             (
-                "7 jobs: 3 alive, 2 collected · 1,600 to send · 2 blocked · 12 failed in living jobs · $0.12 so far · "
+                "7 jobs: 3 alive, 2 collected · 1,600 to send · 2 blocked · 12 failed in active jobs · $0.12 so far · "
                 "running for 13 min · the service is working"
             ),
         ),

@@ -194,7 +194,7 @@ def test_clean_does_not_count_a_run_that_has_a_job(service: FakeService, tmp_pat
 
 
 def test_status_waits_for_a_run(service: FakeService, tmp_path: Path) -> None:
-    """For its living jobs; what is not sent stays so, and the next step says how it is."""
+    """For its active jobs; what is not sent stays so, and the next step says how it is."""
     run_id = begun(service, tmp_path)
     service.polls_to_end = 5
 
@@ -247,7 +247,7 @@ def test_create_prints_a_name_after_everything(service: FakeService, tmp_path: P
 
 
 def test_follow_up_jobs_keep_the_name(service: FakeService, tmp_path: Path) -> None:
-    """A name given to create is that of the jobs which send the rest again."""
+    """A name given to create is that of the jobs which resend the rest."""
     service.polls_to_end = 0
     service.ends = {0: ("BATCH_STATE_FAILED", 13)}
     made = ask(service, tmp_path, lambda s: create(s, Submission(source=tmp_path / "in.jsonl", name="nightly")))

@@ -91,7 +91,7 @@ def test_a_deleted_job_does_not_keep_the_others_from_being_seen_and_collected(
         do(service, tmp_path, lambda s: status(s, RUN, wait=True))
 
 
-def test_requests_that_are_to_be_sent_again_were_sent(service: FakeService, tmp_path: Path) -> None:
+def test_requests_that_are_to_be_resent_were_sent(service: FakeService, tmp_path: Path) -> None:
     service.ends = {0: ("BATCH_STATE_FAILED", 13)}
     killed(service, tmp_path, "start_upload", 1, options=None)
     found = held(service, tmp_path, RUN)
@@ -152,7 +152,7 @@ def test_a_create_in_doubt_is_not_called_no_job(service: FakeService, tmp_path: 
     service.faults = {("create", 0): ("after", Killed())}  # type: ignore[dict-item]
     with contextlib.suppress(Killed):
         begin(service, tmp_path)
-    with pytest.raises(UsageError, match="sent and not answered"):
+    with pytest.raises(UsageError, match="got no answer"):
         do(service, tmp_path, lambda s: cancel(s, RUN))
 
 

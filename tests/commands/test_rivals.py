@@ -51,7 +51,7 @@ def finish(service: FakeService, *jobs: int) -> None:
 
 
 def paired(service: FakeService, folder: Path) -> str:
-    """A run with three living jobs, whose process has gone away; returns its id."""
+    """A run with three active jobs, whose process has gone away; returns its id."""
     service.polls_to_end = 10**6
     with pytest.raises(NotFinished) as stopped:
         ask(service, folder, lambda s: run(s, Submission(source=folder / "in.jsonl"), PAIRS, timeout=30))
@@ -88,8 +88,8 @@ class Interrupted(FakeService):
         return await super().start_upload(name=name, display_name=display_name, size=size)
 
 
-def test_create_pays_for_nothing_that_a_run_is_about_to_send_again(tmp_path: Path) -> None:
-    """The one job has failed and is not sent again yet: for the run's process that is a matter of a moment."""
+def test_create_pays_for_nothing_that_a_run_is_about_to_resend(tmp_path: Path) -> None:
+    """The one job has failed and is not resent yet: for the run's process that is a matter of a moment."""
     service = Interrupted(Clock(), ends={0: FAILED}, at=("get", 2))
 
     async def other() -> Created:
@@ -267,7 +267,7 @@ def test_answers_are_not_collected_into_a_folder_that_is_gone(tmp_path: Path) ->
     assert ask(service, tmp_path, lambda s: _stages(s, made.run)) == ["ended"]
 
 
-def test_what_waits_to_be_sent_again_is_for_run(tmp_path: Path) -> None:
+def test_what_waits_to_be_resent_is_for_run(tmp_path: Path) -> None:
     """The process died after it had put the requests back: they wait, and `run` sends them without any choice."""
     service = FakeService(Clock(), ends={0: FAILED})
     with pytest.raises(Killed):

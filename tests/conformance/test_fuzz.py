@@ -1,4 +1,4 @@
-"""Requests made up from the published schema, some spoiled: never a 500, never an answer outside the schema."""
+"""Requests generated from the published schema, some spoiled: never a 500, never an answer outside the schema."""
 
 from __future__ import annotations
 

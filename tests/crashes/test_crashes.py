@@ -126,7 +126,7 @@ def work(place: Place, reaper: Reaper, who: str) -> Results:
 
 
 def arm(place: Place, trouble: str) -> None:
-    """Something to do for the run: a row that fails in passing, a job that fails, creates in doubt."""
+    """Something to do for the run: a row that fails temporarily, a job that fails, creates in doubt."""
     place.service.faults.clear()
     place.service.faults.arm(row="error", key="k4", code=14)
     place.service.faults.arm("R1")

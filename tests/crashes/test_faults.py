@@ -41,7 +41,7 @@ SITUATIONS = (
     Situation(name="a job fails for an internal error", faults=("L7",), jobs=4),
     Situation(name="a job fails without a reason", faults=({"job": "FAILED", "rows": 0, "times": 0},),
               bad=dict.fromkeys(KEYS, ("missing", "JOB_FAILED")), paid=dict.fromkeys(KEYS, 0)),
-    Situation(name="rows fail, one in passing and one for good",
+    Situation(name="rows fail, one temporarily and one permanently",
               faults=({"row": "error", "key": "k2", "code": 14}, {"row": "error", "key": "k7", "code": 3, "times": 0}),
               jobs=4, bad={"k7": ("failed", "INVALID_ARGUMENT")}, paid={"k7": 0}),
     Situation(name="blocked, truncated, empty",

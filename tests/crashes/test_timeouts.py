@@ -78,7 +78,7 @@ def test_a_job_that_is_waited_for_in_pieces(service: User) -> None:
 
 def test_a_time_that_is_none(user: User) -> None:
     assert "is not a duration" in user.run("run", "requests.jsonl", "--timeout", "soon", check=2).stderr
-    assert "--wait is missing" in user.run("status", "batches/a", "--timeout", "9m", "--offline", check=2).stderr
+    assert "no effect without --wait" in user.run("status", "batches/a", "--timeout", "9m", "--offline", check=2).stderr
 
 
 def on_terminal(user: User, *words: str, **environment: str) -> tuple[bytes, bytes]:
@@ -111,8 +111,8 @@ def on_terminal(user: User, *words: str, **environment: str) -> tuple[bytes, byt
     ("environment", "bar", "colour"),
     [
         ({}, "━", True),
-        ({"NO_COLOR": "1"}, "0 of 50 · 0 %", False),
-        ({"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}, "0 of 50 - 0 %", True),
+        ({"NO_COLOR": "1"}, "0 of 50 · 0%", False),
+        ({"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}, "0 of 50 - 0%", True),
     ],
     ids=["colours", "NO_COLOR", "ascii"],
 )

@@ -38,7 +38,7 @@ ROW = st.sampled_from(["good", "good", "good", 13, 14, 8, 4, 3, 7, "none", "brok
 END = st.sampled_from([("SUCCEEDED", None)] * 5 + [("FAILED", 13), ("FAILED", 3), ("FAILED", None), ("EXPIRED", None)])
 ORDER = st.sampled_from(["as sent", "reversed", "shuffled", "foreign", "no key"])
 TROUBLE = st.sampled_from(["reset", "503", "500", "429", "408"])
-#: A create can be refused for good, too: a later command sends it again.
+#: A create can be refused for good, too: a later command resends it.
 REFUSED = st.tuples(st.just("create"), st.integers(0, 6))
 #: Calls that may go wrong, now and then, before or after the service has done its part.
 #: How far a clock is set, in seconds, before a call.
@@ -191,9 +191,9 @@ def expected(service: Wild, key: str) -> tuple[int, str]:
             elif what == "blocked":
                 verdict = "blocked"
         if last:
-            assert not (again and attempt < most), (key, "was to be sent again")
+            assert not (again and attempt < most), (key, "was to be resent")
         else:
-            assert again, (key, "was sent again")
+            assert again, (key, "was resent")
             assert attempt < most, (key, "was sent too often")
     return len(mine), verdict
 
@@ -218,7 +218,7 @@ def test_every_key_ends_with_one_honest_answer(tmp_path_factory: pytest.TempPath
         else:
             assert row["error"]["reason"]
     files = Counter(job.file_name for job in service.jobs)
-    assert set(files.values()) <= {1}, "a create was sent again while its job existed"
+    assert set(files.values()) <= {1}, "a create was resent while its job existed"
     verdicts = {row["verdict"] for row in rows}
     assert found.summary.exit_code == (0 if verdicts == {"succeeded"} else 5 if verdicts == {"missing"} else 1)
     calls = len(service.calls)

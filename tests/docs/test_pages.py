@@ -387,8 +387,8 @@ def test_the_home_on_the_ledger_page_is_the_home(offline_run: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "says"),
     [
-        (0, "all rows answered"),
-        (1, "some rows failed; their lines carry an error"),
+        (0, "all requests succeeded"),
+        (1, "some requests failed; their lines have an error"),
         (5, "the job ended without results"),
         (6, "not finished yet"),
         (4, "nothing was fetched; the message above says why"),

@@ -87,7 +87,7 @@ def type_section(shell: Shell, section: str) -> tuple[str, str]:
 def test_there_are_seven_workflows() -> None:
     """And every block of the page that runs belongs to a section that is run below."""
     ran = {block.heading for block in blocks(SKILL) if block.language in {"bash", "python"}}
-    assert ran == {*LEAVES, "Rows that failed"}
+    assert ran == {*LEAVES, "Requests that failed"}
     assert [section for section in LEAVES if section[0].isdigit()] == WORKFLOWS
 
 
@@ -117,7 +117,7 @@ def _look_closer(section: str, shell: Shell, out: str, err: str) -> None:
     if section == "6. Cheapest":
         keys = [json.loads(line)["key"] for line in out.splitlines() if line.startswith("{")]
         assert keys == [f"row-{n}" for n in range(8)]
-        assert re.search(r"cost: .*\$\d.*interactive \$\d.*50 % less", err)
+        assert re.search(r"cost: .*\$\d.*batch \(50% less than \$\d.* interactively\)", err)
     if section.startswith("7."):
         for name in ("moon.wav", "tides.wav"):
             with wave.open(str(shell.folder / "audio" / name), "rb") as sound:
@@ -177,7 +177,7 @@ def test_the_watching_loop_always_ends(codes: str, looks: int, offline_shell: Sh
     assert done.stdout == f"fetched after {looks} looks\n"
 
 
-def test_failed_rows_are_found_and_can_be_sent_again(offline_shell: Shell) -> None:
+def test_failed_rows_are_found_and_can_be_resent(offline_shell: Shell) -> None:
     """One answer of three is cut off; its request, and no other, goes into again.jsonl."""
     with (offline_shell.folder / "requests.jsonl").open("w", encoding="utf-8") as file:
         for key, most in (("one", None), ("two", 8), ("three", None)):
@@ -191,7 +191,7 @@ def test_failed_rows_are_found_and_can_be_sent_again(offline_shell: Shell) -> No
         'python scripts/get_results.py "$JOB" -o results.jsonl',
         code=1,
     )
-    (block,) = (block for block in blocks(SKILL) if block.heading == "Rows that failed")
+    (block,) = (block for block in blocks(SKILL) if block.heading == "Requests that failed")
 
     done = offline_shell.block(block)
 

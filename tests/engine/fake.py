@@ -175,7 +175,7 @@ class FakeService:
     most_tokens: int | None = None
     most_jobs: int | None = None
     refusals: int = 0
-    #: What the service counts in a living job: how many succeeded and how many failed.
+    #: What the service counts in a active job: how many succeeded and how many failed.
     counts: Callable[[Job], tuple[int, int]] = lambda _: (0, 0)
     #: How the n-th job ends, where it is not ``end_state``: state and error code.
     ends: dict[int, tuple[str, int | None]] = field(default_factory=dict)

@@ -257,7 +257,7 @@ def test_a_wait_ends_when_the_service_itself_does_not_know_the_job(service: Fake
     for number in range(3):
         service.faults["get", number] = ("before", ApiError("no", status=404, reason="NOT_FOUND"))
 
-    with pytest.raises(ApiError, match="does not know it") as caught:
+    with pytest.raises(ApiError, match="cannot find it") as caught:
         do(service, tmp_path / "home", lambda s: status(s, job, wait=True))
     assert caught.value.reason_code == "job_not_found"
     assert service.calls.count("get") == 3
@@ -279,7 +279,7 @@ def test_a_proxy_does_not_make_a_file_gone(service: FakeService, tmp_path: Path,
 
 
 def test_a_proxy_s_404_says_nothing_of_the_model(service: FakeService, tmp_path: Path) -> None:
-    """A create that got it is looked for and sent again, and nobody is told to choose another model."""
+    """A create that got it is looked for and resent, and nobody is told to choose another model."""
     service.faults["create", 0] = ("before", ApiError("<html>nginx</html>", status=404))
 
     make(service, tmp_path)

@@ -43,7 +43,7 @@ def deleted_while_alive(service: FakeService) -> None:
 
 
 def test_a_deleted_job_is_missing_and_the_rest_comes_in(service: FakeService, tmp_path: Path) -> None:
-    """Its requests say so and are not sent again by themselves: they may have been paid for."""
+    """Its requests say so and are not resent by themselves: they may have been paid for."""
     deleted_while_alive(service)
     heard: list[Event] = []
 
@@ -365,7 +365,7 @@ def test_a_stuck_job_is_said_once_with_the_hours_that_are_left(service: FakeServ
     said = [event for event in heard if isinstance(event, Notice) and "has been running for" in event.message]
     assert len(said) == 1
     assert "usually take 0 s here" in said[0].message
-    assert "at the latest in 45 h 59 min" in (said[0].next or "")
+    assert "at the latest in 45 h 59 min" in str(said[0].next)
     ages = [event.oldest for event in heard if isinstance(event, RunProgress) and event.oldest is not None]
     assert ages == sorted(ages)
     assert ages[-1] > 7200

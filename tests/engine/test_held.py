@@ -79,7 +79,7 @@ def test_what_is_gone_is_said_and_replaces_nothing(
         do(service, tmp_path / "home", lambda s: results(s, name))
 
     assert caught.value.exit_code == 3
-    assert "GEMINI_BATCH_HOME" in (caught.value.next or "")
+    assert "GEMINI_BATCH_HOME" in str(caught.value.next)
     assert found.state_folder.run(found.run.id).path.is_dir() is (what != "folder")  # looking makes nothing
     assert (tmp_path / "results.jsonl").read_bytes() == before
     with pytest.raises((StateError, OSError)):  # results that were opened before the harm

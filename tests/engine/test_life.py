@@ -183,7 +183,7 @@ def test_a_list_that_lags_behind_is_read_until_the_time_is_up(service: FakeServi
 
 
 @pytest.mark.parametrize("error", [reset(), ApiError("overloaded", status=503)], ids=repr)
-def test_a_create_that_did_not_happen_is_sent_again_only_after_looking(
+def test_a_create_that_did_not_happen_is_resent_only_after_looking(
     service: FakeService, tmp_path: Path, error: Exception
 ) -> None:
     """C8d: at least 30 seconds and two whole passes over the list lie between two sends."""
@@ -203,7 +203,7 @@ def test_a_create_that_is_never_answered_ends_with_words(service: FakeService, t
     for n in range(3):
         service.faults["create", n] = ("before", reset())
 
-    with pytest.raises(ServiceError, match="3 creates got no usable answer") as caught:
+    with pytest.raises(ServiceError, match="3 create calls got no usable answer") as caught:
         make(service, tmp_path)
 
     assert caught.value.exit_code == 4
@@ -238,7 +238,7 @@ REFUSED = [
 def test_a_create_that_was_certainly_refused_is_reported_at_once(
     service: FakeService, tmp_path: Path, error: Exception
 ) -> None:
-    """No looking, no waiting: nothing can have happened; and the next command may send again."""
+    """No looking, no waiting: nothing can have happened; and the next command may resend."""
     service.faults["create", 0] = ("before", error)
 
     with pytest.raises(ServiceError):
@@ -305,7 +305,7 @@ def test_a_job_that_left_nothing_does_not_hold_its_requests(service: FakeService
     service.end_state = "BATCH_STATE_SUCCEEDED"
     second = make(service, tmp_path)
 
-    if state == "BATCH_STATE_CANCELLED":  # it was stopped on purpose: only --new sends it again
+    if state == "BATCH_STATE_CANCELLED":  # it was stopped on purpose: only --new resends it
         assert (second.job, second.attached) == (first.job, True)
         second = make(service, tmp_path, new=True)
     assert second.job != first.job

@@ -52,7 +52,7 @@ def cut(key: str) -> bytes:
 
 
 def retried(service: FakeService, folder: Path) -> tuple[str, str]:
-    """A job of create whose second answer is cut off and whose third is absent. Then run sends the third once more,
+    """A job of create whose second answer is cut off and whose third is absent. Then run resends the third,
     and retry, changed, the second."""
 
     def answer(key: str, attempt: int) -> bytes | None:
@@ -105,7 +105,7 @@ def test_the_first_job_of_a_retried_run_still_says_what_it_answered(service: Fak
     assert found.write(tmp_path / "out.jsonl") == 4
 
 
-def test_the_later_jobs_have_only_what_was_sent_again(service: FakeService, tmp_path: Path) -> None:
+def test_the_later_jobs_have_only_what_was_resent(service: FakeService, tmp_path: Path) -> None:
     """One was a stretch of the requests as they are, the other a file of its own with changed ones."""
     _, run_id = retried(service, tmp_path)
 
@@ -140,7 +140,7 @@ def test_status_of_such_a_job_names_its_run(service: FakeService, tmp_path: Path
 
 
 def test_a_job_that_is_not_collected_yet(service: FakeService, tmp_path: Path) -> None:
-    """A sent request is in a living job: exit code 6, that job by its name, and what to type."""
+    """A sent request is in a active job: exit code 6, that job by its name, and what to type."""
     service.death = (9, "after")
     with pytest.raises(Killed):
         do(
@@ -152,7 +152,7 @@ def test_a_job_that_is_not_collected_yet(service: FakeService, tmp_path: Path) -
 
     with pytest.raises(NotFinished, match=r"batches/job\d is not finished") as caught:
         do(service, tmp_path, lambda s: results(s, service.jobs[0].name))
-    assert "gemini-batch run run-" in (caught.value.next or "")
+    assert "gemini-batch run run-" in str(caught.value.next)
 
 
 def test_cancelling_a_job_that_has_ended_counts_its_own_requests(service: FakeService, tmp_path: Path) -> None:
@@ -169,4 +169,4 @@ def test_cancelling_a_run_without_living_jobs_says_so(service: FakeService, tmp_
     done, said = do(service, tmp_path, lambda s: cancel(s, run_id))
 
     assert not done.asked
-    assert any("no living job" in sentence for sentence in said)
+    assert any("nothing to cancel" in sentence for sentence in said)

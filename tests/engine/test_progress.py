@@ -47,7 +47,7 @@ def job(ordinal: int, stage: JobStage, *, succeeded: int = 0, failed: int = 0, l
         ([job(1, JobStage.CREATED, succeeded=7, failed=99)], set(), (7, 3)),
         ([job(1, JobStage.CREATED, succeeded=3), job(2, JobStage.ENDED, failed=2)], set(), (3, 2)),
     ],
-    ids=["none", "alive", "ended", "held here", "about to be sent again", "not made", "lost", "nonsense",
+    ids=["none", "alive", "ended", "held here", "about to be resent", "not made", "lost", "nonsense",
          "more failed than there are", "two"],
 )  # fmt: skip
 def test_what_the_service_counts(jobs: list[Job], settled: set[int], expected: tuple[int, int]) -> None:
@@ -87,8 +87,8 @@ def test_nothing_is_counted_twice_when_a_job_comes_in(service: FakeService, tmp_
     assert all(event.done == 6 for event in told if event.jobs == 3 and event.alive == 3)
 
 
-def test_it_does_not_go_backwards_when_requests_are_sent_again(service: FakeService, tmp_path: Path) -> None:
-    """Four fail in passing in the first job; they are done when they have a good answer, not before."""
+def test_it_does_not_go_backwards_when_requests_are_resent(service: FakeService, tmp_path: Path) -> None:
+    """Four fail temporarily in the first job; they are done when they have a good answer, not before."""
     service.polls_to_end = 6
     service.answer_at = lambda key, attempt: failed_line(key) if attempt == 1 and key in KEYS[:4] else answer_line(key)
     service.counts = lambda job: (2, 4) if len(job.keys) == 6 else (min(job.looks, 4), 0)
@@ -100,7 +100,7 @@ def test_it_does_not_go_backwards_when_requests_are_sent_again(service: FakeServ
     assert (done[-1], told[-1].requests) == (6, 6)
     first = [event for event in told if event.jobs == 1 and event.alive]
     assert {(event.done, event.uncollected_failed) for event in first} >= {(2, 4)}
-    assert max(event.done for event in first) == 2, "what failed in passing is not done"
+    assert max(event.done for event in first) == 2, "what failed temporarily is not done"
     assert {3, 4, 5} <= set(done), "the second job's requests count one by one"
 
 
@@ -121,7 +121,7 @@ def test_requests_that_wait_for_their_turn_again_are_not_done(service: FakeServi
 
 
 def test_an_output_that_lacks_what_was_counted_takes_nothing_back(service: FakeService, tmp_path: Path) -> None:
-    """The service counts six and hands out four: two are sent again, and the bar waits for them."""
+    """The service counts six and hands out four: two are resent, and the bar waits for them."""
     service.answer_at = lambda key, attempt: None if attempt == 1 and key in KEYS[:2] else answer_line(key)
     service.polls_to_end, service.counts = 4, lambda job: (len(job.keys), 0)
 
@@ -132,7 +132,7 @@ def test_an_output_that_lacks_what_was_counted_takes_nothing_back(service: FakeS
 
 
 def test_a_retry_begins_with_what_stays(service: FakeService, tmp_path: Path) -> None:
-    """What the user sends once more is not done until it is answered."""
+    """What the user resends is not done until it is answered."""
     service.answer_at = lambda key, attempt: answer_line(key) if attempt > 1 or key not in KEYS[:2] else None
     service.polls_to_end = 6
     first = work(service, tmp_path, options=RunOptions(attempts=1))

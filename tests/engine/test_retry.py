@@ -1,4 +1,4 @@
-"""Options that are said again, files that are given again, and requests that are sent again by the user's word."""
+"""Options that are said again, files that are given again, and requests that are resent by the user's word."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def one_job(service: FakeService, folder: Path) -> str:
 
 
 def ill(service: FakeService) -> None:
-    """One request fails in passing, one is cut off, each at its first attempt."""
+    """One request fails temporarily, one is cut off, each at its first attempt."""
     cut = {"candidates": [{"content": {"parts": [{"text": "half"}]}, "finishReason": "MAX_TOKENS"}]}
     first: dict[str, Any] = {"k1": {"error": {"code": 14, "message": "why"}}, "k2": {"response": cut}}
     service.answer_at = lambda key, attempt: (
@@ -177,7 +177,7 @@ def test_retry_of_what_create_made(service: FakeService, tmp_path: Path) -> None
 def test_a_picture_that_cannot_be_read_is_offered_to_retry(
     service: FakeService, tmp_path: Path, *, with_media: bool
 ) -> None:
-    """A success would have no file; so the row is ``invalid``, what it used is counted, and retry sends it again."""
+    """A success would have no file; so the row is ``invalid``, what it used is counted, and retry resends it."""
     usage = {"promptTokenCount": 4, "candidatesTokenCount": 1290, "totalTokenCount": 1294}
 
     def picture(key: str, attempt: int) -> bytes:
@@ -192,7 +192,7 @@ def test_a_picture_that_cannot_be_read_is_offered_to_retry(
     assert reasons(found) == {"k1": "BROKEN_MEDIA"}
     assert found.summary.verdicts == {"succeeded": 5, "invalid": 1}
     assert found.summary.tokens.output == 6 * 1290
-    assert "--only invalid" in (found.summary.next or "")
+    assert "--only invalid" in str(found.summary.next)
     failed = [msgspec.json.decode(line) for line in (tmp_path / "failures.jsonl").read_bytes().splitlines()]
     assert [(line["key"], line["verdict"], line["reason"]) for line in failed] == [("k1", "invalid", "BROKEN_MEDIA")]
 
@@ -245,7 +245,7 @@ def test_a_retry_of_nothing_changes_nothing_and_says_what_there_is(service: Fake
         again(service, tmp_path, run_id, "blocked", temperature=1.0)
 
     assert "4 succeeded" in caught.value.message
-    assert f"retry {run_id} --only truncated" in (caught.value.next or "")
+    assert f"retry {run_id} --only truncated" in str(caught.value.next)
     with FakeSession(service, tmp_path / "home").ledger() as ledger:
         kept = ledger.run(run_id)
     assert kept is not None
@@ -263,7 +263,7 @@ def test_attempts_without_an_answer_are_counted(service: FakeService, tmp_path: 
     assert found.summary.unanswered == 2
 
 
-def test_the_same_requests_with_another_key_are_not_sent_again_in_silence(service: FakeService, tmp_path: Path) -> None:
+def test_the_same_requests_with_another_key_are_not_resent_in_silence(service: FakeService, tmp_path: Path) -> None:
     """A rotated key is another identity; that this pays again is said, with the way back."""
     first = work(service, tmp_path)
 

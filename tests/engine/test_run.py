@@ -109,7 +109,7 @@ def test_bytes_and_tokens_bound_a_job_too(service: FakeService, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("code", [2, 4, 8, 13, 14])
-def test_a_row_that_failed_in_passing_is_sent_again(service: FakeService, tmp_path: Path, code: int) -> None:
+def test_a_row_that_failed_temporarily_is_resent(service: FakeService, tmp_path: Path, code: int) -> None:
     """Only the rows that need it; the second answer stands."""
     service.answer_at = lambda key, attempt: (
         error_line(key, code) if key in "k1 k4" and attempt == 1 else answer_line(key)
@@ -144,14 +144,14 @@ def test_attempts_are_bounded(service: FakeService, tmp_path: Path) -> None:
     assert [row["error"]["reason"] for row in found if row["key"] == "k1"] == ["INTERNAL"]
 
 
-def test_an_absent_row_is_sent_again(service: FakeService, tmp_path: Path) -> None:
+def test_an_absent_row_is_resent(service: FakeService, tmp_path: Path) -> None:
     service.answer_at = lambda key, attempt: None if key == "k2" and attempt == 1 else answer_line(key)
 
     assert texts(work(service, tmp_path)) == GOOD
 
 
 def test_a_job_whose_only_line_is_broken_is_not_waited_for(service: FakeService, tmp_path: Path) -> None:
-    """Remains of results are results: what is broken off is missing, and is sent again."""
+    """Remains of results are results: what is broken off is missing, and is resent."""
     service.answer_at = lambda key, attempt: answer_line(key)[: 40 if attempt == 1 else None]
 
     assert texts(work(service, tmp_path, options=RunOptions(max_requests_per_job=1))) == GOOD
@@ -243,7 +243,7 @@ def test_a_retry_that_died_is_gone_on_with_as_it_was_asked_for(service: FakeServ
 
 
 def unruly(service: FakeService) -> FakeService:
-    """A service that gives the run something to do: rows to send again, a job that fails, answers in disorder."""
+    """A service that gives the run something to do: rows to resend, a job that fails, answers in disorder."""
     service.answer_at = lambda key, attempt: error_line(key, 13) if key == "k1" and attempt == 1 else answer_line(key)
     service.arrange = lambda lines: list(reversed(lines))
     service.ends[1] = ("BATCH_STATE_FAILED", 13)
@@ -455,7 +455,7 @@ def test_the_service_s_bad_hours_are_waited_out(service: FakeService, tmp_path: 
 
 
 def test_a_look_at_a_hundred_jobs_costs_few_calls(tmp_path: Path) -> None:
-    """A hundred living jobs: at most ten calls a look, whatever the list shows."""
+    """A hundred active jobs: at most ten calls a look, whatever the list shows."""
     keys = [f"k{n}" for n in range(100)]
     write_requests(tmp_path / "in.jsonl", keys)
     service = FakeService(Clock(), chunk=1_000_000, polls_to_end=6)
@@ -559,7 +559,7 @@ def test_the_users_own_file_is_not_taken_for_the_failures(service: FakeService, 
     assert not service.jobs
 
 
-def test_what_an_earlier_process_collected_is_sent_again_by_the_next(service: FakeService, tmp_path: Path) -> None:
+def test_what_an_earlier_process_collected_is_resent_by_the_next(service: FakeService, tmp_path: Path) -> None:
     """Killed between collecting a job and sending its failed rows again."""
     service.answer_at = lambda key, attempt: error_line(key, 13) if key == "k6" and attempt == 1 else answer_line(key)
 

@@ -167,7 +167,7 @@ def test_a_job_that_is_waited_for(service: FakeService, tmp_path: Path) -> None:
 
 
 def test_a_run_whose_jobs_are_waited_for(service: FakeService, tmp_path: Path) -> None:
-    """``status RUN --wait`` watches the living jobs; going on is another command's work."""
+    """``status RUN --wait`` watches the active jobs; going on is another command's work."""
     service.polls_to_end = 10**9
     run = stops(service, tmp_path, timeout=10).job
 
@@ -197,5 +197,5 @@ def test_a_time_that_nothing_can_be_done_in(service: FakeService, tmp_path: Path
 
 
 def test_a_time_without_a_wait(service: FakeService, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--wait is missing"):
+    with pytest.raises(UsageError, match="no effect without --wait"):
         watch(service, tmp_path, "batches/job0", timeout=10)

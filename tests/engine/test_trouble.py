@@ -55,7 +55,7 @@ def downloads(service: FakeService, answer: Any, number: int = 0) -> None:
 def test_death_while_a_loss_is_written_down(
     service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger_write: int
 ) -> None:
-    """The next process finishes the loss; it does not take it for answers that are just absent, and send them again."""
+    """The next process finishes the loss; it does not take it for answers that are just absent, and resend them."""
     downloads(service, lambda: ApiError("gone", status=403, reason="PERMISSION_DENIED"))
     real, left = Ledger.update_job, [ledger_write]
 
@@ -106,12 +106,12 @@ def test_a_proxy_that_knows_no_job_proves_nothing(service: FakeService, tmp_path
     assert texts(work(service, tmp_path)) == GOOD
 
 
-def test_create_does_not_send_again_what_is_gone(service: FakeService, tmp_path: Path) -> None:
+def test_create_does_not_resend_what_is_gone(service: FakeService, tmp_path: Path) -> None:
     made = begin(service, tmp_path)
     service.jobs[0].deleted = True
     work(service, tmp_path, made.run)
 
-    with pytest.raises(ApiError, match="does not know it"):
+    with pytest.raises(ApiError, match="cannot find it"):
         begin(service, tmp_path)
 
     assert service.paid() == ONCE
@@ -523,7 +523,7 @@ def test_a_plain_retry_that_is_refused_locks_nothing(service: FakeService, tmp_p
 
 
 def test_another_key_changes_nothing(service: FakeService, tmp_path: Path) -> None:
-    """A finished run of ``create`` with a row that would be sent again, and a key that was rotated since."""
+    """A finished run of ``create`` with a row that would be resent, and a key that was rotated since."""
     service.answer_at = lambda key, attempt: (
         msgspec.json.encode({"error": {"code": 14, "message": "why"}, "key": key}) if key == "k1" else answer_line(key)
     )

@@ -46,7 +46,7 @@ def test_a_good_night(offline_shell: Shell, night: Path) -> None:
     before = results.stat().st_mtime_ns
     second = offline_shell.run(CALL)
 
-    assert "all answered" in first.stdout
+    assert "all requests succeeded" in first.stdout
     assert len(results.read_text().splitlines()) == 3
     assert (second.stdout, second.stderr) == ("", "")
     assert results.stat().st_mtime_ns == before
@@ -58,7 +58,7 @@ def test_some_rows_without_a_good_answer(offline_shell: Shell, night: Path) -> N
 
     done = offline_shell.run(CALL, code=1)
 
-    assert f"no good answer: results-{DAY}.failures.jsonl" in done.stderr
+    assert f"did not succeed: results-{DAY}.failures.jsonl" in done.stderr
     assert len((night / f"results-{DAY}.jsonl").read_text().splitlines()) == 4
     (failure,) = (night / f"results-{DAY}.failures.jsonl").read_text().splitlines()
     assert json.loads(failure)["verdict"] == "truncated"
@@ -66,7 +66,7 @@ def test_some_rows_without_a_good_answer(offline_shell: Shell, night: Path) -> N
 
 
 def test_requests_that_cannot_be_used(offline_shell: Shell, night: Path) -> None:
-    """Said at every call until they are mended."""
+    """Said at every call until they are fixed."""
     (night / f"requests-{DAY}.jsonl").write_text("not json\n")
     for _ in range(2):
         done = offline_shell.run(CALL, code=2)
@@ -74,7 +74,7 @@ def test_requests_that_cannot_be_used(offline_shell: Shell, night: Path) -> None
         assert "nothing was sent" in done.stderr
     requests(night)
 
-    assert "all answered" in offline_shell.run(CALL).stdout
+    assert "all requests succeeded" in offline_shell.run(CALL).stdout
 
 
 def test_a_night_that_was_cut_off_is_gone_on_with(offline_shell: Shell, night: Path) -> None:
@@ -83,10 +83,10 @@ def test_a_night_that_was_cut_off_is_gone_on_with(offline_shell: Shell, night: P
     real = (offline_shell.bin / "gemini-batch").read_text()
     for ending in (3, 4, 143):
         offline_shell.command("gemini-batch", f"#!/bin/sh\nexit {ending}\n")
-        assert f"ended with {ending}; the next call goes on" in offline_shell.run(CALL, code=ending).stdout
+        assert f"ended with {ending}; the next call continues" in offline_shell.run(CALL, code=ending).stdout
     offline_shell.command("gemini-batch", real)
 
-    assert "all answered" in offline_shell.run(CALL).stdout
+    assert "all requests succeeded" in offline_shell.run(CALL).stdout
 
 
 def test_a_day_that_was_left_behind_is_made_up_for(offline_shell: Shell, night: Path) -> None:
@@ -97,9 +97,9 @@ def test_a_day_that_was_left_behind_is_made_up_for(offline_shell: Shell, night: 
 
     done = offline_shell.run(CALL, code=2)
 
-    assert "2026-11-20: all answered" in done.stdout
+    assert "2026-11-20: all requests succeeded" in done.stdout
     assert "2026-11-21: the requests or the key cannot be used" in done.stderr
-    assert f"{DAY}: all answered" in done.stdout
+    assert f"{DAY}: all requests succeeded" in done.stdout
 
 
 def test_two_calls_at_once(offline_shell: Shell, night: Path) -> None:
@@ -130,4 +130,4 @@ def test_it_finds_the_program_that_make_setup_has_made(offline_shell: Shell, nig
 
     done = offline_shell.run(f"PATH=/usr/bin:/bin; {CALL}")
 
-    assert "all answered" in done.stdout
+    assert "all requests succeeded" in done.stdout

@@ -112,7 +112,7 @@ def test_results_of_another_table_are_refused(offline_shell: Shell) -> None:
 
     done = offline_shell.run("python examples/parquet.py join reviews.parquet results.jsonl answers.parquet", code=1)
 
-    assert "are they a pair?" in done.stderr
+    assert "do they match?" in done.stderr
     assert not list(offline_shell.folder.glob("answers*"))
 
 

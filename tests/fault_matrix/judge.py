@@ -1,5 +1,5 @@
 """The rule by which a client is right: every row's answer under its own key, an honest status and exit code, nothing
-paid twice, partial results kept. For ``run`` also: what failed in passing is mended, in so many jobs and no more.
+paid twice, partial results kept. For ``run`` also: what failed temporarily is fixed, in so many jobs and no more.
 """
 
 from __future__ import annotations

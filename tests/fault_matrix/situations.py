@@ -17,7 +17,7 @@ SUCCEEDED, FAILED, EXPIRED = "JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STA
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is right for ``gemini-batch run``, which sends again what failed in passing.
+    """What is right for ``gemini-batch run``, which resends what failed temporarily.
 
     ``jobs`` is how many it makes, ``verdicts`` by key what is no success in the end, ``paid`` by key how often the
     service may have answered it, where that is not once; ``says`` what the summary must not keep to itself.
@@ -90,8 +90,8 @@ SITUATIONS = (
     Situation(
         name="one row twice",
         fault={"output": "duplicate", "key": "earth"},
-        says="1 surplus answer",
-        run=Run(says="1 surplus answer"),
+        says="1 extra answer",
+        run=Run(says="1 extra answer"),
     ),
     Situation(
         name="EXPIRED with partial results",

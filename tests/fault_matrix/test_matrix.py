@@ -173,12 +173,12 @@ RUN_MISTAKES: dict[str, tuple[Run, Callable[[RunOutcome], RunOutcome], str]] = {
     "two jobs": (RIGHT, lambda o: replace(o, jobs=2, jobs_again=2), "2 jobs made"),
     "paid twice": (RIGHT, lambda o: replace(o, paid={**o.paid, "mars": 2}), "paid too often: mars 2 times"),
     "failures of nothing": (RIGHT, lambda o: replace(o, failures=["mars"]), "failures are mars"),
-    "the same again sends again": (RIGHT, lambda o: replace(o, jobs_again=2), "makes 1 more jobs"),
+    "the same again resends": (RIGHT, lambda o: replace(o, jobs_again=2), "makes 1 more jobs"),
     "the same again fails": (RIGHT, lambda o: replace(o, again=replace(o.again, code=5)), "ends otherwise, exit 5"),
     "the same again is another": (RIGHT, lambda o: replace(o, again=replace(o.again, out="run-b\n")), "ends otherwise"),
     "the same again loses rows": (RIGHT, lambda o: replace(o, lines_again=[]), "ends otherwise"),
-    "not sent again": (PASSED, lambda o: o, "1 jobs made"),
-    "an answered row sent again, too": (
+    "not resent": (PASSED, lambda o: o, "1 jobs made"),
+    "an answered row resent, too": (
         PASSED,
         lambda o: replace(o, jobs=2, jobs_again=2, paid=dict.fromkeys(KEYS, 2)),
         "paid too often: mercury 2 times, venus 2 times, mars 2 times",

@@ -87,14 +87,15 @@ def test_error_is_one_plain_paragraph(error: Error, text: str) -> None:
 
 
 def test_error_as_json_has_all_the_documented_fields() -> None:
-    error = UsageError("Bad.", file=Path("a.jsonl"), line=3, field="key", next="Mend it.", code="bad_key")
+    error = UsageError("Bad.", file=Path("a.jsonl"), line=3, field="key", next="Fix it.", code="bad_key")
     assert error.as_json() == {
         "code": "bad_key",
         "message": "Bad.",
         "file": "a.jsonl",
         "line": 3,
         "field": "key",
-        "next": "Mend it.",
+        "next": "Fix it.",
+        "next_why": None,
     }
     assert UsageError("Bad.").as_json() == {
         "code": "usage",
@@ -103,6 +104,7 @@ def test_error_as_json_has_all_the_documented_fields() -> None:
         "line": None,
         "field": None,
         "next": None,
+        "next_why": None,
     }
 
 

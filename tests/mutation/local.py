@@ -173,7 +173,7 @@ LOCAL = (
         tests=("tests/engine/test_around.py::test_another_key_is_told_from_a_lost_job",),
     ),
     Breakage(
-        guard="a file that a living job needs is not deleted",
+        guard="a file that a active job needs is not deleted",
         file="commands/clean.py",
         old='        return f"its job is alive ({job.state})"',
         new="        return None",

@@ -25,7 +25,7 @@ RUNS = (
         tests=(f"{CONDUCT}::test_a_deleted_job_is_missing_and_the_rest_comes_in",),
     ),
     Breakage(
-        guard="nothing of a lost job is sent again by itself",
+        guard="nothing of a lost job is resent by itself",
         file="engine/resend.py",
         old="if job.cancelled_at is not None or job.lost is not None:",
         new="if job.cancelled_at is not None:",
@@ -151,7 +151,7 @@ RUNS = (
         tests=(f"{TROUBLE}::test_what_a_retry_sends_goes_once_more_when_its_job_expires",),
     ),
     Breakage(
-        guard="requests that are about to be sent again are not called done",
+        guard="requests that are about to be resent are not called done",
         file="report/summary.py",
         old="if j.stage is JobStage.COLLECTED and j.ordinal not in busy)",
         new="if j.stage is JobStage.COLLECTED)",
@@ -162,7 +162,7 @@ RUNS = (
         file="report/summary.py",
         old="self._answered + self.uncollected.succeeded))",
         new="self._answered + sum(self.uncollected)))",
-        tests=(f"{PROGRESS}::test_it_does_not_go_backwards_when_requests_are_sent_again",),
+        tests=(f"{PROGRESS}::test_it_does_not_go_backwards_when_requests_are_resent",),
     ),
     Breakage(
         guard="the requests done never become fewer",

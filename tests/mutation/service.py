@@ -54,7 +54,7 @@ CREATING = (
         ),
     ),
     Breakage(
-        guard="the same requests attach to their living job",
+        guard="the same requests attach to their active job",
         file="engine/create_policy.py",
         old="any(job.stage is JobStage.CREATED or _left_something(job) for job in jobs)",
         new="any(_left_something(job) for job in jobs)",

@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemini_batch.cli.outcome import as_invoked, clean, problem_line
+from gemini_batch.cli.outcome import clean, problem_line
 from gemini_batch.errors import InvalidInput, UsageError
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.jsonl import UTF8_BOM
@@ -103,7 +103,7 @@ def check(data: bytes) -> None:
             shown += [problem_line(problem, "in.jsonl") for problem in found.problems]
         for words in shown:
             assert words.strip()
-            assert all(sign in "\n\t" or sign.isprintable() for sign in clean(as_invoked(words)))
+            assert all(sign in "\n\t" or sign.isprintable() for sign in clean(words))
         return
     work, copy = found
     assert copy == b"".join(line + b"\n" for line in lines)
@@ -121,7 +121,7 @@ def check(data: bytes) -> None:
 @example(b"[" * 200_000)
 @example(b'{"key":"' + b"a" * 100_000 + b'","request":{}}')
 def test_any_bytes_as_a_request_file(data: bytes) -> None:
-    """Bytes, JSON and requests that somebody made up."""
+    """Bytes, JSON and requests that are invented."""
     check(data)
 
 

@@ -96,7 +96,7 @@ def test_what_has_ended(stage: Stage, known: bool) -> None:
     done = stage.run("cancel", job)
 
     assert (done.code, done.out) == (0, f"{SUCCEEDED}\n")
-    assert "has no living job" in done.err
+    assert "nothing to cancel" in done.err
     assert verdicts(stage, job) == ["succeeded"] * 4
 
 
@@ -119,7 +119,7 @@ def test_twice(stage: Stage) -> None:
     again = stage.run("cancel", job)
 
     assert (again.code, again.out) == (0, f"{CANCELLED}\n")
-    assert "has no living job" in again.err
+    assert "nothing to cancel" in again.err
 
 
 def test_without_waiting(stage: Stage) -> None:
@@ -143,7 +143,7 @@ def test_the_cancel_is_not_heard_at_once(stage: Stage, fault: dict[str, object])
 
 
 def test_the_cancel_is_never_heard(stage: Stage) -> None:
-    """4, and the job lives; the user's word is kept, so that nothing of the job is ever sent again by itself."""
+    """4, and the job lives; the user's word is kept, so that nothing of the job is ever resent by itself."""
     job = begun(stage, queue_delay=HOUR)
     stage.arm(operation="batches.cancel", error="overloaded", times=0)
 

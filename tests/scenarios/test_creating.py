@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LIST = "batches.list"
 DONE_MEANWHILE: dict[str, Any] = {
-    "create": Step(says=("Checking whether the job was created anyway", "The create succeeded"))
+    "create": Step(says=("Checking whether the job was created anyway", "The job was created"))
 }
 #: Nothing was made, the upload is kept, and the next command needs no second one.
 REFUSED: dict[str, Any] = {
@@ -77,7 +77,7 @@ CASES = [
         scenario="C4",
         title="lines that only the service refuses",
         faults=(worded(400, "Error on line 1: invalid JSON, near column 12: no such field: 'a'\nError on line 3: b"),),
-        create=Step(code=4, says=("Error on line 1", "Error on line 3: b", "Nothing was created")),
+        create=Step(code=4, says=("Error on line 1", "Error on line 3: b", "No job was created")),
         **REFUSED,
     ),
     Case(
@@ -97,7 +97,7 @@ CASES = [
                 "'batch.input_config.requests.requests[0].request.generation_config': Cannot find field.",
             ),
         ),
-        create=Step(code=4, says=("thinkingConfig", "Nothing was created")),
+        create=Step(code=4, says=("thinkingConfig", "No job was created")),
         **INLINE_REFUSED,
     ),
     *(
@@ -122,7 +122,7 @@ CASES = [
         scenario="C8a",
         title="made and the answer is empty",
         faults=(create(body="{}"),),
-        create=Step(says=("names no job", "The create succeeded")),
+        create=Step(says=("names no job", "The job was created")),
     ),
     Case(
         scenario="C8a",
@@ -164,7 +164,7 @@ CASES = [
         scenario="C8a",
         title="made and ended before it was found",
         faults=("C8a", "L7"),
-        create=Step(says=("The create succeeded",)),
+        create=Step(says=("The job was created",)),
         status=Step(code=5),
         results=Step(code=5),
         verdicts=dict.fromkeys("abcd", "missing JOB_FAILED"),
@@ -180,7 +180,7 @@ CASES = [
         scenario="C8d",
         title="never made",
         faults=(create(drop="reset", times=0),),
-        create=Step(code=4, says=("3 creates got no usable answer", "Nothing is lost")),
+        create=Step(code=4, says=("3 create calls got no usable answer", "Nothing is lost")),
         **REFUSED,
     ),
     Case(
@@ -197,7 +197,7 @@ CASES = [
         scenario="C10",
         title="too large inline",
         faults=(worded(400, "Request payload size exceeds the limit: 20971520 bytes."),),
-        create=Step(code=4, says=("exceeds the limit", "Nothing was created")),
+        create=Step(code=4, says=("exceeds the limit", "No job was created")),
         **INLINE_REFUSED,
     ),
     Case(
@@ -360,7 +360,7 @@ def test_the_job_is_found_behind_many_others(stage: Stage, short_pages: None) ->
     done = stage.run("create", "requests.jsonl")
 
     assert done.code == 0
-    assert "The create succeeded" in done.err
+    assert "The job was created" in done.err
     assert stage.made() == 8
     assert set(stage.paid()) >= set("abcd")
     assert {stage.paid()[key] for key in "abcd"} == {1}
@@ -377,7 +377,7 @@ def test_a_clock_that_is_hours_wrong(stage: Stage, hours: int, option: tuple[str
     done = stage.run("create", "requests.jsonl", *option)
 
     assert done.code == 0
-    assert "The create succeeded" in done.err
+    assert "The job was created" in done.err
     assert stage.made() == 1
 
 
@@ -401,7 +401,7 @@ def test_the_open_window(stage: Stage) -> None:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_job_that_is_away_for_a_moment_is_not_made_again(stage: Stage, times: int) -> None:
-    """L11: 404 for a living job, then it is back: the same create attaches."""
+    """L11: 404 for a active job, then it is back: the same create attaches."""
     stage.shell.write("requests.jsonl", *map(asking, "abcd"))
     job = stage.run("create", "requests.jsonl").out
     stage.arm(**GONE, times=times)

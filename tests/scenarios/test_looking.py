@@ -59,13 +59,13 @@ CASES = [
         scenario="L2",
         title="stuck until it expires",
         faults=("L2",),
-        **ended_badly(EXPIRED, "JOB_EXPIRED", "ended after 2 d", "not served within 48 hours"),
+        **ended_badly(EXPIRED, "JOB_EXPIRED", "ended after 2 d", "did not finish within 48 hours"),
     ),
     Case(
         scenario="L3",
         title="expired with nothing",
         faults=("L3",),
-        **ended_badly(EXPIRED, "JOB_EXPIRED", "not served within 48 hours"),
+        **ended_badly(EXPIRED, "JOB_EXPIRED", "did not finish within 48 hours"),
     ),
     Case(
         scenario="L4",

@@ -66,14 +66,14 @@ def test_stopped_while_nobody_answers_a_create(
 
     assert stopped == code
     assert code == -9 or "nothing is sent twice" in err
-    assert "The create succeeded" in made.stderr
+    assert "The job was created" in made.stderr
     assert [row["key"] for row in finish(user, made.stdout.strip())] == list(KEYS)
     assert gemini_emulator.accounting()["totals"]["jobs"] == 1
     assert gemini_emulator.accounting()["keys"] == dict.fromkeys(KEYS, 1)
 
 
 def test_killed_in_an_upload(user: User, gemini_emulator: GeminiEmulator) -> None:
-    """U5: what has arrived is not sent again, but for one chunk at most."""
+    """U5: what has arrived is not resent, but for one chunk at most."""
     keys = [f"k{number}" for number in range(17)]
     path = user.write_requests(keys, text="x" * 1_000_000)
     gemini_emulator.faults.arm(operation="files.upload.chunk", skip=1, silence=60)

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 BOUND = 150_000_000
 PROCESSES = {
     *(f"{command}, {where}" for command in ("create", "status --wait", "results -o")
-      for where in ("standing emulator", "offline")),
-    "the standing emulator itself",
+      for where in ("separate emulator", "offline")),
+    "the separate emulator itself",
 }  # fmt: skip
 
 pytestmark = [

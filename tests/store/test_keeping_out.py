@@ -119,7 +119,7 @@ def refused(opening: Callable[[], object], folder: Path) -> None:
         opening()
     assert (caught.value.exit_code, caught.value.reason_code) == (3, "locked")
     assert caught.value.file == str(folder)
-    assert "run the same command again" in (caught.value.next or "")
+    assert "run the same command again" in str(caught.value.next)
 
 
 def test_the_ledger_waits_for_a_run_that_is_worked_on(old: Old) -> None:

@@ -205,7 +205,7 @@ def test_a_database_of_a_newer_version(tmp_path: Path, migrations: Sequence[Migr
         Ledger(path) if migrations is LEDGER else Rows(path)
 
     assert (caught.value.exit_code, caught.value.reason_code) == (3, "ledger_too_new")
-    assert "Update gemini-batch" in (caught.value.next or "")
+    assert "Update gemini-batch" in str(caught.value.next)
     assert (version(path), copies(tmp_path)) == (99, [])
 
 

@@ -55,7 +55,7 @@ def check(old: Old, name: str) -> None:
 
 
 def paid_in_the_end() -> Counter[str]:
-    """What all of the recording costs: each key once, and once more where the user sent it again, with more room."""
+    """What all of the recording costs: each key once, and once more where the user resent it, with more room."""
     return Counter({key: 1 + run.cut for name, run in RUNS.items() for key in run.keys(name)})
 
 

@@ -148,7 +148,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_relative_name_is_told_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert str(tmp_path) in (refusal(Path("nowhere.jsonl")).next or "")
+    assert str(tmp_path) in str(refusal(Path("nowhere.jsonl")).next)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the folder one stands in can be removed on POSIX only")
@@ -177,7 +177,7 @@ def test_no_printed_command_would_overwrite_a_file(tmp_path: Path, name: str, da
     (tmp_path / "requests.jsonl").write_bytes(LINE)
     (tmp_path / "requests-2.jsonl").write_bytes(LINE)
     (tmp_path / name).write_bytes(data)
-    fix = refusal(tmp_path / name).next or ""
+    fix = str(refusal(tmp_path / name).next)
     assert str(tmp_path / "requests-3.jsonl") in fix
     assert f"{tmp_path}/requests.jsonl`" not in fix
     assert "requests-2" not in fix

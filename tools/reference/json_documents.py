@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from reference.kinds import Kind, fields, kinds, objects, words
+from reference.kinds import NEXT_WHY, Kind, fields, kinds, objects, words
 from reference.source import classes, modules
 
 #: The type of ``result`` for each command that has ``--json``, and the module in which its names are known.
@@ -40,7 +40,8 @@ ERROR_FIELDS = {
     "file": ("string or null", "File in which it happened."),
     "line": ("integer or null", "Line of that file, from 1."),
     "field": ("string or null", "Path of the field inside the line, or the option or variable."),
-    "next": ("string or null", "What to do next."),
+    "next": ("string or null", "What to do next: a command or a sentence."),
+    "next_why": ("string or null", NEXT_WHY),
 }
 INVALID_INPUT_FIELDS = {
     "total": ("integer", "With the code `invalid_input`: number of problems."),

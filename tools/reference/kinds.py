@@ -32,7 +32,8 @@ class Field:
     meaning: str
 
 
-#: A next step is printed as the command to type.
+#: A next step is printed as the command to type, with its reason in a field of its own.
+NEXT_WHY = "Why that command, and whether it costs money."
 _PLAIN = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "Next": "string"}
 _LISTS = {"list", "tuple", "Sequence"}
 _MAPS = {"dict", "Mapping"}
@@ -93,6 +94,8 @@ def fields(kind: Kind) -> list[Field]:
         if not meaning:
             raise LookupError(f"{kind.module}.{kind.value}.{line.target.id} needs a docstring below it")
         found.append(Field(line.target.id, kinds(line.annotation, kind.module), meaning))
+        if "Next" in ast.unparse(line.annotation).split(" | "):
+            found.append(Field(f"{line.target.id}_why", (Kind("string"), Kind("null")), NEXT_WHY))
     return found
 
 

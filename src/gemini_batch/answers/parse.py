@@ -95,11 +95,11 @@ def _read_closely(data: bytes) -> Answer | NotAnAnswer:
     except msgspec.ValidationError:
         return NotAnAnswer("NOT_AN_OBJECT", "The line is JSON but not an object.")
     except (msgspec.DecodeError, RecursionError):
-        mended = mend(data)
-        if mended is None:
+        fixed = repair(data)
+        if fixed is None:
             return NotAnAnswer("NOT_JSON", _what_is_wrong(data))
         try:
-            line, repaired = _decode_object(mended), True
+            line, repaired = _decode_object(fixed), True
         except (msgspec.DecodeError, RecursionError):
             return NotAnAnswer("NOT_AN_OBJECT", "The line is not an object.")
     key = _plain(line.get("key"))
@@ -143,7 +143,7 @@ def loads(data: bytes) -> Any:
     return json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
 
 
-def mend(data: bytes) -> bytes | None:
+def repair(data: bytes) -> bytes | None:
     """The same JSON, strict: half surrogate pairs become U+FFFD, NaN and Infinity null. None if it is not JSON."""
     try:
         text = json.dumps(loads(data), ensure_ascii=False, separators=(",", ":"))

@@ -36,7 +36,7 @@ GRPC_NAMES: dict[int, str] = {
 GRPC_CODES: dict[str, int] = {name: code for code, name in GRPC_NAMES.items()}
 #: Row errors that may not recur for the same request. Code 1 is one of them only if no one cancelled the job.
 TRANSIENT_CODES: frozenset[int] = frozenset({1, 2, 4, 8, 10, 13, 14})
-#: Codes of failed jobs whose requests are sent again once: exhausted, internal, unavailable.
+#: Codes of failed jobs whose requests are resent once: exhausted, internal, unavailable.
 RESENT_CODES: frozenset[int] = frozenset({8, 13, 14})
 #: Row errors have gRPC codes; an HTTP status instead of one is translated.
 HTTP_CODES: dict[int, int] = {
@@ -126,7 +126,7 @@ MESSAGES: dict[str, str] = {
     "DIMENSION": "The embedding does not have the requested length.",
     # no answer
     "NO_LINE": "The job ended, but the service sent no answer for this key.",
-    "TO_BE_RESENT": "The request has no answer yet and is to be sent again.",
+    "TO_BE_RESENT": "The request has no answer yet and is to be resent.",
     "JOB_GONE": "The service no longer had the job; someone else may have deleted it.",
     "RESULTS_GONE": "The service no longer had the results of the job when they were requested.",
     "JOB_FAILED": "The job failed before this request was answered.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers.parse import mend
+from gemini_batch.answers.parse import repair
 from gemini_batch.answers.reasons import MESSAGES
 from gemini_batch.answers.verdict import text_of
 from gemini_batch.catalog import Method
@@ -93,10 +93,10 @@ def _read(response: bytes) -> tuple[bytes, _Added | None]:
     except (msgspec.ValidationError, RecursionError):
         pass
     except msgspec.DecodeError:
-        mended = mend(response)
-        if mended is None:
+        repaired = repair(response)
+        if repaired is None:
             raise ValueError("the response is not JSON") from None
-        return _read(mended)
+        return _read(repaired)
     if b"\n" in response or b"\r" in response:
         # A line ending inside a JSON string is always escaped, so an unescaped one is between two tokens.
         response = response.replace(b"\r", b" ").replace(b"\n", b" ")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.answers.parse import mend
+from gemini_batch.answers.parse import repair
 from gemini_batch.jsonl import decode_as
 
 if TYPE_CHECKING:
@@ -167,10 +167,10 @@ def _piece(raw: msgspec.Raw | None, shape: Any) -> Any:
 
 
 def _object(response: bytes) -> dict[str, msgspec.Raw]:
-    mended = mend(response)
-    if mended is None:
+    repaired = repair(response)
+    if repaired is None:
         raise Unreadable("the response is not JSON")
     try:
-        return _decode_object(mended)
+        return _decode_object(repaired)
     except msgspec.DecodeError:
         raise Unreadable("the response is not a JSON object") from None

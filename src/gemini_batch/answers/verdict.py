@@ -16,7 +16,7 @@ import msgspec
 from gemini_batch import jsonl
 from gemini_batch.answers import shapes
 from gemini_batch.answers.inline_data import BlobState, state_of
-from gemini_batch.answers.parse import Answer, mend
+from gemini_batch.answers.parse import Answer, repair
 from gemini_batch.answers.reasons import FINISHES, GRPC_CODES, GRPC_NAMES, HTTP_CODES, MESSAGES, Verdict
 from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of
 from gemini_batch.catalog import Method
@@ -253,7 +253,7 @@ def _read_status(error: bytes) -> _Status:
     try:
         return decode_as(error, _Status)
     except (msgspec.DecodeError, RecursionError):
-        return _loose_status(mend(error))
+        return _loose_status(repair(error))
 
 
 def _loose_status(error: bytes | None) -> _Status:

@@ -83,9 +83,9 @@ def _meant(word: str) -> str | None:
 @click.group(cls=Commands, context_settings=CONTEXT, epilog="Every command has --help. Docs: README.md, docs/.")
 @click.version_option(__version__, prog_name="gemini-batch", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Send large piles of requests through the Gemini Batch API, at half price.
+    """Send large numbers of requests through the Gemini Batch API, at half price.
 
-    You get one honest answer per request. Nothing is lost, nothing is paid twice.
+    You get one honest answer per request. Nothing is lost, nothing is paid for twice.
     """
 
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     ),
 )
 def command(done: Cancelled, screen: Screen, **_: object) -> str:
-    """Ask the service to stop a job, or all living jobs of a run; wait for the end and keep the answers.
+    """Ask the service to stop a job, or all active jobs of a run; wait for the end and keep the answers.
 
-    Requests answered by then are billed. A job that was running usually still ends as JOB_STATE_SUCCEEDED, with
-    the requests that were not served marked as cancelled. Prints the last state.
+    Requests answered by then may be billed. A job that was running usually still ends as JOB_STATE_SUCCEEDED, with
+    its unanswered requests marked as cancelled. Prints the final state on stdout.
     """
     if done.answers is not None:
         screen.say(f"{done.job}: {done.state}; {done.answers:,} of {done.requests or 0:,} requests were answered.")

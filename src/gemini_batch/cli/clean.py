@@ -36,10 +36,11 @@ def _clean(batch: GeminiBatch, *, dry_run: bool, not_created: bool, yes: bool, *
     call=_clean,
 )
 def command(done: Cleaned, screen: Screen, *, not_created: bool, **_: object) -> None:
-    """Delete input files at the service that were uploaded from this state folder and that no living job needs.
+    """Delete input files at the service that were uploaded from this state folder and that no active job needs.
 
-    Nothing else is touched: no results, no jobs, no files from elsewhere. Prints the files' names
-    (and, with --not-created, the ids of the runs that are forgotten; the same create makes their job after all).
+    Nothing else is touched: no results, no jobs, no files from elsewhere. Prints the names of the
+    files and, with --not-created, the ids of the forgotten runs. To create the job of a forgotten run after all, repeat
+    its create command.
     """
     for name in (*done.deleted, *done.forgotten):
         click.echo(clean_text(name))
@@ -47,15 +48,19 @@ def command(done: Cleaned, screen: Screen, *, not_created: bool, **_: object) ->
         screen.say(f"kept {name}: {why}")
     screen.say(_summary(done))
     if left := len(done.not_created) - len(done.forgotten):
-        how = "in doubt or being worked on" if not_created else "--not-created forgets what was not sent"
-        screen.say(f"{plural(left, 'run')} NOT_CREATED in the list: {how}.")
+        how = (
+            "in doubt, or in use by another process"
+            if not_created
+            else "--not-created forgets runs that were never sent"
+        )
+        screen.say(f"{plural(left, 'run')} listed as NOT_CREATED: {how}.")
 
 
 def _summary(plan: Cleaned) -> str:
     done = ("would delete", "would forget") if plan.dry_run else ("deleted", "forgot")
     parts = _parts(plan, *done)
     if plan.gone:
-        parts.append(f"{plural(len(plan.gone), 'file')} gone already")
+        parts.append(f"{plural(len(plan.gone), 'file')} already gone")
     text = ", ".join(parts) or "nothing to delete"
     return f"{text[0].upper()}{text[1:]}."
 
@@ -75,8 +80,8 @@ def _ask(plan: Cleaned) -> None:
         return  # only what the service has deleted by itself is noted
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
-            f"This would {what}, and there is no terminal to ask on.",
+            f"This would {what}. There is no terminal to ask for confirmation.",
             code="not_confirmed",
-            next="Add --yes to do it, or --dry-run to see which.",
+            next="Add --yes to confirm, or --dry-run to see the list.",
         )
     click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)

@@ -74,7 +74,7 @@ _ASKING = (
 #: For a command that contacts no service: ``--offline`` is accepted, but not shown, because it changes nothing.
 _LOCAL = (click.option("--offline", is_flag=True, default=None, hidden=True, expose_value=False),)
 _ALL = (
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, errors included."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result, or the error, as JSON on stdout."),
     click.option("--quiet", "-q", is_flag=True, help="Print only errors on stderr."),
     # Read where errors are shown.
     click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),

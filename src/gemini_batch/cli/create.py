@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     click.option(
         "--model", "-m", metavar="MODEL", help="Default: gemini-3-flash-preview (embedding lines: gemini-embedding-2)."
     ),
-    click.option("--name", "-n", metavar="NAME", help="The display name, sent to the service as it is."),
+    click.option("--name", "-n", metavar="NAME", help="The display name, sent to the service unchanged."),
     click.option(
         "--limit", type=click.IntRange(min=1), metavar="N", help="Send only the first N requests, as a trial."
     ),
@@ -36,8 +36,7 @@ def command(made: Created, screen: Screen, *, limit: int | None, **_: object) ->
 
     Prints the job's name, for the next command: JOB=$(gemini-batch create requests.jsonl). A line of the file is
     {"key": "unique", "request": {"contents": [{"parts": [{"text": "…"}]}]}}. Every line is checked before anything
-    is sent. For requests that have a job already, its name is printed
-    and nothing is sent.
+    is sent. If the requests already have a job, the command prints its name and sends nothing.
     """
     if not made.attached:
         screen.say(_made(made, limit))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import verb
-from gemini_batch.cli.outcome import as_invoked, clean, invoked
+from gemini_batch.cli.outcome import clean, invoked
 from gemini_batch.cli.wording import plural
+from gemini_batch.errors import Next
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -32,8 +33,8 @@ def command(found: Diagnosis, screen: Screen, **_: object) -> None:
     Prints one finding per line. Exits with 0 if there is no problem, with 1 if there is; notes do not count.
     """
     for one in found.findings:
-        following = f" {invoked(one.next)}" if one.next else ""
-        click.echo(clean(as_invoked(f"{one.level}: {one.about}: {one.message}{following}")))
+        following = f"Next: {invoked(one.next)}" if isinstance(one.next, Next) else one.next or ""
+        click.echo(clean(f"{one.level}: {one.about}: {one.message} {following}".rstrip()))
     for name in found.adopted:
         click.echo(clean(f"adopted: {name}"))
     asked = "" if found.asked_service else " The service was not asked."

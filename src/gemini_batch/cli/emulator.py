@@ -87,7 +87,7 @@ def command(
     --responder names a server elsewhere, whose key is read from OPENAI_API_KEY.
 
     Prints its base URL as the first line on stdout. Point a client at it with GOOGLE_GEMINI_BASE_URL=URL: this tool,
-    the official SDKs and other clients work unchanged. Ctrl-C stops it; started again with the same --data, it
+    the official SDKs and other clients work unchanged. Ctrl-C stops it. Started again with the same --data, it
     continues.
     """
     del debug  # read where errors are shown

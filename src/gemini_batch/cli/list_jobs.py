@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     click.option("--state", metavar="STATE", help="Only jobs in this state: succeeded, failed, running, …"),
     click.option("--name", metavar="TEXT", help="Only jobs whose display name contains TEXT."),
     click.option("--model", "-m", metavar="TEXT", help="Only jobs whose model's name contains TEXT."),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N jobs."),
     click.option("--refresh", is_flag=True, help="Poll each job of this key that may be alive."),
     click.option(
         "--remote", is_flag=True, help="Also list the jobs of this key's project that the ledger does not have."
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **options: Any) -> None:
     """List the jobs in the state folder, newest first, as last seen; --refresh polls them.
 
-    One job a line on stdout: name, state, done/total, its age or how long it took, when it expires or where its results
-    are, model, display name. A run whose create did not finish stands there by its id, as NOT_CREATED: the same create
-    makes its job, clean --not-created forgets it.
+    Prints one job per line: name, state, done/total, its age or how long it took, when it expires or where its results
+    are, model, display name. A run whose create command did not finish is listed by its id as NOT_CREATED. Repeat the
+    command to create its job, or forget the run with clean --not-created.
     """
     for one in found:
         click.echo(clean(_line(one)))
     if not found:
         if any(options[name] for name in ("alive", "state", "name", "model")):
-            screen.say("No job matches. Without options, all jobs are listed.")
+            screen.say("No job matches. To list all jobs, leave out the options.")
         else:
             screen.say("No jobs." if offline else "No jobs. Add --offline to list offline jobs.")
 

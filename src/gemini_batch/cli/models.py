@@ -56,7 +56,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 def command(*, name: str | None, everything: bool, as_json: bool, quiet: bool) -> int:
     """List the models that support batches today, with batch prices in USD per million tokens and shutdown dates.
 
-    The data come from a dated catalog that is part of the program; the service is not asked.
+    The data come from a dated catalog that is part of the program; the service is not called.
     """
     del quiet  # everything is the answer
     from gemini_batch import catalog

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import os
-import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,24 +28,19 @@ _COME_BACK = {
     "status": "The job continues. To come back, run the same command.",
     "results": "Run the same command again: it continues where this one stopped.",
     "run": "The jobs continue. To come back, run the same command: it continues where this one stopped.",
-    "retry": "The jobs continue. To come back, run `run RUN`.",
 }
 
 
-_MENTION = re.compile(r"(?<![\w/.-])gemini-batch ([a-z]+)\b")
 _SCRIPTS = {"create": "create_batch.py", "status": "check_status.py", "results": "get_results.py"}
 
 
-def as_invoked(text: str) -> str:
-    """``gemini-batch COMMAND`` as this user can type it: the script, the module, or the program where it lies."""
-    return _MENTION.sub(lambda found: _invocation(found.group(1)) or found.group(), text)
+def invoked(following: Next) -> str:
+    """A next step as this user can type it, with its reason."""
+    return following.with_reason(_typed(following))
 
 
-def invoked(following: str | Next) -> str:
-    """What to do next, as this user can type it."""
-    if isinstance(following, Next):
-        return following.shown(_invocation(following.command) or f"gemini-batch {following.command}")
-    return as_invoked(following)
+def _typed(following: Next) -> str:
+    return following.typed(_invocation(following.command))
 
 
 def _invocation(command: str) -> str | None:
@@ -99,13 +94,11 @@ def show_error(error: BaseException, words: Sequence[str]) -> int:
     if known.reason_code == "stdout":
         quiet_pipe()  # neither the error nor what is still buffered can go there
     if "--json" in words and known.reason_code != "stdout":
-        following = None if known.next is None else invoked(known.next)
-        write_json(_command(words), error={**known.as_json(), "next": following}, exit_code=known.exit_code)
+        write_json(_command(words), error={**known.as_json(), "next": known.next}, exit_code=known.exit_code)
     else:
-        show_problems(known.problems, known.total + known.warnings, known.file) if isinstance(
-            known, InvalidInput
-        ) else None
-        click.echo(f"gemini-batch: {clean(as_invoked(str(known)))}", err=True)
+        if isinstance(known, InvalidInput):
+            show_problems(known.problems, known.total + known.warnings, known.file)
+        click.echo(f"gemini-batch: {clean(known.paragraph(invoked))}", err=True)
     return known.exit_code
 
 
@@ -119,10 +112,11 @@ def as_error(error: BaseException, words: Sequence[str]) -> Error | None:
     if isinstance(error, click.exceptions.Exit):
         return None
     if isinstance(error, click.ClickException):
-        help_line = f"See gemini-batch {command} --help." if command else "See gemini-batch --help."
         message = error.format_message()
         return UsageError(
-            message if message.endswith((".", "?")) else f"{message}.", code="bad_argument", next=help_line
+            message if message.endswith((".", "?")) else f"{message}.",
+            code="bad_argument",
+            next=Next(command, "--help") if command else Next("--help"),
         )
     if isinstance(error, OSError):
         name = error.filename if isinstance(error.filename, str) else None
@@ -149,8 +143,10 @@ def terminated(words: Sequence[str]) -> Terminated:
     return Terminated("Terminated.", next=_come_back(_command(words), words))
 
 
-def _come_back(command: str, words: Sequence[str]) -> str | None:
+def _come_back(command: str, words: Sequence[str]) -> str | Next | None:
     """How to go on after an interruption. The same command with ``--new`` would send and pay for everything again."""
+    if command == "retry":
+        return Next("run", "RUN", why="the jobs continue; this continues the run, whose id replaces RUN")
     following = _COME_BACK.get(command)
     if following and "--new" in words:
         return following.replace("the same command", "the same command without --new", 1)
@@ -173,7 +169,7 @@ def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> 
     for same in sorted(alike.values(), key=lambda same: same[0].severity != "error")[:SHOWN_PROBLEMS]:
         left -= len(same)
         sign = "Warning: " if same[0].severity == "warning" else ""
-        click.echo(clean(as_invoked(sign + problem_line(same[0], file))), err=True)
+        click.echo(clean(sign + problem_line(same[0], file)), err=True)
         if len(same) > 1:
             more = ", ".join(str(one.line) for one in same[1 : 1 + _SHOWN_LINES])
             dots = ", …" if len(same) > 1 + _SHOWN_LINES else ""
@@ -188,17 +184,39 @@ def problem_line(problem: Problem, file: str | None) -> str:
     return f"{place}: {problem.message}" + (f" — {problem.next}" if problem.next else "")
 
 
-def plain(value: object) -> str:
-    """What JSON shows of values that are not plain ones: a next step is the command to type."""
-    if isinstance(value, Next):
-        return invoked(value)
-    raise NotImplementedError(type(value).__name__)
+def documented(content: object) -> Any:
+    """What JSON shows of a value: a next step is the command to type; its reason stands next to it as ``next_why``."""
+    if isinstance(content, Next):
+        return _typed(content)
+    if isinstance(content, (list, tuple)):
+        return [documented(one) for one in content]
+    if isinstance(content, dict):
+        return {name: documented(one) for name, one in content.items()}
+    names = getattr(content, "__struct_fields__", None) or getattr(content, "__dataclass_fields__", None)
+    if names is None:
+        return content
+    shown = {}
+    for name in names:
+        value = getattr(content, name)
+        shown[name] = documented(value)
+        if name == "next" and _may_be_command(type(content)):
+            shown["next_why"] = (value.why or None) if isinstance(value, Next) else None
+    return shown
+
+
+def _may_be_command(kind: type) -> bool:
+    """Whether the field ``next`` of a type can hold a command; in some it holds only sentences."""
+    return any("Next" in str(inspect.get_annotations(base).get("next")) for base in kind.__mro__)
 
 
 def write_json(command: str, **content: object) -> None:
     """One versioned JSON document on stdout."""
+    write_line(command=command, **content)
+
+
+def write_line(**content: object) -> None:
+    """One versioned line of JSON on stdout."""
     import msgspec
 
-    body = msgspec.json.encode({"version": 1, "command": command, **content}, enc_hook=plain) + b"\n"
-    sys.stdout.buffer.write(body)
+    sys.stdout.buffer.write(msgspec.json.encode({"version": 1, **documented(content)}) + b"\n")
     sys.stdout.buffer.flush()

@@ -1,7 +1,7 @@
 """How fast work goes and how long it will take: pure functions over what was seen, in seconds of a monotonic clock.
 
 What always holds: the past is only ever what was observed; a rate needs two steps forward, so that one jump (a job that
-ended while nobody watched) is no speed; what is not known is None, never a guess.
+ended while no one watched) is not a speed; what is not known is None, never a guess.
 """
 
 from __future__ import annotations

@@ -29,13 +29,13 @@ def _spelt(_context: click.Context, _option: click.Parameter, output: str | None
 
 def _fetch(batch: GeminiBatch, *, output: str | None, as_json: bool, **options: Any) -> Results:
     if as_json and output == "-":
-        raise click.UsageError("--json and -o - both want stdout")
+        raise click.UsageError("--json and -o - cannot be combined: both write to stdout")
     found: Results = call_method(batch, "results", output=None if output == "-" else output, **options)
     return found
 
 
 def exit_code(found: Results, **_: object) -> int:
-    """0: every request succeeded; 1: some did not; 5: nothing could be had."""
+    """0: every request succeeded; 1: some did not; 5: there are no answers."""
     return found.summary.exit_code
 
 
@@ -65,11 +65,11 @@ def _document(found: Results, *, output: str | None, **_: object) -> dict[str, o
     ends=exit_code,
 )
 def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> None:
-    """Fetch the answers of a run, by its id or by the name of any of its jobs: one line per key, in input order.
+    """Fetch the answers of a run, named by its id or by any of its jobs: one line per key, in input order.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
     is not "succeeded" has an error. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded,
-    1 if some did not, 5 if there are no answers, 6 if a job that holds sent requests has not finished.
+    1 if some did not, 5 if there are no answers, 6 if a job has not finished.
     """
     summary = found.summary
     if output in {None, "-"}:
@@ -113,7 +113,7 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         belong = "belongs to no request" if count == 1 else "belong to no request"
         yield f"  {plural(count, 'answer line')} that {belong} ({reason}), kept in {summary.folder}/raw"
     if summary.repeated:
-        yield f"  {plural(summary.repeated, 'surplus answer')}; the first good one of each key counts"
+        yield f"  {plural(summary.repeated, 'extra answer')}; for each key, the first one that succeeded counts"
     t = summary.tokens
     kinds = [
         ("input", t.input),
@@ -125,7 +125,7 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     yield (
         "tokens: "
         + ", ".join(f"{count:,} {kind}" for kind, count in kinds if count or kind in {"input", "output"})
-        + (f"; {plural(t.unknown, 'answer')} without counts" if t.unknown else "")
+        + (f"; {plural(t.unknown, 'answer')} without token counts" if t.unknown else "")
     )
     yield _money(summary)
     if output not in {None, "-"}:
@@ -142,10 +142,10 @@ def _money(summary: Summary) -> str:
         return "cost: unknown (no answers, so no token counts)"
     if summary.usd.batch is None or summary.usd.interactive is None:
         return "cost: unknown (a price or a token count is missing)"
-    would = "would have cost " if summary.emulated else ""
+    would = "would have been " if summary.emulated else ""
     saved = summary.usd.interactive - summary.usd.batch
-    share = f", {100 * saved / summary.usd.interactive:.0f} % less" if summary.usd.interactive else ""
     lost = summary.unanswered
     missing = f"; {lost:,} {'attempt' if lost == 1 else 'attempts'} without an answer may have been billed as well"
     batch, interactive = usd(summary.usd.batch), usd(summary.usd.interactive)
-    return f"cost: {would}${batch} in batch; interactive ${interactive}{share}{missing if lost else ''}"
+    less = f"{100 * saved / summary.usd.interactive:.0f}% less than " if summary.usd.interactive else ""
+    return f"cost: {would}${batch} in batch ({less}${interactive} interactively){missing if lost else ''}"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         metavar="T",
         help="New temperature, for answers that were blocked or invalid.",
     ),
-    click.option("--model", "-m", metavar="MODEL", help="Ask another model instead."),
+    click.option("--model", "-m", metavar="MODEL", help="Send the requests to another model."),
     OUTPUT,
     TIMEOUT,
     document=document,
@@ -46,6 +46,6 @@ def command(found: Results, screen: Screen, *, output: str | None, **_: object) 
     """Resend the requests of a run whose verdict is one of --only. This costs money. RUN is a run id or the name of one
     of its jobs.
 
-    A new answer replaces an earlier one that had not succeeded. Exits as run does.
+    A new answer replaces an earlier one that had not succeeded. The exit codes are those of run.
     """
     return show(found, screen, output=output)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def file_name(_context: click.Context, _option: click.Parameter, output: str | None) -> str | None:
-    """``-o`` of run and retry is a file: failures are written beside it, and stdout carries the run's id."""
+    """``-o`` of run and retry is a file: failures are written next to it, and stdout carries the run's id."""
     if is_stdout(output):
         raise UsageError(
             "This command prints the run id on stdout, so the results need a file.",
@@ -95,8 +95,8 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     streams=True,
 )
 def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> str:
-    """Do everything: check a file, split it into jobs, send them as the queue has room, wait, collect, and resend what
-    failed for a passing reason. This costs money. The same command, or run RUN, continues after any interruption.
+    """Do everything: check a file, split it into jobs, send them as the queue has room, wait, collect, and resend
+    requests that failed temporarily. This costs money. The same command, or run RUN, continues after any interruption.
 
     Exits with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if there are no
     answers, 6 if the run has not finished or --timeout ended the wait.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli import wording
-from gemini_batch.cli.outcome import as_invoked, clean, invoked, plain
+from gemini_batch.cli.outcome import clean, documented, invoked, write_line
 from gemini_batch.errors import Next
 from gemini_batch.report.durations import span
 
@@ -42,8 +42,6 @@ class JsonEvents:
 
     def emit(self, event: Event) -> None:
         """Write an event of the library; bytes that move, at most every few seconds."""
-        import msgspec
-
         from gemini_batch.events import Transfer, event_name
 
         if isinstance(event, Transfer):
@@ -51,9 +49,7 @@ class JsonEvents:
             if now - self._moved < _PLAIN_EVERY:
                 return
             self._moved = now
-        body = {"version": 1, "event": event_name(event), **msgspec.to_builtins(event, enc_hook=plain)}
-        sys.stdout.buffer.write(msgspec.json.encode(body) + b"\n")
-        sys.stdout.buffer.flush()
+        write_line(event=event_name(event), **documented(event))
 
 
 class Screen:
@@ -80,7 +76,7 @@ class Screen:
         """One line for a person, once the work is done: a bar goes away."""
         if not self._quiet:
             self._live.close()
-            _echo(clean(as_invoked(text)))
+            _echo(clean(text))
 
     def emit(self, event: Event) -> None:
         """Show an event of the library; all of them come on one thread."""
@@ -94,7 +90,7 @@ class Screen:
             case Notice(message, level, following):
                 sign = "Warning: " if level == "warning" else ""
                 then = f" Next: {invoked(following)}" if isinstance(following, Next) else f" {following or ''}"
-                words = clean(as_invoked(f"{sign}{message}{then}".rstrip()))
+                words = clean(f"{sign}{message}{then}".rstrip())
                 if not self._live.above(words):
                     _echo(words)
             case Transfer():

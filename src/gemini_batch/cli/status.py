@@ -35,7 +35,7 @@ def _code(seen: JobStatus | RunStatus, *, wait: bool, exit_code: bool, **_: obje
     POLL,
     TIMEOUT,
     click.option(
-        "--exit-code", is_flag=True, help="Exit with 6 while the job is alive or not created yet (for loops)."
+        "--exit-code", is_flag=True, help="Exit with 6 while the job is alive or not created yet; for use in a loop."
     ),
     ends=_code,
 )
@@ -43,9 +43,9 @@ def command(seen: JobStatus | RunStatus, screen: Screen, **_: object) -> str:
     """Show the state of a job (batches/…, as create printed it) or of a run (run-…) and its jobs.
 
     Prints the state (JOB_STATE_PENDING, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED or whatever the service
-    reports) on stdout, the rest on stderr. Exits with 0 while the job is alive or if it succeeded, with 5 if it failed,
-    expired or was cancelled, with 6 if --timeout ended the wait or if requests of the run are still to be sent. You can
-    interrupt the wait at any time: the job continues.
+    reports) on stdout, everything else on stderr. Exits with 0 while the job is alive or if it succeeded, with 5 if it
+    failed, expired or was cancelled, with 6 if --timeout ended the wait or if, after --wait, requests of the run are
+    still to be sent. You can interrupt the wait at any time: the job continues.
     """
     from gemini_batch.report.job_view import RunStatus
 
@@ -76,7 +76,7 @@ def _lines(seen: JobStatus) -> Iterator[str]:
         elif seen.ended:
             yield f"ended after {span(seen.age)}, at {seen.ended}"
     if seen.usual is not None:
-        yield f"{seen.model} jobs usually take {span(seen.usual)} here (median of {seen.usual_of})"
+        yield f"{seen.model} jobs usually take {span(seen.usual)} here (median of {plural(seen.usual_of, 'job')})"
     if seen.error is not None:
         code = "" if seen.error.code is None else f" (code {seen.error.code})"
         message = seen.error.message or ("no message" if code else "")

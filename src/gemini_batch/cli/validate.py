@@ -24,15 +24,16 @@ def _code(found: Validated, **_: object) -> int:
 @verb(
     "validate",
     INPUT_FILE,
+    click.option("--model", "-m", metavar="MODEL", help="Check the rules of this model, too."),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Check only the first N requests."),
     ends=_code,
     asks=False,
 )
 def command(found: Validated, screen: Screen, *, input_file: str, **_: object) -> str:
-    """Check every line of a request file as create does, without a key or a network. Nothing is kept.
+    """Check every line of a request file as create does, without a key or a network. Nothing is stored.
 
-    Prints "valid" or "invalid" on stdout, the problems on stderr. Ends with 0 if the file can be sent, 1 if lines
-    need mending, 2 if it is no request file at all.
+    Prints "valid" or "invalid" on stdout, and the problems on stderr. Exits with 0 if the file can be sent, 1 if some
+    lines must be fixed, 2 if it is not a request file.
     """
     show_problems(found.problems, found.errors + found.warnings, input_file)
     if found.valid:

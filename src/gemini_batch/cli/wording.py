@@ -64,12 +64,12 @@ def amount(count: int, unit: str) -> str:
 def share(done: int, total: int, unit: str) -> str:
     """Percents, rounded down, so that it is never 100 before the end; tenths where one percent takes long."""
     if unit == "requests" and total >= _TENTHS_FROM:
-        return f"{1000 * min(done, total) // total / 10:.1f} %"
-    return f"{100 * min(done, total) // total} %"
+        return f"{1000 * min(done, total) // total / 10:.1f}%"
+    return f"{100 * min(done, total) // total}%"
 
 
 def of_total(done: int, total: int | None, unit: str) -> str:
-    """``12 of 30 · 40 %``, ``1.0 MB of 3.0 MB · 33 %``; with no total what is done, alone."""
+    """``12 of 30 · 40%``, ``1.0 MB of 3.0 MB · 33%``; with no total what is done, alone."""
     if total is None:
         return amount(done, unit)
     both = f"{amount(done, unit)} of {amount(total, unit)}"
@@ -123,7 +123,7 @@ def run_details(event: RunProgress, *, since: float = 0.0) -> Iterator[str]:
     if others:
         yield ", ".join(others)
     if event.uncollected_failed:
-        yield f"{event.uncollected_failed:,} failed in living jobs"
+        yield f"{event.uncollected_failed:,} failed in active jobs"
     if event.usd:
         yield f"${usd(event.usd)} {'not paid (offline)' if event.offline else 'so far'}"
     elif event.tokens:

@@ -1,4 +1,4 @@
-"""``cancel``: ask the service to stop a job, or all living jobs of a run, and keep whatever they have answered."""
+"""``cancel``: ask the service to stop a job, or all active jobs of a run, and keep whatever they have answered."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled:
-    """Stop a job, or every living job of a run; with ``wait``, wait for their end and collect their answers.
+    """Stop a job, or every active job of a run; with ``wait``, wait for their end and collect their answers.
 
     A job that was running usually still ends as SUCCEEDED, with the answers that were finished; those are billed.
     Requests that a run has not sent yet stay unsent. Raises UsageError for what was never created, ServiceError,
@@ -58,7 +58,7 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
         if facts.state is RunState.NOT_CREATED:
             message = f"{target.name} has no job yet, so there is nothing to cancel."
             if facts.in_doubt:
-                message = f"A create of {target.name} was sent and not answered, so the job to cancel is not known."
+                message = f"A create call of {target.name} got no answer, so the job to cancel is unknown."
             raise UsageError(message, code="not_created", next=facts.next)
         named: Sequence[KnownJob | UnknownJob] = [
             KnownJob(target.run, job, target.offline) for job in facts.jobs if job.stage is JobStage.CREATED
@@ -70,9 +70,10 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
         named = [target]
         asked = [target] if await _ask(session, target) else []
     if not asked:
-        session.emit(Notice(f"{target.name} has no living job."))
+        ended = f"no job of {target.name} is active" if isinstance(target, KnownRun) else f"{target.name} has ended"
+        session.emit(Notice(f"There is nothing to cancel: {ended}."))
     elif not wait:
-        session.emit(Notice("Asked the service to stop. That may take a while, and may come too late."))
+        session.emit(Notice("Cancellation requested. It may take a while, and a job may still finish first."))
         return Cancelled(
             job=target.name,
             asked=True,
@@ -82,7 +83,7 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
             next=Next("status", target.name, "--wait"),
         )
     else:
-        session.emit(Notice("Asked the service to stop. Waiting for the end."))
+        session.emit(Notice("Cancellation requested. Waiting for the end."))
         for job in asked:
             await wait_for_end(session, job, PollBackoff.of(session.settings, session.world.monotonic()))
     return await _harvest(session, target, asked=bool(asked))

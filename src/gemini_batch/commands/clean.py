@@ -1,4 +1,4 @@
-"""``clean``: delete input files at the service that no living job needs, and forget runs that were never sent.
+"""``clean``: delete input files at the service that no active job needs, and forget runs that were never sent.
 
 Only what this home has put there is touched. A run is forgotten only when asked for, and never while it is in doubt
 whether its job exists.
@@ -44,7 +44,7 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -> Cleaned:
-    """Delete what the ledger owns and no living job needs. A file that is missing already counts as ``gone``.
+    """Delete what the ledger owns and no active job needs. A file that is missing already counts as ``gone``.
 
     Only files that this ledger says it uploaded, with this key and to this address, are touched. ``not_created``: also
     forget runs whose job was certainly not made; the same ``create`` or ``run`` makes it after all. Raises ServiceError

@@ -88,7 +88,7 @@ async def create(session: Session, submission: Submission) -> Created:
         entered = await enter_run(session, submission, options, max_bytes=most, besides=run)
     job, made_here = driven
     if job.total and job.total != job.requests:
-        say(session, said, f"The service counts {job.total} requests, {job.requests} were sent.", None)
+        say(session, said, f"The service counts {job.total} requests, but {job.requests} were sent.", None)
     return _describe(session, submission, session.ledger().run_of(job), job, said, attached=not made_here)
 
 
@@ -107,7 +107,7 @@ async def _refresh(session: Session, run: Run) -> frozenset[str]:
 
 
 def _found(session: Session, run: Run, absent: frozenset[str] = frozenset()) -> Job | None:
-    """The job that stands for a known run: the newest living one, else the newest that was created; None without one.
+    """The job that stands for a known run: the newest active one, else the newest that was created; None without one.
 
     Raises ApiError where only jobs would that the service no longer knows: whether to pay again is for the user.
     """
@@ -119,14 +119,14 @@ def _found(session: Session, run: Run, absent: frozenset[str] = frozenset()) -> 
     if gone and standing(there, answered=0) != "attach":
         raise _gone(session, gone[-1])
     if facts.not_sent:
-        session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} were not sent yet.", next=facts.next))
+        session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} have not been sent yet.", next=facts.next))
     return ([job for job in there if job.stage is JobStage.CREATED] or there)[-1]
 
 
 async def _drive(session: Session, submission: Submission, run: Run) -> tuple[Job, bool] | None:
     """Drive the run's one job until it is created; ``(the job, whether that was done here)``.
 
-    None if all jobs of the run have ended without an answer, and no other process is about to send them again.
+    None if all jobs of the run have ended without an answer, and no other process is about to resend them.
     """
     folder, ledger = session.state_folder.run(run.id), session.ledger()
 
@@ -205,8 +205,7 @@ def _describe(
     if attached:
         session.emit(
             Notice(
-                f"These requests already have a job: {job.batch} ({job.state or 'state not seen yet'}); "
-                "nothing was sent.",
+                f"These requests already have a job: {job.batch} ({job.state or 'state unknown'}); nothing was sent.",
                 next=f"Use --new to create another one{paid_again(session.settings)}.",
             )
         )
@@ -230,7 +229,7 @@ def _describe(
 
 def _gone(session: Session, job: Job) -> ApiError:
     return ApiError(
-        f"These requests have a job, {job.batch}, and the service does not know it (404).",
+        f"These requests have a job, {job.batch}, but the service cannot find it (404).",
         status=404,
         reason="NOT_FOUND",
         code="job_not_found",
@@ -270,11 +269,11 @@ def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> Non
                 f"{size:,} bytes are too many to send inline; the service accepts {most:,}.",
                 file=submission.source,
                 code="too_large",
-                next="Leave out --inline: a file may have 2 GB.",
+                next="Leave out --inline: a file may be up to 2 GB.",
             )
     elif run.bytes > limits.input_file_bytes.value:
         raise UsageError(
-            f"{run.bytes:,} bytes are more than the file of one job may have ({limits.input_file_bytes.value:,}).",
+            f"{run.bytes:,} bytes exceed the limit for the file of one job ({limits.input_file_bytes.value:,}).",
             file=submission.source,
             code="too_large",
             next=Next("run", str(submission.source), why=costing(run, "sends it as several jobs")),

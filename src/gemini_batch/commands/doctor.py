@@ -118,8 +118,8 @@ def _check_life(job: Job) -> Iterator[Finding]:
     wrong = [
         ("it is created but has no name", made and job.batch is None),
         ("it has a name but is not created", not made and job.batch is not None),
-        ("it is intended but says not when", job.stage is JobStage.INTENDED and job.intended_at is None),
-        ("it is collected but says not when", job.stage is JobStage.COLLECTED and job.collected_at is None),
+        ("it is intended but has no time of the intent", job.stage is JobStage.INTENDED and job.intended_at is None),
+        ("it is collected but has no time of collection", job.stage is JobStage.COLLECTED and job.collected_at is None),
         ("it holds no requests", job.requests < 1 and job.sha256 is not None),
     ]
     for message, is_so in wrong:
@@ -134,7 +134,7 @@ def _check_life(job: Job) -> Iterator[Finding]:
         yield Finding(
             level="note",
             about=job.run,
-            message="A create was sent and not answered; its job may exist.",
+            message="A create call got no answer; the job may exist.",
             next=Next("run", job.run, why="finds out whether its job was created, and continues"),
         )
 
@@ -188,7 +188,7 @@ def _orphans(state_folder: StateFolder, known: set[str]) -> Iterator[Finding]:
                 level="note",
                 about=str(path),
                 message="A run folder that is not in the ledger: a process ended while creating it.",
-                next="Nothing of it was sent. You can delete it.",
+                next="Nothing in it was sent. You can delete it.",
             )
 
 
@@ -199,7 +199,7 @@ def _other_keys(jobs: list[tuple[Run, Job]], ours: str) -> Iterator[Finding]:
         yield Finding(
             level="note",
             about="keys",
-            message=f"{len(others)} living jobs belong to another API key, and this key cannot poll them: {names}.",
+            message=f"Active jobs of another API key, which this key cannot poll: {len(others)} ({names}).",
         )
 
 

@@ -10,10 +10,10 @@ _FILES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".txt")
 
 
 def check_name(name: str) -> None:
-    """Refuse nothing at all, or a file's name, where a job's or a run's belongs. Raises UsageError."""
+    """Refuse an empty name or a file name in place of the name of a job or a run. Raises UsageError."""
     if not name.strip():
         raise UsageError(
-            f"{name!r} is not a job name. It is empty, as a shell variable is after a create that failed.",
+            "The name of the job is empty. A shell variable may be unset, for example because a create failed.",
             code="bad_name",
             next=Next("list", why="lists the jobs; if yours is missing, run the create command again"),
         )
@@ -23,13 +23,13 @@ def check_name(name: str) -> None:
     if not named_so and not (file_here and "/" not in name and not name.startswith("run-")):
         return
     if file_here:
-        what = "is a file, and"
+        what = "is a file"
     elif os.path.isdir(name):  # noqa: PTH112
-        what = "is a folder, and"
+        what = "is a folder"
     else:
-        what = "looks like a file name, and no such file is here;"
+        what = "looks like the name of a file, but no such file exists"
     raise UsageError(
-        f"{name!r} {what} the name of a job or a run belongs here.",
+        f"{name!r} {what}. Expected the name of a job or a run.",
         code="bad_name",
-        next=Next("list", why="lists the names, as create printed them: batches/…"),
+        next=Next("list", why="lists the jobs by name: batches/…"),
     )

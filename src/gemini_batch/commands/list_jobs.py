@@ -72,7 +72,7 @@ def _entries(session: Session) -> list[tuple[float, Run, Job | None]]:
         jobs = ledger.jobs_of(run.id)
         entries += [(job.created_at or run.created_at, run, job) for job in jobs if job.batch is not None]
         created = sum(job.requests for job in jobs if job.batch is not None)
-        # What was sent again counts twice, so that the sum says nothing of a run of several jobs.
+        # What was resent counts twice, so that the sum says nothing of a run of several jobs.
         may_have_more = created < run.requests or len(jobs) > 1
         if run.forgotten_at is None and run.origin == "made" and may_have_more:
             entries.append((run.created_at, run, None))

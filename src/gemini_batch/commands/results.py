@@ -32,7 +32,7 @@ async def results(session: Session, name: str, *, job_only: bool = False) -> Res
     """Collect what is not held yet, and describe what came of all requests of the run that were sent.
 
     ``job_only``: only what the named job itself has answered, whatever other jobs of its run have. Raises NotFinished
-    while a sent request is in a living job, JobError where there is nothing, UsageError, ServiceError, StateError.
+    while a sent request is in an active job, JobError where there is nothing, UsageError, ServiceError, StateError.
     """
     check_name(name)
     target = session.locate(name)
@@ -61,7 +61,7 @@ def held_results(session: Session, run: Run) -> Results:
     check_held(folder.run(run.id), run, jobs[0].batch if len(jobs) == 1 and jobs[0].batch else run.id, offline=offline)
     with folder.run(run.id).rows() as rows:
         sent = sent_ordinals(jobs)
-        again = rows.to_send(sent) - rows.unsent(sent)  # what waits to be sent again already
+        again = rows.to_send(sent) - rows.unsent(sent)  # what waits to be resent already
         again += resendable(rows, jobs, kept_options(run).most_attempts)
     return Results(run, jobs, folder, summarize(folder, run, jobs, offline=offline, resendable=again))
 
@@ -70,14 +70,14 @@ async def _collect_all(session: Session, run: Run) -> None:
     """Collect every ended job of a run. Raises NotFinished, after that, where a sent request still has to wait."""
     facts = run_facts(session, run)
     if facts.state is RunState.NOT_CREATED:
-        what = "a create was sent and not answered" if facts.in_doubt else "its create did not finish"
+        what = "a create call got no answer" if facts.in_doubt else "its create command did not finish"
         raise NotFinished(f"{run.id} has no job yet: {what}.", job=run.id, state=facts.state.value, next=facts.next)
     waiting: list[NotFinished] = []
     gone: list[JobError | ServiceError] = []
     for job in facts.jobs:
         if job.stage is JobStage.INTENDED:
             following = next_for_run(run, facts.state.value, waiting=facts.waiting, in_doubt=True)
-            message = f"{run.id} has not finished: a create was sent and not answered."
+            message = f"{run.id} has not finished: a create call got no answer."
             waiting.append(NotFinished(message, job=run.id, state=facts.state.value, next=following))
         elif job.stage in {JobStage.CREATED, JobStage.ENDED}:
             try:
@@ -89,7 +89,7 @@ async def _collect_all(session: Session, run: Run) -> None:
                     raise
                 gone.append(error)  # the other jobs have answers all the same, and the service keeps them for a while
     if gone:
-        why = "goes on without what stays away, and sends what waits"
+        why = "continues without the missing results, and sends the remaining requests"
         gone[0].next = Next("run", run.id, "-o", RESULTS_FILE, why=costing(run, why))
         raise gone[0]
     if waiting:

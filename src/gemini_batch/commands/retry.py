@@ -74,7 +74,7 @@ async def retry(
         run = ledger.run(run.id) or run  # another process may have worked on it until now
         if _unfinished(ledger, folder, run):
             raise UsageError(
-                f"{run.id} has not finished, so nothing of it can be resent yet.",
+                f"{run.id} has not finished, so its requests cannot be resent yet.",
                 code="not_finished",
                 next=Next("run", run.id),
             )
@@ -96,7 +96,9 @@ async def retry(
     if not again.overrides.asked and _LASTING & set(again.verdicts):
         session.emit(
             Notice(
-                "They are unchanged, so most will end as before.", "warning", "--help lists the changes that can help."
+                "They are unchanged, so most are likely to fail again in the same way.",
+                "warning",
+                "--help lists the changes that can help.",
             )
         )
     try:
@@ -128,7 +130,7 @@ def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int]) -> Usag
     there = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items())
     options = retry_options(counts)
     return UsageError(
-        f"No request of {run.id} ended as {', '.join(again.verdicts)}. There are {there}.",
+        f"No request of {run.id} has the verdict {' or '.join(again.verdicts)} ({there}).",
         code="nothing_to_retry",
         next=Next("retry", run.id, *options[0], why=costing(run)) if options else "Nothing is left to resend.",
     )
@@ -138,7 +140,7 @@ async def _check_change(session: Session, run: Run, overrides: RequestOverrides)
     """Refuse a change that cannot help this run. Raises UsageError."""
     if run.method is Method.EMBED and overrides.rewrites:
         raise UsageError(
-            "Embeddings have no temperature and no output tokens to change.",
+            "--temperature and --max-output-tokens do not apply to embeddings.",
             code="bad_argument",
             next=Next("retry", run.id, "--only", "failed,missing", why=costing(run)),
         )

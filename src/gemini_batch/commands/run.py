@@ -1,4 +1,4 @@
-"""``run``: all of it. Validate, cut into jobs, send, wait, collect, send again what failed in passing, write results.
+"""``run``: all of it. Validate, split into jobs, send, wait, collect, resend temporary failures, write results.
 
 The same command again, or ``run RUN``, goes on where it stopped, whatever stopped it.
 """
@@ -92,7 +92,7 @@ def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
 
 
 async def work_off(session: Session, run: Run, options: RunOptions | None, *, leftovers: bool = True) -> None:
-    """Conduct a run until nothing of it waits. ``leftovers``: what an earlier process collected is sent again, too.
+    """Conduct a run until nothing of it waits. ``leftovers``: what an earlier process collected is resent, too.
 
     Raises UsageError for another key than the run's, ServiceError, StateError (another process works on it).
     """
@@ -136,7 +136,7 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
 def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bool:
     """Whether anything is to be sent, watched or collected; where nothing is, no service is needed, and no key.
 
-    What an earlier process collected and did not come to send again is work, and so is what it put into a job that it
+    What an earlier process collected and did not come to resend is work, and so is what it put into a job that it
     did not come to write down.
     """
     jobs = ledger.jobs_of(run.id)

@@ -34,17 +34,17 @@ async def status(
 ) -> JobStatus | RunStatus:
     """Ask for the state of a job (``batches/…``) or of a run (``run-…``) and its jobs, once.
 
-    With ``wait``, as often as it takes until the job, or every living job of the run, has ended and its output is
+    With ``wait``, as often as it takes until the job, or every active job of the run, has ended and its output is
     there; what was not sent yet stays so. Raises UsageError for a name that cannot be meant, ServiceError where the
     service cannot be asked, NotFinished after ``timeout`` seconds of waiting, StateError.
     """
     check_timeout(timeout)
     if timeout is not None and not wait:
         raise UsageError(
-            "--timeout limits how long --wait waits, and --wait is missing.",
+            "--timeout has no effect without --wait.",
             field="--timeout",
             code="bad_argument",
-            next="Add --wait, or leave --timeout out.",
+            next="Add --wait, or leave out --timeout.",
         )
     deadline = session.world.deadline(timeout)
     check_name(name)

@@ -11,8 +11,10 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.errors import InvalidInput, Problem
 from gemini_batch.events import EventHandler, ignore_events, in_thread
+from gemini_batch.intake.model_checks import check_model_name
 from gemini_batch.intake.staging import stage
 from gemini_batch.store.state_folder import RunFolder
+from gemini_batch.validation.conform import Terms
 
 if TYPE_CHECKING:
     from gemini_batch.catalog import Method
@@ -39,14 +41,25 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
     """Errors and warnings in the order of the lines, at most 10,000."""
 
 
-async def validate(source: Path, *, limit: int | None = None, emit: EventHandler = ignore_events) -> Validated:
-    """Check every line of a request file as create does. Raises UsageError for a file that is none at all."""
+async def validate(
+    source: Path, *, model: str | None = None, limit: int | None = None, emit: EventHandler = ignore_events
+) -> Validated:
+    """Check every line of a request file as create does. Raises UsageError for a file that is none at all.
+
+    ``model``: check the rules of this model, too.
+    """
+    if model is not None:
+        check_model_name(model)
+    terms = Terms((model or "").removeprefix("models/"))
     most = catalog.load().limits.input_file_bytes.value
-    # Beside nothing of the user's: the copy that the check for repeated keys needs is as large as the file itself.
+    # Not next to the user's files: the copy that the check for repeated keys needs is as large as the file itself.
     with tempfile.TemporaryDirectory(prefix="gemini-batch-validate-") as folder:
         try:
             staged = await in_thread(
-                lambda told: stage(source, RunFolder(Path(folder)), limit=limit, max_bytes=most, emit=told), emit
+                lambda told: stage(
+                    source, RunFolder(Path(folder)), limit=limit, max_bytes=most, terms=terms, emit=told
+                ),
+                emit,
             )
         except InvalidInput as error:
             return Validated(

@@ -92,7 +92,7 @@ _POLL_OFFLINE = 0.25
 
 
 class PollBackoff:
-    """Seconds between polls of living jobs: from 1 s, growing by half, to 60 s; 300 s after an hour. Or ``fixed``.
+    """Seconds between polls of active jobs: from 1 s, growing by half, to 60 s; 300 s after an hour. Or ``fixed``.
 
     The caller adds jitter.
     """

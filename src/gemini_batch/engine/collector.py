@@ -96,7 +96,7 @@ async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyn
     """Collect a job whose answers the service no longer has; its requests become ``missing`` with ``reason``.
 
     The loss is recorded first. Otherwise a process that is killed here would leave a job whose answers are merely
-    absent, and its requests would be sent again. The caller holds the run's lock.
+    absent, and its requests would be resent. The caller holds the run's lock.
     """
     now = session.world.now()
     job = session.ledger().update_job(target.job, f"lost: {reason}", at=now, stage=JobStage.ENDED, lost=reason)

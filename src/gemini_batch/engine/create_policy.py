@@ -55,7 +55,7 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Stop and say why: several jobs could be ours, or none was created and sending again now would not help."""
+    """Stop and say why: several jobs could be ours, or none was created and resending now would not help."""
 
     why: Literal["ambiguous", "unanswered", "over quota"]
 
@@ -74,7 +74,7 @@ class Facts:
 
     ``list_reads`` counts complete readings of the list since the intent; ``last_list_read`` is when the newest one
     began. ``found`` names the jobs in the list that the create in doubt may have created. ``over_quota``: the create
-    was answered with 429, so sending it again at once does not help. ``waited`` is the number of seconds since this
+    was answered with 429, so resending it at once does not help. ``waited`` is the number of seconds since this
     process sent the create, None if an earlier process did; ``last_waited`` is the same at the newest reading.
     """
 
@@ -167,7 +167,7 @@ def standing(jobs: Sequence[Job], *, answered: int) -> Standing:
     """What the jobs of a known run mean for a create of the same requests; ``answered``: requests with an answer.
 
     ``attach``: a job is alive or has answers, so another one would be paid for again; or it was cancelled, and only the
-    user may send it again. ``unfinished``: continue until one is created. ``over``: all have ended without answers.
+    user may resend it. ``unfinished``: continue until one is created. ``over``: all have ended without answers.
     """
     if answered or any(job.stage is JobStage.CREATED or _left_something(job) for job in jobs):
         return "attach"

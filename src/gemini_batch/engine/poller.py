@@ -1,4 +1,4 @@
-"""Polls one job, polls all living jobs of a run, and waits for the end of one job.
+"""Polls one job, polls all active jobs of a run, and waits for the end of one job.
 
 What always holds: a poll costs a bounded number of calls, however many jobs are alive; a job that the service cannot
 return in time is looked up in the list; absence from the list means nothing; a job is gone only after the service
@@ -71,7 +71,7 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
                 raise
             raise explained from error
         if with_answers:
-            session.emit(Notice("The service timed out on this job; asking again with a longer time limit."))
+            session.emit(Notice("The service timed out on this job; polling again with a longer timeout."))
             operation = await shown(service, target.name, server_timeout=_INLINE_SERVER_TIMEOUT)
         else:
             found = await _find_in_list(service, target.name)
@@ -136,7 +136,7 @@ def ended_for(session: Session, target: KnownJob | UnknownJob, job: RemoteJob, w
 async def wait(session: Session, target: KnownJob | UnknownJob, backoff: PollBackoff) -> RemoteJob:
     """Poll a job until it has ended and its output is available or, by ``output_of``, no longer expected.
 
-    Returns the last state seen. Passing failures are tolerated for an hour. Raises ServiceError.
+    Returns the last state seen. Temporary failures are tolerated for an hour. Raises ServiceError.
     """
     clock = session.world.monotonic
     failures = Backoff(seconds=WAIT_SECONDS, tries=1)
@@ -175,7 +175,7 @@ async def wait(session: Session, target: KnownJob | UnknownJob, backoff: PollBac
 
 # The jobs of a run ---------------------------------------------------------------------------------------------------
 
-#: Up to this many living jobs are polled one by one; more are read from the list, which has 100 jobs on a page.
+#: Up to this many active jobs are polled one by one; more are read from the list, which has 100 jobs on a page.
 ONE_BY_ONE = 4
 #: The most pages of the list that one poll reads, and the most jobs it asks for because the list did not show them.
 MOST_PAGES, MOST_GETS = 5, 5
@@ -194,7 +194,7 @@ class Polled:
 
 
 class Poller:
-    """Polls the living jobs of one run; ``due`` is the time of the next poll, by the monotonic clock."""
+    """Polls the active jobs of one run; ``due`` is the time of the next poll, by the monotonic clock."""
 
     def __init__(self, session: Session, service: Service, run: Run, backoff: PollBackoff) -> None:
         self._session, self._service, self._run, self._backoff = session, service, run, backoff
@@ -210,7 +210,7 @@ class Poller:
         self._backoff.restart(self._clock())
 
     async def poll(self, jobs: list[Job]) -> Polled:
-        """Poll living jobs and record their states: one by one if there are few, else through the list.
+        """Poll active jobs and record their states: one by one if there are few, else through the list.
 
         A problem with one job does not hold back the others. Raises ServiceError if the key is refused.
         """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The maximum size of a job, number of living jobs, and tokens that they may queue together; None: unknown."""
+    """The maximum size of a job, number of active jobs, and tokens that they may queue together; None: unknown."""
 
     requests: int
     bytes: int

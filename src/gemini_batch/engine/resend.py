@@ -1,4 +1,4 @@
-"""Decides which requests of a collected job are sent again automatically, as a pure function of the job."""
+"""Decides which requests of a collected job are resent automatically, as a pure function of the job."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Job
     from gemini_batch.store.rows import Rows
 
-#: Row errors that may not recur when the row is sent again; CANCELLED is one if the user did not cancel the job.
+#: Row errors that may not recur when the row is resent; CANCELLED is one if the user did not cancel the job.
 TRANSIENT = tuple(GRPC_NAMES[code] for code in sorted(TRANSIENT_CODES))
 
 
 @dataclass(frozen=True, slots=True)
 class Resend:
-    """Which requests of a collected job are sent again automatically; ``most``: the maximum jobs for each."""
+    """Which requests of a collected job are resent automatically; ``most``: the maximum jobs for each."""
 
     reasons: tuple[str, ...]
     missing: bool
@@ -52,7 +52,7 @@ def leftovers(jobs: Iterable[Job], attempts: int) -> Iterator[tuple[int, Resend]
 
 
 def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
-    """How many requests of a run's collected jobs ``run`` would send again; changes nothing."""
+    """How many requests of a run's collected jobs ``run`` would resend; changes nothing."""
     return sum(
         rows.unlasting(ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
         for ordinal, rule in leftovers(jobs, attempts)
@@ -60,7 +60,7 @@ def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
 
 
 def requeue(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
-    """Let the requests that are to be sent again wait; returns how many."""
+    """Let the requests that are to be resent wait; returns how many."""
     return sum(
         rows.requeue(ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
         for ordinal, rule in leftovers(jobs, attempts)

@@ -241,7 +241,7 @@ class Runner:
             if there:
                 self._emit(
                     Notice(
-                        f"{error.message} No more is sent; collecting {_counted(there, 'existing job')} first.",
+                        f"{error.message} Nothing more is sent; collecting {_counted(there, 'existing job')} first.",
                         "warning",
                     )
                 )
@@ -294,7 +294,7 @@ class Runner:
         self._quota.freed()
 
     def _postpone(self, job: Job, error: Error) -> None:
-        """Retry passing errors, with backoff; set the job aside for any other error, or after too long."""
+        """Retry temporary errors, with backoff; set the job aside for any other error, or after too long."""
         backoff = self._backoffs[job.ordinal]
         backoff.failed(self._clock())
         if isinstance(error, NotFinished):
@@ -325,8 +325,8 @@ class Runner:
 
     async def _lose(self, job: Job, reason: str, message: str) -> None:
         """Mark a job's requests as missing for good; the answers of other jobs are unaffected."""
-        again = Next("retry", self._run.id, "--only", "missing", why="sends its requests again; this costs money")
-        self._emit(Notice(f"{message} Its requests stay without an answer.", "warning", again))
+        again = Next("retry", self._run.id, "--only", "missing", why="resends its requests; this costs money")
+        self._emit(Notice(f"{message} Its requests remain unanswered.", "warning", again))
         target = KnownJob(self._run, job)
         await lose(self._session, target, reason, writing=self._writing)
 
@@ -336,7 +336,7 @@ class Runner:
             self._waiting = None
             again = rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
         if again:
-            self._emit(Notice(f"{_counted(again, 'request')} of {job.batch} failed or got no answer; sending again."))
+            self._emit(Notice(f"{_counted(again, 'request')} of {job.batch} failed or got no answer; resending."))
 
     # Reporting -------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 All times are monotonic times of this process; -infinity means "at once".
 
-For most users the effective limit is the number of tokens in a model's queue, summed over all living jobs. The service
+For most users the effective limit is the number of tokens in a model's queue, summed over all active jobs. The service
 does not report it, and a refusal does not say which limit was reached. So nothing is assumed until a refusal; then the
 refused requests are planned again in smaller jobs and sent as room appears.
 """
@@ -36,8 +36,8 @@ class Facts:
 
     ``busy`` holds the ordinals of jobs that a task is creating or collecting. ``queued`` and ``living`` count all jobs
     of the key, including those of other runs. ``hold_until``: no create before this time, for the reason ``hold_why``.
-    ``poll_at``: when living jobs are polled next. ``later``: ordinals of ended jobs that are not to be collected before
-    a time; infinity: not by this process, which does not poll living ones either. ``others``: whether, by the ledger,
+    ``poll_at``: when active jobs are polled next. ``later``: ordinals of ended jobs that are not to be collected before
+    a time; infinity: not by this process, which does not poll active ones either. ``others``: whether, by the ledger,
     other runs' jobs of the key are alive; ``poll_others_at``: when they are polled next. ``closed``: the service has
     refused a job for good, so nothing more is planned or created. ``one_at_a_time``: the file store was full recently,
     so a single upload tests whether there is room again.
@@ -75,7 +75,7 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """Poll the living jobs."""
+    """Poll the active jobs."""
 
     ordinals: tuple[int, ...]
 
@@ -203,7 +203,7 @@ def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsen
     elif facts.closed:
         why = "the service refused a job; collecting existing jobs"
     elif unsent and facts.living >= limits.jobs:
-        why = f"{facts.living} jobs are alive, the maximum at once"
+        why = f"{facts.living} jobs are alive, which is the maximum"
     elif unsent and facts.busy:
         why = "creating and collecting jobs"
     elif unsent:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _UPLOADS = 3
-#: A create with this answer is not sent again at once: it takes a while until there is room.
+#: A create with this answer is not resent at once: it takes a while until there is room.
 _NO_ROOM = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL})
 #: Seconds before each further request for a file whose upload is complete.
 _FILE_WAITS = (1.0, 2.0, 4.0, 8.0)
@@ -70,7 +70,7 @@ class Submitter:
             stage=job.stage, input_kind=job.input_kind, intended_at=job.intended_at, create_calls=job.create_calls
         )
         if job.stage is JobStage.INTENDED:
-            self._session.emit(Notice("An earlier create was not answered; checking whether it created the job."))
+            self._session.emit(Notice("An earlier create call got no answer; checking whether it created the job."))
         while True:
             self._clock_went_back |= facts.intended_at is not None and facts.intended_at > self._now()
             facts = create_policy.not_in_future(facts, self._now())
@@ -94,7 +94,7 @@ class Submitter:
                 case ReadList(wait):
                     facts = await self._read_list(job, facts, wait)
                 case Adopt(batch):
-                    self._session.emit(Notice(f"The create succeeded: {batch} is this run's job."))
+                    self._session.emit(Notice(f"The job was created: {batch}."))
                     for other in facts.found[1:]:
                         self._warn_of_twin(other, batch)
                     return await self._adopt(job, batch)
@@ -146,7 +146,7 @@ class Submitter:
             if (there := await self._already_there(job)) is not None:
                 return there
             await self._session.world.sleep(wait)
-        raise SessionLost("The service calls the upload complete but does not have the file.")
+        raise SessionLost("The service reports the upload as complete but does not have the file.")
 
     async def _transfer(self, job: Job) -> RemoteFile:
         size = job.bytes
@@ -305,8 +305,8 @@ class Submitter:
     def _undecided(self, job: Job, facts: Facts, why: str) -> ServiceError:
         if why == "ambiguous":
             return ServiceError(
-                f"{len(facts.found)} jobs could come from an unanswered create: {', '.join(facts.found)}. Nothing more "
-                "is sent.",
+                f"{len(facts.found)} jobs could come from an unanswered create call: {', '.join(facts.found)}. Nothing "
+                "more is sent.",
                 code="create_ambiguous",
                 next=Next("status", facts.found[0], why="shows the first of them; to create another job, use --new"),
             )
@@ -325,14 +325,14 @@ class Submitter:
                 code="storage_full" if full else "over_quota",
                 next=self._doubt.next
                 if full
-                else "The service limits the tokens in a model's queue, the jobs alive, and the files stored; it does "
+                else "The service limits the queued tokens of a model, the active jobs and the stored files; it does "
                 "not say which limit was reached. Run the same command again when other jobs have ended (nothing is "
                 "uploaded twice), or send fewer requests with --limit.",
             )
         last = f" The last error: {self._doubt.message}" if self._doubt else ""
         return ServiceError(
-            f"The job was not created: {job.create_calls} creates got no usable answer, and the service lists no job "
-            f"of this run.{last}",
+            f"The job was not created: {job.create_calls} create calls got no usable answer, and the service lists no "
+            f"job of this run.{last}",
             code="create_unanswered",
             next="Nothing is lost. Run the same command again later.",
         )
@@ -351,15 +351,17 @@ def _explained(job: Job, error: ServiceError) -> ServiceError:
                 status=error.status,
                 reason=error.reason,
                 code="model_refused",
-                next=Next("models", why="lists the models for --model; nothing was created"),
+                next=Next("models", why="lists the models to choose from with --model; no job was created"),
             )
         case Trouble.NOT_SENT:
-            error.next = "Nothing was created. Run the same command again; nothing is uploaded twice."
+            error.next = "No job was created. Run the same command again; nothing is uploaded twice."
         case Trouble.BAD_REQUEST:
-            error.next = error.next or "Nothing was created. Fix what the service names and run the command again."
+            error.next = error.next or "No job was created. Fix what the service names, then run the command again."
         case Trouble.WITHDRAWN | Trouble.BILLING:
             error.next = error.next or (
-                Next("models", why="lists the models that the key may use; its project may also lack billing")
+                Next(
+                    "models", why="lists the models; the key may have no access to this one, or its project no billing"
+                )
             )
         case _:
             pass

@@ -19,6 +19,7 @@ from gemini_batch.intake.request_traits import TRAITS, estimate_tokens, modaliti
 from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, read_lines
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
 from gemini_batch.validation.validate import Checked, check_line
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 KEPT_PROBLEMS = 10_000
 _TELL_EVERY = 16 * 1024 * 1024
 _SPACE = b" \t\r"
+_NO_TERMS = Terms()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +79,11 @@ class _Findings:
 class _Pass:
     """One pass over the file; collects the facts for :class:`Staged` while the rows are loaded."""
 
-    def __init__(self, source: IO[bytes], sink: IO[bytes], *, size: int, limit: int | None, emit: EventHandler) -> None:
+    def __init__(
+        self, source: IO[bytes], sink: IO[bytes], *, size: int, limit: int | None, terms: Terms, emit: EventHandler
+    ) -> None:
         self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
+        self.terms = terms
         self.findings = _Findings()
         self.hash = hashlib.sha256()
         self.requests = 0
@@ -117,7 +122,7 @@ class _Pass:
                 self.emit(Transfer("reading", offset, self.size))
 
     def _row(self, data: bytes, number: int) -> RequestRow | None:
-        checked = check_line(data, number)
+        checked = check_line(data, number, self.terms)
         if not isinstance(checked, Checked):
             for problem in checked:
                 self.findings.add(problem)
@@ -184,11 +189,13 @@ def stage(
     *,
     limit: int | None = None,
     max_bytes: int | None,
+    terms: Terms = _NO_TERMS,
     emit: EventHandler = ignore_events,
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
-    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused. All requests wait to be
+    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused.
+    ``terms``: the model whose own rules count, too. All requests wait to be
     planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its lines,
     StateError if ``folder`` cannot be written.
     """
@@ -200,7 +207,7 @@ def stage(
     with opened as reader:
         before = os.fstat(reader.fileno())
         try:
-            done = _write(reader, folder, size=before.st_size, limit=limit, emit=emit)
+            done = _write(reader, folder, size=before.st_size, limit=limit, terms=terms, emit=emit)
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
@@ -240,9 +247,11 @@ def stage(
     )
 
 
-def _write(reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, emit: EventHandler) -> _Pass:
+def _write(
+    reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, terms: Terms, emit: EventHandler
+) -> _Pass:
     with folder.requests.open("xb") as sink:
-        work = _Pass(reader, sink, size=size, limit=limit, emit=emit)
+        work = _Pass(reader, sink, size=size, limit=limit, terms=terms, emit=emit)
         with folder.rows() as rows:
             rows.load(work.rows())
             repeated = rows.count_duplicates()

@@ -27,6 +27,7 @@ from gemini_batch.intake.model_checks import (
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.report.billing import paid_again
 from gemini_batch.store.records import Run
+from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def _warn_of_other_keys(session: Session, run: Run) -> None:
     if others:
         session.emit(
             Notice(
-                f"These requests were already sent with another API key ({others[0].id}); with this key, they are sent "
-                f"again{paid_again(session.settings)}.",
+                f"These requests were already sent with another API key ({others[0].id}); with this key, they are "
+                f"resent{paid_again(session.settings)}.",
                 "warning",
                 Next("run", others[0].id, why="continues that run; set the earlier key first"),
             )
@@ -169,7 +170,14 @@ async def _stage_run(
         if known is not None and (not known.methods or known.status_on(today) == "gone"):
             advise(session, submission.model, known.methods[0] if known.methods else Method.GENERATE, today, said)
     staged = await in_thread(
-        lambda emit: stage(submission.source, folder, limit=submission.limit, max_bytes=max_bytes, emit=emit),
+        lambda emit: stage(
+            submission.source,
+            folder,
+            limit=submission.limit,
+            max_bytes=max_bytes,
+            terms=Terms(_model(submission, Method.GENERATE)),
+            emit=emit,
+        ),
         session.emit,
     )
     _warn(session, submission.source, staged, said)

@@ -27,7 +27,7 @@ def paid_again(settings: Settings) -> str:
     if settings.offline:
         return ""
     if _is_loopback(settings.base_url):
-        return f"; it costs money again, unless {settings.base_url} is an emulator"
+        return f"; this costs money again, unless {settings.base_url} is an emulator"
     return ", which costs money again"
 
 

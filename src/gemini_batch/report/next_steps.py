@@ -53,14 +53,14 @@ def retry_options(verdicts: Mapping[str, int]) -> list[tuple[str, ...]]:
 def next_for_results(run: Run, verdicts: Mapping[str, int], *, not_sent: int, resendable: int) -> Next | None:
     """The one command that helps most after the results were read; None where all is well or no command helps.
 
-    ``resendable``: how many requests ``run`` would send again without being asked for each.
+    ``resendable``: how many requests ``run`` would resend automatically.
     """
     if run.origin != "made":
         return None
     if not_sent:
         return Next("run", run.id, *_TO_FILE, why=costing(run, "sends the rest"))
     if resendable:
-        return Next("run", run.id, *_TO_FILE, why=costing(run, "resends what failed for a passing reason"))
+        return Next("run", run.id, *_TO_FILE, why=costing(run, "resends requests that failed temporarily"))
     options = retry_options({verdict: count for verdict, count in verdicts.items() if verdict != "blocked"})
     return Next("retry", run.id, *options[0], *_TO_FILE, why=costing(run)) if options else None
 
@@ -86,7 +86,7 @@ _MEANINGS = {
     3: "The service could not use the input. Check the request format, the model and the media it refers to.",
     7: "The key may not use this model or one of the files.",
     8: "A quota was exhausted. Smaller jobs, or the same job later, usually succeed.",
-    13: "An internal error of the service. The same requests usually succeed when resent.",
+    13: "The service had an internal error. The same requests usually succeed when resent.",
     14: "The service was overloaded. The same requests usually succeed when resent.",
 }
 
@@ -108,7 +108,7 @@ def explained(seen: RemoteJob) -> JobErrorInfo | None:
         if seen.phase is Phase.FAILED:
             return JobErrorInfo(None, None, "The service gave no reason. Resending often succeeds.")
         if seen.phase is Phase.EXPIRED:
-            return JobErrorInfo(None, None, "It was not served within 48 hours.")
+            return JobErrorInfo(None, None, "The job did not finish within 48 hours.")
         return None
     if seen.phase is Phase.CANCELLED:
         return JobErrorInfo(seen.error_code, seen.error_message, "This is how the service reports a cancelled job.")
@@ -131,8 +131,8 @@ def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collect
     if age is not None and is_stuck(age, None):
         return Next(
             "status", seen.name, "--wait",
-            why="it takes longer than the 24 hours that the service aims at, and ends by itself at the latest when it "
-            "expires; another job would wait in the same queue",
+            why="it is taking longer than the 24 hours that the service aims at; it ends by itself, at the latest when "
+            "it expires; another job would wait in the same queue",
         )  # fmt: skip
     return Next("status", seen.name, "--wait")
 
@@ -149,10 +149,10 @@ def explain_unknown(session: Session, target: KnownJob | UnknownJob, error: ApiE
         return error
     if not isinstance(target, UnknownJob):
         message = (
-            f"{target.name} was created here, and the service does not know it now ({error.status}): it was deleted, "
-            "or the service does not show it at this moment."
+            f"{target.name} was created here, but the service cannot find it now ({error.status}): it was deleted, "
+            "or the service does not show it at the moment."
         )
-        return _instead(error, message, Next("list", "--remote", why="lists what the service shows"))
+        return _instead(error, message, Next("list", "--remote", why="lists the jobs that the service shows"))
     message = (
         f"The service does not know {target.name} with this API key ({error.status}): the name is mistyped, the job "
         "was deleted, or it was created with the key of another project."

@@ -31,12 +31,12 @@ def typical(durations: Sequence[float]) -> float | None:
 
 
 def is_stuck(age: float, usual: float | None) -> bool:
-    """Whether a living job takes much longer than jobs do, by the service's aim or by the ``usual`` duration here."""
+    """Whether an active job takes much longer than jobs do, by the service's aim or by the ``usual`` duration here."""
     return age > _AIM or (usual is not None and age > max(_LEAST, _TIMES * usual))
 
 
 class Oldest(NamedTuple):
-    """The living job that has waited for longest; times in seconds, ``usual`` None where nothing is known."""
+    """The active job that has waited for longest; times in seconds, ``usual`` None where nothing is known."""
 
     job: Job
     age: float

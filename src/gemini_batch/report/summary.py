@@ -128,7 +128,7 @@ def summarize(
 ) -> Summary:
     """What came of a run whose sent jobs are collected, or of one of them (``only``), from the run's rows alone.
 
-    ``resendable``: how many requests ``run`` would send again.
+    ``resendable``: how many requests ``run`` would resend.
     """
     with open_rows(folder.run(run.id), jobs, only=only) as rows:
         counts = rows.counts()
@@ -156,7 +156,7 @@ def summarize(
         quarantined=quarantined,
         repeated=repeated,
         unanswered=unanswered,
-        # A line that has lost its key is an answer to one of these, and nobody can say to which.
+        # A line that has lost its key is an answer to one of these, and it is unknown to which.
         unknown_keys=max(0, total - requests) if run.origin == "adopted" else 0,
         tokens=TokenCounts(
             input=sum(u["input"] for u in usage),

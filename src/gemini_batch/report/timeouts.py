@@ -40,7 +40,7 @@ def nothing_sent(what: str, timeout: float) -> NotFinished:
         job="",
         state="NOT_CREATED",
         code="timeout",
-        next="Run the same command again, with more time.",
+        next="Run the same command again with a longer timeout.",
     )
 
 
@@ -54,7 +54,7 @@ def run_not_finished(session: Session, run: Run, timeout: float, following: Next
     facts = run_facts(session, run)
     parts = [_alive(facts.jobs)]
     if doubtful := sum(job.stage is JobStage.INTENDED for job in facts.jobs):
-        parts.append(f"{doubtful} {'create was' if doubtful == 1 else 'creates were'} sent and not answered")
+        parts.append(f"{doubtful} create {'call' if doubtful == 1 else 'calls'} got no answer")
     if run.origin == "made":
         parts.insert(0, f"{_done(session, facts):,} of {run.requests:,} requests are done")
     if facts.waiting:

@@ -39,10 +39,10 @@ def missing(folder: RunFolder, run: Run) -> Iterator[str]:
 
 
 def create_anew(run: Run, *, offline: bool) -> Next | None:
-    """The command that sends a run's requests again as a new job; None if they were not sent from here."""
+    """The command that resends a run's requests as a new job; None if they were not sent from here."""
     if run.source is None:
         return None
-    cost = "sends every request again, offline" if offline else "sends every request again, at full batch price"
+    cost = "resends every request offline" if offline else "resends every request at the full batch price"
     return Next("create", run.source, "--model", run.model, "--new", *(["--offline"] if offline else []), why=cost)
 
 

@@ -259,7 +259,7 @@ class Rows:
                     "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
                     ((key_hash(key), key) for key in keys),
                 )
-            # A request without an answer here that was sent again since: its attempt is counted from earlier answers.
+            # A request without an answer here that was resent since: its attempt is counted from earlier answers.
             self._db.execute(
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
                 "tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM main.answers a "
@@ -276,7 +276,7 @@ class Rows:
     def hide_unsent(self, sent: Sequence[int]) -> None:
         """Restrict this connection to requests that were sent, as :meth:`unsent` counts them.
 
-        One that is planned to be sent again has been in one job less.
+        One that is planned to be resent has been in one job less.
         """
         if self.to_send(sent):
             numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
@@ -378,7 +378,7 @@ class Rows:
 
 
 def _was_sent(sent: Sequence[int]) -> str:
-    """SQL: in more than one job; or in one that was ``sent``, or was and now waits to be sent again."""
+    """SQL: in more than one job; or in one that was ``sent``, or was and now waits to be resent."""
     numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
     return f"(attempts > 1 OR (attempts = 1 AND (job IS NULL OR job IN ({numbers}))))"
 

@@ -175,7 +175,7 @@ class RunFolder:
                 "The run folder is gone, and with it the requests and answers kept there.",
                 file=self.path,
                 code="run_folder_gone",
-                next="Restore the folder; or enter the requests anew with create --new or run --new.",
+                next="Restore the folder, or start over with create --new or run --new.",
             )
         lock = filelock.FileLock(self.path / "lock", timeout=wait)
         try:

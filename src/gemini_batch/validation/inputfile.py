@@ -219,9 +219,9 @@ def _check_direction(path: Path, head: bytes, size: int) -> None:
         f"extract them: `jq -c .line {shlex.quote(str(path))} > {_target(path)}`.",
     }[kind]
     raise UsageError(
-        f"{what} To send every request again, use the original request file.",
+        f"{what} To resend every request, use the original request file.",
         file=path,
-        next=Next("retry", "RUN", why="sends only the requests that did not succeed; this costs money"),
+        next=Next("retry", "RUN", why="resends only the requests that did not succeed; this costs money"),
         code="results_file",
     )
 

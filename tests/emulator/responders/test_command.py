@@ -67,7 +67,7 @@ def test_the_same_file_on_a_function(user: User, start: list[subprocess.Popen[st
 
 
 def test_a_server_that_was_busy_for_a_moment(user: User, stub: Stub, start: list[subprocess.Popen[str]]) -> None:
-    """``run`` sends the row again, in a job of its own, and nobody has to do anything."""
+    """``run`` resends the row, in a job of its own, and nobody has to do anything."""
 
     def answer(body: dict[str, object]) -> Reply:
         first = len(stub.asked) == 1

@@ -185,7 +185,7 @@ class Engine:
         self._discard(row)
 
     def _discard(self, row: sqlite3.Row) -> None:
-        """Remove an output that nobody will see, after recording what was paid for."""
+        """Remove an output that no one will see, after recording what was paid for."""
         self.forget(row["id"])
         spent.keep(self.store, row)
         self.store.partial(row["id"]).unlink(missing_ok=True)

@@ -163,7 +163,7 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.error and self.error not in WORDINGS:
-            raise ValueError(f"no error is called {self.error}; there are {', '.join(sorted(WORDINGS))}")
+            raise ValueError(f"no error is called {self.error}; the errors are {', '.join(sorted(WORDINGS))}")
 
     @property
     def early(self) -> bool:
@@ -258,7 +258,7 @@ def make_fault(fields: Mapping[str, Any]) -> Fault:
         raise ValueError(f"a fault needs an effect: {effects}")
     if len(found) > 1:
         named = "; ".join(f"{_listed(fields.keys() & kind.EFFECTS)} for {kind.SUBJECT}" for kind in found)
-        raise ValueError(f"a fault has effects of one kind, but these are of {len(found)}: {named}. Arm one fault each")
+        raise ValueError(f"these effects are of {len(found)} kinds: {named}. Arm one fault for each kind")
     return _made(found[0], fields)
 
 
@@ -283,7 +283,7 @@ def _made(kind: type[Fault], fields: Mapping[str, Any], base: Mapping[str, Any] 
 
 def _refuse_unknown(fields: Mapping[str, Any]) -> None:
     if unknown := fields.keys() - FIELDS:
-        raise ValueError(f"a fault has no field {_listed(unknown, 'or')}; there are {', '.join(sorted(FIELDS))}")
+        raise ValueError(f"a fault has no field {_listed(unknown, 'or')}; the fields are {', '.join(sorted(FIELDS))}")
 
 
 def _listed(names: Iterable[str], word: str = "and") -> str:

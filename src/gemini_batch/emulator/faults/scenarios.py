@@ -40,7 +40,7 @@ def made(scenario: str = "", **fields: Any) -> Scenario:
     if not scenario:
         return Scenario("", (make_fault(fields),))
     if scenario not in SCENARIOS:
-        raise ValueError(f"no scenario is called {scenario}; there are {', '.join(SCENARIOS)}")
+        raise ValueError(f"no scenario is called {scenario}; the scenarios are {', '.join(SCENARIOS)}")
     found = SCENARIOS[scenario]
     known = (FIELDS if found.faults else frozenset()) | (_QUOTAS if found.quotas else frozenset())
     if unknown := sorted(set(fields) - known):

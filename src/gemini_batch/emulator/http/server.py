@@ -80,7 +80,7 @@ def serve(
     if setup is not None:
         setup.apply(emulator)
     server = _server(emulator)
-    threads = [threading.Thread(target=server.run, args=([listener],), name="gemini-batch emulator", daemon=True)]
+    threads = [threading.Thread(target=server.run, args=([listener],), name="emulator", daemon=True)]
     if background:
         threads.append(threading.Thread(target=_work, args=(emulator,), name="gemini-batch batches", daemon=True))
     for thread in threads:

@@ -28,7 +28,7 @@ import msgspec
 
 from gemini_batch.emulator.faults import scenarios
 from gemini_batch.emulator.state.quotas import Quotas
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import Next, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.faults.scenarios import Scenario
     from gemini_batch.emulator.service.core import Emulator
 
-_SEE = "See `gemini-batch emulator --list-scenarios` and docs/faults.md."
+_SEE = Next("emulator", "--list-scenarios", why="lists them; docs/faults.md describes them")
 #: The most jobs alive at a time, in every tier.
 _JOBS = 100
 

@@ -212,7 +212,7 @@ class Chunk:
         if "cancel" in self._commands:
             return self._uploads.cancel_upload(self.upload)
         if self.upload["state"] == "final":
-            # The client did not receive the answer to its last chunk: it is sent again.
+            # The client did not receive the answer to its last chunk: it is resent.
             return self._uploads.finish(self.upload, 0, "")
         if "query" in self._commands:
             return Reply(b"", headers=_progress(self.upload))
