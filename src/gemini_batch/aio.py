@@ -252,7 +252,8 @@ class AsyncGeminiBatch:
     ) -> Validated:
         """Check a request file without sending it: no key, no network, nothing stored.
 
-        ``model``: check the rules of this model, too. The problems of its lines are returned. Raises UsageError if the file is not a request file.
+        ``model``: check the rules of this model, too. The problems of the lines are returned. Raises UsageError if the
+        file is not a request file.
         """
         from gemini_batch.commands import validate as room
 

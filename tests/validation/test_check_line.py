@@ -229,7 +229,7 @@ ERRORS = [
     Case(
         part({"fileData": {"fileUri": "./cat.png"}}),
         "request.contents[0].parts[0].fileData.fileUri",
-        "path on this machine",
+        "is a path",
         "Upload",
     ),
     Case(part({"fileData": {"uri": "x"}}), "request.contents[0].parts[0].fileData.uri", "not a field", "`fileUri`"),

@@ -21,6 +21,7 @@ from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
+from gemini_batch.validation.repairs import for_file
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ def stage(
     if findings.error_count:
         raise InvalidInput(
             source,
-            sorted([*findings.errors, *findings.warnings], key=lambda problem: problem.line or 0),
+            for_file(sorted([*findings.errors, *findings.warnings], key=lambda problem: problem.line or 0), source),
             total=findings.error_count,
             warnings=findings.warning_count,
         )

@@ -143,7 +143,7 @@ def unreadable_address(uri: str) -> str | None:
         scheme, colon, _ = uri.partition("://")
         if colon and scheme.isalnum() and scheme.lower() != "file":
             return f"is an address of the scheme `{scheme[:20]}`"
-        return "is a path on this machine"
+        return "is a path, not an address"
     if _VIEWERS.match(uri):
         return "is a page that shows the file to people, not the file itself"
     return None

@@ -16,10 +16,10 @@ import msgspec
 from gemini_batch import jsonl
 from gemini_batch.catalog import Method
 from gemini_batch.protocol.spelling import camel
-from gemini_batch.validation import fields
+from gemini_batch.validation import fields, repairs
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.embed import check_embed
-from gemini_batch.validation.findings import Findings, clip, kind
+from gemini_batch.validation.findings import Findings, clip, kind, pick
 from gemini_batch.validation.generate import check_generate
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | 
     if type(line) is not dict:
         _not_an_object(line, found)
         return tuple(found.problems)
+    if "request" not in line and _is_another_form(line, found):
+        return tuple(found.problems)
     key = line.get("key")
     if type(key) is not str or not key or len(key) > LONG_KEY:
         _check_key(line, key, found)
@@ -144,6 +146,28 @@ def _not_an_object(line: object, found: Findings) -> None:
     found.error(None, f"The line is {kind(line)}; it must be an object.", fix)
 
 
+def _is_another_form(line: dict[str, object], found: Findings) -> bool:
+    """Explain, in one finding, a line that as a whole is a request, or the body of a REST call."""
+    body = line.get("batch", line)
+    source = pick(body, "inputConfig", "input_config")[1] if type(body) is dict else None
+    if type(source) is dict and "requests" in source:
+        found.error(
+            None,
+            "The line is the body of a call that creates a job, with all its requests in it.",
+            f"Make request lines of it: `{repairs.UNPACK}`.",
+        )
+        return True
+    loose = next((name for name in ("contents", "content") if line.get(name) is not None), None)
+    if loose is None or not (line.keys() - {"key"} <= fields.GENERATE | fields.EMBED):
+        return False
+    found.error(
+        loose,
+        f"`{loose}` is not inside `request`; the line itself is a request.",
+        f'Wrap it: `{{"key": "…", "request": {{"{loose}": …}}}}`. For a whole file: `{repairs.WRAP}`.',
+    )
+    return True
+
+
 def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
     if type(key) is str and key:
         found.warn(
@@ -167,7 +191,10 @@ def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
         elif type(meta) is dict and "key" in meta:
             found.error("key", "The key is in `metadata`.", "In a request file, write `key` next to `request`.")
         else:
-            found.error("key", "The line has no `key`.", 'Give each line a unique `"key"`; answers are joined by it.')
+            fix = 'Give each line a unique `"key"`; answers are joined by it.'
+            if type(line.get("request")) is dict:
+                fix += f" To number the lines: `{repairs.NUMBER}`."
+            found.error("key", "The line has no `key`.", fix)
 
 
 def _check_line_names(line: dict[str, object], found: Findings) -> None:
