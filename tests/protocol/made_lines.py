@@ -138,9 +138,9 @@ class Maker:
         }
         return known.get(field.name) or self.dice.choice(["word", "other_word", "a-b"])
 
-    def spelled(self, value: Any, message: str) -> Any:
+    def spelled(self, value: dict[str, Any], message: str) -> dict[str, Any]:
         """The same request with some of its names in snake_case."""
-        made = {}
+        made: dict[str, Any] = {}
         for name, inner in value.items():
             field = messages()[message].lookup[name]
             if field.type in messages() and field.shape != "map":

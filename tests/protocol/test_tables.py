@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_what_the_generator_takes_from_a_schema() -> None:
         "other": {"$ref": "#/components/schemas/Output", "readOnly": True},
     }
     size = {"type": "number", "format": "float", "description": "Optional. The range is (0.0, 2.5]."}
-    schemas = {name: {"properties": {}} for name in generator.ROOTS}
+    schemas: dict[str, Any] = {name: {"properties": {}} for name in generator.ROOTS}
     schemas |= {
         generator.ROOTS[0]: {"properties": properties},
         "Batch": {

@@ -55,8 +55,7 @@ def config(judge: Judge, config: dict[str, Any], place: Place) -> None:
             (*place, "logprobs"),
             "`logprobs` has an effect only with `responseLogprobs`.",
             'Add `"responseLogprobs": true` next to it.',
-            "only allowed when response_logprobs is set",
-            certain=False,
+            "only allowed if response_logprobs is true",  # S, 2026-11
         )
     if config.get("responseJsonSchema") is not None:
         _json_schema(judge, config["responseJsonSchema"], (*place, "responseJsonSchema"))

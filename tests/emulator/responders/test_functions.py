@@ -42,7 +42,8 @@ def write(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 def test_a_function_answers(write: Any, emulate: Open) -> None:
     """It sees the model and the request in the service's own spelling; what it returns is the response."""
     name = write(SHOUT)
-    snake = b'{"key": "b", "request": {"contents": {"parts": {"text": "two"}}, "system_instruction": {"parts": {"text": "s"}}}}'
+    asked = b'"contents": {"parts": {"text": "two"}}, "system_instruction": {"parts": {"text": "s"}}'
+    snake = b'{"key": "b", "request": {' + asked + b"}}"
     with emulate(f"{name}:answer") as api:
         found = api.results(api.begin(line("a", "one") + b"\n" + snake))
     shown = [row["response"]["candidates"][0]["content"]["parts"][0]["text"] for row in found]
