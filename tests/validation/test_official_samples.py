@@ -1,7 +1,7 @@
 """Every official sample passes, in both spellings, with no warning but the right ones; and the emulator answers it.
 
-``official_samples.jsonl`` has requests as Google's guides, its cookbook and its SDK's tests write them, with other words
-in them, field for field. ``warns`` names the field of each warning that is right about a sample.
+``official_samples.jsonl`` has requests as Google's guides, its cookbook and its SDK's tests write them: field for
+field, in other words. ``warns`` names the field of each warning that is right about a sample.
 """
 
 from __future__ import annotations

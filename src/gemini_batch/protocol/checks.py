@@ -33,7 +33,10 @@ def broken(message: str, request: dict[str, Any], *, model: str = "") -> list[Br
     field = CONTENTS[message]
     found: list[Broken] = []
     if len(request) > (field in request):
-        settings = jsonl.encode({name: value for name, value in request.items() if name != field})
+        try:
+            settings = jsonl.encode({name: value for name, value in request.items() if name != field})
+        except RecursionError:
+            return [Broken((), "The request is nested too deeply.", "Flatten it.", "message too deep", certain=True)]
         judged = _remembered if len(settings) <= _KEPT else _remembered.__wrapped__
         found += judged(message, settings, model)
     return found + broken_contents(message, request.get(field), model=model)

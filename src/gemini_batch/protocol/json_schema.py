@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gemini_batch.protocol.reading import DEEPEST
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,6 +37,9 @@ def flaws(schema: Any) -> Iterator[Flaw]:
     waiting: list[tuple[Place, Any]] = [((), schema)]
     while waiting:
         place, node = waiting.pop()
+        if len(place) > 2 * DEEPEST:
+            yield Flaw(place, "less deeply nested")
+            continue
         if isinstance(node, bool):
             continue
         if not isinstance(node, dict):

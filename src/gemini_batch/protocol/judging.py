@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gemini_batch.protocol import rules
+from gemini_batch.protocol.reading import DEEPEST
 from gemini_batch.protocol.spelling import nearest, snake
 from gemini_batch.protocol.tables import Range, messages
 
@@ -52,6 +53,7 @@ class Judge:
         self.model = model
         self.generation = rules.generation(model)
         self.found: list[Broken] = []
+        self.depth = 0
 
     def add(
         self, place: Place, what: str, fix: str, said: str = "", *, certain: bool = True, empty: bool = False
@@ -62,6 +64,10 @@ class Judge:
 
     def message(self, name: str, value: dict[str, Any], place: Place = ()) -> list[Broken]:
         """Judge a message and everything in it; the rules found so far."""
+        if self.depth == DEEPEST:
+            self.add(place, "The value is nested too deeply.", "The service accepts 100 levels.", "message too deep")
+            return self.found
+        self.depth += 1
         plan = _plan(name)
         for field in plan.required:
             if value.get(field.name) in (None, "") or (field.shape == "list" and not value[field.name]):
@@ -72,6 +78,7 @@ class Judge:
                 self._field(check, inner, (*place, key))
         if name in self.checks:
             self.checks[name](self, value, place)
+        self.depth -= 1
         return self.found
 
     def _field(self, check: _Check, value: Any, place: Place) -> None:

@@ -17,6 +17,8 @@ Place = tuple[str | int, ...]
 
 #: Protobuf refuses messages that are nested deeper.
 DEEPEST = 100
+#: Messages whose unknown names are certainly refused: they are the words of JSON Schema that ``Schema`` does not have.
+CLOSED = frozenset({"Schema"})
 _INTS = {"i": range(-(2**31), 2**31), "l": range(-(2**63), 2**63)}
 _TYPE_NAMES = {
     "s": "TYPE_STRING",
@@ -90,7 +92,8 @@ class _Spot(NamedTuple):
 class Reader:
     """Reads decoded values as messages. What does not fit is left out and added to ``violations``.
 
-    ``lenient``: unknown names and unknown enum values are left out without a violation. ``singles`` are the places of
+    ``lenient``: unknown names and unknown enum values are left out without a violation, except in :data:`CLOSED`
+    messages. ``singles`` are the places of
     single values for lists, ``newer`` those of names and values that the published schema does not have.
     """
 
@@ -123,7 +126,7 @@ class Reader:
         for key, item in value.items():
             field = message.lookup.get(key)
             if field is None:
-                if not self.lenient:
+                if not self.lenient or message.name in CLOSED:
                     place = (*spot.place, key)
                     self.violations.append(Violation(place, spot.path, message.name, key, value=item, kind="name"))
                 continue

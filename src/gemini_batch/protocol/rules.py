@@ -41,9 +41,9 @@ RANGES = {
     ("GenerationConfig", "frequencyPenalty"): Limit(Range(-2, 2)),
     # -1 lets the model decide; 32,768 is the largest budget of any model (D, thinking guide, 2026-08). Likely.
     ("ThinkingConfig", "thinkingBudget"): Limit(Range(-1, 32_768)),
-    # The longest vector of any embedding model (D, embeddings guide, 2026-11-22). Certain for 0 (D), likely above.
-    ("EmbedContentRequest", "outputDimensionality"): Limit(Range(1, 3072)),
-    ("EmbedContentConfig", "outputDimensionality"): Limit(Range(1, 3072)),
+    # The longest vector of any embedding model (D, embeddings guide, 2026-11-22). Certain.
+    ("EmbedContentRequest", "outputDimensionality"): Limit(Range(1, 3072), certain=True),
+    ("EmbedContentConfig", "outputDimensionality"): Limit(Range(1, 3072), certain=True),
     # A probability (D, schema text, 2026-08). Likely.
     ("DynamicRetrievalConfig", "dynamicThreshold"): Limit(Range(0, 1)),
 }

@@ -106,12 +106,15 @@ def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | 
     if type(request) is not dict:
         _check_request_kind(line, request, found)
         return tuple(found.problems)
-    if _is_embedding(request):
-        method = Method.EMBED
-        expects_json, dimension = False, check_embed(request, found, terms)
-    else:
-        method = Method.GENERATE
-        expects_json, dimension = check_generate(request, found, terms), None
+    method = Method.EMBED if _is_embedding(request) else Method.GENERATE
+    expects_json, dimension = False, None
+    try:
+        if method is Method.EMBED:
+            dimension = check_embed(request, found, terms)
+        else:
+            expects_json = check_generate(request, found, terms)
+    except RecursionError:
+        found.error("request", "The request is nested too deeply.", "Flatten it.")
     if found.errors or type(key) is not str:
         return tuple(found.problems)
     return Checked(key, method, expects_json, dimension, tuple(found.problems))
