@@ -165,6 +165,7 @@ async def open_backend(settings: Settings, *, emulator_data: Path, world: World)
         if settings.offline:
             from gemini_batch.emulator.http.server import serve
 
-            base_url, version = stack.enter_context(serve(emulator_data)).url, "v1beta"
+            # What may be sent was decided when the file was checked.
+            base_url, version = stack.enter_context(serve(emulator_data, lenient=True)).url, "v1beta"
         async with Client(base_url, key, world=world, version=version) as client:
             yield Backend(address_of(settings), key, GeminiService(client))

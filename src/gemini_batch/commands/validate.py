@@ -42,15 +42,20 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def validate(
-    source: Path, *, model: str | None = None, limit: int | None = None, emit: EventHandler = ignore_events
+    source: Path,
+    *,
+    model: str | None = None,
+    limit: int | None = None,
+    lenient: bool = False,
+    emit: EventHandler = ignore_events,
 ) -> Validated:
     """Check every line of a request file as create does. Raises UsageError for a file that is none at all.
 
-    ``model``: check the rules of this model, too.
+    ``model``: check the rules of this model, too. ``lenient``: refuse only lines that the service certainly refuses.
     """
     if model is not None:
         check_model_name(model)
-    terms = Terms((model or "").removeprefix("models/"))
+    terms = Terms((model or "").removeprefix("models/"), lenient)
     most = catalog.load().limits.input_file_bytes.value
     # Not next to the user's files: the copy that the check for repeated keys needs is as large as the file itself.
     with tempfile.TemporaryDirectory(prefix="gemini-batch-validate-") as folder:

@@ -42,7 +42,10 @@ _SHOWN_WARNINGS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests."""
+    """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests.
+
+    ``lenient``: refuse only lines that the service certainly refuses.
+    """
 
     source: Path
     model: str | None = None
@@ -50,6 +53,7 @@ class Submission:
     limit: int | None = None
     inline: bool = False
     new: bool = False
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,7 @@ async def _stage_run(
             folder,
             limit=submission.limit,
             max_bytes=max_bytes,
-            terms=Terms(_model(submission, Method.GENERATE)),
+            terms=Terms(_model(submission, Method.GENERATE), submission.lenient),
             emit=emit,
         ),
         session.emit,

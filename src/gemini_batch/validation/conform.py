@@ -170,7 +170,11 @@ def _unknown(one: Violation, field: str, found: Findings, *, lenient: bool) -> N
     elif lenient:
         found.warn(field, f"{clip(one.name)} is not {noun}.", "Check the spelling. The service may reject it.")
     else:
-        found.error(field, f"{clip(one.name)} is not {noun}.", "Remove it. The service rejects unknown fields.")
+        found.error(
+            field,
+            f"{clip(one.name)} is not {noun}.",
+            "Remove it. The service rejects unknown fields; --lenient sends them.",
+        )
 
 
 def _wrong(one: Violation, about: Field, field: str, found: Findings, *, lenient: bool) -> None:
