@@ -8,7 +8,7 @@ import pytest
 
 from docs.pages import ROOT, read
 from gemini_batch.protocol import rules
-from gemini_batch.protocol.tables import messages
+from gemini_batch.protocol.tables import Range, messages
 
 PAGE = read(ROOT / "docs" / "request-rules.md").split("\n## Values\n")[1].split("\n## ")[0]
 
@@ -34,7 +34,7 @@ def test_what_the_schema_states() -> None:
     """Its ranges, and how many stop sequences there can be."""
     lookup = messages()["GenerationConfig"].lookup
     assert "| 0 to 2 |" in row("temperature")
-    assert lookup["temperature"].range == rules.Range(0, 2)
+    assert lookup["temperature"].range == Range(0, 2)
     assert f"at most {lookup['stopSequences'].most}" in row("stopSequences")
     assert lookup["logprobs"].range is not None
     assert f"0 to {lookup['logprobs'].range.high:g}" in row("logprobs")
