@@ -32,7 +32,7 @@ REQUESTS = (
     Breakage(
         guard="base64 of an impossible length",
         file="protocol/reading.py",
-        old="return bare % 4 != 1 and",
+        old="return (len(text) - padding) % 4 != 1 and",
         new="return",
         tests=(KEPT,),
     ),

@@ -273,6 +273,7 @@ ERRORS = [
     Case({"key": "a", "request": {"content": "x"}}, "request.content", "a string", '{"parts"'),
     Case({"key": "a", "request": {"content": [TEXT]}}, "request.content", "exactly one", "each text"),
     Case({"key": "a", "request": {"content": {"parts": []}}}, "request.content.parts", "empty list", '[{"text"'),
+    Case(embed(contents=None), "request.contents", "not a field of an embedding request", "`content`"),
     Case(embed(generationConfig={}), "request.content", "`generationConfig` is for generation", '"contents"'),
     Case(embed(autoTruncate=True), "request.autoTruncate", "belongs in", "embedContentConfig"),
     Case(embed(dimensions=5), "request.dimensions", "another provider", "outputDimensionality"),

@@ -39,8 +39,8 @@ _TIMESTAMP = re.compile(
     r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
     r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
 )
-#: Both alphabets; white space is skipped, padding may be missing.
-_BASE64 = re.compile(r"([A-Za-z0-9+/_\-\s]*)(={0,2}\s*)")
+#: Both alphabets; padding may be missing.
+_BASE64 = re.compile(r"([A-Za-z0-9+/_-]*)={0,2}")
 
 
 class Violation(NamedTuple):
@@ -210,12 +210,11 @@ def scalar(kind: str, value: Any) -> Any:
 
 def is_base64(text: str) -> bool:
     """Whether a string is base64, in the standard or the URL-safe alphabet; padding may be missing."""
-    found = _BASE64.fullmatch(text)
+    found = _BASE64.fullmatch(text) or _BASE64.fullmatch("".join(text.split()))
     if found is None:
         return False
-    bare = len(found[1]) - (sum(map(found[1].count, " \t\r\n\f\v")) if re.search(r"\s", found[1]) else 0)
-    padding = found[2].count("=")
-    return bare % 4 != 1 and (not padding or (bare + padding) % 4 == 0)
+    padding = len(text := found[0]) - found.end(1)
+    return (len(text) - padding) % 4 != 1 and (not padding or len(text) % 4 == 0)
 
 
 def _number(value: Any) -> float | None:

@@ -9,6 +9,7 @@ or schema text, S Google's own test suite, P other people's reports.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from gemini_batch.protocol.tables import Range
@@ -98,6 +99,7 @@ _MEDIA = re.compile(
 )
 
 
+@lru_cache(maxsize=256)
 def is_media_type(mime_type: str) -> bool:
     """Whether a part can hold data of this MIME type."""
     return _MEDIA.fullmatch(mime_type) is not None

@@ -31,6 +31,7 @@ _ROLE_WORDS = {
 }
 _TEXT_PART = 'Write `[{"text": "…"}]`.'
 _BLOB = names("Blob")
+_UPLOADED = "https://generativelanguage.googleapis.com/"
 
 
 def check_contents(contents: object, path: str, found: Findings) -> None:
@@ -53,7 +54,7 @@ def check_contents(contents: object, path: str, found: Findings) -> None:
 
 
 def is_plain(contents: object) -> bool:
-    """Whether contents are a list of nothing but text, so that there is nothing to check."""
+    """Whether contents are a list of nothing but text and well-formed media, so that there is nothing to check."""
     return type(contents) is list and bool(contents) and all(map(_is_plain, contents))
 
 
@@ -68,9 +69,24 @@ def _is_plain(content: object) -> bool:
         if type(part) is not dict or len(part) != 1:
             return False
         text = part.get("text")
-        if type(text) is not str or not text:
+        if (type(text) is not str or not text) and not _is_plain_media(part):
             return False
     return role is None or role in ("user", "model")
+
+
+def _is_plain_media(part: dict[str, object]) -> bool:
+    """Whether a part of one field is inline data or an uploaded file, as most lines write them."""
+    ((name, media),) = part.items()
+    if type(media) is not dict or len(media) != 2:
+        return False
+    mime_type = pick(media, "mimeType", "mime_type")[1]
+    if type(mime_type) is not str:
+        return False
+    if name in ("inlineData", "inline_data"):
+        data = media.get("data")
+        return type(data) is str and bool(data) and is_base64(data) and rules.is_media_type(mime_type)
+    uri = pick(media, "fileUri", "file_uri")[1]
+    return name in ("fileData", "file_data") and type(uri) is str and uri.startswith(_UPLOADED)
 
 
 def check_content(content: object, path: str, found: Findings, *, instruction: bool = False) -> None:

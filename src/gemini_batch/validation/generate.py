@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MESSAGE = "GenerateContentRequest"
 _NO_TERMS = Terms()
 #: Longer settings (an image in the system instruction) are checked anew in every line instead of being kept in memory.
-_KEPT = 64 * 1024
+KEPT = 64 * 1024
 
 
 class _Checked(NamedTuple):
@@ -40,7 +40,7 @@ def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_
     if len(request) > ("contents" in request):
         rest = {name: value for name, value in request.items() if name != "contents"}
         encoded = jsonl.encode(rest)
-        check = _settings if len(encoded) <= _KEPT else _settings.__wrapped__
+        check = _settings if len(encoded) <= KEPT else _settings.__wrapped__
         checked = check(encoded, terms)
         found.take(checked.problems)
         expects_json = checked.expects_json
