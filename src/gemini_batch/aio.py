@@ -18,6 +18,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from gemini_batch.errors import UsageError
 from gemini_batch.events import EventHandler, ignore_events
 from gemini_batch.session import Session
 from gemini_batch.settings import Settings, load_settings
@@ -97,6 +98,7 @@ class AsyncGeminiBatch:
             if self._offline is not None:
                 settings = dataclasses.replace(settings, offline=self._offline)
             self._opened = Session(settings, emit=self._on_event)
+            self._opened.name_ignored()
         return self._opened
 
     async def create(
@@ -157,19 +159,21 @@ class AsyncGeminiBatch:
         named job. ``output`` also writes the results to a file.
 
         ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
-        Answers are fetched once and kept, so another call needs no network. Raises NotFinished while the job is alive,
-        JobError if it ended without answers, UsageError, ServiceError, StateError.
+        Files that gemini-batch did not write there are never replaced. Answers are fetched once and kept, so another
+        call needs no network. Raises NotFinished while the job is alive, JobError if it ended without answers,
+        UsageError, ServiceError, StateError.
         """
+        from gemini_batch.answers.media import MediaWriter
         from gemini_batch.commands import results as room
-        from gemini_batch.report.result_set import check_output
+        from gemini_batch.report.output_files import check_output
 
         if output is not None:
-            check_output(Path(output))
+            check_output(Path(output), failures=False)
+        if media_dir is not None:
+            MediaWriter(Path(media_dir)).check_place()
         found = await room.results(self._session(), job_name, job_only=job_only)
         if media_dir is not None:
-            from gemini_batch.answers.media import MediaWriter
-
-            found = dataclasses.replace(found, media=MediaWriter(Path(media_dir)))
+            found = dataclasses.replace(found, _media=MediaWriter(Path(media_dir), run=found.summary.run))
         if output is not None:
             found.write(Path(output))
         return found
@@ -267,7 +271,23 @@ class AsyncGeminiBatch:
         """
         from gemini_batch.commands import validate as room
 
-        return await room.validate(Path(input_file), model=model, limit=limit, lenient=lenient, emit=self._on_event)
+        return await room.validate(
+            Path(input_file),
+            model=model,
+            limit=limit,
+            lenient=lenient,
+            offline=self._is_offline(),
+            emit=self._on_event,
+        )
+
+    def _is_offline(self) -> bool:
+        """Whether a call that asks would ask the emulator; False for settings that cannot be meant."""
+        if self._offline is not None:
+            return self._offline
+        try:
+            return (self._settings or load_settings()).offline
+        except UsageError:
+            return False
 
     async def list_jobs(
         self,

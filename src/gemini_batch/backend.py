@@ -154,6 +154,17 @@ def key_of(settings: Settings) -> Secret:
     return Secret(_OFFLINE_KEY) if settings.offline else settings.require_key()
 
 
+def files_offline(emulator_data: Path) -> frozenset[str]:
+    """The ids of the files that were uploaded to the emulator of offline work and that it still has."""
+    from gemini_batch.emulator.responders.builtin import respond
+    from gemini_batch.emulator.service.core import Emulator
+
+    if not emulator_data.is_dir():
+        return frozenset()
+    with contextlib.closing(Emulator(emulator_data, respond)) as emulator:
+        return emulator.files.ids(emulator.store.project(_OFFLINE_KEY))
+
+
 @contextlib.asynccontextmanager
 async def open_backend(settings: Settings, *, emulator_data: Path, world: World) -> AsyncIterator[Backend]:
     """Open the service that the settings name; offline, the emulator serves on loopback until the context exits."""
@@ -166,6 +177,7 @@ async def open_backend(settings: Settings, *, emulator_data: Path, world: World)
             from gemini_batch.emulator.http.server import serve
 
             # What may be sent was decided when the file was checked.
-            base_url, version = stack.enter_context(serve(emulator_data, lenient=True)).url, "v1beta"
+            opened = stack.enter_context(serve(emulator_data, rehearsal=True, lenient=True))
+            base_url, version = opened.url, "v1beta"
         async with Client(base_url, key, world=world, version=version) as client:
             yield Backend(address_of(settings), key, GeminiService(client))

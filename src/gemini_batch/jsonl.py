@@ -10,10 +10,11 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import stat
 import threading
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -162,6 +163,26 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def private_folder(path: Path) -> None:
+    """Create a folder, with those above it that are missing, for its owner only; existing folders keep their mode.
+
+    Raises ``OSError`` from the file system.
+    """
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    except FileNotFoundError:
+        private_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def private_open(path: Path, mode: Literal["ab", "wb", "xb"]) -> IO[bytes]:
+    """Open a file for writing; one that does not exist is created for its owner only. Raises ``OSError``."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
 #: A part file counts as left behind only if it is older than ours by this many seconds and no process has locked it.
 _STALE = 60.0
 
@@ -180,35 +201,37 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _sweep(ours: Path, prefix: str) -> None:
-    """Remove the parts of the same file that killed processes left next to it."""
+    """Remove the parts of the same file that killed processes left next to it; other files may have similar names."""
     now = ours.stat().st_mtime
+    part = re.compile(re.escape(prefix) + r"[0-9a-f]{8}\.part")
     beside: list[Path] = []
     with contextlib.suppress(OSError):  # a folder can permit writing without listing
         beside.extend(ours.parent.iterdir())
     for other in beside:
-        if other != ours and other.name.startswith(prefix) and other.name.endswith(".part"):
+        if other != ours and part.fullmatch(other.name):
             with contextlib.suppress(OSError), other.open("rb+") as file:
                 if other.stat().st_mtime < now - _STALE and _lock(file):
                     other.unlink()
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """Write a file next to ``path``, sync it, then rename it to ``path``; on any error, nothing is left or replaced.
 
-    The new file keeps the permissions of the one it replaces, so private answers stay private. Raises ``OSError`` from
-    the file system.
+    The new file keeps the permissions of the one it replaces, so private answers stay private. ``private``: only the
+    owner may read it. Raises ``OSError`` from the file system.
     """
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
+        with private_open(part, "xb") if private else part.open("xb") as file:
             _lock(file)
             _sweep(part, f".{path.name[:100]}.")
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            part.chmod(stat.S_IMODE(path.stat().st_mode))
+        if not private:
+            with contextlib.suppress(FileNotFoundError):
+                part.chmod(stat.S_IMODE(path.stat().st_mode))
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

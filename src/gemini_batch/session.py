@@ -130,6 +130,19 @@ class Session:
             self.emit(Notice(warning, "warning"))
         return [warning]
 
+    def name_ignored(self) -> None:
+        """Say which variables of a ``.env`` file have no effect, because only the environment may set them."""
+        if names := self.settings.ignored:
+            have = "have" if len(names) > 1 else "has"
+            self.emit(
+                Notice(
+                    f"{', '.join(names)} in the .env file {have} no effect: it may set only keys, the base URL, "
+                    "the API version, GEMINI_BATCH_OFFLINE and GEMINI_BATCH_POLL.",
+                    "warning",
+                    "Export it in the shell if you want it, or remove it from the file.",
+                )
+            )
+
     # Names -----------------------------------------------------------------------------------------------------------
 
     def at(self, target: Target) -> Session:

@@ -23,6 +23,18 @@ GOOGLE_BASE_URL = "https://generativelanguage.googleapis.com"
 #: ``v1beta`` has every batch method; the official SDK has used ``v1`` by default since 3.0.
 API_VERSION = "v1beta"
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+#: All that a ``.env`` file may set. A file in a downloaded folder must not move the state folder, or shorten the time
+#: for which an unanswered create is searched for: requests would be sent and paid for again.
+DOTENV_NAMES = frozenset(
+    {
+        *KEY_NAMES,
+        "GOOGLE_GEMINI_BASE_URL",
+        "GOOGLE_GENAI_API_VERSION",
+        "GEMINI_BATCH_OFFLINE",
+        "GEMINI_BATCH_POLL",
+    }
+)
+_OWN_PREFIX = "GEMINI_BATCH_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -60,7 +72,8 @@ class Settings:
 
     ``poll``: seconds between polls, None for the built-in backoff. ``settle``: seconds for which the job of an
     unanswered create is searched for before anything is resent. ``blank_base_url``: ``GOOGLE_GEMINI_BASE_URL`` is
-    set but blank, which counts as unset; commands that spend money then say which address they use.
+    set but blank, which counts as unset; commands that spend money then say which address they use. ``ignored``: the
+    variables of this program that a ``.env`` file sets but only the environment may set.
     """
 
     home: Path
@@ -71,6 +84,7 @@ class Settings:
     poll: float | None = None
     settle: float = 30.0
     blank_base_url: bool = False
+    ignored: tuple[str, ...] = ()
 
     def require_key(self) -> Secret:
         """The API key. Raises UsageError, which says what to type, if there is none."""
@@ -104,10 +118,11 @@ def _seconds(name: str, text: str) -> float:
     return value
 
 
-def _read_dotenv(folder: Path) -> dict[str, str]:
+def _read_dotenv(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What the file sets of what it may set; and the names of this program's other variables in it."""
     path = folder / ".env"
     if not path.is_file():
-        return {}
+        return {}, ()
     from dotenv import dotenv_values
 
     try:
@@ -118,9 +133,7 @@ def _read_dotenv(folder: Path) -> dict[str, str]:
         raise UsageError(
             f"The .env file cannot be read: {error}.", file=path, code="bad_dotenv", next="Save it as UTF-8 text."
         ) from None
-    ours = {
-        name: value for name, value in found.items() if value is not None and name.startswith(("GEMINI_", "GOOGLE_"))
-    }
+    ours = {name: value for name, value in found.items() if value is not None and name in DOTENV_NAMES}
     for name, value in ours.items():
         if "${" in value:
             raise UsageError(
@@ -130,7 +143,7 @@ def _read_dotenv(folder: Path) -> dict[str, str]:
                 code="bad_dotenv",
                 next="Write the value itself, or export it in the shell.",
             )
-    return ours
+    return ours, tuple(name for name in found if name.startswith(_OWN_PREFIX) and name not in DOTENV_NAMES)
 
 
 def checked_base_url(text: str, where: str = "the settings") -> str:
@@ -218,7 +231,7 @@ def load_settings(
     A variable that is set but blank counts as unset. Raises UsageError for an invalid value.
     """
     environment = os.environ if env is None else env
-    dotenv = _read_dotenv(folder or Path.cwd())
+    dotenv, ignored = _read_dotenv(folder or Path.cwd())
 
     def setting(name: str) -> str | None:
         return _value(environment, name) or _value(dotenv, name)
@@ -256,6 +269,7 @@ def load_settings(
         else (_seconds("GEMINI_BATCH_POLL", poll_text) if poll_text else None),
         settle=_seconds("GEMINI_BATCH_SETTLE", settle_text) if settle_text else 30.0,
         blank_base_url=_is_blank("GOOGLE_GEMINI_BASE_URL", environment, dotenv),
+        ignored=ignored,
     )
 
 

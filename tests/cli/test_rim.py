@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Shell, request
-from gemini_batch.report.result_set import failures_beside
+from gemini_batch.report.output_files import failures_beside
 
 
 def test_no_words_show_the_help(shell: Shell) -> None:

@@ -44,7 +44,11 @@ async function refusal(promise) {
 }
 
 async function clock(seconds) {
-  await fetch(`${url}/emulator/clock`, {method: 'POST', body: JSON.stringify({advance: seconds})});
+  await fetch(`${url}/emulator/clock`, {
+    method: 'POST',
+    headers: {'Content-Type': 'application/json'},
+    body: JSON.stringify({advance: seconds}),
+  });
 }
 
 // Nothing yet.

@@ -157,7 +157,7 @@ def test_a_file_job(sdk: Sdk, gemini_emulator: GeminiEmulator, tmp_path: Path) -
 
 def test_an_inline_job(sdk: Sdk) -> None:
     """Typed and plain requests, a row that fails, metadata back with every row."""
-    gone = genai.types.Part.from_uri(file_uri="https://example.com/files/gone", mime_type="image/png")
+    gone = genai.types.Part.from_uri(file_uri="https://example.com/v1beta/files/gone", mime_type="image/png")
     config = genai.types.GenerateContentConfig(
         system_instruction="Be brief.",
         top_k=5,

@@ -37,7 +37,20 @@ ROWS: tuple[dict[str, Any], ...] = (
         "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
     },
     {"tools": [{"googleSearch": {}}, {"codeExecution": {}}, {"urlContext": {}}]},
-    {"contents": [{"parts": [{"fileData": {"fileUri": "https://example.com/files/gone", "mimeType": "image/png"}}]}]},
+    {
+        "contents": [
+            {
+                "parts": [
+                    {
+                        "fileData": {
+                            "fileUri": "https://generativelanguage.googleapis.com/v1beta/files/gone",
+                            "mimeType": "image/png",
+                        }
+                    }
+                ]
+            }
+        ]
+    },
 )
 TEXT = {"contents": [{"role": "user", "parts": [{"text": "Why is the sky blue?"}]}]}
 VECTOR = {"content": {"parts": [{"text": "Why is the sky blue?"}]}, "outputDimensionality": 8}

@@ -206,5 +206,5 @@ def test_names_never_choose_a_path(user: User) -> None:
 
     media = user.folder / "media"
     made = {path for path in user.folder.parent.rglob("*") if "home" not in path.parts} - before
-    assert {path for path in made if path.suffix == ".png"} == set(media.iterdir())
-    assert len({path.name.lower() for path in media.iterdir()}) == len(keys)
+    assert {path for path in made if path.suffix == ".png"} == set(media.glob("*.png"))
+    assert len({path.name.lower() for path in media.glob("*.png")}) == len(keys)

@@ -113,7 +113,7 @@ def test_what_a_killed_process_left_is_swept_and_what_another_writes_is_not(user
     """Beside a results file: an old part that nobody holds goes, a young one stays."""
     user.write_requests(["a"])
     job = user.run("create", "requests.jsonl", "--offline").stdout.strip()
-    old, young = user.folder / ".results.jsonl.0000.part", user.folder / ".results.jsonl.1111.part"
+    old, young = user.folder / ".results.jsonl.00000000.part", user.folder / ".results.jsonl.11111111.part"
     old.write_bytes(b"half a li")
     os.utime(old, (1_000_000_000, 1_000_000_000))
     young.write_bytes(b"half a li")

@@ -177,13 +177,14 @@ def expected(service: Wild, key: str) -> tuple[int, str]:
     verdict = "missing"
     for attempt, job in enumerate(mine, 1):
         state, last = job.state.removeprefix("BATCH_STATE_"), attempt == len(mine)
-        most = ATTEMPTS if state == "SUCCEEDED" else 2
+        most = 2
         again = state == "EXPIRED" or (state == "FAILED" and (job.error or {}).get("code") in {8, 13, 14})
         if job.deleted:
             again = False
         elif state == "SUCCEEDED":
             what = service.rows[key][min(attempt, ATTEMPTS) - 1]
             again = what in ("none", "broken") or what in (2, 4, 8, 10, 13, 14)
+            most = 2 if what in ("none", "broken") else ATTEMPTS
             if what in ("good", "twice"):
                 verdict = "succeeded"
             elif isinstance(what, int):

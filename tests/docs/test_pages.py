@@ -308,7 +308,7 @@ def test_the_routes_on_the_emulator_page_are_there(gemini_emulator: GeminiEmulat
     routes = re.findall(r"^\| `(GET|POST) (/emulator/\w+)` \|", read(DOCS / "emulator.md"), re.MULTILINE)
     assert len(routes) == 3
     for method, path in routes:
-        answer = httpx2.request(method, gemini_emulator.url + path, content=b"{}" if method == "POST" else None)
+        answer = httpx2.request(method, gemini_emulator.url + path, json={} if method == "POST" else None)
         assert answer.status_code == 200, path
 
 

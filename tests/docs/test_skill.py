@@ -132,8 +132,9 @@ def test_the_watching_loop_on_a_job_that_takes_hours(make_shell: Callable[..., S
     with serve(tmp_path / "service", queue_delay=3 * 3600.0) as service:
         shell = make_shell(GOOGLE_GEMINI_BASE_URL=service.url, GEMINI_API_KEY="any")
         program = (
-            f'#!{sys.executable}\nimport urllib.request\nurllib.request.urlopen("{service.url}/emulator/clock", '
-            "b'{\"advance\": 3600}').close()\n"
+            f"#!{sys.executable}\nfrom urllib.request import Request, urlopen\n"
+            f'urlopen(Request("{service.url}/emulator/clock", b\'{{"advance": 3600}}\', '
+            '{"Content-Type": "application/json"})).close()\n'
         )
         shell.command("sleep", program)
         out, _ = type_section(shell, "5. Monitoring without blocking")

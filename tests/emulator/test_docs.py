@@ -45,25 +45,25 @@ def test_the_scenarios() -> None:
 def test_the_fields() -> None:
     """Every field of a fault and of the quotas has its place; each table has only fields of its kind."""
     which = set(first_cells("Which calls, jobs and rows"))
-    calls, jobs = set(first_cells("What is done to a call")), set(first_cells("What becomes of a job"))
+    calls, jobs = set(first_cells("What is done to a call")), set(first_cells("What happens to a job"))
     assert calls <= set(WireFault.__struct_fields__)
     assert jobs <= set(JobFault.__struct_fields__)
     of_rows = {"row", "reason", "text", "megabytes", "details", "output", "commit"}
     assert which | calls | jobs | of_rows == FIELDS
     for name in ("reason", "text", "megabytes", "details"):
-        assert f"`{name}`" in sections()["What becomes of a row"]
+        assert f"`{name}`" in sections()["What happens to a row"]
     assert set(first_cells("Quotas")) == set(Quotas.__struct_fields__)
 
 
 def test_the_effects() -> None:
     """Every outcome of a row, change of a file, way of a list and error has its name there."""
-    assert set(first_cells("What becomes of a row")) == set(get_args(model.RowOutcome))
-    assert set(first_cells("What becomes of an output file")) == set(get_args(model.OutputChange))
+    assert set(first_cells("What happens to a row")) == set(get_args(model.RowOutcome))
+    assert set(first_cells("What happens to an output file")) == set(get_args(model.OutputChange))
     call = sections()["What is done to a call"]
     assert set(get_args(model.ListChange)) <= set(re.findall(r"`(\w+)`", call))
     (errors,) = re.findall(r"^\| `error` \| ([^|]+) \|$", call, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", errors)) == set(WORDINGS)
-    states = re.findall(r"`([A-Z]+)`", sections()["What becomes of a job"])
+    states = re.findall(r"`([A-Z]+)`", sections()["What happens to a job"])
     assert set(states) == set(get_args(model.JobState))
 
 

@@ -92,7 +92,7 @@ def test_jobs_made_elsewhere_are_listed_fetched_and_adopted(service: FakeService
 
     assert [row["key"] for row in found] == ["c", "b", "a"]
     assert found.summary.all_succeeded
-    assert do(service, other, lambda s: list_jobs(s, Filter(), remote=True))[0].run == found.run.id
+    assert do(service, other, lambda s: list_jobs(s, Filter(), remote=True))[0].run == found.summary.run
 
 
 def test_adopting_counts_answers_that_are_absent(service: FakeService, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_the_doctor_sees_harm(service: FakeService, tmp_path: Path, harm: str) -
     job = make(service, tmp_path)
     service.polls_to_end = 0
     found = do(service, tmp_path / "home", lambda s: results(s, job))
-    folder = tmp_path / "home" / "runs" / found.run.id
+    folder = tmp_path / "home" / "runs" / found.summary.run
     if harm == "folder":
         folder.rename(tmp_path / "away")
     elif harm == "requests":

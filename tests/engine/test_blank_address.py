@@ -43,7 +43,7 @@ def test_what_spends_names_a_blank_address_before_anything_is_sent(
     service.answer_at = lambda key, attempt: spoiled if key == KEYS[0] and attempt == 1 else answer_line(key)
     order = Submission(source=tmp_path / "in.jsonl")
     if command in {"run RUN", "retry"}:
-        run_id = do(service, tmp_path / "home", lambda s: run(s, order, None)).run.id
+        run_id = do(service, tmp_path / "home", lambda s: run(s, order, None)).summary.run
     calls = len(service.calls)
     heard: list[tuple[Event, int]] = []
 

@@ -60,7 +60,7 @@ def test_what_a_deleted_job_left_can_be_asked_for(service: FakeService, tmp_path
     deleted_while_alive(service)
     first = work(service, tmp_path)
 
-    assert texts(again(service, tmp_path, first.run.id, "missing")) == GOOD
+    assert texts(again(service, tmp_path, first.summary.run, "missing")) == GOOD
 
 
 def test_a_run_whose_job_is_gone_stays_finished(service: FakeService, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +17,10 @@ from gemini_batch.commands.run import run
 from gemini_batch.errors import StateError
 from gemini_batch.intake.submission import Submission
 from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.state_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from gemini_batch.report.result_set import Results
 
@@ -46,14 +47,14 @@ def held(service: FakeService, folder: Path, input_kind: str) -> Results:
     if input_kind == "create":
         name = do(service, folder / "home", lambda s: create(s, order)).job
     else:
-        name = do(service, folder / "home", lambda s: run(s, order, RunOptions(max_requests_per_job=2))).run.id
+        name = do(service, folder / "home", lambda s: run(s, order, RunOptions(max_requests_per_job=2))).summary.run
     found: Results = do(service, folder / "home", lambda s: results(s, name))
     found.write(folder / "results.jsonl")
     return found
 
 
 def harm(found: Results, what: str) -> None:
-    folder = found.state_folder.run(found.run.id)
+    folder = RunFolder(Path(found.summary.folder))
     if what == "folder":
         shutil.rmtree(folder.path)
     elif what == "rows":
@@ -70,7 +71,7 @@ def test_what_is_gone_is_said_and_replaces_nothing(
     service: FakeService, tmp_path: Path, input_kind: str, what: str
 ) -> None:
     found = held(service, tmp_path, input_kind)
-    name = found.summary.job or found.run.id
+    name = found.summary.job or found.summary.run
     before = (tmp_path / "results.jsonl").read_bytes()
     assert before.count(b"\n") == 3
     harm(found, what)
@@ -80,7 +81,7 @@ def test_what_is_gone_is_said_and_replaces_nothing(
 
     assert caught.value.exit_code == 3
     assert "GEMINI_BATCH_HOME" in str(caught.value.next)
-    assert found.state_folder.run(found.run.id).path.is_dir() is (what != "folder")  # looking makes nothing
+    assert RunFolder(Path(found.summary.folder)).path.is_dir() is (what != "folder")  # looking makes nothing
     assert (tmp_path / "results.jsonl").read_bytes() == before
     with pytest.raises((StateError, OSError)):  # results that were opened before the harm
         found.write(tmp_path / "results.jsonl")
@@ -101,7 +102,7 @@ def test_the_way_back_works(service: FakeService, tmp_path: Path) -> None:
 def test_the_doctor_names_a_way_on_for_every_problem(service: FakeService, tmp_path: Path) -> None:
     found = held(service, tmp_path, "create")
     harm(found, "raw")
-    (found.state_folder.run(found.run.id).requests).write_bytes(b"{}\n")
+    (RunFolder(Path(found.summary.folder)).requests).write_bytes(b"{}\n")
 
     problems = [one for one in do(service, tmp_path / "home", doctor).findings if one.level == "problem"]
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from engine.fake import FakeService, answer_line
 from engine.fake import Job as RemoteJob
-from engine.steps import KEYS, PAIRS, again, work
+from engine.steps import KEYS, PAIRS, again, jobs_of, work
 from gemini_batch.events import JobSeen, RunProgress, Transfer
 from gemini_batch.report.summary import Progress, uncollected
+from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.records import Job, JobStage
 from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.state_folder import RunFolder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gemini_batch.events import Event
 
 
@@ -108,14 +109,15 @@ def test_requests_that_wait_for_their_turn_again_are_not_done(service: FakeServi
     """The job is collected, and what failed in it is not taken out of it yet."""
     service.answer_at = lambda key, _: failed_line(key) if key in KEYS[:4] else answer_line(key)
     first = work(service, tmp_path, options=RunOptions(attempts=1))
-    state_folder = first.state_folder
-    (done,) = first.jobs
+    (done,) = jobs_of(tmp_path)
     progress = Progress()
-    with state_folder.run(first.run.id).rows() as rows:
-        progress.count(rows, first.run, (done,), {done.ordinal})
+    with Ledger(tmp_path / "home" / "ledger.db") as ledger:
+        begun = ledger.run_of(done)
+    with RunFolder(Path(first.summary.folder)).rows() as rows:
+        progress.count(rows, begun, (done,), {done.ordinal})
         assert progress.done == done.succeeded
-        rows.requeue(done.ordinal, reasons=("UNAVAILABLE",), missing=True, most=3)
-        progress.count(rows, first.run, (done,), set())
+        rows.requeue(done.ordinal, reasons=("UNAVAILABLE",), most=3, most_unanswered=3)
+        progress.count(rows, begun, (done,), set())
 
     assert progress.done == 2
 
@@ -139,7 +141,7 @@ def test_a_retry_begins_with_what_stays(service: FakeService, tmp_path: Path) ->
     service.counts = counting
     heard: list[Event] = []
 
-    again(service, tmp_path, first.run.id, "missing", heard=heard)
+    again(service, tmp_path, first.summary.run, "missing", heard=heard)
 
     done = [event.done for event in heard if isinstance(event, RunProgress)]
     assert (min(done), done[-1]) == (4, 6)
@@ -155,7 +157,7 @@ def test_a_second_process_goes_on_counting(service: FakeService, tmp_path: Path)
     first = work(service, tmp_path, heard=heard)
     assert first.summary.verdicts == {"succeeded": 4, "missing": 2}
 
-    again(service, tmp_path, first.run.id, "missing", heard=heard)
+    again(service, tmp_path, first.summary.run, "missing", heard=heard)
 
     done = [event.done for event in heard if isinstance(event, RunProgress)]
     assert (done[0], done[-1]) == (4, 6)

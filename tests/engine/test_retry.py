@@ -63,13 +63,13 @@ def test_retry_with_another_model(service: FakeService, tmp_path: Path) -> None:
     )
     first = work(service, tmp_path)
 
-    found = again(service, tmp_path, first.run.id, "empty", model="gemini-3.1-pro-preview")
+    found = again(service, tmp_path, first.summary.run, "empty", model="gemini-3.1-pro-preview")
 
     assert texts(found) == GOOD
     assert [job.model for job in service.jobs] == ["gemini-3-flash-preview"] * 3 + ["gemini-3.1-pro-preview"]
     assert found.summary.model == "gemini-3-flash-preview, gemini-3.1-pro-preview"
     assert (found.summary.usd.batch or 0) > (first.summary.usd.batch or 0) * 7 / 6
-    assert work(service, tmp_path).run.id == first.run.id, "the run is the same one as before"
+    assert work(service, tmp_path).summary.run == first.summary.run, "the run is the same one as before"
 
     async def listed() -> list[str]:
         async with FakeSession(service, tmp_path / "home") as session:
@@ -84,11 +84,11 @@ def test_retry_with_a_model_that_cannot(service: FakeService, tmp_path: Path) ->
     jobs = len(service.jobs)
 
     with pytest.raises(UsageError) as caught:
-        again(service, tmp_path, first.run.id, "missing", model="gemini-embedding-001")
+        again(service, tmp_path, first.summary.run, "missing", model="gemini-embedding-001")
 
     assert caught.value.exit_code == 2
     assert len(service.jobs) == jobs
-    assert work(service, tmp_path, first.run.id, None).summary.verdicts == first.summary.verdicts
+    assert work(service, tmp_path, first.summary.run, None).summary.verdicts == first.summary.verdicts
 
 
 def test_a_change_to_a_config_of_null() -> None:
@@ -113,7 +113,7 @@ def test_a_file_that_has_a_run_is_not_read_line_by_line_again(
 
     monkeypatch.setattr("gemini_batch.intake.submission.stage", unwanted)
 
-    assert work(service, tmp_path).run.id == first.run.id
+    assert work(service, tmp_path).summary.run == first.summary.run
 
 
 @pytest.mark.parametrize("change", [b"\n", b" \n", b'{"key":"k9","request":{"contents":[{"parts":[{"text":"x"}]}]}}\n'])
@@ -123,7 +123,7 @@ def test_a_file_that_has_changed_is_read_again(service: FakeService, tmp_path: P
     with (tmp_path / "in.jsonl").open("ab") as file:
         file.write(change)
 
-    assert (work(service, tmp_path).run.id == first.run.id) is (not change.strip())
+    assert (work(service, tmp_path).summary.run == first.summary.run) is (not change.strip())
 
 
 @pytest.mark.parametrize("order", [{"model": "gemini-3.1-flash-lite"}, {"new": True}, {"limit": 2}], ids=str)
@@ -132,7 +132,7 @@ def test_another_model_or_another_part_of_the_file_is_another_run(
 ) -> None:
     first = work(service, tmp_path)
 
-    assert work(service, tmp_path, **order).run.id != first.run.id
+    assert work(service, tmp_path, **order).summary.run != first.summary.run
 
 
 # Retry ---------------------------------------------------------------------------------------------------------------
@@ -197,14 +197,14 @@ def test_a_picture_that_cannot_be_read_is_offered_to_retry(
     assert [(line["key"], line["verdict"], line["reason"]) for line in failed] == [("k1", "invalid", "BROKEN_MEDIA")]
 
     if with_media:
-        found = dataclasses.replace(found, media=MediaWriter(tmp_path / "media"))
+        found = dataclasses.replace(found, _media=MediaWriter(tmp_path / "media"))
     lines = list(found)
     assert [line["verdict"] for line in lines] == ["succeeded", "invalid", *["succeeded"] * 4]
     if with_media:
-        written = {path.stem for path in (tmp_path / "media").iterdir()}
+        written = {path.stem for path in (tmp_path / "media").glob("*.png")}
         assert written == {line["key"] for line in lines if line["verdict"] == "succeeded"}
 
-    assert reasons(again(service, tmp_path, found.run.id, "invalid")) == {}
+    assert reasons(again(service, tmp_path, found.summary.run, "invalid")) == {}
     assert service.jobs[-1].keys == ["k1"]
 
 
@@ -256,8 +256,10 @@ def test_a_retry_of_nothing_changes_nothing_and_says_what_there_is(service: Fake
 def test_attempts_without_an_answer_are_counted(service: FakeService, tmp_path: Path) -> None:
     """Whether they were billed nobody says, also where a later attempt was answered."""
     service.answer_at = lambda key, attempt: None if attempt < 3 and key == "k1" else answer_line(key)
+    first = work(service, tmp_path)
+    assert first.summary.unanswered == 2
 
-    found = work(service, tmp_path)
+    found = again(service, tmp_path, first.summary.run, "missing")
 
     assert texts(found) == GOOD
     assert found.summary.unanswered == 2
@@ -280,4 +282,4 @@ def test_the_same_requests_with_another_key_are_not_resent_in_silence(service: F
 
     for thing in (by_run, by_create):
         heard = asyncio.run(other(thing))
-        assert f"already sent with another API key ({first.run.id})" in sentences(heard)
+        assert f"already sent with another API key ({first.summary.run})" in sentences(heard)

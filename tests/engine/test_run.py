@@ -81,7 +81,7 @@ def test_the_same_command_again_asks_nobody(service: FakeService, tmp_path: Path
     calls = len(service.calls)
 
     again = work(service, tmp_path)
-    by_id = work(service, tmp_path, first.run.id)
+    by_id = work(service, tmp_path, first.summary.run)
 
     assert len(service.calls) == calls
     assert texts(again) == texts(by_id) == GOOD
@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_what_create_began(service: FakeService, tmp_path: Pa
     began = asyncio.run(begin())
     found = work(service, tmp_path)
 
-    assert found.run.id == began
+    assert found.summary.run == began
     assert service.paid() == dict.fromkeys(KEYS, 1)
 
 
@@ -142,12 +142,6 @@ def test_attempts_are_bounded(service: FakeService, tmp_path: Path) -> None:
 
     assert service.paid()["k1"] == 3
     assert [row["error"]["reason"] for row in found if row["key"] == "k1"] == ["INTERNAL"]
-
-
-def test_an_absent_row_is_resent(service: FakeService, tmp_path: Path) -> None:
-    service.answer_at = lambda key, attempt: None if key == "k2" and attempt == 1 else answer_line(key)
-
-    assert texts(work(service, tmp_path)) == GOOD
 
 
 def test_a_job_whose_only_line_is_broken_is_not_waited_for(service: FakeService, tmp_path: Path) -> None:
@@ -201,7 +195,7 @@ def test_retry_sends_only_what_is_named_and_changes_it(service: FakeService, tmp
     async def whole() -> Results:
         async with FakeSession(service, tmp_path / "home") as session:
             again = RetrySelection(verdicts=("truncated",), overrides=RequestOverrides(max_output_tokens=8192))
-            return await retry(session, first.run.id, again, output=tmp_path / "results.jsonl")
+            return await retry(session, first.summary.run, again, output=tmp_path / "results.jsonl")
 
     found = asyncio.run(whole())
 
@@ -223,18 +217,18 @@ def test_a_retry_that_died_is_gone_on_with_as_it_was_asked_for(service: FakeServ
     async def whole() -> Results:
         async with FakeSession(service, tmp_path / "home") as session:
             again = RetrySelection(verdicts=("truncated",), overrides=RequestOverrides(max_output_tokens=8192))
-            return await retry(session, first.run.id, again)
+            return await retry(session, first.summary.run, again)
 
     with pytest.raises(Killed):
         asyncio.run(whole())
     service.death = None
-    found = work(service, tmp_path, first.run.id)
+    found = work(service, tmp_path, first.summary.run)
 
     assert texts(found) == GOOD
     sent = msgspec.json.decode(service.files[service.jobs[-1].file_name or ""])
     assert sent["request"]["generationConfig"] == {"maxOutputTokens": 8192}
     with FakeSession(service, tmp_path / "home").ledger() as ledger:
-        kept = ledger.run(first.run.id)
+        kept = ledger.run(first.summary.run)
     assert kept is not None
     assert '"overrides":null' in (kept.options or "")
 
@@ -378,8 +372,8 @@ def test_two_processes_do_not_conduct_one_run(service: FakeService, tmp_path: Pa
     async def both() -> None:
         async with FakeSession(service, tmp_path / "home") as session:
             found = await run(session, Submission(source=tmp_path / "in.jsonl"), SMALL)
-            with session.state_folder.run(found.run.id).lock(wait=0.0):
-                await run(session, found.run.id, SMALL)
+            with session.state_folder.run(found.summary.run).lock(wait=0.0):
+                await run(session, found.summary.run, SMALL)
 
     with pytest.raises(StateError, match="Another process"):
         asyncio.run(both())
@@ -552,7 +546,7 @@ def test_the_users_own_file_is_not_taken_for_the_failures(service: FakeService, 
     mine = write_requests(tmp_path / "failures.jsonl", KEYS)
     before = mine.read_bytes()
 
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="something other than failures"):
         work(service, tmp_path)
 
     assert mine.read_bytes() == before

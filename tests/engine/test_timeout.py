@@ -58,7 +58,7 @@ def test_a_run_that_takes_too_long(service: FakeService, tmp_path: Path) -> None
     assert error.job == run
     assert "not finished after 9 min: 0 of 6 requests are done, 3 jobs are alive (batches/job" in error.message
     assert error.message.endswith("Nothing was cancelled.")
-    assert error.next == Next("run", run, "-o", str(tmp_path / "results.jsonl"))
+    assert error.next == Next("run", run, "-o", str(tmp_path / "results.jsonl"), why="continues; this costs money")
     assert error.state == "RUNNING"
     assert "cancel" not in service.calls
     assert {job.stage for job in jobs_of(tmp_path)} == {JobStage.CREATED}
@@ -143,12 +143,12 @@ def test_a_retry_has_its_time(service: FakeService, tmp_path: Path) -> None:
     service.polls_to_end = 10**9
 
     with pytest.raises(NotFinished) as caught:
-        again(service, tmp_path, first.run.id, "missing", timeout=60)
+        again(service, tmp_path, first.summary.run, "missing", timeout=60)
 
-    assert caught.value.next == Next("run", first.run.id)
+    assert caught.value.next == Next("run", first.summary.run, why="continues; this costs money")
     assert "5 of 6 requests are done, 1 job is alive" in caught.value.message
     service.polls_to_end = 2
-    assert texts(work(service, tmp_path, what=first.run.id, timeout=1e6)) == GOOD
+    assert texts(work(service, tmp_path, what=first.summary.run, timeout=1e6)) == GOOD
 
 
 def test_a_job_that_is_waited_for(service: FakeService, tmp_path: Path) -> None:

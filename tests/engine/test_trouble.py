@@ -412,10 +412,10 @@ def test_a_retry_whose_change_is_refused_is_not_the_end(service: FakeService, tm
     first = work(service, tmp_path)
     service.faults["create", 3] = ("before", ApiError("not for you", status=404, reason="NOT_FOUND"))
     with pytest.raises(ServiceError, match="cannot run a batch"):
-        again(service, tmp_path, first.run.id, "truncated", model="gemini-3.1-pro-preview")
+        again(service, tmp_path, first.summary.run, "truncated", model="gemini-3.1-pro-preview")
 
-    assert held(service, tmp_path, first.run.id).summary.verdicts == first.summary.verdicts
-    found = again(service, tmp_path, first.run.id, "truncated", max_output_tokens=8192)
+    assert held(service, tmp_path, first.summary.run).summary.verdicts == first.summary.verdicts
+    found = again(service, tmp_path, first.summary.run, "truncated", max_output_tokens=8192)
 
     assert texts(found) == GOOD
     assert service.jobs[-1].model == "gemini-3-flash-preview"
@@ -428,7 +428,7 @@ def test_what_a_retry_sends_goes_once_more_when_its_job_expires(service: FakeSer
     first = work(service, tmp_path)
     service.ends[3] = ("BATCH_STATE_EXPIRED", None)
 
-    found = again(service, tmp_path, first.run.id, "truncated", max_output_tokens=8192)
+    found = again(service, tmp_path, first.summary.run, "truncated", max_output_tokens=8192)
 
     assert len(service.jobs) == 5
     assert texts(found)["k1"] == GOOD["k1"]
@@ -515,9 +515,9 @@ def test_a_plain_retry_that_is_refused_locks_nothing(service: FakeService, tmp_p
     first = work(service, tmp_path)
     service.faults["create", 3] = ("before", ApiError("retired", status=404, reason="NOT_FOUND"))
     with pytest.raises(ServiceError):
-        again(service, tmp_path, first.run.id, "failed")
+        again(service, tmp_path, first.summary.run, "failed")
 
-    found = held(service, tmp_path, first.run.id).summary
+    found = held(service, tmp_path, first.summary.run).summary
 
     assert (found.verdicts, found.state) == (first.summary.verdicts, "JOB_STATE_SUCCEEDED")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import pickle
 import subprocess
@@ -58,6 +59,12 @@ def test_public_names_say_that_they_stand_here(name: str) -> None:
     assert (value.__module__, value.__qualname__) == ("gemini_batch", name)
     assert value.__doc__
     assert pickle.loads(pickle.dumps(value)) is value
+
+
+def test_results_show_no_type_that_is_not_public() -> None:
+    fields = [field.name for field in dataclasses.fields(gemini_batch.Results) if not field.name.startswith("_")]
+
+    assert fields == ["summary"]
 
 
 def test_every_error_and_every_event_is_public() -> None:

@@ -81,9 +81,9 @@ SITUATIONS = (
         run=Run(jobs=2, paid={"earth": 2}, says="6 succeeded"),
         lasting=Run(
             code=1,
-            jobs=3,
+            jobs=2,
             verdicts={"earth": "missing NO_LINE"},
-            paid={"earth": 3},
+            paid={"earth": 2},
             says="1 missing: NO_LINE (keys: earth)",
         ),
     ),

@@ -195,15 +195,17 @@ def leave(folder: Path, name: str, *, age: float) -> Path:
 
 @pytest.mark.skipif(os.name != "posix", reason="whether a part's writer lives is known by POSIX locks")
 def test_part_that_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
-    leave(tmp_path, ".answers.jsonl.0000.part", age=3600)
-    leave(tmp_path, ".answers.jsonl.0001.part", age=0)
-    leave(tmp_path, ".other.jsonl.0000.part", age=3600)
+    leave(tmp_path, ".answers.jsonl.00000000.part", age=3600)
+    leave(tmp_path, ".answers.jsonl.00000001.part", age=0)
+    leave(tmp_path, ".other.jsonl.00000000.part", age=3600)
     leave(tmp_path, "answers.jsonl.part", age=3600)
+    leave(tmp_path, ".answers.jsonl.notes.part", age=3600)
     with atomic_write(tmp_path / "answers.jsonl") as file:
         file.write(b"new")
     assert names(tmp_path) == [
-        ".answers.jsonl.0001.part",  # too young to be sure
-        ".other.jsonl.0000.part",
+        ".answers.jsonl.00000001.part",  # too young to be sure
+        ".answers.jsonl.notes.part",
+        ".other.jsonl.00000000.part",
         "answers.jsonl",
         "answers.jsonl.part",
     ]

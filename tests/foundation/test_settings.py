@@ -6,17 +6,30 @@ import copy
 import dataclasses
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from gemini_batch import GeminiBatch, settings
 from gemini_batch.errors import UsageError
-from gemini_batch.settings import API_VERSION, GOOGLE_BASE_URL, Secret, Settings, checked_base_url, load_settings
+from gemini_batch.events import Notice
+from gemini_batch.settings import (
+    API_VERSION,
+    DOTENV_NAMES,
+    GOOGLE_BASE_URL,
+    Secret,
+    Settings,
+    checked_base_url,
+    load_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gemini_batch.events import Event
 
 KEY = "AIzaSyD-TheKeyOfTheseTests_0123456789"
 OTHER = "AQ.Another-key.of_these-tests"
@@ -47,9 +60,8 @@ PRECEDENCE: list[tuple[str, dict[str, str], str, dict[str, Any], Any]] = [
     ("poll", {"GEMINI_BATCH_POLL": "8.5"}, "GEMINI_BATCH_POLL=7", {}, 8.5),
     ("poll", {"GEMINI_BATCH_POLL": "8.5"}, "GEMINI_BATCH_POLL=7", {"poll": 9.0}, 9.0),
     ("poll", {"GEMINI_BATCH_POLL": "8"}, "", {"poll": 0.0}, 0.0),
-    ("settle", {}, "GEMINI_BATCH_SETTLE=5", {}, 5.0),
+    ("settle", {}, "GEMINI_BATCH_SETTLE=5", {}, 30.0),
     ("settle", {"GEMINI_BATCH_SETTLE": "0"}, "GEMINI_BATCH_SETTLE=5", {}, 0.0),
-    ("home", {}, "GEMINI_BATCH_HOME=/from/file", {}, Path("/from/file")),
     ("home", {"GEMINI_BATCH_HOME": "/from/env"}, "GEMINI_BATCH_HOME=/from/file", {}, Path("/from/env")),
     ("home", {"GEMINI_BATCH_HOME": "/from/env"}, "", {"home": Path("/from/flag")}, Path("/from/flag")),
     ("api_version", {}, "GOOGLE_GENAI_API_VERSION=v1alpha", {}, "v1alpha"),
@@ -84,8 +96,6 @@ BLANK = ["", " ", "\t", "\n"]
         ("GOOGLE_GENAI_API_VERSION", "api_version", "v1alpha"),
         ("GEMINI_BATCH_OFFLINE", "offline", True),
         ("GEMINI_BATCH_POLL", "poll", 7.0),
-        ("GEMINI_BATCH_SETTLE", "settle", 5.0),
-        ("GEMINI_BATCH_HOME", "home", Path("/from/file")),
     ],
 )
 def test_blank_means_unset(blank: str, name: str, setting: str, value: Any, tmp_path: Path) -> None:
@@ -156,6 +166,60 @@ def test_no_key_is_said_with_what_to_type(tmp_path: Path) -> None:
         read(tmp_path).require_key()
     assert caught.value.reason_code == "no_api_key"
     assert read(tmp_path, {"GEMINI_API_KEY": KEY}).require_key().reveal() == KEY
+
+
+# A file in a folder may set only what cannot hurt ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blank", BLANK)
+@pytest.mark.parametrize("name", ["GEMINI_BATCH_HOME", "GEMINI_BATCH_SETTLE"])
+def test_blank_in_the_environment_does_not_leave_the_word_to_the_file(blank: str, name: str, tmp_path: Path) -> None:
+    default = read(tmp_path)
+    found = read(tmp_path, {name: blank}, f"{name}=7")
+    assert (found.home, found.settle) == (default.home, default.settle)
+
+
+def every_variable() -> list[str]:
+    """All variables that the program reads, as its source names them."""
+    source = "".join(path.read_text("utf-8") for path in Path(settings.__file__).parent.rglob("*.py"))
+    return sorted(set(re.findall(r"\"((?:GOOGLE|GEMINI)_[A-Z_]+[A-Z])\"", source)))
+
+
+def test_what_a_file_may_set(tmp_path: Path) -> None:
+    """Keys, the base URL, the version, offline and the polls; of everything else this program's, nothing."""
+    assert {
+        "GOOGLE_API_KEY",
+        "GEMINI_API_KEY",
+        "GOOGLE_GEMINI_BASE_URL",
+        "GOOGLE_GENAI_API_VERSION",
+        "GEMINI_BATCH_OFFLINE",
+        "GEMINI_BATCH_POLL",
+    } == DOTENV_NAMES
+    others = [name for name in every_variable() if name not in DOTENV_NAMES]
+    assert {"GEMINI_BATCH_HOME", "GEMINI_BATCH_SETTLE"} <= set(others)
+    default = read(tmp_path)
+    for name in [*others, "GEMINI_BATCH_NEW", "GOOGLE_NEW"]:
+        for value in ("7", "/elsewhere", "${HOME}", ""):
+            found = read(tmp_path, {}, f"{name}={value}\n")
+            assert dataclasses.replace(found, ignored=()) == default
+            assert found.ignored == ((name,) if name.startswith("GEMINI_BATCH_") else ())
+
+
+def test_what_a_file_sets_in_vain_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of calls; and nothing is written elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    lines = ("GEMINI_BATCH_HOME=elsewhere", "GEMINI_BATCH_SETTLE=0", "GEMINI_BATCH_OFFLINE=1", "DATABASE_URL=x")
+    (tmp_path / ".env").write_text("\n".join(lines))
+    (tmp_path / "r.jsonl").write_text('{"key": "a", "request": {"contents": [{"parts": [{"text": "Hi"}]}]}}')
+    said: list[Event] = []
+    with GeminiBatch(on_event=said.append) as batch:
+        created = batch.create("r.jsonl")
+        assert created.job is not None
+        batch.status(created.job, wait=True)
+    (warning,) = [event for event in said if isinstance(event, Notice) and ".env" in event.message]
+    assert warning.message.startswith("GEMINI_BATCH_HOME, GEMINI_BATCH_SETTLE in the .env file have no effect")
+    assert warning.level == "warning"
+    assert not (tmp_path / "elsewhere").exists()
 
 
 # A file in a folder may not send the user's key elsewhere --------------------------------------------------------
@@ -261,6 +325,11 @@ def test_environment_of_the_process_is_the_default(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("where", ["environment", "file"])
 def test_value_that_cannot_be_meant_is_refused(env: dict[str, str], where: str, tmp_path: Path) -> None:
     [(name, value)] = env.items()
+    if where == "file" and name not in DOTENV_NAMES:
+        assert read(tmp_path, {}, f"{name}={json.dumps(value)}") == dataclasses.replace(
+            read(tmp_path / "none"), ignored=(name,)
+        )
+        return
     if where == "file":
         dotenv = f"GEMINI_API_KEY={KEY}\n{name}={json.dumps(value, ensure_ascii=False)}"
         env = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from mutation.breakage import Breakage
 
 MISTAKES = "tests/cli/test_mistakes.py"
+MEDIA = "tests/answers/test_media_folder.py"
+SETTINGS = "tests/foundation/test_settings.py"
 
 BAD_INPUT = (
     Breakage(
@@ -105,14 +107,55 @@ BAD_INPUT = (
     ),
     Breakage(
         guard="results replace nothing but results",
-        file="report/result_set.py",
-        old='return isinstance(line, dict) and {"key", "verdict"} <= line.keys()',
+        file="report/output_files.py",
+        old='return is_failure if kind == "failures" else not is_failure and {"key", "verdict"} <= line.keys()',
         new="return True",
-        tests=(f"{MISTAKES}::test_a_mistake[results over requests]",),
+        tests=(
+            f"{MISTAKES}::test_a_mistake[results over requests]",
+            "tests/report/test_output_files.py::test_only_its_own_kind_is_replaced",
+        ),
     ),
 )
 
 LOCAL = (
+    Breakage(
+        guard="a media file that the user has is not replaced",
+        file="answers/media_folder.py",
+        old="        if (name, held) not in self._written():",
+        new="        if not held:",
+        tests=(
+            f"{MEDIA}::test_what_the_user_has_stays",
+            f"{MEDIA}::test_nothing_is_written_where_one_file_is_in_the_way",
+        ),
+    ),
+    Breakage(
+        guard="a link or FIFO in the place of a media file is not replaced",
+        file="answers/media_folder.py",
+        old="        if not stat.S_ISREG(mode):",
+        new="        if stat.S_ISDIR(mode):",
+        tests=(f"{MEDIA}::test_what_the_user_has_stays",),
+    ),
+    Breakage(
+        guard="all media files are checked before the first is written",
+        file="answers/media.py",
+        old="        if self._place.is_empty():",
+        new="        if self._place:",
+        tests=(f"{MEDIA}::test_nothing_is_written_where_one_file_is_in_the_way",),
+    ),
+    Breakage(
+        guard="results are not written through a link to nothing",
+        file="report/output_files.py",
+        old='(kind == "failures" or not path.exists()):',
+        new='kind == "failures":',
+        tests=("tests/cli/test_user_files.py::test_what_is_in_the_way_is_named_and_stays",),
+    ),
+    Breakage(
+        guard="a link in the place of the failures file is not replaced",
+        file="report/output_files.py",
+        old='if path.is_symlink() and (kind == "failures" or not path.exists()):',
+        new="if path.is_symlink() and not path.exists():",
+        tests=("tests/cli/test_user_files.py::test_what_is_in_the_way_is_named_and_stays",),
+    ),
     Breakage(
         guard="events of work in threads arrive on one thread",
         file="events.py",
@@ -182,6 +225,13 @@ LOCAL = (
 )
 
 SECRETS = (
+    Breakage(
+        guard="a .env file sets only what it may set",
+        file="settings.py",
+        old="value is not None and name in DOTENV_NAMES}",
+        new='value is not None and name.startswith("G")}',
+        tests=(f"{SETTINGS}::test_what_a_file_may_set",),
+    ),
     Breakage(
         guard="the key in the words of the service",
         file="api/client.py",

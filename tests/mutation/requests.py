@@ -72,13 +72,6 @@ REQUESTS = (
         tests=(f"{RULES}::test_a_verdict_on_settings_is_remembered_for_the_same_settings_only", KEPT),
     ),
     Breakage(
-        guard="an address that the service cannot read",
-        file="protocol/rules.py",
-        old="if _NOT_AN_ADDRESS.match(uri):",
-        new='if uri == "":',
-        tests=(KEPT, "tests/emulator/service/test_refusals.py::test_rows_that_break_a_rule_fail_alone"),
-    ),
-    Breakage(
         guard="validation compares settings with the tables",
         file="validation/generate.py",
         old='{name: value for name, value in request.items() if name != "content" or value is None},',

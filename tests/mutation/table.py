@@ -6,10 +6,24 @@ its file exactly once.
 
 from __future__ import annotations
 
+from mutation.emulator import BOUNDED, CALLERS, PRIVATE, REHEARSAL
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.requests import REQUESTS
 from mutation.runs import RUNS
 from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
 
-BREAKAGES = BAD_INPUT + REQUESTS + LOCAL + SECRETS + CREATING + COLLECTING + RUNS + MIGRATING
+BREAKAGES = (
+    BAD_INPUT
+    + REQUESTS
+    + LOCAL
+    + SECRETS
+    + CREATING
+    + COLLECTING
+    + RUNS
+    + MIGRATING
+    + CALLERS
+    + PRIVATE
+    + BOUNDED
+    + REHEARSAL
+)

@@ -8,23 +8,38 @@ from __future__ import annotations
 import io
 import os
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from gemini_batch.catalog import Method
 from gemini_batch.emulator.engine import lines
 from gemini_batch.emulator.responders.builtin import respond
+from gemini_batch.emulator.state.attachments import Attachments
 from gemini_batch.errors import RowError
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.validate import Checked, check_line
 from protocol.made_lines import Maker
 
 if TYPE_CHECKING:
+    from gemini_batch.emulator.state.files import Files
     from gemini_batch.emulator.state.models import Kind
 
 #: More lines: ``DIFFERENTIAL_LINES=2000``.
 COUNT = int(os.environ.get("DIFFERENTIAL_LINES", "300"))
+
+
+class EveryFile:
+    """Files of which none is missing."""
+
+    rehearsal = False
+
+    def find(self, file_id: str, owner: str) -> dict[str, str]:
+        return {"id": file_id, "owner": owner}
+
+
+#: Addresses are judged, whether a file is there is not.
+ATTACHMENTS = Attachments(cast("Files", EveryFile()), "")
 
 
 def refusal(data: bytes, method: Method, model: str, *, lenient: bool = False) -> str | None:
@@ -37,6 +52,7 @@ def refusal(data: bytes, method: Method, model: str, *, lenient: bool = False) -
         row = lines.read(kind, data, plain=checked.plain, tag="key", lenient=lenient)
         if not checked.plain:
             lines.refusing(lambda _, request: request, kind, lenient=lenient)(model, row.request)
+        ATTACHMENTS.check(row.request)
         respond(model or "gemini-3.8-flash", row.request)
     except RowError as error:
         return f"{error.code}: {error.message}"

@@ -2,7 +2,7 @@
 
 A line with an image is megabytes of base64; the result names a file instead. The file name comes from the key, but a
 key can be any text: only a plain key is used unchanged, and no key can choose a folder. Writing the same results again
-gives the same names.
+gives the same names. :mod:`~gemini_batch.answers.media_folder` says which files may be replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.inline_data import bytes_of
-from gemini_batch.jsonl import atomic_write
+from gemini_batch.answers.media_folder import MediaFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,19 +84,37 @@ def file_stem(key: str) -> str:
 class MediaWriter:
     """Writes the ``inlineData`` of answers to ``folder``, which is created for the first file.
 
-    ``files`` counts the files written. Base64 that cannot be decoded is left in place; the verdict of such an answer is
-    ``invalid``.
+    ``run``: the run that the answers belong to. ``files`` counts the files written. Base64 that cannot be decoded is
+    left in place; the verdict of such an answer is ``invalid``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, run: str = "") -> None:
         self.folder = folder
         self.files = 0
+        self._place = MediaFolder(folder, run=run)
+        self._put = self._place.write
+
+    def check_place(self) -> None:
+        """Refuse a folder that is none. Raises UsageError."""
+        self._place.check_place()
+
+    def checker(self) -> MediaWriter | None:
+        """A writer that writes nothing, and raises UsageError where this one would; None for an empty folder.
+
+        With it, all answers can be checked before the first file is written.
+        """
+        if self._place.is_empty():
+            return None
+        checking = MediaWriter(self.folder)
+        checking._put = checking._place.check
+        return checking
 
     def move_out(self, key: str, response: bytes) -> tuple[bytes, list[str]]:
         """Write each ``inlineData`` of the candidates to a file; returns the response and the paths.
 
         In the response, ``file``, the path, replaces ``data``; everything else is unchanged. Drafts among the thoughts
-        are written too, but are not in the list. Raises ``OSError`` from the file system.
+        are written too, but are not in the list. Raises UsageError for a name that a file of the user's has,
+        ``OSError`` from the file system.
         """
         if b'"inlineData"' not in response:
             return response, []
@@ -124,10 +142,7 @@ class MediaWriter:
             return part
         data, ending = _as_file(_mime_type(blob), data)
         file_name = names.next(ending, thought=thought)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self.folder / file_name) as file:
-            file.write(data)
-        self.files += 1
+        self.files += self._put(file_name, data)
         shown = msgspec.Raw(_encode(_shown(self.folder, file_name)))
         moved = {
             ("file" if field == "data" else field): (shown if field == "data" else raw) for field, raw in blob.items()

@@ -36,6 +36,10 @@ GRPC_NAMES: dict[int, str] = {
 GRPC_CODES: dict[str, int] = {name: code for code, name in GRPC_NAMES.items()}
 #: Row errors that may not recur for the same request. Code 1 is one of them only if no one cancelled the job.
 TRANSIENT_CODES: frozenset[int] = frozenset({1, 2, 4, 8, 10, 13, 14})
+#: Row errors, and codes of failed jobs, that the same request or job gets again. An unknown code is not one of them.
+LASTING_CODES: frozenset[int] = frozenset(GRPC_NAMES) - TRANSIENT_CODES - {0}
+#: Reasons of ``failed`` requests that the same request gets again.
+LASTING_REASONS: frozenset[str] = frozenset(GRPC_NAMES[code] for code in LASTING_CODES) | {"MISSING_THOUGHT_SIGNATURE"}
 #: Codes of failed jobs whose requests are resent once: exhausted, internal, unavailable.
 RESENT_CODES: frozenset[int] = frozenset({8, 13, 14})
 #: Row errors have gRPC codes; an HTTP status instead of one is translated.

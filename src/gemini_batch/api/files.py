@@ -16,6 +16,7 @@ import msgspec
 from gemini_batch.api.client import piece
 from gemini_batch.api.trouble import meaning, unknown_address, unknown_upload
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, StateError
+from gemini_batch.jsonl import private_open
 from gemini_batch.wire import RemoteFile, RemoteFileList, read, to_int
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ async def _download_once(
             raise _OtherPartError("The service sent part of a different encoding of the file.", sent=True)
         length = response.headers.get("content-length", "")
         stated = None if encoded or not _COUNT.fullmatch(length) else start + int(length)
-        with part.open("ab" if start else "wb") as file:
+        with private_open(part, "ab" if start else "wb") as file:
             done = start
             try:
                 async for data in response.aiter_bytes() if encoded else response.aiter_raw():

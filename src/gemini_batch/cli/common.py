@@ -77,8 +77,8 @@ LENIENT = click.option(
 _ASKING = (
     click.option("--offline", is_flag=True, default=None, help="Use the local emulator: no key, no network, no cost."),
 )
-#: For a command that contacts no service: ``--offline`` is accepted, but not shown, because it changes nothing.
-_LOCAL = (click.option("--offline", is_flag=True, default=None, hidden=True, expose_value=False),)
+#: For a command that contacts no service: ``--offline`` is accepted, but not shown; only the next step depends on it.
+_LOCAL = (click.option("--offline", is_flag=True, default=None, hidden=True),)
 _ALL = (
     click.option("--json", "as_json", is_flag=True, help="Print the result, or the error, as JSON on stdout."),
     click.option("--quiet", "-q", is_flag=True, help="Print only errors on stderr."),
@@ -129,7 +129,8 @@ def verb(
             if asks:
                 settings = load_settings(offline=options["offline"], poll=options.pop("poll", None))
             with JsonEvents() if as_json and streams else Screen(quiet=quiet or as_json) as screen:
-                with _terminable(), GeminiBatch(settings, on_event=screen.emit) as batch:
+                offline = options["offline"]
+                with _terminable(), GeminiBatch(settings, offline=offline, on_event=screen.emit) as batch:
                     if call is None:
                         found = call_method(batch, method or name, **options)
                     else:

@@ -24,6 +24,13 @@ import click
     help="Data folder; default: a temporary folder, removed at exit.",
 )
 @click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Accept requests for this host, besides localhost and loopback addresses; repeatable.",
+)
+@click.option(
     "--queue-delay",
     type=click.FloatRange(min=0),
     default=0.0,
@@ -73,6 +80,7 @@ def command(
     *,
     port: int,
     data: Path | None,
+    hosts: tuple[str, ...],
     queue_delay: float,
     rows_per_second: float | None,
     spec: str | None,
@@ -83,8 +91,8 @@ def command(
     list_scenarios: bool,
     debug: bool,
 ) -> int:
-    """Serve a local Gemini API: files, batches, models. It accepts any API key. Nothing leaves this machine, unless
-    --responder names a server elsewhere, whose key is read from OPENAI_API_KEY.
+    """Serve a local Gemini API: files, batches, models. It accepts any API key, and refuses web pages. Nothing leaves
+    this machine, unless --responder names a server elsewhere, whose key is read from OPENAI_API_KEY.
 
     Prints its base URL as the first line on stdout. Point a client at it with GOOGLE_GEMINI_BASE_URL=URL: this tool,
     the official SDKs and other clients work unchanged. Ctrl-C stops it. Started again with the same --data, it
@@ -97,6 +105,7 @@ def command(
         for name, scenario in SCENARIOS.items():
             click.echo(f"{name:<4} {scenario.about}")
         return 0
+    from gemini_batch.emulator.http.callers import allowed_host
     from gemini_batch.emulator.http.server import run_forever
     from gemini_batch.emulator.http.startup import setup
 
@@ -104,6 +113,7 @@ def command(
         run_forever,
         data,
         port=port,
+        allow_hosts=[allowed_host(host) for host in hosts],
         queue_delay=queue_delay,
         rows_per_second=rows_per_second,
         lenient=lenient,

@@ -53,7 +53,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     click.option("--all", "everything", is_flag=True, help="Also list models that are gone or do not support batches."),
     asks=False,
 )
-def command(*, name: str | None, everything: bool, as_json: bool, quiet: bool) -> int:
+def command(*, name: str | None, everything: bool, as_json: bool, quiet: bool, **_: object) -> int:
     """List the models that support batches today, with batch prices in USD per million tokens and shutdown dates.
 
     The data come from a dated catalog that is part of the program; the service is not called.

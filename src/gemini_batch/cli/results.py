@@ -132,8 +132,10 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield f"Written: {output}"
 
 
-def next_step(following: Next, output: str | None) -> str:
-    """The command that helps, writing to the file that was asked for."""
+def next_step(following: Next | str, output: str | None) -> str:
+    """What helps, as this user can type it; a command writes to the file that was asked for."""
+    if isinstance(following, str):
+        return following
     return invoked(following if output in {None, "-"} else following.writing_to(output or ""))
 
 

@@ -46,7 +46,7 @@ def document(found: Results, *, output: str | None, **_: object) -> dict[str, ob
 
 def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> str:
     """The end of a run: its summary on stderr, its id on stdout."""
-    from gemini_batch.report.result_set import failures_beside
+    from gemini_batch.report.output_files import failures_beside
 
     summary = found.summary
     for line in summary_lines(summary, output):

@@ -10,7 +10,6 @@ from gemini_batch.catalog import Method
 from gemini_batch.cli.common import INPUT_FILE, LENIENT, verb
 from gemini_batch.cli.outcome import invoked, show_problems
 from gemini_batch.cli.wording import plural, size
-from gemini_batch.errors import Next
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -30,7 +29,7 @@ def _code(found: Validated, **_: object) -> int:
     ends=_code,
     asks=False,
 )
-def command(found: Validated, screen: Screen, *, input_file: str, model: str | None, lenient: bool, **_: object) -> str:
+def command(found: Validated, screen: Screen, *, input_file: str, **_: object) -> str:
     """Check every line of a request file as create does, without a key or a network. Nothing is stored.
 
     Prints "valid" or "invalid" on stdout, and the problems on stderr. Exits with 0 if the file can be sent, 1 if some
@@ -40,8 +39,8 @@ def command(found: Validated, screen: Screen, *, input_file: str, model: str | N
     if found.valid:
         kind = "embeddings" if found.method is Method.EMBED else "generation"
         screen.say(f"{plural(found.requests, 'request')} for {kind}, {size(found.bytes)}.")
-        same = (*(("--model", model) if model else ()), *(("--lenient",) if lenient else ()))
-        screen.say(f"Next: {invoked(Next('create', input_file, *same, why='this costs money'))}")
     else:
         screen.say(f"{plural(found.errors, 'problem')}; create would refuse the file.")
+    if found.next:
+        screen.say(f"Next: {invoked(found.next)}")
     return "valid" if found.valid else "invalid"

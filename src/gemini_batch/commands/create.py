@@ -17,22 +17,24 @@ from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import say
-from gemini_batch.intake.submission import display_name, enter_run
+from gemini_batch.intake.submission import display_name, enter_run, warn_of_earlier_jobs
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.next_steps import costing
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import RunOptions, kept_options
-from gemini_batch.wire import state_word
+from gemini_batch.wire import Phase, state_word
 
 if TYPE_CHECKING:
-    from gemini_batch.intake.submission import Submission
+    from gemini_batch.intake.submission import Entered, Submission
     from gemini_batch.session import Session
     from gemini_batch.store.records import Job, Run
 
 #: What the service's envelope adds to each inline request; its exact size depends on the key.
 _INLINE_OVERHEAD = 64
+#: How many jobs a sentence names.
+_NAMED = 3
 #: A job that is known here has been seen to be unknown at the service and back a moment later.
 _ABSENCE_PAUSES = (1.0, 2.0)
 
@@ -82,7 +84,7 @@ async def create(session: Session, submission: Submission) -> Created:
     while True:
         run, said = entered.run, entered.warnings
         _check_size(submission, run, limits)
-        driven = await _drive(session, submission, run)
+        driven = await _drive(session, submission, entered)
         if driven is not None:
             break
         entered = await enter_run(session, submission, options, max_bytes=most, besides=run)
@@ -118,16 +120,27 @@ def _found(session: Session, run: Run, absent: frozenset[str] = frozenset()) -> 
     there = [job for job in facts.jobs if job not in gone and job.stage.made]
     if gone and standing(there, answered=0) != "attach":
         raise _gone(session, gone[-1])
+    living = [job for job in there if job.stage is JobStage.CREATED]
+    stopped = [job.batch or job.id for job in there if job.phase is Phase.CANCELLED and job.cancelled_at is None]
+    if stopped and not living:
+        what = (
+            f"{', '.join(stopped[:_NAMED])}{', …' if stopped[_NAMED:] else ''} {'was' if len(stopped) == 1 else 'were'}"
+        )
+        why = f"{what} cancelled, and not from here. After a cancel, create sends nothing without --new."
+        session.emit(Notice(why, "warning"))
+    if facts.in_doubt and not living:
+        session.emit(Notice(f"A create of {run.id} was sent and not answered.", "warning", facts.next))
     if facts.not_sent:
         session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} have not been sent yet.", next=facts.next))
-    return ([job for job in there if job.stage is JobStage.CREATED] or there)[-1]
+    return (living or there)[-1]
 
 
-async def _drive(session: Session, submission: Submission, run: Run) -> tuple[Job, bool] | None:
+async def _drive(session: Session, submission: Submission, entered: Entered) -> tuple[Job, bool] | None:
     """Drive the run's one job until it is created; ``(the job, whether that was done here)``.
 
     None if all jobs of the run have ended without an answer, and no other process is about to resend them.
     """
+    run = entered.run
     folder, ledger = session.state_folder.run(run.id), session.ledger()
 
     def has_job() -> bool:
@@ -150,6 +163,8 @@ async def _drive(session: Session, submission: Submission, run: Run) -> tuple[Jo
                 )
             )
             return None
+        if not entered.is_new:
+            warn_of_earlier_jobs(session, run)
         job = await _one_job(session, submission, run)
         backend = await session.backend()
         return await Submitter(session, backend.service, ledger, run, folder).make(job), True
@@ -276,5 +291,5 @@ def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> Non
             f"{run.bytes:,} bytes exceed the limit for the file of one job ({limits.input_file_bytes.value:,}).",
             file=submission.source,
             code="too_large",
-            next=Next("run", str(submission.source), why=costing(run, "sends it as several jobs")),
+            next=Next("run", run.id, why=costing(run, "sends it as several jobs")),
         )

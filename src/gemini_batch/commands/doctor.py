@@ -13,6 +13,8 @@ import msgspec
 from gemini_batch.commands.list_jobs import unknown
 from gemini_batch.engine.collector import adopt
 from gemini_batch.errors import Error, Next, ServiceError, UsageError
+from gemini_batch.report.job_view import RunState
+from gemini_batch.report.next_steps import next_for_run
 from gemini_batch.store.integrity import missing, way_back
 from gemini_batch.store.records import InputFile, Job, JobStage, Run
 from gemini_batch.wire import remote_job
@@ -82,7 +84,7 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
         ]
         jobs = list(ledger.jobs())
         for run, job in jobs:
-            findings += _check_life(job)
+            findings += _check_life(state_folder, run, job)
             findings += _check_folder(state_folder, run, job, offline=session.settings.offline)
         findings += _check_files(session, ledger.files(), {job.id: job for _, job in jobs})
         findings += _orphans(state_folder, {run.id for run, _ in jobs})
@@ -112,7 +114,7 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
     )
 
 
-def _check_life(job: Job) -> Iterator[Finding]:
+def _check_life(state_folder: StateFolder, run: Run, job: Job) -> Iterator[Finding]:
     """The columns of a job must fit the stage that it says it has reached."""
     made = job.stage.made
     wrong = [
@@ -131,11 +133,12 @@ def _check_life(job: Job) -> Iterator[Finding]:
                 next="Copy the state folder before anything else. This is a fault in gemini-batch.",
             )
     if job.stage is JobStage.INTENDED:
+        lost = not state_folder.run(run.id).path.is_dir()
         yield Finding(
             level="note",
             about=job.run,
             message="A create call got no answer; the job may exist.",
-            next=Next("run", job.run, why="finds out whether its job was created, and continues"),
+            next=next_for_run(run, RunState.NOT_CREATED.value, waiting=0, in_doubt=True, lost=lost),
         )
 
 
@@ -152,7 +155,10 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
             message = f"Its requests were changed after they were sent: {folder.requests}."
             yield Finding(level="problem", about=about, message=message, next=kept)
     if job.stage is JobStage.COLLECTED or not folder.path.is_dir():
-        following = way_back(about, offline=offline) if job.batch else "Create it again with --new."
+        following = way_back(about, offline=offline)
+        if job.batch is None:
+            in_doubt = job.stage is JobStage.INTENDED
+            following = next_for_run(run, RunState.NOT_CREATED.value, waiting=0, in_doubt=in_doubt, lost=True)
         try:
             for message in missing(folder, run):
                 yield Finding(level="problem", about=about, message=message, next=following)

@@ -114,7 +114,7 @@ async def _of_job(session: Session, target: Target) -> Results:
         target = KnownJob(target.run, jobs[0], target.offline)
     known = await collect(session, target)
     folder, offline = session.state_folder, session.settings.offline
-    check_held(folder.run(known.run.id), known.run, known.name, offline=offline)
+    check_held(folder.run(known.run.id), known.run, known.name, offline=offline, only=known.job)
     jobs = session.ledger().jobs_of(known.run.id)
     summary = summarize(folder, known.run, jobs, offline=offline, only=known.job)
-    return Results(known.run, [known.job], folder, summary, part=known.job)
+    return Results(known.run, [known.job], folder, summary, _part=known.job)

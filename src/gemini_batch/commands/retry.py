@@ -15,8 +15,8 @@ from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
-from gemini_batch.report.next_steps import costing, retry_options
-from gemini_batch.report.result_set import check_both
+from gemini_batch.report.next_steps import costing, retry_or_fix
+from gemini_batch.report.output_files import check_output
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
@@ -63,7 +63,8 @@ async def retry(
     check_name(run_id)
     check_timeout(timeout)
     deadline = session.world.deadline(timeout)
-    check_both(output)
+    if output is not None:
+        check_output(output, failures=True)
     session, run = known_by_name(session, run_id)
     ledger, folder = session.ledger(), session.state_folder.run(run.id)
     try:
@@ -76,12 +77,12 @@ async def retry(
             raise UsageError(
                 f"{run.id} has not finished, so its requests cannot be resent yet.",
                 code="not_finished",
-                next=Next("run", run.id),
+                next=Next("run", run.id, why=costing(run, "finishes it")),
             )
         with folder.rows() as rows:
             counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)
             if not waiting and not any(counts.get(verdict) for verdict in again.verdicts):
-                raise _nothing(run, again, counts)
+                raise _nothing(run, again, counts, retry_or_fix(run, ledger.jobs_of(run.id), rows.reasons()))
             for job in ledger.jobs_of(run.id):
                 if not job.stage.made:  # planned for an earlier retry, whose change was refused
                     drop(ledger, rows, job, at=session.world.now())
@@ -125,24 +126,25 @@ def _planned(ledger: Ledger, run: Run) -> int:
     return sum(job.requests for job in ledger.jobs_of(run.id) if not job.stage.made)
 
 
-def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int]) -> UsageError:
-    """There is nothing to resend: which verdicts there are, and the options that would resend some."""
+def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int], following: Next | str | None) -> UsageError:
+    """There is nothing to resend: which verdicts there are, and what helps."""
     there = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items())
-    options = retry_options(counts)
     return UsageError(
         f"No request of {run.id} has the verdict {' or '.join(again.verdicts)} ({there}).",
         code="nothing_to_retry",
-        next=Next("retry", run.id, *options[0], why=costing(run)) if options else "Nothing is left to resend.",
+        next=following or "Nothing is left to resend.",
     )
 
 
 async def _check_change(session: Session, run: Run, overrides: RequestOverrides) -> None:
     """Refuse a change that cannot help this run. Raises UsageError."""
     if run.method is Method.EMBED and overrides.rewrites:
+        with session.state_folder.run(run.id).rows() as rows:
+            following = retry_or_fix(run, session.ledger().jobs_of(run.id), rows.reasons())
         raise UsageError(
             "--temperature and --max-output-tokens do not apply to embeddings.",
             code="bad_argument",
-            next=Next("retry", run.id, "--only", "failed,missing", why=costing(run)),
+            next=following or "Nothing is left to resend.",
         )
     if overrides.model is not None:
         check_model(session, overrides.model, run.method)

@@ -18,8 +18,9 @@ from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
-from gemini_batch.intake.submission import Submission, display_name, enter_run
-from gemini_batch.report.result_set import Results, check_both, write_failures
+from gemini_batch.intake.submission import Submission, display_name, enter_run, warn_of_earlier_jobs
+from gemini_batch.report.job_view import run_facts
+from gemini_batch.report.output_files import check_output, write_failures
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
@@ -27,6 +28,7 @@ from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_opti
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
@@ -49,7 +51,8 @@ async def run(
     """
     check_timeout(timeout)
     deadline = session.world.deadline(timeout)
-    check_both(output)
+    if output is not None:
+        check_output(output, failures=True)
     if isinstance(what, Submission):
         if what.name is not None:
             options = RunOptions(name=what.name).over(options or RunOptions())
@@ -64,6 +67,8 @@ async def run(
             if entered.is_new
             else Notice(f"{known} {run.id}.")
         )
+        if not entered.is_new and ((facts := run_facts(session, run)).not_sent or facts.in_doubt):
+            warn_of_earlier_jobs(session, run)
     else:
         session, run = known_by_name(session, what)
     try:
@@ -166,5 +171,6 @@ def finish(session: Session, run: Run, output: Path | None) -> Results:
     found = held_results(session, run)
     if output is not None:
         found.write(output)
-        write_failures(found, session.state_folder.run(run.id), output)
+        jobs, folder = session.ledger().jobs_of(run.id), session.state_folder.run(run.id)
+        write_failures(folder, jobs, output, any_failed=not found.summary.all_succeeded)
     return found

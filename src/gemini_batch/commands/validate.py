@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.errors import InvalidInput, Problem
+from gemini_batch.errors import InvalidInput, Next, Problem
 from gemini_batch.events import EventHandler, ignore_events, in_thread
 from gemini_batch.intake.model_checks import check_model_name
 from gemini_batch.intake.staging import stage
@@ -39,6 +39,8 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
     """Number of warnings."""
     problems: list[Problem]
     """Errors and warnings in the order of the lines, at most 10,000."""
+    next: Next | None
+    """The command that sends the requests; null if there are errors."""
 
 
 async def validate(
@@ -47,11 +49,13 @@ async def validate(
     model: str | None = None,
     limit: int | None = None,
     lenient: bool = False,
+    offline: bool = False,
     emit: EventHandler = ignore_events,
 ) -> Validated:
     """Check every line of a request file as create does. Raises UsageError for a file that is none at all.
 
     ``model``: check the rules of this model, too. ``lenient``: refuse only lines that the service certainly refuses.
+    ``offline``: whether the create that is proposed is to be.
     """
     if model is not None:
         check_model_name(model)
@@ -62,7 +66,13 @@ async def validate(
         try:
             staged = await in_thread(
                 lambda told: stage(
-                    source, RunFolder(Path(folder)), limit=limit, max_bytes=most, terms=terms, emit=told
+                    source,
+                    RunFolder(Path(folder)),
+                    limit=limit,
+                    max_bytes=most,
+                    terms=terms,
+                    offline=offline,
+                    emit=told,
                 ),
                 emit,
             )
@@ -76,7 +86,11 @@ async def validate(
                 errors=error.total,
                 warnings=error.warnings,
                 problems=list(error.problems),
+                next=None,
             )
+    first = () if limit is None else ("--limit", str(limit))
+    where = ("--offline",) if offline else ()
+    judged = (*(("--model", model) if model else ()), *(("--lenient",) if lenient else ()))
     return Validated(
         file=str(source),
         valid=True,
@@ -86,4 +100,5 @@ async def validate(
         errors=0,
         warnings=staged.warning_count,
         problems=list(staged.warnings),
+        next=Next("create", str(source), *judged, *first, *where, why="" if offline else "this costs money"),
     )

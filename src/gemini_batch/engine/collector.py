@@ -21,9 +21,10 @@ from gemini_batch.engine.judging import judge_file
 from gemini_batch.engine.poller import ended_for, poll_job
 from gemini_batch.errors import JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
-from gemini_batch.jsonl import atomic_write
+from gemini_batch.jsonl import atomic_write, private_folder
+from gemini_batch.report.next_steps import create_anew
 from gemini_batch.session import KnownJob, UnknownJob
-from gemini_batch.store.integrity import check_held, create_anew
+from gemini_batch.store.integrity import check_held
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, remote_job
@@ -163,7 +164,7 @@ async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
             "command again later.",
             job=batch,
             state=job.state,
-            next=create_anew(target.run, offline=session.settings.offline) if isinstance(target, KnownJob) else None,
+            next=create_anew(target.run) if isinstance(target, KnownJob) else None,
         )
     if not job.has_output and (isinstance(target, UnknownJob) or target.run.origin == "adopted"):
         why = f": {job.error_message}" if job.error_message else ""
@@ -209,7 +210,8 @@ def adopt(session: Session, remote: RemoteJob) -> KnownJob:
     )
     folder = session.state_folder.run(run_id)
     try:
-        folder.path.mkdir(parents=True, mode=0o700)
+        private_folder(folder.path.parent)
+        folder.path.mkdir(mode=0o700)
     except OSError as error:
         raise state_error(error, folder.path, "run folder") from error
     offline = session.settings.offline
@@ -244,7 +246,7 @@ def write_manifest(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> None:
             "made_with": {"gemini-batch": __version__, "python": platform.python_version()},
         }
     try:
-        with atomic_write(folder.manifest) as file:
+        with atomic_write(folder.manifest, private=True) as file:
             file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
     except OSError as error:
         raise state_error(error, folder.manifest, "manifest") from error

@@ -166,15 +166,15 @@ Standing = Literal["unfinished", "attach", "over"]
 def standing(jobs: Sequence[Job], *, answered: int) -> Standing:
     """What the jobs of a known run mean for a create of the same requests; ``answered``: requests with an answer.
 
-    ``attach``: a job is alive or has answers, so another one would be paid for again; or it was cancelled, and only the
-    user may resend it. ``unfinished``: continue until one is created. ``over``: all have ended without answers.
+    ``attach``: a job is alive or has answers, so another one would be paid for again; or one was cancelled, and
+    only the user may send anything after that. ``unfinished``: continue until one is created. ``over``: all have ended
+    without answers.
     """
     if answered or any(job.stage is JobStage.CREATED or _left_something(job) for job in jobs):
         return "attach"
-    if not jobs or any(not job.stage.made for job in jobs):
-        return "unfinished"
-    cancelled = any(job.cancelled_at is not None or job.phase is Phase.CANCELLED for job in jobs)
-    return "attach" if cancelled else "over"
+    if any(job.cancelled_at is not None or job.phase is Phase.CANCELLED for job in jobs):
+        return "attach"
+    return "over" if jobs and all(job.stage.made for job in jobs) else "unfinished"
 
 
 def _left_something(job: Job) -> bool:

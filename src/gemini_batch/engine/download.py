@@ -15,8 +15,8 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.api.trouble import meaning
 from gemini_batch.errors import ApiError, JobError, ServiceError
 from gemini_batch.events import Notice, Transfer
-from gemini_batch.jsonl import MAX_LINE, read_lines, sync_folder
-from gemini_batch.store.integrity import create_anew
+from gemini_batch.jsonl import MAX_LINE, private_folder, private_open, read_lines, sync_folder
+from gemini_batch.report.next_steps import create_anew
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import inline_answers, remote_job
 
@@ -39,12 +39,12 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
     remote = remote_job(operation)
     part = raw.with_suffix(".part")
     try:
-        raw.parent.mkdir(exist_ok=True)
+        private_folder(raw.parent)
         if remote.output_file is not None:
             await _download(session, remote, part, target)
         else:
             part.unlink(missing_ok=True)
-            with part.open("wb") as file:
+            with private_open(part, "wb") as file:
                 for answer in inline_answers(operation):
                     file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
         with part.open("rb+") as file:
@@ -73,7 +73,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
             job=remote.name,
             state=remote.state,
             code="results_gone",
-            next=create_anew(target.run, offline=session.settings.offline),
+            next=create_anew(target.run),
         ) from error
     if _glance(part) == "something else":
         part.unlink()

@@ -10,7 +10,7 @@ import hashlib
 from typing import IO, TYPE_CHECKING, Literal
 
 from gemini_batch.events import Transfer, ignore_events, in_thread
-from gemini_batch.jsonl import atomic_write
+from gemini_batch.jsonl import atomic_write, private_folder
 from gemini_batch.store.records import Job, JobStage
 from gemini_batch.store.sqlite import state_error
 
@@ -116,8 +116,8 @@ def _write_part(
     """Copy the requests of a job to a separate file; returns its size in bytes and its digest."""
     digest, size = hashlib.sha256(), 0
     target = folder.input(f"{ordinal}.jsonl")
-    target.parent.mkdir(exist_ok=True)
-    with folder.rows() as rows, folder.requests.open("rb") as source, atomic_write(target) as part:
+    private_folder(target.parent)
+    with folder.rows() as rows, folder.requests.open("rb") as source, atomic_write(target, private=True) as part:
         for line in _lines(rows, source, ordinal):
             line = (rewrite(line) if rewrite else line) + b"\n"  # noqa: PLW2901 - the line as it is sent
             part.write(line)

@@ -21,27 +21,33 @@ TRANSIENT = tuple(GRPC_NAMES[code] for code in sorted(TRANSIENT_CODES))
 
 @dataclass(frozen=True, slots=True)
 class Resend:
-    """Which requests of a collected job are resent automatically; ``most``: the maximum jobs for each."""
+    """Which requests of a collected job are resent automatically, by the number of jobs each may be in.
 
-    reasons: tuple[str, ...]
-    missing: bool
-    most: int
+    ``most`` is for those that failed for one of ``reasons``, ``most_unanswered`` for those that got no answer.
+    """
+
+    reasons: tuple[str, ...] = ()
+    most: int = 0
+    most_unanswered: int = 0
 
 
 def resend(job: Job, attempts: int) -> Resend:
-    """The rule for resending: a failed or expired job once; nothing after a cancel, and nothing of a lost job."""
+    """The rule for resending: what a job left unanswered, and a failed or expired job, once.
+
+    Nothing is resent after a cancel, and nothing of a lost job.
+    """
     if job.cancelled_at is not None or job.lost is not None:
-        return Resend((), missing=False, most=0)
+        return Resend()
+    once = min(2, attempts)
     match job.phase:
         case Phase.SUCCEEDED:
-            return Resend(TRANSIENT, missing=True, most=attempts)
-        case Phase.FAILED:
-            again = job.error_code in RESENT_CODES
-            return Resend(TRANSIENT if again else (), missing=again, most=min(2, attempts))
+            return Resend(TRANSIENT, most=attempts, most_unanswered=once)
+        case Phase.FAILED if job.error_code in RESENT_CODES:
+            return Resend(TRANSIENT, most=once, most_unanswered=once)
         case Phase.EXPIRED:
-            return Resend(TRANSIENT, missing=True, most=min(2, attempts))
+            return Resend(TRANSIENT, most=once, most_unanswered=once)
         case _:
-            return Resend((), missing=False, most=0)
+            return Resend()
 
 
 def leftovers(jobs: Iterable[Job], attempts: int) -> Iterator[tuple[int, Resend]]:
@@ -54,7 +60,7 @@ def leftovers(jobs: Iterable[Job], attempts: int) -> Iterator[tuple[int, Resend]
 def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
     """How many requests of a run's collected jobs ``run`` would resend; changes nothing."""
     return sum(
-        rows.unlasting(ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
+        rows.unlasting(ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered)
         for ordinal, rule in leftovers(jobs, attempts)
     )
 
@@ -62,6 +68,6 @@ def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
 def requeue(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
     """Let the requests that are to be resent wait; returns how many."""
     return sum(
-        rows.requeue(ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
+        rows.requeue(ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered)
         for ordinal, rule in leftovers(jobs, attempts)
     )

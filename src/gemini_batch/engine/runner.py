@@ -24,6 +24,7 @@ from gemini_batch.engine.resend import resend
 from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
+from gemini_batch.report.next_steps import costing
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
@@ -325,7 +326,7 @@ class Runner:
 
     async def _lose(self, job: Job, reason: str, message: str) -> None:
         """Mark a job's requests as missing for good; the answers of other jobs are unaffected."""
-        again = Next("retry", self._run.id, "--only", "missing", why="resends its requests; this costs money")
+        again = Next("retry", self._run.id, "--only", "missing", why=costing(self._run, "resends its requests"))
         self._emit(Notice(f"{message} Its requests remain unanswered.", "warning", again))
         target = KnownJob(self._run, job)
         await lose(self._session, target, reason, writing=self._writing)
@@ -334,7 +335,9 @@ class Runner:
         rule = resend(job, self._attempts)
         async with self._writing:
             self._waiting = None
-            again = rows.requeue(job.ordinal, reasons=rule.reasons, missing=rule.missing, most=rule.most)
+            again = rows.requeue(
+                job.ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered
+            )
         if again:
             self._emit(Notice(f"{_counted(again, 'request')} of {job.batch} failed or got no answer; resending."))
 

@@ -20,6 +20,7 @@ from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, ReadLi
 from gemini_batch.engine.poller import shown
 from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice, Transfer
+from gemini_batch.report.billing import paid_again
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import hash_matches, remote_job, to_int, to_time
 
@@ -293,10 +294,10 @@ class Submitter:
 
     def _warn_of_twin(self, other: str, batch: str) -> None:
         """Report a second job of the same file; only the user may cancel a job."""
+        cost = "" if self._session.settings.offline else " It costs money too."
         self._session.emit(
             Notice(
-                f"The service created a second job from the same file: {other}. It costs money too; this run uses "
-                f"{batch}.",
+                f"The service created a second job from the same file: {other}.{cost} This run uses {batch}.",
                 "warning",
                 Next("cancel", other, why="stops the second job"),
             )
@@ -304,11 +305,12 @@ class Submitter:
 
     def _undecided(self, job: Job, facts: Facts, why: str) -> ServiceError:
         if why == "ambiguous":
+            new = f"use --new{paid_again(self._session.settings)}"
             return ServiceError(
                 f"{len(facts.found)} jobs could come from an unanswered create call: {', '.join(facts.found)}. Nothing "
                 "more is sent.",
                 code="create_ambiguous",
-                next=Next("status", facts.found[0], why="shows the first of them; to create another job, use --new"),
+                next=Next("status", facts.found[0], why=f"shows the first of them; to create another job, {new}"),
             )
         # The list shows that there is no job, so the next command may send at once and count from one.
         back = JobStage.PLANNED if job.input_kind == "inline" else JobStage.UPLOADED

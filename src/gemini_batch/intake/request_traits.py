@@ -46,6 +46,34 @@ def _names(value: object) -> set[str]:
     return names
 
 
+#: Where the id of an uploaded file stands: in its URI, or in its name.
+_FILE = re.compile(r"(?:https?://[^/?#]+/v[0-9][0-9a-z]*/)?files/([A-Za-z0-9_-]+)(?:[:?].*)?")
+
+
+def file_uris_of(data: bytes) -> list[str]:
+    """The URIs of files that a request refers to, in the order of the line; none where only its text names them."""
+    found: list[str] = []
+    waiting: list[object] = [decode(data)["request"]]
+    while waiting:
+        match waiting.pop():
+            case dict() as inner:
+                for name in ("fileData", "file_data"):
+                    if isinstance(file := inner.get(name), dict):
+                        found += [uri for key in ("fileUri", "file_uri") if isinstance(uri := file.get(key), str)]
+                waiting.extend(reversed(inner.values()))
+            case list() as inner:
+                waiting.extend(reversed(inner))
+            case _:
+                pass
+    return found
+
+
+def file_id_of(uri: str) -> str | None:
+    """The id of the uploaded file that a URI names; None for an address elsewhere."""
+    named = _FILE.fullmatch(uri)
+    return named[1] if named else None
+
+
 #: Average characters in a token, and the tokens of an image or a short recording. An estimate for planning; the
 #: service's own count decides.
 _CHARS_A_TOKEN = 4

@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
-from gemini_batch.intake.request_traits import TRAITS, estimate_tokens, modalities_of, traits_of
-from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, read_lines
+from gemini_batch.intake.request_traits import TRAITS, estimate_tokens, file_uris_of, modalities_of, traits_of
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.validation.conform import Terms
@@ -25,11 +25,12 @@ from gemini_batch.validation.repairs import for_file
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gemini_batch.store.state_folder import RunFolder
 
+    CanSee = Callable[[str], bool]
 
 #: Problems kept for the report; more are only counted, so that millions of wrong lines take little memory.
 KEPT_PROBLEMS = 10_000
@@ -43,7 +44,7 @@ class Staged:
     """A validated set of requests in a run folder; ``bytes`` and ``sha256`` describe the canonical file.
 
     ``modalities``: what generation requests ask for besides text (``AUDIO``, ``IMAGE``). ``traits``: what embedding
-    requests contain (``taskType``, ``media``).
+    requests contain (``taskType``, ``media``). ``unseen``: requests with files that ``can_see`` does not know.
     """
 
     requests: int
@@ -55,6 +56,16 @@ class Staged:
     method: Method
     warnings: tuple[Problem, ...]
     warning_count: int
+    unseen: Unseen | None = None
+
+
+@dataclass(slots=True)
+class Unseen:
+    """Requests that refer to files which cannot be seen from here: how many, the first one's key, and its URI."""
+
+    key: str
+    uri: str
+    requests: int = 0
 
 
 class _Findings:
@@ -81,10 +92,20 @@ class _Pass:
     """One pass over the file; collects the facts for :class:`Staged` while the rows are loaded."""
 
     def __init__(
-        self, source: IO[bytes], sink: IO[bytes], *, size: int, limit: int | None, terms: Terms, emit: EventHandler
+        self,
+        source: IO[bytes],
+        sink: IO[bytes],
+        *,
+        size: int,
+        limit: int | None,
+        terms: Terms,
+        can_see: CanSee | None,
+        emit: EventHandler,
     ) -> None:
         self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
         self.terms = terms
+        self.can_see = can_see
+        self.unseen: Unseen | None = None
         self.findings = _Findings()
         self.hash = hashlib.sha256()
         self.requests = 0
@@ -159,11 +180,19 @@ class _Pass:
             self.modalities |= modalities_of(data)
         if checked.method is Method.EMBED and len(self.traits) < len(TRAITS):
             self.traits |= traits_of(data)
+        if self.can_see is not None and (b"fileUri" in data or b"file_uri" in data):
+            self._note_unseen(checked.key, data, self.can_see)
         self.hash.update(line)
         self.bytes += len(line)
         self.tokens += row.tokens
         self.requests += 1
         return row
+
+    def _note_unseen(self, key: str, data: bytes, can_see: CanSee) -> None:
+        uri = next((uri for uri in file_uris_of(data) if not can_see(uri)), None)
+        if uri is not None:
+            self.unseen = self.unseen or Unseen(key, uri)
+            self.unseen.requests += 1
 
     def _bad_row(self, data: bytes, number: int) -> RequestRow | None:
         """A row for the key of an invalid line, so that repeated keys are found there too."""
@@ -191,16 +220,19 @@ def stage(
     limit: int | None = None,
     max_bytes: int | None,
     terms: Terms = _NO_TERMS,
+    can_see: CanSee | None = None,
+    offline: bool = False,
     emit: EventHandler = ignore_events,
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
-    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused.
-    ``terms``: the model whose own rules count, too. All requests wait to be
-    planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its lines,
-    StateError if ``folder`` cannot be written.
+    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused. ``terms``: the model
+    whose own rules count, too, and whether only certain refusals are errors. ``can_see``: whether the file at a URI can
+    be seen from here; None: do not ask. ``offline``: whether the command that an error proposes is to be. All requests
+    wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its
+    lines, StateError if ``folder`` cannot be written.
     """
-    check_file(source, limit=None if limit is not None else max_bytes)
+    check_file(source, limit=None if limit is not None else max_bytes, offline=offline)
     try:
         opened = source.open("rb")
     except OSError as error:
@@ -208,7 +240,7 @@ def stage(
     with opened as reader:
         before = os.fstat(reader.fileno())
         try:
-            done = _write(reader, folder, size=before.st_size, limit=limit, terms=terms, emit=emit)
+            done = _write(reader, folder, size=before.st_size, limit=limit, terms=terms, can_see=can_see, emit=emit)
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
@@ -245,14 +277,22 @@ def stage(
         method=done.method,
         warnings=tuple(findings.warnings),
         warning_count=findings.warning_count,
+        unseen=done.unseen,
     )
 
 
 def _write(
-    reader: IO[bytes], folder: RunFolder, *, size: int, limit: int | None, terms: Terms, emit: EventHandler
+    reader: IO[bytes],
+    folder: RunFolder,
+    *,
+    size: int,
+    limit: int | None,
+    terms: Terms,
+    can_see: CanSee | None,
+    emit: EventHandler,
 ) -> _Pass:
-    with folder.requests.open("xb") as sink:
-        work = _Pass(reader, sink, size=size, limit=limit, terms=terms, emit=emit)
+    with private_open(folder.requests, "xb") as sink:
+        work = _Pass(reader, sink, size=size, limit=limit, terms=terms, can_see=can_see, emit=emit)
         with folder.rows() as rows:
             rows.load(work.rows())
             repeated = rows.count_duplicates()

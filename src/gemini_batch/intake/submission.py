@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.backend import address_of, key_of
+from gemini_batch.backend import address_of, files_offline, key_of
 from gemini_batch.catalog import Method
 from gemini_batch.errors import Next, Problem, UsageError
 from gemini_batch.events import Notice, in_thread
@@ -24,13 +24,17 @@ from gemini_batch.intake.model_checks import (
     check_model_name,
     say,
 )
+from gemini_batch.intake.request_traits import file_id_of
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.report.billing import paid_again
+from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import Run
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.run_options import RunOptions
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 
 
 _SHOWN_WARNINGS = 20
+_SHOWN_URI = 100
+_NAMED_JOBS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +109,20 @@ def _warn_of_other_keys(session: Session, run: Run) -> None:
                 f"These requests were already sent with another API key ({others[0].id}); with this key, they are "
                 f"resent{paid_again(session.settings)}.",
                 "warning",
-                Next("run", others[0].id, why="continues that run; set the earlier key first"),
+                Next("run", others[0].id, why=costing(others[0], "continues that run; set the earlier key first")),
             )
         )
+
+
+def warn_of_earlier_jobs(session: Session, run: Run) -> None:
+    """Before an interrupted ``--new`` is continued: warn that an earlier run has sent the same requests already."""
+    ledger = session.ledger()
+    earlier = (job for other in ledger.earlier_with_identity(run) for job in ledger.jobs_of(other.id))
+    names = [job.batch for job in earlier if job.batch]
+    if names:
+        those = ", ".join(names[:_NAMED_JOBS]) + (", …" if names[_NAMED_JOBS:] else "")
+        again = f"are sent again{paid_again(session.settings)}."
+        session.emit(Notice(f"These requests were sent before ({those}), and {again}", "warning"))
 
 
 def _digest(path: Path) -> str:
@@ -132,7 +149,8 @@ async def enter_run(
     Raises UsageError (InvalidInput with every problem of the file), StateError.
     """
     check_submission(submission)
-    check_file(submission.source)  # a problem with the file itself is reported before a missing key
+    offline = session.settings.offline
+    check_file(submission.source, offline=offline)  # a problem with the file itself is reported before a missing key
     key_of(session.settings)
     address = session.name_blank_address()
     ledger = session.ledger()
@@ -180,11 +198,14 @@ async def _stage_run(
             limit=submission.limit,
             max_bytes=max_bytes,
             terms=Terms(_model(submission, Method.GENERATE), submission.lenient),
+            can_see=_can_see(session) if session.settings.offline else None,
+            offline=session.settings.offline,
             emit=emit,
         ),
         session.emit,
     )
     _warn(session, submission.source, staged, said)
+    _name_unseen(session, staged)
     model = _model(submission, staged.method)
     await ask_for_model(session, model)
     advise(session, model, staged.method, today, said)
@@ -219,6 +240,32 @@ def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> No
         say(session, said, f"{_sentence(source, first).removesuffix('.')}{more}.", first.next)
     if left := staged.warning_count - sum(map(len, shown)):
         say(session, said, f"{left:,} more warnings.", Next("validate", str(source), why="shows all of them"))
+
+
+def _can_see(session: Session) -> Callable[[str], bool]:
+    """Whether the file at a URI was uploaded offline; the emulator's data is read once, if a request has a file."""
+    known: list[frozenset[str]] = []
+
+    def can_see(uri: str) -> bool:
+        if not known:
+            known.append(files_offline(session.state_folder.emulator))
+        return file_id_of(uri) in known[0]
+
+    return can_see
+
+
+def _name_unseen(session: Session, staged: Staged) -> None:
+    """Offline, say once that requests refer to files that only the service can read."""
+    if (unseen := staged.unseen) is None:
+        return
+    some = f"{unseen.requests:,} requests refer" if unseen.requests > 1 else "1 request refers"
+    shown = unseen.uri.partition("?")[0][:_SHOWN_URI]  # what follows may be a signature
+    session.emit(
+        Notice(
+            f"{some} to files that cannot be seen offline (the first: key {unseen.key!r}, {shown}). The answers are "
+            "made as if the files were there; only the service can tell."
+        )
+    )
 
 
 def check_submission(submission: Submission) -> None:

@@ -63,7 +63,6 @@ _ANYWHERE: dict[str, Callable[[Judge, dict[str, Any], Place], None]] = {
     "Part": content_checks.part,
     "Blob": content_checks.blob,
     "FunctionResponseBlob": content_checks.blob,
-    "FileData": content_checks.file,
     "GenerationConfig": setting_checks.config,
     "ThinkingConfig": setting_checks.thinking,
     "Schema": setting_checks.schema,

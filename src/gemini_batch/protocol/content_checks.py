@@ -77,17 +77,6 @@ def blob(judge: Judge, blob: dict[str, Any], place: Place) -> None:
         )
 
 
-def file(judge: Judge, file: dict[str, Any], place: Place) -> None:
-    uri = file.get("fileUri")
-    if uri and (why := rules.unreadable_address(uri)):
-        judge.add(
-            (*place, "fileUri"),
-            f"`fileUri` {why}; the service cannot read it.",
-            "Upload the file and use the `uri` that the service returns, or put the bytes in `inlineData`.",
-            f"Cannot fetch content from the provided URL: {uri[:200]}",
-        )
-
-
 def contents(judge: Judge, request: dict[str, Any], place: Place) -> None:
     last = (request.get("contents") or [None])[-1]
     if (judge.generation or 0) >= rules.NO_MODEL_TURN_LAST_FROM and last and last.get("role") == "model":

@@ -131,26 +131,6 @@ EXCLUSIVE = (
 #: W, 2026-08: "CachedContent can not be used with GenerateContent request setting …". Certain.
 IN_CACHE = ("systemInstruction", "tools", "toolConfig")
 
-#: How the address of a file begins that the service cannot read (D, file input methods, 2026-08). Certain.
-_NOT_AN_ADDRESS = re.compile(r"(?!https?://|gs://|files/)", re.IGNORECASE)
-#: Pages that show a file to a person who is signed in, not the file (D, file input methods: "publicly accessible").
-_VIEWERS = re.compile(r"https?://(?:drive|docs)\.google\.com/", re.IGNORECASE)
-
-
-def unreadable_address(uri: str) -> str | None:
-    """Why the service cannot read ``fileData.fileUri``, as a clause about it; None if that cannot be seen from here."""
-    if uri.lower().startswith("data:"):
-        return "is a data URL"
-    if _NOT_AN_ADDRESS.match(uri):
-        scheme, colon, _ = uri.partition("://")
-        if colon and scheme.isalnum() and scheme.lower() != "file":
-            return f"is an address of the scheme `{scheme[:20]}`"
-        return "is a path, not an address"
-    if _VIEWERS.match(uri):
-        return "is a page that shows the file to people, not the file itself"
-    return None
-
-
 #: The generation that a model's name states: 4 for ``gemini-4-argon``, 2 for ``gemini-2.5-flash``.
 _GENERATION = re.compile(r"(?:models/)?gemini-([0-9]+)[.-]")
 

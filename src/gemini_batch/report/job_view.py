@@ -141,7 +141,10 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What is recorded of a run: its jobs without the dropped ones, and counts of requests as in :class:`RunStatus`."""
+    """What is recorded of a run: its jobs without the dropped ones, and counts of requests as in :class:`RunStatus`.
+
+    ``lost``: its folder is gone, so nothing is known of its requests.
+    """
 
     run: Run
     jobs: tuple[Job, ...]
@@ -149,6 +152,7 @@ class RunFacts:
     not_sent: int
     answered: int
     verdicts: Mapping[str, int]
+    lost: bool = False
 
     @property
     def state(self) -> RunState:
@@ -168,7 +172,7 @@ class RunFacts:
     @property
     def next(self) -> Next:
         """What to do next."""
-        return next_for_run(self.run, self.state.value, waiting=self.waiting, in_doubt=self.in_doubt)
+        return next_for_run(self.run, self.state.value, waiting=self.waiting, in_doubt=self.in_doubt, lost=self.lost)
 
 
 def run_facts(session: Session, run: Run) -> RunFacts:
@@ -176,9 +180,10 @@ def run_facts(session: Session, run: Run) -> RunFacts:
     jobs = tuple(session.ledger().jobs_of(run.id))
     folder = session.state_folder.run(run.id)
     unknown = run.origin == "adopted" and not any(job.stage is JobStage.COLLECTED for job in jobs)
-    if unknown or not folder.path.is_dir():
+    lost = not folder.path.is_dir()
+    if unknown or lost:
         # The requests of an adopted job are learned from its answers; those of a folder that is gone, never.
-        return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, answered=0, verdicts={})
+        return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, answered=0, verdicts={}, lost=lost)
     sent = sent_ordinals(jobs)
     with folder.rows() as rows:
         return RunFacts(
@@ -283,7 +288,13 @@ def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) 
         offline=session.settings.offline,
         usual=None,
         usual_of=0,
-        next=next_for_run(run, RunState.NOT_CREATED.value, waiting=requests, in_doubt=in_doubt),
+        next=next_for_run(
+            run,
+            RunState.NOT_CREATED.value,
+            waiting=requests,
+            in_doubt=in_doubt,
+            lost=not session.state_folder.run(run.id).path.is_dir(),
+        ),
     )
 
 

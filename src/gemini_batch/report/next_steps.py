@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers.reasons import RESENT_CODES
+from gemini_batch.answers.reasons import LASTING_CODES, LASTING_REASONS, RESENT_CODES
 from gemini_batch.backend import OFFLINE
+from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, Next
 from gemini_batch.report.stragglers import is_stuck
 from gemini_batch.session import UnknownJob
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from gemini_batch.session import KnownJob, Session
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.row_records import Reason
     from gemini_batch.wire import RemoteJob
 
 
@@ -36,22 +38,10 @@ def costing(run: Run, what: str = "") -> str:
 # What became of the requests ------------------------------------------------------------------------------------------
 
 
-def retry_options(verdicts: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """The options of ``retry`` that would send something, one set for each verdict that another attempt can change."""
-    found: list[tuple[str, ...]] = []
-    if verdicts.get("truncated"):
-        found.append(("--only", "truncated", "--max-output-tokens", str(MORE_TOKENS)))
-    if again := [verdict for verdict in ("empty", "invalid") if verdicts.get(verdict)]:
-        found.append(("--only", ",".join(again)))
-    if verdicts.get("blocked"):
-        found.append(("--only", "blocked", "--temperature", "1"))
-    if again := [verdict for verdict in ("failed", "missing") if verdicts.get(verdict)]:
-        found.append(("--only", ",".join(again)))
-    return found
-
-
-def next_for_results(run: Run, verdicts: Mapping[str, int], *, not_sent: int, resendable: int) -> Next | None:
-    """The one command that helps most after the results were read; None where all is well or no command helps.
+def next_for_results(
+    run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *, not_sent: int, resendable: int
+) -> Next | str | None:
+    """What helps most after the results were read: a command, or what to fix; None where all is well or nothing helps.
 
     ``resendable``: how many requests ``run`` would resend automatically.
     """
@@ -61,17 +51,80 @@ def next_for_results(run: Run, verdicts: Mapping[str, int], *, not_sent: int, re
         return Next("run", run.id, *_TO_FILE, why=costing(run, "sends the rest"))
     if resendable:
         return Next("run", run.id, *_TO_FILE, why=costing(run, "resends requests that failed temporarily"))
-    options = retry_options({verdict: count for verdict, count in verdicts.items() if verdict != "blocked"})
-    return Next("retry", run.id, *options[0], *_TO_FILE, why=costing(run)) if options else None
+    return retry_or_fix(run, jobs, [failure for failure in failures if failure.verdict != "blocked"], *_TO_FILE)
+
+
+def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *to: str) -> Next | str | None:
+    """The ``retry`` that helps most, with the further arguments ``to``; what to fix where none helps; None without any.
+
+    Requests with an error that another attempt can change are offered; those whose error lasts are to be fixed first.
+    """
+    lasting = [failure for failure in failures if _lasts(failure, jobs)]
+    options = _retry_options(run, {failure.verdict for failure in failures if failure not in lasting})
+    names = ", ".join(sorted({failure.reason for failure in lasting}))
+    if options:
+        chosen = options[0][1].split(",")
+        with_it = sorted({failure.reason for failure in lasting if failure.verdict in chosen})
+        as_before = f"{', '.join(with_it)} will end as before" if with_it else ""
+        return Next("retry", run.id, *options[0], *to, why=costing(run, as_before))
+    if not lasting:
+        return None
+    count = sum(failure.count for failure in lasting)
+    those, them, why = ("1 request", "it", "its reason")
+    if count > 1:
+        those, them, why = (f"{count:,} requests", "them", "their reasons")
+    return (
+        f"{those} failed for a reason that another attempt does not change ({names}). Fix {them} and send {them} in a "
+        f"new file. The failures file, which run and retry write next to their results, holds {them} with {why}."
+    )
+
+
+def _lasts(failure: Reason, jobs: Sequence[Job]) -> bool:
+    """Whether the same requests, sent unchanged, fail again; ``jobs``: all jobs of the run."""
+    if failure.reason == "JOB_FAILED":
+        return all(job.error_code in LASTING_CODES for job in jobs if job.phase is Phase.FAILED)
+    return failure.verdict == "failed" and failure.reason in LASTING_REASONS
+
+
+def _retry_options(run: Run, verdicts: set[str]) -> list[tuple[str, ...]]:
+    """The options of ``retry`` for requests that ended with these verdicts, most promising first."""
+    found: list[tuple[str, ...]] = []
+    if "truncated" in verdicts:
+        found.append(("--only", "truncated", "--max-output-tokens", str(MORE_TOKENS)))
+    if again := [verdict for verdict in ("empty", "invalid") if verdict in verdicts]:
+        found.append(("--only", ",".join(again)))
+    if "blocked" in verdicts and run.method is not Method.EMBED:  # an embedding has no temperature
+        found.append(("--only", "blocked", "--temperature", "1"))
+    if resent := [verdict for verdict in ("failed", "missing") if verdict in verdicts]:
+        found.append(("--only", ",".join(resent)))
+    return found
 
 
 # How a run or a job stands --------------------------------------------------------------------------------------------
 
 
-def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool) -> Next:
-    """What to do with a run, by its state (``RunState``) and by what is to be sent."""
+def create_anew(run: Run) -> Next | None:
+    """The command that sends a run's requests as a new job; None if they were not sent from here."""
+    if run.source is None:
+        return None
+    words = ("create", run.source, "--model", run.model, "--new", *_offline(run))
+    return Next(*words, why=costing(run, "sends every request"))
+
+
+def _offline(run: Run) -> tuple[str, ...]:
+    return ("--offline",) if run.backend == OFFLINE else ()
+
+
+def next_for_run(run: Run, state: str, *, waiting: int, in_doubt: bool, lost: bool = False) -> Next:
+    """What to do with a run, by its state (``RunState``) and by what is to be sent; ``lost``: its folder is gone."""
     if state == "FINISHED":
         return Next("results", run.id, *_TO_FILE)
+    if lost and state == "NOT_CREATED":
+        if in_doubt:
+            why = f"shows whether the job of {run.id} was created"
+            return Next("list", "--remote", *_offline(run), why=why)
+        if (anew := create_anew(run)) is not None:
+            return anew
     if in_doubt:
         return Next("run", run.id, why=costing(run, "finds out whether its job was created, and continues"))
     if waiting and run.origin == "made":

@@ -1,10 +1,9 @@
-"""Every key of a run with its one answer, in the order of the input; and the files they are written to."""
+"""Every key of a run with its one answer, in the order of the input."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
-from gemini_batch.errors import StateError, UsageError
-from gemini_batch.jsonl import MAX_LINE, atomic_write
+from gemini_batch.errors import StateError
+from gemini_batch.jsonl import atomic_write
+from gemini_batch.report.output_files import check_output
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 
@@ -34,40 +34,47 @@ if TYPE_CHECKING:
 class Results:
     """The results of one run, held on this machine; reading them needs no network."""
 
-    run: Run
-    jobs: Sequence[Job]
-    state_folder: StateFolder
+    _run: Run
+    _jobs: Sequence[Job]
+    _state_folder: StateFolder
     summary: Summary
     #: The job whose own answers these are; None for those of the run.
-    part: Job | None = None
+    _part: Job | None = None
     #: Writes pictures and sound of every line that is read into files; None leaves them in the lines.
-    media: MediaWriter | None = None
+    _media: MediaWriter | None = None
 
     @property
     def _folder(self) -> RunFolder:
-        return self.state_folder.run(self.run.id)
+        return self._state_folder.run(self._run.id)
 
     def lines(self, *, limit: int | None = None) -> Iterator[bytes]:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``.
 
-        Raises StateError where what was collected has changed, OSError where a media file cannot be written.
+        Raises StateError where what was collected has changed, OSError where a media file cannot be written, and
+        UsageError, before any file is written, where one would replace a file of the user's.
         """
+        if self._media is not None and (checker := self._media.checker()):
+            for _ in self._lines(limit, checker):
+                pass
+        return self._lines(limit, self._media)
+
+    def _lines(self, limit: int | None, media: MediaWriter | None) -> Iterator[bytes]:
         folder = self._folder
         with contextlib.ExitStack() as stack:
-            rows = stack.enter_context(open_rows(folder, self.jobs, only=self.part))
+            rows = stack.enter_context(open_rows(folder, self._jobs, only=self._part))
             raw = stack.enter_context(RawFiles(folder.path / "raw"))
             for number, row in enumerate(rows.final()):
                 if limit is not None and number >= limit:
                     return
-                yield self._line(row, None if row.file is None else raw[row.file])
+                yield self._line(row, None if row.file is None else raw[row.file], media)
 
-    def _line(self, row: FinalRow, file: IO[bytes] | None) -> bytes:
+    def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
         if file is None:
             return result_line(
                 row.key,
                 "missing",
                 reason=row.missing_reason,
-                method=self.run.method,
+                method=self._run.method,
                 attempt=row.attempt,
             )
         file.seek(row.offset)
@@ -79,11 +86,11 @@ class Results:
                 row.key,
                 "succeeded",
                 response=answer.response,
-                method=self.run.method,
+                method=self._run.method,
                 attempt=row.attempt,
-                media=self.media,
+                media=media,
             )
-        judged = judge(answer, method=self.run.method, expects_json=row.expects_json, dimension=row.dimension)
+        judged = judge(answer, method=self._run.method, expects_json=row.expects_json, dimension=row.dimension)
         return result_line(
             row.key,
             judged.verdict,
@@ -91,9 +98,9 @@ class Results:
             code=judged.code,
             message=judged.message,
             response=None if answer.response is None else bytes(answer.response),
-            method=self.run.method,
+            method=self._run.method,
             attempt=row.attempt,
-            media=self.media,
+            media=media,
         )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -109,7 +116,7 @@ class Results:
 
         Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
         """
-        check_output(path)
+        check_output(path, failures=False)
         try:
             # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
             regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
@@ -118,7 +125,7 @@ class Results:
                 for line in self.lines():
                     file.write(line + b"\n")
                     count += 1
-                if self.run.origin == "made" and count != len(self):
+                if self._run.origin == "made" and count != len(self):
                     # Raised before the file takes its place: no good results are replaced by fewer.
                     raise StateError(
                         f"Only {count:,} of {len(self):,} results are stored here.", file=self._folder.path
@@ -126,45 +133,6 @@ class Results:
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count
-
-
-def check_output(path: Path) -> None:
-    """Refuse a results file that would replace anything but results, or that cannot be written. Raises UsageError."""
-    if path.is_dir():
-        raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
-    if not path.parent.is_dir():
-        raise UsageError(
-            "The folder for the results does not exist.",
-            file=path.parent,
-            field="--output",
-            code="bad_output",
-            next=f"Run: mkdir -p {shlex.quote(str(path.parent))}",
-        )
-    if not path.is_file() or not path.stat().st_size or _holds_results(path):
-        return
-    raise UsageError(
-        "This file exists and holds something other than results, which would be lost.",
-        file=path,
-        field="--output",
-        code="bad_output",
-        next="Choose another name (results.jsonl for example), or move the file away.",
-    )
-
-
-def failures_beside(output: Path) -> Path:
-    """Where requests that did not succeed go: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name."""
-    return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
-
-
-def _holds_results(path: Path) -> bool:
-    """Whether the first line is one of ours, so that writing the file anew loses nothing."""
-    try:
-        with path.open("rb") as file:
-            first = file.readline(1 << 24)
-        line = msgspec.json.decode(first)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return isinstance(line, dict) and {"key", "verdict"} <= line.keys()
 
 
 _MOST = 64
@@ -193,57 +161,3 @@ class RawFiles:
             file = (self._folder / name).open("rb")
         self._open[name] = file
         return file
-
-
-def check_both(output: Path | None) -> None:
-    """Refuse an ``output`` whose results or failures file would replace anything else. Raises UsageError."""
-    if output is not None:
-        check_output(output)
-        check_failures(failures_beside(output))
-
-
-def write_failures(found: Results, folder: RunFolder, output: Path) -> None:
-    """Next to the results: every request that did not succeed, with verdict, reason and the request itself."""
-    target = failures_beside(output)
-    check_failures(target)
-    if found.summary.all_succeeded:
-        if os.path.exists(target) and _is_ours(target):  # noqa: PTH110 - a name that we chose
-            target.unlink()
-        return
-    try:
-        with (
-            atomic_write(target) as file,
-            open_rows(folder, found.jobs) as rows,
-            folder.requests.open("rb") as requests,
-        ):
-            for key, offset, length, verdict, reason in rows.failures():
-                requests.seek(offset)
-                request = msgspec.Raw(requests.read(length))
-                file.write(
-                    msgspec.json.encode({"key": key, "verdict": verdict, "reason": reason, "line": request}) + b"\n"
-                )
-    except OSError as error:
-        raise state_error(error, target, "failures file") from error
-
-
-def check_failures(path: Path) -> None:
-    """Refuse to replace a file of that name that is not a failures file. Raises UsageError."""
-    if path.exists() and not (path.is_file() and (not path.stat().st_size or _is_ours(path))):
-        raise UsageError(
-            "The failures file would replace this file, which holds something else.",
-            file=path,
-            field="--output",
-            code="bad_output",
-            next="Move it away, or give the results another name.",
-        )
-
-
-def _is_ours(path: Path) -> bool:
-    """A failures file of an earlier state of the same results, which is no longer true."""
-    with path.open("rb") as file:
-        first = file.readline(MAX_LINE)
-    try:
-        line = msgspec.json.decode(first)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return isinstance(line, dict) and set(line) == {"key", "verdict", "reason", "line"}

@@ -102,8 +102,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The service's message for a job that failed."""
     folder: str
     """Folder of the run, with the raw answers."""
-    next: Next | None
-    """The command that helps with rows that did not succeed."""
+    next: Next | str | None
+    """What helps with rows that did not succeed: a command, or what to fix where no command helps."""
 
     @property
     def answered(self) -> int:
@@ -169,7 +169,7 @@ def summarize(
         usd=money(run, jobs, usage),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(folder.run(run.id).path),
-        next=next_for_results(run, counts, not_sent=not_sent, resendable=resendable) if only is None else None,
+        next=next_for_results(run, jobs, failures, not_sent=not_sent, resendable=resendable) if only is None else None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.report.durations import span
 from gemini_batch.report.job_view import run_facts
+from gemini_batch.report.next_steps import costing
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
@@ -46,7 +47,7 @@ def nothing_sent(what: str, timeout: float) -> NotFinished:
 
 def work_to_go_on(run: Run, output: Path | None) -> Next:
     """The command that goes on with a run, writing to the same file."""
-    return Next("run", run.id, *(() if output is None else ("-o", str(output))))
+    return Next("run", run.id, *(() if output is None else ("-o", str(output))), why=costing(run, "continues"))
 
 
 def run_not_finished(session: Session, run: Run, timeout: float, following: Next) -> NotFinished:

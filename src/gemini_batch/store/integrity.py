@@ -9,14 +9,14 @@ from gemini_batch.errors import Next, StateError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
 
 
-def missing(folder: RunFolder, run: Run) -> Iterator[str]:
+def missing(folder: RunFolder, run: Run, *, only: Job | None = None) -> Iterator[str]:
     """What is missing or changed of what was collected, one sentence for each problem.
 
-    Raises StateError if the row database cannot be read.
+    ``only``: the raw answers of the other jobs do not matter. Raises StateError if the row database cannot be read.
     """
     if not folder.path.is_dir():
         yield f"The run folder, with its requests and answers, is missing: {folder.path}."
@@ -29,6 +29,8 @@ def missing(folder: RunFolder, run: Run) -> Iterator[str]:
     if count != run.requests:
         yield f"The row database was changed: it has {count:,} of {run.requests:,} requests."
     for file in answer_files:
+        if only is not None and file["id"] != only.ordinal:
+            continue
         raw = folder.path / "raw" / file["file"]
         if not raw.exists():
             if not file["bytes"]:
@@ -36,14 +38,6 @@ def missing(folder: RunFolder, run: Run) -> Iterator[str]:
             yield f"An answer file is missing: {raw}."
         elif raw.stat().st_size != file["bytes"]:
             yield f"An answer file was changed: {raw}."
-
-
-def create_anew(run: Run, *, offline: bool) -> Next | None:
-    """The command that resends a run's requests as a new job; None if they were not sent from here."""
-    if run.source is None:
-        return None
-    cost = "resends every request offline" if offline else "resends every request at the full batch price"
-    return Next("create", run.source, "--model", run.model, "--new", *(["--offline"] if offline else []), why=cost)
 
 
 def way_back(name: str, *, offline: bool) -> str | Next:
@@ -59,7 +53,10 @@ def way_back(name: str, *, offline: bool) -> str | Next:
     )
 
 
-def check_held(folder: RunFolder, run: Run, name: str, *, offline: bool) -> None:
-    """Refuse to write results from less than was collected. Raises StateError with the way back."""
-    for what in missing(folder, run):
+def check_held(folder: RunFolder, run: Run, name: str, *, offline: bool, only: Job | None = None) -> None:
+    """Refuse to write results from less than was collected, by all jobs or by one (``only``).
+
+    Raises StateError with the way back.
+    """
+    for what in missing(folder, run, only=only):
         raise StateError(what, file=name, code="results_lost", next=way_back(name, offline=offline))

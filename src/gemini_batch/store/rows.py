@@ -165,19 +165,19 @@ class Rows:
         with explained(self.path, "run's row database"), transaction(self._db):
             self._db.execute("UPDATE requests SET job = NULL, attempts = attempts - 1 WHERE job = ?", (ordinal,))
 
-    def requeue(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
-        """Let a collected job's requests wait again that failed for one of ``reasons`` or got no answer (``missing``).
+    def requeue(self, ordinal: int, *, reasons: Sequence[str], most: int, most_unanswered: int) -> int:
+        """Let a collected job's requests wait again that failed for one of ``reasons`` or got no answer.
 
-        Only requests that have been in fewer than ``most`` jobs since the user asked for them, and that have not
-        succeeded in any job. Returns how many.
+        Only requests that have been in fewer than ``most`` (``most_unanswered``) jobs since the user asked for them,
+        and that have not succeeded in any job. Returns how many.
         """
-        sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
+        sql, values = _unlasting(ordinal, reasons, most, most_unanswered)
         with explained(self.path, "run's row database"), transaction(self._db):
             return self._db.execute(f"UPDATE requests SET job = NULL WHERE {sql}", values).rowcount  # noqa: S608 - marks only
 
-    def unlasting(self, ordinal: int, *, reasons: Sequence[str], missing: bool, most: int) -> int:
+    def unlasting(self, ordinal: int, *, reasons: Sequence[str], most: int, most_unanswered: int) -> int:
         """How many requests :meth:`requeue` would let wait again; changes nothing."""
-        sql, values = _unlasting(ordinal, reasons=reasons, missing=missing, most=most)
+        sql, values = _unlasting(ordinal, reasons, most, most_unanswered)
         with explained(self.path, "run's row database"):
             return int(self._db.execute(f"SELECT count(*) FROM requests WHERE {sql}", values).fetchone()[0])  # noqa: S608 - marks only
 
@@ -384,14 +384,13 @@ def _was_sent(sent: Sequence[int]) -> str:
 
 
 def _unlasting(
-    ordinal: int, *, reasons: Sequence[str], missing: bool, most: int
-) -> tuple[str, tuple[int | bool | str, ...]]:
+    ordinal: int, reasons: Sequence[str], most: int, most_unanswered: int
+) -> tuple[str, tuple[int | str, ...]]:
     marks = ", ".join("?" * len(reasons))
     given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
     sql = (
-        "job = ? AND attempts - attempts_excused < ? "  # noqa: S608 - marks only
-        "AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "
-        f"AND ((? AND NOT EXISTS ({given})) "
-        f"OR EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks})))"
+        "job = ? AND coalesce((SELECT verdict FROM answers WHERE id = requests.answer), '') <> 'succeeded' "  # noqa: S608 - marks only
+        f"AND ((attempts - attempts_excused < ? AND NOT EXISTS ({given})) OR (attempts - attempts_excused < ? "
+        f"AND EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks}))))"
     )
-    return sql, (ordinal, most, missing, *reasons)
+    return sql, (ordinal, most_unanswered, most, *reasons)

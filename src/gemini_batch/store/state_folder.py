@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import StateError
+from gemini_batch.jsonl import private_folder
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.rows import Rows
 from gemini_batch.store.sqlite import state_error
@@ -52,7 +53,7 @@ class StateFolder:
     def ledger(self) -> Ledger:
         """Open the ledger and create the state folder if it does not exist. Raises StateError."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(self.path)
         except OSError as error:
             raise state_error(error, self.path, "state folder") from error
         return Ledger(self.ledger_path, alone=self._no_run_in_use)
@@ -84,7 +85,8 @@ class StateFolder:
         runs = self.path / "runs"
         folder = RunFolder(runs / f".new-{token}")
         try:
-            folder.path.mkdir(parents=True, mode=0o700)
+            private_folder(runs)
+            folder.path.mkdir(mode=0o700)
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         try:
@@ -177,7 +179,7 @@ class RunFolder:
                 code="run_folder_gone",
                 next="Restore the folder, or start over with create --new or run --new.",
             )
-        lock = filelock.FileLock(self.path / "lock", timeout=wait)
+        lock = filelock.FileLock(self.path / "lock", timeout=wait, mode=0o600)
         try:
             lock.acquire(poll_interval=0.05)
         except filelock.Timeout:

@@ -13,6 +13,7 @@ from gemini_batch.protocol.reading import is_base64
 from gemini_batch.protocol.spelling import camel
 from gemini_batch.protocol.tables import names
 from gemini_batch.validation import fields
+from gemini_batch.validation.file_uri import mistake_of
 from gemini_batch.validation.findings import clip, kind, pick, strangers
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _ROLE_WORDS = {
 }
 _TEXT_PART = 'Write `[{"text": "…"}]`.'
 _BLOB = names("Blob")
-_UPLOADED = "https://generativelanguage.googleapis.com/"
 
 
 def check_contents(contents: object, path: str, found: Findings) -> None:
@@ -86,7 +86,9 @@ def _is_plain_media(part: dict[str, object]) -> bool:
         data = media.get("data")
         return type(data) is str and bool(data) and is_base64(data) and rules.is_media_type(mime_type)
     uri = pick(media, "fileUri", "file_uri")[1]
-    return name in ("fileData", "file_data") and type(uri) is str and uri.startswith(_UPLOADED)
+    if name not in ("fileData", "file_data") or type(uri) is not str or not uri:
+        return False
+    return not uri.startswith("gs://") and mistake_of(uri) is None
 
 
 def check_content(content: object, path: str, found: Findings, *, instruction: bool = False) -> None:
@@ -227,7 +229,9 @@ def _check_blob(blob: dict[str, object], path: str, found: Findings) -> None:
 
 def _check_file(file: dict[str, object], path: str, found: Findings) -> None:
     name, uri = pick(file, "fileUri", "file_uri")
-    if type(uri) is str and uri.startswith("gs://"):
+    if type(uri) is str and uri and (mistake := mistake_of(uri)):
+        found.error(f"{path}.{name}", *mistake)
+    elif type(uri) is str and uri.startswith("gs://"):
         found.warn(
             f"{path}.{name}",
             "`fileUri` is a Cloud Storage address, which only Vertex AI reads.",

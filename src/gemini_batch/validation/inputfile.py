@@ -69,11 +69,12 @@ _FAILURE_FIELDS = {"key", "verdict", "reason", "line"}
 _SPREAD = re.compile(rb'\{\s*\n\s*(?:"|\})')
 
 
-def check_file(path: Path, *, limit: int | None = None) -> None:
+def check_file(path: Path, *, limit: int | None = None, offline: bool = False) -> None:
     """Refuse what cannot be a request file, by its name, its size and its first bytes.
 
-    ``limit``: the maximum bytes of one job; None for no limit. A UTF-8 byte order mark and Windows line endings are
-    accepted; the code that reads the lines removes them. Raises :class:`UsageError`. Single lines are not checked.
+    ``limit``: the maximum bytes of one job; None for no limit. ``offline``: whether the proposed command is to be. A
+    UTF-8 byte order mark and Windows line endings are accepted; the code that reads the lines removes them. Raises
+    :class:`UsageError`. Single lines are not checked.
     """
     size = _check_place(path)
     try:
@@ -88,7 +89,7 @@ def check_file(path: Path, *, limit: int | None = None) -> None:
         ) from None
     _check_bytes(path, head)
     _check_shape(path, head.removeprefix(jsonl.UTF8_BOM))
-    _check_direction(path, head.removeprefix(jsonl.UTF8_BOM), size)
+    _check_direction(path, head.removeprefix(jsonl.UTF8_BOM), size, offline=offline)
     if path.suffix.lower() in _ENDINGS:
         raise UsageError(
             f"By its extension, `{path.suffix}`, the file is {_ENDINGS[path.suffix.lower()]}. {_EXPECTED}",
@@ -100,7 +101,12 @@ def check_file(path: Path, *, limit: int | None = None) -> None:
         raise UsageError(
             f"The file is {_size(size)}; the limit for one job is {_size(limit)}.",
             file=path,
-            next=Next("run", str(path), why="splits the file into several jobs; this costs money"),
+            next=Next(
+                "run",
+                str(path),
+                *(["--offline"] if offline else []),
+                why=_costing("splits it into several jobs", offline),
+            ),
             code="too_large",
         )
 
@@ -197,7 +203,11 @@ def _check_shape(path: Path, head: bytes) -> None:
         )
 
 
-def _check_direction(path: Path, head: bytes, size: int) -> None:
+def _costing(what: str, offline: bool) -> str:
+    return what if offline else f"{what}; this costs money"
+
+
+def _check_direction(path: Path, head: bytes, size: int, *, offline: bool) -> None:
     """Refuse a file of answers by its first line: one error for the file instead of one for each line."""
     start = head.lstrip()
     first, _, rest = start.partition(b"\n")
@@ -214,7 +224,7 @@ def _check_direction(path: Path, head: bytes, size: int) -> None:
     raise UsageError(
         f"{what} To resend every request, use the original request file.",
         file=path,
-        next=Next("retry", "RUN", why="resends only the requests that did not succeed; this costs money"),
+        next=Next("retry", "RUN", why=_costing("resends only the requests that did not succeed", offline)),
         code="results_file",
     )
 

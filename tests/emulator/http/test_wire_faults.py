@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -189,7 +188,7 @@ def test_the_admin_route(world: Api) -> None:
         {},
         {"error": "bad luck"},
     ):
-        refused = world.http.post("/emulator/faults", content=json.dumps(wrong))
+        refused = world.http.post("/emulator/faults", json=wrong)
         assert refused.status_code == 400, refused.text
 
 

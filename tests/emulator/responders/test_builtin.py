@@ -236,5 +236,103 @@ def test_a_senseless_schema_never_hangs(schema: dict[str, Any]) -> None:
     """It may fail, and then its row does; it always ends."""
     try:
         schema_samples.sample(schema, 1)
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError):
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, schema_samples.TooLong):
         return
+
+
+HUGE = 2_000_000_000
+TEXT = {"type": "string"}
+TWICE = {"$ref": "#/$defs/again"}
+
+
+def nested(depth: int, word: str = "items", **more: Any) -> dict[str, Any]:
+    """Arrays (or objects) in each other."""
+    schema: dict[str, Any] = dict(TEXT)
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema, **more} if word == "items" else {word: [schema, {}], **more}
+    return schema
+
+
+#: What would take gigabytes or hours, in a few bytes.
+BOMBS: dict[str, dict[str, Any]] = {
+    "items": {"type": "array", "items": TEXT, "minItems": HUGE},
+    "items as a string": {"type": "array", "items": TEXT, "minItems": str(10**30)},
+    "items of nothing": {"type": "array", "minItems": HUGE},
+    "unique items": {"type": "array", "items": {"type": "integer"}, "minItems": HUGE, "uniqueItems": True},
+    "unique items of a few": {"type": "array", "items": {"enum": [1, 2]}, "minItems": HUGE, "uniqueItems": True},
+    "length": {"type": "string", "minLength": HUGE},
+    "length within": {"type": "object", "properties": {"a": {"type": "string", "minLength": HUGE}}},
+    "properties": {"type": "object", "minProperties": HUGE},
+    "a pattern": {"type": "string", "pattern": "a{2000000000}"},
+    "a pattern of patterns": {"type": "string", "pattern": "(((a{9999}){9999}){9999}){9999}"},
+    "a pattern of nothing": {"type": "string", "pattern": "((()" + "{9999})" * 2 + "{9999}"},
+    "items of items": nested(10, minItems=1000),
+    "a tree": {
+        "$ref": "#/$defs/again",
+        "$defs": {
+            "again": {
+                "type": "object",
+                "properties": {f"p{number}": TWICE for number in range(30)},
+                "required": [f"p{number}" for number in range(30)],
+            }
+        },
+    },
+    "all of itself": {"allOf": [TWICE, TWICE], "$defs": {"again": {"allOf": [TWICE, TWICE]}}},
+    "a large constant, often": {"type": "array", "items": {"const": "x" * 100_000}, "minItems": HUGE},
+    "long names": {"type": "array", "items": {"required": ["n" * 100_000], "type": "object"}, "minItems": HUGE},
+    "many branches, often": {
+        "type": "array",
+        "minItems": HUGE,
+        "items": {"anyOf": [{"type": "object", "properties": {f"a{n}": TEXT}} for n in range(5000)]},
+    },
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_schema_that_asks_for_too_much_is_cut(bomb: str) -> None:
+    """As a model is cut at its limit of output tokens; quickly, and in little memory."""
+    (candidate,) = ask(responseMimeType="application/json", responseJsonSchema=BOMBS[bomb])["candidates"]
+    assert candidate["finishReason"] == "MAX_TOKENS"
+    text = "".join(part["text"] for part in candidate["content"].get("parts", ()))
+    assert len(text) <= schema_samples.MOST_CHARACTERS
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(text)
+
+
+@pytest.mark.parametrize("bomb", ["items", "length within", "properties"])
+def test_a_call_whose_arguments_are_too_much_is_cut(bomb: str) -> None:
+    """There is no half of a call."""
+    calling = {
+        "contents": [{"parts": [{"text": "x"}]}],
+        "tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": BOMBS[bomb]}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+    }
+    (candidate,) = generation(MODEL, calling)["candidates"]
+    assert candidate == {"content": {"role": "model"}, "finishReason": "MAX_TOKENS", "index": 0}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested(3000, minItems=2),
+        nested(3000, "anyOf"),
+        nested(3000, "allOf"),
+        {"type": "object", "properties": {f"p{n}": TEXT for n in range(10_000)}, "maxProperties": 1},
+        {"type": "string", "pattern": "(" * 5000 + ")" * 5000},
+        {"type": "string", "pattern": "a{99999999999999999999}"},
+    ],
+    ids=["nested arrays", "nested choices", "nested parts", "dropped properties", "parentheses", "a large number"],
+)
+def test_a_schema_that_is_deep_or_wide_ends(schema: dict[str, Any]) -> None:
+    """With a value, or cut."""
+    (candidate,) = ask(responseMimeType="application/json", responseJsonSchema=schema)["candidates"]
+    assert candidate["finishReason"] in {"STOP", "MAX_TOKENS"}
+    assert len(json.dumps(candidate)) < 2 * schema_samples.MOST_CHARACTERS
+
+
+def test_a_large_schema_within_bounds_is_satisfied() -> None:
+    """A hundred thousand characters are none too many."""
+    schema = {"type": "array", "items": {"type": "string", "minLength": 100}, "minItems": 1000}
+    assert len(schema_samples.sample(schema)) == 1000

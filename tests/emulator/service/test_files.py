@@ -53,14 +53,14 @@ def test_the_handshake_has_the_headers_that_clients_look_up(world: Api) -> None:
         "POST",
         "/upload/v1/files?key=k",
         body=b"",
-        headers={"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start", "Host": "files.example:81"},
+        headers={"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start", "Host": "localhost:81"},
     )
     answer = wire.getresponse()
     answer.read()
     wire.close()
     names = dict(answer.getheaders())
     assert names["X-Goog-Upload-Status"] == "active"
-    assert names["X-Goog-Upload-URL"].startswith("http://files.example:81/upload/v1/files?upload_id=")
+    assert names["X-Goog-Upload-URL"].startswith("http://localhost:81/upload/v1/files?upload_id=")
     assert names["X-Goog-Upload-Chunk-Granularity"] == str(GRANULARITY)
 
 

@@ -107,7 +107,7 @@ class Engine:
             self._remove(batch_id)
 
     def _lock(self, batch_id: str) -> FileLock:
-        return FileLock(self.store.locks / f"{batch_id}.lock", timeout=0)
+        return FileLock(self.store.locks / f"{batch_id}.lock", timeout=0, mode=0o600)
 
     def _advance_one(self, batch_id: str, deadline: float) -> bool:
         try:
@@ -198,7 +198,7 @@ class Engine:
         self.forget(row["id"])
         partial, output = self.store.partial(row["id"]), self.store.output(row["id"])
         if not row["row"]:
-            partial.touch()
+            jsonl.private_open(partial, "ab").close()
         if partial.exists():
             if partial.stat().st_size < row["out_offset"]:
                 self.restart(row)
@@ -279,7 +279,7 @@ class _Work:
         """Serve rows. Raises :class:`ApiFailure` if the model is gone."""
         row, engine = self._row, self._engine
         partial = engine.store.partial(row["id"])
-        partial.touch()
+        jsonl.private_open(partial, "ab").close()
         with (
             self.store.blob(row["input_blob"]).open("rb", buffering=_BUFFER) as source,
             partial.open("r+b", buffering=_BUFFER) as output,

@@ -33,7 +33,7 @@ def rewrite(faults: Sequence[OutputFault], source: Path, target: Path, *, lines:
     try:
         for number, fault in enumerate(faults):
             following = target.with_name(f"{target.name}.{number}")
-            with place.open("rb") as old, following.open("wb") as new:
+            with place.open("rb") as old, jsonl.private_open(following, "wb") as new:
                 _change(fault, old, new, lines=lines)
             if place != source:
                 place.unlink()

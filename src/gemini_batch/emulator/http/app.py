@@ -1,4 +1,4 @@
-"""The routes, and what every operation has in common: keys, errors, and work on batches before anything is read.
+"""The routes, and what every operation has in common: callers, keys, errors, and work on batches before reading.
 
 Operations have names (``batches.create``, ``files.upload.chunk``), which wire faults refer to. Whatever may block runs
 in a thread; only the bytes of uploads and downloads pass through the event loop.
@@ -14,20 +14,25 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from gemini_batch.emulator.http.admin import Admin
 from gemini_batch.emulator.http.broken_transport import Broken
+from gemini_batch.emulator.http.callers import Callers, check_json
 from gemini_batch.emulator.http.wire_faults import Player
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.state import models
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from typing import IO
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gemini_batch.emulator.service.core import Emulator
     from gemini_batch.emulator.service.uploads import Chunk
@@ -40,10 +45,11 @@ _PATIENCE = 256 << 20
 
 
 class App:
-    """One emulator over HTTP."""
+    """One emulator over HTTP. ``hosts``: further names that it may be called by."""
 
-    def __init__(self, world: Emulator) -> None:
+    def __init__(self, world: Emulator, *, hosts: Iterable[str] = ()) -> None:
         self._world = world
+        self._callers = Callers(hosts)
         self._player = Player(world)
         self._chunks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -52,6 +58,7 @@ class App:
         return Starlette(
             routes=[self._route(*entry) for entry in self.operations()],
             exception_handlers={404: _nowhere, 405: _nowhere},
+            middleware=[Middleware(_Guarded, callers=self._callers)],
         )
 
     def operations(self) -> list[tuple[str, str, str, Callable[[Call], Reply] | None]]:
@@ -129,6 +136,8 @@ class App:
     async def _serve(self, request: Request, operation: str, work: Callable[[Call], Reply] | None) -> Response:
         try:
             call = self._call(request, operation)
+            if request.method == "POST" and operation.startswith("emulator."):
+                check_json(request.headers)
         except errors.ApiFailure as failure:
             await _drain(request)
             return _respond(Reply.refused(failure))
@@ -137,7 +146,7 @@ class App:
         try:
             if player and (breaking := player.incoming(call, request)) is not request:
                 request, player = breaking, None
-            if request.method != "GET" and operation not in _CHUNK:
+            if request.method not in ("GET", "HEAD") and operation not in _CHUNK:
                 call = self._call(request, operation, await _body(request, self._world.limits.quotas.inline))
             if player and (answer := await player.before(call)) is not None:
                 if not (isinstance(answer, Broken) and answer.abrupt):
@@ -236,6 +245,21 @@ class App:
         response = StreamingResponse(_pieces(file, start, end), status_code=status)
         response.raw_headers = _raw(headers)
         return response
+
+
+class _Guarded:
+    """Refuses callers that :class:`Callers` refuses, before any route is looked up."""
+
+    def __init__(self, app: ASGIApp, callers: Callers) -> None:
+        self._app = app
+        self._callers = callers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http" and (refused := self._callers.refusal(Headers(scope=scope))):
+            await _drain(Request(scope, receive))
+            app = _respond(Reply.refused(refused))
+        await app(scope, receive, send)
 
 
 def _upload_operation(request: Request) -> str:

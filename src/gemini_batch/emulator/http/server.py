@@ -27,7 +27,7 @@ from gemini_batch.emulator.service.core import Emulator
 from gemini_batch.errors import Terminated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from uvicorn.server import ServerState
 
@@ -60,18 +60,22 @@ def serve(
     responder: Responder = respond,
     ranges: bool = True,
     lenient: bool = False,
+    rehearsal: bool = False,
     setup: Setup | None = None,
+    allow_hosts: Iterable[str] = (),
 ) -> Iterator[Running]:
     """Serve ``data`` from a thread until the block ends.
 
     ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed; None is as fast as
     possible. ``background``: batches make progress without requests. ``ranges``: whether downloads honour HTTP Range.
+    ``rehearsal``: rows may refer to files that were never uploaded here, because the service may have them.
     ``lenient``: refuse only what the service certainly refuses. ``setup``: the faults and quotas to start with.
+    ``allow_hosts``: names that a caller's ``Host`` may have, besides ``host`` and those of the loopback.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
     """
     listener = _listen(host, port)
     try:
-        emulator = Emulator(data, responder, ranges=ranges, lenient=lenient)
+        emulator = Emulator(data, responder, ranges=ranges, rehearsal=rehearsal, lenient=lenient)
     except BaseException:
         listener.close()
         raise
@@ -79,7 +83,7 @@ def serve(
     emulator.batches.rows_per_second = rows_per_second
     if setup is not None:
         setup.apply(emulator)
-    server = _server(emulator)
+    server = _server(App(emulator, hosts=filter(None, [host, *allow_hosts])))
     threads = [threading.Thread(target=server.run, args=([listener],), name="emulator", daemon=True)]
     if background:
         threads.append(threading.Thread(target=_work, args=(emulator,), name="gemini-batch batches", daemon=True))
@@ -107,6 +111,7 @@ def run_forever(
     responder: Responder = respond,
     lenient: bool = False,
     setup: Setup | None = None,
+    allow_hosts: Iterable[str] = (),
 ) -> None:
     """Serve until interrupted, with progress in the background; the base URL is the first line on stdout.
 
@@ -128,6 +133,7 @@ def run_forever(
                 responder=responder,
                 lenient=lenient,
                 setup=setup,
+                allow_hosts=allow_hosts,
             )
         )
         sys.stdout.write(f"{running.url}\n")
@@ -161,7 +167,7 @@ def _work(emulator: Emulator) -> None:
             emulator.engine.stop.wait(_IDLE)
 
 
-def _server(emulator: Emulator) -> Any:
+def _server(app: App) -> Any:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -206,7 +212,7 @@ def _server(emulator: Emulator) -> Any:
             self.app = broken_transport.with_transport(self.app, lambda: self.transport)
 
     config = uvicorn.Config(
-        App(emulator).asgi(),
+        app.asgi(),
         loop="asyncio",
         http=Protocol,
         lifespan="off",

@@ -168,14 +168,17 @@ def _parts(
         sound = base64.b64encode(media.pcm(prompt, seed)).decode()
         part = {"inlineData": {"mimeType": media.AUDIO_TYPE, "data": sound}}
         return [part], math.ceil(media.seconds(prompt) * _AUDIO_TOKENS_A_SECOND), False
-    called = _function_call(request, seed)
+    try:
+        called = _function_call(request, seed)
+    except schema_samples.TooLong:
+        return [], tokens(schema_samples.MOST_CHARACTERS), True
     if called is not None:
         return [{"functionCall": called}], tokens(len(_json.encode(called))), False
     pictures = "IMAGE" in modalities or (kind == "image" and not modalities)
     parts: list[dict[str, Any]] = []
     used, cut = 0, False
     if not pictures or "TEXT" in modalities or not modalities:
-        text = _text(config, prompt, seed)
+        text, cut = _text(config, prompt, seed)
         for stop in config.get("stopSequences") or ():
             text = text.partition(stop)[0] if stop else text
         if limit and tokens(len(text)) > limit:
@@ -191,7 +194,16 @@ def _parts(
     return parts, used, cut
 
 
-def _text(config: dict[str, Any], prompt: str, seed: int) -> str:
+def _text(config: dict[str, Any], prompt: str, seed: int) -> tuple[str, bool]:
+    """The text, and whether it is cut because its schema asks for more than a model can write."""
+    try:
+        return _whole_text(config, prompt, seed), False
+    except schema_samples.TooLong as error:
+        part = "" if error.part is None else _json.encode(error.part).decode()
+        return part[: schema_samples.MOST_CHARACTERS].rstrip('"]}'), True
+
+
+def _whole_text(config: dict[str, Any], prompt: str, seed: int) -> str:
     wanted = (config.get("responseFormat") or {}).get("text") or {}
     schema = config.get("responseJsonSchema", config.get("responseSchema", wanted.get("schema")))
     mime_type = config.get("responseMimeType") or ""

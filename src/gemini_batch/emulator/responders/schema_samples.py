@@ -3,6 +3,9 @@
 Supported: type (one or several), enum, const, properties, required, additionalProperties, items, prefixItems, number
 of items and properties, unique items, bounds and multiples of numbers, lengths, common formats and simple patterns of
 strings, anyOf, oneOf, allOf, $ref with $defs, nullable. A schema that contradicts itself cannot be satisfied.
+
+A schema of a few bytes can ask for gigabytes (``minItems``, ``minLength``, references to itself). Time and size are
+bounded: like a model at its limit of output tokens, the sample then ends where it is.
 """
 
 from __future__ import annotations
@@ -12,15 +15,24 @@ import json
 import math
 import random
 import re
+from itertools import islice
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as sre_parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Below this depth optional values are left out; below twice this depth every value is null.
 _DEEP = 6
+#: The most characters of a sample, about four for each of the 65,536 tokens that models write at most.
+MOST_CHARACTERS = 262_144
+#: The most steps through the schema: one to three seconds' worth.
+_MOST_STEPS = 1_000_000
+#: The most references and ``allOf`` within each other.
+_NESTED = 32
 _WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "indigo", "juniper", "kelp", "lumen")
 _FORMATS = {
     "date-time": "2026-01-{:02d}T12:00:00Z",
@@ -37,25 +49,49 @@ _FORMATS = {
 }
 
 
-def sample(schema: Any, seed: int = 0, text: str = "") -> Any:
-    """A value for ``schema``. Unconstrained strings are ``text``, if it is given and fits, else a neutral word."""
-    return _Maker(schema, seed, text).make(schema, "", 0)
+class TooLong(Exception):
+    """A schema asks for more than a model can write; ``part`` is the beginning of its sample, or None."""
+
+    def __init__(self, part: Any) -> None:
+        super().__init__("the schema asks for more than a model can write")
+        self.part = part
+
+
+def sample(schema: Any, seed: int = 0) -> Any:
+    """A value for ``schema``. Raises :class:`TooLong`."""
+    maker = _Maker(schema, seed)
+    try:
+        value = maker.make(schema, "", 0)
+    except RecursionError:
+        raise TooLong(None) from None
+    if maker.spent:
+        raise TooLong(value)
+    return value
 
 
 class _Maker:
-    def __init__(self, root: Any, seed: int, text: str) -> None:
+    def __init__(self, root: Any, seed: int) -> None:
         self.root = root
         self.dice = random.Random(seed)
-        self.text = text
+        self.room = MOST_CHARACTERS
+        self.steps = _MOST_STEPS
+
+    @property
+    def spent(self) -> bool:
+        """Whether characters or steps are used up; then every loop ends."""
+        return self.room < 0 or self.steps < 0
 
     def make(self, schema: Any, name: str, depth: int) -> Any:
+        self.room -= len(name) + 2
         schema = self.resolved(schema)
+        if self.spent:
+            return None
         if not isinstance(schema, dict) or depth > 2 * _DEEP:
             return None
         if "const" in schema:
-            return schema["const"]
+            return self.given(schema["const"])
         if choices := schema.get("enum"):
-            return self.dice.choice(choices)
+            return self.given(self.dice.choice(choices))
         for word in ("anyOf", "oneOf"):
             if branches := schema.get(word):
                 rest = {key: value for key, value in schema.items() if key != word}
@@ -70,14 +106,23 @@ class _Maker:
         }
         return makers.get(self.kind(schema, depth), lambda: None)()
 
-    def resolved(self, schema: Any) -> Any:
-        for _ in range(32):
+    def given(self, value: Any) -> Any:
+        """A value that the schema states itself."""
+        self.room -= len(msgspec.json.encode(value))
+        return value
+
+    def resolved(self, schema: Any, nested: int = 0) -> Any:
+        for _ in range(_NESTED):
             if not isinstance(schema, dict):
                 return {} if schema is True else schema
+            self.steps -= _size(schema)
+            if self.spent:
+                return {}
             if "$ref" in schema:
                 schema = _merged([self.at(schema["$ref"]), {k: v for k, v in schema.items() if k != "$ref"}])
             elif "allOf" in schema:
-                parts = [self.resolved(part) for part in schema["allOf"]]
+                every = schema["allOf"] if nested < _NESTED else []
+                parts = [self.resolved(part, nested + 1) for part in every]
                 schema = _merged([*parts, {k: v for k, v in schema.items() if k != "allOf"}])
             else:
                 return schema
@@ -87,6 +132,7 @@ class _Maker:
         found = self.root
         if not isinstance(reference, str) or not reference.startswith("#"):
             return {}
+        self.steps -= len(reference)
         for step in reference[1:].split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
             found = found.get(name, {}) if isinstance(found, dict) else {}
@@ -97,7 +143,9 @@ class _Maker:
         resolved = [self.resolved(branch) for branch in branches]
         full = [one for one in resolved if isinstance(one, dict) and _kinds(one) != ["null"]]
         if depth > _DEEP:
-            return min(resolved, key=lambda one: len(json.dumps(one, default=str)))
+            sizes = [len(json.dumps(one, default=str)) for one in resolved]
+            self.steps -= sum(sizes) // 50  # a character takes far less time than a step
+            return resolved[sizes.index(min(sizes))]
         return self.dice.choice(full or resolved)
 
     def kind(self, schema: dict[str, Any], depth: int) -> str:
@@ -114,17 +162,24 @@ class _Maker:
 
     def object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
         properties = schema.get("properties") or {}
-        required = schema.get("required") or []
+        required = dict.fromkeys(schema.get("required") or ())
         order = list(dict.fromkeys([*(schema.get("propertyOrdering") or ()), *properties, *required]))
         most = _count(schema.get("maxProperties"), len(order))
         wanted = [
             name for name in order if name in required or (depth <= _DEEP and self.possible(properties.get(name)))
         ]
-        while len(wanted) > most and (spare := [name for name in wanted if name not in required]):
-            wanted.remove(spare[-1])
+        optional = [name for name in wanted if name not in required]
+        dropped = set(optional[max(0, most - (len(wanted) - len(optional))) :])
         extra = schema.get("additionalProperties", True)
-        made = {name: self.make(properties.get(name, extra or {}), name, depth + 1) for name in wanted}
+        made: dict[str, Any] = {}
+        for name in wanted:
+            if self.spent:
+                break
+            if name not in dropped:
+                made[name] = self.make(properties.get(name, extra or {}), name, depth + 1)
         for number in range(_count(schema.get("minProperties"), 0) - len(made)):
+            if self.spent:
+                break
             made[f"{_WORDS[number % len(_WORDS)]}{number}"] = self.make(extra or {}, "", depth + 1)
         return made
 
@@ -138,27 +193,38 @@ class _Maker:
         usual = 0 if depth > _DEEP else max(len(prefix), 2 if rest is not False else 0)
         count = min(max(least, usual), _count(schema.get("maxItems"), max(least, usual)))
         made: list[Any] = []
+        known: set[bytes] = set()
         for _ in range(count * 8):
-            if len(made) == count:
+            if len(made) == count or self.spent:
                 break
             item = self.make(prefix[len(made)] if len(made) < len(prefix) else rest, name, depth + 1)
-            if schema.get("uniqueItems") and item in made:
-                item = item + len(made) if isinstance(item, int | float) else f"{item} {len(made)}"
-                self_check = self.resolved(rest)
-                if item in made or (isinstance(self_check, dict) and "enum" in self_check):
+            if schema.get("uniqueItems"):
+                if msgspec.json.encode(item) in known:
+                    item = item + len(made) if isinstance(item, int | float) else f"{item} {len(made)}"
+                    self_check = self.resolved(rest)
+                    if isinstance(self_check, dict) and "enum" in self_check:
+                        continue
+                if (shown := msgspec.json.encode(item)) in known:
                     continue
+                known.add(shown)
             made.append(item)
         return made
 
     def string(self, schema: dict[str, Any], name: str) -> str:
+        made = self.characters(schema, name)
+        self.room -= len(made)
+        return made
+
+    def characters(self, schema: dict[str, Any], name: str) -> str:
         if pattern := schema.get("pattern"):
-            with contextlib.suppress(re.error, ValueError):
-                return "".join(self.matching(sre_parser.parse(pattern)))
+            self.steps -= len(pattern)
+            with contextlib.suppress(re.error, ValueError, OverflowError):
+                return "".join(islice(self.matching(sre_parser.parse(pattern)), self.room + 1))
         if shape := _FORMATS.get(str(schema.get("format"))):
             return shape.format(self.dice.randrange(1, 28))
-        least, most = _count(schema.get("minLength"), 0), _count(schema.get("maxLength"), 1 << 30)
+        least, most = min(_count(schema.get("minLength"), 0), self.room + 1), _count(schema.get("maxLength"), 1 << 30)
         word = self.dice.choice(_WORDS)
-        made = self.text or (f"{name} {word}" if name else word)
+        made = f"{name} {word}" if name else word
         if len(made) > most:
             made = word
         return (made + "." * max(0, least - len(made)))[:most]
@@ -179,6 +245,9 @@ class _Maker:
             elif operation in (sre.MAX_REPEAT, sre.MIN_REPEAT):
                 least, most, inner = value
                 for _ in range(max(least, min(1, most))):
+                    self.steps -= 5
+                    if self.spent:
+                        return
                     yield from self.matching(inner)
 
     def member(self, members: Any) -> str:
@@ -223,6 +292,11 @@ def _count(value: Any, default: int) -> int:
         return default if value is None else int(value)
     except (TypeError, ValueError):
         return default
+
+
+def _size(schema: dict[str, Any]) -> int:
+    """The number of names and listed values of a schema, without those inside them."""
+    return len(schema) + sum(len(value) for value in schema.values() if isinstance(value, list | dict))
 
 
 def _kinds(schema: dict[str, Any]) -> list[str]:

@@ -122,7 +122,7 @@ class Batches:
             if kind == "generate" and (found := lines.clash(request)):
                 raise errors.invalid(f"batch.input_config.requests.requests[{number}]: {found}")
             plain = plain and not lines.refusal(kind, request, model=model, lenient=self._engine.lenient)
-        with path.open("xb") as file:
+        with jsonl.private_open(path, "xb") as file:
             file.writelines(
                 jsonl.encode({"request": item.get("request") or {}, "metadata": item.get("metadata")}) + b"\n"
                 for item in requests

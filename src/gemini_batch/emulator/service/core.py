@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 class Emulator:
     """One data folder and everything that serves it, independent of HTTP.
 
-    ``ranges``: whether downloads honour HTTP Range. ``lenient``: whether only what the service certainly refuses is
-    refused.
+    ``ranges``: whether downloads honour HTTP Range. ``rehearsal``: rows may refer to files that only the service has.
+    ``lenient``: whether only what the service certainly refuses is refused.
     """
 
-    def __init__(self, data: Path, responder: Responder, *, ranges: bool = True, lenient: bool = False) -> None:
+    def __init__(
+        self,
+        data: Path,
+        responder: Responder,
+        *,
+        ranges: bool = True,
+        rehearsal: bool = False,
+        lenient: bool = False,
+    ) -> None:
         self.store = Store(data)
         self.clock = Clock(self.store)
-        self.files = Files(self.store, self.clock)
+        self.files = Files(self.store, self.clock, rehearsal=rehearsal)
         self.engine = Engine(self.store, self.clock, self.files, responder)
         self.engine.lenient = lenient
         self.limits = self.engine.limits

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.state.files import LONGEST_DISPLAY_NAME, Files, check_length, new_id, shown
+from gemini_batch.jsonl import private_open
 
 if TYPE_CHECKING:
     from gemini_batch.emulator.state.clock import Clock
@@ -255,7 +256,7 @@ class Chunk:
     def _open(self) -> IO[bytes]:
         if self._blob is None:
             path = self._store.blob(self.upload["blob"])
-            path.touch()
+            private_open(path, "ab").close()
             self._blob = path.open("r+b")
             self._digest = self._uploads.digest(self.upload["id"], self._blob, self.upload["received"])
             self._blob.seek(self.upload["received"])

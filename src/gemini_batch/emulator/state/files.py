@@ -34,12 +34,16 @@ def new_id(length: int) -> str:
 
 
 class Files:
-    """The files of one data folder; ``life`` in nanoseconds."""
+    """The files of one data folder; ``life`` in nanoseconds.
 
-    def __init__(self, store: Store, clock: Clock, *, life: int = LIFE) -> None:
+    ``rehearsal``: rows may refer to files that were never uploaded here, because the service may have them.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, life: int = LIFE, rehearsal: bool = False) -> None:
         self._store = store
         self._clock = clock
         self.life = life
+        self.rehearsal = rehearsal
 
     def get(self, call: Call) -> Reply:
         """One file's description."""
@@ -96,6 +100,18 @@ class Files:
         if row is None:
             raise errors.no_file(file_id)
         return row
+
+    def was_here(self, file_id: str, owner: str) -> bool:
+        """Whether the project has ever uploaded a file of that id, deleted and expired ones included."""
+        return (
+            self._store.row("SELECT 1 FROM uploads WHERE file_id = ? AND owner = ? LIMIT 1", (file_id, owner))
+            is not None
+        )
+
+    def ids(self, owner: str) -> frozenset[str]:
+        """The ids of all files that the project may use now."""
+        rows = self._store.rows("SELECT id FROM files WHERE owner = ? AND expires > ?", (owner, self._clock.now()))
+        return frozenset(row["id"] for row in rows)
 
     def expire(self, db: sqlite3.Connection, now: int) -> None:
         """Delete what has expired, which frees its ids and its storage."""

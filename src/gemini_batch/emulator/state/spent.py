@@ -35,7 +35,7 @@ def note(store: Store, batch_id: str, output: Path, size: int | None = None) -> 
     path = _note(store, batch_id)
     if path.exists():
         return
-    with output.open("rb") as source, jsonl.atomic_write(path) as target:
+    with output.open("rb") as source, jsonl.atomic_write(path, private=True) as target:
         target.writelines(msgspec.json.encode(key) + b"\n" for key in _keys(source, size))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from gemini_batch.errors import StateError
+from gemini_batch.jsonl import private_folder, private_open
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -110,20 +111,20 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         """Open ``folder``, creating it if needed. Raises :class:`StateError` if a newer version wrote it."""
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         self.folder = folder
         self.blobs = folder / "blobs"
         self.locks = folder / "locks"
         self.outputs = folder / "outputs"
         self._guard = threading.RLock()
         # One process at a time switches to WAL and migrates: SQLite itself does not wait for the switch to WAL.
-        with FileLock(folder / "setup.lock", timeout=_BUSY_SECONDS):
-            self.blobs.mkdir(exist_ok=True)
-            self.locks.mkdir(exist_ok=True)
-            self.outputs.mkdir(exist_ok=True)
-            self._db = sqlite3.connect(
-                folder / "emulator.db", timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
+        with FileLock(folder / "setup.lock", timeout=_BUSY_SECONDS, mode=0o600):
+            for inner in (self.blobs, self.locks, self.outputs):
+                private_folder(inner)
+            database = folder / "emulator.db"
+            if not database.exists():
+                private_open(database, "ab").close()
+            self._db = sqlite3.connect(database, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 self._db.row_factory = sqlite3.Row
                 self._db.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,119 @@
+"""The files for results and failures: what they are called, and which files they may replace."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from gemini_batch.errors import UsageError
+from gemini_batch.jsonl import MAX_LINE, atomic_write
+from gemini_batch.store.job_rows import open_rows
+from gemini_batch.store.sqlite import state_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gemini_batch.store.records import Job
+    from gemini_batch.store.state_folder import RunFolder
+
+
+_Kind = Literal["results", "failures"]
+
+
+def failures_beside(output: Path) -> Path:
+    """Where requests that did not succeed go: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name."""
+    return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
+
+
+def check_output(output: Path, *, failures: bool) -> None:
+    """Refuse a results file that would replace anything but results, or that cannot be written.
+
+    ``failures``: the same for the failures file next to it. Raises UsageError.
+    """
+    if not output.parent.is_dir():
+        raise UsageError(
+            "The folder for the results does not exist.",
+            file=output.parent,
+            field="--output",
+            code="bad_output",
+            next=f"Run: mkdir -p {shlex.quote(str(output.parent))}",
+        )
+    _check(output, "results")
+    if failures:
+        _check(failures_beside(output), "failures")
+
+
+def write_failures(folder: RunFolder, jobs: Sequence[Job], output: Path, *, any_failed: bool) -> None:
+    """Next to the results: every request that did not succeed, with verdict, reason and the request itself.
+
+    Without any, the failures file of an earlier state of the same results is removed. Raises UsageError where the file
+    is one that must not be replaced, StateError where it cannot be written.
+    """
+    target = failures_beside(output)
+    _check(target, "failures")
+    if not any_failed:
+        if os.path.exists(target) and _holds(target, "failures"):  # noqa: PTH110 - a name that we chose
+            target.unlink()
+        return
+    try:
+        with (
+            atomic_write(target) as file,
+            open_rows(folder, jobs) as rows,
+            folder.requests.open("rb") as requests,
+        ):
+            for key, offset, length, verdict, reason in rows.failures():
+                requests.seek(offset)
+                request = msgspec.Raw(requests.read(length))
+                file.write(
+                    msgspec.json.encode({"key": key, "verdict": verdict, "reason": reason, "line": request}) + b"\n"
+                )
+    except OSError as error:
+        raise state_error(error, target, "failures file") from error
+
+
+def _check(path: Path, kind: _Kind) -> None:
+    if path.is_symlink() and (kind == "failures" or not path.exists()):
+        raise UsageError(
+            "This is a link, and the failures file would replace it."
+            if path.exists()
+            else "This is a link to a file that does not exist.",
+            file=path,
+            field="--output",
+            code="bad_output",
+            next="Choose another name for the results, or remove the link.",
+        )
+    if path.is_dir():
+        raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
+    stream = kind == "results" and not path.is_file()  # a pipe or a terminal loses nothing
+    if not path.exists() or stream or _is_empty(path) or _holds(path, kind):
+        return
+    raise UsageError(
+        f"This file exists and holds something other than {kind}, which would be lost.",
+        file=path,
+        field="--output",
+        code="bad_output",
+        next="Choose another name for the results, or move this file away.",
+    )
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and not path.stat().st_size
+
+
+def _holds(path: Path, kind: _Kind) -> bool:
+    """Whether the first line is one that we write to such a file, so that writing the file anew loses nothing."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            line = msgspec.json.decode(file.readline(MAX_LINE))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    if not isinstance(line, dict):
+        return False
+    is_failure = set(line) == {"key", "verdict", "reason", "line"}
+    return is_failure if kind == "failures" else not is_failure and {"key", "verdict"} <= line.keys()

@@ -1,0 +1,102 @@
+"""Guards of the emulator against web pages; of what is stored against other users; and bounds."""
+
+from __future__ import annotations
+
+from mutation.breakage import Breakage
+
+_TESTS = "tests/emulator/http/test_callers.py"
+
+CALLERS = (
+    Breakage(
+        guard="the emulator answers only to names of this machine",
+        file="emulator/http/callers.py",
+        old="if place is None or not (place.host in self._hosts or _is_loopback(place.host)):",
+        new="if place is None:",
+        tests=(f"{_TESTS}::test_a_web_page_changes_nothing", f"{_TESTS}::test_further_names"),
+    ),
+    Breakage(
+        guard="the emulator refuses another site's origin",
+        file="emulator/http/callers.py",
+        old="            if not _is_at(origin, place):",
+        new="            if not origin:",
+        tests=(f"{_TESTS}::test_a_web_page_changes_nothing",),
+    ),
+    Breakage(
+        guard="the emulator refuses what a browser sends for another site without an origin",
+        file="emulator/http/callers.py",
+        old="site.strip().lower() not in _OWN for site",
+        new="not site for site",
+        tests=(f"{_TESTS}::test_a_web_page_changes_nothing",),
+    ),
+    Breakage(
+        guard="the emulator's own routes need JSON",
+        file="emulator/http/callers.py",
+        old='    if kinds != ["application/json"]:',
+        new="    if kinds is None:",
+        tests=(f"{_TESTS}::test_own_routes_need_json",),
+    ),
+)
+
+_PRIVATE = "tests/store/test_private.py"
+
+PRIVATE = (
+    Breakage(
+        guard="what is stored is for its owner only: files",
+        file="jsonl.py",
+        old="os.open(name, flags, 0o600)",
+        new="os.open(name, flags, 0o644)",
+        tests=(
+            f"{_PRIVATE}::test_a_state_folder_and_those_above_it_that_were_missing",
+            f"{_PRIVATE}::test_the_data_of_an_emulator",
+        ),
+    ),
+    Breakage(
+        guard="what is stored is for its owner only: folders",
+        file="jsonl.py",
+        old="        path.mkdir(mode=0o700)\n    except FileExistsError:",
+        new="        path.mkdir()\n    except FileExistsError:",
+        tests=(
+            f"{_PRIVATE}::test_a_state_folder_and_those_above_it_that_were_missing",
+            f"{_PRIVATE}::test_an_adopted_run",
+            f"{_PRIVATE}::test_the_data_of_an_emulator",
+        ),
+    ),
+)
+
+_BUILTIN = "tests/emulator/responders/test_builtin.py"
+
+BOUNDED = (
+    Breakage(
+        guard="a string of a sample is not longer than the sample may be",
+        file="emulator/responders/schema_samples.py",
+        old='min(_count(schema.get("minLength"), 0), self.room + 1)',
+        new='min(_count(schema.get("minLength"), 0), self.room // 2)',
+        tests=(f"{_BUILTIN}::test_a_schema_that_asks_for_too_much_is_cut[length]",),
+    ),
+)
+
+_FILES = "tests/emulator/service/test_attachments.py"
+
+REHEARSAL = (
+    Breakage(
+        guard="a wrong URI of a file fails its row in the emulator",
+        file="emulator/state/attachments.py",
+        old="elif uri and not _FETCHED.fullmatch(uri):",
+        new="elif not uri.isprintable():",
+        tests=(f"{_FILES}::test_rows_with_files",),
+    ),
+    Breakage(
+        guard="a rehearsal answers rows with files that only the service has",
+        file="emulator/state/attachments.py",
+        old="self._files.rehearsal and not",
+        new="self._files is None and not",
+        tests=(f"{_FILES}::test_rows_with_files", f"{_FILES}::test_what_cannot_be_seen_is_said_once"),
+    ),
+    Breakage(
+        guard="in a rehearsal, a file that has expired here is gone",
+        file="emulator/state/attachments.py",
+        old=" and not self._files.was_here(file_id, self._owner)",
+        new="",
+        tests=(f"{_FILES}::test_rows_with_files", f"{_FILES}::test_what_was_uploaded_offline_is_right"),
+    ),
+)

@@ -1,0 +1,126 @@
+"""What is proposed after rows without a good answer: never at a cost what ends as before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from engine.fake import Clock, FakeService, answer_line, write_requests
+from engine.steps import again, work
+from gemini_batch.answers.reasons import GRPC_NAMES, TRANSIENT_CODES
+from gemini_batch.errors import Next, UsageError
+from gemini_batch.store.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gemini_batch.report.result_set import Results
+
+LASTING = sorted(GRPC_NAMES.keys() - TRANSIENT_CODES - {0})
+#: One attempt each, so that nothing is left for `run` to send again.
+ONE = RunOptions(attempts=1)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> FakeService:
+    write_requests(tmp_path / "in.jsonl", ["a", "b", "c"])
+    return FakeService(Clock(), chunk=10_000)
+
+
+def failing(service: FakeService, folder: Path, **codes: int) -> Results:
+    """A run whose keys fail with these codes; 0: the line has no answer at all."""
+    service.answer_at = lambda key, _: (
+        answer_line(key)
+        if key not in codes
+        else msgspec.json.encode({"error": {"code": codes[key], "message": "why"}, "key": key})
+        if codes[key]
+        else None
+    )
+    return work(service, folder, options=ONE)
+
+
+@pytest.mark.parametrize("code", LASTING)
+def test_what_fails_for_good_is_to_be_fixed(service: FakeService, tmp_path: Path, code: int) -> None:
+    found = failing(service, tmp_path, a=code)
+
+    following = found.summary.next
+    assert isinstance(following, str)
+    assert f"1 request failed for a reason that another attempt does not change ({GRPC_NAMES[code]})" in following
+    assert "Fix it and send it in a new file. The failures file" in following
+    assert "--only" not in following
+
+
+@pytest.mark.parametrize("code", [*sorted(TRANSIENT_CODES), 15_000])
+def test_what_may_pass_is_offered_to_retry(service: FakeService, tmp_path: Path, code: int) -> None:
+    """An unknown code is not known to be lasting."""
+    found = failing(service, tmp_path, a=code)
+
+    following = found.summary.next
+    assert isinstance(following, Next)
+    assert str(following).startswith(f"gemini-batch retry {found.summary.run} --only failed -o results.jsonl")
+    assert following.why == "this costs money"
+
+
+def test_a_retry_of_both_kinds_says_which_ones_fail_again(service: FakeService, tmp_path: Path) -> None:
+    following = failing(service, tmp_path, a=13, b=3, c=7).summary.next
+
+    assert isinstance(following, Next)
+    assert following.args[1:3] == ("--only", "failed")
+    assert following.why == "INVALID_ARGUMENT, PERMISSION_DENIED will end as before; this costs money"
+
+
+def test_only_missing_rows_are_offered_next_to_lasting_ones(service: FakeService, tmp_path: Path) -> None:
+    following = failing(service, tmp_path, a=3, b=0).summary.next
+
+    assert isinstance(following, Next)
+    assert following.args[1:3] == ("--only", "missing")
+    assert following.why == "this costs money"
+
+
+@pytest.mark.parametrize(("code", "lasts"), [(3, True), (7, True), (13, False), (None, False)])
+def test_a_job_that_failed_for_good_is_not_offered_again(
+    service: FakeService, tmp_path: Path, code: int | None, *, lasts: bool
+) -> None:
+    service.ends = {0: ("BATCH_STATE_FAILED", code)}
+
+    following = work(service, tmp_path, options=ONE).summary.next
+
+    assert isinstance(following, str if lasts else Next), following
+    assert ("JOB_FAILED" if lasts else "--only missing") in str(following)
+
+
+@pytest.mark.parametrize("chosen", ["blocked", "missing"])
+def test_a_retry_of_nothing_proposes_no_lasting_ones(service: FakeService, tmp_path: Path, chosen: str) -> None:
+    found = failing(service, tmp_path, a=3)
+
+    with pytest.raises(UsageError) as caught:
+        again(service, tmp_path, found.summary.run, chosen)
+
+    assert caught.value.reason_code == "nothing_to_retry"
+    assert caught.value.next == found.summary.next
+
+
+@pytest.mark.parametrize(("code", "proposed"), [(3, "does not change"), (13, "--only failed"), (0, "--only missing")])
+def test_a_change_that_embeddings_do_not_take(service: FakeService, tmp_path: Path, code: int, proposed: str) -> None:
+    (tmp_path / "in.jsonl").write_bytes(
+        b"".join(
+            msgspec.json.encode({"key": key, "request": {"content": {"parts": [{"text": "x"}]}}}) + b"\n"
+            for key in "ab"
+        )
+    )
+    vector = {"response": {"embedding": {"values": [0.5]}}}
+    service.answer_at = lambda key, _: (
+        msgspec.json.encode({**vector, "key": key})
+        if key != "a"
+        else msgspec.json.encode({"error": {"code": code, "message": "why"}, "key": key})
+        if code
+        else None
+    )
+    found = work(service, tmp_path, options=ONE)
+
+    with pytest.raises(UsageError, match="embeddings") as caught:
+        again(service, tmp_path, found.summary.run, "failed", temperature=1.0)
+
+    assert proposed in str(caught.value.next)

@@ -1,0 +1,87 @@
+"""Which files results and failures may replace: one answer for both, whatever a file holds."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gemini_batch.errors import UsageError
+from gemini_batch.report.output_files import check_output, failures_beside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RESULT = {"key": "a", "verdict": "succeeded", "response": {}, "attempt": 1}
+FAILURE: dict[str, Any] = {"key": "a", "verdict": "failed", "reason": "INTERNAL", "line": {"key": "a"}}
+MB = 1024 * 1024
+#: What a file holds, and what it is then.
+CONTENTS: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "either"),
+    "a result": (json.dumps(RESULT).encode() + b"\n", "results"),
+    "a result without an end": (json.dumps(RESULT).encode(), "results"),
+    "a result of 20 MB": (json.dumps({**RESULT, "response": {"text": "x" * 20 * MB}}).encode() + b"\n", "results"),
+    "a failure": (json.dumps(FAILURE).encode() + b"\n", "failures"),
+    "a failure of 20 MB": (json.dumps({**FAILURE, "line": {"key": "x" * 20 * MB}}).encode() + b"\n", "failures"),
+    "a request": (b'{"key": "a", "request": {}}\n', "neither"),
+    "text": (b"Dear diary,\n", "neither"),
+    "no UTF-8": (b"\xff\xfe\n", "neither"),
+    "deep JSON": (b"[" * 200_000 + b"\n", "neither"),
+    "a number": (b"1\n", "neither"),
+    "a blank line": (b"\n" + json.dumps(RESULT).encode(), "neither"),
+}
+
+
+@pytest.mark.parametrize("kind", ["results", "failures"])
+@pytest.mark.parametrize("content", CONTENTS)
+def test_only_its_own_kind_is_replaced(tmp_path: Path, content: str, kind: str) -> None:
+    data, holds = CONTENTS[content]
+    output = tmp_path / "results.jsonl"
+    (output if kind == "results" else failures_beside(output)).write_bytes(data)
+
+    if holds in {kind, "either"}:
+        check_output(output, failures=True)
+        return
+    with pytest.raises(UsageError) as caught:
+        check_output(output, failures=True)
+
+    assert caught.value.reason_code == "bad_output"
+    assert caught.value.field == "--output"
+    assert caught.value.message == f"This file exists and holds something other than {kind}, which would be lost."
+    assert caught.value.next == "Choose another name for the results, or move this file away."
+    if kind == "failures":
+        check_output(output, failures=False)
+
+
+@pytest.mark.parametrize("kind", ["results", "failures"])
+def test_a_folder_is_not_replaced(tmp_path: Path, kind: str) -> None:
+    output = tmp_path / "results.jsonl"
+    (output if kind == "results" else failures_beside(output)).mkdir()
+
+    with pytest.raises(UsageError, match="This is a folder") as caught:
+        check_output(output, failures=True)
+
+    assert caught.value.reason_code == "bad_output"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_takes_results_and_not_failures(tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    os.mkfifo(output)
+    check_output(output, failures=True)
+    os.mkfifo(failures_beside(output))
+
+    with pytest.raises(UsageError, match="something other than failures"):
+        check_output(output, failures=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    output.write_bytes(CONTENTS["a result"][0])
+    output.chmod(0)
+
+    with pytest.raises(UsageError, match="something other than results"):
+        check_output(output, failures=False)
