@@ -9,7 +9,7 @@ that fits but breaks a rule of :mod:`gemini_batch.protocol.rules` fails when its
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -18,8 +18,9 @@ from gemini_batch import jsonl
 from gemini_batch.emulator.messages.protojson import column, struct
 from gemini_batch.emulator.responders.builtin import prompt_tokens
 from gemini_batch.errors import RowError
-from gemini_batch.protocol.checks import broken
+from gemini_batch.protocol.checks import broken, broken_settings
 from gemini_batch.protocol.reading import Reader
+from gemini_batch.protocol.rules import is_media_type
 from gemini_batch.protocol.setting_checks import CACHE_CLASH
 from gemini_batch.protocol.tables import messages, names
 
@@ -89,10 +90,9 @@ def check(kind: Kind, source: IO[bytes], *, model: str, lenient: bool = False) -
                 found = _explain(kind, data, lenient=lenient)
             else:
                 found = None
-                if not _is_simple(kind, typed.request):
+                if not _fits(kind, typed.request, model, lenient=lenient):
+                    found = _explain(kind, data, lenient=lenient)
                     request = jsonl.decode(data)["request"]
-                    crowded = _crowded(kind, typed.request)
-                    found = _explain(kind, data, lenient=lenient) if crowded else clash(request)
                     plain = plain and not found and not refusal(kind, request, model=model, lenient=lenient)
             rows += 1
             if found is not None:
@@ -173,38 +173,48 @@ def clash(request: dict[str, Any]) -> str | None:
     return _EMPTY_SYSTEM if system is not None and not system.get("parts") else None
 
 
-def _is_simple(kind: Kind, request: Any) -> bool:
-    """Whether a typed request has nothing but contents with text, which break no rule."""
-    if msgspec.structs.astuple(request).count(None) < len(request.__struct_fields__) - 1:
-        return False
+def _fits(kind: Kind, request: Any, model: str, *, lenient: bool) -> bool:
+    """Whether a typed request certainly breaks no rule. Its settings are those of most other lines, so remembered."""
     contents = (request.content,) if kind == "embed" else request.contents
     if not contents or (kind == "generate" and contents[-1].role == "model"):
         return False  # some models do not continue their own turn
-    return all(
-        content is not None
-        and content.role in _ROLES
-        and content.parts
-        and all(part.text and msgspec.structs.astuple(part).count(None) == _PART - 1 for part in content.parts)
-        for content in contents
-    )
+    for content in contents:
+        if (
+            content is None
+            or content.role not in _ROLES
+            or not content.parts
+            or not all(map(_part_fits, content.parts))
+        ):
+            return False
+    if kind == "embed":
+        request.content = None
+    else:
+        request.contents = None
+    settings = jsonl.encode(request)
+    return settings == b"{}" or (len(settings) <= _KEPT and _settings_fit(kind, settings, model, lenient))
+
+
+def _part_fits(part: Any) -> bool:
+    if msgspec.structs.astuple(part).count(None) != _PART - 1:
+        return False
+    blob, file = part.inlineData, part.fileData
+    if blob is not None:
+        return bool(blob.data and blob.mimeType) and is_media_type(blob.mimeType)
+    return bool(part.text or (file is not None and file.fileUri))
+
+
+@lru_cache(maxsize=64)
+def _settings_fit(kind: Kind, settings: bytes, model: str, lenient: bool) -> bool:
+    reader = Reader(lenient=lenient)
+    request = reader.read(REQUEST[kind], jsonl.decode(settings))
+    found = reader.violations or clash(request) or broken_settings(REQUEST[kind], request, model=model)
+    return not found
 
 
 _ROLES = (None, "user", "model")
 _PART = len(messages()["Part"].fields)
-
-
-def _crowded(kind: Kind, request: Any) -> bool:
-    """Whether a part has two kinds of data, which the typed structs cannot detect."""
-    contents = (request.content,) if kind == "embed" else (*(request.contents or ()), request.systemInstruction)
-    return any(
-        sum(getattr(part, name) is not None for name in _DATA) > 1
-        for content in contents
-        if content is not None
-        for part in content.parts or ()
-    )
-
-
-_DATA = tuple(field.name for field in messages()["Part"].fields if field.group)
+#: Longer settings are judged anew in every line.
+_KEPT = 64 * 1024
 
 
 def _parts(kind: Kind, value: dict[str, Any]) -> tuple[Any, Any]:
