@@ -213,6 +213,19 @@ def test_gemini_4_ignores_sampling() -> None:
     ]
 
 
+def test_function_calls_need_their_signature() -> None:
+    """From Gemini 3 on, and if the model is not known; the first call of a turn is enough."""
+    call = {"functionCall": {"name": "f", "args": {}}}
+    for parts, warned in (([call], True), ([{**call, "thoughtSignature": "c2ln"}, call], False)):
+        request = {"contents": [{"role": "user", "parts": [{"text": "x"}]}, {"role": "model", "parts": parts}]}
+        data = json.dumps({"key": "a", "request": request}).encode()
+        for model, concerned in (("", True), (FLASH, True), (PRO, False)):
+            found = check_line(data, 1, Terms(model))
+            assert isinstance(found, Checked)
+            fields = [one.field for one in found.problems]
+            assert fields == ["request.contents[1].parts[0].thoughtSignature"] * (warned and concerned)
+
+
 def test_a_verdict_on_settings_is_remembered_for_the_same_settings_only() -> None:
     """Other settings, other models and other terms are judged for themselves."""
     good, bad = config(temperature=1), config(temperature=3)

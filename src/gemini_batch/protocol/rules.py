@@ -155,5 +155,8 @@ IGNORES_SAMPLING_FROM = 4
 SAMPLING = ("temperature", "topP", "topK")
 #: Levels are refused before Gemini 3 (D, schema text: "results in an error"). Certain.
 LEVELS_FROM = 3
+#: From this generation on, a function call in a turn of the model needs its thought signature (D, thought signatures
+#: guide, 2026-11; W, 2026: "Function call is missing a thought_signature"): a warning, since only current turns count.
+SIGNATURES_FROM = 3
 #: gemini-2.5-pro cannot stop thinking: its budgets are -1 or at least 128 (D, thinking guide, 2026-08). Certain.
 NO_ZERO_BUDGET = re.compile(r"(?:models/)?gemini-2\.5-pro")

@@ -176,7 +176,7 @@ def safety(judge: Judge, setting: dict[str, Any], place: Place) -> None:
     if category is not None and category not in rules.HARM_CATEGORIES:
         judge.add(
             (*place, "category"),
-            f"`{category}` is a category of older models.",
+            f"`{category}` is not a category of Gemini models.",
             nearest(category, rules.HARM_CATEGORIES),
             f"element predicate failed: $.category in ({', '.join(rules.HARM_CATEGORIES)})",
         )

@@ -239,9 +239,9 @@ def _check_file(file: dict[str, object], path: str, found: Findings) -> None:
         )
 
 
-def check_turns(contents: object, found: Findings) -> None:
+def check_turns(contents: object, found: Findings, model: str) -> None:
     """Warn of function calls in turns of the model that lack what the service expects of later turns."""
-    if type(contents) is not list:
+    if type(contents) is not list or (rules.generation(model) or rules.SIGNATURES_FROM) < rules.SIGNATURES_FROM:
         return
     for place, content in enumerate(contents):
         parts = content.get("parts") if type(content) is dict else None

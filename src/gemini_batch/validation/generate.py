@@ -61,7 +61,7 @@ def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_
                 lambda made: checks.broken_contents(_MESSAGE, made.get("contents"), model=terms.model),
                 lenient=terms.lenient,
             )
-            contents.check_turns(said, found)
+            contents.check_turns(said, found, terms.model)
     elif not _has_stand_in(request):
         found.error(
             "request.contents", "The request has no `contents`.", 'Add `"contents": [{"parts": [{"text": "…"}]}]`.'
