@@ -71,3 +71,12 @@ def test_the_emulators_switch(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> 
     assert shell.run("emulator").code == 0
     assert shell.run("emulator", "--lenient").code == 0
     assert asked == [False, True]
+
+
+@pytest.mark.parametrize("asked", [["AUDIO"], "AUDIO", ["Audio"]], ids=["list", "word", "case"])
+def test_speech_of_a_text_model(shell: Shell, asked: object) -> None:
+    """However the request writes its modalities."""
+    shell.write("in.jsonl", {"key": "a", "request": {**TEXT, "generation_config": {"response_modalities": asked}}})
+    done = shell.run("create", "in.jsonl", "--offline")
+    assert done.code == 2
+    assert "ask for speech" in done.err

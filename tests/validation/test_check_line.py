@@ -244,8 +244,6 @@ ERRORS = [
     Case(config(tools=[]), "request.generationConfig.tools", "does not belong", "`request.tools`"),
     Case(config(taskType="X"), "request.generationConfig.taskType", "for embeddings", '"content"'),
     Case(line(generationConfig="x"), "request.generationConfig", "a string", '"temperature"'),
-    Case(config(stopSequences="x"), "request.generationConfig.stopSequences", "a list", "`[…]`"),
-    Case(config(response_modalities="IMAGE"), "request.generationConfig.response_modalities", "a list", "`[…]`"),
     Case(config(responseMimeType=1), "request.generationConfig.responseMimeType", "a number", "in quotes"),
     Case(config(thinkingConfig=5), "request.generationConfig.thinkingConfig", "a number", "`{…}`"),
     Case(
@@ -266,7 +264,6 @@ ERRORS = [
     Case(line(tools=["googleSearch"]), "request.tools[0]", "a string", "googleSearch"),
     Case(line(tools=[{"type": "function"}]), "request.tools[0].type", "another provider", "functionDeclarations"),
     Case(line(tools=[{"googleSerch": {}}]), "request.tools[0].googleSerch", "not a tool", "`googleSearch`"),
-    Case(line(safetySettings={}), "request.safetySettings", "must be a list", "`[…]`"),
     Case(line(safety_settings=["x"]), "request.safety_settings[0]", "a string", "`{…}`"),
     Case(line(safetySettings=[{"level": 1}]), "request.safetySettings[0].level", "not a field", "Remove it"),
     # embeddings
@@ -354,6 +351,8 @@ WARNINGS = [
         part({"fileData": {"fileUri": "gs://b/x"}}), "request.contents[0].parts[0].fileData.fileUri", "Cloud", "Upload"
     ),
     Case(line(tools={"googleSearch": {}}), "request.tools", "an object", "`[…]`"),
+    Case(config(stopSequences="x"), "request.generationConfig.stopSequences", "a list", "`[…]`"),
+    Case(config(response_modalities="IMAGE"), "request.generationConfig.response_modalities", "a list", "`[…]`"),
     Case(line(systemInstruction={"parts": [{"text": ""}]}), "request.systemInstruction.parts", "is empty", "Add text"),
     Case(line(labels={"team": "a"}), "request.labels", "newer than", "Try a few lines"),
     Case(

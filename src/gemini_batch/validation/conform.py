@@ -74,7 +74,7 @@ def conform(
         _tell(one, found, told, lenient=lenient)
     for place in reader.singles:
         if not found.has(field := _path(place)):
-            found.error(field, f"`{place[-1]}` must be a list.", "Enclose it in `[…]`.")
+            found.warn(field, f"`{place[-1]}` should be a list.", "Enclose it in `[…]`.")
     for place in reader.newer:
         found.warn(
             _path(place),
