@@ -11,14 +11,13 @@ import re
 from typing import Any, Literal, NamedTuple
 
 from gemini_batch import jsonl
+from gemini_batch.protocol import rules
 from gemini_batch.protocol.tables import Enum, Field, Message, enums, messages
 
 Place = tuple[str | int, ...]
 
 #: Protobuf refuses messages that are nested deeper.
 DEEPEST = 100
-#: Messages whose unknown names are certainly refused: they are the words of JSON Schema that ``Schema`` does not have.
-CLOSED = frozenset({"Schema"})
 _INTS = {"i": range(-(2**31), 2**31), "l": range(-(2**63), 2**63)}
 _TYPE_NAMES = {
     "s": "TYPE_STRING",
@@ -92,8 +91,8 @@ class _Spot(NamedTuple):
 class Reader:
     """Reads decoded values as messages. What does not fit is left out and added to ``violations``.
 
-    ``lenient``: unknown names and unknown enum values are left out without a violation, except in :data:`CLOSED`
-    messages. ``singles`` are the places of
+    ``lenient``: unknown names and unknown enum values are left out without a violation, except in those of
+    :data:`rules.CLOSED`. ``singles`` are the places of
     single values for lists, ``newer`` those of names and values that the published schema does not have.
     """
 
@@ -126,7 +125,7 @@ class Reader:
         for key, item in value.items():
             field = message.lookup.get(key)
             if field is None:
-                if not self.lenient or message.name in CLOSED:
+                if not self.lenient or message.name in rules.CLOSED:
                     place = (*spot.place, key)
                     self.violations.append(Violation(place, spot.path, message.name, key, value=item, kind="name"))
                 continue

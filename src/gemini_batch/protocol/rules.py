@@ -119,6 +119,11 @@ HARM_CATEGORIES = (
     "HARM_CATEGORY_JAILBREAK",
 )
 
+#: Messages whose unknown names are certainly refused: those of ``Schema`` are words of JSON Schema (``$ref``,
+#: ``$defs``, ``additionalProperties``, ``oneOf``, ``const``), which ``responseSchema`` and ``parameters`` do not have
+#: (W, 2026: "no such field"; D, schema text, 2026-08).
+CLOSED = frozenset({"Schema"})
+
 #: Pairs of fields of which a message has at most one (D, schema text, 2026-08: "mutually exclusive"). Likely.
 EXCLUSIVE = (
     ("SpeechConfig", "voiceConfig", "multiSpeakerVoiceConfig"),
