@@ -195,8 +195,13 @@ class InvalidInput(UsageError):
         self.warnings = warnings
 
     def as_json(self) -> dict[str, object]:
-        """The error object with all ``problems`` and their ``total``."""
-        return {**super().as_json(), "total": self.total, "problems": [p.as_json() for p in self.problems]}
+        """The error object with all ``problems``, the ``total`` of errors and the number of ``warnings``."""
+        return {
+            **super().as_json(),
+            "total": self.total,
+            "warnings": self.warnings,
+            "problems": [p.as_json() for p in self.problems],
+        }
 
 
 class StateError(Error):
