@@ -94,8 +94,10 @@ def check(found: Views, run_id: str, jobs: list[Job]) -> None:
         (same,) = {str(rows) for rows in found.answers.values()}
         assert same
     else:
+        assert found.after is not None
         assert {str(error.next) for error in found.refused.values()} <= {
             str(seen.next),
+            str(found.after.next),
             *(str(one.next) for one in found.by_name.values()),
         }
 

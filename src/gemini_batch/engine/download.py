@@ -65,7 +65,7 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
         counted = remote.succeeded + remote.failed
         if target.run.origin == "made":
             counted = min(counted, target.job.requests)
-        if answers is not None and answers < counted:
+        if remote.has_output and answers is not None and answers < counted:
             if not partial(raw).exists() or answers > _whole_lines(partial(raw)):
                 part.replace(partial(raw))
             raise incomplete(session, target, remote, answers, counted)
