@@ -32,6 +32,13 @@ RUNS = (
         tests=(f"{TROUBLE}::test_death_while_a_loss_is_written_down",),
     ),
     Breakage(
+        guard="retry leaves requests of a create in doubt alone",
+        file="commands/retry.py",
+        old="if job.stage is JobStage.COLLECTED]",
+        new="]",
+        tests=("tests/engine/test_consent.py::test_a_create_in_doubt_does_not_stand_in_the_way",),
+    ),
+    Breakage(
         guard="a run that someone else stopped sends nothing until the user says so",
         file="commands/run.py",
         old="        stopper = _stopper(ledger, folder, run) if leftovers else None\n",

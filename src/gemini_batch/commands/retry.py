@@ -103,7 +103,8 @@ async def retry(
             run = keep_options(
                 ledger, run, msgspec.structs.replace(kept_options(run), overrides=overrides), at=session.world.now()
             )
-            rows.choose(again.verdicts)
+            collected = [job.ordinal for job in ledger.jobs_of(run.id) if job.stage is JobStage.COLLECTED]
+            rows.choose(again.verdicts, collected)
             count = rows.waiting().requests
     session.emit(Notice(f"Resending {count:,} {'request' if count == 1 else 'requests'}."))
     if not again.overrides.asked and _LASTING & set(again.verdicts):
@@ -140,10 +141,13 @@ def _stopped(ledger: Ledger, folder: RunFolder, run: Run) -> Mapping[str, int]:
 def _unfinished(ledger: Ledger, folder: RunFolder, run: Run, *, may_be_unsent: bool) -> bool:
     """Whether something of a run is in doubt, alive or to be collected, or was never sent.
 
-    What waits for another attempt only, or is planned for one, is no hindrance.
+    What waits for another attempt only, or is planned for one, is no hindrance. After a cancel by someone else
+    (``may_be_unsent``), ``run`` leaves a create in doubt and unsent requests as they are, and ``retry`` continues.
     """
     jobs = ledger.jobs_of(run.id)
-    if any(job.stage in {JobStage.INTENDED, JobStage.CREATED, JobStage.ENDED} for job in jobs):
+    if any(job.stage in {JobStage.CREATED, JobStage.ENDED} for job in jobs):
+        return True
+    if not may_be_unsent and any(job.stage is JobStage.INTENDED for job in jobs):
         return True
     with folder.rows() as rows:
         reconcile(ledger, rows, run)

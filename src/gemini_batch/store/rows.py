@@ -197,11 +197,12 @@ class Rows:
         with explained(self.path, "run's row database"):
             return [tuple(row) for row in self._db.execute(sql, (ordinal, reason, limit))]
 
-    def choose(self, verdicts: Sequence[str]) -> int:
-        """Let requests with one of these final verdicts wait again, as the user asked; returns how many."""
+    def choose(self, verdicts: Sequence[str], collected: Sequence[int]) -> int:
+        """Let requests of ``collected`` jobs with one of these final verdicts wait again; returns how many."""
         marks = ", ".join("?" * len(verdicts))
+        jobs = ", ".join(str(int(ordinal)) for ordinal in collected)
         sql = (
-            "UPDATE requests SET job = NULL, attempts_excused = attempts WHERE job IS NOT NULL AND coalesce("  # noqa: S608 - marks only
+            f"UPDATE requests SET job = NULL, attempts_excused = attempts WHERE job IN ({jobs}) AND coalesce("  # noqa: S608 - numbers and marks only
             f"(SELECT verdict FROM answers WHERE id = requests.answer), 'missing') IN ({marks})"
         )
         with explained(self.path, "run's row database"), transaction(self._db):
