@@ -1,4 +1,4 @@
-"""Why rows did not succeed, in the service's own words: in the summary and in the failures file, as in the result lines."""
+"""Why rows did not succeed, in the service's own words: in summary and failures file, as in the result lines."""
 
 from __future__ import annotations
 
@@ -227,9 +227,7 @@ def test_ever_new_words_stay_bounded_and_crowd_no_other_reason_out(tmp_path: Pat
         found = rows.reasons()
     most = answer_writer.MESSAGES_PER_REASON
     assert told(found)[0] == ("failed", "INTERNAL", 1000 - most, None, [f"k{most + n}" for n in range(3)])
-    assert [one.message for one in found if one.reason == "INTERNAL"][1:] == sorted(
-        f"Error k{n}." for n in range(most)
-    )
+    assert [one.message for one in found if one.reason == "INTERNAL"][1:] == sorted(f"Error k{n}." for n in range(most))
     assert [one.message for one in found if one.reason == "INVALID_ARGUMENT"] == ["The schema is wrong."]
 
 
@@ -237,9 +235,7 @@ def test_ever_new_reasons_stay_bounded(tmp_path: Path) -> None:
     """The service invents block reasons."""
     keys = [f"K{n}" for n in range(500)]
     folder, run, job = one_job(tmp_path, keys)
-    folder.raw(job.id).write_bytes(
-        b"\n".join(msgspec.json.encode({**blocked(key, "No."), "key": key}) for key in keys)
-    )
+    folder.raw(job.id).write_bytes(b"\n".join(msgspec.json.encode({**blocked(key, "No."), "key": key}) for key in keys))
 
     judge_file(lambda _: None, folder, run, job, "NO_LINE")
 

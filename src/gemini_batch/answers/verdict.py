@@ -82,10 +82,7 @@ def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimensi
         finding.verdict,
         finding.reason,
         finding.code,
-        said
-        or printable(finding.ours or "")
-        or MESSAGES.get(finding.reason)
-        or f"The service says {finding.reason}.",
+        said or printable(finding.ours or "") or MESSAGES.get(finding.reason) or f"The service says {finding.reason}.",
         usage,
         response is not None,
         model,

@@ -75,8 +75,8 @@ class AnswerWriter:
             return known
         if self._by_reason[reason] >= MESSAGES_PER_REASON or len(self._messages) >= MESSAGES_IN_ALL:
             return None
-        new = self._db.execute("INSERT INTO messages (reason, text) VALUES (?, ?)", (reason, text)).lastrowid
-        assert new is not None  # noqa: S101 - it was inserted
+        new = max(self._messages.values(), default=0) + 1
+        self._db.execute("INSERT INTO messages (id, reason, text) VALUES (?, ?, ?)", (new, reason, text))
         self._messages[reason, text] = new
         self._by_reason[reason] += 1
         return new

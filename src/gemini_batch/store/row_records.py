@@ -140,13 +140,13 @@ def grouped(failures: Iterable[FailureRow]) -> list[Reason]:
     """Requests that did not succeed by verdict, reason and message, most frequent first; one pass over them."""
     keys: dict[tuple[str, str, str | None], list[str]] = {}
     counts: Counter[tuple[str, str, str | None]] = Counter()
-    for key, _, _, *group in failures:
-        kind = (group[0], group[1], group[2])
+    for key, _, _, verdict, reason, message in failures:
+        kind = (verdict, reason, message)
         counts[kind] += 1
         if counts[kind] <= _KEYS_NAMED:
             keys.setdefault(kind, []).append(key)
     found = [
-        Reason(verdict=verdict, reason=reason, message=message, count=count, keys=keys[verdict, reason, message])
-        for (verdict, reason, message), count in counts.items()
+        Reason(verdict=kind[0], reason=kind[1], message=kind[2], count=count, keys=keys[kind])
+        for kind, count in counts.items()
     ]
     return sorted(found, key=lambda one: (-one.count, one.verdict, one.reason, one.message or ""))
