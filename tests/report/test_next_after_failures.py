@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -91,26 +91,27 @@ def steps(found: Results) -> list[tuple[str, ...] | str]:
     return shown
 
 
-CUT = {"response": {"candidates": [{"content": {"parts": [{"text": "half"}]}, "finishReason": "MAX_TOKENS"}]}}
-EMPTY = {"response": {"candidates": [{"finishReason": "STOP"}]}}
-FILTERED = {"response": {"candidates": [{"finishReason": "SAFETY"}]}}
-PASSING = {"error": {"code": 13, "message": "An internal error."}}
-LASTING_LINE = {"error": {"code": 3, "message": "Wrong."}}
+Line = dict[str, Any]
+CUT: Line = {"response": {"candidates": [{"content": {"parts": [{"text": "half"}]}, "finishReason": "MAX_TOKENS"}]}}
+EMPTY: Line = {"response": {"candidates": [{"finishReason": "STOP"}]}}
+FILTERED: Line = {"response": {"candidates": [{"finishReason": "SAFETY"}]}}
+PASSING: Line = {"error": {"code": 13, "message": "An internal error."}}
+WRONG: Line = {"error": {"code": 3, "message": "Wrong."}}
 MORE = ("--only", "truncated", "--max-output-tokens", "8192")
 #: What became of the requests, and every step that is proposed after it.
-AFTER: dict[str, tuple[list[dict[str, object] | None], list[tuple[str, ...] | str]]] = {
+AFTER: dict[str, tuple[list[Line | None], list[tuple[str, ...] | str]]] = {
     "nothing": ([], []),
     "cut off": ([CUT], [MORE]),
-    "cut off, wrong": ([LASTING_LINE, CUT], [MORE, "fix"]),
+    "cut off, wrong": ([WRONG, CUT], [MORE, "fix"]),
     "cut off, empty": ([EMPTY, CUT], [MORE, ("--only", "empty")]),
     "cut off, failed": ([PASSING, CUT], [MORE, ("--only", "failed")]),
     "all of them": (
-        [FILTERED, LASTING_LINE, None, PASSING, EMPTY, CUT],
+        [FILTERED, WRONG, None, PASSING, EMPTY, CUT],
         [MORE, ("--only", "empty"), ("--only", "failed,missing"), "fix"],
     ),
-    "failed, wrong": ([PASSING, LASTING_LINE], [("--only", "failed"), "fix"]),
-    "missing, wrong": ([None, LASTING_LINE], [("--only", "missing"), "fix"]),
-    "wrong": ([LASTING_LINE, LASTING_LINE], ["fix"]),
+    "failed, wrong": ([PASSING, WRONG], [("--only", "failed"), "fix"]),
+    "missing, wrong": ([None, WRONG], [("--only", "missing"), "fix"]),
+    "wrong": ([WRONG, WRONG], ["fix"]),
     "filtered": ([FILTERED], []),
 }
 
@@ -144,7 +145,7 @@ def test_each_step_that_costs_money_says_so(service: FakeService, tmp_path: Path
 
 def test_what_run_resends_is_not_proposed_to_retry_as_well(service: FakeService, tmp_path: Path) -> None:
     """`run` itself says what is left after it."""
-    lines = {"a": PASSING, "b": CUT, "c": LASTING_LINE}
+    lines = {"a": PASSING, "b": CUT, "c": WRONG}
     service.answer_at = lambda key, _: msgspec.json.encode({**lines[key], "key": key})
     job = begin(service, tmp_path).job
     service._move(service.jobs[0])

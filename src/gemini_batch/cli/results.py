@@ -151,7 +151,7 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
 
 
 def step_lines(summary: Summary, output: str | None, first: str = "Next") -> Iterator[str]:
-    """All that is to be done about rows that did not succeed, one step a line; ``first`` introduces the first of them."""
+    """What to do about rows that did not succeed, one step a line; ``first`` is the word before the first of them."""
     for number, step in enumerate(summary.next_steps):
         yield f"{'Then' if number else first}: {_next_step(step.next, output)}"
 

@@ -105,7 +105,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     next: Next | str | None
     """What helps with rows that did not succeed: a command, or what to fix where no command helps."""
     next_steps: list[Step]
-    """All that is to be done about them, in order. The first is `next`; there are more after several kinds of failure."""
+    """Everything that helps with them, in order. The first is `next`; several kinds of failure need more."""
 
     @property
     def answered(self) -> int:
