@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -143,6 +144,32 @@ def test_several_kinds_of_failure(shell: Shell, tmp_path: Path, monkeypatch: pyt
     assert first["next"].endswith(retry)
     assert then["next"].startswith("3 requests failed")
     assert then["next_why"] is None
+
+
+@pytest.mark.parametrize("columns", [70, None])
+def test_a_message_fits_on_the_line_of_a_terminal(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int | None
+) -> None:
+    """A pipe or a file has it in full."""
+    monkeypatch.setenv("GEMINI_API_KEY", "any")
+    monkeypatch.setenv("GEMINI_BATCH_POLL", "0")
+    shell.write("in.jsonl", request("a"))
+    message = "The schema is wrong " * 8
+    faults = tmp_path / "faults.toml"
+    faults.write_text(f'[[fault]]\nrow = "error"\nkey = "a"\ncode = 3\nmessage = "{message}"\n')
+    if columns is not None:
+        monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((columns, 20)))
+    with serve(tmp_path / "service", setup=setup(file=faults)) as running:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
+        done = shell.run("run", "in.jsonl", "-o", "results.jsonl")
+
+    (line,) = [line for line in done.err.splitlines() if "INVALID_ARGUMENT: " in line]
+    if columns is None:
+        assert line == f"  1 failed: INVALID_ARGUMENT: {message.strip()} (keys: a)"
+    else:
+        assert len(line) == columns
+        assert line.startswith("  1 failed: INVALID_ARGUMENT: The schema")
+        assert line.endswith("… (keys: a)")
 
 
 def test_a_long_list_of_failures_ends_with_the_number_of_the_rest(
