@@ -71,6 +71,12 @@ TIMEOUT = click.option(
     help="Stop waiting after this time (90s, 9m, 1h30m) and exit with 6; nothing is cancelled.",
 )
 
+LENIENT = click.option(
+    "--lenient",
+    is_flag=True,
+    help="Refuse only what the service certainly refuses; unknown fields and unusual values become warnings.",
+)
+
 _ASKING = (
     click.option("--offline", is_flag=True, default=None, help="Use the local emulator: no key, no network, no cost."),
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import POLL, TIMEOUT, is_stdout, verb
+from gemini_batch.cli.common import LENIENT, POLL, TIMEOUT, is_stdout, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.results import exit_code, step_lines, summary_lines
 from gemini_batch.errors import Next, UsageError
@@ -72,6 +72,7 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     click.option(
         "--new", is_flag=True, help="Start another run even if these requests have one. This costs money again."
     ),
+    LENIENT,
     click.option(
         "--max-requests-per-job", type=click.IntRange(min=1), metavar="N", help="Requests per job (default 50000)."
     ),

@@ -83,9 +83,7 @@ def partial(raw: Path) -> Path:
 
 def incomplete(session: Session, target: KnownJob, remote: RemoteJob, answers: int, counted: int) -> NotFinished:
     """The error for an output with fewer answers than the service counts; after a day, with a way to go on without."""
-    message = (
-        f"The output of {remote.name} is incomplete: the service counts {counted:,} answers and gives {answers:,}."
-    )
+    message = f"The output of {remote.name} is incomplete: the service counts {counted:,} answers and gives {answers:,}"
     late = ended_for(session, target, remote, 0.0) >= LATE_SUCCEEDED
     return NotFinished(
         f"{message}.",
@@ -152,7 +150,9 @@ async def _shown(session: Session, remote: RemoteJob, part: Path, target: KnownJ
                     job=remote.name,
                     state=remote.state,
                     code="results_gone",
-                    next=create_anew(target.run),
+                    next=create_anew(target.run)
+                    if ended_for(session, target, remote, 0.0) >= LATE_SUCCEEDED
+                    else "They may reappear. Run the same command again later.",
                 ) from error
         await session.world.sleep(float(times))
 

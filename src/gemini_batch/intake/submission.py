@@ -30,6 +30,7 @@ from gemini_batch.jsonl import utf8_text
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import Run
+from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ _NAMED_JOBS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests."""
+    """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests.
+
+    ``lenient``: refuse only lines that the service certainly refuses.
+    """
 
     source: Path
     model: str | None = None
@@ -56,6 +60,7 @@ class Submission:
     limit: int | None = None
     inline: bool = False
     new: bool = False
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +203,7 @@ async def _stage_run(
             folder,
             limit=submission.limit,
             max_bytes=max_bytes,
+            terms=Terms(_model(submission, Method.GENERATE), submission.lenient),
             can_see=_can_see(session) if session.settings.offline else None,
             offline=session.settings.offline,
             emit=emit,
