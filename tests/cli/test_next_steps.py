@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import shlex
 from pathlib import Path
@@ -146,7 +145,7 @@ def test_several_kinds_of_failure(shell: Shell, tmp_path: Path, monkeypatch: pyt
     assert then["next_why"] is None
 
 
-@pytest.mark.parametrize("columns", [70, None])
+@pytest.mark.parametrize("columns", [90, None])
 def test_a_message_fits_on_the_line_of_a_terminal(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int | None
 ) -> None:
@@ -158,7 +157,7 @@ def test_a_message_fits_on_the_line_of_a_terminal(
     faults = tmp_path / "faults.toml"
     faults.write_text(f'[[fault]]\nrow = "error"\nkey = "a"\ncode = 3\nmessage = "{message}"\n')
     if columns is not None:
-        monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((columns, 20)))
+        monkeypatch.setattr("gemini_batch.cli.results.screen_width", lambda: columns)
     with serve(tmp_path / "service", setup=setup(file=faults)) as running:
         monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
         done = shell.run("run", "in.jsonl", "-o", "results.jsonl")
