@@ -265,7 +265,7 @@ class Runner:
             if there:
                 self._emit(
                     Notice(
-                        f"{error.message} Nothing more is sent; collecting {_counted(there, 'existing job')} first.",
+                        f"{error.message} Collecting {_counted(there, 'existing job')}; nothing more is sent.",
                         "warning",
                     )
                 )

@@ -38,7 +38,12 @@ def costing(run: Run, what: str = "") -> str:
 def after_cancel(run: Run) -> Next:
     """What sends the rest of a run of which someone else cancelled a job."""
     return Next(
-        "retry", run.id, "--only", "failed,missing", why=costing(run, "resends what was cancelled, sends the rest")
+        "retry",
+        run.id,
+        "--only",
+        "failed,missing",
+        *_TO_FILE,
+        why=costing(run, "resends what was cancelled, sends the rest"),
     )
 
 

@@ -56,10 +56,11 @@ def check_not_fewer(output: Path, succeeded: int) -> None:
         there = sum(_succeeded(line.data) for line in read_lines(file))
     if there > succeeded:
         raise StateError(
-            f"This file has {there:,} successful results; {succeeded:,} are held here, because answers were damaged.",
+            f"This file has {there:,} successful results and stays as it is; {succeeded:,} are held here, because "
+            "answers were damaged on this machine.",
             file=output,
             code="fewer_results",
-            next="Choose another name for the results, or move this file away.",
+            next="Choose another name to write what is held here.",
         )
 
 

@@ -250,7 +250,8 @@ def uncollected(jobs: Sequence[Job], settled: AbstractSet[int]) -> Uncollected:
             continue
         good = min(job.requests, job.succeeded or 0)
         succeeded += good
-        failed += min(job.requests - good, job.failed or 0)
+        if job.stage is not JobStage.COLLECTED:  # what failed in a collected job is known by its verdicts
+            failed += min(job.requests - good, job.failed or 0)
     return Uncollected(succeeded, failed)
 
 
