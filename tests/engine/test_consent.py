@@ -336,6 +336,62 @@ def test_the_longest_of_several_incomplete_outputs_is_kept(cut: FakeService, tmp
     assert reasons(found) == {"k5": "OUTPUT_INCOMPLETE"}
 
 
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("other", [answer_line("k0"), answer_line("nobody"), b"[1]"], ids=["twice", "foreign", "junk"])
+def test_what_makes_up_for_no_answer(service: FakeService, tmp_path: Path, other: bytes, inline: bool) -> None:
+    """As many lines as the service counts answers, and one of them answers no further request."""
+    if inline and other == b"[1]":
+        other = answer_line("k0")  # an inline answer is an object
+    service.arrange = lambda lines: [*lines[:-1], other]
+    service.counts_at_end = lambda job: (len(job.keys), 0)
+    made = begin(service, tmp_path, inline=inline)
+    service.polls_to_end = 0
+
+    with pytest.raises(NotFinished, match="the service counts 6 answers and gives 5"):
+        held(service, tmp_path, made.job)
+
+    whole(service)
+    assert texts(held(service, tmp_path, made.job)) == GOOD
+    assert service.paid() == ONCE
+
+
+def test_a_file_joined_from_two_states_is_fetched_again(service: FakeService, tmp_path: Path) -> None:
+    """A continued download, while the service replaced the file by one in another order: half a line is in the join."""
+    made = begin(service, tmp_path)
+    service.polls_to_end = 0
+    service.arrange = lambda lines: [lines[0][:20] + lines[0], *lines[1:]]
+    service.counts_at_end = lambda job: (len(job.keys), 0)
+
+    def joined(number: int) -> None:
+        if number == 1:
+            whole(service)
+
+    service.on_download = joined
+
+    assert texts(held(service, tmp_path, made.job)) == GOOD
+    assert service.calls.count("download") == 2
+
+
+def test_an_incomplete_output_comes_before_a_cancel(service: FakeService, tmp_path: Path) -> None:
+    """What someone else cancelled can be resent only once every job is collected: the advice must not go in circles."""
+    service.ends = {2: ("BATCH_STATE_CANCELLED", None)}
+    service.arrange = lambda lines: lines[:-1]
+    service.counts_at_end = lambda job: (len(job.keys) if job.state == "BATCH_STATE_SUCCEEDED" else 0, 0)
+
+    with pytest.raises(NotFinished) as caught:
+        work(service, tmp_path)
+
+    assert caught.value.reason_code == "output_incomplete"
+    (run,) = {job.run for job in jobs_of(tmp_path)}
+    assert str(caught.value.next).startswith(f"gemini-batch results {run} --accept-incomplete")
+    held(service, tmp_path, run, accept_incomplete=True)
+    with pytest.raises(NotFinished) as caught:
+        work(service, tmp_path, run, None)
+    assert caught.value.reason_code == "cancelled_elsewhere"
+    service.arrange = lambda lines: lines
+    assert texts(again(service, tmp_path, run, "failed,missing")) == GOOD
+
+
 @pytest.mark.parametrize("counted", [0, 5, 6])
 def test_only_what_the_service_counts_as_unanswered_is_resent(
     service: FakeService, tmp_path: Path, counted: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutation.breakage import Breakage
 
 CONDUCT = "tests/engine/test_conduct.py"
+CONSENT = "tests/engine/test_consent.py"
 TROUBLE = "tests/engine/test_trouble.py"
 RETRY = "tests/engine/test_retry.py"
 PROGRESS = "tests/engine/test_progress.py"
@@ -214,11 +215,32 @@ RUNS = (
         tests=(f"{CONDUCT}::test_a_clock_set_back_while_a_create_is_in_doubt",),
     ),
     Breakage(
-        guard="fewer lines than the service has counted are fetched once more",
+        guard="fewer answers than the service has counted are fetched once more",
         file="engine/download.py",
-        old="if first and content.lines < remote.succeeded + remote.failed:",
+        old="if first and content.answers < remote.succeeded + remote.failed:",
         new="if False:",
         tests=(f"{TROUBLE}::test_a_file_that_ends_early_between_lines_is_fetched_again",),
+    ),
+    Breakage(
+        guard="a second line of a request is not one more answer",
+        file="engine/download.py",
+        old="self.found += not self._bits[place] & bit",
+        new="self.found += 1",
+        tests=(f"{CONSENT}::test_what_makes_up_for_no_answer",),
+    ),
+    Breakage(
+        guard="a file that is joined from two states is fetched once more",
+        file="engine/download.py",
+        old="if first and content.damaged:",
+        new="if False:",
+        tests=(f"{CONSENT}::test_a_file_joined_from_two_states_is_fetched_again",),
+    ),
+    Breakage(
+        guard="a job that is to be collected comes before what someone else cancelled",
+        file="engine/runner.py",
+        old='if self._stopper is None or self._stopper.reason_code == "cancelled_elsewhere":',
+        new="if self._stopper is None:",
+        tests=(f"{CONSENT}::test_an_incomplete_output_comes_before_a_cancel",),
     ),
     Breakage(
         guard="trouble with one job does not keep the others from being seen",
