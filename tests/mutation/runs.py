@@ -35,8 +35,8 @@ RUNS = (
     Breakage(
         guard="retry leaves requests of a create in doubt alone",
         file="commands/retry.py",
-        old="if job.stage is JobStage.COLLECTED]",
-        new="]",
+        old="if job.stage in {JobStage.PLANNED, JobStage.UPLOADED}:",
+        new="if not job.stage.made:",
         tests=("tests/engine/test_consent.py::test_a_create_in_doubt_does_not_stand_in_the_way",),
     ),
     Breakage(

@@ -97,7 +97,7 @@ async def retry(
                 if job.id in stopped:  # the user has said what to do about it; from now on it counts as their own
                     at = session.world.now()
                     ledger.update_job(job, "cancel accepted", at=at, cancelled_at=job.ended_at or at)
-                if not job.stage.made:  # planned for an earlier retry, whose change was refused
+                if job.stage in {JobStage.PLANNED, JobStage.UPLOADED}:  # for an earlier retry, whose change was refused
                     drop(ledger, rows, job, at=session.world.now())
             # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
             overrides = again.overrides if again.overrides.asked else None
