@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, OrderedClock, answer_line
+from engine.fake import Clock, FakeService, FakeSession, Killed, OrderedClock, answer_line
 from engine.steps import GOOD, KEYS, ONCE, again, begin, held, jobs_of, reasons, sentences, texts, work
 from gemini_batch.commands.status import status
 from gemini_batch.engine.resend import PAUSES, QUOTA_PAUSES, pause_before
 from gemini_batch.errors import ApiError, NotFinished, UsageError
 from gemini_batch.settings import Settings
+from gemini_batch.store.records import JobStage
 from gemini_batch.store.row_records import Leftover
 from gemini_batch.store.run_options import RunOptions
 
@@ -70,7 +71,8 @@ def test_what_someone_else_cancelled_stops_the_run(
         with pytest.raises(NotFinished, match="Someone else cancelled"):
             work(service, tmp_path, run, None)
         assert service.paid() == sent
-        assert str(seen(service, tmp_path, run).next) == str(step)
+        following = seen(service, tmp_path, run).next
+        assert str(following) == str(step).replace(f"{tmp_path}/", "")
 
     found = again(service, tmp_path, run, "failed,missing")
 
@@ -86,6 +88,27 @@ def test_a_run_of_which_everything_was_sent_asks_too(service: FakeService, tmp_p
         with pytest.raises(NotFinished, match="Someone else cancelled"):
             work(service, tmp_path, options=RunOptions())
     assert service.paid() == ONCE
+
+
+def test_a_create_in_doubt_does_not_stand_in_the_way(service: FakeService, tmp_path: Path) -> None:
+    """The run stopped while a create had no answer: retry finds out what became of it, and pays for nothing twice."""
+    cancelled_job(service)
+    service.polls_to_end = 10**9
+    service.faults = {("create", 1): ("after", Killed())}  # type: ignore[dict-item]
+    with pytest.raises(Killed):
+        work(service, tmp_path)
+    service.polls_to_end = 0
+    (run,) = {job.run for job in jobs_of(tmp_path)}
+    with pytest.raises(NotFinished):
+        held(service, tmp_path, service.jobs[0].name)
+    with pytest.raises(NotFinished, match="Someone else cancelled"):
+        work(service, tmp_path, run, None)
+    assert JobStage.INTENDED in {job.stage for job in jobs_of(tmp_path)}
+
+    found = again(service, tmp_path, run, "failed,missing")
+
+    assert texts(found) == GOOD
+    assert {key: count for key, count in service.paid().items() if count != 1} == {"k0": 2, "k1": 2}
 
 
 def test_an_expired_job_cancels_its_own_requests(service: FakeService, tmp_path: Path) -> None:

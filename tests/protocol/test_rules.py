@@ -86,7 +86,7 @@ RULES = [
     # lists of words
     Rule(config(imageConfig={"aspectRatio": "7:5"}), f"{CONFIG}.imageConfig.aspectRatio", LIKELY),
     Rule(config(imageConfig={"imageSize": "3K"}), f"{CONFIG}.imageConfig.imageSize", LIKELY),
-    Rule(config(responseMimeType="text/json"), f"{CONFIG}.responseMimeType", CERTAIN),
+    Rule(config(responseMimeType="text/json"), f"{CONFIG}.responseMimeType", LIKELY),
     # models
     Rule(thinks(thinkingBudget=5), BUDGET, CERTAIN, ARGON),
     Rule(thinks(thinkingLevel="MINIMAL"), LEVEL, CERTAIN, ARGON),
@@ -122,7 +122,7 @@ RULES = [
     Rule(config(responseJsonSchema={"type": "string"}), JSON_SCHEMA, LIKELY),
     Rule({**schema(), CONFIG: {**schema()[CONFIG], "responseJsonSchema": {}}}, JSON_SCHEMA, LIKELY),
     Rule(schema(type="ARRAY"), f"{SCHEMA}.items", CERTAIN),
-    Rule(schema(type="STRING", enum=["a", ""]), f"{SCHEMA}.enum[1]", CERTAIN),
+    Rule(schema(type="STRING", enum=["a", ""]), f"{SCHEMA}.enum[1]", LIKELY),
     Rule(schema(type="OBJECT", properties={"a": {}}, required=["b"]), f"{SCHEMA}.required[0]", CERTAIN),
     Rule(schema(**{"$ref": "#/x"}), f"{SCHEMA}.$ref", CERTAIN),
     Rule(schema(oneOf=[]), f"{SCHEMA}.oneOf", CERTAIN),
@@ -151,10 +151,17 @@ RULES = [
         LIKELY,
     ),
     Rule({**TEXT, "tools": [{"fileSearch": {}}]}, "tools[0].fileSearch.fileSearchStoreNames", LIKELY),
+    Rule(
+        {**TEXT, "tools": [{"googleSearch": {}}], "toolConfig": {"functionCallingConfig": {"mode": "ANY"}}},
+        "toolConfig.functionCallingConfig",
+        CERTAIN,
+    ),
     # the rest
     Rule({**TEXT, "safetySettings": [{"threshold": "OFF"}]}, "safetySettings[0].category", CERTAIN),
     Rule(
-        {**TEXT, "safetySettings": [{**HATE, "category": "HARM_CATEGORY_TOXICITY"}]}, "safetySettings[0].category", True
+        {**TEXT, "safetySettings": [{**HATE, "category": "HARM_CATEGORY_TOXICITY"}]},
+        "safetySettings[0].category",
+        LIKELY,
     ),
     Rule({**TEXT, "safetySettings": [HATE, HATE]}, "safetySettings[1].category", LIKELY),
     Rule({**TEXT, "cachedContent": "cachedContents/x", "tools": [{"googleSearch": {}}]}, "cachedContent", CERTAIN),

@@ -137,6 +137,12 @@ def test_ranges(limits: Range, inside: tuple[object, ...], outside: tuple[object
         ("PICTURE", "Modality", "Use one of these: `TEXT`, `IMAGE`, `AUDIO`, `VIDEO`."),
         ("DICT", "Type", "Use one of these: `STRING`, `NUMBER`, `INTEGER`, `BOOLEAN`, `ARRAY`, `OBJECT`, `NULL`."),
         ("int", "Type", "Did you mean `INTEGER`?"),
+        ("HARM_CATEGORY_HARRASSMENT", "HarmCategory", "Did you mean `HARM_CATEGORY_HARASSMENT`?"),
+        (
+            "OUTCOME_PERFECT",
+            "Outcome",
+            "Use one of these: `OUTCOME_OK`, `OUTCOME_FAILED`, `OUTCOME_DEADLINE_EXCEEDED`.",
+        ),
         ("", "Type", "Use one of these: `STRING`, `NUMBER`, `INTEGER`, `BOOLEAN`, `ARRAY`, `OBJECT`, `NULL`."),
     ],
 )

@@ -66,7 +66,7 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
         counted = remote.succeeded + remote.failed
         if target.run.origin == "made":
             counted = min(counted, target.job.requests)
-        if answers < counted:
+        if remote.has_output and answers < counted:
             if answers and (not partial(raw).exists() or answers > _whole_lines(partial(raw))):
                 part.replace(partial(raw))
             raise incomplete(session, target, remote, answers, counted)

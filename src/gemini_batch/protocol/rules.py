@@ -67,8 +67,8 @@ OPTIONAL = frozenset(
         ("ToolResponse", "toolType"),
     }
 )
-#: Required fields whose absence the service names in a refusal (W: "Name cannot be empty", 2026; "element predicate
-#: failed", 2026; D: a file has a URI). The absence of the others is likely refused.
+#: Required fields whose absence the service names in a refusal (W: "Name cannot be empty", 2026; D: a
+#: file has a URI). The absence of the others is likely refused.
 REQUIRED_FOR_SURE = frozenset(
     {
         ("GenerateContentRequest", "contents"),
@@ -86,8 +86,7 @@ ROLES = ("user", "model")
 #: Accepted for contents of function responses only: the SDK's README and older notebooks write them (D, 2026-11).
 FUNCTION_ROLES = ("tool", "function")
 
-#: W, 2026: "allowed mimetypes are `text/plain`, `application/json`, `application/xml`, `application/yaml` and
-#: `text/x.enum`". Certain.
+#: D, schema text, 2026-08, names the first two and the last; older reference pages name the others, too. Likely.
 RESPONSE_TYPES = ("text/plain", "application/json", "application/xml", "application/yaml", "text/x.enum")
 
 #: What ``inlineData`` can hold (D, schema text of Blob, 2026-08). Other types: "Unsupported MIME type" (W, for uploads
@@ -105,11 +104,11 @@ def is_media_type(mime_type: str) -> bool:
     return _MEDIA.fullmatch(mime_type) is not None
 
 
-#: D, schema text and W, 2026: "Invalid function name. Must start with a letter or an underscore. …". Certain.
+#: D, schema text, 2026-08; W: "Invalid function name. Must start with a letter or an underscore. …" (gemini-cli#2966,
+#: at that time with at most 64 characters). Certain.
 FUNCTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 
-#: The categories that a setting can name; the older ones belong to PaLM (D, schema text, 2026-08; W: "element predicate
-#: failed: $.category in (…)"). Certain.
+#: The categories that a setting can name; the older ones belong to PaLM (D, schema text, 2026-08). Likely.
 HARM_CATEGORIES = (
     "HARM_CATEGORY_HATE_SPEECH",
     "HARM_CATEGORY_SEXUALLY_EXPLICIT",
@@ -161,7 +160,7 @@ SAMPLING = ("temperature", "topP", "topK")
 #: Levels are refused before Gemini 3 (D, schema text: "results in an error"). Certain.
 LEVELS_FROM = 3
 #: From this generation on, a function call in a turn of the model needs its thought signature (D, thought signatures
-#: guide, 2026-11; W, 2026: "Function call is missing a thought_signature"): a warning, since only current turns count.
+#: guide, 2026-11; W: "Function call is missing a thought_signature", 5ire#405). A warning: only current turns count.
 SIGNATURES_FROM = 3
 #: gemini-2.5-pro cannot stop thinking: its budgets are -1 or at least 128 (D, thinking guide, 2026-08). Certain.
 NO_ZERO_BUDGET = re.compile(r"(?:models/)?gemini-2\.5-pro")

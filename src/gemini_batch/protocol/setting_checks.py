@@ -40,6 +40,7 @@ def config(judge: Judge, config: dict[str, Any], place: Place) -> None:
             f"`responseMimeType` is `{mime_type[:40]}`, which is not one of its values.",
             nearest(mime_type, rules.RESPONSE_TYPES),
             f"allowed mimetypes are {', '.join(f'`{one}`' for one in rules.RESPONSE_TYPES)}.",
+            certain=False,
         )
     for name in ("responseSchema", "responseJsonSchema"):
         if config.get(name) is not None and not mime_type:
@@ -117,7 +118,8 @@ def thinking(judge: Judge, config: dict[str, Any], place: Place) -> None:
 
 
 def schema(judge: Judge, schema: dict[str, Any], place: Place) -> None:
-    # W, 2026: "items: missing field", "enum[0]: cannot be empty", "required[0]: property is not defined".
+    # W: "items: missing field" (cline#7926), "required[0]: property is not defined" (AIStudioToAPI#154). That a word
+    # cannot be empty is likely.
     if schema.get("type") == "ARRAY" and schema.get("items") is None:
         judge.add(
             (*place, "items"),
@@ -127,7 +129,9 @@ def schema(judge: Judge, schema: dict[str, Any], place: Place) -> None:
         )
     for number, word in enumerate(schema.get("enum") or ()):
         if word == "":
-            judge.add((*place, "enum", number), "A word of `enum` is empty.", "Remove it.", "cannot be empty")
+            judge.add(
+                (*place, "enum", number), "A word of `enum` is empty.", "Remove it.", "cannot be empty", certain=False
+            )
     properties = schema.get("properties")
     if isinstance(properties, dict):
         for number, name in enumerate(schema.get("required") or ()):
@@ -178,7 +182,8 @@ def safety(judge: Judge, setting: dict[str, Any], place: Place) -> None:
             (*place, "category"),
             f"`{category}` is not a category of Gemini models.",
             nearest(category, rules.HARM_CATEGORIES),
-            f"element predicate failed: $.category in ({', '.join(rules.HARM_CATEGORIES)})",
+            f"must be one of {', '.join(rules.HARM_CATEGORIES)}",
+            certain=False,
         )
 
 
@@ -218,6 +223,16 @@ def request(judge: Judge, request: dict[str, Any], place: Place) -> None:
             )
         if (judge.generation or 0) >= rules.NO_CACHE_FROM:
             refused(judge, (*place, "cachedContent"), f"{judge.model} does not support cached contents.", certain=False)
+    calling = (request.get("toolConfig") or {}).get("functionCallingConfig")
+    tools = [tool for tool in request.get("tools") or () if tool]
+    functions = any(tool.get("functionDeclarations") or tool.get("mcpServers") for tool in tools)
+    if calling and not functions and not request.get("cachedContent"):
+        judge.add(
+            (*place, "toolConfig", "functionCallingConfig"),
+            "`functionCallingConfig` is set, but no function is declared.",
+            "Remove it, or add `functionDeclarations` to `tools`.",
+            "Function calling config is set without function_declarations.",  # W: claude-code-router#1207
+        )
     names: set[str] = set()
     for tool_number, tool in enumerate(request.get("tools") or ()):
         for number, function in enumerate((tool or {}).get("functionDeclarations") or ()):
@@ -227,7 +242,7 @@ def request(judge: Judge, request: dict[str, Any], place: Place) -> None:
                     (*place, "tools", tool_number, "functionDeclarations", number, "name"),
                     f"The function `{name[:40]}` is declared twice.",
                     "Remove one declaration.",
-                    f"Duplicate function declaration found: {name}",  # W, 2026
+                    f"Duplicate function declaration found: {name}",  # W: Open-WebUI-Functions#135
                 )
             names.add(name or "")
     categories: set[str] = set()

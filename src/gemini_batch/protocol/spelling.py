@@ -48,5 +48,9 @@ def _near(value: str, known: list[str]) -> str | None:
         around = [word for form, word in shapes.items() if form.endswith(shape) or form.startswith(shape)]
         if len(around) == 1:
             return around[0]
-    close = difflib.get_close_matches(shape, shapes, n=1, cutoff=0.7)
-    return shapes[close[0]] if close else None
+    # What all words begin with says nothing about their likeness.
+    first, last = min(shapes, default=""), max(shapes, default="")
+    prefix = first[: next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), 0)]
+    ends = {form.removeprefix(prefix): word for form, word in shapes.items()}
+    close = difflib.get_close_matches(shape.removeprefix(prefix), ends, n=1, cutoff=0.7)
+    return ends[close[0]] if close else None
