@@ -12,8 +12,8 @@ HOSTILE_SERVICE = (
     Breakage(
         guard="a job is asked whether it is the one before it is adopted",
         file="engine/submitter.py",
-        old='remote = remote_job(await ask(self._service, batch, job))\n        job = self._ledger.update_job(job, "adopted"',
-        new='remote = remote_job(await self._service.get(batch))\n        job = self._ledger.update_job(job, "adopted"',
+        old="remote = remote_job(await ask(self._service, batch, job))",
+        new="remote = remote_job(await self._service.get(batch))",
         tests=(f"{DOUBT}::test_a_job_of_another_file_is_not_adopted",),
     ),
     Breakage(
