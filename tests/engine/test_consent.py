@@ -71,8 +71,9 @@ def test_what_someone_else_cancelled_stops_the_run(
         with pytest.raises(NotFinished, match="Someone else cancelled"):
             work(service, tmp_path, run, None)
         assert service.paid() == sent
-        following = seen(service, tmp_path, run).next
-        assert str(following) == str(step).replace(f"{tmp_path}/", "")
+        if len(sent) < len(KEYS):  # jobs that end meanwhile make room; if all was sent, the results come first
+            following = seen(service, tmp_path, run).next
+            assert str(following) == str(step).replace(f"{tmp_path}/", "")
 
     found = again(service, tmp_path, run, "failed,missing")
 

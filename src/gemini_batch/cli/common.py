@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli import COMMANDS
+from gemini_batch.cli import COMMANDS, CONTEXT
 from gemini_batch.cli.outcome import terminated, write_json
 from gemini_batch.cli.screen import JsonEvents, Screen
 from gemini_batch.errors import StateError
@@ -99,7 +99,7 @@ def command(name: str, *parameters: Parameter, asks: bool = True) -> Callable[[C
     def make(function: Callable[..., Any]) -> click.Command:
         every = (*parameters, *(_ASKING if asks else _LOCAL), *_ALL)
         with_options = reduce(lambda made, parameter: parameter(made), reversed(every), function)
-        return click.command(name, short_help=COMMANDS[name][1])(with_options)
+        return click.command(name, short_help=COMMANDS[name][1], context_settings=CONTEXT)(with_options)
 
     return make
 
