@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ADDRESS = "https://fake.invalid"
 
 
-def answer_line(key: str) -> bytes:
+def answer_line(key: str, model: str | None = None) -> bytes:
     """A good answer, as the service words it; the text names its key, so that a mix-up shows."""
     return msgspec.json.encode(
         {
@@ -44,7 +44,7 @@ def answer_line(key: str) -> bytes:
                     {"content": {"parts": [{"text": f"answer to {key}"}], "role": "model"}, "finishReason": "STOP"}
                 ],
                 "usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 2, "totalTokenCount": 6},
-                "modelVersion": "fake",
+                **({} if model is None else {"modelVersion": model}),
             },
             "key": key,
         }

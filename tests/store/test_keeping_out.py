@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gemini_batch.errors import StateError
-from gemini_batch.store.migrations import LEDGER
+from gemini_batch.store.migrations import LEDGER, ROWS
 from gemini_batch.store.sqlite import connect
 from gemini_batch.store.state_folder import StateFolder
 from store.databases import content, copies, opened, version
@@ -147,7 +147,7 @@ def test_rows_wait_for_the_run_that_is_worked_on(old: Old) -> None:
         assert copies(folder.path) == []
 
     folder.rows().close()
-    assert version(folder.row_database) == 2
+    assert version(folder.row_database) == len(ROWS)
 
 
 def test_commands_while_a_run_is_worked_on(old: Old) -> None:
@@ -193,7 +193,7 @@ def test_this_process_lock_hinders_nothing(old: Old, monkeypatch: pytest.MonkeyP
         by_link.run(folder.path.name).rows().close()
         by_link.ledger().close()
 
-    assert (version(folder.row_database), version(old.offline.ledger_path)) == (2, 2)
+    assert (version(folder.row_database), version(old.offline.ledger_path)) == (len(ROWS), len(LEDGER))
     with folder.lock(wait=0.0):
         pass
 

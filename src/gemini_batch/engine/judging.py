@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.events import EventHandler, Transfer
-from gemini_batch.jsonl import LongLine, read_all_lines
+from gemini_batch.jsonl import LongLine, read_all_lines, utf8_text
+from gemini_batch.safe_text import printable
 from gemini_batch.store.integrity import sha256_of
 from gemini_batch.store.row_records import AnswerRow, RequestRow, Wanted
 from gemini_batch.store.sqlite import state_error
@@ -143,4 +144,10 @@ def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged) -> Answ
         u.tool_use,
         u.audio_input,
         u.image_output,
+        _model_name(judged.model_version),
     )
+
+
+def _model_name(stated: str | None) -> str | None:
+    """The model that an answer names, as it is kept: without the prefix, and as text that SQLite takes."""
+    return utf8_text(printable(stated)).strip().removeprefix("models/") or None if stated else None

@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from gemini_batch.store.row_records import AnswerRow, RequestRow
 
 
+#: So many model names are kept for a run, of so many characters; anything beyond counts as one unknown model.
+_MOST_NAMES, _LONGEST_NAME = 100, 200
+#: The name of an unknown model, which no model has.
+_UNKNOWN_NAME = "?"
+
+
 class AnswerWriter:
     """Writes the answers of one raw file; all of them appear at :meth:`finish`, or none."""
 
     def __init__(self, path: Path, db: sqlite3.Connection, source: tuple[int, str, str, int, str, str]) -> None:
         self._path, self._db, self._answer_file = path, db, source[0]
         self._ended = False
+        self._models: dict[str, int] = {}
         with explained(path, "run's row database"):
             db.execute("BEGIN IMMEDIATE")
             # An adopted run has no requests yet; without the index, each new key would be searched for among all.
@@ -56,9 +63,30 @@ class AnswerWriter:
         """Write judged answers."""
         self._db.executemany(
             "INSERT INTO answers (answer_file, seq, attempt, offset, length, verdict, reason, usage_known, input, "
-            "cached, output, thoughts, tool_use, audio_input, image_output) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [(self._answer_file, *row) for row in answers],
+            "cached, output, thoughts, tool_use, audio_input, image_output, model_version) "
+            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            [(self._answer_file, *row[:-1], self._model_id(row.model_version)) for row in answers],
         )
+
+    def _model_id(self, name: str | None) -> int | None:
+        """The id of a model's name, which is entered at its first use; None for an answer that names none."""
+        if not name:
+            return None
+        found = self._models.get(name)
+        if found is None and not self._models:
+            self._models = {row["name"]: row["id"] for row in self._db.execute("SELECT id, name FROM model_versions")}
+            found = self._models.get(name)
+        if found is None:
+            if len(name) > _LONGEST_NAME or len(self._models) >= _MOST_NAMES:
+                return self._enter(_UNKNOWN_NAME)
+            found = self._enter(name)
+        return found
+
+    def _enter(self, name: str) -> int:
+        if name not in self._models:
+            added = self._db.execute("INSERT INTO model_versions (name) VALUES (?)", (name,))
+            self._models[name] = added.lastrowid or 0
+        return self._models[name]
 
     def quarantine(self, offset: int, length: int, reason: str) -> None:
         """Record an answer line that belongs to no request."""

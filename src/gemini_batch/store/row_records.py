@@ -62,7 +62,7 @@ class Leftover(NamedTuple):
 
 
 class AnswerRow(NamedTuple):
-    """One judged answer; the counts are tokens."""
+    """One judged answer; the counts are tokens. ``model_version``: the model that the answer names."""
 
     seq: int
     attempt: int
@@ -78,6 +78,7 @@ class AnswerRow(NamedTuple):
     tool_use: int
     audio_input: int
     image_output: int
+    model_version: str | None = None
 
 
 class FinalRow(NamedTuple):

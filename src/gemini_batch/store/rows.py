@@ -361,15 +361,16 @@ class Rows:
             ]
 
     def usage(self, long_prompt: int) -> list[sqlite3.Row]:
-        """Token sums of all answers received, by job (``answer_file``: its ordinal).
+        """Token sums of all answers received, by job (``answer_file``: its ordinal) and by ``model``.
 
-        Prompts over ``long_prompt`` tokens are summed separately (``long`` = 1).
+        ``model`` is the one that the answers name, or NULL. Prompts over ``long_prompt`` tokens are summed separately
+        (``long`` = 1).
         """
         sql = (
-            "SELECT answer_file, input > ? AS long, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, "
-            "sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, sum(audio_input) AS audio_input, "
-            "sum(image_output) AS image_output, count(*) AS answers, sum(usage_known) AS known "
-            "FROM answers GROUP BY 1, 2 ORDER BY 1, 2"
+            "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "
+            "sum(output) AS output, sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, "
+            "sum(audio_input) AS audio_input, sum(image_output) AS image_output, count(*) AS answers, sum(usage_known) AS known "
+            "FROM answers LEFT JOIN model_versions m ON m.id = model_version GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()
