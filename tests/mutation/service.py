@@ -138,6 +138,13 @@ COLLECTING = (
         tests=("tests/property/test_result_files.py::test_answers_in_the_file_of_another_job",),
     ),
     Breakage(
+        guard="every candidate of an answer is judged",
+        file="answers/verdict.py",
+        old="    for number, candidate in enumerate(candidates, 1):\n",
+        new="    for number, candidate in enumerate(candidates[:1], 1):\n",
+        tests=("tests/answers/test_judge.py::test_every_candidate_is_judged",),
+    ),
+    Breakage(
         guard="the first of two good answers counts",
         file="store/answer_writer.py",
         old="a.attempt DESC, a.id LIMIT 1",

@@ -78,13 +78,17 @@ def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimensi
         finding.verdict,
         finding.reason,
         finding.code,
-        printable(finding.message or "").strip()
-        or MESSAGES.get(finding.reason)
-        or f"The service says {finding.reason}.",
+        _message(finding),
         usage,
         response is not None,
         model,
     )
+
+
+def _message(finding: _Finding) -> str:
+    """The service's message for a finding, else ours."""
+    said = printable(finding.message or "").strip()
+    return said or MESSAGES.get(finding.reason) or f"The service says {finding.reason}."
 
 
 def _judge_generated(response: bytes, *, expects_json: bool) -> tuple[_Finding | None, Usage, str | None]:
@@ -92,12 +96,10 @@ def _judge_generated(response: bytes, *, expects_json: bool) -> tuple[_Finding |
         found, readable = shapes.read_generated(response)
     except shapes.Unreadable as bad:
         return _Finding("failed", "UNREADABLE", f"The answer cannot be used: {bad}."), UNKNOWN, None
-    finding: _Finding | None
-    if not readable:
+    finding = _judge_candidates(found.candidates or [], expects_json=expects_json)
+    if finding is None and not readable:
         finding = _Finding("failed", "UNREADABLE")
-    elif found.candidates:
-        finding = _judge_candidate(found.candidates[0], expects_json=expects_json)
-    else:
+    elif not found.candidates:
         finding = _judge_prompt(found.prompt_feedback) or _Finding("empty", "NO_CANDIDATES")
     return finding, usage_of(found.usage_metadata), found.model_version
 
@@ -107,6 +109,17 @@ def _judge_prompt(feedback: shapes.Feedback | None) -> _Finding | None:
         return None
     reason = feedback.block_reason if _WORD.fullmatch(feedback.block_reason) else "UNKNOWN"
     return _Finding("blocked", f"PROMPT_{reason}", feedback.block_reason_message)
+
+
+def _judge_candidates(candidates: Sequence[shapes.Candidate], *, expects_json: bool) -> _Finding | None:
+    """The first candidate that did not succeed decides; its number is in the message if there are several."""
+    for number, candidate in enumerate(candidates, 1):
+        finding = _judge_candidate(candidate, expects_json=expects_json)
+        if finding is not None:
+            if len(candidates) == 1:
+                return finding
+            return msgspec.structs.replace(finding, message=f"Candidate {number}: {_message(finding)}")
+    return None
 
 
 def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Finding | None:

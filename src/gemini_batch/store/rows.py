@@ -369,8 +369,9 @@ class Rows:
         sql = (
             "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "
             "sum(output) AS output, sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, "
-            "sum(audio_input) AS audio_input, sum(image_output) AS image_output, count(*) AS answers, sum(usage_known) AS known "
-            "FROM answers LEFT JOIN model_versions m ON m.id = model_version GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+            "sum(audio_input) AS audio_input, sum(image_output) AS image_output, count(*) AS answers, "
+            "sum(usage_known) AS known FROM answers LEFT JOIN model_versions m ON m.id = model_version "
+            "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()
