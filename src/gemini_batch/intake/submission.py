@@ -48,10 +48,14 @@ _NAMED_JOBS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests."""
+    """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests.
+
+    ``model_check`` False: no model is refused.
+    """
 
     source: Path
     model: str | None = None
+    model_check: bool = True
     name: str | None = None
     limit: int | None = None
     inline: bool = False
@@ -188,10 +192,12 @@ async def _stage_run(
     """
     said: list[str] = []
     today = dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date()
-    if submission.model is not None:
+    refuse = submission.model_check
+    if submission.model is not None and refuse:
         known = catalog.load().find(submission.model)
         if known is not None and (not known.methods or known.status_on(today) == "gone"):
-            advise(session, submission.model, known.methods[0] if known.methods else Method.GENERATE, today, said)
+            method = known.methods[0] if known.methods else Method.GENERATE
+            advise(session, submission.model, method, today, said, refuse=True)
     staged = await in_thread(
         lambda emit: stage(
             submission.source,
@@ -207,10 +213,11 @@ async def _stage_run(
     _warn(session, submission.source, staged, said)
     _name_unseen(session, staged)
     model = _model(submission, staged.method)
-    await ask_for_model(session, model)
-    advise(session, model, staged.method, today, said)
+    if refuse:
+        await ask_for_model(session, model)
+    advise(session, model, staged.method, today, said, refuse=refuse)
     advise_on_embeddings(session, model, staged, said)
-    check_modalities(model, staged)
+    check_modalities(session, model, staged, said, refuse=refuse)
     address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
     run = Run(
         id=run_id,
