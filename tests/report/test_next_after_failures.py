@@ -124,3 +124,15 @@ def test_a_change_that_embeddings_do_not_take(service: FakeService, tmp_path: Pa
         again(service, tmp_path, found.summary.run, "failed", temperature=1.0)
 
     assert proposed in str(caught.value.next)
+
+
+@pytest.mark.parametrize(("keys", "words"), [("a", "1 request was blocked"), ("ab", "2 requests were blocked")])
+def test_blocked_rows_alone_are_to_be_changed(service: FakeService, tmp_path: Path, keys: str, words: str) -> None:
+    blocked = {"response": {"promptFeedback": {"blockReason": "SAFETY"}}}
+    service.answer_at = lambda key, _: msgspec.json.encode({**blocked, "key": key}) if key in keys else answer_line(key)
+
+    following = work(service, tmp_path, options=ONE).summary.next
+
+    assert isinstance(following, str)
+    assert following.startswith(words)
+    assert "Change the prompt or safetySettings" in following

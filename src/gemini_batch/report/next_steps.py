@@ -61,7 +61,19 @@ def next_for_results(
         return Next("run", run.id, *_TO_FILE, why=costing(run, "sends the rest"))
     if resendable:
         return Next("run", run.id, *_TO_FILE, why=costing(run, "resends requests that failed temporarily"))
-    return retry_or_fix(run, jobs, [failure for failure in failures if failure.verdict != "blocked"], *_TO_FILE)
+    others = [failure for failure in failures if failure.verdict != "blocked"]
+    return retry_or_fix(run, jobs, others, *_TO_FILE) if others else _blocked(sum(one.count for one in failures))
+
+
+def _blocked(count: int) -> str | None:
+    """What to fix where filters stopped the only requests that did not succeed."""
+    if not count:
+        return None
+    those, them = ("1 request was", "it") if count == 1 else (f"{count:,} requests were", "them")
+    return (
+        f"{those} blocked by a filter. Change the prompt or safetySettings and send {them} in a new file. The failures "
+        f"file, which run and retry write next to their results, holds {them}."
+    )
 
 
 def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *to: str) -> Next | str | None:
