@@ -145,6 +145,13 @@ COLLECTING = (
         tests=("tests/answers/test_judge.py::test_every_candidate_is_judged",),
     ),
     Breakage(
+        guard="a limit that the request itself sets is not called the model's",
+        file="store/job_rows.py",
+        old="            if not _sets_limit(data):\n",
+        new="            if data:\n",
+        tests=("tests/engine/test_whose_limit.py::test_whose_limit_it_was",),
+    ),
+    Breakage(
         guard="the first of two good answers counts",
         file="store/answer_writer.py",
         old="a.attempt DESC, a.id LIMIT 1",

@@ -55,7 +55,7 @@ CASES = [
         scenario="G4",
         title="no usable text",
         faults=("G4a", "G4b", "G4d"),
-        **some("truncated MAX_TOKENS", "truncated MAX_TOKENS", "empty EMPTY_TEXT"),
+        **some("truncated MODEL_MAX_TOKENS", "truncated MODEL_MAX_TOKENS", "empty EMPTY_TEXT"),
     ),
     Case(scenario="G4", title="thoughts and signatures", faults=("G4c", "G4e")),
     Case(scenario="G5", title="nothing at all", faults=("G5",), **some("empty NO_CANDIDATES")),

@@ -10,7 +10,7 @@ from gemini_batch.store.row_records import INSERT_REQUEST, key_hash
 from gemini_batch.store.sqlite import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from gemini_batch.store.row_records import AnswerRow, RequestRow
@@ -91,6 +91,19 @@ class AnswerWriter:
     def quarantine(self, offset: int, length: int, reason: str) -> None:
         """Record an answer line that belongs to no request."""
         self._db.execute("INSERT INTO quarantine VALUES (?, ?, ?, ?)", (self._answer_file, offset, length, reason))
+
+    def cut_off(self) -> Iterator[tuple[int, str, int, int]]:
+        """``(answer, key, offset, length)`` of the answers that ended with MAX_TOKENS; the place is the request's."""
+        sql = (
+            "SELECT a.id, r.key, r.offset, r.length FROM answers a JOIN requests r ON r.seq = a.seq "
+            "WHERE a.answer_file = ? AND a.reason = 'MAX_TOKENS' ORDER BY r.seq, a.id"
+        )
+        for row in self._db.execute(sql, (self._answer_file,)):
+            yield tuple(row)
+
+    def explain(self, answers: Iterable[int], reason: str) -> None:
+        """Give answers a more exact reason."""
+        self._db.executemany("UPDATE answers SET reason = ? WHERE id = ?", ((reason, one) for one in answers))
 
     def finish(self, lines: int) -> None:
         """Choose the final answer of every request that has one, and commit.

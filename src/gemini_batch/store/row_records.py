@@ -94,6 +94,7 @@ class FinalRow(NamedTuple):
     attempt: int
     verdict: str | None
     missing_reason: str
+    reason: str | None
 
 
 def key_hash(key: str) -> int:

@@ -314,8 +314,9 @@ class Rows:
         """Every request with its final answer, in input order."""
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
-            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'TO_BE_RESENT') "
-            "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
+            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'TO_BE_RESENT'), "
+            "a.reason FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+            "LEFT JOIN answer_files s ON s.id = a.answer_file "
             "LEFT JOIN answer_files last ON last.id = r.job ORDER BY r.seq"
         )
         with explained(self.path, "run's row database"):
