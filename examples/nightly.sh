@@ -39,11 +39,19 @@ one_day() {
         0 | 1) finish_day ;;
         2) alert "the requests or the key cannot be used, and nothing was sent: see above" ;;
         5) alert "there are no answers: see above" ;;
-        *) say "ended with $code; the next call continues" ;; # 3 this machine, 4 service or network, 130 and 143 stopped
+        *) # 3 this machine, 4 service or network, 6 not finished, 130 and 143 stopped
+            if [ -n "$(find "requests-$day.jsonl" -mtime +2)" ]; then
+                alert "ended with $code and has not finished for three days: see above"
+            else
+                say "ended with $code; the next call continues"
+            fi
+            ;;
     esac
     return "$code"
 }
 
+# The script ends with the code that needs you most: 2 before 5, 3, 4, 6, 1.
+rank() { case $1 in 0) echo 0 ;; 1) echo 1 ;; 6) echo 2 ;; 4) echo 3 ;; 3) echo 4 ;; 5) echo 5 ;; *) echo 6 ;; esac; }
 worst=0
 for requests in requests-*.jsonl; do
     [ -e "$requests" ] || continue
@@ -53,6 +61,8 @@ for requests in requests-*.jsonl; do
         # An earlier call may still be working on this day: leave it alone.
         if command -v flock > /dev/null; then exec 9> "requests-$day.lock" && flock -n 9 || exit 0; fi
         one_day
-    ) || worst=$?
+    )
+    code=$?
+    if [ "$(rank "$code")" -gt "$(rank "$worst")" ]; then worst=$code; fi
 done
 exit "$worst"

@@ -31,8 +31,9 @@ CONFIG = {
 
 def write_requests(table, requests):
     """Write one request per row. The id of the row is the key of its request. Rows without a text are skipped."""
+    source = pa.parquet.ParquetFile(table)
     with open(requests, "w", encoding="utf-8") as file:
-        for batch in pa.parquet.ParquetFile(table).iter_batches(columns=[ID, TEXT]):
+        for batch in source.iter_batches(columns=[ID, TEXT]):
             for row in batch.to_pylist():
                 if row[TEXT]:
                     request = {"contents": [{"parts": [{"text": PROMPT + row[TEXT]}]}], "generationConfig": CONFIG}

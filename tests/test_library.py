@@ -24,7 +24,16 @@ if TYPE_CHECKING:
         ("import gemini_batch.testing", ["asyncio", "httpx2", "sqlite3", "uvicorn", "starlette"]),
         (
             "from gemini_batch.cli import cli\ntry: cli(['--help'])\nexcept SystemExit: pass",
-            ["asyncio", "httpx2", "sqlite3", "msgspec", "rich", "uvicorn", "gemini_batch.commands"],
+            [
+                "asyncio",
+                "httpx2",
+                "sqlite3",
+                "msgspec",
+                "rich",
+                "uvicorn",
+                "gemini_batch.commands",
+                "gemini_batch.protocol",
+            ],
         ),
     ],
     ids=["library", "testing", "help"],

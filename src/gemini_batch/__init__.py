@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from gemini_batch.events import Event, EventHandler, JobSeen, Notice, RunProgress, Transfer
     from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
     from gemini_batch.report.money import AnsweredBy, Money
-    from gemini_batch.report.next_steps import JobErrorInfo
+    from gemini_batch.report.next_steps import JobErrorInfo, Step
     from gemini_batch.report.result_set import Results
     from gemini_batch.report.summary import Summary, TokenCounts
     from gemini_batch.settings import Secret, Settings, load_settings
@@ -130,6 +130,7 @@ __all__ = [
     "Settings",
     "Shutdown",
     "StateError",
+    "Step",
     "Summary",
     "Terminated",
     "TokenCounts",
@@ -173,7 +174,7 @@ _ROOMS = {
     ),
     "events": "Event EventHandler JobSeen Notice RunProgress Transfer",
     "report.job_view": "JobStatus RunState RunStatus",
-    "report.next_steps": "JobErrorInfo",
+    "report.next_steps": "JobErrorInfo Step",
     "report.result_set": "Results",
     "report.money": "AnsweredBy Money",
     "report.summary": "Summary TokenCounts",

@@ -111,13 +111,14 @@ class AsyncGeminiBatch:
         limit: int | None = None,
         inline: bool = False,
         new: bool = False,
+        lenient: bool = False,
     ) -> Created:
         """Create one batch job from a JSONL file, or attach to the job that these requests already have. Costs money.
 
         ``model``: default ``gemini-3-flash-preview``. ``model_check=False``: send to any model; what speaks
         against it is only a warning. ``name``: the display name, sent unchanged. ``limit``: send only the first N
         requests, as a trial. ``inline``: send the requests in the call itself (under 20 MB). ``new``:
-        create another job even if there is one.
+        create another job even if there is one. ``lenient``: refuse only lines that the service certainly refuses.
 
         Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
         StateError for a problem with the disk or the ledger, ServiceError for one with the service or network.
@@ -133,6 +134,7 @@ class AsyncGeminiBatch:
             limit=limit,
             inline=inline,
             new=new,
+            lenient=lenient,
         )
         return await room.create(self._session(), submission)
 
@@ -202,6 +204,7 @@ class AsyncGeminiBatch:
         name: str | None = None,
         limit: int | None = None,
         new: bool = False,
+        lenient: bool = False,
         max_requests_per_job: int | None = None,
         max_tokens_per_job: int | None = None,
         attempts: int | None = None,
@@ -236,8 +239,16 @@ class AsyncGeminiBatch:
         chosen = {option: value for option, value in stated.items() if value is not None}
         options = msgspec.convert(chosen, RunOptions) if chosen else None
         known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
-        order = Submission(source=Path(what), model=model, model_check=model_check, name=name, limit=limit, new=new)
-        work = str(what) if known else order
+        file = Submission(
+            source=Path(what),
+            model=model,
+            model_check=model_check,
+            name=name,
+            limit=limit,
+            new=new,
+            lenient=lenient,
+        )
+        work = str(what) if known else file
         return await room.run(
             self._session(), work, options, output=None if output is None else Path(output), timeout=timeout
         )
@@ -272,14 +283,29 @@ class AsyncGeminiBatch:
             self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
         )
 
-    async def validate(self, input_file: str | os.PathLike[str], *, limit: int | None = None) -> Validated:
+    async def validate(
+        self,
+        input_file: str | os.PathLike[str],
+        *,
+        model: str | None = None,
+        limit: int | None = None,
+        lenient: bool = False,
+    ) -> Validated:
         """Check a request file without sending it: no key, no network, nothing stored.
 
-        The problems of its lines are returned. Raises UsageError if the file is not a request file.
+        ``model``: check the rules of this model, too. ``lenient``: as for :meth:`create`. The problems of the lines
+        are returned. Raises UsageError if the file is not a request file.
         """
         from gemini_batch.commands import validate as room
 
-        return await room.validate(Path(input_file), limit=limit, offline=self._is_offline(), emit=self._on_event)
+        return await room.validate(
+            Path(input_file),
+            model=model,
+            limit=limit,
+            lenient=lenient,
+            offline=self._is_offline(),
+            emit=self._on_event,
+        )
 
     def _is_offline(self) -> bool:
         """Whether a call that asks would ask the emulator; False for settings that cannot be meant."""

@@ -176,6 +176,8 @@ async def open_backend(settings: Settings, *, emulator_data: Path, world: World)
         if settings.offline:
             from gemini_batch.emulator.http.server import serve
 
-            base_url, version = stack.enter_context(serve(emulator_data, rehearsal=True)).url, "v1beta"
+            # What may be sent was decided when the file was checked.
+            opened = stack.enter_context(serve(emulator_data, rehearsal=True, lenient=True))
+            base_url, version = opened.url, "v1beta"
         async with Client(base_url, key, world=world, version=version) as client:
             yield Backend(address_of(settings), key, GeminiService(client))

@@ -180,11 +180,16 @@ class Problem:
 
 
 class InvalidInput(UsageError):
-    """A request file was refused before anything was sent; carries every problem found in it."""
+    """A request file was refused before anything was sent; carries every problem found in it, warnings included.
+
+    ``total``: the number of errors. ``warnings``: the number of warnings.
+    """
 
     code = "invalid_input"
 
-    def __init__(self, file: Path | str, problems: Sequence[Problem], *, total: int | None = None) -> None:
+    def __init__(
+        self, file: Path | str, problems: Sequence[Problem], *, total: int | None = None, warnings: int = 0
+    ) -> None:
         count = total if total is not None else len(problems)
         noun = "problem" if count == 1 else "problems"
         super().__init__(
@@ -194,10 +199,16 @@ class InvalidInput(UsageError):
         )
         self.problems = tuple(problems)
         self.total = count
+        self.warnings = warnings
 
     def as_json(self) -> dict[str, object]:
-        """The error object with all ``problems`` and their ``total``."""
-        return {**super().as_json(), "total": self.total, "problems": [p.as_json() for p in self.problems]}
+        """The error object with all ``problems``, the ``total`` of errors and the number of ``warnings``."""
+        return {
+            **super().as_json(),
+            "total": self.total,
+            "warnings": self.warnings,
+            "problems": [p.as_json() for p in self.problems],
+        }
 
 
 class StateError(Error):

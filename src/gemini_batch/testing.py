@@ -83,6 +83,13 @@ class GeminiEmulator:
         self._world.batches.queue_delay = queue_delay
         self._world.batches.rows_per_second = rows_per_second
 
+    def refuse(self, *, lenient: bool) -> None:
+        """Choose what is refused, from now on: at first, everything outside the documented fields, values and ranges.
+
+        ``lenient``: only what the service certainly refuses, as ``gemini-batch emulator --lenient`` does.
+        """
+        self._world.engine.lenient = lenient
+
     def limit(self, **quotas: Any) -> None:
         """Change quotas: ``tier=1`` (enqueued tokens), ``jobs=2``, ``when_full="wait"``, ``storage``, ``file``, …
 

@@ -116,6 +116,79 @@ def test_rows_that_failed_temporarily(shell: Shell, tmp_path: Path, monkeypatch:
     assert "INTERNAL" not in again.err
 
 
+def test_several_kinds_of_failure(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service's words for each, and each step: on the screen, and with --json."""
+    monkeypatch.setenv("GEMINI_API_KEY", "any")
+    monkeypatch.setenv("GEMINI_BATCH_POLL", "0")
+    wrong = {"wrong-1": "Bad schema.", "wrong-2": "Bad role.", "wrong-3": "Bad schema."}
+    shell.write("in.jsonl", *[request(key) for key in wrong], request("cut", **CUT), request("good"))
+    faults = tmp_path / "faults.toml"
+    faults.write_text(
+        "".join(f'[[fault]]\nrow = "error"\nkey = "{key}"\ncode = 3\nmessage = "{m}"\n' for key, m in wrong.items())
+    )
+    with serve(tmp_path / "service", setup=setup(file=faults)) as running:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
+        words = shell.run("run", "in.jsonl", "-o", "results.jsonl")
+        document = shell.run("results", words.out.strip(), "-o", "results.jsonl", "--json").document["result"]
+
+    assert "  2 failed: INVALID_ARGUMENT: Bad schema. (keys: wrong-1, wrong-3)\n" in words.err
+    assert "  1 failed: INVALID_ARGUMENT: Bad role. (keys: wrong-2)\n" in words.err
+    retry = f"gemini-batch retry {document['run']} --only truncated --max-output-tokens 8192 -o results.jsonl"
+    assert re.search(rf"\nNext: \S*{retry}  \(this costs money\)\nThen: 3 requests failed for a reason", words.err)
+    assert [(one["message"], one["count"]) for one in document["failures"]] == [
+        ("Bad schema.", 2), ("Bad role.", 1), (None, 1),
+    ]  # fmt: skip
+    first, then = document["next_steps"]
+    assert first == {"next": document["next"], "next_why": document["next_why"]}
+    assert first["next"].endswith(retry)
+    assert then["next"].startswith("3 requests failed")
+    assert then["next_why"] is None
+
+
+@pytest.mark.parametrize("columns", [90, None])
+def test_a_message_fits_on_the_line_of_a_terminal(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int | None
+) -> None:
+    """A pipe or a file has it in full."""
+    monkeypatch.setenv("GEMINI_API_KEY", "any")
+    monkeypatch.setenv("GEMINI_BATCH_POLL", "0")
+    shell.write("in.jsonl", request("a"))
+    message = "The schema is wrong " * 8
+    faults = tmp_path / "faults.toml"
+    faults.write_text(f'[[fault]]\nrow = "error"\nkey = "a"\ncode = 3\nmessage = "{message}"\n')
+    if columns is not None:
+        monkeypatch.setattr("gemini_batch.cli.results.screen_width", lambda: columns)
+    with serve(tmp_path / "service", setup=setup(file=faults)) as running:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
+        done = shell.run("run", "in.jsonl", "-o", "results.jsonl")
+
+    (line,) = [line for line in done.err.splitlines() if "INVALID_ARGUMENT: " in line]
+    if columns is None:
+        assert line == f"  1 failed: INVALID_ARGUMENT: {message.strip()} (keys: a)"
+    else:
+        assert len(line) == columns
+        assert line.startswith("  1 failed: INVALID_ARGUMENT: The schema")
+        assert line.endswith("… (keys: a)")
+
+
+def test_a_long_list_of_failures_ends_with_the_number_of_the_rest(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "any")
+    monkeypatch.setenv("GEMINI_BATCH_POLL", "0")
+    shell.write("in.jsonl", *[request(f"k{n}") for n in range(13)])
+    faults = tmp_path / "faults.toml"
+    faults.write_text(
+        "".join(f'[[fault]]\nrow = "error"\nkey = "k{n}"\ncode = 3\nmessage = "Case {n}."\n' for n in range(13))
+    )
+    with serve(tmp_path / "service", setup=setup(file=faults)) as running:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running.url)
+        done = shell.run("run", "in.jsonl", "-o", "results.jsonl")
+
+    assert done.err.count("1 failed: INVALID_ARGUMENT: Case ") == 10
+    assert "  … and 3 more requests for other reasons (--json has all)\n" in done.err
+
+
 def test_a_job_that_left_nothing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """FAILED: the same create makes another job."""
     monkeypatch.setenv("GEMINI_API_KEY", "any")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,13 @@ import pytest
 
 from cli.test_wording import run_event
 from gemini_batch.cli.live import Bar, Progress, render
-from gemini_batch.cli.screen import Screen
+from gemini_batch.cli.screen import Screen, screen_width
 from gemini_batch.events import JobSeen, Notice, Transfer
 from gemini_batch.wire import Phase, RemoteJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gemini_batch.events import Event
 
@@ -258,3 +260,29 @@ def test_a_terminal_that_cannot_move_its_cursor_is_a_pipe(monkeypatch: pytest.Mo
 
     assert file.getvalue().startswith("12,345 of 100,000 requests done")
     assert "\x1b" not in file.getvalue()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")
+def test_the_width_of_the_terminal_that_shows_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    controller, terminal = os.openpty()
+    try:
+        with open(terminal, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a file descriptor
+            monkeypatch.setattr("sys.stderr", stream)
+            for columns, found in ((132, 132), (0, None)):
+                fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+                assert screen_width() == found
+            monkeypatch.undo()
+    finally:
+        os.close(controller)
+
+
+def test_where_stderr_is_no_terminal_there_is_no_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "log").open("w") as log:
+        for stream in (log, io.StringIO(), None):
+            monkeypatch.setattr("sys.stderr", stream)
+            assert screen_width() is None
+        monkeypatch.undo()

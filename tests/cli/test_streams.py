@@ -268,3 +268,41 @@ def test_a_fault_of_ours_is_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
         assert cli.execute(["list", "--offline"]) == 3, repr(error)
         assert "This is a fault in gemini-batch" in capsys.readouterr().err
+
+
+# A reader that is gone -----------------------------------------------------------------------------------------------
+
+#: Commands whose answer goes to stdout; {job} is an offline job that has ended.
+ANSWERS = (
+    "--help", "models --all", "list --offline", "list --offline --json", "status {job}", "results {job}",
+    "results {job} -o -", "results {job} --json", "validate in.jsonl", "validate in.jsonl --json",
+    "create in.jsonl --offline",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ANSWERS)
+def test_a_reader_that_is_gone_is_no_error(tmp_path: Path, words: str) -> None:
+    """`… | head` ends with 141, and nothing is said about it."""
+    (tmp_path / "in.jsonl").write_bytes(
+        b"".join(b'{"key":"k%d","request":{"contents":[{"parts":[{"text":"Hi."}]}]}}\n' % n for n in range(40))
+    )
+    environment = {**os.environ, "GEMINI_BATCH_HOME": str(tmp_path / "home"), "GEMINI_BATCH_POLL": "0"}
+    environment.pop("GEMINI_API_KEY", None)
+
+    def run(*words: str, out: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-m", "gemini_batch", *words]
+        return subprocess.run(
+            program, cwd=tmp_path, env=environment, stdout=out, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    job = run("create", "in.jsonl", "--offline").stdout.strip()
+    run("status", job, "--wait")
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = run(*words.format(job=job).split(), out=writer)
+    os.close(writer)
+
+    assert done.returncode == 141, done.stderr
+    assert "unexpected" not in done.stderr
+    assert "Traceback" not in done.stderr

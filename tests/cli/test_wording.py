@@ -10,6 +10,7 @@ from gemini_batch.cli.common import duration, parse_duration
 from gemini_batch.cli.pace import Pace
 from gemini_batch.events import RunProgress
 from gemini_batch.report.durations import span
+from gemini_batch.store.row_records import Reason
 
 
 @pytest.mark.parametrize(
@@ -175,3 +176,24 @@ def test_parts_are_not_broken(width: int) -> None:
 )
 def test_signs_that_a_code_page_lacks(encoding: str, text: str) -> None:
     assert wording.encodable("a · b…", encoding) == text
+
+
+@pytest.mark.parametrize(
+    ("message", "count", "width", "line"),
+    [
+        (None, 3, 80, "  3 failed: INTERNAL (keys: a, b, c)"),
+        (None, 1_234, 10, "  1,234 failed: INTERNAL (keys: a, b, c, …)"),
+        ("Wrong.", 3, None, "  3 failed: INTERNAL: Wrong. (keys: a, b, c)"),
+        ("x" * 300, 3, None, f"  3 failed: INTERNAL: {'x' * 300} (keys: a, b, c)"),
+        ("x" * 44, 3, 80, f"  3 failed: INTERNAL: {'x' * 41}… (keys: a, b, c)"),
+        ("x" * 42, 3, 80, f"  3 failed: INTERNAL: {'x' * 42} (keys: a, b, c)"),
+        ("x" * 42, 3, 10, f"  3 failed: INTERNAL: {'x' * 39}… (keys: a, b, c)"),
+        ("x" * 40, 3, 10, f"  3 failed: INTERNAL: {'x' * 40} (keys: a, b, c)"),
+    ],
+)
+def test_a_group_of_failures(message: str | None, count: int, width: int | None, line: str) -> None:
+    """The service's words are cut off to fit on one line, but never to nothing."""
+    reason = Reason(verdict="failed", reason="INTERNAL", message=message, count=count, keys=["a", "b", "c"])
+
+    assert wording.failure_line(reason, width) == line
+    assert width is None or message is None or width < 80 or len(line) <= width

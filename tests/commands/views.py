@@ -37,7 +37,10 @@ def ask(service: FakeService, folder: Path, work: Callable[[FakeSession], Awaita
 
 @dataclass
 class Views:
-    """``by_name`` has the status of each job of the run that was created; ``refused`` why results cannot be had."""
+    """``by_name`` has the status of each job of the run that was created; ``refused`` why results cannot be had.
+
+    ``after``: the status of the run once results have collected what has ended, which shows what is to be resent.
+    """
 
     run: RunStatus
     listed: list[JobStatus]
@@ -46,6 +49,7 @@ class Views:
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     results: Results | None = None
     refused: dict[str, Error] = field(default_factory=dict)
+    after: RunStatus | None = None
 
     @property
     def unsent(self) -> list[JobStatus]:
@@ -72,4 +76,5 @@ def views(service: FakeService, folder: Path, run_id: str) -> Views:
         else:
             found.results = results_
             found.answers[name] = list(results_)
+    found.after = ask(service, folder, lambda s: status(s, run_id))
     return found

@@ -20,7 +20,11 @@ import pydantic
 import pytest
 
 from conformance import page
-from gemini_batch.emulator.messages.protojson import normalise
+from gemini_batch.protocol.reading import Reader
+from gemini_batch.validation.conform import Terms
+from gemini_batch.validation.validate import Checked, check_line
+from protocol.made_lines import MODELS
+from protocol.test_differential import refusal
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,10 +36,11 @@ Way = tuple[tuple[str, str], ...]
 
 _DEEPEST = 8
 _PLAIN: dict[Any, Any] = {bool: True, int: 1, float: 1.0, str: "x", bytes: b"x", Any: {"a": 1}}
-#: Strings that are words of an enum, though the SDK does not say so.
-_WORDS = {"response_modalities": "TEXT", "task_type": "CLUSTERING"}
+#: Strings that are words of an enum, or durations, though the SDK does not say so.
+_DURATIONS = ("start_offset", "end_offset", "timeout", "sse_read_timeout")
+_WORDS = {"response_modalities": "TEXT", "task_type": "CLUSTERING", **dict.fromkeys(_DURATIONS, "3s")}
 _UNKNOWN = re.compile(r'Unknown name "(\w+)"')
-_WRONG = re.compile(r"Invalid value at '.*' \((\w+)\), \"(\w+)\"")
+_WRONG = re.compile(r"Invalid value at '.*' \(([\w.]+)\), \"(\w+)\"")
 
 
 class Sent(Exception):
@@ -85,9 +90,9 @@ def sent(client: Any, method: str, **arguments: Any) -> Any:
 
 def unknown(message: str, body: Any, way: Way) -> Iterator[str]:
     """What of a body the emulator does not take: ``Type.field``, ``Enum.WORD``."""
-    violations: list[Any] = []
-    normalise(message, body, violations=violations)
-    for one in violations:
+    reader = Reader()
+    reader.read(message, body)
+    for one in reader.violations:
         if found := _UNKNOWN.search(one.described):
             name = re.sub(r"_(\w)", lambda match: match[1].upper(), found[1])
             ways = {re.sub(r"_(\w)", lambda match: match[1].upper(), field): owner for field, owner in way}
@@ -98,28 +103,44 @@ def unknown(message: str, body: Any, way: Way) -> Iterator[str]:
             yield f"{wrong[1]}.{wrong[2]}"
 
 
-def test_every_field_of_a_request() -> None:
-    """Of contents and configuration, for generation and embeddings."""
+@pytest.fixture(scope="module")
+def bodies() -> list[tuple[str, Any, Way]]:
+    """Every body that the SDK sends, with its message and the way to the field that it is about."""
     types, client = genai.types, genai.Client(api_key="a-key")
-    found: set[str] = set()
-    taken = 0
+    generation, embedding = "BatchGenerateContentRequest", "AsyncBatchEmbedContentRequest"
+    found: list[tuple[str, Any, Way]] = []
     for way, config in samples(types.GenerateContentConfig, ()):
         request = {"contents": [{"parts": [{"text": "x"}]}], "config": config}
-        body = sent(client, "create", model="gemini-3.8-flash", src=[request])
-        if body is not None:
-            taken += 1
-            found.update(unknown("BatchGenerateContentRequest", body, way))
+        found.append((generation, sent(client, "create", model="gemini-3.8-flash", src=[request]), way))
     for way, content in samples(types.Content, ()):
-        body = sent(client, "create", model="gemini-3.8-flash", src=[{"contents": [content]}])
-        if body is not None:
-            taken += 1
-            found.update(unknown("BatchGenerateContentRequest", body, way))
+        request = {"contents": [content]}
+        found.append((generation, sent(client, "create", model="gemini-3.8-flash", src=[request]), way))
     for way, config in samples(types.EmbedContentConfig, ()):
         source = {"inlined_requests": {"contents": ["x"], "config": config}}
         body = sent(client, "create_embeddings", model="gemini-embedding-001", src=source)
-        if body is not None:
-            taken += 1
-            found.update(unknown("AsyncBatchEmbedContentRequest", body, way))
+        found.append((embedding, body, way))
     client.close()
-    assert taken > 800
+    return [one for one in found if one[1] is not None]
+
+
+def test_every_field_of_a_request(bodies: list[tuple[str, Any, Way]]) -> None:
+    """Of contents and configuration, for generation and embeddings."""
+    found: set[str] = set()
+    for message, body, way in bodies:
+        found.update(unknown(message, body, way))
+    assert len(bodies) > 800
     assert found == {row[0].strip("`") for row in page.table("Fields that only the client knows")}
+
+
+def test_validation_and_emulator_agree_on_what_the_sdk_sends(bodies: list[tuple[str, Any, Way]]) -> None:
+    """As lines of a file, for each model with rules of its own: what validation passes, the emulator answers."""
+    passed = 0
+    for message, body, way in bodies:
+        for item in body["batch"]["inputConfig"]["requests"]["requests"]:
+            data = json.dumps({"key": "a", "request": item["request"]}).encode()
+            for model in MODELS["EmbedContentRequest" if "Embed" in message else "GenerateContentRequest"]:
+                found = check_line(data, 1, Terms(model))
+                if isinstance(found, Checked):
+                    passed += 1
+                    assert refusal(data, found.method, model) is None, (way, data)
+    assert passed > 1000

@@ -72,7 +72,6 @@ def test_the_key_may_be_in_a_dotenv_file(type_: Type, folder: Path, tmp_path: Pa
     ("name", "content", "says"),
     [
         ("absent.jsonl", None, ["absent.jsonl", "The file does not exist", "working folder"]),
-        ("rows.json", LINE % "a" + "\n" + LINE % "b" + "\n", ["rename", "mv rows.json rows.jsonl"]),
         ("array.json", f"[{LINE % 'a'}]", ["one JSON array", "JSONL", "array.jsonl"]),
         ("commas.jsonl", LINE % "a" + ",\n" + LINE % "b" + "\n", ["commas.jsonl:1:", "comma"]),
         ("broken.jsonl", LINE % "a" + "\n{'key': 'b'}\n", ["broken.jsonl:2:", "Not valid JSON"]),

@@ -183,6 +183,9 @@ class FakeService:
     #: How the n-th job ends, where it is not ``end_state``: state and error code.
     ends: dict[int, tuple[str, int | None]] = field(default_factory=dict)
 
+    #: Called before each download, with the number of those before it.
+    on_download: Callable[[int], None] = lambda _: None
+
     #: What happens at a time of the clock.
     events: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
@@ -391,6 +394,7 @@ class FakeService:
         self._begin("delete")()
 
     async def download(self, name: str, part: Path, *, progress: Callable[[int, int | None], None]) -> int:
+        self.on_download(self.calls.count("download"))
         end = self._begin("download")
         job = next(j for j in self.jobs if name == f"files/batch-{j.name.removeprefix('batches/')}")
         if job.output_deleted:
@@ -400,11 +404,13 @@ class FakeService:
         return part.stat().st_size
 
 
-def write_requests(path: Path, keys: Sequence[str]) -> Path:
-    """A request file with these keys."""
+def write_requests(path: Path, keys: Sequence[str], *, max_tokens: int | None = None) -> Path:
+    """A request file with these keys; ``max_tokens``: the limit that each request sets on its answer."""
+    limit = {} if max_tokens is None else {"generationConfig": {"maxOutputTokens": max_tokens}}
     path.write_bytes(
         b"".join(
-            msgspec.json.encode({"key": key, "request": {"contents": [{"parts": [{"text": f"ask {key}"}]}]}}) + b"\n"
+            msgspec.json.encode({"key": key, "request": {"contents": [{"parts": [{"text": f"ask {key}"}]}], **limit}})
+            + b"\n"
             for key in keys
         )
     )

@@ -105,7 +105,7 @@ def test_any_number_of_names(tmp_path: Path) -> None:
             for n in range(500):
                 answer = Answer(f"k{n}", msgspec.json.encode({"modelVersion": f"m{n}"}))
                 judged = judge(answer, method=Method.GENERATE)
-                writer.add([answer_row(Wanted(n, False, None, 1), 0, 0, judged)])
+                writer.add([answer_row(Wanted(n, False, None, 1), 0, 0, judged, None)])
             writer.finish(500)
         counts = {row["model"]: row["answers"] for row in rows.usage(200_000)}
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, OrderedClock, answer_line
+from engine.fake import Clock, FakeService, FakeSession, Killed, OrderedClock, answer_line
 from engine.steps import GOOD, KEYS, ONCE, again, begin, held, jobs_of, reasons, sentences, texts, work
 from gemini_batch.commands.status import status
 from gemini_batch.engine.resend import PAUSES, QUOTA_PAUSES, pause_before
 from gemini_batch.errors import ApiError, NotFinished, UsageError
 from gemini_batch.settings import Settings
+from gemini_batch.store.records import JobStage
 from gemini_batch.store.row_records import Leftover
 from gemini_batch.store.run_options import RunOptions
 
@@ -51,9 +52,10 @@ def cancelled_job(service: FakeService) -> None:
 def test_what_someone_else_cancelled_stops_the_run(
     service: FakeService, tmp_path: Path, cancel: Callable[[FakeService], None]
 ) -> None:
-    """One job at a time: nothing more is sent, by no plain command, until the user asks for it with retry."""
+    """Nothing more is sent, by no plain command, until the user asks for it with retry."""
     cancel(service)
-    service.most_jobs = 1
+    full = ApiError("You exceeded your current quota.", status=429, reason="RESOURCE_EXHAUSTED")
+    service.faults.update({("create", number): ("before", full) for number in range(1, 100)})  # the others wait
     heard: list[Event] = []
 
     with pytest.raises(NotFinished, match="Someone else cancelled batches/job0") as caught:
@@ -66,13 +68,14 @@ def test_what_someone_else_cancelled_stops_the_run(
     assert str(step).startswith(f"gemini-batch retry {run} --only failed,missing")
     assert "costs money" in str(step)
     sent = service.paid()
-    assert len(sent) < len(KEYS), "a job that was to be created next stays away"
     for _ in range(2):
         with pytest.raises(NotFinished, match="Someone else cancelled"):
             work(service, tmp_path, run, None)
         assert service.paid() == sent
-        assert str(seen(service, tmp_path, run).next) == str(step)
+        following = seen(service, tmp_path, run).next
+        assert str(following) == str(step).replace(f"{tmp_path}/", "")
 
+    service.faults.clear()
     found = again(service, tmp_path, run, "failed,missing")
 
     assert texts(found) == GOOD
@@ -87,6 +90,27 @@ def test_a_run_of_which_everything_was_sent_asks_too(service: FakeService, tmp_p
         with pytest.raises(NotFinished, match="Someone else cancelled"):
             work(service, tmp_path, options=RunOptions())
     assert service.paid() == ONCE
+
+
+def test_a_create_in_doubt_does_not_stand_in_the_way(service: FakeService, tmp_path: Path) -> None:
+    """The run stopped while a create had no answer: retry finds out what became of it, and pays for nothing twice."""
+    cancelled_job(service)
+    service.polls_to_end = 10**9
+    service.faults = {("create", 1): ("after", Killed())}  # type: ignore[dict-item]
+    with pytest.raises(Killed):
+        work(service, tmp_path)
+    service.polls_to_end = 0
+    (run,) = {job.run for job in jobs_of(tmp_path)}
+    with pytest.raises(NotFinished):
+        held(service, tmp_path, service.jobs[0].name)
+    with pytest.raises(NotFinished, match="Someone else cancelled"):
+        work(service, tmp_path, run, None)
+    assert JobStage.INTENDED in {job.stage for job in jobs_of(tmp_path)}
+
+    found = again(service, tmp_path, run, "failed,missing")
+
+    assert texts(found) == GOOD
+    assert {key: count for key, count in service.paid().items() if count != 1} == {"k0": 2, "k1": 2}
 
 
 def test_an_expired_job_cancels_its_own_requests(service: FakeService, tmp_path: Path) -> None:
@@ -312,6 +336,62 @@ def test_the_longest_of_several_incomplete_outputs_is_kept(cut: FakeService, tmp
     found = held(cut, tmp_path, made.job, accept_incomplete=True)
 
     assert reasons(found) == {"k5": "OUTPUT_INCOMPLETE"}
+
+
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("other", [answer_line("k0"), answer_line("nobody"), b"[1]"], ids=["twice", "foreign", "junk"])
+def test_what_makes_up_for_no_answer(service: FakeService, tmp_path: Path, other: bytes, inline: bool) -> None:
+    """As many lines as the service counts answers, and one of them answers no further request."""
+    if inline and other == b"[1]":
+        other = answer_line("k0")  # an inline answer is an object
+    service.arrange = lambda lines: [*lines[:-1], other]
+    service.counts_at_end = lambda job: (len(job.keys), 0)
+    made = begin(service, tmp_path, inline=inline)
+    service.polls_to_end = 0
+
+    with pytest.raises(NotFinished, match="the service counts 6 answers and gives 5"):
+        held(service, tmp_path, made.job)
+
+    whole(service)
+    assert texts(held(service, tmp_path, made.job)) == GOOD
+    assert service.paid() == ONCE
+
+
+def test_a_file_joined_from_two_states_is_fetched_again(service: FakeService, tmp_path: Path) -> None:
+    """A continued download, while the service replaced the file by one in another order: half a line is in the join."""
+    made = begin(service, tmp_path)
+    service.polls_to_end = 0
+    service.arrange = lambda lines: [lines[0][:20] + lines[0], *lines[1:]]
+    service.counts_at_end = lambda job: (len(job.keys), 0)
+
+    def joined(number: int) -> None:
+        if number == 1:
+            whole(service)
+
+    service.on_download = joined
+
+    assert texts(held(service, tmp_path, made.job)) == GOOD
+    assert service.calls.count("download") == 2
+
+
+def test_an_incomplete_output_comes_before_a_cancel(service: FakeService, tmp_path: Path) -> None:
+    """What someone else cancelled can be resent only once every job is collected: the advice must not go in circles."""
+    service.ends = {2: ("BATCH_STATE_CANCELLED", None)}
+    service.arrange = lambda lines: lines[:-1]
+    service.counts_at_end = lambda job: (len(job.keys) if job.state == "BATCH_STATE_SUCCEEDED" else 0, 0)
+
+    with pytest.raises(NotFinished) as caught:
+        work(service, tmp_path)
+
+    assert caught.value.reason_code == "output_incomplete"
+    (run,) = {job.run for job in jobs_of(tmp_path)}
+    assert str(caught.value.next).startswith(f"gemini-batch results {run} --accept-incomplete")
+    held(service, tmp_path, run, accept_incomplete=True)
+    with pytest.raises(NotFinished) as caught:
+        work(service, tmp_path, run, None)
+    assert caught.value.reason_code == "cancelled_elsewhere"
+    service.arrange = lambda lines: lines
+    assert texts(again(service, tmp_path, run, "failed,missing")) == GOOD
 
 
 @pytest.mark.parametrize("counted", [0, 5, 6])

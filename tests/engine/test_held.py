@@ -140,10 +140,10 @@ def test_damage_costs_only_the_requests_of_that_job(service: FakeService, tmp_pa
     assert {row["error"]["reason"] for row in again if "error" in row} == {"RESULTS_DAMAGED"}
     assert again.summary.exit_code == 1
     with pytest.raises(
-        StateError, match="3 successful results; 1 are held here"
+        StateError, match="3 successful results and stays as it is; 1 are held here"
     ):  # the file written before the damage is better
         again.write(tmp_path / "results.jsonl")
-    kept = list((Path(found.summary.folder) / "raw").glob("*.damaged"))
+    kept = list((Path(found.summary.folder) / "raw").glob("*.damaged-*"))
     assert len(kept) == (what != "raw")
     assert str(again.summary.next).startswith(f"gemini-batch retry {found.summary.run} --only missing")
     assert do(service, tmp_path / "home", lambda s: run(s, found.summary.run, None)).summary == again.summary

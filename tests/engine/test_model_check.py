@@ -13,7 +13,7 @@ from engine.steps import KEYS, PAIRS, work
 from gemini_batch.commands.create import create
 from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
-from gemini_batch.errors import ApiError, UsageError
+from gemini_batch.errors import ApiError, InvalidInput, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
 from gemini_batch.store.run_options import RequestOverrides
@@ -42,6 +42,26 @@ def do(service: FakeService, folder: Path, verb: str, model: str, *, check: bool
             return [one.message for one in session.events if isinstance(one, Notice) and one.level == "warning"]
 
     return asyncio.run(whole())
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_a_rule_of_the_model_about_a_line(service: FakeService, tmp_path: Path, verb: str) -> None:
+    """It is a rule that the service may have changed."""
+    budget = {"generationConfig": {"thinkingConfig": {"thinkingBudget": 9}}}
+    lines = (
+        msgspec.json.encode({"key": key, "request": {"contents": [{"parts": [{"text": "Hello"}]}], **budget}})
+        for key in KEYS
+    )
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines))
+
+    with pytest.raises(InvalidInput) as caught:
+        do(service, tmp_path, verb, "gemini-4-argon", check=True)
+    assert "thinkingBudget" in caught.value.problems[0].message
+    assert not service.jobs
+
+    do(service, tmp_path, verb, "gemini-4-argon", check=False)
+
+    assert {job.model for job in service.jobs} == {"gemini-4-argon"}
 
 
 @pytest.mark.parametrize(

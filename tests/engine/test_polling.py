@@ -211,3 +211,17 @@ def test_a_job_that_is_back_in_a_moment_is_attached_to(service: FakeService, tmp
         service.faults["get", number] = ("before", ApiError("no", status=404, reason="NOT_FOUND"))
 
     assert again(service, tmp_path).job == job
+
+
+def test_a_job_that_is_gone_after_a_timeout_is_explained(service: FakeService, tmp_path: Path) -> None:
+    """The second question, which allows the service more time, has the same answers as the first."""
+    made = begin(service, tmp_path)
+    service.jobs[0].deleted = True
+    asked = service.calls.count("get")
+    service.faults[("get", asked)] = ("before", ApiError("Unavailable.", status=503, reason="UNAVAILABLE"))
+
+    with pytest.raises(ApiError) as caught:
+        held(service, tmp_path, made.job)
+
+    assert caught.value.reason_code == "job_not_found"
+    assert caught.value.next

@@ -41,7 +41,7 @@ def job(ordinal: int, stage: JobStage, *, succeeded: int = 0, failed: int = 0, l
         ([job(1, JobStage.CREATED, succeeded=3, failed=1)], set(), (3, 1)),
         ([job(1, JobStage.ENDED, succeeded=9, failed=1)], set(), (9, 1)),
         ([job(1, JobStage.COLLECTED, succeeded=9, failed=1)], {1}, (0, 0)),
-        ([job(1, JobStage.COLLECTED, succeeded=9, failed=1)], set(), (9, 1)),
+        ([job(1, JobStage.COLLECTED, succeeded=9, failed=1)], set(), (9, 0)),
         ([job(1, JobStage.UPLOADED, succeeded=9)], set(), (0, 0)),
         ([job(1, JobStage.ENDED, succeeded=9, lost="JOB_GONE")], set(), (0, 0)),
         ([job(1, JobStage.CREATED, succeeded=99, failed=99)], set(), (10, 0)),

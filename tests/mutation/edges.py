@@ -44,8 +44,8 @@ EDGES = (
     Breakage(
         guard="a library that leaves the process does not choose the exit code",
         file="cli/__init__.py",
-        old="if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):",
-        new="if isinstance(error, SystemExit):",
+        old="except (Exception, KeyboardInterrupt, SystemExit) as error:",
+        new="except (Exception, KeyboardInterrupt) as error:",
         tests=(f"{STREAMS}::test_a_fault_of_ours_is_3",),
     ),
     Breakage(

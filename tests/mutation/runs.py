@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutation.breakage import Breakage
 
 CONDUCT = "tests/engine/test_conduct.py"
+CONSENT = "tests/engine/test_consent.py"
 TROUBLE = "tests/engine/test_trouble.py"
 RETRY = "tests/engine/test_retry.py"
 PROGRESS = "tests/engine/test_progress.py"
@@ -30,6 +31,13 @@ RUNS = (
         old="if job.cancelled_at is not None or job.lost is not None:\n        return Resend()",
         new="if job.cancelled_at is not None:\n        return Resend()",
         tests=(f"{TROUBLE}::test_death_while_a_loss_is_written_down",),
+    ),
+    Breakage(
+        guard="retry leaves requests of a create in doubt alone",
+        file="commands/retry.py",
+        old="if job.stage in {JobStage.PLANNED, JobStage.UPLOADED}:",
+        new="if not job.stage.made:",
+        tests=("tests/engine/test_consent.py::test_a_create_in_doubt_does_not_stand_in_the_way",),
     ),
     Breakage(
         guard="a run that someone else stopped sends nothing until the user says so",
@@ -72,6 +80,34 @@ RUNS = (
         old='return failure.verdict == "failed" and failure.reason in LASTING_REASONS',
         new="return False",
         tests=("tests/report/test_next_after_failures.py::test_what_fails_for_good_is_to_be_fixed",),
+    ),
+    Breakage(
+        guard="what run resends is not proposed to be paid for by retry as well",
+        file="report/next_steps.py",
+        old='else {"blocked", "failed", "missing"}',
+        new='else {"blocked"}',
+        tests=("tests/report/test_next_after_failures.py::test_what_run_resends_is_not_proposed_to_retry_as_well",),
+    ),
+    Breakage(
+        guard="ever new messages of the service do not fill the row database",
+        file="store/answer_writer.py",
+        old=" or len(self._messages) >= MESSAGES_IN_ALL",
+        new="",
+        tests=("tests/report/test_service_words.py::test_ever_new_reasons_stay_bounded",),
+    ),
+    Breakage(
+        guard="ever new messages with one reason leave room for those with another",
+        file="store/answer_writer.py",
+        old="self._by_reason[reason] >= MESSAGES_PER_REASON or ",
+        new="",
+        tests=("tests/report/test_service_words.py::test_ever_new_words_stay_bounded_and_crowd_no_other_reason_out",),
+    ),
+    Breakage(
+        guard="messages of answers that are replaced make room",
+        file="store/answer_writer.py",
+        old="            if again:  # what",
+        new="            if False:  # what",
+        tests=("tests/report/test_service_words.py::test_the_same_file_again_gives_the_same_words",),
     ),
     Breakage(
         guard="create sends nothing after a cancel",
@@ -179,11 +215,32 @@ RUNS = (
         tests=(f"{CONDUCT}::test_a_clock_set_back_while_a_create_is_in_doubt",),
     ),
     Breakage(
-        guard="fewer lines than the service has counted are fetched once more",
+        guard="fewer answers than the service has counted are fetched once more",
         file="engine/download.py",
-        old="if first and content.lines < remote.succeeded + remote.failed:",
+        old="if first and content.answers < remote.succeeded + remote.failed:",
         new="if False:",
         tests=(f"{TROUBLE}::test_a_file_that_ends_early_between_lines_is_fetched_again",),
+    ),
+    Breakage(
+        guard="a second line of a request is not one more answer",
+        file="engine/download.py",
+        old="self.found += not self._bits[place] & bit",
+        new="self.found += 1",
+        tests=(f"{CONSENT}::test_what_makes_up_for_no_answer",),
+    ),
+    Breakage(
+        guard="a file that is joined from two states is fetched once more",
+        file="engine/download.py",
+        old="if first and content.damaged:",
+        new="if False:",
+        tests=(f"{CONSENT}::test_a_file_joined_from_two_states_is_fetched_again",),
+    ),
+    Breakage(
+        guard="a job that is to be collected comes before what someone else cancelled",
+        file="engine/runner.py",
+        old='if self._stopper is None or self._stopper.reason_code == "cancelled_elsewhere":',
+        new="if self._stopper is None:",
+        tests=(f"{CONSENT}::test_an_incomplete_output_comes_before_a_cancel",),
     ),
     Breakage(
         guard="trouble with one job does not keep the others from being seen",

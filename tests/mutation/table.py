@@ -10,11 +10,12 @@ from mutation.edges import EDGES
 from mutation.emulator import BOUNDED, CALLERS, PRIVATE, REHEARSAL
 from mutation.hostile import HOSTILE_SERVICE
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
+from mutation.requests import REQUESTS
 from mutation.runs import RUNS
 from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
 
-HERE = BAD_INPUT + LOCAL + SECRETS + EDGES + MIGRATING
+HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING
 SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE
 EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL
 BREAKAGES = HERE + SERVICE + EMULATOR

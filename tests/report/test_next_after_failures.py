@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from engine.fake import Clock, FakeService, answer_line, write_requests
-from engine.steps import again, work
+from engine.steps import again, begin, held, work
 from gemini_batch.answers.reasons import GRPC_NAMES, TRANSIENT_CODES
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.store.run_options import RunOptions
@@ -25,7 +25,7 @@ ONE = RunOptions(attempts=1)
 
 @pytest.fixture
 def service(tmp_path: Path) -> FakeService:
-    write_requests(tmp_path / "in.jsonl", ["a", "b", "c"])
+    write_requests(tmp_path / "in.jsonl", ["a", "b", "c"], max_tokens=9)
     return FakeService(Clock(), chunk=10_000)
 
 
@@ -79,6 +79,83 @@ def test_only_missing_rows_are_offered_next_to_lasting_ones(service: FakeService
     assert following.why == "this costs money"
 
 
+def steps(found: Results) -> list[tuple[str, ...] | str]:
+    """What is proposed: the options of each ``retry``, the name of another command, or the first word of a sentence."""
+    shown: list[tuple[str, ...] | str] = []
+    for one in found.summary.next_steps:
+        if isinstance(one.next, Next):
+            shown.append(one.next.args[1:-2] if one.next.command == "retry" else one.next.command)
+        else:
+            shown.append("fix")
+    assert found.summary.next == (found.summary.next_steps[0].next if shown else None)
+    return shown
+
+
+Line = dict[str, Any]
+CUT: Line = {"response": {"candidates": [{"content": {"parts": [{"text": "half"}]}, "finishReason": "MAX_TOKENS"}]}}
+EMPTY: Line = {"response": {"candidates": [{"finishReason": "STOP"}]}}
+FILTERED: Line = {"response": {"candidates": [{"finishReason": "SAFETY"}]}}
+PASSING: Line = {"error": {"code": 13, "message": "An internal error."}}
+WRONG: Line = {"error": {"code": 3, "message": "Wrong."}}
+MORE = ("--only", "truncated", "--max-output-tokens", "8192")
+#: What became of the requests, and every step that is proposed after it.
+AFTER: dict[str, tuple[list[Line | None], list[tuple[str, ...] | str]]] = {
+    "nothing": ([], []),
+    "cut off": ([CUT], [MORE]),
+    "cut off, wrong": ([WRONG, CUT], [MORE, "fix"]),
+    "cut off, empty": ([EMPTY, CUT], [MORE, ("--only", "empty")]),
+    "cut off, failed": ([PASSING, CUT], [MORE, ("--only", "failed")]),
+    "all of them": (
+        [FILTERED, WRONG, None, PASSING, EMPTY, CUT],
+        [MORE, ("--only", "empty"), ("--only", "failed,missing"), "fix", "fix"],
+    ),
+    "failed, wrong": ([PASSING, WRONG], [("--only", "failed"), "fix"]),
+    "missing, wrong": ([None, WRONG], [("--only", "missing"), "fix"]),
+    "wrong": ([WRONG, WRONG], ["fix"]),
+    "filtered": ([FILTERED], ["fix"]),
+    "filtered, cut off": ([FILTERED, CUT], [MORE, "fix"]),
+}
+
+
+@pytest.mark.parametrize("name", AFTER)
+def test_after_several_kinds_of_failure_every_step_is_named_in_order(tmp_path: Path, name: str) -> None:
+    lines, proposed = AFTER[name]
+    keys = [f"k{n}" for n in range(len(lines))]
+    write_requests(tmp_path / "in.jsonl", [*keys, "good"], max_tokens=9)
+    service = FakeService(Clock(), chunk=10_000)
+    answers = dict(zip(keys, lines, strict=True))
+    service.answer_at = lambda key, _: (
+        answer_line(key)
+        if key not in answers
+        else msgspec.json.encode({**answer, "key": key})
+        if (answer := answers[key])
+        else None
+    )
+
+    assert steps(work(service, tmp_path, options=ONE)) == proposed
+
+
+def test_each_step_that_costs_money_says_so(service: FakeService, tmp_path: Path) -> None:
+    found = failing(service, tmp_path, a=13, b=3, c=0)
+
+    retry, fix = found.summary.next_steps
+    assert isinstance(retry.next, Next)
+    assert retry.next.why == "INVALID_ARGUMENT will end as before; this costs money"
+    assert "1 request failed for a reason that another attempt does not change (INVALID_ARGUMENT)" in str(fix.next)
+
+
+def test_what_run_resends_is_not_proposed_to_retry_as_well(service: FakeService, tmp_path: Path) -> None:
+    """`run` itself says what is left after it."""
+    lines = {"a": PASSING, "b": CUT, "c": WRONG}
+    service.answer_at = lambda key, _: msgspec.json.encode({**lines[key], "key": key})
+    job = begin(service, tmp_path).job
+    service._move(service.jobs[0])
+
+    found = held(service, tmp_path, job)
+
+    assert steps(found) == ["run", MORE, "fix"]
+
+
 @pytest.mark.parametrize(("code", "lasts"), [(3, True), (7, True), (13, False), (None, False)])
 def test_a_job_that_failed_for_good_is_not_offered_again(
     service: FakeService, tmp_path: Path, code: int | None, *, lasts: bool
@@ -127,7 +204,7 @@ def test_a_change_that_embeddings_do_not_take(service: FakeService, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("keys", "words"), [("a", "1 request was blocked"), ("ab", "2 requests were blocked")])
-def test_blocked_rows_alone_are_to_be_changed(service: FakeService, tmp_path: Path, keys: str, words: str) -> None:
+def test_blocked_rows_are_to_be_changed(service: FakeService, tmp_path: Path, keys: str, words: str) -> None:
     blocked = {"response": {"promptFeedback": {"blockReason": "SAFETY"}}}
     service.answer_at = lambda key, _: msgspec.json.encode({**blocked, "key": key}) if key in keys else answer_line(key)
 

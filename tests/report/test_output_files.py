@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RESULT = {"key": "a", "verdict": "succeeded", "response": {}, "attempt": 1}
-FAILURE: dict[str, Any] = {"key": "a", "verdict": "failed", "reason": "INTERNAL", "line": {"key": "a"}}
+FAILURE: dict[str, Any] = {
+    "key": "a", "verdict": "failed", "reason": "INTERNAL", "message": "An error.", "line": {"key": "a"}
+}  # fmt: skip
+OLD_FAILURE = {name: value for name, value in FAILURE.items() if name != "message"}
 MB = 1024 * 1024
 #: What a file holds, and what it is then.
 CONTENTS: dict[str, tuple[bytes, str]] = {
@@ -29,6 +32,8 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     "requests with answers": (b'{"key": "a", "request": {}, "response": {"candidates": []}}\n', "neither"),
     "answers of another program": (b'{"key": "a", "response": "yes"}\n', "neither"),
     "a failure": (json.dumps(FAILURE).encode() + b"\n", "failures"),
+    "a failure of 1.0.0": (json.dumps(OLD_FAILURE).encode() + b"\n", "failures"),
+    "a failure with more fields": (json.dumps({**FAILURE, "note": "mine"}).encode() + b"\n", "results"),
     "a failure of 20 MB": (json.dumps({**FAILURE, "line": {"key": "x" * 20 * MB}}).encode() + b"\n", "failures"),
     "a request": (b'{"key": "a", "request": {}}\n', "neither"),
     "text": (b"Dear diary,\n", "neither"),

@@ -108,6 +108,22 @@ def test_kept_options_are_rewritten(first: Path, kept: str | None, options: RunO
     assert (run.options is None) is (kept is None)
 
 
+def test_answers_that_were_judged_before_have_no_message(tmp_path: Path) -> None:
+    path = tmp_path / "rows.db"
+    opened(path, ROWS[:2])
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO requests VALUES (0, 1, 'a', 0, 0, 9, 0, NULL, 1, 1, 1, 0, 1)")
+        db.execute("INSERT INTO answer_files VALUES (1, 'run-a-1', 'run-a-1.jsonl', 9, '', 1, 'NO_LINE')")
+        db.execute("INSERT INTO answers VALUES (1, 0, 1, 1, 0, 9, 'failed', 'INTERNAL', 1, 0, 0, 0, 0, 0, 0, 0)")
+
+    with Rows(path) as rows:
+        (found,) = rows.reasons()
+        (failure,) = rows.failures()
+
+    assert (found.verdict, found.reason, found.message, found.keys) == ("failed", "INTERNAL", None, ["a"])
+    assert failure.message is None
+
+
 # Crashes -------------------------------------------------------------------------------------------------------------
 
 

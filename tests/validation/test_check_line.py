@@ -143,12 +143,11 @@ ERRORS = [
     Case(line(googleSearch={}), "request.googleSearch", "is a tool", '"tools": [{"googleSearch"'),
     Case(line(key="a"), "request.key", "next to `request`", "one level up"),
     Case(line(stream=True), "request.stream", "no effect", "Remove it"),
-    Case(line(labels={}), "request.labels", "Vertex", "Remove it"),
     Case(line(taskType="CLUSTERING"), "request.taskType", "for embeddings", '"content"'),
     Case(line(outputDimensionality=5), "request.outputDimensionality", "for embeddings", '"content"'),
     Case(line(content=TEXT), "request.content", "both `contents`", "Keep `contents`"),
     Case(line(model="gemini-3.8-flash"), "request.model", "`models/`", "Remove it"),
-    Case(line(generation_config={}, generationConfig={}), "request.generation_config", "same field", "Remove one"),
+    Case(line(generation_config={}, generationConfig={}), "request.generationConfig", "there twice", "Remove one"),
     Case({"key": "a", "request": {"messages": []}}, "request.messages", "chat format", '"contents"'),
     Case({"key": "a", "request": {"prompt": "hi"}}, "request.prompt", "not a field", '"contents"'),
     Case({"key": "a", "request": {"parts": [{"text": "x"}]}}, "request.parts", "in a content", '"contents"'),
@@ -160,12 +159,12 @@ ERRORS = [
     # system instruction and cache
     Case(line(systemInstruction="Be brief"), "request.systemInstruction", "a string", '{"parts": [{"text"'),
     Case(line(system_instruction=[TEXT]), "request.system_instruction", "a list", '{"parts": [{"text"'),
-    Case(line(systemInstruction={"parts": [{"text": ""}]}), "request.systemInstruction.parts", "is empty", "Add text"),
+    Case(line(systemInstruction={"parts": []}), "request.systemInstruction.parts", "empty list", '{"text"'),
     Case(line(systemInstruction={"text": "x"}), "request.systemInstruction.text", "in a part", '"parts": [{"text"'),
     Case(
-        line(cachedContent="cachedContents/x", tools=[], systemInstruction=TEXT),
+        line(cachedContent="cachedContents/x", tools=[{"googleSearch": {}}], systemInstruction=TEXT),
         "request.cachedContent",
-        "combined with `tools` and `systemInstruction`",
+        "combined with `systemInstruction` and `tools`",
         "when you create it",
     ),
     # contents
@@ -177,7 +176,7 @@ ERRORS = [
     Case(said({"role": "assistant", **TEXT}), "request.contents[0].role", "`assistant`", '"role": "model"'),
     Case(said({"role": "system", **TEXT}), "request.contents[0].role", "`system`", "systemInstruction"),
     Case(said({"role": "User", **TEXT}), "request.contents[0].role", "`User`", '"user"'),
-    Case(said({"role": 1, **TEXT}), "request.contents[0].role", "a number", '"user"'),
+    Case(said({"role": 1, **TEXT}), "request.contents[0].role", "a number", "in quotes"),
     Case(said({"role": "user", "content": "x"}), "request.contents[0].content", "chat format", '"parts"'),
     Case(said({"text": "x"}), "request.contents[0].text", "in a part", '"parts": [{"text"'),
     Case(said({"parts": []}), "request.contents[0].parts", "empty list", '[{"text"'),
@@ -226,11 +225,11 @@ ERRORS = [
         "not a field",
         "`mimeType`",
     ),
-    Case(part({"fileData": {}}), "request.contents[0].parts[0].fileData.fileUri", "URI", "https://"),
+    Case(part({"fileData": {}}), "request.contents[0].parts[0].fileData.fileUri", "is missing", "https://"),
     Case(
         part({"fileData": {"fileUri": "./cat.png"}}),
         "request.contents[0].parts[0].fileData.fileUri",
-        "path on this machine",
+        "is a path",
         "Upload",
     ),
     Case(part({"fileData": {"uri": "x"}}), "request.contents[0].parts[0].fileData.uri", "not a field", "`fileUri`"),
@@ -245,9 +244,7 @@ ERRORS = [
     Case(config(tools=[]), "request.generationConfig.tools", "does not belong", "`request.tools`"),
     Case(config(taskType="X"), "request.generationConfig.taskType", "for embeddings", '"content"'),
     Case(line(generationConfig="x"), "request.generationConfig", "a string", '"temperature"'),
-    Case(config(stopSequences="x"), "request.generationConfig.stopSequences", "a string", "`[…]`"),
-    Case(config(response_modalities="IMAGE"), "request.generationConfig.response_modalities", "a string", "`[…]`"),
-    Case(config(responseMimeType=1), "request.generationConfig.responseMimeType", "a number", "application/json"),
+    Case(config(responseMimeType=1), "request.generationConfig.responseMimeType", "a number", "in quotes"),
     Case(config(thinkingConfig=5), "request.generationConfig.thinkingConfig", "a number", "`{…}`"),
     Case(
         config(thinkingConfig={"thinkingbudget": 5}),
@@ -255,11 +252,11 @@ ERRORS = [
         "not a field",
         "`thinkingBudget`",
     ),
-    Case(config(responseSchema="x"), "request.generationConfig.responseSchema", "a string", '"OBJECT"'),
+    Case(config(responseSchema="x"), "request.generationConfig.responseSchema", "a string", "`{…}`"),
     Case(
         config(responseMimeType="application/json", responseSchema={}, responseJsonSchema={}),
         "request.generationConfig.responseJsonSchema",
-        "two response schemas",
+        "exclude each other",
         "one of them",
     ),
     # tools and safety
@@ -267,48 +264,43 @@ ERRORS = [
     Case(line(tools=["googleSearch"]), "request.tools[0]", "a string", "googleSearch"),
     Case(line(tools=[{"type": "function"}]), "request.tools[0].type", "another provider", "functionDeclarations"),
     Case(line(tools=[{"googleSerch": {}}]), "request.tools[0].googleSerch", "not a tool", "`googleSearch`"),
-    Case(line(safetySettings={}), "request.safetySettings", "an empty object", '[{"category"'),
-    Case(line(safety_settings=["x"]), "request.safety_settings[0]", "a string", "`category`"),
+    Case(line(safety_settings=["x"]), "request.safety_settings[0]", "a string", "`{…}`"),
+    Case(line(safetySettings=[{"level": 1}]), "request.safetySettings[0].level", "not a field", "Remove it"),
     # embeddings
     Case({"key": "a", "request": {"content": "x"}}, "request.content", "a string", '{"parts"'),
     Case({"key": "a", "request": {"content": [TEXT]}}, "request.content", "exactly one", "each text"),
     Case({"key": "a", "request": {"content": {"parts": []}}}, "request.content.parts", "empty list", '[{"text"'),
+    Case(embed(contents=None), "request.contents", "not a field of an embedding request", "`content`"),
     Case(embed(generationConfig={}), "request.content", "`generationConfig` is for generation", '"contents"'),
     Case(embed(autoTruncate=True), "request.autoTruncate", "belongs in", "embedContentConfig"),
     Case(embed(dimensions=5), "request.dimensions", "another provider", "outputDimensionality"),
     Case(embed(config={}), "request.config", "the SDK's name", "embedContentConfig"),
     Case(embed(task_typ="X"), "request.task_typ", "not a field", "`taskType`"),
-    Case(embed(taskType="retrieval_document"), "request.taskType", "not a task type", "`RETRIEVAL_DOCUMENT`"),
+    Case(embed(taskType="retrieval document"), "request.taskType", "not a value", "`RETRIEVAL_DOCUMENT`"),
+    Case(embed(taskType="DOCUMENT"), "request.taskType", "not a value", "`RETRIEVAL_DOCUMENT`"),
+    Case(embed(taskType="SOMETHING_ELSE_ENTIRELY"), "request.taskType", "not a value", "`CLUSTERING`"),
     Case(embed(task_type=["X"]), "request.task_type", "a list", "RETRIEVAL_DOCUMENT"),
-    Case(embed(outputDimensionality=0), "request.outputDimensionality", "greater than 0", "768"),
-    Case(embed(output_dimensionality="many"), "request.output_dimensionality", "greater than 0", "768"),
+    Case(embed(outputDimensionality=0), "request.outputDimensionality", "between 1 and 3072", "leave it out"),
+    Case(embed(outputDimensionality=5000), "request.outputDimensionality", "between 1 and 3072", "leave it out"),
+    Case(embed(output_dimensionality="many"), "request.output_dimensionality", "a whole number", "whole number"),
+    Case({"key": "a", "request": {"content": {"parts": [{"text": ""}]}}}, "request.content", "is empty", "Add text"),
     Case(embed(embedContentConfig=5), "request.embedContentConfig", "a number", "`{…}`"),
     Case(embed(embedContentConfig={"titel": "x"}), "request.embedContentConfig.titel", "not a setting", "`title`"),
-]
-
-WARNINGS = [
-    Case({"key": "k" * 513, "request": ASK}, "key", "513 characters", "short"),
-    Case({**GOOD, "custom_id": "b"}, "custom_id", "ignored", "Remove it"),
-    Case({**GOOD, "note": "b"}, "note", "no effect", "by key"),
-    Case({**GOOD, "metadata": {"source": "b"}}, "metadata", "no effect", "by key"),
-    Case({**GOOD, "prompt": "b"}, "prompt", "no effect", "by key"),
-    Case({**GOOD, "response": {}}, "response", "no effect", "by key"),
-    Case({**GOOD, "title": "b"}, "title", "no effect", "by key"),
-    Case({**GOOD, "n": 7}, "n", "no effect", "by key"),
-    Case(line(model="models/gemini-3.8-flash"), "request.model", "job's model", "Remove it"),
-    Case(line(serviceTier="flex"), "request.serviceTier", "no effect in a batch", "Remove it"),
-    Case(line(somethingNew={}), "request.somethingNew", "not a known field", "Check the spelling"),
-    Case({"key": "a", "request": {"contents": TEXT}}, "request.contents", "an object", "`[…]`"),
-    Case(said({"parts": {"text": "x"}}), "request.contents[0].parts", "an object", "`[…]`"),
-    Case(said({"parts": [{"text": ""}]}), "request.contents[0].parts", "is empty", "Add text"),
-    Case(said({**TEXT, "mood": "good"}), "request.contents[0].mood", "not a known field", "Check the spelling"),
-    Case(part({"hologram": {}}), "request.contents[0].parts[0].hologram", "not a known field", "Check the spelling"),
+    # names that the tables do not have
+    Case(line(somethingNew={}), "request.somethingNew", "not a field of a request", "rejects unknown"),
+    Case(said({**TEXT, "mood": "good"}), "request.contents[0].mood", "not a field of a content", "rejects unknown"),
+    Case(part({"hologram": {}}), "request.contents[0].parts[0].hologram", "not a field of a part", "rejects unknown"),
+    Case(config(quantumMode=True), "request.generationConfig.quantumMode", "not a setting", "rejects unknown"),
+    Case(config(_internal=True), "request.generationConfig._internal", "not a setting", "rejects unknown"),
     Case(
-        part({"fileData": {"fileUri": "gs://b/x"}}), "request.contents[0].parts[0].fileData.fileUri", "Cloud", "Upload"
+        config(thinkingConfig={"mode": 1}),
+        "request.generationConfig.thinkingConfig.mode",
+        "not a field",
+        "rejects unknown",
     ),
-    Case(config(quantumMode=True), "request.generationConfig.quantumMode", "not a known setting", "Check the spelling"),
-    Case(config(_internal=True), "request.generationConfig._internal", "not a known setting", "Check the spelling"),
-    Case(config(thinkingConfig={"mode": 1}), "request.generationConfig.thinkingConfig.mode", "not a known", "spelling"),
+    Case(line(tools=[{"teleport": {}}]), "request.tools[0].teleport", "not a tool", "rejects unknown"),
+    Case(embed(novelty=1), "request.novelty", "not a field of an embedding request", "rejects unknown"),
+    # schemas
     Case(
         config(responseMimeType="application/json", responseSchema={"type": "OBJECT", "additionalProperties": False}),
         "request.generationConfig.responseSchema.additionalProperties",
@@ -322,7 +314,7 @@ WARNINGS = [
         ),
         "request.generationConfig.response_schema.properties.a.items.$ref",
         "`$ref` is JSON Schema",
-        "responseJsonSchema",
+        "`response_json_schema`",
     ),
     Case(
         config(responseMimeType="application/json", responseSchema={"anyOf": [{"type": ["STRING", "NULL"]}]}),
@@ -333,8 +325,48 @@ WARNINGS = [
     Case(
         config(responseSchema={"type": "STRING"}), "request.generationConfig.responseSchema", "MIME type", "next to it"
     ),
+    Case(
+        line(tools=[{"functionDeclarations": [{"name": "f", "parameters": {"additionalProperties": False}}]}]),
+        "request.tools[0].functionDeclarations[0].parameters.additionalProperties",
+        "JSON Schema",
+        "`parametersJsonSchema`",
+    ),
+]
+
+WARNINGS = [
+    Case({"key": "k" * 513, "request": ASK}, "key", "513 characters", "short"),
+    Case({**GOOD, "custom_id": "b"}, "custom_id", "ignored", "Remove it"),
+    Case({**GOOD, "note": "b"}, "note", "no effect", "by key"),
+    Case({**GOOD, "metadata": {"source": "b"}}, "metadata", "no effect", "by key"),
+    Case({**GOOD, "prompt": "b"}, "prompt", "no effect", "by key"),
+    Case({**GOOD, "response": {}}, "response", "no effect", "by key"),
+    Case({**GOOD, "title": "b"}, "title", "no effect", "by key"),
+    Case({**GOOD, "n": 7}, "n", "no effect", "by key"),
+    Case(line(model="models/gemini-3.8-flash"), "request.model", "job's model", "Remove it"),
+    Case(line(serviceTier="flex"), "request.serviceTier", "no effect in a batch", "Remove it"),
+    Case({"key": "a", "request": {"contents": TEXT}}, "request.contents", "an object", "`[…]`"),
+    Case(said({"parts": {"text": "x"}}), "request.contents[0].parts", "an object", "`[…]`"),
+    Case(said({"parts": [{"text": ""}]}), "request.contents[0].parts", "is empty", "Add text"),
+    Case(
+        part({"fileData": {"fileUri": "gs://b/x"}}), "request.contents[0].parts[0].fileData.fileUri", "Cloud", "Upload"
+    ),
     Case(line(tools={"googleSearch": {}}), "request.tools", "an object", "`[…]`"),
-    Case(line(tools=[{"teleport": {}}]), "request.tools[0].teleport", "not a known tool", "Check the spelling"),
+    Case(config(stopSequences="x"), "request.generationConfig.stopSequences", "a list", "`[…]`"),
+    Case(config(response_modalities="IMAGE"), "request.generationConfig.response_modalities", "a list", "`[…]`"),
+    Case(line(systemInstruction={"parts": [{"text": ""}]}), "request.systemInstruction.parts", "is empty", "Add text"),
+    Case(line(labels={"team": "a"}), "request.labels", "newer than", "Try a few lines"),
+    Case(
+        config(thinkingConfig={"thinkingLevel": "XHIGH"}),
+        "request.generationConfig.thinkingConfig.thinkingLevel",
+        "newer than",
+        "Try a few lines",
+    ),
+    Case(
+        part({"functionCall": {"name": "f", "args": {}}}),
+        "request.contents[0].parts[0].thoughtSignature",
+        "no `thoughtSignature`",
+        "Copy",
+    ),
     Case(
         line(
             tools=[{"mcpServers": [{"name": "x"}]}],
@@ -344,9 +376,6 @@ WARNINGS = [
         "every request",
         "Remove one",
     ),
-    Case(line(safetySettings=[{"level": 1}]), "request.safetySettings[0].level", "not a field", "`category`"),
-    Case(embed(taskType="SOMETHING_ELSE_ENTIRELY"), "request.taskType", "not a known task type", "CLUSTERING"),
-    Case(embed(novelty=1), "request.novelty", "not a known field", "Check the spelling"),
 ]
 
 
@@ -380,7 +409,10 @@ ACCEPTED = [
     GOOD,
     said({"role": "user", **TEXT}, {"role": "model", **TEXT}, {"role": "user", **TEXT}),
     line(systemInstruction=TEXT, tools=[{"googleSearch": {}}, {"codeExecution": {}}], toolConfig={}),
-    line(system_instruction={"role": "system", **TEXT}, safety_settings=[{"category": "A", "threshold": "B"}]),
+    line(
+        system_instruction={"role": "system", **TEXT},
+        safety_settings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
+    ),
     line(systemInstruction=None, tools=None, generationConfig=None, cachedContent=None, safetySettings=None),
     line(cachedContent="cachedContents/x", systemInstruction=None),
     line(store=False),
@@ -395,7 +427,8 @@ ACCEPTED = [
     part({"fileData": {"mimeType": "image/png", "fileUri": "https://x/v1beta/files/abc"}, "videoMetadata": {"fps": 1}}),
     part({"text": "x", "thought": True, "thoughtSignature": "c2ln"}),
     part({"text": "x", "inlineData": None, "fileData": None}),
-    part({"functionCall": {"name": "f", "args": {}}}),
+    part({"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "c2ln"}),
+    said({"role": "tool", "parts": [{"functionResponse": {"name": "f", "response": {}}}]}),
     part({"functionResponse": {"name": "f", "response": {}}}),
     said({"parts": [{"text": ""}, {"text": "x"}]}),
 ]
@@ -411,8 +444,8 @@ def test_all_problems_of_a_line_come_at_once() -> None:
     assert [p.field for p in found] == [
         "key",
         "request.temperature",
-        "request.contents",
         "request.generationConfig.topPP",
+        "request.contents",
     ]
 
 

@@ -32,7 +32,6 @@ ADVICE = {
     "job_ended_without_results": "The job has no answers. `create` with the same requests makes another job.",
     "job_not_found": "Check the name, and that the key belongs to the project that made the job.",
     "json_array": "Convert the array to one object per line; the message shows a command that does it.",
-    "json_ending": "Rename the file to `.jsonl` if it holds one object per line.",
     "json_spread": "Write each object on one line, for example with `jq -c .`.",
     "ledger_too_new": "Update gemini-batch, or set `GEMINI_BATCH_HOME` to another folder.",
     "list_incomplete": "The service's list leaves out jobs that exist. Nothing was sent; run the command again later.",

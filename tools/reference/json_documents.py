@@ -44,7 +44,8 @@ ERROR_FIELDS = {
     "next_why": ("string or null", NEXT_WHY),
 }
 INVALID_INPUT_FIELDS = {
-    "total": ("integer", "With the code `invalid_input`: number of problems."),
+    "total": ("integer", "With the code `invalid_input`: number of errors."),
+    "warnings": ("integer", "With the code `invalid_input`: number of warnings, which are among `problems`, too."),
     "problems": ("list of [Problem](#problem)", "With the code `invalid_input`: the problems."),
 }
 

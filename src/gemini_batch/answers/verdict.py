@@ -37,7 +37,8 @@ class Judged(msgspec.Struct, frozen=True):
     """The verdict on one answer.
 
     ``reason``: a code such as ``MAX_TOKENS`` or ``INTERNAL``, None if succeeded. ``code``: the gRPC code of a row
-    error. ``message``: the service's message, else ours; None if succeeded.
+    error. ``said``: the service's message, or what names an unknown code of it; None if there is no such thing.
+    ``message``: the same, else ours, after the number of the candidate if there are several; None if succeeded.
     """
 
     key: str
@@ -48,15 +49,21 @@ class Judged(msgspec.Struct, frozen=True):
     usage: Usage = UNKNOWN
     has_response: bool = False
     model_version: str | None = None
+    said: str | None = None
 
 
 class _Finding(msgspec.Struct, frozen=True):
-    """A verdict that is not ``succeeded``, with its reason."""
+    """A verdict that is not ``succeeded``, with its reason; ``message`` as in ``Judged.said``, ``ours``: our own.
+
+    ``where``: what precedes either of them.
+    """
 
     verdict: Verdict
     reason: str
     message: str | None = None
     code: int | None = None
+    ours: str | None = None
+    where: str = ""
 
 
 def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimension: int | None = None) -> Judged:
@@ -73,29 +80,30 @@ def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimensi
         finding = _judge_error(answer.error)
     if finding is None:
         return Judged(answer.key, "succeeded", None, None, None, usage, True, model)
+    said = printable(finding.message or "").strip() or None
     return Judged(
         answer.key,
         finding.verdict,
         finding.reason,
         finding.code,
-        _message(finding),
+        finding.where + (said or _ours(finding)),
         usage,
         response is not None,
         model,
+        said,
     )
 
 
-def _message(finding: _Finding) -> str:
-    """The service's message for a finding, else ours."""
-    said = printable(finding.message or "").strip()
-    return said or MESSAGES.get(finding.reason) or f"The service says {finding.reason}."
+def _ours(finding: _Finding) -> str:
+    """Our own words for a finding about which the service says nothing."""
+    return printable(finding.ours or "") or MESSAGES.get(finding.reason) or f"The service says {finding.reason}."
 
 
 def _judge_generated(response: bytes, *, expects_json: bool) -> tuple[_Finding | None, Usage, str | None]:
     try:
         found, readable = shapes.read_generated(response)
     except shapes.Unreadable as bad:
-        return _Finding("failed", "UNREADABLE", f"The answer cannot be used: {bad}."), UNKNOWN, None
+        return _Finding("failed", "UNREADABLE", ours=f"The answer cannot be used: {bad}."), UNKNOWN, None
     finding = _judge_candidates(found.candidates or [], expects_json=expects_json)
     if finding is None and not readable:
         finding = _Finding("failed", "UNREADABLE")
@@ -118,7 +126,7 @@ def _judge_candidates(candidates: Sequence[shapes.Candidate], *, expects_json: b
         if finding is not None:
             if len(candidates) == 1:
                 return finding
-            return msgspec.structs.replace(finding, message=f"Candidate {number}: {_message(finding)}")
+            return msgspec.structs.replace(finding, where=f"Candidate {number}: ")
     return None
 
 
@@ -201,7 +209,8 @@ def _judge_json(text: str) -> _Finding | None:
     try:
         jsonl.decode(text.encode("utf-8", "surrogatepass"))
     except ValueError as bad:
-        return _Finding("invalid", "NOT_JSON", f"JSON was requested, but the text is not a single JSON value: {bad}.")
+        ours = f"JSON was requested, but the text is not a single JSON value: {bad}."
+        return _Finding("invalid", "NOT_JSON", ours=ours)
     return _Finding("invalid", "NOT_JSON")
 
 
@@ -217,15 +226,15 @@ def _judge_embedded(response: bytes, dimension: int | None) -> tuple[_Finding | 
     try:
         found, values = shapes.read_embedded(response)
     except shapes.Unreadable as bad:
-        return _Finding("failed", "UNREADABLE", f"The answer cannot be used: {bad}."), UNKNOWN, None
+        return _Finding("failed", "UNREADABLE", ours=f"The answer cannot be used: {bad}."), UNKNOWN, None
     finding: _Finding | None = None
     if not values:
         finding = _judge_prompt(found.prompt_feedback) or _Finding("empty", "NO_EMBEDDING")
     elif not _are_finite(values):
         finding = _Finding("invalid", "BAD_VECTOR")
     elif dimension is not None and len(values) != dimension:
-        message = f"The embedding has {len(values)} values; {dimension} were requested."
-        finding = _Finding("invalid", "DIMENSION", message)
+        ours = f"The embedding has {len(values)} values; {dimension} were requested."
+        finding = _Finding("invalid", "DIMENSION", ours=ours)
     return finding, usage_of(found.usage_metadata, found.token_count), found.model_version
 
 
@@ -253,7 +262,7 @@ def _judge_error(error: bytes) -> _Finding:
     reason = GRPC_NAMES.get(number)
     if reason is None:
         return _Finding("failed", "UNKNOWN_CODE", message or f"The error has the unknown code {number}.", number)
-    return _Finding("failed", reason, message or f"The service says {reason} without an explanation.", number)
+    return _Finding("failed", reason, message, number, f"The service says {reason} without an explanation.")
 
 
 def _code(status: _Status) -> int | None:

@@ -96,23 +96,28 @@ def execute(words: Sequence[str], *, script: str | None = None) -> int:
     """
     try:
         if script is None:
-            code: Any = cli.main(args=list(words), prog_name="gemini-batch", standalone_mode=False)
+            code = _invoke(cli, "gemini-batch", words)
         else:
-            command = cli.commands_by_name(words[0])
-            code = command.main(args=list(words[1:]), prog_name=script, standalone_mode=False)
+            code = _invoke(cli.commands_by_name(words[0]), script, words[1:])
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         return _closed_pipe()
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - the one place where errors become words
-        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-            return _closed_pipe()  # click's answer to it
         from gemini_batch.cli.outcome import show_error
 
         try:
-            return show_error(error, words)
+            code = show_error(error, words)
+            sys.stdout.flush()
+            return code
         except BrokenPipeError:
             return _closed_pipe()
+
+
+def _invoke(command: click.Command, name: str, words: Sequence[str]) -> Any:
+    """What click's own ``main`` does, without its answers to interruptions and closed pipes."""
+    with command.make_context(name, list(words)) as context:
+        return command.invoke(context)
 
 
 def _closed_pipe() -> int:

@@ -79,6 +79,12 @@ MODEL_CHECK = click.option(
     help="off: send to any model; what speaks against it is only a warning.",
 )
 
+LENIENT = click.option(
+    "--lenient",
+    is_flag=True,
+    help="Refuse only what the service certainly refuses; unknown fields and unusual values become warnings.",
+)
+
 _ASKING = (
     click.option("--offline", is_flag=True, default=None, help="Use the local emulator: no key, no network, no cost."),
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import INPUT_FILE, MODEL_CHECK, verb
+from gemini_batch.cli.common import INPUT_FILE, LENIENT, MODEL_CHECK, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.wording import place, plural, size
 from gemini_batch.errors import Next
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     click.option(
         "--new", is_flag=True, help="Create another job even if these requests have one. This costs money again."
     ),
+    LENIENT,
 )
 def command(made: Created, screen: Screen, *, limit: int | None, **_: object) -> str:
     """Check a JSONL file, upload it and create one batch job.

@@ -69,6 +69,11 @@ import click
     metavar="1|2|3",
     help="Quotas of this tier: 100 jobs alive, the models' enqueued tokens. Default: no quotas.",
 )
+@click.option(
+    "--lenient",
+    is_flag=True,
+    help="Refuse only what the service certainly refuses: accept unknown fields and values outside documented ranges.",
+)
 @click.option("--list-scenarios", is_flag=True, help="Print the failure scenarios and exit.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
@@ -82,6 +87,7 @@ def command(
     scenarios: tuple[str, ...],
     faults: Path | None,
     tier: int | None,
+    lenient: bool,
     list_scenarios: bool,
     debug: bool,
 ) -> int:
@@ -110,6 +116,7 @@ def command(
         allow_hosts=[allowed_host(host) for host in hosts],
         queue_delay=queue_delay,
         rows_per_second=rows_per_second,
+        lenient=lenient,
         setup=setup(scenarios, file=faults, tier=tier),
     )
     if spec is None:

@@ -41,7 +41,11 @@ def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **o
         if any(options[name] for name in ("alive", "state", "name", "model")):
             screen.say("No job matches. To list all jobs, leave out the options.")
         else:
-            screen.say("No jobs." if offline else "No jobs. Add --offline to list offline jobs.")
+            screen.say(
+                "No jobs in this state folder."
+                if offline
+                else "No jobs in this state folder. Add --offline to list offline jobs."
+            )
 
 
 def _age(age: float, one: JobStatus) -> str:

@@ -114,7 +114,8 @@ def show_error(error: BaseException, words: Sequence[str]) -> int:
     if "--json" in words and known.reason_code != "stdout":
         write_json(_command(words), error={**known.as_json(), "next": known.next}, exit_code=code)
     else:
-        show_problems(known.problems, known.total, known.file) if isinstance(known, InvalidInput) else None
+        if isinstance(known, InvalidInput):
+            show_problems(known.problems, known.total + known.warnings, known.file)
         click.echo(f"gemini-batch: {clean(known.paragraph(invoked))}", err=True)
     return code
 
@@ -189,7 +190,8 @@ def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> 
     for problem in problems:
         alike.setdefault((problem.severity, problem.field, problem.message), []).append(problem)
     left = total
-    for same in list(alike.values())[:SHOWN_PROBLEMS]:
+    # A warning never takes the place of an error.
+    for same in sorted(alike.values(), key=lambda same: same[0].severity != "error")[:SHOWN_PROBLEMS]:
         left -= len(same)
         sign = "Warning: " if same[0].severity == "warning" else ""
         click.echo(clean(sign + problem_line(same[0], file)), err=True)

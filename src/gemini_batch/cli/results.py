@@ -9,7 +9,8 @@ import click
 
 from gemini_batch.cli.common import JOB_NAME, call_method, is_stdout, verb
 from gemini_batch.cli.outcome import clean, invoked
-from gemini_batch.cli.wording import place, plural, usd
+from gemini_batch.cli.screen import screen_width
+from gemini_batch.cli.wording import failure_line, place, plural, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from gemini_batch.report.summary import Summary
 
 _PREVIEW = 20
+#: So many groups of failures are shown.
+_FAILURES_SHOWN = 10
 
 
 def _spelt(_context: click.Context, _option: click.Parameter, output: str | None) -> str | None:
@@ -91,8 +94,8 @@ def command(found: Results, screen: Screen, *, output: str | None, raw: bool, **
         screen.say(line)
     if raw and len(found) < summary.requests:
         screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
-    if summary.next:
-        screen.say(f"Next: {next_step(summary.next, output)}")
+    for line in step_lines(summary, output):
+        screen.say(line)
 
 
 def _print(found: Results, *, limit: int | None) -> None:
@@ -113,9 +116,11 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{where}"
     verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in summary.verdicts.items())
     yield f"{plural(summary.requests, 'request')}: {verdicts or 'no answers'}"
-    for failure in summary.failures[:10]:
-        keys = ", ".join(failure.keys) + (", …" if failure.count > len(failure.keys) else "")
-        yield f"  {failure.count:,} {failure.verdict}: {failure.reason} (keys: {keys})"
+    width = screen_width()
+    for failure in summary.failures[:_FAILURES_SHOWN]:
+        yield failure_line(failure, width)
+    if more := sum(failure.count for failure in summary.failures[_FAILURES_SHOWN:]):
+        yield f"  … and {plural(more, 'more request')} for other reasons (--json has all)"
     for other in summary.answered_by[:10]:
         yield f"  {plural(other.answers, 'answer')} by {other.model}; {other.asked} was asked"
     if summary.not_sent:
@@ -147,7 +152,13 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield f"Written: {output}"
 
 
-def next_step(following: Next | str, output: str | None) -> str:
+def step_lines(summary: Summary, output: str | None, first: str = "Next") -> Iterator[str]:
+    """What to do about rows that did not succeed, one step a line; ``first`` is the word before the first of them."""
+    for number, step in enumerate(summary.next_steps):
+        yield f"{'Then' if number else first}: {_next_step(step.next, output)}"
+
+
+def _next_step(following: Next | str, output: str | None) -> str:
     """What helps, as this user can type it; a command writes to the file that was asked for."""
     if isinstance(following, str):
         return following

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import MODEL_CHECK, POLL, TIMEOUT, is_stdout, verb
+from gemini_batch.cli.common import LENIENT, MODEL_CHECK, POLL, TIMEOUT, is_stdout, verb
 from gemini_batch.cli.outcome import invoked
-from gemini_batch.cli.results import exit_code, next_step, summary_lines
+from gemini_batch.cli.results import exit_code, step_lines, summary_lines
 from gemini_batch.errors import Next, UsageError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
         screen.say(f"Requests that did not succeed, with verdict and reason: {failures_beside(Path(output))}")
     if output is None:
         screen.say(f"Next: {invoked(Next('results', summary.run, '-o', 'results.jsonl'))}")
-    if summary.next:
-        screen.say(f"{'Next' if output is not None else 'Then'}: {next_step(summary.next, output)}")
+    for line in step_lines(summary, output, "Next" if output is not None else "Then"):
+        screen.say(line)
     return summary.run
 
 
@@ -73,6 +73,7 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     click.option(
         "--new", is_flag=True, help="Start another run even if these requests have one. This costs money again."
     ),
+    LENIENT,
     click.option(
         "--max-requests-per-job", type=click.IntRange(min=1), metavar="N", help="Requests per job (default 50000)."
     ),

@@ -134,5 +134,13 @@ class Screen:
             _echo(clean(wording.DOT.join(part for part in parts if part)))
 
 
+def screen_width() -> int | None:
+    """The columns of the terminal that shows stderr; None where lines may have any length."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):  # no terminal, or a stream without a file
+        return None
+
+
 def _echo(words: str) -> None:
     click.echo(wording.encodable(words, getattr(sys.stderr, "encoding", None) or "ascii"), err=True)

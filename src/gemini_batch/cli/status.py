@@ -59,7 +59,7 @@ def _run_lines(seen: RunStatus) -> Iterator[str]:
     yield f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}"
     for job in seen.jobs:
         yield f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}"
-    yield f"{seen.answered:,} of {plural(seen.requests, 'request')} answered, {seen.waiting:,} to be sent"
+    yield f"{seen.answered:,} of {plural(seen.requests, 'request')} answered, {_to_be_sent(seen)}"
     if seen.next:
         yield f"Next: {invoked(seen.next)}"
 
@@ -86,3 +86,8 @@ def _lines(seen: JobStatus) -> Iterator[str]:
             yield seen.error.meaning
     if seen.next:
         yield f"Next: {invoked(seen.next)}"
+
+
+def _to_be_sent(seen: RunStatus) -> str:
+    again = seen.waiting - seen.not_sent
+    return f"{seen.not_sent:,} to be sent" + (f", {again:,} to be resent" if again else "")

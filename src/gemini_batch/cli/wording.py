@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
     from gemini_batch.cli.pace import Pace
     from gemini_batch.events import JobSeen, RunProgress
+    from gemini_batch.store.row_records import Reason
     from gemini_batch.wire import RemoteJob
 
 #: Seconds from which the age of a run's oldest job is worth a word.
 _OLD = 3600.0
+#: Characters of the service's message that are shown on the narrowest screen.
+_LEAST_MESSAGE = 40
 #: Requests from which progress is shown in tenths of a percent.
 _TENTHS_FROM = 10_000
 #: What a narrow code page cannot hold, and what stands for it there.
@@ -44,6 +47,17 @@ def usd(amount: float) -> str:
         return "0"
     digits = max(6, 1 - math.floor(math.log10(amount)))
     return f"{amount:.{digits}f}".rstrip("0")
+
+
+def failure_line(failure: Reason, width: int | None) -> str:
+    """A group of failures: how many, why, in whose words, which keys. The words are cut off to fit into ``width``."""
+    keys = ", ".join(failure.keys) + (", …" if failure.count > len(failure.keys) else "")
+    before, after = f"  {failure.count:,} {failure.verdict}: {failure.reason}", f" (keys: {keys})"
+    if failure.message is None:
+        return before + after
+    room = None if width is None else max(_LEAST_MESSAGE, width - len(before) - len(after) - 2)
+    cut = room is not None and len(failure.message) > room
+    return f"{before}: {failure.message[: room - 1] + '…' if room and cut else failure.message}{after}"
 
 
 def size(count: float) -> str:

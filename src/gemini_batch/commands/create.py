@@ -119,7 +119,7 @@ def _found(session: Session, run: Run, absent: frozenset[str] = frozenset()) -> 
     gone = [job for job in facts.jobs if job.id in absent or job.lost == "JOB_GONE"]
     there = [job for job in facts.jobs if job not in gone and job.stage.made]
     if gone and standing(there, answered=0) != "attach":
-        raise _gone(session, gone[-1])
+        raise _gone(gone[-1])
     living = [job for job in there if job.stage is JobStage.CREATED]
     stopped = [job.batch or job.id for job in there if job.phase is Phase.CANCELLED and job.cancelled_at is None]
     if stopped and not living:
@@ -242,13 +242,15 @@ def _describe(
     )
 
 
-def _gone(session: Session, job: Job) -> ApiError:
+def _gone(job: Job) -> ApiError:
+    assert job.batch is not None
     return ApiError(
         f"These requests have a job, {job.batch}, but the service cannot find it (404).",
         status=404,
         reason="NOT_FOUND",
         code="job_not_found",
-        next=f"It may have been deleted. --new creates another one{paid_again(session.settings)}.",
+        # Nothing that pays again is proposed: a job that was hidden for an hour would be paid for twice.
+        next=Next("status", job.batch, why="asks again: jobs reappear, and one that was deleted may have been billed"),
     )
 
 

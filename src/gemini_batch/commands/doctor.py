@@ -86,7 +86,7 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
             findings += _check_life(state_folder, run, job)
             try:
                 findings += list(_check_folder(state_folder, run, job, offline=session.settings.offline))
-            except OSError as error:  # what cannot be read is one more thing to report
+            except (OSError, Error) as error:  # what cannot be read is one more thing to report
                 about, message = job.batch or run.id, f"The run folder cannot be read: {error}."
                 findings.append(Finding(level="problem", about=about, message=message))
         findings += _check_files(session, ledger.files(), {job.id: job for _, job in jobs})

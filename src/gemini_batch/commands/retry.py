@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
+    from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RequestOverrides
     from gemini_batch.store.state_folder import RunFolder
 
@@ -95,19 +96,20 @@ async def retry(
         with folder.rows() as rows:
             counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)
             if not waiting and not any(counts.get(verdict) for verdict in again.verdicts):
-                raise _nothing(run, again, counts, retry_or_fix(run, ledger.jobs_of(run.id), rows.reasons()))
+                raise _nothing(run, again, counts, _what_helps(ledger, run, rows))
             for job in ledger.jobs_of(run.id):
                 if job.id in stopped:  # the user has said what to do about it; from now on it counts as their own
                     at = session.world.now()
                     ledger.update_job(job, "cancel accepted", at=at, cancelled_at=job.ended_at or at)
-                if not job.stage.made:  # planned for an earlier retry, whose change was refused
+                if job.stage in {JobStage.PLANNED, JobStage.UPLOADED}:  # for an earlier retry, whose change was refused
                     drop(ledger, rows, job, at=session.world.now())
             # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
             overrides = again.overrides if again.overrides.asked else None
             run = keep_options(
                 ledger, run, msgspec.structs.replace(kept_options(run), overrides=overrides), at=session.world.now()
             )
-            rows.choose(again.verdicts)
+            collected = [job.ordinal for job in ledger.jobs_of(run.id) if job.stage is JobStage.COLLECTED]
+            rows.choose(again.verdicts, collected)
             count = rows.waiting().requests
     session.emit(Notice(f"Resending {count:,} {'request' if count == 1 else 'requests'}."))
     if not again.overrides.asked and _LASTING & set(again.verdicts):
@@ -144,10 +146,13 @@ def _stopped(ledger: Ledger, folder: RunFolder, run: Run) -> Mapping[str, int]:
 def _unfinished(ledger: Ledger, folder: RunFolder, run: Run, *, may_be_unsent: bool) -> bool:
     """Whether something of a run is in doubt, alive or to be collected, or was never sent.
 
-    What waits for another attempt only, or is planned for one, is no hindrance.
+    What waits for another attempt only, or is planned for one, is no hindrance. After a cancel by someone else
+    (``may_be_unsent``), ``run`` leaves a create in doubt and unsent requests as they are, and ``retry`` continues.
     """
     jobs = ledger.jobs_of(run.id)
-    if any(job.stage in {JobStage.INTENDED, JobStage.CREATED, JobStage.ENDED} for job in jobs):
+    if any(job.stage in {JobStage.CREATED, JobStage.ENDED} for job in jobs):
+        return True
+    if not may_be_unsent and any(job.stage is JobStage.INTENDED for job in jobs):
         return True
     with folder.rows() as rows:
         reconcile(ledger, rows, run)
@@ -158,14 +163,19 @@ def _planned(ledger: Ledger, run: Run) -> int:
     return sum(job.requests for job in ledger.jobs_of(run.id) if not job.stage.made)
 
 
-def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int], following: Next | str | None) -> UsageError:
+def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int], following: Next | str) -> UsageError:
     """There is nothing to resend: which verdicts there are, and what helps."""
     there = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items())
     return UsageError(
         f"No request of {run.id} has the verdict {' or '.join(again.verdicts)} ({there}).",
         code="nothing_to_retry",
-        next=following or "Nothing is left to resend.",
+        next=following,
     )
+
+
+def _what_helps(ledger: Ledger, run: Run, rows: Rows) -> Next | str:
+    """What helps most with what a run has left."""
+    return next(iter(retry_or_fix(run, ledger.jobs_of(run.id), rows.reasons())), "Nothing is left to resend.")
 
 
 async def _check_change(session: Session, run: Run, again: RetrySelection) -> None:
@@ -173,11 +183,11 @@ async def _check_change(session: Session, run: Run, again: RetrySelection) -> No
     overrides = again.overrides
     if run.method is Method.EMBED and overrides.rewrites:
         with session.state_folder.run(run.id).rows() as rows:
-            following = retry_or_fix(run, session.ledger().jobs_of(run.id), rows.reasons())
+            following = _what_helps(session.ledger(), run, rows)
         raise UsageError(
             "--temperature and --max-output-tokens do not apply to embeddings.",
             code="bad_argument",
-            next=following or "Nothing is left to resend.",
+            next=following,
         )
     if overrides.model is not None:
         check_model(session, overrides.model, run.method, refuse=again.model_check)

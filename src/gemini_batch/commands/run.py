@@ -76,6 +76,10 @@ async def run(
         await deadline.bound(work_off(session, run, options))
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
+    except NotFinished as error:
+        if output is not None and isinstance(error.next, Next):
+            error.next = error.next.writing_to(str(output))
+        raise
     return await finish(session, run, output)
 
 

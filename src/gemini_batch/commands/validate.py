@@ -11,8 +11,10 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.errors import InvalidInput, Next, Problem
 from gemini_batch.events import EventHandler, ignore_events, in_thread
+from gemini_batch.intake.model_checks import check_model_name
 from gemini_batch.intake.staging import stage
 from gemini_batch.store.state_folder import RunFolder
+from gemini_batch.validation.conform import Terms
 
 if TYPE_CHECKING:
     from gemini_batch.catalog import Method
@@ -42,19 +44,35 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def validate(
-    source: Path, *, limit: int | None = None, offline: bool = False, emit: EventHandler = ignore_events
+    source: Path,
+    *,
+    model: str | None = None,
+    limit: int | None = None,
+    lenient: bool = False,
+    offline: bool = False,
+    emit: EventHandler = ignore_events,
 ) -> Validated:
     """Check every line of a request file as create does. Raises UsageError for a file that is none at all.
 
+    ``model``: check the rules of this model, too. ``lenient``: refuse only lines that the service certainly refuses.
     ``offline``: whether the create that is proposed is to be.
     """
+    if model is not None:
+        check_model_name(model)
+    terms = Terms((model or "").removeprefix("models/"), lenient)
     most = catalog.load().limits.input_file_bytes.value
     # Not next to the user's files: the copy that the check for repeated keys needs is as large as the file itself.
     with tempfile.TemporaryDirectory(prefix="gemini-batch-validate-") as folder:
         try:
             staged = await in_thread(
                 lambda told: stage(
-                    source, RunFolder(Path(folder)), limit=limit, max_bytes=most, offline=offline, emit=told
+                    source,
+                    RunFolder(Path(folder)),
+                    limit=limit,
+                    max_bytes=most,
+                    terms=terms,
+                    offline=offline,
+                    emit=told,
                 ),
                 emit,
             )
@@ -66,12 +84,13 @@ async def validate(
                 bytes=0,
                 method=None,
                 errors=error.total,
-                warnings=0,
+                warnings=error.warnings,
                 problems=list(error.problems),
                 next=None,
             )
     first = () if limit is None else ("--limit", str(limit))
     where = ("--offline",) if offline else ()
+    judged = (*(("--model", model) if model else ()), *(("--lenient",) if lenient else ()))
     return Validated(
         file=str(source),
         valid=True,
@@ -81,5 +100,5 @@ async def validate(
         errors=0,
         warnings=staged.warning_count,
         problems=list(staged.warnings),
-        next=Next("create", str(source), *first, *where, why="" if offline else "this costs money"),
+        next=Next("create", str(source), *judged, *first, *where, why="" if offline else "this costs money"),
     )

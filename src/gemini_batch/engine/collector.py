@@ -32,6 +32,7 @@ from gemini_batch.wire import Operation, Phase, remote_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from gemini_batch.session import Session
     from gemini_batch.store.state_folder import RunFolder
@@ -132,7 +133,7 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
             target = KnownJob(run, ledger.job(one.job), session.settings.offline)
             session.check_bound(target)
             if one.path.exists():  # first, so that a process that is killed here finds the file missing
-                one.path.replace(one.path.with_suffix(".damaged"))
+                one.path.replace(_aside(one.path))
             job = ledger.update_job(target.job, "answers damaged", at=session.world.now(), stage=JobStage.ENDED)
             target = replace(target, job=job)
             try:
@@ -143,6 +144,14 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
                     raise
                 session.emit(Notice(error.then("The other answers are complete."), "warning"))
                 await lose(session, target, "RESULTS_DAMAGED", writing=asyncio.Lock())
+
+
+def _aside(raw: Path) -> Path:
+    """A free name for a damaged raw file, which is kept."""
+    number = 1
+    while (path := raw.with_suffix(f".damaged-{number}")).exists():
+        number += 1
+    return path
 
 
 async def look_again(session: Session, target: KnownJob) -> bool:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.session import KnownJob, Session
+    from gemini_batch.store.records import Run
+    from gemini_batch.store.rows import Rows
     from gemini_batch.wire import Operation, RemoteJob
 
 
@@ -53,11 +55,10 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
             answers = await _download(session, remote, part, target)
         else:
             part.unlink(missing_ok=True)
-            answers = 0
             with private_open(part, "wb") as file:
                 for answer in inline_answers(operation):
                     file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
-                    answers += 1
+            answers = (await asyncio.to_thread(_examine, session, part, target, compare=False)).answers
         key = (await session.backend()).key.reveal()
         await asyncio.to_thread(redact_words, part, Redactor(key))
         with part.open("rb+") as file:
@@ -65,7 +66,7 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
         counted = remote.succeeded + remote.failed
         if target.run.origin == "made":
             counted = min(counted, target.job.requests)
-        if answers is not None and answers < counted:
+        if remote.has_output and answers is not None and answers < counted:
             if not partial(raw).exists() or answers > _whole_lines(partial(raw)):
                 part.replace(partial(raw))
             raise incomplete(session, target, remote, answers, counted)
@@ -83,9 +84,7 @@ def partial(raw: Path) -> Path:
 
 def incomplete(session: Session, target: KnownJob, remote: RemoteJob, answers: int, counted: int) -> NotFinished:
     """The error for an output with fewer answers than the service counts; after a day, with a way to go on without."""
-    message = (
-        f"The output of {remote.name} is incomplete: the service counts {counted:,} answers and gives {answers:,}."
-    )
+    message = f"The output of {remote.name} is incomplete: the service counts {counted:,} answers and gives {answers:,}"
     late = ended_for(session, target, remote, 0.0) >= LATE_SUCCEEDED
     return NotFinished(
         f"{message}.",
@@ -101,7 +100,7 @@ def incomplete(session: Session, target: KnownJob, remote: RemoteJob, answers: i
 async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> int | None:
     """Download until the file can be complete, or the service has given the same answer often enough.
 
-    Returns the number of whole lines; None for a file of something else that the service has given for a day.
+    Returns the number of answers; None for a file of something else that the service has given for a day.
     """
     attempt = 0
     while True:
@@ -127,7 +126,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
             )
         session.emit(Notice(f"The results of {remote.name} have contained no answers for a day.", "warning"))
         return None
-    return content.lines - content.is_cut
+    return content.answers
 
 
 async def _shown(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> bool:
@@ -152,7 +151,9 @@ async def _shown(session: Session, remote: RemoteJob, part: Path, target: KnownJ
                     job=remote.name,
                     state=remote.state,
                     code="results_gone",
-                    next=create_anew(target.run),
+                    next=create_anew(target.run)
+                    if ended_for(session, target, remote, 0.0) >= LATE_SUCCEEDED
+                    else "They may reappear. Run the same command again later.",
                 ) from error
         await session.world.sleep(float(times))
 
@@ -178,13 +179,17 @@ async def _once(session: Session, remote: RemoteJob, part: Path, target: KnownJo
 class _Content:
     """What a downloaded file holds.
 
-    ``remains``: there are lines that look like results without keys. ``owed``: requests of the job without a line, None
-    if that was not looked up. ``is_cut``: the last line is not complete.
+    ``answers``: requests that have a line, and lines that may be the answer of a request but do not say of which; a
+    second line of a request, or one of another job's, is none. ``remains``: there are lines that look like results
+    without keys. ``damaged``: lines that are not JSON. ``owed``: requests of the job without a line, None if that was
+    not looked up. ``is_cut``: the last line is not complete.
     """
 
     lines: int
+    answers: int
     has_answers: bool
     remains: bool
+    damaged: int
     is_cut: bool
     owed: int | None
 
@@ -194,33 +199,57 @@ class _Content:
         return bool(self.lines) and not self.has_answers and not self.remains
 
 
+class _Members:
+    """The requests of a job that have been found, one bit each."""
+
+    def __init__(self, rows: Rows, run: Run, ordinal: int) -> None:
+        self.found = 0
+        self._rows, self._ordinal, self._bits = rows, ordinal, bytearray(run.requests // 8 + 1)
+
+    def add(self, key: str) -> None:
+        """Count the request with this key, if it is in the job and is not counted yet."""
+        wanted = self._rows.wanted(key, self._ordinal)
+        if wanted is None:
+            return
+        place, bit = wanted.seq // 8, 1 << wanted.seq % 8
+        self.found += not self._bits[place] & bit
+        self._bits[place] |= bit
+
+
 def _examine(session: Session, part: Path, target: KnownJob, *, compare: bool) -> _Content:
-    """Read a downloaded file once. ``compare`` its keys with the keys that the job owes."""
-    folder = session.state_folder.run(target.run.id)
-    lines, has_answers, remains = 0, False, False
-    found: set[int] = set()
+    """Read a downloaded file once, and count its answers. ``compare`` its keys with the keys that the job owes.
+
+    The requests of a job that was made elsewhere are unknown, so each of its lines counts.
+    """
+    folder, job = session.state_folder.run(target.run.id), target.job
+    lines = keyless = damaged = 0
+    has_answers = remains = False
     with contextlib.ExitStack() as stack:
-        owing = compare and target.run.origin != "adopted"
-        rows = stack.enter_context(folder.rows()) if owing else None
+        members = None
+        if target.run.origin != "adopted":
+            members = _Members(stack.enter_context(folder.rows()), target.run, job.ordinal)
         for line in read_all_lines(stack.enter_context(part.open("rb"))):
             if isinstance(line, LongLine):
-                lines, remains = lines + 1, True
+                lines, keyless, remains = lines + 1, keyless + 1, True
                 continue
             if not line.data.strip():
                 continue
             lines += 1
-            if has_answers and rows is None:
-                continue
             answer = parse_line(line.data)
             if isinstance(answer, Answer):
                 has_answers = True
-                wanted = rows.wanted(answer.key, target.job.ordinal) if rows is not None else None
-                if wanted is not None:
-                    found.add(wanted.seq)
-            elif answer.reason in {"NO_KEY", "KEY_NOT_TEXT"} or line.data.lstrip().startswith(b"{"):
+                if members is not None:
+                    members.add(answer.key)
+                continue
+            keyless += answer.reason != "NOT_AN_OBJECT"
+            damaged += answer.reason in {"NOT_JSON", "NOT_UTF8"}
+            if answer.reason in {"NO_KEY", "KEY_NOT_TEXT"} or line.data.lstrip().startswith(b"{"):
                 remains = True  # a truncated line that begins as an object: no web page begins that way
-    owed = None if rows is None else max(0, target.job.requests - len(found))
-    return _Content(lines, has_answers, remains, _ends_within_a_line(part), owed)
+    is_cut = _ends_within_a_line(part)
+    if members is None:
+        return _Content(lines, lines - is_cut, has_answers, remains, damaged, is_cut, None)
+    owed = max(0, job.requests - members.found) if compare else None
+    return _Content(lines, members.found + keyless - is_cut, has_answers, remains, damaged, is_cut, owed)
 
 
 def _doubt(content: _Content, remote: RemoteJob, *, first: bool) -> tuple[str, bool] | None:
@@ -236,8 +265,11 @@ def _doubt(content: _Content, remote: RemoteJob, *, first: bool) -> tuple[str, b
         return "ends in the middle of a line", True
     if content.owed:
         return f"has no line for {content.owed:,} of the requests", False
-    if first and content.lines < remote.succeeded + remote.failed:
-        return "has fewer lines than the service counted", False
+    if first and content.damaged:
+        # It may be joined from two states of a file that the service has replaced meanwhile.
+        return "has lines that cannot be read", False
+    if first and content.answers < remote.succeeded + remote.failed:
+        return "has fewer answers than the service counted", False
     return None
 
 

@@ -110,7 +110,8 @@ class _Judging:
             self._writer.quarantine(offset, len(data), "FOREIGN_KEY")
             return
         judged = judge(answer, method=self._method, expects_json=wanted.expects_json, dimension=wanted.dimension)
-        self._verdicts.append(answer_row(wanted, offset, len(data), judged))
+        message = None if judged.said is None else self._writer.message(judged.reason or "", judged.said)
+        self._verdicts.append(answer_row(wanted, offset, len(data), judged, message))
 
     def _wanted(self, key: str, number: int) -> Wanted | None:
         found = self._at_hand.get(key)
@@ -131,8 +132,8 @@ class _Judging:
         return found
 
 
-def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged) -> AnswerRow:
-    """A judged answer as ``rows.db`` stores it."""
+def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged, message: int | None) -> AnswerRow:
+    """A judged answer as ``rows.db`` stores it; ``message``: the id of the service's words there."""
     u: Usage = judged.usage
     return AnswerRow(
         wanted.seq,
@@ -141,6 +142,7 @@ def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged) -> Answ
         length,
         judged.verdict,
         judged.reason,
+        message,
         u.known or not judged.has_response,  # an error without a response has used no tokens
         u.input,
         u.cached,

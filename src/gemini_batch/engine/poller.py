@@ -64,16 +64,13 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
     known = target.job if isinstance(target, KnownJob) else None
     listed = False
     try:
-        operation = await ask(service, target.name, known)
+        operation = await _ask_explained(session, target)
     except ServiceError as error:
         if meaning(error) is not Trouble.PASSING:
-            explained = _explained(session, target, error)
-            if explained is error:
-                raise
-            raise explained from error
+            raise
         if with_answers:
             session.emit(Notice("The service timed out on this job; polling again with a longer timeout."))
-            operation = await ask(service, target.name, known, server_timeout=_INLINE_SERVER_TIMEOUT)
+            operation = await _ask_explained(session, target, server_timeout=_INLINE_SERVER_TIMEOUT)
         else:
             found = await _find_in_list(service, target.name)
             if found is None or (known is not None and _contradiction(known, remote_job(found)) is not None):
@@ -109,10 +106,18 @@ def _contradiction(job: Job, remote: RemoteJob) -> str | None:
     return contradiction(remote, file=job.file if job.input_kind == "file" else None, model=job.model)
 
 
-def _explained(session: Session, target: KnownJob | UnknownJob, error: ServiceError) -> ServiceError:
-    if not isinstance(error, ApiError):
-        return error
-    return explain_unknown(session, target, session.explain_absence(error, target))
+async def _ask_explained(
+    session: Session, target: KnownJob | UnknownJob, *, server_timeout: int | None = None
+) -> Operation:
+    """The same; an absent job is an ApiError that says what to do next."""
+    service, known = (await session.backend()).service, target.job if isinstance(target, KnownJob) else None
+    try:
+        return await ask(service, target.name, known, server_timeout=server_timeout)
+    except ApiError as error:
+        explained = explain_unknown(session, target, session.explain_absence(error, target))
+        if explained is error:
+            raise
+        raise explained from error
 
 
 async def _find_in_list(service: Service, name: str) -> Operation | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,9 @@ class Resender:
         self.due[job.ordinal] = world.monotonic() + pause
         what = "1 request" if left.requests == 1 else f"{left.requests:,} requests"
         why = "met a full quota" if left.over_quota == left.requests else "failed temporarily or got no answer"
-        return Notice(f"{what} of {job.batch} {why}; resending {f'in {span(pause)}' if pause >= 1 else 'now'}.")
+        return Notice(
+            f"{what} of {job.batch} {why}; resending {f'in {span(math.ceil(pause))}' if pause >= 1 else 'now'}."
+        )
 
     def release(self, rows: Rows, job: Job) -> None:
         """Let the requests wait again: their pause is over."""
@@ -126,8 +129,7 @@ def stopped_by_others(rows: Rows, run: Run, jobs: Sequence[Job]) -> NotFinished 
     count = sum(found.values())
     which = named[0].batch if len(named) == 1 else f"{len(named)} jobs of {run.id}"
     return NotFinished(
-        f"Someone else cancelled {which}; {count:,} {'request has' if count == 1 else 'requests have'} no answer. "
-        "Nothing more is sent unless you say so.",
+        f"Someone else cancelled {which}; {count:,} {'request has' if count == 1 else 'requests have'} no answer.",
         job=run.id,
         state="JOB_STATE_CANCELLED",
         code="cancelled_elsewhere",

@@ -265,7 +265,7 @@ class Runner:
             if there:
                 self._emit(
                     Notice(
-                        error.then(f"Nothing more is sent; collecting {_counted(there, 'existing job')} first."),
+                        error.then(f"Collecting {_counted(there, 'existing job')}; nothing more is sent."),
                         "warning",
                     )
                 )
@@ -326,8 +326,8 @@ class Runner:
         backoff.failed(self._clock())
         if isinstance(error, NotFinished):
             backoff.excused(self._clock())  # `output_of` decides how long to wait for late output
-        trouble = meaning(error)
-        waits = trouble.passes or trouble is Trouble.WITHDRAWN  # a right can be restored, and the answers are paid for
+        # A right can be restored, and the answers are paid for.
+        waits = meaning(error).passes or meaning(error) is Trouble.WITHDRAWN
         if error.reason_code == "output_incomplete" and isinstance(error.next, Next):
             waits = False  # for a day already; what to do about it is for the user to say
         if not waits or backoff.is_over(self._clock()):
@@ -340,7 +340,9 @@ class Runner:
     def _set_aside(self, job: Job, error: Error) -> None:
         """Stop work on a job in this process; the other jobs are collected, then the run ends with the error."""
         self._later[job.ordinal] = math.inf
-        self._stopper = self._stopper or error
+        # It comes before a cancel by someone else: `retry` resends nothing of that before every job is collected.
+        if self._stopper is None or self._stopper.reason_code == "cancelled_elsewhere":
+            self._stopper = error
 
     def _is_certain(self, job: Job) -> bool:
         """Count one more answer that a job, or its results, do not exist; returns whether that is certain now."""
@@ -356,8 +358,7 @@ class Runner:
         """Mark a job's requests as missing for good; the answers of other jobs are unaffected."""
         again = Next("retry", self._run.id, "--only", "missing", why=costing(self._run, "resends its requests"))
         self._emit(Notice(f"{message} Its requests remain unanswered.", "warning", again))
-        target = KnownJob(self._run, job)
-        await lose(self._session, target, reason, writing=self._writing)
+        await lose(self._session, KnownJob(self._run, job), reason, writing=self._writing)
 
     def _note_leftovers(self, rows: Rows, job: Job) -> None:
         if (said := self._resender.note(rows, job)) is not None:
@@ -366,8 +367,7 @@ class Runner:
     # Reporting -------------------------------------------------------------------------------------------------------
 
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
-        unsettled = frozenset(self._tasks.values()) | self._resender.due.keys()
-        self._progress.count(rows, self._run, jobs, unsettled)
+        self._progress.count(rows, self._run, jobs, frozenset(self._tasks.values()) | self._resender.due.keys())
         old = oldest(self._ledger, jobs, self._now())
         if old is not None and old.is_stuck and old.job.id not in self._stuck:
             self._stuck.add(old.job.id)

@@ -212,7 +212,7 @@ def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsen
         times = [*times, facts.hold_until]
         why = facts.hold_why
     elif facts.closed:
-        why = "the service refused a job; collecting existing jobs"
+        why = "nothing more is sent; collecting existing jobs"
     elif unsent and facts.living >= limits.jobs:
         why = f"{facts.living} jobs are alive, which is the maximum"
     elif unsent and facts.busy:

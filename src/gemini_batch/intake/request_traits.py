@@ -12,7 +12,8 @@ def modalities_of(data: bytes) -> set[str]:
     request = decode(data)["request"]
     config = request.get("generationConfig") or request.get("generation_config") or {}
     asked = config.get("responseModalities") or config.get("response_modalities") or []
-    return {word.upper() for word in asked if isinstance(word, str)} if isinstance(asked, list) else set()
+    words = asked if isinstance(asked, list) else [asked]
+    return {word.upper() for word in words if isinstance(word, str)}
 
 
 #: The traits of embedding requests: the name of each, and the fields that show it.

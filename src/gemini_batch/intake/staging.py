@@ -19,7 +19,9 @@ from gemini_batch.intake.request_traits import TRAITS, estimate_tokens, file_uri
 from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
+from gemini_batch.validation.repairs import for_file
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 KEPT_PROBLEMS = 10_000
 _TELL_EVERY = 16 * 1024 * 1024
 _SPACE = b" \t\r"
+_NO_TERMS = Terms()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +98,12 @@ class _Pass:
         *,
         size: int,
         limit: int | None,
+        terms: Terms,
         can_see: CanSee | None,
         emit: EventHandler,
     ) -> None:
         self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
+        self.terms = terms
         self.can_see = can_see
         self.unseen: Unseen | None = None
         self.findings = _Findings()
@@ -139,7 +144,7 @@ class _Pass:
                 self.emit(Transfer("reading", offset, self.size))
 
     def _row(self, data: bytes, number: int) -> RequestRow | None:
-        checked = check_line(data, number)
+        checked = check_line(data, number, self.terms)
         if not isinstance(checked, Checked):
             for problem in checked:
                 self.findings.add(problem)
@@ -214,16 +219,18 @@ def stage(
     *,
     limit: int | None = None,
     max_bytes: int | None,
+    terms: Terms = _NO_TERMS,
     can_see: CanSee | None = None,
     offline: bool = False,
     emit: EventHandler = ignore_events,
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
-    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused. ``can_see``: whether
-    the file at a URI can be seen from here; None: do not ask. ``offline``: whether the command that an error proposes
-    is to be. All requests wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput
-    with all problems of its lines, StateError if ``folder`` cannot be written.
+    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused. ``terms``: the model
+    whose own rules count, too, and whether only certain refusals are errors. ``can_see``: whether the file at a URI can
+    be seen from here; None: do not ask. ``offline``: whether the command that an error proposes is to be. All requests
+    wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its
+    lines, StateError if ``folder`` cannot be written.
     """
     check_file(source, limit=None if limit is not None else max_bytes, offline=offline)
     try:
@@ -233,7 +240,7 @@ def stage(
     with opened as reader:
         before = os.fstat(reader.fileno())
         try:
-            done = _write(reader, folder, size=before.st_size, limit=limit, can_see=can_see, emit=emit)
+            done = _write(reader, folder, size=before.st_size, limit=limit, terms=terms, can_see=can_see, emit=emit)
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
@@ -246,7 +253,12 @@ def stage(
         )
     findings = done.findings
     if findings.error_count:
-        raise InvalidInput(source, findings.errors, total=findings.error_count)
+        raise InvalidInput(
+            source,
+            for_file(sorted([*findings.errors, *findings.warnings], key=lambda problem: problem.line or 0), source),
+            total=findings.error_count,
+            warnings=findings.warning_count,
+        )
     if done.method is None:
         raise UsageError(
             "The file has no requests: all of its lines are blank.",
@@ -275,11 +287,12 @@ def _write(
     *,
     size: int,
     limit: int | None,
+    terms: Terms,
     can_see: CanSee | None,
     emit: EventHandler,
 ) -> _Pass:
     with private_open(folder.requests, "xb") as sink:
-        work = _Pass(reader, sink, size=size, limit=limit, can_see=can_see, emit=emit)
+        work = _Pass(reader, sink, size=size, limit=limit, terms=terms, can_see=can_see, emit=emit)
         with folder.rows(new=True) as rows:
             rows.load(work.rows())
             repeated = rows.count_duplicates()

@@ -30,6 +30,7 @@ from gemini_batch.jsonl import utf8_text
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import Run
+from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ _NAMED_JOBS = 3
 class Submission:
     """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests.
 
-    ``model_check`` False: no model is refused.
+    ``model_check`` False: no model is refused, nor a line by a rule of its model. ``lenient``: refuse only
+    lines that the service certainly refuses.
     """
 
     source: Path
@@ -60,6 +62,7 @@ class Submission:
     limit: int | None = None
     inline: bool = False
     new: bool = False
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,7 @@ async def _stage_run(
             folder,
             limit=submission.limit,
             max_bytes=max_bytes,
+            terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
             can_see=_can_see(session) if session.settings.offline else None,
             offline=session.settings.offline,
             emit=emit,

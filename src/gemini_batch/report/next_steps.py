@@ -38,37 +38,55 @@ def costing(run: Run, what: str = "") -> str:
 def after_cancel(run: Run) -> Next:
     """What sends the rest of a run of which someone else cancelled a job."""
     return Next(
-        "retry", run.id, "--only", "failed,missing", why=costing(run, "resends what was cancelled, sends the rest")
+        "retry",
+        run.id,
+        "--only",
+        "failed,missing",
+        *_TO_FILE,
+        why=costing(run, "resends what was cancelled, sends the rest"),
     )
 
 
 # What became of the requests ------------------------------------------------------------------------------------------
 
 
+class Step(msgspec.Struct, frozen=True):
+    """One of several things to do."""
+
+    next: Next | str
+    """A command, or what to fix where no command helps."""
+
+
 def next_for_results(
     run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *, not_sent: int, resendable: int, stopped: bool
-) -> Next | str | None:
-    """What helps most after the results were read: a command, or what to fix; None where all is well or nothing helps.
+) -> list[Next | str]:
+    """What to do after the results were read, in this order: commands, and what to fix where no command helps.
 
     ``resendable``: how many requests ``run`` would resend without being asked for each; ``stopped``: someone else
     cancelled a job.
     """
     if run.origin != "made":
-        return None
+        return []
+    first = None
     if not_sent and stopped:
-        return after_cancel(run)
-    if not_sent:
-        return Next("run", run.id, *_TO_FILE, why=costing(run, "sends the rest"))
-    if resendable:
-        return Next("run", run.id, *_TO_FILE, why=costing(run, "resends requests that failed temporarily"))
-    others = [failure for failure in failures if failure.verdict != "blocked"]
-    return retry_or_fix(run, jobs, others, *_TO_FILE) if others else _blocked(sum(one.count for one in failures))
+        first = after_cancel(run)
+    elif not_sent:
+        first = Next("run", run.id, *_TO_FILE, why=costing(run, "sends the rest"))
+    elif resendable:
+        first = Next("run", run.id, *_TO_FILE, why=costing(run, "resends requests that failed temporarily"))
+    # What failed may succeed by that first command, which then says what is left.
+    later = {"blocked"} if first is None else {"blocked", "failed", "missing"}
+    rest = [failure for failure in failures if failure.verdict not in later or _lasts(failure, jobs)]
+    blocked = sum(failure.count for failure in failures if failure.verdict == "blocked")
+    return [
+        *([first] if first is not None else []),
+        *retry_or_fix(run, jobs, rest, *_TO_FILE),
+        *([_to_rewrite(blocked)] if blocked else []),
+    ]
 
 
-def _blocked(count: int) -> str | None:
-    """What to fix where filters stopped the only requests that did not succeed."""
-    if not count:
-        return None
+def _to_rewrite(count: int) -> str:
+    """What to do about requests that a filter stopped."""
     those, them = ("1 request was", "it") if count == 1 else (f"{count:,} requests were", "them")
     return (
         f"{those} blocked by a filter. Change the prompt or safetySettings and send {them} in a new file. The failures "
@@ -76,21 +94,23 @@ def _blocked(count: int) -> str | None:
     )
 
 
-def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *to: str) -> Next | str | None:
-    """The ``retry`` that helps most, with the further arguments ``to``; what to fix where none helps; None without any.
+def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *to: str) -> list[Next | str]:
+    """Each ``retry`` that can help, most promising first, with the further arguments ``to``; then what to fix.
 
-    Requests with an error that another attempt can change are offered; those whose error lasts are to be fixed first.
+    Requests with an error that another attempt can change are offered; those whose error lasts stay, to be fixed.
     """
     lasting = [failure for failure in failures if _lasts(failure, jobs)]
-    options = _retry_options(run, {failure.verdict for failure in failures if failure not in lasting})
+    steps: list[Next | str] = []
+    for options in _retry_options(run, {failure.verdict for failure in failures if not _lasts(failure, jobs)}):
+        with_it = {failure.reason for failure in lasting if failure.verdict in options[1].split(",")}
+        as_before = f"{', '.join(sorted(with_it))} will end as before" if with_it else ""
+        steps.append(Next("retry", run.id, *options, *to, why=costing(run, as_before)))
+    return [*steps, _to_fix(lasting)] if lasting else steps
+
+
+def _to_fix(lasting: Sequence[Reason]) -> str:
+    """What to do about requests that fail again however often they are sent."""
     names = ", ".join(sorted({failure.reason for failure in lasting}))
-    if options:
-        chosen = options[0][1].split(",")
-        with_it = sorted({failure.reason for failure in lasting if failure.verdict in chosen})
-        as_before = f"{', '.join(with_it)} will end as before" if with_it else ""
-        return Next("retry", run.id, *options[0], *to, why=costing(run, as_before))
-    if not lasting:
-        return None
     count = sum(failure.count for failure in lasting)
     those, them, why = ("1 request", "it", "its reason")
     if count > 1:

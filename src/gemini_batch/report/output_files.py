@@ -56,15 +56,16 @@ def check_not_fewer(output: Path, succeeded: int) -> None:
         there = sum(_succeeded(line.data) for line in read_lines(file))
     if there > succeeded:
         raise StateError(
-            f"This file has {there:,} successful results; {succeeded:,} are held here, because answers were damaged.",
+            f"This file has {there:,} successful results and stays as it is; {succeeded:,} are held here, because "
+            "answers were damaged on this machine.",
             file=output,
             code="fewer_results",
-            next="Choose another name for the results, or move this file away.",
+            next="Choose another name to write what is held here.",
         )
 
 
 def write_failures(folder: RunFolder, jobs: Sequence[Job], output: Path, *, any_failed: bool) -> None:
-    """Next to the results: every request that did not succeed, with verdict, reason and the request itself.
+    """Next to the results: every request that did not succeed, with verdict, reason, message and the request.
 
     Without any, the failures file of an earlier state of the same results is removed. Raises UsageError where the file
     is one that must not be replaced, StateError where it cannot be written.
@@ -81,14 +82,27 @@ def write_failures(folder: RunFolder, jobs: Sequence[Job], output: Path, *, any_
             open_rows(folder, jobs) as rows,
             folder.requests.open("rb") as requests,
         ):
-            for key, offset, length, verdict, reason in rows.failures():
-                requests.seek(offset)
-                request = msgspec.Raw(requests.read(length))
-                file.write(
-                    msgspec.json.encode({"key": key, "verdict": verdict, "reason": reason, "line": request}) + b"\n"
-                )
+            for row in rows.failures():
+                requests.seek(row.offset)
+                request = msgspec.Raw(requests.read(row.length))
+                file.write(_encode(_Failure(row.key, row.verdict, row.reason, row.message, request)) + b"\n")
     except OSError as error:
         raise state_error(error, target, "failures file") from error
+
+
+class _Failure(msgspec.Struct):
+    """A line of the failures file."""
+
+    key: str
+    verdict: str
+    reason: str
+    message: str | None
+    line: msgspec.Raw
+
+
+#: The fields of such a line: those of 1.0.0, then all of them.
+_FAILURE_FIELDS = ({"key", "verdict", "reason", "line"}, set(_Failure.__struct_fields__))
+_encode = msgspec.json.Encoder().encode
 
 
 class _Line(msgspec.Struct):
@@ -143,7 +157,7 @@ def _holds(path: Path, kind: _Kind) -> bool:
         return False
     if not isinstance(line, dict):
         return False
-    is_failure = set(line) == {"key", "verdict", "reason", "line"}
+    is_failure = set(line) in _FAILURE_FIELDS
     if kind == "failures":
         return is_failure
     is_raw = "request" not in line and _is_raw(first)

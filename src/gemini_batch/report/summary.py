@@ -12,7 +12,7 @@ from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.report.billing import elsewhere, says_emulated
 from gemini_batch.report.money import AnsweredBy, Money, answered_by, money
-from gemini_batch.report.next_steps import next_for_results
+from gemini_batch.report.next_steps import Step, next_for_results
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import JobStage
 
@@ -77,7 +77,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: dict[str, int]
     """Number of requests by verdict."""
     failures: list[Reason]
-    """Why requests did not succeed, by verdict and reason."""
+    """Why requests did not succeed, by verdict, reason and message, most frequent first."""
     quarantined: dict[str, int]
     """Number of answer lines that belong to no request, by reason."""
     repeated: int
@@ -96,6 +96,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the run, with the raw answers."""
     next: Next | str | None
     """What helps with rows that did not succeed: a command, or what to fix where no command helps."""
+    next_steps: list[Step]
+    """Everything that helps with them, in order. The first is `next`; several kinds of failure need more."""
 
     @property
     def answered(self) -> int:
@@ -137,6 +139,11 @@ def summarize(
     not_sent = 0 if only is not None or run.origin == "adopted" else run.requests - sum(counts.values())
     jobs = [job for job in jobs if job.stage.made] if only is None else [only]
     requests = sum(counts.values())
+    steps = (
+        next_for_results(run, jobs, failures, not_sent=not_sent, resendable=resendable, stopped=stopped)
+        if only is None
+        else []
+    )
     total = sum(job.total or 0 for job in jobs)
     states = {job.state for job in jobs if job.state} or {""}
     return Summary(
@@ -169,9 +176,8 @@ def summarize(
         usd=money(run, jobs, usage),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(folder.run(run.id).path),
-        next=None
-        if only is not None
-        else next_for_results(run, jobs, failures, not_sent=not_sent, resendable=resendable, stopped=stopped),
+        next=steps[0] if steps else None,
+        next_steps=[Step(step) for step in steps],
     )
 
 
@@ -209,7 +215,8 @@ def uncollected(jobs: Sequence[Job], settled: AbstractSet[int]) -> Uncollected:
             continue
         good = min(job.requests, job.succeeded or 0)
         succeeded += good
-        failed += min(job.requests - good, job.failed or 0)
+        if job.stage is not JobStage.COLLECTED:  # what failed in a collected job is known by its verdicts
+            failed += min(job.requests - good, job.failed or 0)
     return Uncollected(succeeded, failed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gemini_batch.store.row_records import INSERT_REQUEST, key_hash
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 _MOST_NAMES, _LONGEST_NAME = 100, 200
 #: The name of an unknown model, which no model has.
 _UNKNOWN_NAME = "?"
+#: So many characters of a message are kept, and so many different messages for one reason and for all of a run. A
+#: message that holds an id is a new one for each row.
+_LONGEST_MESSAGE = 300
+MESSAGES_PER_REASON = 20
+MESSAGES_IN_ALL = 200
 
 
 class AnswerWriter:
@@ -37,12 +43,18 @@ class AnswerWriter:
                 "UPDATE requests SET answer = NULL WHERE answer IN (SELECT id FROM answers WHERE answer_file = ?)",
                 (self._answer_file,),
             )
+            again = db.execute("SELECT EXISTS (SELECT 1 FROM answers WHERE answer_file = ?)", source[:1]).fetchone()[0]
             for table, column in (("answers", "answer_file"), ("quarantine", "answer_file"), ("answer_files", "id")):
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (self._answer_file,))  # noqa: S608 - names are our own
             db.execute(
                 "INSERT INTO answer_files (id, job, file, bytes, sha256, missing_reason, lines) VALUES (?,?,?,?,?,?,0)",
                 source,
             )
+            if again:  # what only the replaced answers said makes room
+                db.execute("DELETE FROM messages WHERE id NOT IN (SELECT message FROM answers WHERE message NOT NULL)")
+            kept = db.execute("SELECT reason, text, id FROM messages").fetchall()
+        self._messages: dict[tuple[str, str], int] = {(row[0], row[1]): row[2] for row in kept}
+        self._by_reason = Counter(reason for reason, _ in self._messages)
 
     def __enter__(self) -> AnswerWriter:
         return self
@@ -59,12 +71,27 @@ class AnswerWriter:
             (row.seq, row.line, row.key, key_hash(row.key), *row[3:], self._answer_file, 1),
         )
 
+    def message(self, reason: str, text: str) -> int | None:
+        """The id of a message of the service, for :class:`AnswerRow`; None if there are too many different ones."""
+        if len(text) > _LONGEST_MESSAGE:
+            text = text[: _LONGEST_MESSAGE - 1] + "…"
+        known = self._messages.get((reason, text))
+        if known is not None:
+            return known
+        if self._by_reason[reason] >= MESSAGES_PER_REASON or len(self._messages) >= MESSAGES_IN_ALL:
+            return None
+        new = max(self._messages.values(), default=0) + 1
+        self._db.execute("INSERT INTO messages (id, reason, text) VALUES (?, ?, ?)", (new, reason, text))
+        self._messages[reason, text] = new
+        self._by_reason[reason] += 1
+        return new
+
     def add(self, answers: Iterable[AnswerRow]) -> None:
         """Write judged answers."""
         self._db.executemany(
-            "INSERT INTO answers (answer_file, seq, attempt, offset, length, verdict, reason, usage_known, input, "
-            "cached, output, thoughts, tool_use, audio_input, image_output, model_version) "
-            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO answers (answer_file, seq, attempt, offset, length, verdict, reason, message, usage_known, "
+            "input, cached, output, thoughts, tool_use, audio_input, image_output, model_version) "
+            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [(self._answer_file, *row[:-1], self._model_id(row.model_version)) for row in answers],
         )
 

@@ -177,7 +177,27 @@ def _rows_2(db: sqlite3.Connection) -> None:
     )
 
 
-def _rows_model_versions(db: sqlite3.Connection) -> None:
+def _rows_3(db: sqlite3.Connection) -> None:
+    """Keep the service's messages; answers that were judged before have none."""
+    _each(
+        db,
+        (
+            "CREATE TABLE messages (id INTEGER PRIMARY KEY, reason TEXT NOT NULL, text TEXT NOT NULL) STRICT",
+            "ALTER TABLE answers ADD COLUMN message INTEGER",
+            "DROP VIEW results",
+            """
+CREATE VIEW results AS
+    SELECT requests.seq, requests.key, coalesce(answers.verdict, 'missing') AS verdict, answers.reason,
+           messages.text AS message,
+           answers.attempt, answers.input, answers.cached, answers.output, answers.thoughts
+    FROM requests LEFT JOIN answers ON answers.id = requests.answer
+    LEFT JOIN messages ON messages.id = answers.message ORDER BY requests.seq
+""",
+        ),
+    )
+
+
+def _rows_4(db: sqlite3.Connection) -> None:
     """Keep which model each answer says it comes from; that of earlier answers stays unknown."""
     _each(
         db,
@@ -188,4 +208,4 @@ def _rows_model_versions(db: sqlite3.Connection) -> None:
     )
 
 
-ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_model_versions)
+ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4)

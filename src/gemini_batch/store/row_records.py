@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 INSERT_REQUEST = (
     "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, job, attempts) "
@@ -70,6 +74,7 @@ class AnswerRow(NamedTuple):
     length: int
     verdict: str
     reason: str | None
+    message: int | None
     usage_known: bool
     input: int
     cached: int
@@ -97,6 +102,17 @@ class FinalRow(NamedTuple):
     reason: str | None
 
 
+class FailureRow(NamedTuple):
+    """One request that did not succeed: where its line is in ``requests.jsonl``, and what came of it."""
+
+    key: str
+    offset: int
+    length: int
+    verdict: str
+    reason: str
+    message: str | None
+
+
 def key_hash(key: str) -> int:
     """A signed 64-bit hash of a key."""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -104,13 +120,35 @@ def key_hash(key: str) -> int:
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of requests that did not succeed, with the reason."""
+    """A group of requests that did not succeed for one reason, in the same words of the service."""
 
     verdict: str
     """Verdict of the requests."""
     reason: str
     """Reason code; the page on verdicts lists all codes."""
+    message: str | None
+    """The service's message, or its first 300 characters. Null if it sent none, or too many different ones to list."""
     count: int
     """Number of requests."""
     keys: list[str]
     """The first three of their keys."""
+
+
+#: The keys that are named of each group of failures.
+_KEYS_NAMED = 3
+
+
+def grouped(failures: Iterable[FailureRow]) -> list[Reason]:
+    """Requests that did not succeed by verdict, reason and message, most frequent first; one pass over them."""
+    keys: dict[tuple[str, str, str | None], list[str]] = {}
+    counts: Counter[tuple[str, str, str | None]] = Counter()
+    for key, _, _, verdict, reason, message in failures:
+        kind = (verdict, reason, message)
+        counts[kind] += 1
+        if counts[kind] <= _KEYS_NAMED:
+            keys.setdefault(kind, []).append(key)
+    found = [
+        Reason(verdict=kind[0], reason=kind[1], message=kind[2], count=count, keys=keys[kind])
+        for kind, count in counts.items()
+    ]
+    return sorted(found, key=lambda one: (-one.count, one.verdict, one.reason, one.message or ""))

@@ -1,4 +1,5 @@
 """``rows.db``: one row for each request of a run and for each received answer. Positions and verdicts, never contents.
+The service's messages about requests that did not succeed are kept, shortened; their number is bounded.
 
 What always holds:
 
@@ -23,12 +24,14 @@ from gemini_batch.store.answer_writer import AnswerWriter
 from gemini_batch.store.row_records import (
     INSERT_REQUEST,
     Chunk,
+    FailureRow,
     FinalRow,
     Leftover,
     Reason,
     RequestRow,
     Waiting,
     Wanted,
+    grouped,
     key_hash,
 )
 from gemini_batch.store.sqlite import Alone, connect, explained, transaction
@@ -40,11 +43,13 @@ if TYPE_CHECKING:
 
 
 _BATCH = 5000
-_JOINED = (
-    "FROM requests r LEFT JOIN answers a ON a.id = r.answer "
-    "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL"
+_FAILURES = (
+    "SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), "
+    "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'TO_BE_RESENT' ELSE '' END), m.text "
+    "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN messages m ON m.id = a.message "
+    "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL "
+    "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
 )
-_WHY = "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'TO_BE_RESENT' ELSE '' END)"
 
 
 class Rows:
@@ -197,11 +202,12 @@ class Rows:
         with explained(self.path, "run's row database"):
             return [tuple(row) for row in self._db.execute(sql, (ordinal, reason, limit))]
 
-    def choose(self, verdicts: Sequence[str]) -> int:
-        """Let requests with one of these final verdicts wait again, as the user asked; returns how many."""
+    def choose(self, verdicts: Sequence[str], collected: Sequence[int]) -> int:
+        """Let requests of ``collected`` jobs with one of these final verdicts wait again; returns how many."""
         marks = ", ".join("?" * len(verdicts))
+        jobs = ", ".join(str(int(ordinal)) for ordinal in collected)
         sql = (
-            "UPDATE requests SET job = NULL, attempts_excused = attempts WHERE job IS NOT NULL AND coalesce("  # noqa: S608 - marks only
+            f"UPDATE requests SET job = NULL, attempts_excused = attempts WHERE job IN ({jobs}) AND coalesce("  # noqa: S608 - numbers and marks only
             f"(SELECT verdict FROM answers WHERE id = requests.answer), 'missing') IN ({marks})"
         )
         with explained(self.path, "run's row database"), transaction(self._db):
@@ -323,15 +329,11 @@ class Rows:
             for row in self._db.execute(sql):
                 yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
 
-    def failures(self) -> Iterator[tuple[str, int, int, str, str]]:
-        """``(key, offset, length, verdict, reason)`` of the requests that did not succeed, in input order."""
-        sql = (
-            f"SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), {_WHY} {_JOINED} "
-            "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
-        )
+    def failures(self) -> Iterator[FailureRow]:
+        """The requests that did not succeed, in input order."""
         with explained(self.path, "run's row database"):
-            for row in self._db.execute(sql):
-                yield tuple(row)
+            for row in self._db.execute(_FAILURES):
+                yield FailureRow(*row)
 
     def counts(self) -> dict[str, int]:
         """How many requests have each verdict."""
@@ -343,23 +345,8 @@ class Rows:
             return {row["verdict"]: row["n"] for row in self._db.execute(sql)}
 
     def reasons(self) -> list[Reason]:
-        """The requests that did not succeed, by verdict and reason, most frequent first."""
-        sql = (
-            f"SELECT coalesce(a.verdict, 'missing') AS v, {_WHY} AS why, count(*) AS n {_JOINED} "
-            "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
-        )
-        keys = f"SELECT r.key {_JOINED} WHERE coalesce(a.verdict, 'missing') = ? AND {_WHY} = ? ORDER BY r.seq LIMIT 3"
-        with explained(self.path, "run's row database"):
-            found = self._db.execute(sql).fetchall()
-            return [
-                Reason(
-                    verdict=row["v"],
-                    reason=row["why"],
-                    count=row["n"],
-                    keys=[k["key"] for k in self._db.execute(keys, (row["v"], row["why"]))],
-                )
-                for row in found
-            ]
+        """The requests that did not succeed, by verdict, reason and message, most frequent first."""
+        return grouped(self.failures())
 
     def usage(self, long_prompt: int) -> list[sqlite3.Row]:
         """Token sums of all answers received, by job (``answer_file``: its ordinal) and by ``model``.

@@ -1,14 +1,17 @@
-"""Contents and parts: what a request sends to the model.
+"""Contents and parts: what is often written instead of their fields, and what is probably a mistake.
 
-A content with only plain text parts is accepted at once. Everything else is checked field by field with its path, so
-that a message can name ``request.contents[2].parts[0].inlineData.mimeType``. Null counts as absent, as in proto JSON.
+A content with only plain text parts is accepted at once. Names, types and values of all others are compared with the
+protocol's tables in :mod:`conform`. Null counts as absent, as in proto JSON.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from gemini_batch.protocol import rules
+from gemini_batch.protocol.reading import is_base64
+from gemini_batch.protocol.spelling import camel
+from gemini_batch.protocol.tables import names
 from gemini_batch.validation import fields
 from gemini_batch.validation.file_uri import mistake_of
 from gemini_batch.validation.findings import clip, kind, pick, strangers
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from gemini_batch.validation.findings import Findings
 
 
-_ROLES = frozenset({"user", "model"})
 _ROLE_WORDS = {
     "assistant": 'Write `"role": "model"`.',
     "ai": 'Write `"role": "model"`.',
@@ -29,9 +31,7 @@ _ROLE_WORDS = {
     "human": 'Write `"role": "user"`.',
 }
 _TEXT_PART = 'Write `[{"text": "…"}]`.'
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-=\s]*")
-#: Enough characters to tell base64 from a path, a URL or prose without reading megabytes twice.
-_BASE64_SAMPLE = 400
+_BLOB = names("Blob")
 
 
 def check_contents(contents: object, path: str, found: Findings) -> None:
@@ -53,6 +53,11 @@ def check_contents(contents: object, path: str, found: Findings) -> None:
         )
 
 
+def is_plain(contents: object) -> bool:
+    """Whether contents are a list of nothing but text and well-formed media, so that there is nothing to check."""
+    return type(contents) is list and bool(contents) and all(map(_is_plain, contents))
+
+
 def _is_plain(content: object) -> bool:
     if type(content) is not dict:
         return False
@@ -64,9 +69,26 @@ def _is_plain(content: object) -> bool:
         if type(part) is not dict or len(part) != 1:
             return False
         text = part.get("text")
-        if type(text) is not str or not text:
+        if (type(text) is not str or not text) and not _is_plain_media(part):
             return False
     return role is None or role in ("user", "model")
+
+
+def _is_plain_media(part: dict[str, object]) -> bool:
+    """Whether a part of one field is inline data or an uploaded file, as most lines write them."""
+    ((name, media),) = part.items()
+    if type(media) is not dict or len(media) != 2:
+        return False
+    mime_type = pick(media, "mimeType", "mime_type")[1]
+    if type(mime_type) is not str:
+        return False
+    if name in ("inlineData", "inline_data"):
+        data = media.get("data")
+        return type(data) is str and bool(data) and is_base64(data) and rules.is_media_type(mime_type)
+    uri = pick(media, "fileUri", "file_uri")[1]
+    if name not in ("fileData", "file_data") or type(uri) is not str or not uri:
+        return False
+    return not uri.startswith("gs://") and mistake_of(uri) is None
 
 
 def check_content(content: object, path: str, found: Findings, *, instruction: bool = False) -> None:
@@ -82,12 +104,12 @@ def check_content(content: object, path: str, found: Findings, *, instruction: b
         return
     _check_names(content, path, found)
     role = content.get("role")
-    # The service ignores the role of a system instruction, and the SDK's examples set it freely.
-    if not instruction and role is not None and not (type(role) is str and role in _ROLES):
-        known = _ROLE_WORDS.get(role.lower()) if type(role) is str else None
-        shown = clip(role) if type(role) is str else kind(role)
-        found.error(f"{path}.role", f"The role is {shown}; it must be `user` or `model`.", known or 'Write `"user"`.')
     parts = content.get("parts")
+    # The service ignores the role of a system instruction, and the SDK's examples set it freely.
+    if not instruction and type(role) is str and role.lower() in _ROLE_WORDS and not _answers(role, parts):
+        found.error(
+            f"{path}.role", f"The role is {clip(role)}; it must be `user` or `model`.", _ROLE_WORDS[role.lower()]
+        )
     if parts is None:
         if not any(name in content for name in ("content", "text", *fields.PART_DATA)):
             found.error(path, "The content has no `parts`.", 'Add `"parts": [{"text": "…"}]`.')
@@ -109,14 +131,15 @@ def _check_names(content: dict[str, object], path: str, found: Findings) -> None
             found.error(
                 field, f"`{name}` belongs in a part, not in the content.", f'Write `"parts": [{{"{name}": …}}]`.'
             )
-        elif meant := fields.near(name, fields.CONTENT):
-            found.error(field, f"{clip(name)} is not a field of a content.", f"Did you mean `{meant}`?")
-        else:
-            found.warn(
-                field,
-                f"{clip(name)} is not a known field of a content.",
-                "Check the spelling. The service may reject it.",
-            )
+
+
+def _answers(role: str, parts: object) -> bool:
+    """Whether a content only returns the output of functions, for which there are two more roles."""
+    return (
+        role in rules.FUNCTION_ROLES
+        and type(parts) is list
+        and all(type(part) is dict and pick(part, "functionResponse", "function_response")[1] for part in parts)
+    )
 
 
 def _check_parts(parts: list[object], path: str, found: Findings, *, instruction: bool) -> None:
@@ -130,9 +153,7 @@ def _check_parts(parts: list[object], path: str, found: Findings, *, instruction
     if says_something:
         return
     if instruction:
-        found.error(
-            path, "The text of the system instruction is empty; the service rejects it.", "Add text, or remove it."
-        )
+        found.warn(path, "The text of the system instruction is empty.", "Add text, or remove it.")
     else:
         found.warn(path, "The text of the content is empty.", "Add text, or remove the line.")
 
@@ -151,12 +172,16 @@ def _check_part(part: object, path: str, found: Findings) -> None:
         found.error(path, f"The part has {listed}; it can have only one of them.", "Write a separate part for each.")
     elif not data and not unknown:
         found.error(path, "The part has no data.", 'Write `{"text": "…"}`, or remove the part.')
-    for name in data:
-        _check_data(name, part[name], f"{path}.{name}", found)
+    for name in ("inlineData", "inline_data"):
+        if type(blob := part.get(name)) is dict:
+            _check_blob(blob, f"{path}.{name}", found)
+    for name in ("fileData", "file_data"):
+        if type(file := part.get(name)) is dict:
+            _check_file(file, f"{path}.{name}", found)
 
 
 def _explain_part(name: str, part: dict[str, object], field: str, found: Findings) -> None:
-    shape = fields.camel(name)
+    shape = camel(name)
     if name == "type" and "text" in part:
         found.error(
             field, "`type` is another provider's field.", "Remove it. The name of the data field gives a part its type."
@@ -177,43 +202,24 @@ def _explain_part(name: str, part: dict[str, object], field: str, found: Finding
         found.error(field, f"`{name}` belongs in `{around}`.", f'Write `{{"{around}": {{"{name}": …}}}}`.')
     elif shape in ("parts", "role"):
         found.error(field, f"`{name}` belongs in a content, not in a part.", "Remove one level of `parts`.")
-    elif meant := fields.near(name, fields.PART):
-        found.error(field, f"{clip(name)} is not a field of a part.", f"Did you mean `{meant}`?")
-    else:
-        found.warn(
-            field, f"{clip(name)} is not a known field of a part.", "Check the spelling. The service may reject it."
-        )
-
-
-def _check_data(name: str, value: object, path: str, found: Findings) -> None:
-    if name == "text":
-        if type(value) is not str:
-            found.error(path, f"`text` is {kind(value)}; it must be a string.", "Write it as one string, in quotes.")
-    elif type(value) is not dict:
-        found.error(path, f"`{name}` is {kind(value)}; it must be an object.", "Write its fields inside `{…}`.")
-    elif name in ("inlineData", "inline_data"):
-        _check_blob(value, path, found)
-    elif name in ("fileData", "file_data"):
-        _check_file(value, path, found)
 
 
 def _check_blob(blob: dict[str, object], path: str, found: Findings) -> None:
-    _check_media_names(blob, fields.BLOB, path, found)
-    name, mime = pick(blob, "mimeType", "mime_type")
-    if type(mime) is not str or "/" not in mime:
-        found.error(
-            f"{path}.{name}", "`inlineData` has no MIME type.", 'Add it, for example `"mimeType": "image/png"`.'
-        )
+    for name in strangers(blob, _BLOB):
+        if name in ("uri", "url"):
+            found.error(
+                f"{path}.{name}",
+                f"`{name}` is not a field of `inlineData`.",
+                "To use a file by its URI, write `fileUri` in `fileData`.",
+            )
     data = blob.get("data")
-    if type(data) is not str or not data:
-        found.error(f"{path}.data", "`inlineData` has no `data`.", 'Add the bytes, in base64: `"data": "<base64>"`.')
-    elif data.startswith("data:"):
+    if type(data) is str and data.startswith("data:"):
         found.error(
             f"{path}.data",
             "`data` is a data URL; it must be base64 only.",
             "Remove everything up to and including the comma.",
         )
-    elif not _BASE64.fullmatch(data[:_BASE64_SAMPLE]):
+    elif type(data) is str and not is_base64(data):
         found.error(
             f"{path}.data",
             "`data` is not base64.",
@@ -222,15 +228,10 @@ def _check_blob(blob: dict[str, object], path: str, found: Findings) -> None:
 
 
 def _check_file(file: dict[str, object], path: str, found: Findings) -> None:
-    _check_media_names(file, fields.FILE_DATA, path, found)
     name, uri = pick(file, "fileUri", "file_uri")
-    if type(uri) is not str or not uri:
-        found.error(
-            f"{path}.{name}", "`fileData` has no URI of an uploaded file.", 'Add `"fileUri": "https://…/files/…"`.'
-        )
-    elif mistake := mistake_of(uri):
+    if type(uri) is str and uri and (mistake := mistake_of(uri)):
         found.error(f"{path}.{name}", *mistake)
-    elif uri.startswith("gs://"):
+    elif type(uri) is str and uri.startswith("gs://"):
         found.warn(
             f"{path}.{name}",
             "`fileUri` is a Cloud Storage address, which only Vertex AI reads.",
@@ -238,19 +239,22 @@ def _check_file(file: dict[str, object], path: str, found: Findings) -> None:
         )
 
 
-def _check_media_names(media: dict[str, object], known: frozenset[str], path: str, found: Findings) -> None:
-    for name in strangers(media, known):
-        if meant := fields.near(name, known):
-            found.error(f"{path}.{name}", f"{clip(name)} is not a field here.", f"Did you mean `{meant}`?")
-        elif name in ("uri", "url"):
-            found.error(
-                f"{path}.{name}",
-                f"`{name}` is not a field of `inlineData`.",
-                "To use a file by its URI, write `fileUri` in `fileData`.",
-            )
-        else:
+def check_turns(contents: object, found: Findings, model: str) -> None:
+    """Warn of function calls in turns of the model that lack what the service expects of later turns."""
+    if type(contents) is not list or (rules.generation(model) or rules.SIGNATURES_FROM) < rules.SIGNATURES_FROM:
+        return
+    for place, content in enumerate(contents):
+        parts = content.get("parts") if type(content) is dict else None
+        if type(parts) is not list:
+            continue
+        calls = [
+            (number, part)
+            for number, part in enumerate(parts)
+            if type(part) is dict and pick(part, "functionCall", "function_call")[1] is not None
+        ]
+        if calls and not pick(calls[0][1], "thoughtSignature", "thought_signature")[1]:
             found.warn(
-                f"{path}.{name}",
-                f"{clip(name)} is not a known field here.",
-                "Check the spelling. The service may reject it.",
+                f"request.contents[{place}].parts[{calls[0][0]}].thoughtSignature",
+                "The function call has no `thoughtSignature`; Gemini 3 and later models reject the request.",
+                "Copy the `thoughtSignature` of the model's answer next to `functionCall`.",
             )

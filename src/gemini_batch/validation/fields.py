@@ -1,90 +1,37 @@
-"""The field names of a request, and the names that people write instead of them.
+"""The names of a request's fields, and the names that people write instead of them.
 
-There is one table for each level of the line, taken from the service's ``v1beta`` schema of 2026-08. Every name is
-accepted in both spellings that proto JSON reads, ``lowerCamel`` and ``snake_case``. The foreign names come from other
-providers' formats, from the SDK's arguments and from fields that belong one level up or down; each entry says what to
-write instead.
+The names are the protocol's, in both spellings that proto JSON reads, ``lowerCamel`` and ``snake_case``. The foreign
+names come from other providers' formats, from the SDK's arguments and from fields that belong one level up or down;
+each entry says what to write instead.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import re
 from typing import NamedTuple
 
-_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
-_UNDERSCORE = re.compile(r"_([a-z0-9])")
-
-
-def snake(name: str) -> str:
-    """``maxOutputTokens`` -> ``max_output_tokens``."""
-    return _HUMP.sub(lambda hump: "_" + hump[1].lower(), name)
-
-
-def camel(name: str) -> str:
-    """``max_output_tokens`` -> ``maxOutputTokens``; a leading underscore is kept."""
-    return _UNDERSCORE.sub(lambda bar: bar[1].upper(), name) if "_" in name[1:] else name
+from gemini_batch.protocol.spelling import camel, snake
+from gemini_batch.protocol.tables import group, names
 
 
 def both(names: str) -> frozenset[str]:
-    """The names in ``words``, separated by spaces, in both spellings."""
+    """The names in a string, separated by spaces, in both spellings."""
     found = names.split()
     return frozenset(found) | frozenset(map(snake, found))
 
 
 LINE = frozenset({"key", "request"})
 
-GENERATE = both(
-    "model contents systemInstruction tools toolConfig safetySettings generationConfig cachedContent serviceTier store"
-)
-EMBED = both("model content embedContentConfig taskType title outputDimensionality")
-EMBED_CONFIG = both("taskType title outputDimensionality autoTruncate documentOcr audioTrackExtraction")
-
-GENERATION_CONFIG = both(
-    "temperature topP topK candidateCount maxOutputTokens stopSequences seed presencePenalty frequencyPenalty "
-    "responseMimeType responseSchema responseJsonSchema responseFormat responseModalities responseLogprobs logprobs "
-    "mediaResolution speechConfig imageConfig thinkingConfig audioTranscriptionConfig translationConfig "
-    "enableAffectiveDialog enableEnhancedCivicAnswers"
-)
-THINKING_CONFIG = both("includeThoughts thinkingBudget thinkingLevel")
-IMAGE_CONFIG = both("aspectRatio imageSize")
-SPEECH_CONFIG = both("voiceConfig multiSpeakerVoiceConfig languageCode")
-
-CONTENT = both("role parts")
+GENERATE = names("GenerateContentRequest")
+EMBED = names("EmbedContentRequest")
+EMBED_CONFIG = names("EmbedContentConfig")
+GENERATION_CONFIG = names("GenerationConfig")
+CONTENT = names("Content")
+PART = names("Part")
 #: The data fields of a part; a part has exactly one of them.
-PART_DATA = both(
-    "text inlineData fileData functionCall functionResponse executableCode codeExecutionResult toolCall toolResponse"
-)
-PART = PART_DATA | both("thought thoughtSignature videoMetadata mediaResolution mediaProcessing partMetadata")
-BLOB = both("mimeType data")
-FILE_DATA = both("mimeType fileUri")
-
-TOOL = both(
-    "functionDeclarations googleSearch googleSearchRetrieval codeExecution urlContext fileSearch googleMaps "
-    "computerUse mcpServers"
-)
-SAFETY_SETTING = both("category threshold")
-
-#: What ``responseSchema`` supports: a subset of OpenAPI, not JSON Schema.
-SCHEMA = both(
-    "type format title description nullable enum items minItems maxItems properties required propertyOrdering "
-    "minProperties maxProperties anyOf minimum maximum minLength maxLength pattern default example"
-)
-
-TASK_TYPES = frozenset(
-    {
-        "TASK_TYPE_UNSPECIFIED",
-        "RETRIEVAL_QUERY",
-        "RETRIEVAL_DOCUMENT",
-        "SEMANTIC_SIMILARITY",
-        "CLASSIFICATION",
-        "CLUSTERING",
-        "QUESTION_ANSWERING",
-        "FACT_VERIFICATION",
-        "CODE_RETRIEVAL_QUERY",
-    }
-)
+PART_DATA = group("Part", "data")
+TOOL = names("Tool")
 
 
 class Word(NamedTuple):
@@ -175,10 +122,6 @@ REQUEST_WORDS: dict[str, Word] = {
         'For JSON answers, write `"generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": '
         "{…}}`.",
     ),
-    "labels": Word(
-        "is a field of Vertex AI; the Gemini API does not have it and rejects unknown fields",
-        "Remove it. The `key` next to `request` is what the service returns with the answer.",
-    ),
     "httpOptions": Word(_SDK, "Remove it."),
     "automaticFunctionCalling": Word(_SDK, "Remove it."),
     "priority": Word("belongs to the job, not to a request", "Remove it."),
@@ -227,4 +170,6 @@ def near(name: str, known: frozenset[str]) -> str | None:
     if found := by_case.get(shape.replace("_", "").lower()):
         return found
     close = difflib.get_close_matches(shape.lower(), by_case, n=1, cutoff=0.8)
-    return by_case[close[0]] if close else None
+    if not close and len(shape) > 2:  # `uri` for `fileUri`
+        close = [field for field in by_case if field.endswith(shape.lower())]
+    return by_case[close[0]] if len(close) == 1 else None

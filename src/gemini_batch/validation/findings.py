@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from gemini_batch.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 #: A line can hold thousands of wrong parts; after this many errors, or warnings, the rest adds nothing.
@@ -36,6 +36,22 @@ class Findings:
         self.warnings += 1
         if self.warnings <= MAX_FINDINGS:
             self._add(field, message, fix, "warning")
+
+    def has(self, field: str, *, severity: Literal["error", "warning"] | None = None) -> bool:
+        """Whether there is a finding about a field."""
+        return any(one.field == field and severity in (None, one.severity) for one in self.problems)
+
+    def has_below(self, field: str) -> bool:
+        """Whether there is an error about something inside a field."""
+        return any(one.severity == "error" and (one.field or "").startswith(f"{field}.") for one in self.problems)
+
+    def take(self, problems: Iterable[Problem]) -> None:
+        """Add findings that were made without a line number."""
+        for one in problems:
+            if one.severity == "error":
+                self.error(one.field, one.message, str(one.next))
+            else:
+                self.warn(one.field, one.message, str(one.next))
 
     def _add(self, field: str | None, message: str, fix: str, severity: Literal["error", "warning"]) -> None:
         self.problems.append(Problem(message=message, line=self.line, field=field, next=fix, severity=severity))

@@ -1,59 +1,103 @@
-"""Generation requests: a ``GenerateContentRequest``, field by field."""
+"""Generation requests: a ``GenerateContentRequest``, field by field.
+
+What a request says next to its contents is the same in most lines of a file, so what was found about it is remembered.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gemini_batch import jsonl
+from gemini_batch.protocol import checks
+from gemini_batch.protocol.spelling import camel
 from gemini_batch.validation import config as settings
 from gemini_batch.validation import contents, fields
-from gemini_batch.validation.findings import clip, kind, pick, strangers
+from gemini_batch.validation.conform import Terms, conform
+from gemini_batch.validation.findings import Findings, clip, kind, pick, strangers
 
 if TYPE_CHECKING:
-    from gemini_batch.validation.findings import Findings
+    from gemini_batch.errors import Problem
 
 
-_CLASH = fields.both("systemInstruction tools toolConfig")
+_MESSAGE = "GenerateContentRequest"
+_NO_TERMS = Terms()
+#: Longer settings (an image in the system instruction) are checked anew in every line instead of being kept in memory.
+KEPT = 64 * 1024
 
 
-def check_generate(request: dict[str, object], found: Findings) -> bool:
+class _Checked(NamedTuple):
+    """What was found about the settings of a request, without a line number, and whether JSON answers are expected."""
+
+    problems: tuple[Problem, ...]
+    expects_json: bool
+
+
+def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_TERMS) -> bool:
     """Check a ``GenerateContentRequest``. Returns whether it asks for JSON answers."""
-    if not fields.GENERATE.issuperset(request):
-        for name in strangers(request, fields.GENERATE):
-            _explain_generate(name, request, found)
     said = request.get("contents")
+    expects_json = False
+    if len(request) > ("contents" in request):
+        rest = {name: value for name, value in request.items() if name != "contents"}
+        encoded = jsonl.encode(rest)
+        check = _settings if len(encoded) <= KEPT else _settings.__wrapped__
+        checked = check(encoded, terms)
+        found.take(checked.problems)
+        expects_json = checked.expects_json
+        if said is not None and rest.get("content") is not None:
+            found.error(
+                "request.content",
+                "The request has both `contents` (generation) and `content` (embedding).",
+                "Keep `contents` to generate text, or `content` to get a vector.",
+            )
     if said is not None:
-        contents.check_contents(said, "request.contents", found)
+        # A turn of the model at the end is a matter of the model.
+        if not contents.is_plain(said) or (terms.model and said[-1].get("role") == "model"):
+            contents.check_contents(said, "request.contents", found)
+            conform(
+                _MESSAGE,
+                {"contents": said},
+                found,
+                lambda made: checks.broken_contents(_MESSAGE, made.get("contents"), model=terms.model),
+                lenient=terms.lenient,
+            )
+            contents.check_turns(said, found, terms.model)
     elif not _has_stand_in(request):
         found.error(
             "request.contents", "The request has no `contents`.", 'Add `"contents": [{"parts": [{"text": "…"}]}]`.'
         )
-    if len(request) == 1:
-        return False
-    if "_" in "".join(request):
-        _check_twice(request, found)
+    return expects_json
+
+
+@lru_cache(maxsize=64)
+def _settings(encoded: bytes, terms: Terms) -> _Checked:
+    request = jsonl.decode(encoded)
+    found = Findings(0)
+    for name in strangers(request, fields.GENERATE):
+        _explain_generate(name, found)
     _check_beside(request, found)
     name, config = pick(request, "generationConfig", "generation_config")
-    expects_json = config is not None and settings.check_config(config, f"request.{name}", found)
-    name, tools = pick(request, "tools", "tools")
+    expects_json = config is not None and settings.check_config(config, f"request.{name}", found, terms.model)
+    tools = request.get("tools")
     if tools is not None:
         settings.check_tools(tools, "request.tools", found)
-        if type(config) is dict and settings.has_mcp_servers(tools) and _has_schema(config):
+        if type(config) is dict and settings.has_mcp_servers(tools) and settings.has_schema(config):
             found.warn(
                 "request.tools",
                 "In a batch, every request that has both MCP servers and a response schema fails.",
                 "Remove one of the two.",
             )
-    return expects_json
-
-
-def _has_schema(config: dict[str, object]) -> bool:
-    return (
-        pick(config, "responseSchema", "response_schema")[1] is not None
-        or pick(config, "responseJsonSchema", "response_json_schema")[1] is not None
+    conform(
+        _MESSAGE,
+        {name: value for name, value in request.items() if name != "content" or value is None},
+        found,
+        lambda made: checks.broken_settings(_MESSAGE, made, model=terms.model),
+        lenient=terms.lenient,
     )
+    return _Checked(tuple(found.problems), expects_json)
 
 
-def _has_stand_in(request: dict[str, object]) -> bool:
+def _has_stand_in(request: dict[str, Any]) -> bool:
     """Whether another name for `contents` was found and already explained."""
     return any(
         name in ("messages", "prompt", "text", "input", "parts", "requests", "request")
@@ -63,13 +107,7 @@ def _has_stand_in(request: dict[str, object]) -> bool:
     )
 
 
-def _check_twice(request: dict[str, object], found: Findings) -> None:
-    for name, value in request.items():
-        if value is not None and (other := fields.camel(name)) != name and request.get(other) is not None:
-            found.error(f"request.{name}", f"`{name}` and `{other}` are the same field.", "Remove one of them.")
-
-
-def _check_beside(request: dict[str, object], found: Findings) -> None:
+def _check_beside(request: dict[str, Any], found: Findings) -> None:
     """Check what is next to ``contents``, except settings and tools."""
     name, instruction = pick(request, "systemInstruction", "system_instruction")
     if instruction is not None:
@@ -81,28 +119,19 @@ def _check_beside(request: dict[str, object], found: Findings) -> None:
                 f"The system instruction is {kind(instruction)}; it must be an object.",
                 'Put the text in a part: `{"parts": [{"text": "…"}]}`.',
             )
-    name, cached = pick(request, "cachedContent", "cached_content")
-    if cached is not None and (clash := [word for word in request if word in _CLASH and request[word] is not None]):
-        found.error(
-            f"request.{name}",
-            f"`{name}` cannot be combined with {' and '.join(f'`{word}`' for word in clash)}.",
-            "Put them in the cached content when you create it, or do not use the cache.",
-        )
-    name, safety = pick(request, "safetySettings", "safety_settings")
-    if safety is not None:
-        settings.check_safety(safety, f"request.{name}", found)
     name, tier = pick(request, "serviceTier", "service_tier")
     if tier is not None:
         found.warn(f"request.{name}", f"`{name}` has no effect in a batch.", "Remove it.")
     check_model(request.get("model"), found)
 
 
-def _explain_generate(name: str, request: dict[str, object], found: Findings) -> None:
+def _explain_generate(name: str, found: Findings) -> None:
+    """Explain a name that has another place or another spelling; :func:`conform` reports the rest."""
     field = f"request.{name}"
-    shape = fields.camel(name)
+    shape = camel(name)
     if name == "content":
-        _explain_content(request, found)
-    elif word := fields.REQUEST_WORDS.get(shape):
+        return
+    if word := fields.REQUEST_WORDS.get(shape):
         found.error(field, f"`{name}` {word.what}.", word.instead)
     elif name in fields.GENERATION_CONFIG:
         found.error(
@@ -124,24 +153,9 @@ def _explain_generate(name: str, request: dict[str, object], found: Findings) ->
             f"`{name}` is a setting for embeddings, not for generation.",
             'Remove it. To request an embedding, write `"content": {"parts": [{"text": "…"}]}` instead of `contents`.',
         )
-    elif meant := fields.near(name, fields.GENERATE):
-        found.error(field, f"{clip(name)} is not a field of a request.", f"Did you mean `{meant}`?")
-    elif meant := fields.near(name, fields.GENERATION_CONFIG):
+    elif not fields.near(name, fields.GENERATE) and (meant := fields.near(name, fields.GENERATION_CONFIG)):
         found.error(
             field, f"{clip(name)} is not a field of a request.", f"Did you mean `request.generationConfig.{meant}`?"
-        )
-    else:
-        found.warn(
-            field, f"{clip(name)} is not a known field of a request.", "Check the spelling. The service may reject it."
-        )
-
-
-def _explain_content(request: dict[str, object], found: Findings) -> None:
-    if request["content"] is not None:
-        found.error(
-            "request.content",
-            "The request has both `contents` (generation) and `content` (embedding).",
-            "Keep `contents` to generate text, or `content` to get a vector.",
         )
 
 

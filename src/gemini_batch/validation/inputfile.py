@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gemini_batch import jsonl
 from gemini_batch.errors import Next, UsageError
+from gemini_batch.validation.repairs import new_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,6 @@ _ENDINGS = {
     ".md": "a text document",
 }
 
-_PACKED = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
 _EXPECTED = "Expected JSONL: a text file with one JSON object on each line."
 _SHAPE = '{"key": "…", "request": {"contents": [{"parts": [{"text": "…"}]}]}}'
 #: How a line of our results begins, and one of the service's own that is too long to be read whole.
@@ -148,7 +148,7 @@ def _check_place(path: Path) -> int:
 
 
 def _check_bytes(path: Path, head: bytes) -> None:
-    quoted, target = shlex.quote(str(path)), _target(path)
+    quoted, target = shlex.quote(str(path)), new_name(path)
     for magic, name, fix in _MAGIC:
         if head.startswith(magic):
             raise UsageError(
@@ -180,7 +180,7 @@ def _check_bytes(path: Path, head: bytes) -> None:
 
 
 def _check_shape(path: Path, head: bytes) -> None:
-    quoted, target = shlex.quote(str(path)), _target(path)
+    quoted, target = shlex.quote(str(path)), new_name(path)
     start = head.lstrip()
     if not start:
         raise UsageError(
@@ -201,13 +201,6 @@ def _check_shape(path: Path, head: bytes) -> None:
             next=f"Convert it: `jq -c . {quoted} > {target}`.",
             code="json_spread",
         )
-    if path.suffix.lower() == ".json":
-        raise UsageError(
-            f"The extension `.json` stands for a single JSON document. {_EXPECTED}",
-            file=path,
-            next=f"If it has one object on each line, rename it: `mv {quoted} {target}`.",
-            code="json_ending",
-        )
 
 
 def _costing(what: str, offline: bool) -> str:
@@ -226,7 +219,7 @@ def _check_direction(path: Path, head: bytes, size: int, *, offline: bool) -> No
         "results": "The file contains results, not requests.",
         "raw": "The file contains the service's raw answers, not requests.",
         "failures": "The file lists failed requests, with each request in the field `line`. To edit and resend them, "
-        f"extract them: `jq -c .line {shlex.quote(str(path))} > {_target(path)}`.",
+        f"extract them: `jq -c .line {shlex.quote(str(path))} > {new_name(path)}`.",
     }[kind]
     raise UsageError(
         f"{what} To resend every request, use the original request file.",
@@ -255,17 +248,6 @@ def _kind_of_long_line(beginning: bytes) -> Literal["results", "raw"] | None:
     if _OUR_RESULT.match(beginning):
         return "results"
     return "raw" if _RAW_RESULT.match(beginning) and b'"request"' not in beginning else None
-
-
-def _target(path: Path) -> str:
-    """A name for the output of a suggested command; never an existing file, which ``>`` would empty."""
-    plain = path.with_suffix("") if path.suffix.lower() in _PACKED else path
-    target = plain.with_suffix(".jsonl")
-    number = 1
-    while target.exists():
-        number += 1
-        target = plain.with_name(f"{plain.stem}-{number}.jsonl")
-    return shlex.quote(str(target))
 
 
 def _working_folder(path: Path) -> str:

@@ -1,9 +1,9 @@
 """Checks one line of a request file: whether it can be sent, and by which method.
 
 :func:`check_line` reads the bytes of one line and returns either :class:`Checked` or everything that is wrong with the
-line. An error is what the service rejects or silently ignores. A warning is what can be sent but is probably a mistake.
-An unknown name that does not resemble a known one is a warning, because the service may know it. The code that reads
-the file finds what concerns the file as a whole (duplicate keys, two methods in one file).
+line, errors and warnings. An error is what the service rejects or silently ignores. A warning is what can be sent but
+is probably a mistake. The code that reads the file finds what concerns the file as a whole (duplicate keys, two methods
+in one file).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import msgspec
 
 from gemini_batch import jsonl
 from gemini_batch.catalog import Method
-from gemini_batch.validation import fields
+from gemini_batch.protocol.spelling import camel
+from gemini_batch.validation import fields, repairs
+from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.embed import check_embed
-from gemini_batch.validation.findings import Findings, clip, kind
+from gemini_batch.validation.findings import Findings, clip, kind, pick
 from gemini_batch.validation.generate import check_generate
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ _BETTER = (
     ("not UTF-8", "Save the file as UTF-8."),
 )
 
+_NO_TERMS = Terms()
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -77,10 +81,11 @@ class Checked(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
 
-def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
+def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | tuple[Problem, ...]:
     """Check one line of a request file, without its line ending; ``number`` counts from 1.
 
-    Returns a tuple of problems, warnings included, if there is at least one error. Never raises.
+    ``terms``: the model, whose own rules then count too, and whether only what the service certainly rejects is an
+    error. Returns a tuple of problems, warnings included, if there is at least one error. Never raises.
     """
     try:
         line = _decode(data)
@@ -89,6 +94,8 @@ def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
     found = Findings(number)
     if type(line) is not dict:
         _not_an_object(line, found)
+        return tuple(found.problems)
+    if "request" not in line and _is_another_form(line, found):
         return tuple(found.problems)
     key = line.get("key")
     if type(key) is not str or not key or len(key) > LONG_KEY:
@@ -99,12 +106,15 @@ def check_line(data: bytes, number: int) -> Checked | tuple[Problem, ...]:
     if type(request) is not dict:
         _check_request_kind(line, request, found)
         return tuple(found.problems)
-    if _is_embedding(request):
-        method = Method.EMBED
-        expects_json, dimension = False, check_embed(request, found)
-    else:
-        method = Method.GENERATE
-        expects_json, dimension = check_generate(request, found), None
+    method = Method.EMBED if _is_embedding(request) else Method.GENERATE
+    expects_json, dimension = False, None
+    try:
+        if method is Method.EMBED:
+            dimension = check_embed(request, found, terms)
+        else:
+            expects_json = check_generate(request, found, terms)
+    except RecursionError:
+        found.error("request", "The request is nested too deeply.", "Flatten it.")
     if found.errors or type(key) is not str:
         return tuple(found.problems)
     return Checked(key, method, expects_json, dimension, tuple(found.problems))
@@ -139,6 +149,28 @@ def _not_an_object(line: object, found: Findings) -> None:
     found.error(None, f"The line is {kind(line)}; it must be an object.", fix)
 
 
+def _is_another_form(line: dict[str, object], found: Findings) -> bool:
+    """Explain, in one finding, a line that as a whole is a request, or the body of a REST call."""
+    body = line.get("batch", line)
+    source = pick(body, "inputConfig", "input_config")[1] if type(body) is dict else None
+    if type(source) is dict and "requests" in source:
+        found.error(
+            None,
+            "The line is the body of a call that creates a job, with all its requests in it.",
+            f"Make request lines of it: `{repairs.UNPACK}`.",
+        )
+        return True
+    loose = next((name for name in ("contents", "content") if line.get(name) is not None), None)
+    if loose is None or not (line.keys() - {"key"} <= fields.GENERATE | fields.EMBED):
+        return False
+    found.error(
+        loose,
+        f"`{loose}` is not inside `request`; the line itself is a request.",
+        f'Wrap it: `{{"key": "…", "request": {{"{loose}": …}}}}`. For a whole file: `{repairs.WRAP}`.',
+    )
+    return True
+
+
 def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
     if type(key) is str and key:
         found.warn(
@@ -162,7 +194,10 @@ def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
         elif type(meta) is dict and "key" in meta:
             found.error("key", "The key is in `metadata`.", "In a request file, write `key` next to `request`.")
         else:
-            found.error("key", "The line has no `key`.", 'Give each line a unique `"key"`; answers are joined by it.')
+            fix = 'Give each line a unique `"key"`; answers are joined by it.'
+            if type(line.get("request")) is dict:
+                fix += f" To number the lines: `{repairs.NUMBER}`."
+            found.error("key", "The line has no `key`.", fix)
 
 
 def _check_line_names(line: dict[str, object], found: Findings) -> None:
@@ -171,7 +206,7 @@ def _check_line_names(line: dict[str, object], found: Findings) -> None:
     for name in line:
         if name in fields.LINE or (name in _KEY_WORDS and "key" not in line):
             continue
-        shape = fields.camel(name)
+        shape = camel(name)
         word = fields.LINE_WORDS.get(shape)
         if name in _KEY_WORDS:
             found.warn(name, f"`{name}` is ignored; the line has a `key`.", "Remove it.")

@@ -243,3 +243,14 @@ def test_keys_by_metadata(world: Api) -> None:
         world.begin([{"request": text} if tag is None else {"request": text, "metadata": tag} for tag in tags])
     )
     assert keys(world) == {"": 1, "a": 2, '{"row":7}': 1}
+
+
+@pytest.mark.parametrize(("change", "counted"), [("drop", 1), ("withhold", 3)])
+def test_missing_lines_are_counted_or_not(world: Api, change: str, counted: int) -> None:
+    """The service's own count shows what it dropped, and hides what it withholds; all of it was paid for."""
+    arm(world.world, output=change, rows=2)
+    name = world.begin(lines(3))
+    ended = world.finish(name)
+    assert len(output(world, name).splitlines()) == 1
+    assert int(ended["metadata"]["batchStats"]["successfulRequestCount"]) == counted
+    assert sum(keys(world).values()) == 3

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from emulator.conftest import Api, line, lines
-from gemini_batch.cli.emulator import command
+from gemini_batch.cli import cli
 from gemini_batch.emulator.http.admin import arm
 from gemini_batch.emulator.http.app import App
 from gemini_batch.emulator.http.callers import allowed_host
@@ -255,7 +255,7 @@ def test_what_is_not_the_name_of_a_host(text: str) -> None:
     with pytest.raises(UsageError, match="not the name or address") as caught:
         allowed_host(text)
     assert caught.value.field == "--allow-host"
-    refused = CliRunner().invoke(command, ["--allow-host", text])
+    refused = CliRunner().invoke(cli, ["emulator", "--allow-host", text])
     assert isinstance(refused.exception, UsageError)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from emulator.conftest import line, lines
+from emulator.conftest import line, lines, results_of
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def write(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 def test_a_function_answers(write: Any, emulate: Open) -> None:
     """It sees the model and the request in the service's own spelling; what it returns is the response."""
     name = write(SHOUT)
-    snake = b'{"key": "b", "request": {"contents": {"parts": {"text": "two"}}, "system_instruction": {"parts": []}}}'
+    asked = b'"contents": {"parts": {"text": "two"}}, "system_instruction": {"parts": {"text": "s"}}'
+    snake = b'{"key": "b", "request": {' + asked + b"}}"
     with emulate(f"{name}:answer") as api:
         found = api.results(api.begin(line("a", "one") + b"\n" + snake))
     shown = [row["response"]["candidates"][0]["content"]["parts"][0]["text"] for row in found]
@@ -192,3 +193,18 @@ def test_closing_twice() -> None:
     for one in waiting:
         with pytest.raises(CancelledError):
             one.result(0)
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_refused_rows_do_not_reach_a_function(write: Any, emulate: Open, tmp_path: Path, kind: str) -> None:
+    """Neither one by one nor ahead of time: an async function has several rows at once."""
+    name = write(
+        f"{kind} answer(model, request):\n"
+        f"    with open({str(tmp_path / 'seen')!r}, 'a') as file:\n"
+        "        file.write(request['contents'][0]['parts'][0]['text'])\n"
+        "    return {'responseId': 'x'}\n"
+    )
+    with emulate(f"{name}:answer") as api:
+        found = results_of(api, [line("a", "1"), line("b", "2", temperature=3), line("c", "3")])
+    assert [one.get("error", {}).get("code") for one in found] == [None, 3, None]
+    assert sorted((tmp_path / "seen").read_text()) == ["1", "3"]

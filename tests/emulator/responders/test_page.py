@@ -15,7 +15,7 @@ from emulator.responders.conftest import Reply, completion
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.catalog import Method
-from gemini_batch.emulator.messages.field_tables import messages
+from gemini_batch.protocol.tables import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -201,7 +201,7 @@ def test_what_is_beside_key_and_request_is_ignored(world: Api) -> None:
             {"cachedContent": "cachedContents/x", "systemInstruction": {"parts": [{"text": "s"}]}},
             "CachedContent can not",
         ),
-        ({"systemInstruction": {"parts": [{"text": ""}]}}, "must not be empty"),
+        ({"systemInstruction": {"parts": []}}, "must not be empty"),
         ({"contents": [{"parts": [{"text": "a", "inlineData": {"data": ""}}]}]}, "oneof"),
     ],
 )

@@ -15,6 +15,7 @@ import contextlib
 import os
 import threading
 import time
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -64,9 +65,10 @@ class Engine:
         self.files = files
         self.responder = responder
         self.faults = Faults()
+        #: Whether only what the service certainly refuses is refused.
+        self.lenient = False
         self.limits = Limits(store, clock)
-        #: Measures the budget of :meth:`advance`; not the emulator's time.
-        self.monotonic: Callable[[], float] = time.monotonic
+        self.monotonic: Callable[[], float] = time.monotonic  # for the budget of `advance`, not the emulator's time
         #: Set to end every :meth:`advance` at its next row, with a checkpoint.
         self.stop = threading.Event()
         #: By batch: requests that a concurrent responder has, and whose answers are not written yet.
@@ -205,7 +207,8 @@ class Engine:
                 os.fsync(file.fileno())
             if changes := self.faults.changes(row) if self.faults.output else ():
                 spent.note(self.store, row["id"], partial)
-                outputs.rewrite(changes, partial, output, lines=bool(row["input_file"]))
+                dropped = outputs.rewrite(changes, partial, output, lines=bool(row["input_file"]))
+                spent.note_dropped(self.store, row["id"], dropped)
                 partial.unlink()
             else:
                 partial.replace(output)
@@ -339,15 +342,19 @@ class _Work:
 
     def _server(self, source: IO[bytes]) -> Callable[[bytes], bytes]:
         """The function from an input line to an output line; what is the same for every row is looked up once."""
-        at, kind, plain, wanted = self._at, self._kind, bool(self._row["plain"]), self._tag
+        at, kind, wanted, plain = self._at, self._kind, self._tag, bool(self._row["plain"])
         engine = self._engine
         model = models.serving(
             self._row["model"], kind, now=engine.clock.now(), version="v1beta", method=models.BATCH_METHOD[kind]
         )
-        respond, read, refused = engine.responder, lines.read, self._refused
+        respond, refused = engine.responder, self._refused
+        read = partial(lines.read, kind, plain=plain, tag=wanted, lenient=engine.lenient)
         if isinstance(respond, Concurrent):
-            self._prefetch = self._prefetched(respond, model, source)
+            fit = lines.refusing(lambda _, request: request, kind, lenient=engine.lenient)
+            self._prefetch = self._prefetched(respond, model, source, lambda data: fit(model, read(data).request))
             respond = self._prefetch.answer
+        if not plain:
+            respond = lines.refusing(respond, kind, lenient=engine.lenient)
         met = engine.faults.rows(self._row) if engine.faults.row else None
         play = rows.player(met, self._row["id"], respond) if met else None
         attachments = Attachments(engine.files, self._row["owner"])
@@ -355,7 +362,7 @@ class _Work:
         def serve(data: bytes) -> bytes:
             tag = None
             try:
-                row = read(kind, data, plain=plain, tag=wanted)
+                row = read(data)
                 tag = row.tag
                 if b"ile_uri" in data or b"ileUri" in data:
                     attachments.check(row.request)
@@ -377,21 +384,14 @@ class _Work:
 
         return serve
 
-    def _prefetched(self, responder: Concurrent, model: str, source: IO[bytes]) -> Prefetch:
-        """The batch's prefetch, if it is at this row, else a new one. Rows to be refused are not prefetched."""
-        row, at, kind, plain = self._row, self._at, self._kind, bool(self._row["plain"])
+    def _prefetched(
+        self, responder: Concurrent, model: str, source: IO[bytes], read: Callable[[bytes], dict[str, Any]]
+    ) -> Prefetch:
+        """The batch's prefetch at this row. Rows to be refused are not prefetched."""
+        row, at = self._row, self._at
         until = self._target if row["cut"] is None else min(self._target, max(row["cut"], at["row"]))
-        place = {"row": at["row"], "offset": at["in_offset"]}
-        kept = self._engine.prefetched.get(row["id"])
-        if kept is not None and kept.resume(source, **place, until=until):
-            return kept
-        self._engine.forget(row["id"])
-        new = Prefetch(
-            responder, model, lambda data: lines.read(kind, data, plain=plain, tag=self._tag).request, **place
-        )
-        new.resume(source, **place, until=until)
-        self._engine.prefetched[row["id"]] = new
-        return new
+        new = Prefetch(responder, model, read, row=at["row"], offset=at["in_offset"])
+        return new.or_kept(self._engine.prefetched, row["id"], source, until=until)
 
     def _refused(self, error: RowError, tag: bytes) -> bytes:
         self._at["failed"] += 1

@@ -72,6 +72,18 @@ class Prefetch:
         source.seek(offset + self._bytes)
         return True
 
+    def or_kept(self, kept: dict[str, Prefetch], batch: str, source: IO[bytes], *, until: int) -> Prefetch:
+        """Resume the prefetch that a batch has, if it is at the same row; else this one, which takes its place."""
+        place = {"row": self._row, "offset": self._offset}
+        old = kept.get(batch)
+        if old is not None and old.resume(source, **place, until=until):
+            return old
+        if old is not None:
+            old.close()
+        self.resume(source, **place, until=until)
+        kept[batch] = self
+        return self
+
     def ready(self, seconds: float) -> bool:
         """Submit what may be submitted, then wait for the oldest row's answer; False if it took too long."""
         self._fill()

@@ -52,6 +52,7 @@ OutputChange = Literal[
     "shuffle",
     "reverse",
     "drop",
+    "withhold",
     "duplicate",
     "conflict",
     "foreign",

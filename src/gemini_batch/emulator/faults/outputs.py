@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gemini_batch import jsonl
 from gemini_batch.emulator.faults.model import matches
@@ -27,26 +27,36 @@ _WHOLE = frozenset({"shuffle", "reverse", "separators", "crlf", "blank"})
 _NOT_JSON = b"upstream connect error or disconnect/reset before headers"
 
 
-def rewrite(faults: Sequence[OutputFault], source: Path, target: Path, *, lines: bool) -> None:
+class Dropped(NamedTuple):
+    """Lines that were dropped, so that the service does not count them either: with a response, and with an error."""
+
+    responses: int
+    errors: int
+
+
+def rewrite(faults: Sequence[OutputFault], source: Path, target: Path, *, lines: bool) -> Dropped:
     """Write ``source`` to ``target`` with all changes, in order. ``lines``: whether ``target`` is read as lines."""
-    place = source
+    place, dropped = source, Dropped(0, 0)
     try:
         for number, fault in enumerate(faults):
             following = target.with_name(f"{target.name}.{number}")
             with place.open("rb") as old, jsonl.private_open(following, "wb") as new:
-                _change(fault, old, new, lines=lines)
+                lost = _change(fault, old, new, lines=lines)
+            if fault.output == "drop":
+                dropped = Dropped(dropped.responses + lost.responses, dropped.errors + lost.errors)
             if place != source:
                 place.unlink()
             place = following
         if place == source:
             raise ValueError("there is nothing to change")
         place.replace(target)
+        return dropped
     finally:
         for number in range(len(faults)):
             target.with_name(f"{target.name}.{number}").unlink(missing_ok=True)
 
 
-def _change(fault: OutputFault, old: IO[bytes], new: IO[bytes], *, lines: bool) -> None:
+def _change(fault: OutputFault, old: IO[bytes], new: IO[bytes], *, lines: bool) -> Dropped:
     starts = array("Q", (line.offset for line in jsonl.read_lines(old)))
     order: Sequence[int] = range(len(starts))
     chosen = _chosen(fault, old, starts)
@@ -56,10 +66,13 @@ def _change(fault: OutputFault, old: IO[bytes], new: IO[bytes], *, lines: bool) 
     elif kind == "reverse":
         order = range(len(starts) - 1, -1, -1)
     last = len(starts) - 1
+    responses = errors = 0
     for count, number in enumerate(order):
         old.seek(starts[number])
         line = old.readline().rstrip(b"\n")
         if number in chosen:
+            answered = "response" in _decoded(line)
+            responses, errors = responses + answered, errors + (not answered)
             for piece in _changed(kind, line):
                 new.write(piece)
         else:
@@ -71,6 +84,7 @@ def _change(fault: OutputFault, old: IO[bytes], new: IO[bytes], *, lines: bool) 
         for number in sorted(chosen):
             old.seek(starts[number])
             new.write(_twin(kind, old.readline().rstrip(b"\n"), fault.seed, number))
+    return Dropped(responses, errors)
 
 
 def _chosen(fault: OutputFault, old: IO[bytes], starts: Sequence[int]) -> set[int]:
@@ -114,7 +128,7 @@ def _shuffled(count: int, seed: int) -> list[int]:
 def _changed(kind: OutputChange | None, line: bytes) -> Iterator[bytes]:
     """What replaces a chosen line."""
     match kind:
-        case "drop":
+        case "drop" | "withhold":
             return
         case "no_key":
             yield jsonl.encode({k: v for k, v in _decoded(line).items() if k not in ("key", "metadata")}) + b"\n"

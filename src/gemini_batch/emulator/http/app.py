@@ -194,6 +194,7 @@ class App:
             owner=self._world.store.project(key.strip()) if key else "",
             base=f"{request.url.scheme}://{request.url.netloc}",
             body=body,
+            lenient=self._world.engine.lenient,
         )
 
     async def _chunk(self, request: Request, call: Call) -> Response:

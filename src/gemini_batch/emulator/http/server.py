@@ -59,6 +59,7 @@ def serve(
     background: bool = False,
     responder: Responder = respond,
     ranges: bool = True,
+    lenient: bool = False,
     rehearsal: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
@@ -68,13 +69,13 @@ def serve(
     ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed; None is as fast as
     possible. ``background``: batches make progress without requests. ``ranges``: whether downloads honour HTTP Range.
     ``rehearsal``: rows may refer to files that were never uploaded here, because the service may have them.
-    ``setup``: the faults and quotas to start with. ``allow_hosts``: names that a caller's ``Host`` may have, besides
-    ``host`` and those of the loopback.
+    ``lenient``: refuse only what the service certainly refuses. ``setup``: the faults and quotas to start with.
+    ``allow_hosts``: names that a caller's ``Host`` may have, besides ``host`` and those of the loopback.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
     """
     listener = _listen(host, port)
     try:
-        emulator = Emulator(data, responder, ranges=ranges, rehearsal=rehearsal)
+        emulator = Emulator(data, responder, ranges=ranges, rehearsal=rehearsal, lenient=lenient)
     except BaseException:
         listener.close()
         raise
@@ -108,6 +109,7 @@ def run_forever(
     queue_delay: float = 0.0,
     rows_per_second: float | None = None,
     responder: Responder = respond,
+    lenient: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
 ) -> None:
@@ -129,6 +131,7 @@ def run_forever(
                 rows_per_second=rows_per_second,
                 background=True,
                 responder=responder,
+                lenient=lenient,
                 setup=setup,
                 allow_hosts=allow_hosts,
             )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_batch import jsonl
 from gemini_batch.emulator.messages import errors
-from gemini_batch.emulator.messages.field_tables import snake
-from gemini_batch.emulator.messages.protojson import BadBody, Violation, normalise, read_body
+from gemini_batch.emulator.messages.protojson import BadBody, read_body
+from gemini_batch.protocol.reading import Reader
+from gemini_batch.protocol.spelling import snake
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,8 @@ JSON_TYPE = "application/json; charset=UTF-8"
 class Call:
     """One request, named by its operation (``batches.create``). ``owner`` is the project, empty where none is needed.
 
-    ``base`` is the scheme and host that the caller used; upload URLs start with it.
+    ``base`` is the scheme and host that the caller used; upload URLs start with it. ``lenient``: unknown names in the
+    body are ignored.
     """
 
     operation: str
@@ -35,6 +37,7 @@ class Call:
     owner: str = ""
     base: str = ""
     body: bytes = b""
+    lenient: bool = False
 
     def message(self, name: str) -> dict[str, Any]:
         """The body as a message in canonical form. Raises :class:`errors.ApiFailure` (400) if it does not fit."""
@@ -42,10 +45,10 @@ class Call:
             value = read_body(self.body)
         except BadBody as error:
             raise errors.invalid(f"Invalid JSON payload received. {error}") from None
-        violations: list[Violation] = []
-        made = normalise(name, value, violations=violations)
-        if violations:
-            raise errors.invalid_fields([(found.path, found.described) for found in violations])
+        reader = Reader(lenient=self.lenient)
+        made = reader.read(name, value)
+        if reader.violations:
+            raise errors.invalid_fields([(found.path, found.described) for found in reader.violations])
         result: dict[str, Any] = made
         return result
 

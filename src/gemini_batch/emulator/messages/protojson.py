@@ -1,13 +1,9 @@
-"""Proto JSON as the service reads it: lenient in spelling, strict in names and types.
+"""Bodies and lines as JSON: typed structs for the fast path, pseudo-JSON bodies, and columns of errors.
 
-Accepted at every depth: camelCase and snake_case, a single value for a list, ``5.0`` for an int, int64 as number or
-string, enum values in any case or as numbers, null for absent. Refused: names that the message does not have. A Struct,
-a map's keys and an ``any JSON`` value are left unchanged. Bodies of HTTP requests may also be the single-quoted
-pseudo-JSON of the official samples; lines of a file must be JSON.
-
-Two paths lead to the same verdict. The fast path decodes in C, with typed structs made from the field tables, and
-accepts only what is already in canonical form. The slow path walks the tables and rewrites everything else to that
-form.
+Two paths lead to the same verdict. The fast path decodes in C, with typed structs made from the tables of
+:mod:`gemini_batch.protocol`, and accepts only what is already in canonical form. The slow path,
+:class:`gemini_batch.protocol.reading.Reader`, rewrites everything else to that form. Bodies of HTTP requests may also
+be the single-quoted pseudo-JSON of the official samples; lines of a file must be JSON.
 """
 
 from __future__ import annotations
@@ -16,151 +12,33 @@ import json
 import re
 import sys
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from gemini_batch import jsonl
-from gemini_batch.emulator.messages.field_tables import Field, Message, enums, messages
+from gemini_batch.protocol.tables import enums, messages
 
-Place = tuple[str | int, ...]
-
-_INTS = {"i": range(-(2**31), 2**31), "l": range(-(2**63), 2**63)}
-_TYPE_NAMES = {"s": "TYPE_STRING", "y": "TYPE_BYTES", "b": "TYPE_BOOL", "i": "TYPE_INT32", "l": "TYPE_INT64"}
-
-
-class Violation(NamedTuple):
-    """One thing that does not fit. ``place`` is the path in the sender's spelling, ``path`` in the proto's."""
-
-    place: Place
-    path: str
-    name: str | None
-    message: str
-
-    @property
-    def described(self) -> str:
-        """As the service words it for the body of an HTTP request."""
-        if self.name is None:
-            return f"Invalid value at '{self.path}' {self.message}"
-        where = f" at '{self.path}'" if self.path else ""
-        return f'Invalid JSON payload received. Unknown name "{self.name}"{where}: Cannot find field.'
-
-    @property
-    def short(self) -> str:
-        """As the service words it for a line of a file, without the place."""
-        return f"no such field: '{self.name}'" if self.name is not None else f"invalid value {self.message}"
-
-
-def normalise(message: str, value: Any, *, violations: list[Violation], place: Place = (), path: str = "") -> Any:
-    """Rewrite a decoded value to canonical form; what does not fit is left out and added to ``violations``."""
-    return _Walk(violations).message(messages()[message], value, place, path)
-
-
-class _Walk:
-    def __init__(self, violations: list[Violation]) -> None:
-        self.violations = violations
-
-    def refuse(self, place: Place, path: str, message: str) -> None:
-        self.violations.append(Violation(place, path, None, message))
-
-    def message(self, message: Message, value: Any, place: Place, path: str) -> Any:
-        if not isinstance(value, dict):
-            self.refuse(place, path, f"({message.name}), {_shown(value)}")
-            return None
-        made: dict[str, Any] = {}
-        groups: dict[str, str] = {}
-        for key, item in value.items():
-            field = message.lookup.get(key)
-            if field is None:
-                self.violations.append(Violation((*place, key), path, key, ""))
-                continue
-            if item is None and field.type != "v":
-                continue
-            inner = f"{path}.{field.proto}" if path else field.proto
-            if field.group and groups.setdefault(field.group, field.name) != field.name:
-                self.refuse((*place, key), inner, f"(oneof), oneof field '{field.group}' is already set.")
-                continue
-            made[field.name] = self.field(field, item, (*place, key), inner)
-        return made
-
-    def field(self, field: Field, value: Any, place: Place, path: str) -> Any:
-        if field.shape == "list":
-            items = value if isinstance(value, list) else [value]
-            return [self.one(field.type, item, (*place, n), f"{path}[{n}]") for n, item in enumerate(items)]
-        if field.shape == "map":
-            if not isinstance(value, dict):
-                self.refuse(place, path, f"(Map), {_shown(value)}")
-                return None
-            return {key: self.one(field.type, item, (*place, key), f"{path}[{key}]") for key, item in value.items()}
-        return self.one(field.type, value, place, path)
-
-    def one(self, kind: str, value: Any, place: Place, path: str) -> Any:
-        if kind == "v":
-            return value
-        if kind in messages():
-            return self.message(messages()[kind], value, place, path)
-        made = _enum(enums()[kind], value) if kind in enums() else _scalar(kind, value)
-        if made is None:
-            self.refuse(place, path, f"({_TYPE_NAMES.get(kind, kind)}), {_shown(value)}")
-        return made
-
-
-def _scalar(kind: str, value: Any) -> Any:
-    match kind:
-        case "s" | "y":
-            return value if isinstance(value, str) else None
-        case "b":
-            return value if isinstance(value, bool) else None
-        case "o":
-            return value if isinstance(value, dict) else None
-        case "f":
-            return _number(value)
-        case _:
-            return _integer(kind, value)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _integer(kind: str, value: Any) -> int | str | None:
-    if isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value not in _INTS[kind]:
-        return None
-    return value if kind == "i" else str(value)
-
-
-def _enum(values: tuple[str, ...], value: Any) -> str | None:
-    if isinstance(value, str):
-        return next((known for known in values if known.lower() == value.lower()), None)
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < len(values):
-        return values[int(value)]
-    return None
-
-
-def _shown(value: Any) -> str:
-    text = jsonl.encode(value).decode()
-    return text if len(text) <= 100 else f"{text[:97]}..."
+if TYPE_CHECKING:
+    from gemini_batch.protocol.reading import Place
+    from gemini_batch.protocol.tables import Field
 
 
 # The fast path: typed structs made from the same tables.
 
+#: Timestamps are rare: the slow path reads them.
+_ONLY_SLOWLY = r"^(?!)"
 _SCALARS: dict[str, Any] = {
     "s": str,
-    "y": str,
+    "y": bytes,  # only the standard alphabet with padding
     "b": bool,
     "i": Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)],
     "l": Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,18}$")],
     "f": float,
+    "t": Annotated[str, msgspec.Meta(pattern=_ONLY_SLOWLY)],
+    "d": Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?s$")],
+    "m": str,
     "o": dict[str, Any],
     "v": Any,
 }
@@ -173,7 +51,13 @@ def struct(message: str) -> Any:
     for name, one in messages().items():
         fields = [(field.name, _annotation(field), None) for field in one.fields]
         kind = msgspec.defstruct(
-            _struct_name(name), fields, forbid_unknown_fields=True, module=__name__, gc=False, eq=False
+            _struct_name(name),
+            fields,
+            forbid_unknown_fields=True,
+            omit_defaults=True,
+            module=__name__,
+            gc=False,
+            eq=False,
         )
         setattr(sys.modules[__name__], _struct_name(name), kind)  # msgspec looks names up here: messages are recursive
         made = kind if name == message else made
@@ -190,7 +74,7 @@ def _annotation(field: Field) -> Any:
         one = f"{_struct_name(field.type)}"
         text = {"one": one, "list": f"list[{one}]", "map": f"dict[str, {one}]"}[field.shape]
         return f"{text} | None"
-    one = Literal[enums()[field.type]] if field.type in enums() else _SCALARS[field.type]
+    one = Literal[enums()[field.type].values] if field.type in enums() else _SCALARS[field.type]
     return {"one": one, "list": list[one], "map": dict[str, one]}[field.shape] | None
 
 

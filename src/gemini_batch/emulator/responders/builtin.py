@@ -7,6 +7,7 @@ unit vectors, close to each other for texts that share words. No model is involv
 from __future__ import annotations
 
 import base64
+import contextlib
 import math
 import re
 import zlib
@@ -209,7 +210,11 @@ def _whole_text(config: dict[str, Any], prompt: str, seed: int) -> str:
     if mime_type == "text/x.enum" and schema is not None:
         return str(schema_samples.sample(schema, seed))
     if mime_type == "application/json" or wanted.get("mimeType") == "APPLICATION_JSON":
-        value = {"offline": True, "echo": _essence(prompt)} if schema is None else schema_samples.sample(schema, seed)
+        value = {"offline": True, "echo": _essence(prompt)}
+        if schema is not None:
+            # A schema that makes no sense is the service's to refuse.
+            with contextlib.suppress(TypeError, ValueError, AttributeError, KeyError, IndexError):
+                value = schema_samples.sample(schema, seed)
         return _json.encode(value).decode()
     if not prompt:
         return "This is an offline answer: no model was asked. There was no text in the request."

@@ -16,11 +16,11 @@ from gemini_batch import jsonl
 from gemini_batch.emulator.engine import lines
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
-from gemini_batch.emulator.messages.field_tables import snake
-from gemini_batch.emulator.state import models
+from gemini_batch.emulator.state import models, spent
 from gemini_batch.emulator.state.clock import HOUR, SECOND, Clock, rfc3339
 from gemini_batch.emulator.state.files import LONGEST_DISPLAY_NAME, Files, new_id, page_token, read_token
 from gemini_batch.errors import RowError
+from gemini_batch.protocol.spelling import snake
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,12 +63,12 @@ class Batches:
         requests = (config.get("requests") or {}).get("requests")
         if requests:
             file_id, blob = "", f"inline-{batch_id}"
-            checked = self._keep_inline(kind, requests, self._store.blob(blob))
+            checked = self._keep_inline(kind, requests, self._store.blob(blob), model)
         elif config.get("fileName"):
             file_id = config["fileName"].removeprefix("files/")
             blob = self._files.find(file_id, call.owner)["blob"]
             with self._store.blob(blob).open("rb") as source:
-                checked = lines.check(kind, source)
+                checked = lines.check(kind, source, model=model, lenient=self._engine.lenient)
         else:
             raise errors.invalid("* batch.input_config: one of file_name and requests must be set.\n")
         if checked.problems:
@@ -114,12 +114,14 @@ class Batches:
         with self._store.blob(blob).open("rb") as source:
             return lines.count_tokens(kind, source, plain=plain)
 
-    def _keep_inline(self, kind: Kind, requests: list[dict[str, Any]], path: Path) -> lines.Checked:
+    def _keep_inline(self, kind: Kind, requests: list[dict[str, Any]], path: Path, model: str) -> lines.Checked:
         """Write inline requests, which are already in canonical form, as a file of rows."""
-        if kind == "generate":
-            for number, item in enumerate(requests):
-                if found := lines.clash(item.get("request") or {}):
-                    raise errors.invalid(f"batch.input_config.requests.requests[{number}]: {found}")
+        plain = True
+        for number, item in enumerate(requests):
+            request = item.get("request") or {}
+            if kind == "generate" and (found := lines.clash(request)):
+                raise errors.invalid(f"batch.input_config.requests.requests[{number}]: {found}")
+            plain = plain and not lines.refusal(kind, request, model=model, lenient=self._engine.lenient)
         with jsonl.private_open(path, "xb") as file:
             file.writelines(
                 jsonl.encode({"request": item.get("request") or {}, "metadata": item.get("metadata")}) + b"\n"
@@ -127,7 +129,7 @@ class Batches:
             )
             file.flush()
             os.fsync(file.fileno())
-        return lines.Checked(len(requests), plain=True, problems=[])
+        return lines.Checked(len(requests), plain=plain, problems=[])
 
     def get(self, call: Call) -> Reply:
         """One batch in its present state, with its results if it has ended and they are inline."""
@@ -214,11 +216,13 @@ class Batches:
         return shown
 
     def _batch(self, row: sqlite3.Row, output: dict[str, Any]) -> dict[str, Any]:
-        pending = row["total"] - row["succeeded"] - row["failed"]
+        lost, lost_errors = spent.dropped(self._store, row["id"]) if row["state"] in _ENDED else (0, 0)
+        succeeded, failed = row["succeeded"] - lost, row["failed"] - lost_errors
+        pending = row["total"] - succeeded - failed
         stats = {
             "requestCount": row["total"],
-            "successfulRequestCount": row["succeeded"],
-            "failedRequestCount": row["failed"],
+            "successfulRequestCount": succeeded,
+            "failedRequestCount": failed,
             "pendingRequestCount": pending,
         }
         shown = {

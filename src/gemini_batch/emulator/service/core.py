@@ -23,18 +23,28 @@ class Emulator:
     """One data folder and everything that serves it, independent of HTTP.
 
     ``ranges``: whether downloads honour HTTP Range. ``rehearsal``: rows may refer to files that only the service has.
+    ``lenient``: whether only what the service certainly refuses is refused.
     """
 
-    def __init__(self, data: Path, responder: Responder, *, ranges: bool = True, rehearsal: bool = False) -> None:
+    def __init__(
+        self,
+        data: Path,
+        responder: Responder,
+        *,
+        ranges: bool = True,
+        rehearsal: bool = False,
+        lenient: bool = False,
+    ) -> None:
         self.store = Store(data)
         self.clock = Clock(self.store)
         self.files = Files(self.store, self.clock, rehearsal=rehearsal)
         self.engine = Engine(self.store, self.clock, self.files, responder)
+        self.engine.lenient = lenient
         self.limits = self.engine.limits
         self.faults = self.engine.faults
         self.uploads = Uploads(self.store, self.clock, self.files, self.limits)
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
-        self.inference = Inference(self.clock, responder)
+        self.inference = Inference(self.clock, self.engine)
         self.ranges = ranges
         #: Called with the operation and the HTTP status of every answer before it is sent. Replace it to observe calls.
         self.on_answer: Callable[[str, int], None] = lambda _operation, _status: None

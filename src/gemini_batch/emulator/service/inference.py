@@ -13,6 +13,7 @@ from gemini_batch.emulator.state import models
 from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
+    from gemini_batch.emulator.engine.engine import Engine
     from gemini_batch.emulator.state.clock import Clock
     from gemini_batch.emulator.state.models import Kind
 
@@ -29,21 +30,21 @@ _BY_GRPC_CODE = {
 class Inference:
     """Answers outside batches, by the same responder."""
 
-    def __init__(self, clock: Clock, responder: builtin.Responder) -> None:
+    def __init__(self, clock: Clock, engine: Engine) -> None:
         self._clock = clock
-        self._responder = responder
+        self._engine = engine
 
     def generate_content(self, call: Call) -> Reply:
         """One answer."""
         request = call.message("GenerateContentRequest")
         if refused := lines.clash(request):
             raise errors.invalid(refused)
-        return Reply.json(self._answer(self._model(call, "generate", "generateContent"), request))
+        return Reply.json(self._answer("generate", self._model(call, "generate", "generateContent"), request))
 
     def embed_content(self, call: Call) -> Reply:
         """One embedding."""
         request = call.message("EmbedContentRequest")
-        return Reply.json(self._answer(self._model(call, "embed", "embedContent"), {"content": {}, **request}))
+        return Reply.json(self._answer("embed", self._model(call, "embed", "embedContent"), request))
 
     def batch_embed_contents(self, call: Call) -> Reply:
         """Up to 100 embeddings at once; not a job of the Batch API."""
@@ -51,7 +52,7 @@ class Inference:
         if not 0 < len(requests) <= 100:
             raise errors.invalid("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n")
         model = self._model(call, "embed", "batchEmbedContents")
-        found = [self._answer(model, {"content": {}, **request}) for request in requests]
+        found = [self._answer("embed", model, request) for request in requests]
         return Reply.json({"embeddings": [one["embedding"] for one in found]})
 
     def count_tokens(self, call: Call) -> Reply:
@@ -89,9 +90,11 @@ class Inference:
     def _model(self, call: Call, kind: Kind, method: str) -> str:
         return models.serving(call.names["model"], kind, now=self._clock.now(), version=call.version, method=method)
 
-    def _answer(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, kind: Kind, model: str, request: dict[str, Any]) -> dict[str, Any]:
+        if refused := lines.refusal(kind, request, model=model, lenient=self._engine.lenient):
+            raise errors.invalid(refused)
         try:
-            return self._responder(model, request)
+            return self._engine.responder(model, {"content": {}, **request} if kind == "embed" else request)
         except RowError as error:
             status, reason = _BY_GRPC_CODE.get(error.code, (500, "INTERNAL"))
             raise errors.ApiFailure(status, reason, error.message) from None

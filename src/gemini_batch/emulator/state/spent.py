@@ -61,6 +61,18 @@ def count(store: Store, batch: sqlite3.Row, paid: Counter[str]) -> None:
             return
 
 
+def note_dropped(store: Store, batch_id: str, dropped: tuple[int, int]) -> None:
+    """Record how many lines with a response, and with an error, an output lacks, so that they are not counted."""
+    if any(dropped):
+        store.blob(f"dropped-{batch_id}").write_bytes(msgspec.json.encode(dropped))
+
+
+def dropped(store: Store, batch_id: str) -> tuple[int, int]:
+    """The numbers that :func:`note_dropped` recorded."""
+    path = store.blob(f"dropped-{batch_id}")
+    return msgspec.json.decode(path.read_bytes(), type=tuple[int, int]) if path.exists() else (0, 0)
+
+
 def _places(store: Store, batch: sqlite3.Row) -> list[tuple[Path, int | None]]:
     """Where the output of a batch may be, and how many of its bytes count."""
     return [(store.partial(batch["id"]), batch["out_offset"]), (store.output(batch["id"]), None)]
