@@ -44,7 +44,7 @@ crash-matrix: dev  ## End the process at every call and every write of a run, al
 interop: dev  ## Test third-party Gemini batch clients and OpenAI-compatible servers, each in its own environment
 	$(BIN)/python -m pytest -m interop tests/interop
 
-durable: dev  ## Test runs in a thousand generated worlds, with full quotas and every kind of problem
+durable: dev  ## Test runs in a thousand generated worlds, and against a thousand hostile services
 	PROPERTY_EXAMPLES=1000 $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/crashes
 
 lint: dev  ## Run ruff: lint rules and format

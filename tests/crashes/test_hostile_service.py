@@ -43,3 +43,16 @@ def test_every_key_has_its_own_answer_and_is_paid_once(tmp_path: Path, seed: int
     except (Exception, HangError) as error:
         error.add_note(f"HOSTILE_SEEDS={seed}\n{pformat(play.scenario)}\n" + "\n".join(play.ends))
         raise
+
+
+def test_a_world_is_the_same_every_time(tmp_path: Path) -> None:
+    """Otherwise the number of a seed would not repeat a failure."""
+    played = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        play = Play(Scenario.of(2), folder)
+        play.play(lambda _: None)
+        played.append((play.ends, play.service.requests, play.service.jobs))
+
+    assert played[0] == played[1]

@@ -89,6 +89,34 @@ def test_two_likely_jobs_are_told_apart_by_asking(service: FakeService, tmp_path
     assert [job.batch for job in jobs_of(tmp_path)] == ["batches/job1"]
 
 
+def test_a_job_of_another_file_is_not_adopted(service: FakeService, tmp_path: Path) -> None:
+    """Its file is shown only by the second answer to its name: nothing is recorded before that."""
+    in_list(service, without_input)
+    real, asked = service.get, list[str]()
+
+    async def get(name: str, *, server_timeout: int | None = None) -> Operation:
+        found = await real(name, server_timeout=server_timeout)
+        asked.append(name)
+        if asked == ["batches/job0"]:
+            without_input(found)
+        return found
+
+    service.get = get  # type: ignore[method-assign]
+    create = service.create
+
+    async def refused(**what: Any) -> Operation:
+        if not service.jobs:
+            service.files["files/theirs"] = service.files[what["file_name"]].replace(b"ask", b"buy")
+            await create(**{**what, "file_name": "files/theirs"})
+            raise reset()
+        return await create(**what)
+
+    service.create = refused  # type: ignore[method-assign]
+
+    assert texts(work(service, tmp_path, options=ONE_JOB, name="jobs")) == GOOD
+    assert [job.batch for job in jobs_of(tmp_path)] == ["batches/job1"]
+
+
 def test_a_list_that_hides_a_known_job_is_not_believed(service: FakeService, tmp_path: Path) -> None:
     """It hides the new one as well: nothing is sent again, however often the list is read."""
     other = tmp_path / "other"

@@ -10,6 +10,13 @@ HOSTILE = "tests/scenarios/test_hostile.py"
 
 HOSTILE_SERVICE = (
     Breakage(
+        guard="a job is asked whether it is the one before it is adopted",
+        file="engine/submitter.py",
+        old="remote = remote_job(await ask(self._service, batch, job))",
+        new="remote = remote_job(await self._service.get(batch))",
+        tests=(f"{DOUBT}::test_a_job_of_another_file_is_not_adopted",),
+    ),
+    Breakage(
         guard="an answer has a most of bytes",
         file="api/bounds.py",
         old="if size > self._most:",

@@ -66,8 +66,8 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
         counted = remote.succeeded + remote.failed
         if target.run.origin == "made":
             counted = min(counted, target.job.requests)
-        if remote.has_output and answers is not None and answers < counted:
-            if not partial(raw).exists() or answers > _whole_lines(partial(raw)):
+        if remote.has_output and answers < counted:
+            if answers and (not partial(raw).exists() or answers > _whole_lines(partial(raw))):
                 part.replace(partial(raw))
             raise incomplete(session, target, remote, answers, counted)
         part.replace(raw)
@@ -97,10 +97,10 @@ def incomplete(session: Session, target: KnownJob, remote: RemoteJob, answers: i
     )
 
 
-async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> int | None:
+async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> int:
     """Download until the file can be complete, or the service has given the same answer often enough.
 
-    Returns the number of answers; None for a file of something else that the service has given for a day.
+    Returns the number of answers; a file of something else has none, and counts once it has come for a day.
     """
     attempt = 0
     while True:
@@ -125,7 +125,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
                 "again.",
             )
         session.emit(Notice(f"The results of {remote.name} have contained no answers for a day.", "warning"))
-        return None
+        return 0
     return content.answers
 
 

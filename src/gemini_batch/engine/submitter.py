@@ -252,8 +252,10 @@ class Submitter:
             raise
 
     async def _adopt(self, job: Job, batch: str) -> Job:
+        # Asked before it is recorded: a job that reads another file is another job's, and would stay under this one.
+        remote = remote_job(await ask(self._service, batch, job))
         job = self._ledger.update_job(job, "adopted", at=self._now(), stage=JobStage.CREATED, batch=batch)
-        return self._ledger.seen(job, remote_job(await ask(self._service, batch, job)), at=self._now())
+        return self._ledger.seen(job, remote, at=self._now())
 
     def _warn_of_twin(self, other: str, batch: str) -> None:
         """Report a second job of the same file; only the user may cancel a job."""

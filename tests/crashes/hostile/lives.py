@@ -202,6 +202,9 @@ class Play:
         except Killed:
             self.ends.append(f"{command}: killed")
             return None
+        if life.dead:  # it had nothing left to do but to end
+            self.ends.append(f"{command}: killed at its end")
+            return None
         self.ends.append(f"{command}: {told.error.reason_code if told.error else 'ended'}")
         self.told.append(told)
         assert self.service.requests < MOST_REQUESTS, "it asks and asks"

@@ -123,13 +123,17 @@ class Oracle:
 
     def _paid(self, key: str, known: dict[str | None, Any]) -> None:
         """Each further job of a key has a reason that docs/runs.md names, or the user's word."""
-        mine, attempts = self._jobs(key), 0
-        for job, following in zip(mine, [*mine[1:], None], strict=True):
-            if job.name not in known:
-                assert not job.told, f"{job.name} was answered, and nobody knows it"
-                assert job.left_out or job.vanishes_at < float("inf"), f"{job.name} was in every list: paid twice"
-                self.windows += 1
+        mine, attempts = [], 0
+        for job in self._jobs(key):
+            if job.name in known:
+                mine.append(job)
                 continue
+            # The window of create: nobody was told of it, and a list left it, or its twin, out.
+            twins = [one for one in self.play.service.jobs if one.file_name == job.file_name]
+            hidden = any(one.left_out or one.vanishes_at < float("inf") for one in twins)
+            assert hidden, f"{job.name} was in every list, and nobody knows it: paid twice"
+            self.windows += 1
+        for job, following in zip(mine, [*mine[1:], None], strict=True):
             attempts += 1
             if following is None:
                 return

@@ -67,8 +67,7 @@ class Job:
     complete_at: float
     holes: frozenset[str]
     vanishes_at: float
-    #: Whether a client has been told its name in a whole answer, and how often a whole list left it out.
-    told: bool = False
+    #: How often a list left it out.
     left_out: int = 0
     key: str = ""
 

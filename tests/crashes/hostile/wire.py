@@ -93,7 +93,6 @@ class Wire(httpx2.AsyncBaseTransport):
             return self._whole(Answer.error(404, *NOT_FOUND))
         if kind in AFTER:
             return self._instead(kind)
-        self._told(request, answer, kind)
         return self._bent(answer, kind, read)
 
     def _kind(self, request: httpx2.Request, url: str) -> str:
@@ -149,11 +148,6 @@ class Wire(httpx2.AsyncBaseTransport):
 
     def _whole(self, answer: Answer) -> httpx2.Response:
         return httpx2.Response(answer.status, headers=answer.headers, stream=Body([(0.0, answer.body)], self._breathe))
-
-    def _told(self, request: httpx2.Request, answer: Answer, kind: str) -> None:
-        """Whether a create was answered so that the client must know its job."""
-        if str(request.url).endswith(":batchGenerateContent") and answer.status == 200 and kind in {"", "gzip", "slow"}:
-            self._service.jobs[-1].told = True
 
     def _bent(self, answer: Answer, kind: str, read: float) -> httpx2.Response:
         data, headers, chance = answer.body, dict(answer.headers), self._chance
