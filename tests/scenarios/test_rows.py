@@ -187,7 +187,7 @@ def test_the_job_is_green_and_a_third_is_not(stage: Stage) -> None:
     done = stage.run("results", job, "-o", "results.jsonl")
 
     assert done.code == 1
-    assert "9 failed: UNAVAILABLE (keys: k0, k4, k8, …)" in done.err
+    assert "9 failed: UNAVAILABLE: The service is currently unavailable. (keys: k0, k4, k8, …)" in done.err
     lines = stage.read()
     assert [line["key"] for line in lines] == keys
     assert sum("error" in line for line in lines) == 9
