@@ -96,6 +96,21 @@ def test_the_models_that_the_pages_name_are_known() -> None:
             assert load().find(name), f"{page.name} names {name}"
 
 
+def test_the_cheapest_model_is_the_same_everywhere() -> None:
+    """Of the models for text that anyone can use on the day of the catalog, by the batch price of its answers."""
+    day = load().date
+    prices = {
+        one.name: price.batch.output
+        for one in load().models.values()
+        if one.kind == "text" and one.status_on(day) != "gone" and not one.existing_users_only
+        if (price := one.price_on(day)) is not None and price.batch.output is not None
+    }
+    cheapest = min(prices, key=lambda name: prices[name])
+
+    assert f"| the lowest price | `{cheapest}`" in (ROOT / "references" / "models-and-prices.md").read_text("utf-8")
+    assert f"The cheapest model is `{cheapest}`." in (ROOT / "SKILL.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("row", "value"),
     [

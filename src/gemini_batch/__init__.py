@@ -72,15 +72,17 @@ if TYPE_CHECKING:
     )
     from gemini_batch.events import Event, EventHandler, JobSeen, Notice, RunProgress, Transfer
     from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
+    from gemini_batch.report.money import AnsweredBy, Money
     from gemini_batch.report.next_steps import JobErrorInfo, Step
     from gemini_batch.report.result_set import Results
-    from gemini_batch.report.summary import Money, Summary, TokenCounts
+    from gemini_batch.report.summary import Summary, TokenCounts
     from gemini_batch.settings import Secret, Settings, load_settings
     from gemini_batch.store.records import JobStage
     from gemini_batch.store.row_records import Reason
     from gemini_batch.wire import Phase, RemoteJob
 
 __all__ = [
+    "AnsweredBy",
     "ApiError",
     "AsyncGeminiBatch",
     "Cancelled",
@@ -174,7 +176,8 @@ _ROOMS = {
     "report.job_view": "JobStatus RunState RunStatus",
     "report.next_steps": "JobErrorInfo Step",
     "report.result_set": "Results",
-    "report.summary": "Money Summary TokenCounts",
+    "report.money": "AnsweredBy Money",
+    "report.summary": "Summary TokenCounts",
     "settings": "Secret Settings load_settings",
     "store.records": "JobStage",
     "store.row_records": "Reason",

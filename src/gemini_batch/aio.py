@@ -106,6 +106,7 @@ class AsyncGeminiBatch:
         input_file: str | os.PathLike[str],
         *,
         model: str | None = None,
+        model_check: bool = True,
         name: str | None = None,
         limit: int | None = None,
         inline: bool = False,
@@ -114,8 +115,9 @@ class AsyncGeminiBatch:
     ) -> Created:
         """Create one batch job from a JSONL file, or attach to the job that these requests already have. Costs money.
 
-        ``model``: default ``gemini-3-flash-preview``. ``name``: the display name, sent unchanged. ``limit``: send
-        only the first N requests, as a trial. ``inline``: send the requests in the call itself (under 20 MB). ``new``:
+        ``model``: default ``gemini-3-flash-preview``. ``model_check=False``: send to any model; what speaks
+        against it is only a warning. ``name``: the display name, sent unchanged. ``limit``: send only the first N
+        requests, as a trial. ``inline``: send the requests in the call itself (under 20 MB). ``new``:
         create another job even if there is one. ``lenient``: refuse only lines that the service certainly refuses.
 
         Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
@@ -125,7 +127,14 @@ class AsyncGeminiBatch:
         from gemini_batch.intake.submission import Submission
 
         submission = Submission(
-            source=Path(input_file), model=model, name=name, limit=limit, inline=inline, new=new, lenient=lenient
+            source=Path(input_file),
+            model=model,
+            model_check=model_check,
+            name=name,
+            limit=limit,
+            inline=inline,
+            new=new,
+            lenient=lenient,
         )
         return await room.create(self._session(), submission)
 
@@ -191,6 +200,7 @@ class AsyncGeminiBatch:
         *,
         output: str | os.PathLike[str] | None = None,
         model: str | None = None,
+        model_check: bool = True,
         name: str | None = None,
         limit: int | None = None,
         new: bool = False,
@@ -229,7 +239,15 @@ class AsyncGeminiBatch:
         chosen = {option: value for option, value in stated.items() if value is not None}
         options = msgspec.convert(chosen, RunOptions) if chosen else None
         known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
-        file = Submission(source=Path(what), model=model, name=name, limit=limit, new=new, lenient=lenient)
+        file = Submission(
+            source=Path(what),
+            model=model,
+            model_check=model_check,
+            name=name,
+            limit=limit,
+            new=new,
+            lenient=lenient,
+        )
         work = str(what) if known else file
         return await room.run(
             self._session(), work, options, output=None if output is None else Path(output), timeout=timeout
@@ -243,12 +261,14 @@ class AsyncGeminiBatch:
         max_output_tokens: int | None = None,
         temperature: float | None = None,
         model: str | None = None,
+        model_check: bool = True,
         output: str | os.PathLike[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
     ) -> Results:
         """Resend the requests of a run whose verdict is one of ``only``. Costs money.
 
-        ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` selects another model.
+        ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` selects another model
+        (``model_check`` as for :meth:`create`).
         Without a change, most answers that were cut off or blocked will be cut off or blocked again. A new answer
         replaces an earlier one that had not succeeded. Raises UsageError if there is nothing to resend, NotFinished
         (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
@@ -258,7 +278,7 @@ class AsyncGeminiBatch:
 
         name = None if model is None else model.removeprefix("models/")
         overrides = RequestOverrides(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
-        again = room.RetrySelection(verdicts=room.parse_verdicts(only), overrides=overrides)
+        again = room.RetrySelection(verdicts=room.parse_verdicts(only), overrides=overrides, model_check=model_check)
         return await room.retry(
             self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
         )

@@ -74,6 +74,11 @@ class Next:
         return Next(self.command, *args, why=self.why)
 
 
+def _sentences(first: str, second: str) -> str:
+    """Two sentences as one text; the words of a service or a library often lack their full stop."""
+    return f"{first}{'' if first.endswith(_ENDS) else '.'} {second}"
+
+
 class Error(Exception):
     """Anything this package raises on purpose. ``str()`` is one plain paragraph for a person."""
 
@@ -111,9 +116,11 @@ class Error(Exception):
         head = f"{self.place}: {self.message}" if self.place else self.message
         if not self.next:
             return head
-        # The words of a service or a library often lack their full stop.
-        following = f"Next: {shown(self.next)}" if isinstance(self.next, Next) else self.next
-        return f"{head}{'' if head.endswith(_ENDS) else '.'} {following}"
+        return _sentences(head, f"Next: {shown(self.next)}" if isinstance(self.next, Next) else self.next)
+
+    def then(self, sentence: str) -> str:
+        """The message, and a sentence that follows it."""
+        return _sentences(self.message, sentence)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions are made again from their positional arguments; these take others. Process pools need it.

@@ -164,6 +164,7 @@ class Session:
         for session in self._both():
             if session.state_folder.exists() and (found := session.find(name)):
                 return found
+        self._refuse_online(name)
         if name.startswith("run-"):
             raise UsageError(
                 f"There is no run {name!r} in this state folder.",
@@ -173,6 +174,16 @@ class Session:
             )
         self._refuse_display_name(name)
         return UnknownJob("batches/" + name.removeprefix("batches/"), self.settings.offline)
+
+    def _refuse_online(self, name: str) -> None:
+        """Offline, refuse the name of a run or a job of the service. Raises UsageError."""
+        folder = StateFolder(self.settings.home)
+        if not self.settings.offline or not folder.exists():
+            return
+        with contextlib.suppress(StateError), folder.ledger() as ledger:
+            batch = "batches/" + name.removeprefix("batches/")
+            if (ledger.run(name) if name.startswith("run-") else ledger.job_by_batch(batch)) is not None:
+                raise _not_offline(name)
 
     def _both(self) -> tuple[Session, ...]:
         """This session and, where it is not that already, the one for offline work."""
@@ -241,9 +252,7 @@ class Session:
             return
         run = target.run
         if run.backend == OFFLINE or self.settings.offline:
-            raise UsageError(
-                f"{target.name} was not created offline.", code="other_backend", next="Leave out --offline."
-            )
+            raise _not_offline(target.name)
         raise UsageError(
             f"{target.name} was created at {run.backend}, and the base URL is now {self.settings.base_url}.",
             code="other_backend",
@@ -270,3 +279,7 @@ class Session:
             code="job_not_found",
             next="Check the name, and that the key belongs to the project that created the job. It may be deleted.",
         )
+
+
+def _not_offline(name: str) -> UsageError:
+    return UsageError(f"{name} was not created offline.", code="other_backend", next="Leave out --offline.")

@@ -224,10 +224,15 @@ def file_name(name: str | None) -> str | None:
     return name if name and _FILE_NAME.fullmatch(name) else None
 
 
+def is_alias(model: str) -> bool:
+    """Whether a name stands for whichever model is the newest of its kind."""
+    return model.endswith("-latest")
+
+
 def same_model(one: str, other: str) -> bool:
     """Whether two names can mean the same model: the service may state the version that a short name stands for."""
     short, long = sorted((one.removeprefix("models/"), other.removeprefix("models/")), key=len)
-    if not short or short.endswith("-latest") or long.endswith("-latest"):
+    if not short or is_alias(short) or is_alias(long):
         return True
     return long.startswith(short) and _VERSION.fullmatch(long, len(short)) is not None
 

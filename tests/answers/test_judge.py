@@ -149,10 +149,10 @@ def test_every_part_of_the_answer_has_to_be_readable(parts: list[Any], expected:
     assert verdict(response(*parts)) == expected
 
 
-def test_the_first_candidate_rules_in_media_too() -> None:
+def test_the_media_of_every_candidate_are_judged() -> None:
     body = response(IMAGE)
     body["candidates"] += response(media("%"))["candidates"]
-    assert verdict(body) == SUCCESS
+    assert verdict(body) == ("invalid", "BROKEN_MEDIA")
     body["candidates"].reverse()
     assert verdict(body) == BROKEN
 
@@ -278,11 +278,43 @@ def test_no_unknown_finish_reason_is_a_success(finish: str) -> None:
     assert repr(finish) in (found.message or "")
 
 
-def test_the_first_candidate_rules() -> None:
-    good, bad = response(TEXT)["candidates"][0], {"finishReason": "SAFETY"}
-    assert verdict({"candidates": [good, bad]}) == ("succeeded", None)
-    assert verdict({"candidates": [bad, good]}) == ("blocked", "SAFETY")
-    assert verdict({"candidates": [good, "rubbish"]}) == ("succeeded", None)
+_GOOD = response(TEXT)["candidates"][0]
+_CUT = response(TEXT, finish="MAX_TOKENS")["candidates"][0]
+_BLOCKED = {"finishReason": "SAFETY"}
+
+
+@pytest.mark.parametrize(
+    ("candidates", "expected", "named"),
+    [
+        ([_GOOD, _GOOD], ("succeeded", None), None),
+        ([_BLOCKED, _GOOD], ("blocked", "SAFETY"), 1),
+        ([_GOOD, _BLOCKED], ("blocked", "SAFETY"), 2),
+        ([_GOOD, _GOOD, _CUT], ("truncated", "MAX_TOKENS"), 3),
+        ([_CUT, _BLOCKED], ("truncated", "MAX_TOKENS"), 1),
+        ([_BLOCKED, _CUT], ("blocked", "SAFETY"), 1),
+        ([_GOOD, {"finishReason": "STOP"}], ("empty", "NO_PARTS"), 2),
+        ([_GOOD, {"finishReason": "SOMETHING_NEW"}], ("failed", "UNKNOWN_FINISH_REASON"), 2),
+        ([_GOOD, {}], ("failed", "NO_FINISH_REASON"), 2),
+        ([_GOOD, "rubbish"], ("failed", "UNREADABLE"), None),
+        ([_GOOD, None], ("failed", "UNREADABLE"), None),
+        ([_GOOD, {"finishReason": 1}, _GOOD], ("failed", "UNREADABLE"), None),
+    ],
+)
+def test_every_candidate_is_judged(candidates: list[Any], expected: tuple[str, str | None], named: int | None) -> None:
+    """The first that did not succeed decides, and the message says which it was; bad token counts change nothing."""
+    for usage in (USAGE, "odd"):
+        found = judged({"candidates": candidates, "usageMetadata": usage})
+
+        assert (found.verdict, found.reason) == expected
+        numbered = re.match("Candidate ([0-9]+): .", found.message or "")
+        assert (int(numbered[1]) if numbered else None) == named
+
+
+def test_json_is_wanted_of_every_candidate() -> None:
+    good, prose = response({"text": "{}"})["candidates"][0], response(TEXT)["candidates"][0]
+
+    assert verdict({"candidates": [good, good]}, expects_json=True) == ("succeeded", None)
+    assert verdict({"candidates": [good, prose]}, expects_json=True) == ("invalid", "NOT_JSON")
 
 
 def test_the_words_of_the_service_come_before_ours() -> None:

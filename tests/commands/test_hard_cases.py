@@ -121,9 +121,9 @@ def test_what_is_adopted_is_the_job_that_was_asked_for(service: FakeService, tmp
     with pytest.raises(ServiceError, match="answered with batches/job0"):
         begin(service, tmp_path)
     service.get = get  # type: ignore[method-assign]
-    assert {(job.batch, job.total) for job in jobs_of(tmp_path)} == {("batches/job0", 1), ("batches/job1", None)}
-    made = begin(service, tmp_path)
-    assert (made.job, made.attached) == ("batches/job1", True)
+    assert {(job.batch, job.total) for job in jobs_of(tmp_path)} == {("batches/job0", 1), (None, None)}
+    assert begin(service, tmp_path).job == "batches/job1"
+    assert [job.name for job in service.jobs] == ["batches/job0", "batches/job1"]
 
 
 def test_create_goes_on_with_what_a_retry_has_changed(service: FakeService, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ADDRESS = "https://fake.invalid"
 
 
-def answer_line(key: str) -> bytes:
+def answer_line(key: str, model: str | None = None) -> bytes:
     """A good answer, as the service words it; the text names its key, so that a mix-up shows."""
     return msgspec.json.encode(
         {
@@ -44,7 +44,7 @@ def answer_line(key: str) -> bytes:
                     {"content": {"parts": [{"text": f"answer to {key}"}], "role": "model"}, "finishReason": "STOP"}
                 ],
                 "usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 2, "totalTokenCount": 6},
-                "modelVersion": "fake",
+                **({} if model is None else {"modelVersion": model}),
             },
             "key": key,
         }
@@ -404,11 +404,13 @@ class FakeService:
         return part.stat().st_size
 
 
-def write_requests(path: Path, keys: Sequence[str]) -> Path:
-    """A request file with these keys."""
+def write_requests(path: Path, keys: Sequence[str], *, max_tokens: int | None = None) -> Path:
+    """A request file with these keys; ``max_tokens``: the limit that each request sets on its answer."""
+    limit = {} if max_tokens is None else {"generationConfig": {"maxOutputTokens": max_tokens}}
     path.write_bytes(
         b"".join(
-            msgspec.json.encode({"key": key, "request": {"contents": [{"parts": [{"text": f"ask {key}"}]}]}}) + b"\n"
+            msgspec.json.encode({"key": key, "request": {"contents": [{"parts": [{"text": f"ask {key}"}]}], **limit}})
+            + b"\n"
             for key in keys
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from gemini_batch.commands.create import create
 from gemini_batch.commands.doctor import Diagnosis, doctor
 from gemini_batch.commands.list_jobs import Filter, list_jobs
 from gemini_batch.commands.results import results
+from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
-from gemini_batch.errors import ApiError, JobError, NetworkError, UsageError
+from gemini_batch.errors import ApiError, Error, JobError, NetworkError, UsageError
 from gemini_batch.events import JobSeen, Notice
 from gemini_batch.intake.submission import Submission
 from gemini_batch.store.state_folder import StateFolder
@@ -396,3 +398,46 @@ def test_only_old_staging_folders_are_swept(tmp_path: Path) -> None:
 
     with home.staging("ours") as folder:
         assert {path.name for path in (tmp_path / "runs").iterdir()} == {".new-young", folder.path.name}
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [status, results, cancel, lambda session, name: run(session, name, None)],
+    ids=["status", "results", "cancel", "run"],
+)
+@pytest.mark.parametrize("named", ["job", "bare job", "run"])
+def test_what_was_not_created_offline_is_not_looked_for_there(
+    service: FakeService, tmp_path: Path, verb: Any, named: str
+) -> None:
+    job = make(service, tmp_path)
+    name = {"job": job, "bare job": job.removeprefix("batches/"), "run": "run-00000001"}[named]
+    calls = len(service.calls)
+
+    with pytest.raises(UsageError, match="was not created offline") as caught:
+        do(service, tmp_path / "home", lambda s: verb(s, name), offline=True)
+
+    assert (caught.value.reason_code, caught.value.next) == ("other_backend", "Leave out --offline.")
+    assert len(service.calls) == calls
+
+
+@pytest.mark.parametrize(
+    ("state", "counted", "shown"),
+    [
+        ("BATCH_STATE_CANCELLED", (0, 0), "none"),
+        ("BATCH_STATE_FAILED", (0, 0), "none"),
+        ("BATCH_STATE_EXPIRED", (0, 0), "none"),
+        ("BATCH_STATE_SUCCEEDED", (len(KEYS), 0), "held here"),
+    ],
+)
+def test_the_list_says_where_answers_are_only_where_there_are_any(
+    service: FakeService, tmp_path: Path, state: str, counted: tuple[int, int], shown: str
+) -> None:
+    service.ends, service.counts_at_end = {0: (state, None)}, lambda _: counted
+    job = make(service, tmp_path)
+    do(service, tmp_path / "home", lambda s: status(s, job, wait=True))
+    with contextlib.suppress(Error):
+        do(service, tmp_path / "home", lambda s: results(s, job))
+
+    (one,) = do(service, tmp_path / "home", lambda s: list_jobs(s, Filter()))
+
+    assert one.results == shown

@@ -54,7 +54,8 @@ def test_what_someone_else_cancelled_stops_the_run(
 ) -> None:
     """Nothing more is sent, by no plain command, until the user asks for it with retry."""
     cancel(service)
-    service.most_jobs = 1  # the others wait, unless the first has ended and is not collected yet
+    full = ApiError("You exceeded your current quota.", status=429, reason="RESOURCE_EXHAUSTED")
+    service.faults.update({("create", number): ("before", full) for number in range(1, 100)})  # the others wait
     heard: list[Event] = []
 
     with pytest.raises(NotFinished, match="Someone else cancelled batches/job0") as caught:
@@ -75,6 +76,7 @@ def test_what_someone_else_cancelled_stops_the_run(
             following = seen(service, tmp_path, run).next
             assert str(following) == str(step).replace(f"{tmp_path}/", "")
 
+    service.faults.clear()
     found = again(service, tmp_path, run, "failed,missing")
 
     assert texts(found) == GOOD

@@ -245,7 +245,7 @@ def test_a_retry_of_nothing_changes_nothing_and_says_what_there_is(service: Fake
         again(service, tmp_path, run_id, "blocked", temperature=1.0)
 
     assert "4 succeeded" in caught.value.message
-    assert f"retry {run_id} --only truncated" in str(caught.value.next)
+    assert f"retry {run_id} --only failed" in str(caught.value.next)
     with FakeSession(service, tmp_path / "home").ledger() as ledger:
         kept = ledger.run(run_id)
     assert kept is not None

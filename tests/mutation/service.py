@@ -138,6 +138,20 @@ COLLECTING = (
         tests=("tests/property/test_result_files.py::test_answers_in_the_file_of_another_job",),
     ),
     Breakage(
+        guard="every candidate of an answer is judged",
+        file="answers/verdict.py",
+        old="    for number, candidate in enumerate(candidates, 1):\n",
+        new="    for number, candidate in enumerate(candidates[:1], 1):\n",
+        tests=("tests/answers/test_judge.py::test_every_candidate_is_judged",),
+    ),
+    Breakage(
+        guard="a limit that the request itself sets is not called the model's",
+        file="store/job_rows.py",
+        old="            if not _sets_limit(data):\n",
+        new="            if data:\n",
+        tests=("tests/engine/test_whose_limit.py::test_whose_limit_it_was",),
+    ),
+    Breakage(
         guard="the first of two good answers counts",
         file="store/answer_writer.py",
         old="a.attempt DESC, a.id LIMIT 1",

@@ -25,7 +25,7 @@ ONE = RunOptions(attempts=1)
 
 @pytest.fixture
 def service(tmp_path: Path) -> FakeService:
-    write_requests(tmp_path / "in.jsonl", ["a", "b", "c"])
+    write_requests(tmp_path / "in.jsonl", ["a", "b", "c"], max_tokens=9)
     return FakeService(Clock(), chunk=10_000)
 
 
@@ -107,12 +107,13 @@ AFTER: dict[str, tuple[list[Line | None], list[tuple[str, ...] | str]]] = {
     "cut off, failed": ([PASSING, CUT], [MORE, ("--only", "failed")]),
     "all of them": (
         [FILTERED, WRONG, None, PASSING, EMPTY, CUT],
-        [MORE, ("--only", "empty"), ("--only", "failed,missing"), "fix"],
+        [MORE, ("--only", "empty"), ("--only", "failed,missing"), "fix", "fix"],
     ),
     "failed, wrong": ([PASSING, WRONG], [("--only", "failed"), "fix"]),
     "missing, wrong": ([None, WRONG], [("--only", "missing"), "fix"]),
     "wrong": ([WRONG, WRONG], ["fix"]),
-    "filtered": ([FILTERED], []),
+    "filtered": ([FILTERED], ["fix"]),
+    "filtered, cut off": ([FILTERED, CUT], [MORE, "fix"]),
 }
 
 
@@ -120,7 +121,7 @@ AFTER: dict[str, tuple[list[Line | None], list[tuple[str, ...] | str]]] = {
 def test_after_several_kinds_of_failure_every_step_is_named_in_order(tmp_path: Path, name: str) -> None:
     lines, proposed = AFTER[name]
     keys = [f"k{n}" for n in range(len(lines))]
-    write_requests(tmp_path / "in.jsonl", [*keys, "good"])
+    write_requests(tmp_path / "in.jsonl", [*keys, "good"], max_tokens=9)
     service = FakeService(Clock(), chunk=10_000)
     answers = dict(zip(keys, lines, strict=True))
     service.answer_at = lambda key, _: (
@@ -200,3 +201,15 @@ def test_a_change_that_embeddings_do_not_take(service: FakeService, tmp_path: Pa
         again(service, tmp_path, found.summary.run, "failed", temperature=1.0)
 
     assert proposed in str(caught.value.next)
+
+
+@pytest.mark.parametrize(("keys", "words"), [("a", "1 request was blocked"), ("ab", "2 requests were blocked")])
+def test_blocked_rows_are_to_be_changed(service: FakeService, tmp_path: Path, keys: str, words: str) -> None:
+    blocked = {"response": {"promptFeedback": {"blockReason": "SAFETY"}}}
+    service.answer_at = lambda key, _: msgspec.json.encode({**blocked, "key": key}) if key in keys else answer_line(key)
+
+    following = work(service, tmp_path, options=ONE).summary.next
+
+    assert isinstance(following, str)
+    assert following.startswith(words)
+    assert "Change the prompt or safetySettings" in following

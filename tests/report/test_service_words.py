@@ -66,7 +66,7 @@ KEYS = ["a", "b", "c", "d", "e"]
 
 @pytest.fixture
 def service(tmp_path: Path) -> FakeService:
-    write_requests(tmp_path / "in.jsonl", KEYS)
+    write_requests(tmp_path / "in.jsonl", KEYS, max_tokens=9)
     return FakeService(Clock(), chunk=10_000)
 
 

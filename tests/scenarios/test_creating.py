@@ -327,6 +327,8 @@ def test_the_uploaded_file_has_expired_again_and_again(stage: Stage) -> None:
 
     assert done.code == 2
     assert "do not have permission to access the File" in done.err
+    assert "the uploaded file is gone, or belongs to the project of another key" in done.err
+    assert "models" not in done.err
     assert stage.made() == 0
     stage.service.faults.clear()
     assert stage.run("create", "requests.jsonl").code == 0

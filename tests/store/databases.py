@@ -47,7 +47,7 @@ def schema(path: Path) -> list[tuple[str, str, str]]:
 def content(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of all tables, by the current names of tables and columns; kept options as documents.
 
-    Without ``forgotten_at`` and messages, which 1.0.0 does not have.
+    Without what 1.0.0 does not have: ``forgotten_at``, messages, and the models that answers name.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     with contextlib.closing(sqlite3.connect(path)) as db:
@@ -60,8 +60,10 @@ def content(path: Path) -> dict[str, list[dict[str, Any]]]:
             ]
     for answer in found.get("answers", []):
         answer.pop("message", None)
-    if not found.get("messages"):
-        found.pop("messages", None)
+        answer.pop("model_version", None)
+    for table in ("messages", "model_versions"):
+        if not found.get(table):
+            found.pop(table, None)
     for run in found.get("runs", []):
         run.pop("forgotten_at", None)
         run["options"] = as_current(run["options"])

@@ -217,9 +217,8 @@ def test_a_database_of_a_newer_version(tmp_path: Path, migrations: Sequence[Migr
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
 
-    with pytest.raises(
-        StateError, match=rf"newer gemini-batch \(schema 99; this version supports {len(migrations)}\)"
-    ) as caught:
+    supported = rf"newer gemini-batch \(schema 99; this version supports {len(migrations)}\)"
+    with pytest.raises(StateError, match=supported) as caught:
         Ledger(path) if migrations is LEDGER else Rows(path)
 
     assert (caught.value.exit_code, caught.value.reason_code) == (3, "ledger_too_new")

@@ -40,6 +40,8 @@ TRANSIENT_CODES: frozenset[int] = frozenset({2, 4, 8, 10, 13, 14})
 LASTING_CODES: frozenset[int] = frozenset(GRPC_NAMES) - TRANSIENT_CODES - {0, 1}
 #: Reasons of ``failed`` requests that the same request gets again.
 LASTING_REASONS: frozenset[str] = frozenset(GRPC_NAMES[code] for code in LASTING_CODES) | {"MISSING_THOUGHT_SIGNATURE"}
+#: The reason of ``truncated`` requests that set no ``maxOutputTokens``: a higher limit does not help.
+MODEL_LIMIT = "MODEL_MAX_TOKENS"
 #: Codes of failed jobs whose requests are resent once: exhausted, internal, unavailable.
 RESENT_CODES: frozenset[int] = frozenset({8, 13, 14})
 #: Row errors have gRPC codes; an HTTP status instead of one is translated.
@@ -87,6 +89,8 @@ FINISHES: dict[str, Verdict] = {
 MESSAGES: dict[str, str] = {
     # finish reasons
     "MAX_TOKENS": "The answer was cut off at maxOutputTokens (thinking counts towards it).",
+    MODEL_LIMIT: "The answer was cut off at the model's own limit, since the request sets no maxOutputTokens (thinking "
+    "counts towards it). Ask for less, or use a model with a higher limit.",
     "SAFETY": "The answer was stopped by a safety filter.",
     "RECITATION": "The answer was stopped: it was too close to existing text.",
     "LANGUAGE": "The answer was stopped: its language is not supported.",

@@ -6,6 +6,7 @@ piece by piece, so that an invalid ``usageMetadata`` does not spoil a good candi
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -110,10 +111,10 @@ _decode_embedded = msgspec.json.Decoder(Embedded).decode
 
 
 def read_generated(response: bytes) -> tuple[Generated, bool]:
-    """Read the response to a generation request; returns it, and whether its candidates have the right shape.
+    """Read the response to a generation request; returns it, and whether all its candidates have the right shape.
 
-    ``candidates`` has only the first one if the response is malformed. Raises :class:`Unreadable` if it is not a JSON
-    object.
+    ``candidates`` ends before the first one that has another shape. Raises :class:`Unreadable` if the response is not a
+    JSON object.
     """
     try:
         return _decode_generated(response), True
@@ -130,10 +131,9 @@ def read_generated(response: bytes) -> tuple[Generated, bool]:
     candidates = _piece(raw, list[msgspec.Raw])
     if not candidates:
         return found, candidates is not None
-    first = _piece(candidates[0], Candidate)
-    if first is not None:
-        found.candidates = [first]
-    return found, first is not None
+    read = [_piece(candidate, Candidate) for candidate in candidates]
+    found.candidates = list(takewhile(lambda candidate: candidate is not None, read))
+    return found, len(found.candidates) == len(read)
 
 
 def read_embedded(response: bytes) -> tuple[Embedded, Sequence[object] | None]:

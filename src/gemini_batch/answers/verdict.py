@@ -38,7 +38,7 @@ class Judged(msgspec.Struct, frozen=True):
 
     ``reason``: a code such as ``MAX_TOKENS`` or ``INTERNAL``, None if succeeded. ``code``: the gRPC code of a row
     error. ``said``: the service's message, or what names an unknown code of it; None if there is no such thing.
-    ``message``: the same, else ours; None if succeeded.
+    ``message``: the same, else ours, after the number of the candidate if there are several; None if succeeded.
     """
 
     key: str
@@ -53,13 +53,17 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class _Finding(msgspec.Struct, frozen=True):
-    """A verdict that is not ``succeeded``, with its reason; ``message`` as in ``Judged.said``, ``ours``: our own."""
+    """A verdict that is not ``succeeded``, with its reason; ``message`` as in ``Judged.said``, ``ours``: our own.
+
+    ``where``: what precedes either of them.
+    """
 
     verdict: Verdict
     reason: str
     message: str | None = None
     code: int | None = None
     ours: str | None = None
+    where: str = ""
 
 
 def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimension: int | None = None) -> Judged:
@@ -82,7 +86,7 @@ def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimensi
         finding.verdict,
         finding.reason,
         finding.code,
-        said or printable(finding.ours or "") or MESSAGES.get(finding.reason) or f"The service says {finding.reason}.",
+        finding.where + (said or _ours(finding)),
         usage,
         response is not None,
         model,
@@ -90,17 +94,20 @@ def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimensi
     )
 
 
+def _ours(finding: _Finding) -> str:
+    """Our own words for a finding about which the service says nothing."""
+    return printable(finding.ours or "") or MESSAGES.get(finding.reason) or f"The service says {finding.reason}."
+
+
 def _judge_generated(response: bytes, *, expects_json: bool) -> tuple[_Finding | None, Usage, str | None]:
     try:
         found, readable = shapes.read_generated(response)
     except shapes.Unreadable as bad:
         return _Finding("failed", "UNREADABLE", ours=f"The answer cannot be used: {bad}."), UNKNOWN, None
-    finding: _Finding | None
-    if not readable:
+    finding = _judge_candidates(found.candidates or [], expects_json=expects_json)
+    if finding is None and not readable:
         finding = _Finding("failed", "UNREADABLE")
-    elif found.candidates:
-        finding = _judge_candidate(found.candidates[0], expects_json=expects_json)
-    else:
+    elif not found.candidates:
         finding = _judge_prompt(found.prompt_feedback) or _Finding("empty", "NO_CANDIDATES")
     return finding, usage_of(found.usage_metadata), found.model_version
 
@@ -110,6 +117,17 @@ def _judge_prompt(feedback: shapes.Feedback | None) -> _Finding | None:
         return None
     reason = feedback.block_reason if _WORD.fullmatch(feedback.block_reason) else "UNKNOWN"
     return _Finding("blocked", f"PROMPT_{reason}", feedback.block_reason_message)
+
+
+def _judge_candidates(candidates: Sequence[shapes.Candidate], *, expects_json: bool) -> _Finding | None:
+    """The first candidate that did not succeed decides; its number is in the message if there are several."""
+    for number, candidate in enumerate(candidates, 1):
+        finding = _judge_candidate(candidate, expects_json=expects_json)
+        if finding is not None:
+            if len(candidates) == 1:
+                return finding
+            return msgspec.structs.replace(finding, where=f"Candidate {number}: ")
+    return None
 
 
 def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Finding | None:

@@ -71,6 +71,14 @@ TIMEOUT = click.option(
     help="Stop waiting after this time (90s, 9m, 1h30m) and exit with 6; nothing is cancelled.",
 )
 
+MODEL_CHECK = click.option(
+    "--model-check",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    callback=lambda _context, _option, word: word == "on",
+    help="off: send to any model; what speaks against it is only a warning.",
+)
+
 LENIENT = click.option(
     "--lenient",
     is_flag=True,

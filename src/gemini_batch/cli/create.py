@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import INPUT_FILE, LENIENT, verb
+from gemini_batch.cli.common import INPUT_FILE, LENIENT, MODEL_CHECK, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.wording import place, plural, size
 from gemini_batch.errors import Next
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     click.option(
         "--model", "-m", metavar="MODEL", help="Default: gemini-3-flash-preview (embedding lines: gemini-embedding-2)."
     ),
+    MODEL_CHECK,
     click.option("--name", "-n", metavar="NAME", help="The display name, sent to the service unchanged."),
     click.option(
         "--limit", type=click.IntRange(min=1), metavar="N", help="Send only the first N requests, as a trial."

@@ -37,9 +37,9 @@ SHOWN_PROBLEMS = 20
 _SHOWN_LINES = 5
 _COME_BACK = {
     "create": "Run the same command again: it continues where this one stopped, and nothing is sent twice.",
-    "status": "The job continues. To come back, run the same command.",
+    "status": "The job continues. To continue waiting, run the same command.",
     "results": "Run the same command again: it continues where this one stopped.",
-    "run": "The jobs continue. To come back, run the same command: it continues where this one stopped.",
+    "run": "The jobs continue. To continue, run the same command: it continues where this one stopped.",
 }
 
 

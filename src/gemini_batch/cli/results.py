@@ -121,6 +121,8 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield failure_line(failure, width)
     if more := sum(failure.count for failure in summary.failures[_FAILURES_SHOWN:]):
         yield f"  … and {plural(more, 'more request')} for other reasons (--json has all)"
+    for other in summary.answered_by[:10]:
+        yield f"  {plural(other.answers, 'answer')} by {other.model}; {other.asked} was asked"
     if summary.not_sent:
         yield f"  {plural(summary.not_sent, 'request')} of the run have not been sent yet"
     if summary.error and summary.failures:
@@ -167,7 +169,8 @@ def _money(summary: Summary) -> str:
     if not summary.answered:
         return "cost: unknown (no answers, so no token counts)"
     if summary.usd.batch is None or summary.usd.interactive is None:
-        return "cost: unknown (a price or a token count is missing)"
+        unpriced = f"; the price of {summary.answered_by[0].model} counts" if summary.answered_by else ""
+        return f"cost: unknown (a price or a token count is missing{unpriced})"
     would = "would have been " if summary.emulated else ""
     saved = summary.usd.interactive - summary.usd.batch
     lost = summary.unanswered

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import TIMEOUT, verb
+from gemini_batch.cli.common import MODEL_CHECK, TIMEOUT, verb
 from gemini_batch.cli.results import exit_code
 from gemini_batch.cli.run import OUTPUT, document, show
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         help="New temperature, for answers that were blocked or invalid.",
     ),
     click.option("--model", "-m", metavar="MODEL", help="Send the requests to another model."),
+    MODEL_CHECK,
     OUTPUT,
     TIMEOUT,
     document=document,

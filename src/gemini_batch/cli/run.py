@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import LENIENT, POLL, TIMEOUT, is_stdout, verb
+from gemini_batch.cli.common import LENIENT, MODEL_CHECK, POLL, TIMEOUT, is_stdout, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.results import exit_code, step_lines, summary_lines
 from gemini_batch.errors import Next, UsageError
@@ -65,6 +65,7 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     click.argument("what", metavar="INPUT_FILE|RUN"),
     OUTPUT,
     click.option("--model", "-m", metavar="MODEL", help="The model; default as for create."),
+    MODEL_CHECK,
     click.option("--name", "-n", metavar="NAME", help="Display name of the jobs."),
     click.option(
         "--limit", type=click.IntRange(min=1), metavar="N", help="Send only the first N requests, as a trial."

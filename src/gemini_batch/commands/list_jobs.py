@@ -123,5 +123,5 @@ async def unknown(session: Session) -> list[JobStatus]:
     except ServiceError as error:
         if error.reason_code != "endless_list":
             raise
-        session.emit(Notice(f"{error.message} There may be more jobs than these.", "warning"))
+        session.emit(Notice(error.then("There may be more jobs than these."), "warning"))
     return found

@@ -45,10 +45,14 @@ _LASTING = frozenset({"truncated", "blocked", "empty", "invalid"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySelection:
-    """What ``retry`` asks for: the final verdicts to resend, and what changes in their requests."""
+    """What ``retry`` asks for: the final verdicts to resend, and what changes in their requests.
+
+    ``model_check``: another model is refused if it certainly cannot serve them.
+    """
 
     verdicts: tuple[str, ...]
     overrides: RequestOverrides
+    model_check: bool = True
 
 
 async def retry(
@@ -73,7 +77,7 @@ async def retry(
     session, run = known_by_name(session, run_id)
     ledger, folder = session.ledger(), session.state_folder.run(run.id)
     try:
-        await deadline.bound(_check_change(session, run, again.overrides))
+        await deadline.bound(_check_change(session, run, again))
     except TimeoutError:
         raise nothing_sent(run.id, deadline.seconds) from None
     with folder.lock(wait=0.0):
@@ -174,8 +178,9 @@ def _what_helps(ledger: Ledger, run: Run, rows: Rows) -> Next | str:
     return next(iter(retry_or_fix(run, ledger.jobs_of(run.id), rows.reasons())), "Nothing is left to resend.")
 
 
-async def _check_change(session: Session, run: Run, overrides: RequestOverrides) -> None:
+async def _check_change(session: Session, run: Run, again: RetrySelection) -> None:
     """Refuse a change that cannot help this run. Raises UsageError."""
+    overrides = again.overrides
     if run.method is Method.EMBED and overrides.rewrites:
         with session.state_folder.run(run.id).rows() as rows:
             following = _what_helps(session.ledger(), run, rows)
@@ -185,8 +190,9 @@ async def _check_change(session: Session, run: Run, overrides: RequestOverrides)
             next=following,
         )
     if overrides.model is not None:
-        check_model(session, overrides.model, run.method)
-        await ask_for_model(session, overrides.model)
+        check_model(session, overrides.model, run.method, refuse=again.model_check)
+        if again.model_check:
+            await ask_for_model(session, overrides.model)
 
 
 def parse_verdicts(words: Sequence[str]) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
             except (JobError, ApiError) as error:
                 if not meaning(error).not_shown:
                     raise
-                session.emit(Notice(f"{error.message} The other answers are complete.", "warning"))
+                session.emit(Notice(error.then("The other answers are complete."), "warning"))
                 await lose(session, target, "RESULTS_DAMAGED", writing=asyncio.Lock())
 
 

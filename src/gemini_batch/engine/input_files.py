@@ -52,7 +52,7 @@ class _Upload:
             except SessionLost as error:
                 self._session.emit(Notice(f"{error.message.removesuffix('.')}. Restarting the upload."))
             except _ArrivedDamagedError as error:
-                self._session.emit(Notice(f"{error.message} Uploading again.", "warning"))
+                self._session.emit(Notice(error.then("Uploading again."), "warning"))
             job = self._ledger.update_job(
                 job, "upload starts again", at=self._session.world.now(), file=None, upload_url=None
             )

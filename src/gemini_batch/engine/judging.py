@@ -8,10 +8,13 @@ import sqlite3
 from typing import IO, TYPE_CHECKING
 
 from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.reasons import MODEL_LIMIT
 from gemini_batch.answers.verdict import judge
 from gemini_batch.events import EventHandler, Transfer
-from gemini_batch.jsonl import LongLine, read_all_lines
+from gemini_batch.jsonl import LongLine, read_all_lines, utf8_text
+from gemini_batch.safe_text import printable
 from gemini_batch.store.integrity import sha256_of
+from gemini_batch.store.job_rows import without_limit
 from gemini_batch.store.row_records import AnswerRow, RequestRow, Wanted
 from gemini_batch.store.sqlite import state_error
 
@@ -45,6 +48,9 @@ def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missin
             )
             with source as writer:
                 lines = _Judging(rows, writer, run, job).read(file, size, emit)
+                if run.origin == "made":
+                    # All are found before one is changed.
+                    writer.explain(list(without_limit(folder, job, writer.cut_off())), MODEL_LIMIT)
                 writer.finish(lines)
         return lines
     except (OSError, sqlite3.Error) as error:
@@ -145,4 +151,10 @@ def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged, message
         u.tool_use,
         u.audio_input,
         u.image_output,
+        _model_name(judged.model_version),
     )
+
+
+def _model_name(stated: str | None) -> str | None:
+    """The model that an answer names, as it is kept: without the prefix, and as text that SQLite takes."""
+    return utf8_text(printable(stated)).strip().removeprefix("models/") or None if stated else None

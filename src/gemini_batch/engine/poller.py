@@ -175,7 +175,7 @@ async def wait(session: Session, target: KnownJob | UnknownJob, backoff: PollBac
             gone = absence is not None and absence.is_certain(now)
             if gone or not trouble.passes or failures.is_over(now):
                 raise
-            session.emit(Notice(f"{error.message} Still waiting.", "warning"))
+            session.emit(Notice(error.then("Still waiting."), "warning"))
         else:
             failures.worked(clock())
             absence = None
@@ -320,7 +320,7 @@ class Poller:
     def _say(self, error: ServiceError) -> None:
         if error.message != self._said:
             self._said = error.message
-            self._session.emit(Notice(f"{error.message} Still waiting.", "warning"))
+            self._session.emit(Notice(error.then("Still waiting."), "warning"))
 
     def _times(self, job: Job) -> int:
         disappearance, failures = self._disappearances.get(job.id), self._failures.get(job.id)

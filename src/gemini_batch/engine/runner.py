@@ -247,7 +247,7 @@ class Runner:
             self._emit(Notice(f"The service refuses {job.bytes:,} bytes as too large (413); planning smaller jobs."))
         elif trouble.passes:
             pause = self._quota.away(error)
-            self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
+            self._emit(Notice(error.then(f"Trying again in {pause:.0f} s."), "warning"))
         else:
             self._close(error)
 
@@ -265,7 +265,7 @@ class Runner:
             if there:
                 self._emit(
                     Notice(
-                        f"{error.message} Collecting {_counted(there, 'existing job')}; nothing more is sent.",
+                        error.then(f"Collecting {_counted(there, 'existing job')}; nothing more is sent."),
                         "warning",
                     )
                 )
@@ -335,7 +335,7 @@ class Runner:
             return
         pause = backoff.pause(error)
         self._later[job.ordinal] = self._clock() + pause
-        self._emit(Notice(f"{error.message} Trying again in {pause:.0f} s.", "warning"))
+        self._emit(Notice(error.then(f"Trying again in {pause:.0f} s."), "warning"))
 
     def _set_aside(self, job: Job, error: Error) -> None:
         """Stop work on a job in this process; the other jobs are collected, then the run ends with the error."""

@@ -145,7 +145,7 @@ class Submitter:
                     return self._ledger.input_gone(job, at=self._now())
                 raise _explained(job, error) from error
             self._doubt = error
-            self._session.emit(Notice(f"{error.message} Checking whether the job was created anyway.", "warning"))
+            self._session.emit(Notice(error.then("Checking whether the job was created anyway."), "warning"))
             return job
         remote = remote_job(operation)
         if not remote.name or remote.name in self._ledger.batches():
@@ -285,7 +285,7 @@ class Submitter:
         if why == "over quota" and isinstance(self._doubt, ApiError):
             full = meaning(self._doubt) is Trouble.STORE_FULL
             return ApiError(
-                f"{self._doubt.message} No job was created.",
+                self._doubt.then("No job was created."),
                 status=self._doubt.status,
                 reason=self._doubt.reason,
                 retry_after=self._doubt.retry_after,
@@ -320,6 +320,11 @@ def _explained(job: Job, error: ServiceError) -> ServiceError:
             error.next = "No job was created. Run the same command again; nothing is uploaded twice."
         case Trouble.BAD_REQUEST:
             error.next = error.next or "No job was created. Fix what the service names, then run the command again."
+        case Trouble.WITHDRAWN if job.file is not None and job.file.removeprefix("files/") in error.message:
+            error.next = (
+                "The service says that the uploaded file is gone, or belongs to the project of another key. No job was "
+                "created. Check the key, then run the same command again; it uploads the file again if it is gone."
+            )
         case Trouble.WITHDRAWN | Trouble.BILLING:
             error.next = error.next or (
                 Next(

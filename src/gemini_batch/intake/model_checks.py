@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _IGNORES_TASK_TYPE = frozenset({"gemini-embedding-2"})
 
 
+#: The catalog's facts have a day, and what an id stands for changes: the user has the last word.
+OVERRULE = "--model-check off"
+
+
 def advise_on_embeddings(session: Session, model: str, staged: Staged, said: list[str]) -> None:
     if "taskType" in staged.traits and model in _IGNORES_TASK_TYPE:
         say(session, said, f"{model} ignores taskType.", "Put the task in the text instead.")
@@ -50,14 +54,18 @@ async def ask_for_model(session: Session, model: str) -> None:
                 f"The service does not know the model {model!r}.",
                 field="--model",
                 code="unknown_model",
-                next=f"Did you mean {near}?" if near else Next("models", why="lists the models that support batches"),
+                next=f"Did you mean {near}? To send to it all the same, add {OVERRULE}."
+                if near
+                else Next(
+                    "models", why=f"lists the models that support batches; to send to it all the same, add {OVERRULE}"
+                ),
             ) from error
     except ServiceError:
         return
 
 
-def check_modalities(model: str, staged: Staged) -> None:
-    """Refuse requests for audio or images that a model of the catalog cannot create. Raises UsageError."""
+def check_modalities(session: Session, model: str, staged: Staged, said: list[str], *, refuse: bool) -> None:
+    """Refuse, or report, requests for audio or images that a model of the catalog cannot create. Raises UsageError."""
     known = catalog.load().find(model)
     if known is None or known.kind == "other":
         return
@@ -66,12 +74,11 @@ def check_modalities(model: str, staged: Staged) -> None:
         ("IMAGE", "image", "pictures", "gemini-3.1-flash-image"),
     ):
         if modality in staged.modalities and known.kind != kind:
-            raise UsageError(
-                f"The requests ask for {what} (responseModalities), which {known.name} cannot create.",
-                field="--model",
-                code="model_not_usable",
-                next=f"Use, for example, --model {instead}.",
-            )
+            message = f"The requests ask for {what} (responseModalities), which {known.name} cannot create."
+            following = f"Use, for example, --model {instead}."
+            if refuse:
+                raise _not_usable(message, following)
+            say(session, said, message, following)
 
 
 def check_model_name(model: str) -> None:
@@ -86,14 +93,15 @@ def check_model_name(model: str) -> None:
         )
 
 
-def check_model(session: Session, model: str, method: Method) -> None:
+def check_model(session: Session, model: str, method: Method, *, refuse: bool) -> None:
     """Report what is known of a model; refuse one that certainly cannot serve these requests. Raises UsageError."""
     check_model_name(model)
-    advise(session, model, method, dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date(), [])
+    today = dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date()
+    advise(session, model, method, today, [], refuse=refuse)
 
 
-def advise(session: Session, model: str, method: Method, today: dt.date, said: list[str]) -> None:
-    """Report what the catalog knows of the model; refuse what is certain to fail. Raises UsageError."""
+def advise(session: Session, model: str, method: Method, today: dt.date, said: list[str], *, refuse: bool) -> None:
+    """Report what the catalog knows of the model; with ``refuse``, refuse what certainly fails. Raises UsageError."""
     book = catalog.load()
     known = book.find(model)
     if known is None:
@@ -103,9 +111,14 @@ def advise(session: Session, model: str, method: Method, today: dt.date, said: l
     for one in catalog.advice(book, model, method, today):
         if method is Method.EMBED and one.message == known.note:
             continue  # general notes on the model; what concerns these requests is reported separately
-        if one.severity == "error":
-            raise UsageError(one.message, field="--model", code="model_not_usable", next=one.next)
-        say(session, said, one.message, one.next, warn=one.severity == "warning")
+        if refuse and one.severity == "error":
+            raise _not_usable(one.message, str(one.next))
+        say(session, said, one.message, one.next, warn=one.severity != "note")
+
+
+def _not_usable(message: str, instead: str) -> UsageError:
+    overrule = f"If you know that the service takes it, add {OVERRULE}."
+    return UsageError(message, field="--model", code="model_not_usable", next=f"{instead} {overrule}")
 
 
 def say(session: Session, said: list[str], message: str, following: str | Next | None, *, warn: bool = True) -> None:

@@ -51,11 +51,13 @@ _NAMED_JOBS = 3
 class Submission:
     """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests.
 
-    ``lenient``: refuse only lines that the service certainly refuses.
+    ``model_check`` False: no model is refused, nor a line by a rule of its model. ``lenient``: refuse only
+    lines that the service certainly refuses.
     """
 
     source: Path
     model: str | None = None
+    model_check: bool = True
     name: str | None = None
     limit: int | None = None
     inline: bool = False
@@ -193,17 +195,19 @@ async def _stage_run(
     """
     said: list[str] = []
     today = dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date()
-    if submission.model is not None:
+    refuse = submission.model_check
+    if submission.model is not None and refuse:
         known = catalog.load().find(submission.model)
         if known is not None and (not known.methods or known.status_on(today) == "gone"):
-            advise(session, submission.model, known.methods[0] if known.methods else Method.GENERATE, today, said)
+            method = known.methods[0] if known.methods else Method.GENERATE
+            advise(session, submission.model, method, today, said, refuse=True)
     staged = await in_thread(
         lambda emit: stage(
             submission.source,
             folder,
             limit=submission.limit,
             max_bytes=max_bytes,
-            terms=Terms(_model(submission, Method.GENERATE), submission.lenient),
+            terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
             can_see=_can_see(session) if session.settings.offline else None,
             offline=session.settings.offline,
             emit=emit,
@@ -213,10 +217,11 @@ async def _stage_run(
     _warn(session, submission.source, staged, said)
     _name_unseen(session, staged)
     model = _model(submission, staged.method)
-    await ask_for_model(session, model)
-    advise(session, model, staged.method, today, said)
+    if refuse:
+        await ask_for_model(session, model)
+    advise(session, model, staged.method, today, said, refuse=refuse)
     advise_on_embeddings(session, model, staged, said)
-    check_modalities(model, staged)
+    check_modalities(session, model, staged, said, refuse=refuse)
     address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
     run = Run(
         id=run_id,

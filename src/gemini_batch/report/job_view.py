@@ -245,6 +245,9 @@ def describe(
     alive = not seen.phase.ended
     expiry = catalog.load().limits.job_expiry_hours.value * 3600.0
     collected = job is not None and job.stage is JobStage.COLLECTED
+    # A job that ended without any answer is collected, too.
+    answered = seen.phase is Phase.SUCCEEDED or seen.has_output or seen.succeeded + seen.failed > 0
+    held = job is not None and collected and job.lost is None and answered
     took = session.ledger().durations(seen.model) if usual and run is not None and alive else []
     age = None if created is None else max(0.0, (now if alive else (seen.end_time or now)) - created)
     return JobStatus(
@@ -265,7 +268,7 @@ def describe(
         age=age,
         expires_in=None if created is None or not alive else created + expiry - now,
         error=explained(seen),
-        results="held here" if collected else "at the service" if seen.has_output else "none yet" if alive else "none",
+        results="held here" if held else "at the service" if seen.has_output else "none yet" if alive else "none",
         backend=run.backend if run else address_of(session.settings),
         offline=session.settings.offline,
         usual=typical(took),

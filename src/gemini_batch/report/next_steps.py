@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers.reasons import LASTING_CODES, LASTING_REASONS, RESENT_CODES
+from gemini_batch.answers.reasons import LASTING_CODES, LASTING_REASONS, MODEL_LIMIT, RESENT_CODES
 from gemini_batch.backend import OFFLINE
 from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, Next
@@ -77,7 +77,21 @@ def next_for_results(
     # What failed may succeed by that first command, which then says what is left.
     later = {"blocked"} if first is None else {"blocked", "failed", "missing"}
     rest = [failure for failure in failures if failure.verdict not in later or _lasts(failure, jobs)]
-    return [*([first] if first is not None else []), *retry_or_fix(run, jobs, rest, *_TO_FILE)]
+    blocked = sum(failure.count for failure in failures if failure.verdict == "blocked")
+    return [
+        *([first] if first is not None else []),
+        *retry_or_fix(run, jobs, rest, *_TO_FILE),
+        *([_to_rewrite(blocked)] if blocked else []),
+    ]
+
+
+def _to_rewrite(count: int) -> str:
+    """What to do about requests that a filter stopped."""
+    those, them = ("1 request was", "it") if count == 1 else (f"{count:,} requests were", "them")
+    return (
+        f"{those} blocked by a filter. Change the prompt or safetySettings and send {them} in a new file. The failures "
+        f"file, which run and retry write next to their results, holds {them}."
+    )
 
 
 def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *to: str) -> list[Next | str]:
@@ -111,6 +125,8 @@ def _lasts(failure: Reason, jobs: Sequence[Job]) -> bool:
     """Whether the same requests, sent unchanged, fail again; ``jobs``: all jobs of the run."""
     if failure.reason == "JOB_FAILED":
         return all(job.error_code in LASTING_CODES for job in jobs if job.phase is Phase.FAILED)
+    if failure.reason == MODEL_LIMIT:
+        return True
     return failure.verdict == "failed" and failure.reason in LASTING_REASONS
 
 

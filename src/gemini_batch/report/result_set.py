@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import msgspec
 
 from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.reasons import MODEL_LIMIT
 from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError
@@ -101,12 +102,13 @@ class Results:
                 media=media,
             )
         judged = judge(answer, method=self._run.method, expects_json=row.expects_json, dimension=row.dimension)
+        own_limit = row.reason == MODEL_LIMIT  # the answer alone does not tell
         return result_line(
             row.key,
             judged.verdict,
-            reason=judged.reason,
+            reason=row.reason if own_limit else judged.reason,
             code=judged.code,
-            message=judged.message,
+            message=None if own_limit else judged.message,
             response=None if answer.response is None else bytes(answer.response),
             method=self._run.method,
             attempt=row.attempt,

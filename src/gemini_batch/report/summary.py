@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from gemini_batch import catalog
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.report.billing import elsewhere, says_emulated
+from gemini_batch.report.money import AnsweredBy, Money, answered_by, money
 from gemini_batch.report.next_steps import Step, next_for_results
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import JobStage
@@ -50,15 +49,6 @@ class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Number of answers without token counts."""
 
 
-class Money(msgspec.Struct, frozen=True, kw_only=True):
-    """What the answers cost; None where a price or a count is not known."""
-
-    batch: float | None
-    """USD at batch price."""
-    interactive: float | None
-    """USD that the same calls would have cost outside a batch."""
-
-
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a run or of one of its jobs."""
 
@@ -71,7 +61,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     """State of the job, or the number of jobs and their states."""
     model: str
-    """Models that answered, separated by commas."""
+    """Models that were asked, separated by commas."""
+    answered_by: list[AnsweredBy]
+    """Models that the answers name and that are not the model that was asked."""
     backend: str
     """Base URL that answered, or `offline`."""
     offline: bool
@@ -160,6 +152,7 @@ def summarize(
         name=jobs[-1].display_name if jobs else "",
         state=states.pop() if len(states) == 1 else f"{len(jobs)} jobs: {', '.join(sorted(states))}",
         model=", ".join(dict.fromkeys(job.model for job in jobs)) or run.model,
+        answered_by=answered_by(run, jobs, usage),
         backend=run.backend,
         offline=offline,
         emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(folder.run(run.id))),
@@ -202,34 +195,6 @@ def _says_emulated(folder: RunFolder) -> bool:
     except OSError:
         return False
     return isinstance(answer, Answer) and answer.response is not None and says_emulated(bytes(answer.response))
-
-
-def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
-    """What the answers cost on the day the first job was made; unknown as soon as one part is."""
-    made = min((job.created_at for job in jobs if job.created_at), default=run.created_at)
-    day = dt.datetime.fromtimestamp(made, dt.UTC).date()
-    models = {job.ordinal: job.model for job in jobs}
-    if not usage or any(u["known"] < u["answers"] for u in usage):
-        return Money(batch=None, interactive=None)
-    cost = catalog.Cost()
-    for u in usage:
-        model = catalog.load().find(models.get(u["answer_file"], run.model))
-        price = model.price_on(day) if model else None
-        if price is None:
-            return Money(batch=None, interactive=None)
-        tokens = catalog.Tokens(
-            input=max(0, u["input"] + u["tool_use"] - u["cached"] - u["audio_input"]),
-            cached=u["cached"],
-            output=max(0, u["output"] - u["image_output"]) + u["thoughts"],
-            audio_input=u["audio_input"],
-            image_output=u["image_output"],
-            long=bool(u["long"]),
-        )
-        part = price.cost(tokens)
-        if part is None:
-            return Money(batch=None, interactive=None)
-        cost += part
-    return Money(batch=cost.batch, interactive=cost.interactive)
 
 
 class Uncollected(NamedTuple):

@@ -11,12 +11,16 @@ from gemini_batch.store.row_records import INSERT_REQUEST, key_hash
 from gemini_batch.store.sqlite import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from gemini_batch.store.row_records import AnswerRow, RequestRow
 
 
+#: So many model names are kept for a run, of so many characters; anything beyond counts as one unknown model.
+_MOST_NAMES, _LONGEST_NAME = 100, 200
+#: The name of an unknown model, which no model has.
+_UNKNOWN_NAME = "?"
 #: So many characters of a message are kept, and so many different messages for one reason and for all of a run. A
 #: message that holds an id is a new one for each row.
 _LONGEST_MESSAGE = 300
@@ -30,6 +34,7 @@ class AnswerWriter:
     def __init__(self, path: Path, db: sqlite3.Connection, source: tuple[int, str, str, int, str, str]) -> None:
         self._path, self._db, self._answer_file = path, db, source[0]
         self._ended = False
+        self._models: dict[str, int] = {}
         with explained(path, "run's row database"):
             db.execute("BEGIN IMMEDIATE")
             # An adopted run has no requests yet; without the index, each new key would be searched for among all.
@@ -85,14 +90,47 @@ class AnswerWriter:
         """Write judged answers."""
         self._db.executemany(
             "INSERT INTO answers (answer_file, seq, attempt, offset, length, verdict, reason, message, usage_known, "
-            "input, cached, output, thoughts, tool_use, audio_input, image_output) "
-            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [(self._answer_file, *row) for row in answers],
+            "input, cached, output, thoughts, tool_use, audio_input, image_output, model_version) "
+            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            [(self._answer_file, *row[:-1], self._model_id(row.model_version)) for row in answers],
         )
+
+    def _model_id(self, name: str | None) -> int | None:
+        """The id of a model's name, which is entered at its first use; None for an answer that names none."""
+        if not name:
+            return None
+        found = self._models.get(name)
+        if found is None and not self._models:
+            self._models = {row["name"]: row["id"] for row in self._db.execute("SELECT id, name FROM model_versions")}
+            found = self._models.get(name)
+        if found is None:
+            if len(name) > _LONGEST_NAME or len(self._models) >= _MOST_NAMES:
+                return self._enter(_UNKNOWN_NAME)
+            found = self._enter(name)
+        return found
+
+    def _enter(self, name: str) -> int:
+        if name not in self._models:
+            added = self._db.execute("INSERT INTO model_versions (name) VALUES (?)", (name,))
+            self._models[name] = added.lastrowid or 0
+        return self._models[name]
 
     def quarantine(self, offset: int, length: int, reason: str) -> None:
         """Record an answer line that belongs to no request."""
         self._db.execute("INSERT INTO quarantine VALUES (?, ?, ?, ?)", (self._answer_file, offset, length, reason))
+
+    def cut_off(self) -> Iterator[tuple[int, str, int, int]]:
+        """``(answer, key, offset, length)`` of the answers that ended with MAX_TOKENS; the place is the request's."""
+        sql = (
+            "SELECT a.id, r.key, r.offset, r.length FROM answers a JOIN requests r ON r.seq = a.seq "
+            "WHERE a.answer_file = ? AND a.reason = 'MAX_TOKENS' ORDER BY r.seq, a.id"
+        )
+        for row in self._db.execute(sql, (self._answer_file,)):
+            yield tuple(row)
+
+    def explain(self, answers: Iterable[int], reason: str) -> None:
+        """Give answers a more exact reason."""
+        self._db.executemany("UPDATE answers SET reason = ? WHERE id = ?", ((reason, one) for one in answers))
 
     def finish(self, lines: int) -> None:
         """Choose the final answer of every request that has one, and commit.

@@ -13,7 +13,7 @@ from gemini_batch.store.records import JobStage
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gemini_batch.store.records import Job
     from gemini_batch.store.rows import Rows
@@ -42,6 +42,39 @@ def open_rows(folder: RunFolder, jobs: Sequence[Job], *, only: Job | None = None
 def sent_ordinals(jobs: Sequence[Job]) -> list[int]:
     """The ordinals of the jobs that were created, or may have been."""
     return [job.ordinal for job in jobs if job.stage.made or job.stage is JobStage.INTENDED]
+
+
+def without_limit(folder: RunFolder, job: Job, answers: Iterable[tuple[int, str, int, int]]) -> Iterator[int]:
+    """Those of the answers whose requests, as the job sent them, set no ``maxOutputTokens``.
+
+    ``answers`` holds ``(answer, key, offset, length)`` in the order of the requests. Nothing is said of requests that
+    cannot be read any more.
+    """
+    path = folder.requests if job.part is None else folder.input(job.part)
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        lines = read_lines(file)
+        at, data = "", b""
+        for answer, key, offset, length in answers:
+            if job.part is None:
+                file.seek(offset)
+                data = file.read(length)
+            else:
+                while at != key and (line := next(lines, None)) is not None:
+                    data = line.data
+                    at = msgspec.json.decode(data, type=_Line).key
+            if not _sets_limit(data):
+                yield answer
+
+
+def _sets_limit(line: bytes) -> bool:
+    try:
+        request = msgspec.json.decode(line)["request"]
+        config = request.get("generationConfig") or request.get("generation_config") or {}
+        return any(config.get(name) is not None for name in ("maxOutputTokens", "max_output_tokens"))
+    except (msgspec.DecodeError, KeyError, AttributeError, TypeError):
+        return True  # it is not known
 
 
 def _keys(folder: RunFolder, part: str) -> Iterator[str]:

@@ -197,4 +197,15 @@ CREATE VIEW results AS
     )
 
 
-ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3)
+def _rows_4(db: sqlite3.Connection) -> None:
+    """Keep which model each answer says it comes from; that of earlier answers stays unknown."""
+    _each(
+        db,
+        (
+            "CREATE TABLE model_versions (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
+            "ALTER TABLE answers ADD COLUMN model_version INTEGER REFERENCES model_versions (id)",
+        ),
+    )
+
+
+ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4)

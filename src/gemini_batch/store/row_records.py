@@ -66,7 +66,7 @@ class Leftover(NamedTuple):
 
 
 class AnswerRow(NamedTuple):
-    """One judged answer; the counts are tokens."""
+    """One judged answer; the counts are tokens. ``model_version``: the model that the answer names."""
 
     seq: int
     attempt: int
@@ -83,6 +83,7 @@ class AnswerRow(NamedTuple):
     tool_use: int
     audio_input: int
     image_output: int
+    model_version: str | None = None
 
 
 class FinalRow(NamedTuple):
@@ -98,6 +99,7 @@ class FinalRow(NamedTuple):
     attempt: int
     verdict: str | None
     missing_reason: str
+    reason: str | None
 
 
 class FailureRow(NamedTuple):

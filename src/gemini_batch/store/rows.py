@@ -320,8 +320,9 @@ class Rows:
         """Every request with its final answer, in input order."""
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
-            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'TO_BE_RESENT') "
-            "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
+            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'TO_BE_RESENT'), "
+            "a.reason FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+            "LEFT JOIN answer_files s ON s.id = a.answer_file "
             "LEFT JOIN answer_files last ON last.id = r.job ORDER BY r.seq"
         )
         with explained(self.path, "run's row database"):
@@ -348,15 +349,17 @@ class Rows:
         return grouped(self.failures())
 
     def usage(self, long_prompt: int) -> list[sqlite3.Row]:
-        """Token sums of all answers received, by job (``answer_file``: its ordinal).
+        """Token sums of all answers received, by job (``answer_file``: its ordinal) and by ``model``.
 
-        Prompts over ``long_prompt`` tokens are summed separately (``long`` = 1).
+        ``model`` is the one that the answers name, or NULL. Prompts over ``long_prompt`` tokens are summed separately
+        (``long`` = 1).
         """
         sql = (
-            "SELECT answer_file, input > ? AS long, sum(input) AS input, sum(cached) AS cached, sum(output) AS output, "
-            "sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, sum(audio_input) AS audio_input, "
-            "sum(image_output) AS image_output, count(*) AS answers, sum(usage_known) AS known "
-            "FROM answers GROUP BY 1, 2 ORDER BY 1, 2"
+            "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "
+            "sum(output) AS output, sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, "
+            "sum(audio_input) AS audio_input, sum(image_output) AS image_output, count(*) AS answers, "
+            "sum(usage_known) AS known FROM answers LEFT JOIN model_versions m ON m.id = model_version "
+            "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()

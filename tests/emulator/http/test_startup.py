@@ -105,3 +105,18 @@ def test_the_command(tmp_path: Path) -> None:
             assert httpx2.get(f"{url}/emulator/quotas").json()["quotas"] == {"tier": 1, "jobs": 100}
         finally:
             process.terminate()
+
+
+@pytest.mark.parametrize(("name", "near"), [("ZZ", None), ("g13", "G13"), ("c3A", "C3a")])
+def test_an_unknown_scenario_is_named_once(name: str, near: str | None) -> None:
+    """Not with all hundred others; the option that lists them is named."""
+    with pytest.raises(UsageError) as caught:
+        setup([name])
+
+    said = str(caught.value)
+    assert said.lower().count("scenario is called") == 1
+    assert f"'{name}'" in said
+    assert "--list-scenarios" in said
+    assert len(said) < 200
+    assert ("did you mean" in said) is (near is not None)
+    assert f"did you mean {near}?" in said or near is None

@@ -6,6 +6,7 @@ A scenario is a set of faults, or of quotas; any of their fields can be changed 
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, NamedTuple
 
 from gemini_batch.emulator.faults.model import (
@@ -40,7 +41,9 @@ def made(scenario: str = "", **fields: Any) -> Scenario:
     if not scenario:
         return Scenario("", (make_fault(fields),))
     if scenario not in SCENARIOS:
-        raise ValueError(f"no scenario is called {scenario}; the scenarios are {', '.join(SCENARIOS)}")
+        names = {name.upper(): name for name in SCENARIOS}
+        near = difflib.get_close_matches(scenario.upper(), names, n=1)
+        raise ValueError(f"no scenario is called {scenario!r}" + (f" (did you mean {names[near[0]]}?)" if near else ""))
     found = SCENARIOS[scenario]
     known = (FIELDS if found.faults else frozenset()) | (_QUOTAS if found.quotas else frozenset())
     if unknown := sorted(set(fields) - known):

@@ -69,7 +69,8 @@ def setup(names: Iterable[str] = (), *, file: Path | None = None, tier: int | No
     try:
         armed += [(name, scenarios.made(name)) for name in names]
     except ValueError as error:
-        raise UsageError(f"Unknown scenario: {error}.", next=_SEE) from None
+        what = str(error)
+        raise UsageError(f"{what[:1].upper()}{what[1:]}.", next=_SEE) from None
     if file is not None:
         try:
             read = msgspec.convert(tomllib.loads(file.read_text("utf-8")), _File)

@@ -1,0 +1,99 @@
+"""What the answers cost, and which model gave them: the one that was asked, or the one that an answer names."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_batch import catalog
+from gemini_batch.report.billing import EMULATED
+from gemini_batch.wire import is_alias, same_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini_batch.store.records import Job, Run
+
+
+class Money(msgspec.Struct, frozen=True, kw_only=True):
+    """What the answers cost; None where a price or a count is not known."""
+
+    batch: float | None
+    """USD at batch price."""
+    interactive: float | None
+    """USD that the same calls would have cost outside a batch."""
+
+
+class AnsweredBy(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers that name another model than the one that was asked."""
+
+    model: str
+    """Model that the answers name."""
+    asked: str
+    """Model that was asked."""
+    answers: int
+    """Number of answers, of all attempts."""
+
+
+def answered_by(run: Run, jobs: Sequence[Job], usage: Sequence[Any]) -> list[AnsweredBy]:
+    """The models that answered instead of those that were asked, most answers first; never an emulator's.
+
+    A version of the model that was asked is that model; what an alias stands for is another one.
+    """
+    asked = {job.ordinal: job.model for job in jobs}
+    found: dict[tuple[str, str], int] = {}
+    for u in usage:
+        model = asked.get(u["answer_file"], run.model)
+        if u["model"] and not u["model"].endswith(EMULATED) and not _is(u["model"], model):
+            found[u["model"], model] = found.get((u["model"], model), 0) + u["answers"]
+    ordered = sorted(found.items(), key=lambda one: (-one[1], one[0]))
+    return [AnsweredBy(model=model, asked=asked, answers=answers) for (model, asked), answers in ordered]
+
+
+def _is(stated: str, asked: str) -> bool:
+    """Whether the model that an answer names is the one that was asked, or a version of it."""
+    return stated == asked or (not is_alias(asked) and same_model(stated, asked))
+
+
+def _priced_as(stated: str | None, asked: str) -> catalog.Model | None:
+    """The model whose price counts: the one that answered, if it is known; else the one that was asked, if it is that.
+
+    An emulator's answers are counted as if the model that was asked had given them.
+    """
+    book = catalog.load()
+    if stated is None or stated.endswith(EMULATED):
+        return book.find(asked)
+    return book.find(stated) or (book.find(asked) if _is(stated, asked) else None)
+
+
+def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
+    """What the answers cost, by the model that each names, on the day the first job was made.
+
+    It is unknown as soon as one part is. ``usage``: as ``Rows.usage`` gives it.
+    """
+    made = min((job.created_at for job in jobs if job.created_at), default=run.created_at)
+    day = dt.datetime.fromtimestamp(made, dt.UTC).date()
+    models = {job.ordinal: job.model for job in jobs}
+    if not usage or any(u["known"] < u["answers"] for u in usage):
+        return Money(batch=None, interactive=None)
+    cost = catalog.Cost()
+    for u in usage:
+        model = _priced_as(u["model"], models.get(u["answer_file"], run.model))
+        price = model.price_on(day) if model else None
+        if price is None:
+            return Money(batch=None, interactive=None)
+        tokens = catalog.Tokens(
+            input=max(0, u["input"] + u["tool_use"] - u["cached"] - u["audio_input"]),
+            cached=u["cached"],
+            output=max(0, u["output"] - u["image_output"]) + u["thoughts"],
+            audio_input=u["audio_input"],
+            image_output=u["image_output"],
+            long=bool(u["long"]),
+        )
+        part = price.cost(tokens)
+        if part is None:
+            return Money(batch=None, interactive=None)
+        cost += part
+    return Money(batch=cost.batch, interactive=cost.interactive)
