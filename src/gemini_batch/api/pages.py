@@ -21,7 +21,7 @@ async def pages(
 ) -> AsyncIterator[list[T]]:
     """Yield the entries of each page; one that cannot be read at all is an entry without a name.
 
-    Raises ServiceError if the list cannot be read to its end, so that nobody takes a part of it for the whole: a page
+    Raises ServiceError if the list cannot be read to its end, so that no one takes a part of it for the whole: a page
     is not one, a token comes again, or there are more pages than the bounds permit.
     """
     bounds, clock = client.bounds, client.world.monotonic

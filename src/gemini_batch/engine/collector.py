@@ -101,10 +101,10 @@ async def accept_incomplete(session: Session, target: KnownJob) -> None:
     async with session.locked(folder, unless=lambda: False):
         job = session.ledger().job(target.job.id)
         if job.stage is JobStage.ENDED:
-            await lose(session, replace(target, job=job), "OUTPUT_INCOMPLETE", writing=asyncio.Lock())
+            await lose(session, replace(target, job=job), "OUTPUT_INCOMPLETE")
 
 
-async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyncio.Lock) -> Job:
+async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyncio.Lock | None = None) -> Job:
     """Collect a job whose answers the service no longer has; its requests become ``missing`` with ``reason``.
 
     If some of them came before, these count, and the others are missing with OUTPUT_INCOMPLETE. The loss is recorded
@@ -143,7 +143,7 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
                 if not meaning(error).not_shown:
                     raise
                 session.emit(Notice(error.then("The other answers are complete."), "warning"))
-                await lose(session, target, "RESULTS_DAMAGED", writing=asyncio.Lock())
+                await lose(session, target, "RESULTS_DAMAGED")
 
 
 def _aside(raw: Path) -> Path:
