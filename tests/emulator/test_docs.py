@@ -11,7 +11,7 @@ from gemini_batch.emulator.faults import model
 from gemini_batch.emulator.faults.error_bodies import WORDINGS
 from gemini_batch.emulator.faults.model import FIELDS, JobFault, WireFault
 from gemini_batch.emulator.faults.scenarios import SCENARIOS
-from gemini_batch.emulator.http.app import App
+from gemini_batch.emulator.http.routes import operations
 from gemini_batch.emulator.http.startup import setup
 from gemini_batch.emulator.responders.builtin import respond
 from gemini_batch.emulator.service.core import Emulator
@@ -70,7 +70,7 @@ def test_the_effects() -> None:
 def test_the_operations(tmp_path: Path) -> None:
     """Those that the emulator has."""
     world = Emulator(tmp_path, respond)
-    names = {operation for _, _, operation, _ in App(world).operations() if not operation.startswith("emulator.")}
+    names = {operation for _, _, operation, _ in operations(world) if not operation.startswith("emulator.")}
     world.close()
     uploads = {"files.upload.start", "files.upload.chunk", "files.upload.query", "files.upload.cancel"}
     (row,) = re.findall(r"^\| `operation` \| (.+) \|$", sections()["Which calls, jobs and rows"], re.MULTILINE)

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from emulator.conftest import Api, line, lines
 from gemini_batch.cli import cli
 from gemini_batch.emulator.http.admin import arm
-from gemini_batch.emulator.http.app import App
 from gemini_batch.emulator.http.callers import allowed_host
+from gemini_batch.emulator.http.routes import operations
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.errors import UsageError
 
@@ -89,7 +89,7 @@ def every_route(api: Api, **names: str) -> list[tuple[str, str, str]]:
     """Method, path and operation of all routes, with a key in the query, as a page would send it."""
     known = {"model": MODEL, "tuned": "mine", "batch": "none", "file": "none", "fault": "1", **names}
     found = []
-    for method, path, operation, _ in App(api.world).operations():
+    for method, path, operation, _ in operations(api.world):
         filled = re.sub(r"\{(\w+)\}", lambda name: known[name[1]], path)
         head, _, rest = filled[1:].partition("/")
         if head in ("upload", "download"):

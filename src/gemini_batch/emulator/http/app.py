@@ -1,4 +1,4 @@
-"""The routes, and what every operation has in common: callers, keys, errors, and work on batches before reading.
+"""What every operation over HTTP has in common: callers, keys, errors, and work on batches before reading.
 
 Operations have names (``batches.create``, ``files.upload.chunk``), which wire faults refer to. Whatever may block runs
 in a thread; only the bytes of uploads and downloads pass through the event loop.
@@ -20,9 +20,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gemini_batch.emulator.http.admin import Admin
 from gemini_batch.emulator.http.broken_transport import Broken
 from gemini_batch.emulator.http.callers import Callers, check_json
+from gemini_batch.emulator.http.routes import operations
 from gemini_batch.emulator.http.wire_faults import Player
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
@@ -56,66 +56,10 @@ class App:
     def asgi(self) -> Starlette:
         """The ASGI application."""
         return Starlette(
-            routes=[self._route(*entry) for entry in self.operations()],
+            routes=[self._route(*one) for one in operations(self._world)],
             exception_handlers={404: _nowhere, 405: _nowhere},
             middleware=[Middleware(_Guarded, callers=self._callers)],
         )
-
-    def operations(self) -> list[tuple[str, str, str, Callable[[Call], Reply] | None]]:
-        """Method, path after the version, name, and handler (None: it streams, and is handled separately)."""
-        batches, files, answer = self._world.batches, self._world.files, self._world.inference
-        admin = Admin(self._world)
-        model, tuned = "/models/{model}", "/tunedModels/{tuned}"
-        make = {
-            "batchGenerateContent": lambda call: batches.create(call, "generate"),
-            "asyncBatchEmbedContent": lambda call: batches.create(call, "embed"),
-        }
-        return [
-            *(
-                ("POST", f"{of}:{method}", "batches.create", work)
-                for of in (model, tuned)
-                for method, work in make.items()
-            ),
-            ("GET", "/batches", "batches.list", batches.list),
-            ("POST", "/batches/{batch}:cancel", "batches.cancel", batches.cancel),
-            (
-                "PATCH",
-                "/batches/{batch}:updateGenerateContentBatch",
-                "batches.update",
-                lambda call: batches.update(call, "generate"),
-            ),
-            (
-                "PATCH",
-                "/batches/{batch}:updateEmbedContentBatch",
-                "batches.update",
-                lambda call: batches.update(call, "embed"),
-            ),
-            ("GET", "/batches/{batch}", "batches.get", batches.get),
-            ("DELETE", "/batches/{batch}", "batches.delete", batches.delete),
-            ("GET", "/files", "files.list", files.list),
-            ("GET", "/files/{file}:download", "files.download", None),
-            ("GET", "/files/{file}", "files.get", files.get),
-            ("DELETE", "/files/{file}", "files.delete", files.delete),
-            ("POST", f"{model}:generateContent", "models.generateContent", answer.generate_content),
-            ("POST", f"{model}:embedContent", "models.embedContent", answer.embed_content),
-            ("POST", f"{model}:batchEmbedContents", "models.batchEmbedContents", answer.batch_embed_contents),
-            ("POST", f"{model}:countTokens", "models.countTokens", answer.count_tokens),
-            ("GET", "/models", "models.list", answer.list_models),
-            ("GET", model, "models.get", answer.get_model),
-            ("GET", tuned, "models.get", answer.get_model),
-            ("POST", f"{tuned}:generateContent", "models.generateContent", answer.generate_content),
-            ("POST", "/upload/files", "files.upload", None),
-            ("GET", "/download/files/{file}:download", "files.download", None),
-            ("GET", "/emulator/accounting", "emulator.accounting", admin.accounting),
-            ("GET", "/emulator/clock", "emulator.clock", admin.clock),
-            ("POST", "/emulator/clock", "emulator.clock", admin.clock),
-            ("GET", "/emulator/faults", "emulator.faults", admin.faults),
-            ("POST", "/emulator/faults", "emulator.faults", admin.arm),
-            ("DELETE", "/emulator/faults", "emulator.faults", admin.clear),
-            ("DELETE", "/emulator/faults/{fault}", "emulator.faults", admin.clear),
-            ("GET", "/emulator/quotas", "emulator.quotas", admin.quotas),
-            ("POST", "/emulator/quotas", "emulator.quotas", admin.limit),
-        ]
 
     def _route(self, method: str, path: str, operation: str, work: Callable[[Call], Reply] | None) -> Route:
         head, _, rest = path[1:].partition("/")

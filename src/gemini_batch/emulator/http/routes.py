@@ -1,0 +1,97 @@
+"""The routes: which operation a method and a path name, and who does its work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gemini_batch.emulator.http.admin import Admin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gemini_batch.emulator.messages.calls import Call, Reply
+    from gemini_batch.emulator.service.core import Emulator
+
+_MODEL, _TUNED = "/models/{model}", "/tunedModels/{tuned}"
+
+
+class Operation(NamedTuple):
+    """``path`` follows the version. ``work`` is None where bytes are streamed, which the application does itself."""
+
+    method: str
+    path: str
+    name: str
+    work: Callable[[Call], Reply] | None
+
+
+def operations(world: Emulator) -> list[Operation]:
+    """All operations; of two paths that match, the earlier one counts."""
+    return [*_batches(world), *_files(world), *_models(world), *_admin(world)]
+
+
+def _batches(world: Emulator) -> list[Operation]:
+    batches = world.batches
+    make = {
+        "batchGenerateContent": lambda call: batches.create(call, "generate"),
+        "asyncBatchEmbedContent": lambda call: batches.create(call, "embed"),
+    }
+    update = {
+        "updateGenerateContentBatch": lambda call: batches.update(call, "generate"),
+        "updateEmbedContentBatch": lambda call: batches.update(call, "embed"),
+    }
+    return [
+        *(
+            Operation("POST", f"{of}:{method}", "batches.create", work)
+            for of in (_MODEL, _TUNED)
+            for method, work in make.items()
+        ),
+        Operation("GET", "/batches", "batches.list", batches.list),
+        Operation("POST", "/batches/{batch}:cancel", "batches.cancel", batches.cancel),
+        *(
+            Operation("PATCH", f"/batches/{{batch}}:{method}", "batches.update", work)
+            for method, work in update.items()
+        ),
+        Operation("GET", "/batches/{batch}", "batches.get", batches.get),
+        Operation("DELETE", "/batches/{batch}", "batches.delete", batches.delete),
+    ]
+
+
+def _files(world: Emulator) -> list[Operation]:
+    files = world.files
+    return [
+        Operation("GET", "/files", "files.list", files.list),
+        Operation("GET", "/files/{file}:download", "files.download", None),
+        Operation("GET", "/files/{file}", "files.get", files.get),
+        Operation("DELETE", "/files/{file}", "files.delete", files.delete),
+        Operation("POST", "/upload/files", "files.upload", None),
+        Operation("GET", "/download/files/{file}:download", "files.download", None),
+    ]
+
+
+def _models(world: Emulator) -> list[Operation]:
+    answer = world.inference
+    return [
+        Operation("POST", f"{_MODEL}:generateContent", "models.generateContent", answer.generate_content),
+        Operation("POST", f"{_MODEL}:embedContent", "models.embedContent", answer.embed_content),
+        Operation("POST", f"{_MODEL}:batchEmbedContents", "models.batchEmbedContents", answer.batch_embed_contents),
+        Operation("POST", f"{_MODEL}:countTokens", "models.countTokens", answer.count_tokens),
+        Operation("GET", "/models", "models.list", answer.list_models),
+        Operation("GET", _MODEL, "models.get", answer.get_model),
+        Operation("GET", _TUNED, "models.get", answer.get_model),
+        Operation("POST", f"{_TUNED}:generateContent", "models.generateContent", answer.generate_content),
+    ]
+
+
+def _admin(world: Emulator) -> list[Operation]:
+    admin = Admin(world)
+    return [
+        Operation("GET", "/emulator/accounting", "emulator.accounting", admin.accounting),
+        Operation("GET", "/emulator/clock", "emulator.clock", admin.clock),
+        Operation("POST", "/emulator/clock", "emulator.clock", admin.clock),
+        Operation("GET", "/emulator/faults", "emulator.faults", admin.faults),
+        Operation("POST", "/emulator/faults", "emulator.faults", admin.arm),
+        Operation("DELETE", "/emulator/faults", "emulator.faults", admin.clear),
+        Operation("DELETE", "/emulator/faults/{fault}", "emulator.faults", admin.clear),
+        Operation("GET", "/emulator/quotas", "emulator.quotas", admin.quotas),
+        Operation("POST", "/emulator/quotas", "emulator.quotas", admin.limit),
+    ]
