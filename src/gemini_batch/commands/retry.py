@@ -10,8 +10,8 @@ import msgspec
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.catalog import Method
 from gemini_batch.commands.job_names import check_name
+from gemini_batch.commands.late_answers import collect_late
 from gemini_batch.commands.run import finish, known_by_name, work_off
-from gemini_batch.engine.collector import look_again
 from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
@@ -19,12 +19,10 @@ from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.next_steps import costing, retry_or_fix
 from gemini_batch.report.output_files import check_output
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
-from gemini_batch.session import KnownJob
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.leftovers import cancelled_elsewhere
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import keep_options, kept_options
-from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,11 +80,11 @@ async def retry(
         raise nothing_sent(run.id, deadline.seconds) from None
     with folder.lock(wait=0.0):
         run = ledger.run(run.id) or run  # another process may have worked on it until now
+        stopped = _stopped(ledger, folder, run)
         try:
-            await deadline.bound(_late_answers(session, run))
+            await deadline.bound(collect_late(session, run))
         except TimeoutError:
             raise nothing_sent(run.id, deadline.seconds) from None
-        stopped = _stopped(ledger, folder, run)
         if _unfinished(ledger, folder, run, may_be_unsent=bool(stopped)):
             raise UsageError(
                 f"{run.id} has not finished, so its requests cannot be resent yet.",
@@ -125,16 +123,6 @@ async def retry(
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
     return await finish(session, run, output)
-
-
-async def _late_answers(session: Session, run: Run) -> None:
-    """Collect answers that cancelled jobs have finished since they were collected: they are paid for already."""
-    for job in session.ledger().jobs_of(run.id):
-        if job.stage is JobStage.COLLECTED and job.phase is Phase.CANCELLED and job.lost is None:
-            target = KnownJob(run, job, session.settings.offline)
-            session.check_bound(target)
-            if await look_again(session, target):
-                session.emit(Notice(f"{job.batch} has more answers than when it was cancelled; collected them."))
 
 
 def _stopped(ledger: Ledger, folder: RunFolder, run: Run) -> Mapping[str, int]:

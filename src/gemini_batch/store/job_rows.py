@@ -14,6 +14,7 @@ from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from gemini_batch.store.records import Job
     from gemini_batch.store.rows import Rows
@@ -32,11 +33,17 @@ def open_rows(folder: RunFolder, jobs: Sequence[Job], *, only: Job | None = None
     """
     with folder.rows() as rows:
         if only is not None and only.sha256 is not None:  # an adopted job carried nothing from here: it is all there is
-            keys = None if only.part is None else _keys(folder, only.part)
-            rows.narrow(only.ordinal, offset=only.offset, size=only.bytes, keys=keys)
+            rows.narrow(only.ordinal, offset=only.offset, size=only.bytes, keys=_keys(folder, only.part))
         elif only is None:
             rows.hide_unsent(sent_ordinals(jobs))
         yield rows
+
+
+def take_back(folder: RunFolder, rows: Rows, job: Job) -> int:
+    """Put requests of a created job that wait to be resent in that job again; returns how many. Raises StateError."""
+    if job.sha256 is None:
+        return 0
+    return rows.take_back(job.ordinal, offset=job.offset, size=job.bytes, keys=_keys(folder, job.part))
 
 
 def sent_ordinals(jobs: Sequence[Job]) -> list[int]:
@@ -77,9 +84,13 @@ def _sets_limit(line: bytes) -> bool:
         return True  # it is not known
 
 
-def _keys(folder: RunFolder, part: str) -> Iterator[str]:
-    """The keys in a separate input file, which was written when the job was planned."""
-    path = folder.input(part)
+def _keys(folder: RunFolder, part: str | None) -> Iterator[str] | None:
+    """The keys in a job's separate input file; None for a job that carried a range of the requests file."""
+    return None if part is None else _keys_in(folder.input(part))
+
+
+def _keys_in(path: Path) -> Iterator[str]:
+    """The keys in an input file, which was written when its job was planned."""
     try:
         with path.open("rb") as file:
             for line in read_lines(file):

@@ -272,15 +272,7 @@ class Rows:
         """
         number = int(ordinal)
         with explained(self.path, "run's row database"):
-            self._db.execute("CREATE TEMP TABLE members (seq INTEGER PRIMARY KEY)")
-            if keys is None:
-                place = (offset, offset + size)
-                self._db.execute("INSERT INTO members SELECT seq FROM requests WHERE offset >= ? AND offset < ?", place)
-            else:
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
-                    ((key_hash(key), key) for key in keys),
-                )
+            self._find_members(offset, size, keys)
             # A request without an answer here that was resent since: its attempt is counted from earlier answers.
             self._db.execute(
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
@@ -294,6 +286,26 @@ class Rows:
                 self._db.execute(
                     f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {column} = {number}"  # noqa: S608 - ours
                 )
+
+    def take_back(self, ordinal: int, *, offset: int, size: int, keys: Iterable[str] | None = None) -> int:
+        """Put waiting requests that job ``ordinal`` carried in that job again; returns how many. See :meth:`narrow`."""
+        with explained(self.path, "run's row database"):
+            self._find_members(offset, size, keys)
+            waiting = "job IS NULL AND attempts > 0 AND seq IN (SELECT seq FROM members)"
+            found = self._db.execute(f"UPDATE requests SET job = ? WHERE {waiting}", (ordinal,))  # noqa: S608 - no value
+            self._db.execute("DROP TABLE members")
+            return found.rowcount
+
+    def _find_members(self, offset: int, size: int, keys: Iterable[str] | None) -> None:
+        self._db.execute("CREATE TEMP TABLE members (seq INTEGER PRIMARY KEY)")
+        if keys is None:
+            place = (offset, offset + size)
+            self._db.execute("INSERT INTO members SELECT seq FROM requests WHERE offset >= ? AND offset < ?", place)
+        else:
+            self._db.executemany(
+                "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
+                ((key_hash(key), key) for key in keys),
+            )
 
     def hide_unsent(self, sent: Sequence[int]) -> None:
         """Restrict this connection to requests that were sent, as :meth:`unsent` counts them.
