@@ -55,6 +55,7 @@ ADVICE = {
     "other_key": "Use the key of the project in which the job was made.",
     "output_incomplete": "Fetch the results again later. After a day, consider `--accept-incomplete`.",
     "over_quota": "The queue is full. Wait until other jobs end, then run the same command again.",
+    "proxy_refused": "Put the proxy's user name and password into `HTTPS_PROXY`. The service was not asked.",
     "redirected": "Set `GOOGLE_GEMINI_BASE_URL` to the final address; redirects are not followed.",
     "refused_at_all": "Check the project's billing and tier, and that the model is available to it.",
     "refused_for_hours": "Another program may be filling the project's queue. Run the same command again later.",

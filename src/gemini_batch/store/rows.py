@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 _BATCH = 5000
 _FAILURES = (
     "SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), "
-    "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'TO_BE_RESENT' ELSE '' END), m.text "
-    "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN messages m ON m.id = a.message "
+    "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'TO_BE_RESENT' ELSE '' END), m.text, "
+    "a.answer_file, s.file, a.offset, a.length FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+    "LEFT JOIN messages m ON m.id = a.message LEFT JOIN answer_files s ON s.id = a.answer_file "
     "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL "
     "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
 )
