@@ -16,6 +16,7 @@ from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
+from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import costing, retry_or_fix
 from gemini_batch.report.output_files import check_output
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
@@ -94,7 +95,7 @@ async def retry(
         with folder.rows() as rows:
             counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)
             if not waiting and not any(counts.get(verdict) for verdict in again.verdicts):
-                raise _nothing(run, again, counts, _what_helps(ledger, run, rows))
+                raise _nothing(run, again, counts, _what_helps(session, run, rows))
             for job in ledger.jobs_of(run.id):
                 if job.id in stopped:  # the user has said what to do about it; from now on it counts as their own
                     at = session.world.now()
@@ -161,9 +162,11 @@ def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int], followi
     )
 
 
-def _what_helps(ledger: Ledger, run: Run, rows: Rows) -> Next | str:
+def _what_helps(session: Session, run: Run, rows: Rows) -> Next | str:
     """What helps most with what a run has left."""
-    return next(iter(retry_or_fix(run, ledger.jobs_of(run.id), rows.reasons())), "Nothing is left to resend.")
+    jobs = session.ledger().jobs_of(run.id)
+    room = room_for_more(session.state_folder.run(run.id), run, jobs, rows)
+    return next(iter(retry_or_fix(run, jobs, rows.reasons(), room)), "Nothing is left to resend.")
 
 
 async def _check_change(session: Session, run: Run, again: RetrySelection) -> None:
@@ -171,7 +174,7 @@ async def _check_change(session: Session, run: Run, again: RetrySelection) -> No
     overrides = again.overrides
     if run.method is Method.EMBED and overrides.rewrites:
         with session.state_folder.run(run.id).rows() as rows:
-            following = _what_helps(session.ledger(), run, rows)
+            following = _what_helps(session, run, rows)
         raise UsageError(
             "--temperature and --max-output-tokens do not apply to embeddings.",
             code="bad_argument",

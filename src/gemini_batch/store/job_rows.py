@@ -52,12 +52,19 @@ def sent_ordinals(jobs: Sequence[Job]) -> list[int]:
 
 
 def without_limit(folder: RunFolder, job: Job, answers: Iterable[tuple[int, str, int, int]]) -> Iterator[int]:
-    """Those of the answers whose requests, as the job sent them, set no ``maxOutputTokens``.
+    """Those of the answers whose requests, as the job sent them, set no ``maxOutputTokens``; see :func:`limits_set`."""
+    return (answer for answer, limit in limits_set(folder, job, answers) if limit is None)
+
+
+def limits_set(
+    folder: RunFolder, job: Job, answers: Iterable[tuple[int, str, int, int]]
+) -> Iterator[tuple[int, int | None]]:
+    """Each of the answers with the ``maxOutputTokens`` of its request, as the job sent it; 0 for an odd value.
 
     ``answers`` holds ``(answer, key, offset, length)`` in the order of the requests. Nothing is said of requests that
     cannot be read any more.
     """
-    path = folder.requests if job.part is None else folder.input(job.part)
+    path = folder.input(job.part)
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -71,17 +78,18 @@ def without_limit(folder: RunFolder, job: Job, answers: Iterable[tuple[int, str,
                 while at != key and (line := next(lines, None)) is not None:
                     data = line.data
                     at = msgspec.json.decode(data, type=_Line).key
-            if not _sets_limit(data):
-                yield answer
+            yield answer, _limit(data)
 
 
-def _sets_limit(line: bytes) -> bool:
+def _limit(line: bytes) -> int | None:
     try:
         request = msgspec.json.decode(line)["request"]
         config = request.get("generationConfig") or request.get("generation_config") or {}
-        return any(config.get(name) is not None for name in ("maxOutputTokens", "max_output_tokens"))
-    except (msgspec.DecodeError, KeyError, AttributeError, TypeError):
-        return True  # it is not known
+        names = ("maxOutputTokens", "max_output_tokens")
+        stated = next((config[name] for name in names if config.get(name) is not None), None)
+        return None if stated is None else int(stated)
+    except (msgspec.DecodeError, KeyError, AttributeError, TypeError, ValueError, OverflowError):
+        return 0  # it is not known
 
 
 def _keys(folder: RunFolder, part: str | None) -> Iterator[str] | None:
