@@ -69,6 +69,16 @@ RUNS = (
         tests=(f"{LATE}::test_new_does_not_pay_for_what_a_cancelled_job_answered",),
     ),
     Breakage(
+        guard="a 407 is the proxy's, and the request is not taken for one that may have arrived",
+        file="api/trouble.py",
+        old="    407: Trouble.PROXY,\n",
+        new="",
+        tests=(
+            "tests/api/test_trouble.py::test_what_an_answer_means",
+            "tests/api/test_trouble.py::test_a_status_with_and_without_the_services_reason",
+        ),
+    ),
+    Breakage(
         guard="an interrupted retry does not pay for late answers",
         file="commands/run.py",
         old="            await collect_late(session, run)\n",

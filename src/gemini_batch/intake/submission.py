@@ -26,7 +26,7 @@ from gemini_batch.intake.model_checks import (
 )
 from gemini_batch.intake.request_traits import file_id_of
 from gemini_batch.intake.staging import Staged, stage
-from gemini_batch.jsonl import utf8_text
+from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import Run
@@ -88,7 +88,7 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
     try:
         if submission.limit is not None or not ledger.has_run_of(submission.source.stat().st_size):
             return None
-        digest = await in_thread(lambda _: _digest(submission.source), session.emit)
+        digest = await in_thread(lambda _: sha256_of(submission.source), session.emit)
     except OSError:
         return None  # staging reports what is wrong with the file
     address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
@@ -114,11 +114,6 @@ def _warn_of_other_keys(session: Session, run: Run) -> None:
                 Next("run", others[0].id, why=costing(others[0], "continues that run; set the earlier key first")),
             )
         )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _model(submission: Submission, method: Method) -> str:
