@@ -22,7 +22,7 @@ ADVICE = {
     "display_name": "Use the job's name, `batches/…`, which the message shows, instead of its display name.",
     "empty": "Give a file that contains requests.",
     "empty_file": "Give a file that contains at least one request.",
-    "fewer_results": "Answers were damaged here. Choose another file, so that the better one stays.",
+    "fewer_results": "The file has more successful results of the same run. Choose another name, or move it away.",
     "endless_list": "The service's list of jobs does not end. Run the same command again later.",
     "file_changed": "Wait until nothing writes to the file, then run the same command again.",
     "file_not_found": "Check the path and the working folder.",

@@ -22,7 +22,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch.store import migrations
-from gemini_batch.store.records import InputFile, Job, JobStage, QuotaBounds, Run, job_of, plain, run_of
+from gemini_batch.store.records import InputFile, Job, JobStage, OutputFile, QuotaBounds, Run, job_of, plain, run_of
 from gemini_batch.store.sqlite import Alone, connect, explained, transaction
 
 if TYPE_CHECKING:
@@ -341,6 +341,17 @@ class Ledger:
             self._db.execute("UPDATE runs SET requests = ? WHERE id = ?", (requests, run.id))
             self._set(job.id, {"requests": requests})
             self._event(at, run.id, job.id, "requests counted", {"requests": requests})
+
+    def add_output(self, file: OutputFile) -> None:
+        """Record a file that is written for the user; the newest file with the same content counts."""
+        values = (file.sha256, file.kind, file.path, file.run, file.succeeded)
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO output_files VALUES (?, ?, ?, ?, ?)", values)
+
+    def output(self, sha256: str) -> OutputFile | None:
+        """The file with this content that was written for the user, wherever it is now."""
+        rows = self._read("SELECT sha256, kind, path, run, succeeded FROM output_files WHERE sha256 = ?", sha256)
+        return OutputFile(**dict(rows[0])) if rows else None
 
     def _set(self, job_id: str, changes: dict[str, object]) -> None:
         names = ", ".join(f"{name} = ?" for name in changes)
