@@ -131,7 +131,10 @@ def test_the_fourth_generation(one: Model) -> None:
     assert one.thinking is not None
     assert one.thinking.default in {"", *one.thinking.levels}
     for level in enums()["ThinkingLevel"].values:
-        asked = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"thinkingConfig": {"thinkingLevel": level}}}
+        asked = {
+            "contents": [{"parts": [{"text": "x"}]}],
+            "generationConfig": {"thinkingConfig": {"thinkingLevel": level}},
+        }
         refused = bool(broken("GenerateContentRequest", asked, model=one.name))
         assert refused is (level not in {*one.thinking.levels, "THINKING_LEVEL_UNSPECIFIED"}), level
 

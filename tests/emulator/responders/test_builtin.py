@@ -300,6 +300,22 @@ def test_a_schema_that_asks_for_too_much_is_cut(bomb: str) -> None:
         json.loads(text)
 
 
+def test_the_fourth_generation_can_be_asked_to_continue() -> None:
+    """Only where its own limit was reached; and the next answer is the last."""
+    request = {
+        "contents": [{"parts": [{"text": "x"}]}],
+        "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": BOMBS["items"]},
+    }
+    (first,) = generation("gemini-4-neon", request)["candidates"]
+    assert first["finishReason"] == "CONTINUATION"
+    (last,) = generation("gemini-4-neon", {**request, "continuationToken": first["continuationToken"]})["candidates"]
+    assert last["finishReason"] == "STOP"
+    (short,) = generation(
+        "gemini-4-neon", {**request, "generationConfig": {**request["generationConfig"], "maxOutputTokens": 40}}
+    )["candidates"]
+    assert short["finishReason"] == "MAX_TOKENS"
+
+
 @pytest.mark.parametrize("bomb", ["items", "length within", "properties"])
 def test_a_call_whose_arguments_are_too_much_is_cut(bomb: str) -> None:
     """There is no half of a call."""
