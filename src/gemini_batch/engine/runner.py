@@ -126,7 +126,7 @@ class Runner:
             later=self._later,
             closed=self._closed,
             resend=self._resender.due,
-            one_at_a_time=self._quota.store_was_full,
+            one_at_a_time=self._quota.one_at_a_time,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
         for action in s.schedule(facts, self._limits, self._clock()):
@@ -235,7 +235,7 @@ class Runner:
         elif error.reason_code == "over_quota":  # the create itself; a 429 of another call passes
             if not self._quota.refused(job, queued, error):
                 waiting = f"{_counted(job.requests, 'request')} {'is' if job.requests == 1 else 'are'}"
-                self._emit(Notice(f"The queue is full (429); {waiting} waiting."))
+                self._emit(Notice(f"{self._quota.refusal}; {waiting} waiting."))
                 return
             await self._split(rows, job)
             self._emit(
