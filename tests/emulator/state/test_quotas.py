@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import ValidationError, convert
 
 from emulator.conftest import Api, line, lines
 from gemini_batch.emulator.state.quotas import Quotas
@@ -108,8 +109,8 @@ def test_jobs_are_forgotten(world: Api) -> None:
     "name", ["jobs", "creates", "creates_per", "release_after", "results_kept", "jobs_kept", "file"]
 )
 def test_no_quota_is_negative(name: str) -> None:
-    with pytest.raises(ValueError, match="negative"):
-        Quotas(**{name: -1})
+    with pytest.raises(ValidationError, match="negative"):
+        convert({name: -1}, Quotas)
 
 
 def test_a_tier(world: Api) -> None:
