@@ -1,4 +1,4 @@
-"""List where the catalog differs from two published lists; 1 if a difference has no reason, or a reason no difference."""
+"""List where the catalog differs from two published lists; 1 if a difference or a reason stands alone."""
 
 from __future__ import annotations
 
