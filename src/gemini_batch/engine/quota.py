@@ -106,11 +106,6 @@ class QueueQuota:
         """The bounds learned for the model's queue."""
         return self._ledger.quota_bounds(self._key, self._model, at=self._now())
 
-    @property
-    def one_at_a_time(self) -> bool:
-        """Whether a single job is to test if there is room again: one is enough to see that there is none."""
-        return self.store_was_full or bool(self._refused_alone)
-
     def fits(self, job: Job) -> bool:
         """Whether a job fits at this moment: other jobs may have filled the queue during the upload."""
         return fits(

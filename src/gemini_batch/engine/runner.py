@@ -126,7 +126,7 @@ class Runner:
             later=self._later,
             closed=self._closed,
             resend=self._resender.due,
-            one_at_a_time=self._quota.one_at_a_time,
+            one_at_a_time=self._quota.store_was_full,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
         for action in s.schedule(facts, self._limits, self._clock()):

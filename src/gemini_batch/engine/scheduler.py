@@ -40,8 +40,8 @@ class Facts:
     a time; infinity: not by this process, which does not poll active ones either. ``others``: whether, by the ledger,
     other runs' jobs of the key are alive; ``poll_others_at``: when they are polled next. ``closed``: the service has
     refused a job for good, so nothing more is planned or created. ``resend``: when requests of collected jobs are to
-    wait again, by the jobs' ordinals. ``one_at_a_time``: the file store was full recently, or a create was refused with
-    no job alive, so a single job tests whether there is room again.
+    wait again, by the jobs' ordinals. ``one_at_a_time``: the file store was full recently, so a single upload tests
+    whether there is room again.
     """
 
     waiting: Waiting
