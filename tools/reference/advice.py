@@ -33,6 +33,7 @@ ADVICE = {
     "job_not_found": "Check the name, and that the key belongs to the project that made the job.",
     "json_array": "Convert the array to one object per line; the message shows a command that does it.",
     "json_spread": "Write each object on one line, for example with `jq -c .`.",
+    "late_answers": "`results` fetches them, `retry` sends only the rest. The same command again pays for all.",
     "ledger_too_new": "Update gemini-batch, or set `GEMINI_BATCH_HOME` to another folder.",
     "list_incomplete": "The service's list leaves out jobs that exist. Nothing was sent; run the command again later.",
     "local_state": "Fix what the message names on this machine, then run the same command again.",
@@ -54,6 +55,7 @@ ADVICE = {
     "other_key": "Use the key of the project in which the job was made.",
     "output_incomplete": "Fetch the results again later. After a day, consider `--accept-incomplete`.",
     "over_quota": "The queue is full. Wait until other jobs end, then run the same command again.",
+    "proxy_refused": "Put the proxy's user name and password into `HTTPS_PROXY`. The service was not asked.",
     "redirected": "Set `GOOGLE_GEMINI_BASE_URL` to the final address; redirects are not followed.",
     "refused_at_all": "Check the project's billing and tier, and that the model is available to it. If too many jobs "
     "were created, the same command succeeds the next day.",
