@@ -263,14 +263,22 @@ class Ledger:
         )
         return [job_of(row) for row in self._read(sql, key_fingerprint)]
 
-    def living(self, key_fingerprint: str, *, since: float) -> int:
-        """How many jobs of that key, created since then, may be alive at the service."""
+    def living(self, key_fingerprint: str, *, since: float, certain: bool = False) -> int:
+        """How many jobs of that key, created since then, may be alive at the service; ``certain``: were seen there."""
         sql = (
             "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
-            "AND jobs.stage IN ('intended', 'created') AND jobs.dropped_at IS NULL "
+            "AND (jobs.stage = 'created' OR jobs.stage = 'intended' AND NOT ?) AND jobs.dropped_at IS NULL "
             "AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
         )
-        return int(self._read(sql, key_fingerprint, since)[0]["n"])
+        return int(self._read(sql, key_fingerprint, certain, since)[0]["n"])
+
+    def created_since(self, key_fingerprint: str, model: str, *, since: float) -> int:
+        """How many jobs of that key and model were created since then, whatever became of them."""
+        sql = (
+            "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
+            "AND jobs.model = ? AND jobs.created_at >= ?"
+        )
+        return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
 
     def integrity(self) -> list[str]:
         """The problems that SQLite finds in the database; empty if there are none."""
