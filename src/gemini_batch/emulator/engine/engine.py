@@ -26,6 +26,7 @@ from gemini_batch.emulator.faults import outputs
 from gemini_batch.emulator.faults.armed import Faults
 from gemini_batch.emulator.messages.errors import ApiFailure
 from gemini_batch.emulator.state import spent
+from gemini_batch.emulator.state.caches import Caches
 from gemini_batch.emulator.state.clock import DAY
 from gemini_batch.emulator.state.quotas import Limits
 
@@ -58,6 +59,7 @@ class Engine:
         #: Whether only what the service certainly refuses is refused.
         self.lenient = False
         self.limits = Limits(store, clock)
+        self.caches = Caches(store, clock, rehearsal=files.rehearsal)
         self.monotonic: Callable[[], float] = time.monotonic  # for the budget of `advance`, not the emulator's time
         #: Set to end every :meth:`advance` at its next row, with a checkpoint.
         self.stop = threading.Event()
@@ -238,7 +240,8 @@ class Engine:
         self.store.partial(row["id"]).unlink(missing_ok=True)
         self._update(
             row,
-            "row = 0, in_offset = 0, out_offset = 0, succeeded = 0, failed = 0, prompt_tokens = 0, output_tokens = 0",
+            "row = 0, in_offset = 0, out_offset = 0, succeeded = 0, failed = 0, prompt_tokens = 0, cached_tokens = 0, "
+            "output_tokens = 0",
         )
 
     def _remove(self, batch_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from functools import partial
 from typing import IO, TYPE_CHECKING
@@ -15,6 +16,8 @@ from gemini_batch.emulator.faults import rows
 from gemini_batch.emulator.messages.errors import ApiFailure
 from gemini_batch.emulator.state import models
 from gemini_batch.emulator.state.attachments import Attachments
+from gemini_batch.emulator.state.caches import CachedPrompts
+from gemini_batch.emulator.state.clock import SECOND
 from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 _CHECKPOINT = 0.2
 _BUFFER = 1 << 20
 _CANCELLED_ROW = RowError(1)
+_TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -44,8 +48,7 @@ class Work:
         self._kind: models.Kind = row["kind"]
         self._tag: lines.Tag = "key" if row["input_file"] else "metadata"
         self._at = {
-            name: int(row[name])
-            for name in ("row", "in_offset", "out_offset", "succeeded", "failed", "prompt_tokens", "output_tokens")
+            name: int(row[name]) for name in ("row", "in_offset", "out_offset", "succeeded", "failed", *_TOKENS)
         }
         self._prefetch: Prefetch | None = None
 
@@ -106,7 +109,7 @@ class Work:
             db.execute(
                 """UPDATE batches SET row = :row, in_offset = :in_offset, out_offset = :out_offset,
                 succeeded = :succeeded, failed = :failed, prompt_tokens = :prompt_tokens,
-                output_tokens = :output_tokens, updated = :now WHERE id = :id""",
+                cached_tokens = :cached_tokens, output_tokens = :output_tokens, updated = :now WHERE id = :id""",
                 {**self._at, "now": self._engine.clock.now(), "id": self._row["id"]},
             )
             cancelled, deleted = db.execute(
@@ -122,24 +125,34 @@ class Work:
             self._row["model"], kind, now=engine.clock.now(), version="v1beta", method=models.BATCH_METHOD[kind]
         )
         respond, refused = engine.responder, self._refused
+        prompts = CachedPrompts(engine.caches, self._row["owner"])
         read = partial(lines.read, kind, plain=plain, tag=wanted, lenient=engine.lenient)
         if isinstance(respond, Concurrent):
-            fit = lines.refusing(lambda _, request: request, kind, lenient=engine.lenient)
+
+            def whole(_: str, request: dict[str, Any]) -> dict[str, Any]:
+                prompts.check(self._row["model"], request, at=self._run_at(at["row"]))
+                return prompts.whole(request)
+
+            fit = lines.refusing(whole, kind, lenient=engine.lenient)
             self._prefetch = self._prefetched(respond, model, source, lambda data: fit(model, read(data).request))
             respond = self._prefetch.answer
+        respond = prompts.answering(respond)
         if not plain:
             respond = lines.refusing(respond, kind, lenient=engine.lenient)
         met = engine.faults.rows(self._row) if engine.faults.row else None
         play = rows.player(met, self._row["id"], respond) if met else None
         attachments = Attachments(engine.files, self._row["owner"])
+        numbers = itertools.count(at["row"])
 
         def serve(data: bytes) -> bytes:
-            tag = None
+            tag, number = None, next(numbers)
             try:
                 row = read(data)
                 tag = row.tag
                 if b"ile_uri" in data or b"ileUri" in data:
                     attachments.check(row.request)
+                if b"ached" in data:
+                    prompts.check(self._row["model"], row.request, at=self._run_at(number))
                 response = respond(model, row.request) if play is None else play(tag, model, row.request)
                 usage = response.get("usageMetadata")
                 answer = b'{"response":' + _encode(response) + tag + b"}\n"
@@ -152,11 +165,18 @@ class Work:
                 if usage:
                     prompt = usage.get("promptTokenCount", 0)
                     at["prompt_tokens"] += prompt
+                    at["cached_tokens"] += usage.get("cachedContentTokenCount", 0)
                     at["output_tokens"] += usage.get("totalTokenCount", prompt) - prompt
                 return answer
             return refused(failed, lines.tag_of(data, wanted) if tag is None else tag)
 
         return serve
+
+    def _run_at(self, number: int) -> int:
+        """When a row is run by the clock, however late its batch is polled."""
+        begun: int = self._row["due"]
+        speed: float | None = self._row["rows_per_second"]
+        return begun if speed is None else begun + round(number / speed * SECOND)
 
     def _prefetched(
         self, responder: Concurrent, model: str, source: IO[bytes], read: Callable[[bytes], dict[str, Any]]
