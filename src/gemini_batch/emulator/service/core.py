@@ -42,6 +42,7 @@ class Emulator:
         self.files = Files(self.store, self.clock, rehearsal=rehearsal)
         self.engine = Engine(self.store, self.clock, self.files, responder)
         self.engine.lenient = lenient
+        self.caches = self.engine.caches
         self.limits = self.engine.limits
         self.faults = self.engine.faults
         self.uploads = Uploads(self.store, self.clock, self.files, self.limits)
