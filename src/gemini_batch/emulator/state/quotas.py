@@ -12,6 +12,7 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.emulator.messages import errors
+from gemini_batch.emulator.state import models
 from gemini_batch.emulator.state.clock import SECOND
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     ``jobs``: the most jobs alive at a time; more are refused or stay PENDING (``when_full``). ``tier``: the catalog's
     limit of enqueued tokens per model; ``tokens``: limits by model that override it. ``release_after``: seconds for
     which an ended job still holds its tokens. ``creates``: the most jobs that are created in any ``creates_per``
-    seconds; more are refused, whether or not a job is alive. ``storage``, ``file`` and ``inline`` are in bytes.
-    ``results_kept``: seconds after a job's end for which its results can be fetched; ``jobs_kept``: the same for the
-    job itself.
+    seconds; more are refused, whether or not a job is alive. ``cache_minimum``: the fewest tokens of a cached content;
+    None is the model's own limit. ``storage``, ``file`` and ``inline`` are in bytes. ``results_kept``: seconds after a
+    job's end for which its results can be fetched; ``jobs_kept``: the same for the job itself.
     """
 
     jobs: int | None = None
@@ -44,6 +45,7 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     release_after: float = 0.0
     creates: int | None = None
     creates_per: float = 12 * 3600.0
+    cache_minimum: int | None = None
     storage: int = 20 * 1024**3
     file: int = 2 * 1024**3
     inline: int = 20 * 1024**2
@@ -63,6 +65,10 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
         if model is None or model.enqueued_tokens is None:
             return None
         return model.enqueued_tokens.of_tier(self.tier or 0)
+
+    def of_cache(self, name: str) -> int:
+        """The fewest tokens of a cached content for a model."""
+        return models.cache_minimum(name) if self.cache_minimum is None else self.cache_minimum
 
 
 class Limits:
