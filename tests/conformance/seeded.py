@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.http.server import Running
 
 KEY = "a-key-of-nobody"
+#: The hosts that the suite calls; the last, of the other platform, by mistake: it expects 404.
 HOSTS = (
     "https://generativelanguage.googleapis.com",
     "https://autopush-generativelanguage.sandbox.googleapis.com",
+    "https://us-central1-aiplatform.googleapis.com",
 )
-#: The day for which the seeded service stands: models that the suite names are retired after it.
-TODAY = 1_795_341_600_000_000_000  # 2026-11-22T10:00:00Z
+#: The day on which the seeded service stands: nothing that the suite names was over by then, no model and no date.
+TODAY = 1_765_792_800_000_000_000  # 2025-12-15T10:00:00Z
 #: Where the report of the run goes: the environment variable that names a file.
 REPORT = "CONFORMANCE_REPORT"
 _BEGAN = time.time_ns()
@@ -45,7 +47,7 @@ _BEGAN = time.time_ns()
 _MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0\0\0\x08free"
 _JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xd9"
 _WAV = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\xc0\x5d\0\0\x80\xbb\0\0\2\0\x10\0data\0\0\0\0"
-_PICTURES = ("bridge1", "checkerboard", "google", "google_homepage")
+_PICTURES = ("a-man-and-a-dog", "bridge1", "checkerboard", "google", "google_homepage")
 _PHOTOGRAPHS = ("dog", "google", "man", "segmentation_scribble", "skateboard_stop_sign")
 #: The files that the suite reads from its own ``data`` folder.
 MEDIA = {
@@ -69,6 +71,14 @@ FILES: tuple[tuple[str, str, bytes], ...] = (
     ("1g583ke2xdsn", "text/plain", b"for files.delete"),
     ("n1gls7dyh90q", "text/plain", b"for the asynchronous one"),
     ("vjvu9fwk2qj8", "text/plain", b"for files.get"),
+    ("864z7ft4m14h", "image/png", png(2)),
+    ("22xab9a8jp0v", "image/jpeg", _JPEG),
+    ("9tnpjy0re13a", "application/pdf", b"%PDF-1.4\n%%EOF\n"),
+    ("i2ojhd8z99uk", "video/mp4", _MP4),
+    ("fq9r5ftyqrho", "video/mp4", _MP4),
+    ("0o9iyit198g1", "audio/mp4", _MP4.replace(b"mp42", b"M4A ")),
+    ("8q6j6weg80ey", "image/png", png(3)),
+    ("v200dhvn15h7", "application/pdf", b"%PDF-1.4\n%%EOF\n"),
 )
 #: A video, as a video model would have left it: the only files that are listed and can be downloaded.
 VIDEO = ("k2xq8w0v5m1a", "video/mp4", _MP4)
@@ -178,6 +188,7 @@ def seeded_service(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
             made = build(*args, **kwargs)
             for host in HOSTS:
                 made.url = made.url.replace(host, running.url)
+            assert made.url.startswith(running.url), f"{made.url} is not on this machine"
             return made
 
         def listen(operation: str, status: int) -> None:

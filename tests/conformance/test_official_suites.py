@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,13 @@ PARTS = {
     "batches, files": ("batches", "files", "shared/batches", "shared/files"),
     "models": ("models", "shared/models"),
 }
-_OTHER_PLATFORM = "skipped: Skipping Vertex AI tests in API mode (GEMINI ONLY config enabled)."
+#: Why the suite skips tests by itself. It skips a test that meets 429, too: that is not among the reasons.
+_SKIPS = {
+    "skipped: Skipping Vertex AI tests in API mode (GEMINI ONLY config enabled).",
+    "skipped: Test requires Vertex AI",
+    "skipped: Vertex MCP test is not applicable to MLDev.",
+    "skipped: pydantic serialization is flaky",
+}
 _SUITE_INI = """[pytest]
 consider_namespace_packages = true
 filterwarnings = ignore
@@ -76,12 +81,12 @@ def test_their_own_suite(client: Client, part: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = seeded.Report(**json.loads(report.read_text()))
-    counted = Counter(found.outcomes.values())
-    assert set(counted) <= {"passed", "left out", _OTHER_PLATFORM}
+    assert set(found.outcomes.values()) <= {"passed", "left out", *_SKIPS}
     mine = {test for test in left_out.listed() if test.rpartition("/")[0] in PARTS[part]}
     assert set(found.left_out) == mine, "what is listed and what exists"
     passed = {name for name, outcome in found.outcomes.items() if outcome == "passed"}
-    counts = [len(passed), len(passed & set(found.heard)), len(found.left_out), counted[_OTHER_PLATFORM]]
+    skipped = sum(outcome in _SKIPS for outcome in found.outcomes.values())
+    counts = [len(passed), len(passed & set(found.heard)), len(found.left_out), skipped]
     assert [part, client.version, *map(str, counts)] in page.table("google-genai's own tests")
 
 
