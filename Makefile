@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: setup dev demo test test-slow durable conformance conformance-fast js interop lint types floors skill docs docs-reference check bench fault-matrix constraints clean
+.PHONY: setup dev demo test test-slow durable conformance conformance-fast js interop lint types floors skill docs docs-reference check bench fault-matrix catalog constraints clean
 
 setup: .venv/.ready  ## Create .venv with the package and its dependencies
 
@@ -83,6 +83,9 @@ bench: dev  ## Measure ratios against the official SDK
 
 fault-matrix: dev  ## Measure our commands in eight situations; write the rows to README.md and docs/fault-matrix.md
 	PYTHONPATH=tests $(BIN)/python -m fault_matrix
+
+catalog: dev  ## List where the catalog differs from genai-prices and google-genai; a difference without a reason is an error
+	PYTHONPATH=tools $(BIN)/python -m catalog_differences
 
 constraints: dev  ## Update constraints.txt: names and versions only
 	$(BIN)/python -m pip --quiet install uv

@@ -82,6 +82,12 @@ CASES = [
         results=Step(says=("4 succeeded", "1 answer without token counts", "cost: unknown")),
     ),
     Case(scenario="G11", title="a new finish reason", faults=("G11",), **some("failed UNKNOWN_FINISH_REASON")),
+    Case(
+        scenario="G14",
+        title="newer finish reasons",
+        faults=("G14",),
+        **some("truncated CONTINUATION", "blocked MODEL_ARMOR", "blocked PUP_LIMITED_DISABLED"),
+    ),
     Case(scenario="G12", title="a function call", faults=("G12",), own_text=False),
     Case(
         scenario="G13",

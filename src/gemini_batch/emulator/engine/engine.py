@@ -30,7 +30,7 @@ from gemini_batch.emulator.faults.armed import Faults
 from gemini_batch.emulator.messages.errors import ApiFailure
 from gemini_batch.emulator.state import models, spent
 from gemini_batch.emulator.state.attachments import Attachments
-from gemini_batch.emulator.state.clock import DAY
+from gemini_batch.emulator.state.clock import SECOND
 from gemini_batch.emulator.state.quotas import Limits
 from gemini_batch.errors import RowError
 
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 BUDGET = 0.5
 #: Seconds between two checkpoints: the most work that a killed process repeats.
 _CHECKPOINT = 0.2
-_RESULTS_LIFE = 42 * DAY
 _BUFFER = 1 << 20
 _CANCELLED_ROW = RowError(1)
 
@@ -234,7 +233,7 @@ class Engine:
                         "owner": row["owner"],
                         "size": output.stat().st_size,
                         "now": now,
-                        "expires": now + _RESULTS_LIFE,
+                        "expires": now + round(self.limits.quotas.results_kept * SECOND),
                         "blob": output.name,
                     },
                 )

@@ -196,10 +196,14 @@ class JobFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, o
     message: str | None = None
     #: A deleted job keeps running.
     runs_on: bool = False
+    #: So many seconds after its cancel, a job that goes on shows CANCELLED and no answers.
+    hides: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_rows(self.rows)
+        if self.hides < 0 or (self.hides and not self.on_cancel):
+            raise ValueError("hides must not be negative, and needs on_cancel")
 
 
 class RowFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -12,6 +12,7 @@ import msgspec
 
 from gemini_batch.emulator.faults.model import matches
 from gemini_batch.emulator.responders import media
+from gemini_batch.emulator.responders.builtin import TO_CONTINUE
 from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ def _generated(fault: RowFault, response: Response) -> Response:
     if fault.row == "citations":
         source = {"startIndex": 0, "endIndex": 80, "uri": "https://example.org/original"}
         candidate["citationMetadata"] = {"citationSources": [source]}
+    if finish == "CONTINUATION":
+        candidate["continuationToken"] = TO_CONTINUE
     if finish == "SAFETY":
         rating = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}
         candidate["safetyRatings"] = [rating]

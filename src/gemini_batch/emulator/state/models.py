@@ -17,9 +17,9 @@ Kind = Literal["generate", "embed"]
 
 #: The API's batch methods, by kind of request.
 BATCH_METHOD: dict[Kind, str] = {"generate": "batchGenerateContent", "embed": "asyncBatchEmbedContent"}
-_METHODS: dict[str, list[str]] = {
-    "generate": ["generateContent", "countTokens", "batchGenerateContent"],
-    "embed": ["embedContent", "countTokens", "asyncBatchEmbedContent"],
+_CALLS: dict[str, list[str]] = {
+    "generate": ["generateContent", "countTokens"],
+    "embed": ["embedContent", "countTokens"],
 }
 #: The prefix of a tuned model's name; other names are kept without their ``models/``.
 TUNED = "tunedModels/"
@@ -37,7 +37,7 @@ def serving(name: str, kind: Kind, *, now: int, version: str, method: str) -> st
     if name.startswith(TUNED):
         return name
     model = catalog.load().find(name)
-    if model is None or kind not in model.methods:
+    if model is None or kind not in (model.methods if method in BATCH_METHOD.values() else _called(model)):
         raise errors.no_model(name, version, method)
     match model.status_on(_day(now)):
         case "gone" if model.shutdown is not None and not model.shutdown.doubt:
@@ -49,6 +49,11 @@ def serving(name: str, kind: Kind, *, now: int, version: str, method: str) -> st
             return model.shutdown.replaced_by
         case _:
             return name
+
+
+def _called(model: catalog.Model) -> tuple[catalog.Method, ...]:
+    """The kinds of requests that a model answers in ordinary calls."""
+    return (*model.methods, *model.calls)
 
 
 def resource(name: str) -> str:
@@ -88,11 +93,14 @@ def describe(name: str, *, now: int, version: str) -> dict[str, Any]:
         "version": "001",
         "displayName": model.name.replace("-", " ").title(),
         "description": "Served by the offline emulator: no model runs behind it.",
-        "inputTokenLimit": 8192 if embeds else _INPUT_TOKENS,
+        "inputTokenLimit": 8192 if embeds else (model.context_tokens or _INPUT_TOKENS),
         "outputTokenLimit": 1 if embeds else (model.max_output_tokens or _OUTPUT_TOKENS),
-        "supportedGenerationMethods": [name for method in model.methods for name in _METHODS[method]],
+        "supportedGenerationMethods": [
+            *(name for method in _called(model) for name in _CALLS[method]),
+            *(BATCH_METHOD[method.value] for method in model.methods),
+        ],
     }
-    if "generate" in model.methods:
+    if "generate" in _called(model):
         described |= {"temperature": 1, "topP": 0.95, "topK": 64, "maxTemperature": 2}
         if thinks(name):
             described["thinking"] = True
