@@ -134,6 +134,20 @@ CALLS = (
         tests=(f"{_CACHES}::test_a_cache_that_only_the_service_has",),
     ),
     Breakage(
+        guard="the content of a cache is not swept away",
+        file="emulator/state/store.py",
+        old="                UNION SELECT blob FROM caches",
+        new="",
+        tests=(f"{_CACHES}::test_what_is_kept",),
+    ),
+    Breakage(
+        guard="the content of a cache stays while a job may need it",
+        file="emulator/state/caches.py",
+        old="WHERE owner = caches.owner AND state IN",
+        new="WHERE id = caches.id AND state IN",
+        tests=(f"{_CACHES}::test_the_content_of_old_caches_is_removed",),
+    ),
+    Breakage(
         guard="an event of a stream is one line for every reader",
         file="emulator/messages/streams.py",
         old=".sub(lambda found:",

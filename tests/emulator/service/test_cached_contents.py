@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -215,6 +216,8 @@ def test_what_is_kept(world: Api, other: Api, tmp_path: Path) -> None:
         assert error(refused)[0] == 403
     assert error(generate(other, cache["name"]))[0] == 403
     headers = {"x-goog-api-key": "a-key"}
+    for path in world.world.store.blobs.iterdir():
+        os.utime(path, (0, 0))  # what nobody needs any more would be removed
     with serve(tmp_path / "data") as again, httpx2.Client(base_url=again.url, headers=headers) as http:
         assert http.get(f"/v1beta/{cache['name']}").json() == cache
         assert generate(Api(http, again.emulator), cache["name"]).status_code == 200
@@ -223,13 +226,24 @@ def test_what_is_kept(world: Api, other: Api, tmp_path: Path) -> None:
 
 
 def test_the_content_of_old_caches_is_removed(world: Api) -> None:
-    """Some days after their end."""
-    old = made(world, ttl="60s")["name"]
-    assert len(list(world.world.store.blobs.iterdir())) == 1
-    world.world.clock.advance(4 * 86_400)
-    new = made(world)["name"].removeprefix("cachedContents/")
-    assert [path.name for path in world.world.store.blobs.iterdir()] == [f"cache-{new}"]
-    assert error(generate(world, old))[0] == 403
+    """Once no job is left whose rows may have run before their end."""
+
+    def contents() -> set[str]:
+        return {path.name.removeprefix("cache-") for path in world.world.store.blobs.glob("cache-*")}
+
+    def cached(**fields: Any) -> str:
+        return str(made(world, **fields)["name"]).removeprefix("cachedContents/")
+
+    old = cached(ttl="60s")
+    job = world.begin(row(f"cachedContents/{old}"))
+    world.world.clock.advance(100)
+    new = cached()
+    assert contents() == {old, new}
+    (found,) = world.results(job)
+    assert "response" in found
+    newest = cached()
+    assert contents() == {new, newest}
+    assert error(generate(world, f"cachedContents/{old}"))[0] == 403
 
 
 # Requests that name a cache.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gemini_batch import jsonl
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.state import models
-from gemini_batch.emulator.state.clock import DAY
 from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 PREFIX = "cachedContents/"
 #: What a cache holds; a request that names a cache has only its own contents besides.
 CONTENT = ("contents", "systemInstruction", "tools", "toolConfig")
-#: How long the content of a cache is kept after its end: rows of jobs that ran before it may be processed later.
-_KEPT = 3 * DAY
 
 
 class Caches:
@@ -95,10 +92,16 @@ class Caches:
         return frozenset(PREFIX + row["id"] for row in rows)
 
     def _purge(self) -> None:
-        """Remove the content of caches that no request can use any more."""
+        """Remove the content of caches that no request can use any more.
+
+        A job that is alive may have rows that ran before a cache ended, and that are processed later.
+        """
         with self._store.transaction() as db:
             gone = db.execute(
-                "SELECT id, blob FROM caches WHERE blob != '' AND expires <= ?", (self._clock.now() - _KEPT,)
+                """SELECT id, blob FROM caches WHERE blob != '' AND expires <= ? AND NOT EXISTS
+                (SELECT 1 FROM batches
+                WHERE owner = caches.owner AND state IN ('PENDING', 'RUNNING') AND deleted != 1)""",
+                (self._clock.now(),),
             ).fetchall()
             db.executemany("UPDATE caches SET blob = '' WHERE id = ?", [(row["id"],) for row in gone])
         for row in gone:
