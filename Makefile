@@ -33,7 +33,7 @@ test-slow: dev  ## Run the slow tests: hundreds of megabytes, memory bounds
 	$(BIN)/python -m pytest -m slow -o addopts="-ra --import-mode=importlib" tests
 
 conformance: dev  ## Test Google's clients against the emulator: google-genai's own tests, and lives of jobs in Python and JavaScript
-	$(BIN)/python -m pytest -m "conformance or js" tests/conformance
+	$(BIN)/python -m pytest -m "conformance or js" -n 2 tests/conformance
 
 conformance-fast: dev  ## Test the newest of Google's clients: google-genai's own tests of batches and files, and lives of jobs
 	$(BIN)/python -m pytest -m fast -n 2 tests/conformance
