@@ -30,8 +30,8 @@ _VERSION = os.environ.get("WITH_VERSION")
 class Sdk:
     """Calls by name, such as ``batches.create``; the asynchronous half looks like the blocking one."""
 
-    def __init__(self) -> None:
-        self._whole = genai.Client(http_options={"api_version": _VERSION} if _VERSION else None)
+    def __init__(self, version: str | None = _VERSION) -> None:
+        self._whole = genai.Client(http_options={"api_version": version} if version else None)
         self._loop = asyncio.new_event_loop() if WAY == "aio" else None
         self._client = self._whole.aio if self._loop else self._whole
 
@@ -60,6 +60,18 @@ class Sdk:
 
         names: list[str] = self._done(collect())
         return names
+
+    def chunks(self, **arguments: Any) -> list[str]:
+        """The texts of a streamed answer."""
+        stream = self("models.generate_content_stream", **arguments)
+        if not self._loop:
+            return [chunk.text for chunk in stream]
+
+        async def collect() -> list[str]:
+            return [chunk.text async for chunk in stream]
+
+        texts: list[str] = self._done(collect())
+        return texts
 
     def upload(self, name: str, content: str, **config: Any) -> Any:
         path = FOLDER / name
@@ -185,6 +197,20 @@ def life(sdk: Sdk) -> dict[str, Any]:
     seen["deletedJob"] = sdk.refusal("batches.get", name=job.name)
     sdk("files.delete", name=file.name)
     seen["deletedFile"] = sdk.refusal("files.get", name=file.name)
+
+    # A stream, and a cache, which only v1beta has.
+    question = {"model": MODEL, "contents": "Why is the sky blue, and the evening red? " * 4}
+    seen["whole"] = sdk("models.generate_content", **question).text
+    seen["chunks"] = sdk.chunks(**question)
+    beta = Sdk("v1beta")
+    cache = beta("caches.create", model=MODEL, config={"contents": "long" * 5000, "ttl": "60s"})
+    cached = {**question, "config": {"cached_content": cache.name}}
+    seen["cached"] = beta("models.generate_content", **cached).usage_metadata
+    seen["caches"] = beta.every("caches.list", 1)
+    beta("caches.update", name=cache.name, config={"ttl": "120s"})
+    beta("caches.delete", name=cache.name)
+    seen["deletedCache"] = beta.refusal("models.generate_content", **cached)
+    beta.close()
 
     # What users meet most.
     bad = sdk.upload("bad.jsonl", row("1") + "{\n")

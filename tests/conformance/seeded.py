@@ -24,7 +24,7 @@ import pytest
 from conformance import left_out
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.emulator.responders.media import png
-from gemini_batch.emulator.service import batches
+from gemini_batch.emulator.service import batches, cached_contents
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -90,6 +90,8 @@ _FINISHED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("wdx71o8cgbzoa6gg3be1mg7g8ulrhapcjgo3", "gemini-embedding-001", {"requests": {"requests": [{"request": _EMBED}]}}),
     ("507oatd242het8ox60pwsmn7tcmtkrj8itff", "gemini-embedding-001", {"fileName": "files/mq9e3mg3u2y5"}),
 )
+#: Caches that are not over, by their ids.
+_CACHES = ("o239k1gxzz0juy9wqstndhncr85krehehf551hqh", "idv6zldt3p2f1lbm31vn41tx2ld42qngpcnka2s3")
 _WAITING = ("0yew7plxupyybd7appsrq5vw7w0lp3l79lab", "gemini-2.5-flash", _INLINE)
 
 
@@ -164,6 +166,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             _create(http, name, model, source)
         while not all(http.get(f"/v1beta/batches/{name}").json().get("done") for name, _, _ in _FINISHED):
             pass
+        for name in _CACHES:
+            _cache(http, name)
         running.emulator.batches.queue_delay = 3600
         _create(http, *_WAITING)
     return folder
@@ -220,3 +224,12 @@ def _create(http: httpx2.Client, name: str, model: str, source: dict[str, Any]) 
     with mock.patch.object(batches, "new_id", return_value=name):
         made = http.post(f"/v1beta/models/{model}:{method}", json={"batch": {"inputConfig": source}})
     assert made.json()["name"] == f"batches/{name}", made.text
+
+
+def _cache(http: httpx2.Client, name: str) -> None:
+    """Make a cache under a name of our choice, likewise."""
+    contents = [{"role": "user", "parts": [{"text": "A long text. " * 2000}]}]
+    body = {"model": "models/gemini-2.5-flash", "contents": contents, "ttl": "86400s"}
+    with mock.patch.object(cached_contents, "new_id", return_value=name):
+        made = http.post("/v1beta/cachedContents", json=body)
+    assert made.json()["name"] == f"cachedContents/{name}", made.text

@@ -79,6 +79,7 @@ def test_a_whole_life(client: Client, way: str, gemini_emulator: GeminiEmulator,
     assert [sorted(names) for names in seen["lists"]] == [sorted(seen["made"])] * 3
     assert len(seen["files"]) == len(set(seen["files"])) == 2
     assert seen["cancelled"]["state"] == "JOB_STATE_CANCELLED"
+    _a_stream_and_a_cache(seen)
     said = {(row[0].strip("`"), row[1]): row[3] for row in page.table("Life cycles")}
     assert said[client.package, client.version] == ("; ".join(_SAYS[one] for one in lacks) or "nothing")
 
@@ -137,6 +138,16 @@ def _embeddings(seen: dict[str, Any]) -> list[str]:
     (row,) = seen["embeddedRows"]
     assert row["response"]["embedding"]["values"] == pytest.approx(vectors[0])
     return []
+
+
+def _a_stream_and_a_cache(seen: dict[str, Any]) -> None:
+    assert len(seen["chunks"]) > 1
+    assert "".join(seen["chunks"]) == seen["whole"]
+    assert seen["cached"]["cachedContentTokenCount"] == 5000
+    assert len(seen["caches"]) == 1
+    status, message = seen["deletedCache"]
+    assert status == 403
+    assert "CachedContent not found" in message
 
 
 def _refusals(seen: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.timeout(1200)
 PARTS = {
     "batches, files": ("batches", "files", "shared/batches", "shared/files"),
     "models": ("models", "shared/models"),
+    "caches": ("caches", "shared/caches"),
 }
 #: Why the suite skips tests by itself. It skips a test that meets 429, too: that is not among the reasons.
 _SKIPS = {
