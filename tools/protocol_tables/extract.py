@@ -26,6 +26,7 @@ ROOTS = (
     "BatchEmbedContentsRequest",
     "CountTokensRequest",
     "CreateFileRequest",
+    "RegisterFilesRequest",
 )
 _SCALARS = {
     ("string", None): "s",

@@ -103,6 +103,10 @@ _MIGRATIONS = (
     UPDATE uploads SET sent = received;
     """,
     "ALTER TABLE batches ADD COLUMN webhook TEXT",
+    """
+    ALTER TABLE files ADD COLUMN object TEXT;
+    CREATE INDEX files_by_object ON files (object, owner) WHERE object IS NOT NULL;
+    """,
 )
 
 
@@ -222,7 +226,12 @@ class Store:
         return self.blob(f"output-{batch_id}")
 
     def drop_blob(self, name: str) -> None:
-        """Remove a blob, unless a file, an upload or a batch that is still alive needs it."""
+        """Remove a blob, unless a file, an upload or a batch that is still alive needs it.
+
+        A registered object has none: its name is empty.
+        """
+        if not name:
+            return
         needed = self.row(
             """SELECT 1 FROM files WHERE blob = :b
             UNION ALL SELECT 1 FROM batches WHERE input_blob = :b AND state IN ('PENDING', 'RUNNING') AND deleted != 1
