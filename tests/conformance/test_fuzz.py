@@ -177,7 +177,7 @@ def test_the_fuzzer_reaches_the_whole_surface(served: list[Method]) -> None:
 def test_made_up_requests(http: httpx2.Client, judge: Published, served: list[Method], seed: int) -> None:
     """Every served method, with a body of the message that the schema names for it, some spoiled."""
     chance = random.Random(seed)
-    one = chance.choice(served)
+    one = chance.choice([method for method in served if method.asked] if chance.random() < 0.7 else served)
     body = Maker(seed).message(one.asked) if one.asked else None
     headers = {"Authorization": "Bearer t"} if chance.random() < 0.5 else {}
 
