@@ -111,9 +111,11 @@ def kept(api: Api) -> list[str]:
 
 def left(api: Api) -> list[str]:
     """What a broken connection leaves behind, once the emulator has noticed the break."""
+    found = kept(api)
     for _ in range(1000):
-        if not (found := kept(api)):
+        if not found:
             break
+        found = kept(api)
     return found
 
 
