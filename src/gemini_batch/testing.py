@@ -90,6 +90,16 @@ class GeminiEmulator:
         """
         self._world.engine.lenient = lenient
 
+    def switch(self, *, bearer: bool | None = None, list_outputs: bool | None = None) -> None:
+        """Turn on or off, from now on, what is off at first; None leaves it as it is.
+
+        ``bearer``: OAuth tokens serve as well as API keys. ``list_outputs``: the list of files shows output files, too.
+        """
+        if bearer is not None:
+            self._world.bearer = bearer
+        if list_outputs is not None:
+            self._world.files.list_outputs = list_outputs
+
     def limit(self, **quotas: Any) -> None:
         """Change quotas: ``tier=1`` (enqueued tokens), ``jobs=2``, ``when_full="wait"``, ``storage``, ``file``, …
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
+import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx2
 import pytest
@@ -19,17 +21,44 @@ from gemini_batch.emulator.http.server import serve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What is asked, with what, and the message that a good answer is.
-CALLS = (
-    (f"models/{MODEL}:batchGenerateContent", "BatchGenerateContentRequest", "Operation"),
-    (f"models/{EMBEDDER}:asyncBatchEmbedContent", "AsyncBatchEmbedContentRequest", "Operation"),
-    (f"models/{MODEL}:generateContent", "GenerateContentRequest", "GenerateContentResponse"),
-    (f"models/{MODEL}:streamGenerateContent", "GenerateContentRequest", "GenerateContentResponse"),
-    ("cachedContents", "CachedContent", "CachedContent"),
-    (f"models/{EMBEDDER}:embedContent", "EmbedContentRequest", "EmbedContentResponse"),
-    (f"models/{MODEL}:countTokens", "CountTokensRequest", "CountTokensResponse"),
-    (f"models/{EMBEDDER}:batchEmbedContents", "BatchEmbedContentsRequest", "BatchEmbedContentsResponse"),
-)
+#: Parts of paths: names that exist, and others.
+NAMES = {
+    "models": (MODEL, EMBEDDER, "gemini-2.5-flash", "veo-3.1-generate-preview", "x"),
+    "tunedModels": ("mine",),
+    "files": ("fuzzed", "batch-x", "x" * 41),
+    "batches": ("x",),
+    "cachedContents": ("x",),
+}
+
+
+class Method(NamedTuple):
+    """One method of the published schema: the names of what it is asked with, if that is a body, and of its answer."""
+
+    verb: str
+    path: str
+    name: str
+    asked: str
+    answered: str
+
+
+def _methods() -> list[Method]:
+    if not SCHEMA.exists():
+        return []
+    found = []
+    for path, verbs in json.loads(SCHEMA.read_bytes())["paths"].items():
+        for verb, one in verbs.items():
+            if isinstance(one, dict) and "operationId" in one:
+                asked = _reference(one.get("requestBody", {}))
+                found.append(Method(verb.upper(), path, one["operationId"], asked, _reference(one["responses"]["200"])))
+    return found
+
+
+def _reference(about: dict[str, Any]) -> str:
+    schema = about.get("content", {}).get("application/json", {}).get("schema", {})
+    name: str = schema.get("$ref", "").rpartition("/")[2]
+    return name
+
+
 JUNK: tuple[Any, ...] = (None, "", "x", "\u2028", -1, 0, 1e300, 10**30, True, [], {}, [[]], {"x": 1}, "5.0", ["a"] * 3)
 #: Strings by their format.
 TEXTS = {
@@ -104,6 +133,19 @@ def http() -> Iterator[httpx2.Client]:
 
 
 @pytest.fixture(scope="module")
+def served(http: httpx2.Client) -> list[Method]:
+    """The methods of the schema that the emulator serves: it does not say that it lacks them."""
+    found = []
+    for one in _methods():
+        answer = http.request(one.verb, f"/v1beta{re.sub(r'{.*?}', 'x', one.path)}", json={} if one.asked else None)
+        if answer.status_code == 501:
+            assert f"does not serve {one.name}." in answer.json()["error"]["message"]
+        else:
+            found.append(one)
+    return found
+
+
+@pytest.fixture(scope="module")
 def judge() -> Published:
     return Published()
 
@@ -114,46 +156,61 @@ def is_refusal(body: Any, status: int) -> bool:
     return isinstance(error, dict) and error.get("code") == status and bool(error.get("message")) and "status" in error
 
 
-def said(response: httpx2.Response) -> list[Any]:
-    """What an answer says: one value, or the chunks of a stream."""
-    value = response.json()
-    return value if isinstance(value, list) else [value]
+def path_of(one: Method, chance: random.Random) -> str:
+    """A path of the method, with names that are right or wrong, and now and then a query."""
+    path = one.path
+    while found := re.search(r"/(\w+)/{\w+}", path):
+        name = chance.choice(NAMES.get(found[1], ("x",)))
+        path = f"{path[: found.start()]}/{found[1]}/{name}{path[found.end() :]}"
+    query = chance.choice(("", "", "?pageSize=3", "?pageSize=x&pageToken=y", "?updateMask=displayName", "?alt=sse"))
+    return f"/v1beta{path}{query}"
 
 
-@given(seed=st.integers(0, 2**32), call=st.sampled_from(CALLS))
-def test_made_up_requests(http: httpx2.Client, judge: Published, seed: int, call: tuple[str, str, str]) -> None:
-    path, asked, answered = call
-    body = Maker(seed).message(asked)
-
-    response = http.post(f"/v1beta/{path}", json=body)
-
-    assert response.status_code < 500, (body, response.text)
-    for value in said(response):
-        if response.status_code == 200:
-            judge.judge(answered, value)
-        else:
-            assert is_refusal(value, response.status_code), response.text
+def check(judge: Published, one: Method, response: httpx2.Response) -> None:
+    """The answer is the method's own message, or a refusal; never a fault of the emulator."""
+    assert response.status_code < 500, (one, response.request.content[:2000], response.text)
+    if response.status_code != 200:
+        body = response.json()
+        assert is_refusal(body[0] if isinstance(body, list) else body, response.status_code), response.text
+    elif response.headers["content-type"].startswith("application/json"):
+        answer = response.json()
+        for message in answer if isinstance(answer, list) else [answer]:
+            judge.judge(one.answered, message)
 
 
-@given(data=st.binary(max_size=200), path=st.sampled_from([path for path, _, _ in CALLS]))
-def test_bodies_of_any_bytes(http: httpx2.Client, data: bytes, path: str) -> None:
-    response = http.post(f"/v1beta/{path}", content=data, headers={"content-type": "application/json"})
+def test_the_fuzzer_reaches_the_whole_surface(served: list[Method]) -> None:
+    """What this file is about: the methods of batches, files and models."""
+    names = {one.name for one in served}
+    assert {f"batches.{verb}" for verb in ("get", "list", "cancel", "delete")} <= names
+    assert {"files.get", "files.list", "files.delete", "files.register", "media.upload"} <= names
+    assert {"models.generateContent", "models.embedContent", "models.countTokens", "models.list"} <= names
+    assert {f"cachedContents.{verb}" for verb in ("create", "get", "list", "patch", "delete")} <= names
+    assert "models.streamGenerateContent" in names
 
-    assert response.status_code < 500, response.text
-    assert response.status_code == 200 or all(is_refusal(one, response.status_code) for one in said(response))
+
+@given(seed=st.integers(0, 2**32))
+def test_made_up_requests(http: httpx2.Client, judge: Published, served: list[Method], seed: int) -> None:
+    """Every served method, with a body of the message that the schema names for it, some spoiled."""
+    chance = random.Random(seed)
+    one = chance.choice([method for method in served if method.asked] if chance.random() < 0.7 else served)
+    body = Maker(seed).message(one.asked) if one.asked else None
+    headers = {"Authorization": "Bearer t"} if chance.random() < 0.5 else {}
+
+    check(judge, one, http.request(one.verb, path_of(one, chance), json=body, headers=headers))
 
 
-@given(seed=st.integers(0, 2**32), mask=st.sampled_from(["", "?updateMask=ttl", "?updateMask=*", "?updateMask=,x"]))
-def test_made_up_updates_of_a_cache(http: httpx2.Client, judge: Published, seed: int, mask: str) -> None:
-    made = http.post("/v1beta/cachedContents", json={"model": f"models/{MODEL}"}).json()
+@given(seed=st.integers(0, 2**32), data=st.binary(max_size=200))
+def test_bodies_of_any_bytes(
+    http: httpx2.Client, judge: Published, served: list[Method], seed: int, data: bytes
+) -> None:
+    chance = random.Random(seed)
+    one = chance.choice(served)
+    headers = {"content-type": "application/json"}
+    if chance.random() < 0.3:
+        headers["content-encoding"] = chance.choice(("gzip", "br"))
+        data = gzip.compress(data) if chance.random() < 0.5 else data
 
-    response = http.patch(f"/v1beta/{made['name']}{mask}", json=Maker(seed).message("CachedContent"))
-
-    if response.status_code == 200:
-        judge.judge("CachedContent", response.json())
-    else:
-        assert response.status_code in (400, 403)
-        assert is_refusal(response.json(), response.status_code), response.text
+    check(judge, one, http.request(one.verb, path_of(one, chance), content=data, headers=headers))
 
 
 @given(st.lists(st.integers(0, 2**32), min_size=1, max_size=4), st.binary(max_size=60), st.booleans())

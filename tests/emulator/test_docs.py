@@ -72,7 +72,7 @@ def test_the_operations(tmp_path: Path) -> None:
     world = Emulator(tmp_path, respond)
     names = {operation for _, _, operation, _ in operations(world) if not operation.startswith("emulator.")}
     world.close()
-    uploads = {"files.upload.start", "files.upload.chunk", "files.upload.query", "files.upload.cancel"}
+    uploads = {f"files.upload.{one}" for one in ("start", "chunk", "query", "cancel", "whole")}
     (row,) = re.findall(r"^\| `operation` \| (.+) \|$", sections()["Which calls, jobs and rows"], re.MULTILINE)
     assert set(re.findall(r"`([\w.]+)`", row)) == names - {"files.upload"} | uploads
 

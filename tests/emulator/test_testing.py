@@ -29,6 +29,28 @@ def test_the_fixture(gemini_emulator: GeminiEmulator) -> None:
         gemini_emulator.advance(-1)
 
 
+def test_the_switches(gemini_emulator: GeminiEmulator) -> None:
+    """Each alone, on and off."""
+    url = f"{gemini_emulator.url}/v1/files"
+    token = {"Authorization": "Bearer t"}
+    assert httpx2.get(url, headers=token).status_code == 403
+    gemini_emulator.switch(bearer=True)
+    gemini_emulator.switch(list_outputs=False)
+    assert httpx2.get(url, headers=token).status_code == 200
+    request = {"contents": [{"parts": [{"text": "x"}]}]}
+    with httpx2.Client(base_url=gemini_emulator.url, headers={"x-goog-api-key": "k"}) as http:
+        headers = {"X-Goog-Upload-Protocol": "raw", "Content-Type": "text/plain"}
+        file = http.post("/upload/v1/files", headers=headers, json={"key": "a", "request": request}).json()["file"]
+        body = {"batch": {"inputConfig": {"fileName": file["name"]}}}
+        name = http.post("/v1/models/gemini-3.8-flash:batchGenerateContent", json=body).json()["name"]
+        assert http.get(f"/v1/{name}").json()["done"]
+        assert len(http.get("/v1/files").json()["files"]) == 1
+        gemini_emulator.switch(list_outputs=True)
+        assert len(http.get("/v1/files").json()["files"]) == 2
+    gemini_emulator.switch(bearer=False)
+    assert httpx2.get(url, headers=token).status_code == 403
+
+
 def test_faults_and_quotas(gemini_emulator: GeminiEmulator) -> None:
     """Armed, played, counted, cleared; limits too."""
     emulator = gemini_emulator

@@ -63,6 +63,71 @@ PRIVATE = (
     ),
 )
 
+_FILES = "tests/emulator/service/test_attachments.py"
+_BODIES = "tests/emulator/http/test_bodies.py"
+_CREDENTIALS = "tests/emulator/http/test_credentials.py"
+_WHOLE = "tests/emulator/service/test_whole_uploads.py"
+_REGISTERING = "tests/emulator/service/test_registering.py"
+
+FILES = (
+    Breakage(
+        guard="a compressed body is inflated no further than its limit",
+        file="emulator/messages/gzipped.py",
+        old="    left = limit + 1\n",
+        new="    left = limit + (1 << 40)\n",
+        tests=(f"{_BODIES}::test_a_bomb_is_refused_at_the_limit_of_plain_bodies",),
+    ),
+    Breakage(
+        guard="a compressed body has the limit of a plain one",
+        file="emulator/http/bodies.py",
+        old="        if len(body) > limit:\n",
+        new="        if not coding:\n",
+        tests=(f"{_BODIES}::test_a_bomb_is_refused_at_the_limit_of_plain_bodies",),
+    ),
+    Breakage(
+        guard="compressed bytes of a file are not taken for the file",
+        file="emulator/http/bodies.py",
+        old="        raise unknown_coding(coding)\n",
+        new="        return\n",
+        tests=(f"{_WHOLE}::test_bytes_are_not_compressed",),
+    ),
+    Breakage(
+        guard="an OAuth token serves only if that is switched on",
+        file="emulator/http/callers.py",
+        old="    if key or not bearer:\n",
+        new="    if key:\n",
+        tests=(f"{_CREDENTIALS}::test_tokens_are_refused_unless_they_are_switched_on",),
+    ),
+    Breakage(
+        guard="an upload in one request that fails leaves nothing",
+        file="emulator/service/whole_uploads.py",
+        old="            if not self._done:\n",
+        new="            if self._parts is None and self._done is None:\n",
+        tests=(f"{_WHOLE}::test_malformed_ones_are_told_why", f"{_WHOLE}::test_a_broken_connection_leaves_nothing"),
+    ),
+    Breakage(
+        guard="an object that is not registered fails its row in the emulator",
+        file="emulator/state/attachments.py",
+        old="if not self._is_registered(uri):",
+        new="if not uri:",
+        tests=(f"{_REGISTERING}::test_rows_with_registered_objects", f"{_FILES}::test_rows_with_files"),
+    ),
+    Breakage(
+        guard="a key alone registers no object",
+        file="emulator/state/files.py",
+        old="            raise errors.no_principal()\n",
+        new="            pass\n",
+        tests=(f"{_REGISTERING}::test_a_key_alone_does_not_register",),
+    ),
+    Breakage(
+        guard="a project stores no more than its quota, output files included",
+        file="emulator/state/quotas.py",
+        old="AND source != 'REGISTERED'",
+        new="AND source = 'UPLOADED'",
+        tests=("tests/emulator/service/test_files.py::test_output_files_take_up_storage",),
+    ),
+)
+
 _BUILTIN = "tests/emulator/responders/test_builtin.py"
 
 BOUNDED = (
@@ -74,8 +139,6 @@ BOUNDED = (
         tests=(f"{_BUILTIN}::test_a_schema_that_asks_for_too_much_is_cut[length]",),
     ),
 )
-
-_FILES = "tests/emulator/service/test_attachments.py"
 
 REHEARSAL = (
     Breakage(

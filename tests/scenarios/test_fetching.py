@@ -235,7 +235,7 @@ def test_separators_stay_in_the_text(stage: Stage) -> None:
 
 
 def test_output_files_are_only_downloaded(stage: Stage) -> None:
-    """R11: their ids are refused everywhere else; nobody tries, neither clean nor doctor."""
+    """R11: they cannot be deleted; nobody tries, neither clean nor doctor."""
     stage.arm(operation="files.get|files.delete", resource="files/batch-*", status=500, times=0)
     job = ended(stage)
 

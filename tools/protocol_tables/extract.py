@@ -27,6 +27,7 @@ ROOTS = (
     "CountTokensRequest",
     "CreateFileRequest",
     "CachedContent",
+    "RegisterFilesRequest",
 )
 _SCALARS = {
     ("string", None): "s",

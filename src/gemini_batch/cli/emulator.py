@@ -76,6 +76,8 @@ from gemini_batch.cli.common import Number
     is_flag=True,
     help="Refuse only what the service certainly refuses: accept unknown fields and values outside documented ranges.",
 )
+@click.option("--bearer", is_flag=True, help="Accept OAuth tokens (Authorization: Bearer) as well as API keys.")
+@click.option("--list-outputs", is_flag=True, help="Show output files in the list of files, too.")
 @click.option("--list-scenarios", is_flag=True, help="Print the failure scenarios and exit.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
@@ -90,6 +92,8 @@ def command(
     faults: Path | None,
     tier: int | None,
     lenient: bool,
+    bearer: bool,
+    list_outputs: bool,
     list_scenarios: bool,
     debug: bool,
 ) -> int:
@@ -119,6 +123,8 @@ def command(
         queue_delay=queue_delay,
         rows_per_second=rows_per_second,
         lenient=lenient,
+        bearer=bearer,
+        list_outputs=list_outputs,
         setup=setup(scenarios, file=faults, tier=tier),
     )
     if spec is None:

@@ -421,8 +421,8 @@ def cut(api: Api) -> None:
 @shows("R11")
 def long_id(api: Api) -> None:
     file = api.finish(api.begin(lines(1)))["response"]["responsesFile"]
-    for answer in (api.http.get(f"/v1/{file}"), api.http.delete(f"/v1/{file}")):
-        refused(answer, 400, "INVALID_ARGUMENT", "cannot be more than 40 characters")
+    refused(api.http.delete(f"/v1/{file}"), 400, "INVALID_ARGUMENT", "cannot be more than 40 characters")
+    assert api.http.get(f"/v1/{file}").json()["source"] == "GENERATED"
 
 
 @shows("R12")

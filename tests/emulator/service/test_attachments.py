@@ -29,6 +29,11 @@ WRONG = {
     "files/": "a file name or a path",
     "files/a/b": "a file name or a path",
     "files/a b": "a file name or a path",
+    "files/ABC": "a file name or a path",
+    "files/abc:download": "a file name or a path",
+    "files/abc?alt=media": "a file name or a path",
+    "files/abc/": "a file name or a path",
+    "v1beta/files/abc": "a file name or a path",
     "generativelanguage.googleapis.com/v1beta/files/abc": "a file name or a path",
     "./cat.png": "on this machine",
     "../files/cat.png": "on this machine",
@@ -71,9 +76,13 @@ UNSEEN_FILES = [
     "https://GenerativeLanguage.googleapis.com/v1beta/files/abc",
     "http://127.0.0.1:8080/v1beta/files/abc",
 ]
+#: Objects in Cloud Storage must be registered; only the service knows which are.
+UNSEEN_OBJECTS = ["gs://bucket/scans/p1.pdf", "gs://bucket-2/a b.pdf"]
+#: Read by the service from where they are. A host of its own may have paths like those of the Files API.
 UNSEEN_ELSEWHERE = [
-    "gs://bucket/scans/p1.pdf",
     "https://example.com/files/p1.pdf",
+    "https://example.com/v1/files/abc",
+    "https://api.example.com/v1beta/files/abc:download?alt=media",
     "https://example.com/a.pdf?X-Amz-Signature=1",
     "https://bucket.s3.amazonaws.com/files/x?X-Amz-Signature=1",
     "https://www.youtube.com/watch?v=abc",
@@ -103,7 +112,7 @@ def test_a_wrong_uri_is_a_finding(uri: str, words: str) -> None:
     assert mistake[1]
 
 
-@pytest.mark.parametrize("uri", UNSEEN_FILES + UNSEEN_ELSEWHERE)
+@pytest.mark.parametrize("uri", UNSEEN_FILES + UNSEEN_OBJECTS + UNSEEN_ELSEWHERE)
 def test_a_uri_that_may_be_right_is_none(uri: str) -> None:
     assert mistake_of(uri) is None
 
@@ -122,11 +131,12 @@ def test_rows_with_files(rehearsal: bool, tmp_path: Path) -> None:
         assert http.delete(f"/v1beta/{deleted}").is_success
         here = [there, f"{GOOGLE}/v1beta/{there}", f"{running.url}/v1/{there}", api.get(there)["uri"]]
         gone = [expired, f"{GOOGLE}/v1beta/{expired}", f"{GOOGLE}/v1beta/{deleted}"]
-        found = results(api, [*WRONG, *here, *gone, *UNSEEN_FILES, *UNSEEN_ELSEWHERE])
+        found = results(api, [*WRONG, *here, *gone, *UNSEEN_FILES, *UNSEEN_OBJECTS, *UNSEEN_ELSEWHERE])
     assert {uri: found[uri] for uri in WRONG} == dict.fromkeys(WRONG, 3)
     assert {uri: found[uri] for uri in here + UNSEEN_ELSEWHERE} == dict.fromkeys(here + UNSEEN_ELSEWHERE)
     assert {uri: found[uri] for uri in gone} == dict.fromkeys(gone, 3)
-    assert {uri: found[uri] for uri in UNSEEN_FILES} == dict.fromkeys(UNSEEN_FILES, None if rehearsal else 3)
+    unseen = UNSEEN_FILES + UNSEEN_OBJECTS
+    assert {uri: found[uri] for uri in unseen} == dict.fromkeys(unseen, None if rehearsal else 3)
 
 
 def rehearse(tmp_path: Path, rows: list[dict[str, Any]]) -> tuple[list[str], Any]:
@@ -145,7 +155,8 @@ def rehearse(tmp_path: Path, rows: list[dict[str, Any]]) -> tuple[list[str], Any
 
 def test_what_cannot_be_seen_is_said_once(tmp_path: Path) -> None:
     """In total, for all its rows; they do not fail, and nothing proposes to send them again."""
-    rows = [asked(str(number), uri) for number, uri in enumerate(UNSEEN_FILES + UNSEEN_ELSEWHERE)]
+    uris = UNSEEN_FILES + UNSEEN_OBJECTS + UNSEEN_ELSEWHERE
+    rows = [asked(str(number), uri) for number, uri in enumerate(uris)]
     rows += [asked("two", *UNSEEN_FILES), {"key": "none", "request": {"contents": [{"parts": [{"text": "fileUri"}]}]}}]
     (said,), found = rehearse(tmp_path, rows)
     assert said.startswith(

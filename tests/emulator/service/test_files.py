@@ -12,14 +12,12 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from emulator.conftest import MODEL, line
+from emulator.conftest import MODEL, Api, line, lines
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.emulator.service.uploads import GRANULARITY
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from emulator.conftest import Api
 
 DATA = bytes(range(256)) * 4096  # 1 MiB: four granules
 
@@ -163,19 +161,106 @@ def test_wrong_ids_are_refused(world: Api, name: str) -> None:
     assert world.start(1, name=f"files/{name}").status_code == 400
 
 
-def test_a_long_id_can_not_be_looked_up(world: Api) -> None:
-    """The rule that hits the service's own output files; downloading them works all the same."""
-    output = world.finish(world.begin(b'{"key":"a","request":{"contents":[{"parts":[{"text":"x"}]}]}}'))
-    file = output["response"]["responsesFile"]
-    for method in ("GET", "DELETE"):
-        refused = world.http.request(method, f"/v1beta/{file}")
+def an_output(api: Api) -> str:
+    """The output file of a finished job."""
+    name: str = api.finish(api.begin(lines(1)))["response"]["responsesFile"]
+    return name
+
+
+def test_an_output_file_can_be_looked_up_and_not_deleted(world: Api, other: Api) -> None:
+    """Its id breaks the service's own rule, which only deleting still applies."""
+    file = an_output(world)
+    data = world.http.get(f"/v1beta/{file}:download?alt=media").content
+    assert world.http.get(f"/download/v1beta/{file}:download?alt=media").content == data
+    found = world.http.get(f"/v1/{file}").json()
+    uri = f"https://generativelanguage.googleapis.com/v1beta/{file}"
+    assert (
+        found.items()
+        >= {
+            "name": file,
+            "uri": uri,
+            "downloadUri": f"{uri}:download?alt=media",
+            "sizeBytes": str(len(data)),
+            "mimeType": "application/jsonl",
+            "source": "GENERATED",
+            "state": "ACTIVE",
+        }.items()
+    )
+    for name in (file, f"files/{'x' * 41}"):
+        refused = world.http.delete(f"/v1beta/{name}")
         assert refused.status_code == 400
-        assert (
-            "File ID (name excluding 'files/') cannot be more than 40 characters.\n"
-            in refused.json()["error"]["message"]
+        assert refused.json()["error"]["message"] == (
+            "* DeleteFileRequest.name: File ID (name excluding 'files/') cannot be more than 40 characters.\n"
         )
-    assert world.http.get(f"/v1beta/{file}:download?alt=media").status_code == 200
-    assert world.http.get(f"/download/v1beta/{file}:download?alt=media").status_code == 200
+    assert world.http.get(f"/v1beta/{file}").status_code == 200
+    assert world.http.get(f"/v1beta/files/{'x' * 41}").status_code == 403
+    assert other.http.get(f"/v1beta/{file}").status_code == 403
+
+
+def test_output_files_in_the_list_are_a_switch(tmp_path: Path) -> None:
+    """Off, the list shows only what was uploaded; on, also output files, in the same pages."""
+    with (
+        serve(tmp_path, list_outputs=True) as running,
+        httpx2.Client(base_url=running.url, headers={"x-goog-api-key": "k"}) as http,
+    ):
+        api = Api(http, running.emulator)
+        output = an_output(api)
+        found = [http.get("/v1/files?pageSize=1").json()]
+        found += [http.get("/v1/files", params={"pageToken": found[0]["nextPageToken"]}).json()]
+        assert [[file["source"] for file in page["files"]] for page in found] == [["GENERATED"], ["UPLOADED"]]
+        assert found[0]["files"][0] == http.get(f"/v1/{output}").json()
+        running.emulator.files.list_outputs = False
+        assert [file["source"] for file in http.get("/v1/files").json()["files"]] == ["UPLOADED"]
+
+
+def test_output_files_take_up_storage(world: Api) -> None:
+    """They cannot be deleted, so only deleting the job makes room."""
+    job = world.begin(lines(40))
+    output = world.finish(job)["response"]["responsesFile"]
+    used = sum(int(world.http.get(f"/v1/{file}").json()["sizeBytes"]) for file in (output, input_of(world, job)))
+    world.world.limits.change(storage=used + 10)
+    assert world.start(10).status_code == 200
+    refused = world.start(11)
+    assert (refused.status_code, refused.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
+    world.http.delete(f"/v1/{job}")
+    assert world.start(11).status_code == 200
+
+
+def input_of(api: Api, job: str) -> str:
+    """The name of a job's input file."""
+    name: str = api.get(job)["metadata"]["inputConfig"]["fileName"]
+    return name
+
+
+def test_storage_is_checked_again_when_the_size_is_known(world: Api) -> None:
+    """An upload that did not say how large it will be is refused at its end, and can be finished when there is room."""
+    world.world.limits.change(storage=10)
+    headers = {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start"}
+    url = world.http.post("/upload/v1/files", headers=headers, json={}).headers["X-Goog-Upload-URL"]
+    assert world.chunk(url, "upload, finalize", 0, bytes(11)).status_code == 429
+    assert "files" not in world.http.get("/v1/files").json()
+    world.world.limits.change(storage=11)
+    held = int(world.chunk(url, "query").headers["X-Goog-Upload-Size-Received"])
+    assert world.chunk(url, "upload, finalize", held, bytes(11)[held:]).status_code == 200
+
+
+def test_a_description_without_bytes(world: Api) -> None:
+    """A file with nothing in it, under the name and id that were asked for."""
+    made = world.http.post("/v1beta/files", json={"file": {"name": "files/mine", "display_name": "d"}})
+    assert made.status_code == 200
+    file = made.json()["file"]
+    assert (file["name"], file["displayName"], file["source"]) == ("files/mine", "d", "UPLOADED")
+    assert "sizeBytes" not in file
+    assert world.http.get("/v1/files/mine").json() == file
+    assert world.http.post("/v1beta/files", json={"file": {"name": "files/mine"}}).status_code == 409
+    assert world.http.post("/v1beta/files").json()["file"]["state"] == "ACTIVE"
+    assert world.http.post("/v1beta/files", json={"file": {"colour": "red"}}).status_code == 400
+    refused = world.http.post(
+        "/v1beta/models/gemini-3.8-flash:batchGenerateContent",
+        json={"batch": {"inputConfig": {"fileName": "files/mine"}}},
+    )
+    assert refused.status_code == 400
+    assert "no requests in the input" in refused.json()["error"]["message"]
 
 
 def test_a_file_that_is_not_there_is_forbidden(world: Api, other: Api) -> None:

@@ -192,18 +192,8 @@ class Engine(Parts):
             ).fetchone()
             visible = found is not None and not found["deleted"]
             if row["input_file"] and visible:
-                db.execute(
-                    """INSERT OR IGNORE INTO files VALUES (:file, (SELECT coalesce(max(seq), 0) + 1 FROM files),
-                    :owner, '', 'application/jsonl', :size, '', :now, :expires, 'GENERATED', :blob)""",
-                    {
-                        "file": f"batch-{row['id']}",
-                        "owner": row["owner"],
-                        "size": output.stat().st_size,
-                        "now": now,
-                        "expires": now + round(self.limits.quotas.results_kept * SECOND),
-                        "blob": output.name,
-                    },
-                )
+                size, life = output.stat().st_size, round(self.limits.quotas.results_kept * SECOND)
+                self.files.add_output(db, row, size=size, blob=output.name, now=now, life=life)
         if visible:
             self.store.drop_blob(row["input_blob"])
         else:

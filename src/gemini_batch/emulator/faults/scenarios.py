@@ -233,7 +233,7 @@ SCENARIOS: dict[str, Scenario] = {
         _download(length=64),
         _download(error="overloaded"),
     ),
-    "R11": Scenario("The id of an output file is too long to get or delete the file. Nothing is armed."),
+    "R11": Scenario("The id of an output file is too long to delete the file. Nothing is armed."),
     "R12": _one("The results no longer exist.", _download(error="no_file", times=0)),
     "R13": _one("A job created from a file has its answers inline.", _get(state="SUCCEEDED", times=0, inline=True)),
     "R14": Scenario(

@@ -7,7 +7,6 @@ in a thread; only the bytes of uploads and downloads pass through the event loop
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,35 +16,34 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
+from gemini_batch.emulator.http import bodies
 from gemini_batch.emulator.http.broken_transport import Broken
-from gemini_batch.emulator.http.callers import Callers, check_json
+from gemini_batch.emulator.http.callers import Callers, check_json, credential
 from gemini_batch.emulator.http.routes import operations
 from gemini_batch.emulator.http.streamed import Streamed
+from gemini_batch.emulator.http.unserved import unserved
 from gemini_batch.emulator.http.wire_faults import Player
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.messages.streams import error_body
+from gemini_batch.emulator.service.whole_uploads import WholeUpload, is_whole
 from gemini_batch.emulator.state import models
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
-    from typing import IO
+    from collections.abc import Iterable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gemini_batch.emulator.http.routes import Work
     from gemini_batch.emulator.service.core import Emulator
-    from gemini_batch.emulator.service.uploads import Chunk
 
 _CHUNK = frozenset({"files.upload.chunk", "files.upload.query", "files.upload.cancel"})
+_WHOLE = "files.upload.whole"
 _VERSIONS = frozenset({"v1", "v1beta", "v1alpha"})
-_PIECE = 1 << 20
-#: A body that is too large is read up to this size and discarded, so that its sender receives the refusal.
-_PATIENCE = 256 << 20
 
 
 class App:
@@ -87,18 +85,18 @@ class App:
             if request.method == "POST" and operation.startswith("emulator."):
                 check_json(request.headers)
         except errors.ApiFailure as failure:
-            await _drain(request)
+            await bodies.drain(request)
             return _refused(failure, request, operation)
         # While nothing is armed, nothing intervenes.
         player = self._player if self._world.faults.wire else None
         try:
             if player and (breaking := player.incoming(call, request)) is not request:
                 request, player = breaking, None
-            if request.method not in ("GET", "HEAD") and operation not in _CHUNK:
-                call = self._call(request, operation, await _body(request, self._world.limits.quotas.inline))
+            if request.method not in ("GET", "HEAD") and operation not in _CHUNK | {_WHOLE}:
+                call = call.with_body(await bodies.read(request, self._world.limits.quotas.inline))
             if player and (answer := await player.before(call)) is not None:
                 if not (isinstance(answer, Broken) and answer.abrupt):
-                    await _drain(request)
+                    await bodies.drain(request)
                 return answer
             response = await self._do(request, call, work)
         except errors.ApiFailure as failure:
@@ -108,28 +106,31 @@ class App:
             response = _refused(errors.internal(shown), request, operation)
         if player:
             response = await player.after(call, response)
-        await _drain(request)
+        await bodies.drain(request)
         return response
 
     async def _do(self, request: Request, call: Call, work: Work | None) -> Response:
         if call.operation in _CHUNK:
             return await self._chunk(request, call)
+        if call.operation == _WHOLE:
+            return await self._whole(request, call)
         if request.method == "GET" and not call.operation.startswith("emulator."):
             # Reading moves the batches on; an operation that changes something finds them as they were last read.
             await anyio.to_thread.run_sync(self._world.engine.advance)
         if call.operation == "files.download":
-            return await self._download(call)
+            file = await anyio.to_thread.run_sync(self._world.files.open, call)
+            return bodies.send(file, call.headers.get("range", ""), ranges=self._world.ranges)
         if work is None:
             work = self._world.uploads.start
         made = await anyio.to_thread.run_sync(work, call)
         return _respond(made) if isinstance(made, Reply) else Streamed(made)
 
-    def _call(self, request: Request, operation: str, body: bytes = b"") -> Call:
-        key = request.headers.get("x-goog-api-key") or request.query_params.get("key") or ""
+    def _call(self, request: Request, operation: str) -> Call:
+        known = credential(request.headers, request.query_params, bearer=self._world.bearer)
         if request.path_params.get("version", "v1") not in _VERSIONS:
             raise errors.not_found()
         keyless = operation in _CHUNK or operation.startswith("emulator.")
-        if not key.strip() and not keyless:
+        if not known and not keyless:
             raise errors.no_key()
         names = {name: str(value) for name, value in request.path_params.items()}
         if tuned := names.pop("tuned", None):
@@ -140,60 +141,29 @@ class App:
             names=names,
             query=request.query_params,
             headers=request.headers,
-            owner=self._world.store.project(key.strip()) if key else "",
+            owner=self._world.store.project(known) if known else "",
             base=f"{request.url.scheme}://{request.url.netloc}",
-            body=body,
             lenient=self._world.engine.lenient,
         )
 
     async def _chunk(self, request: Request, call: Call) -> Response:
+        bodies.check_uncoded(request)
         upload_id = call.query["upload_id"]
         lock = self._chunks.setdefault(upload_id, asyncio.Lock())
         async with lock:
             chunk = await anyio.to_thread.run_sync(self._world.uploads.open_chunk, call)
             try:
-                return _respond(await self._receive(request, chunk))
+                return _respond(await bodies.receive(request, chunk))
             finally:
                 chunk.close()
 
-    async def _receive(self, request: Request, chunk: Chunk) -> Reply:
-        pieces, held = [], 0
+    async def _whole(self, request: Request, call: Call) -> Response:
+        bodies.check_uncoded(request)
+        upload = await anyio.to_thread.run_sync(WholeUpload, self._world.uploads, call)
         try:
-            async for piece in request.stream():
-                pieces.append(piece)
-                held += len(piece)
-                if held >= _PIECE:
-                    await anyio.to_thread.run_sync(chunk.write, b"".join(pieces))
-                    pieces, held = [], 0
-            if held:
-                await anyio.to_thread.run_sync(chunk.write, b"".join(pieces))
-        except ClientDisconnect:
-            if held:
-                await anyio.to_thread.run_sync(chunk.write, b"".join(pieces))
-            await anyio.to_thread.run_sync(chunk.broken)
-            return Reply(b"")
-        return await anyio.to_thread.run_sync(chunk.answer)
-
-    async def _download(self, call: Call) -> Response:
-        file = await anyio.to_thread.run_sync(self._world.files.open, call)
-        size = file.seek(0, 2)
-        start, end, headers, status = 0, size, {"Content-Type": "application/octet-stream"}, 200
-        if self._world.ranges:
-            headers["Accept-Ranges"] = "bytes"
-            wanted = _range(call.headers.get("range", ""), size)
-            if wanted is not None:
-                start, end = wanted
-                status = 206
-                headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-            if wanted is not None and start >= end:
-                file.close()
-                raise errors.ApiFailure(
-                    416, "OUT_OF_RANGE", "The range is not in the file.", headers={"Content-Range": f"bytes */{size}"}
-                )
-        headers["Content-Length"] = str(end - start)
-        response = StreamingResponse(_pieces(file, start, end), status_code=status)
-        response.raw_headers = _raw(headers)
-        return response
+            return _respond(await bodies.receive(request, upload))
+        finally:
+            upload.close()
 
 
 class _Guarded:
@@ -206,70 +176,23 @@ class _Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
         if scope["type"] == "http" and (refused := self._callers.refusal(Headers(scope=scope))):
-            await _drain(Request(scope, receive))
+            await bodies.drain(Request(scope, receive))
             app = _respond(Reply.refused(refused))
         await app(scope, receive, send)
 
 
 def _upload_operation(request: Request) -> str:
     if "upload_id" not in request.query_params:
-        return "files.upload.start"
+        return _WHOLE if is_whole(request.headers, request.query_params) else "files.upload.start"
     command = request.headers.get("x-goog-upload-command", "").strip().lower()
     return f"files.upload.{command}" if command in ("query", "cancel") else "files.upload.chunk"
 
 
 async def _nowhere(request: Request, error: Exception) -> Response:
-    del request, error
-    return _respond(Reply.refused(errors.not_found()))
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The body; of one that is too large for the service, only as much as shows that."""
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.stream():
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            break
-    return b"".join(pieces)
-
-
-async def _drain(request: Request) -> None:
-    """Read the rest of a body, so that its sender receives the answer."""
-    size = 0
-    with contextlib.suppress(ClientDisconnect, RuntimeError):  # the client left, or everything was read
-        async for piece in request.stream():
-            size += len(piece)
-            if size > _PATIENCE:
-                return
-
-
-async def _pieces(file: IO[bytes], start: int, end: int) -> AsyncIterator[bytes]:
-    with file:
-        file.seek(start)
-        left = end - start
-        while left > 0:
-            piece = await anyio.to_thread.run_sync(file.read, min(_PIECE, left))
-            if not piece:
-                return
-            left -= len(piece)
-            yield piece
-
-
-def _range(header: str, size: int) -> tuple[int, int] | None:
-    """Start and end (exclusive) of a single byte range; None if there is none, or it is not understood."""
-    unit, _, spec = header.partition("=")
-    first, dash, last = spec.strip().partition("-")
-    if unit.strip() != "bytes" or not dash or not (first + last).isdecimal():
-        return None
-    if not first:
-        return max(0, size - int(last)), size
-    return int(first), min(size, int(last) + 1) if last else size
-
-
-def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    del error
+    await bodies.drain(request)
+    name = unserved(request.method, request.url.path)
+    return _respond(Reply.refused(errors.unserved(name) if name else errors.not_found()))
 
 
 def _refused(failure: errors.ApiFailure, request: Request, operation: str) -> Response:
@@ -279,5 +202,5 @@ def _refused(failure: errors.ApiFailure, request: Request, operation: str) -> Re
 
 def _respond(reply: Reply) -> Response:
     response = Response(reply.body, reply.status)
-    response.raw_headers = _raw({**reply.headers, "Content-Length": str(len(reply.body))})
+    response.raw_headers = bodies.raw({**reply.headers, "Content-Length": str(len(reply.body))})
     return response

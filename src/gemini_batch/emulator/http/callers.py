@@ -16,7 +16,7 @@ from gemini_batch.emulator.messages.errors import ApiFailure
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from starlette.datastructures import Headers
 
@@ -68,6 +68,22 @@ class Callers:
         if any(site.strip().lower() not in _OWN for site in headers.getlist("sec-fetch-site")):
             return _refused("The emulator answers programs, not web pages: a browser sent this for another site.")
         return None
+
+
+def credential(headers: Headers, query: Mapping[str, str], *, bearer: bool) -> str:
+    """The text by which a request's project is known: its API key; empty if it has none.
+
+    ``bearer``: without a key, an OAuth token serves as well. Tokens change every hour: if the request names its
+    project, as Google's clients do, that name counts. The text is for hashing, never for showing.
+    """
+    key = (headers.get("x-goog-api-key") or query.get("key") or "").strip()
+    if key or not bearer:
+        return key
+    scheme, _, token = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return ""
+    project = headers.get("x-goog-user-project", "").strip()
+    return f"project {project}" if project else f"token {token.strip()}"
 
 
 def check_json(headers: Headers) -> None:

@@ -66,6 +66,8 @@ def _files(world: Emulator) -> list[Operation]:
     files = world.files
     return [
         Operation("GET", "/files", "files.list", files.list),
+        Operation("POST", "/files", "files.create", world.uploads.create),
+        Operation("POST", "/files:register", "files.register", files.register),
         Operation("GET", "/files/{file}:download", "files.download", None),
         Operation("GET", "/files/{file}", "files.get", files.get),
         Operation("DELETE", "/files/{file}", "files.delete", files.delete),

@@ -60,6 +60,8 @@ def serve(
     responder: Responder = respond,
     ranges: bool = True,
     lenient: bool = False,
+    bearer: bool = False,
+    list_outputs: bool = False,
     rehearsal: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
@@ -69,13 +71,22 @@ def serve(
     ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed; None is as fast as
     possible. ``background``: batches make progress without requests. ``ranges``: whether downloads honour HTTP Range.
     ``rehearsal``: rows may refer to files and caches that were never here, because the service may have them.
-    ``lenient``: refuse only what the service certainly refuses. ``setup``: the faults and quotas to start with.
+    ``lenient``: refuse only what the service certainly refuses. ``bearer``: accept OAuth tokens as well as API keys.
+    ``list_outputs``: show output files in the list of files. ``setup``: the faults and quotas to start with.
     ``allow_hosts``: names that a caller's ``Host`` may have, besides ``host`` and those of the loopback.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
     """
     listener = _listen(host, port)
     try:
-        emulator = Emulator(data, responder, ranges=ranges, rehearsal=rehearsal, lenient=lenient)
+        emulator = Emulator(
+            data,
+            responder,
+            ranges=ranges,
+            rehearsal=rehearsal,
+            lenient=lenient,
+            bearer=bearer,
+            list_outputs=list_outputs,
+        )
     except BaseException:
         listener.close()
         raise
@@ -110,6 +121,8 @@ def run_forever(
     rows_per_second: float | None = None,
     responder: Responder = respond,
     lenient: bool = False,
+    bearer: bool = False,
+    list_outputs: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
 ) -> None:
@@ -132,6 +145,8 @@ def run_forever(
                 background=True,
                 responder=responder,
                 lenient=lenient,
+                bearer=bearer,
+                list_outputs=list_outputs,
                 setup=setup,
                 allow_hosts=allow_hosts,
             )

@@ -6,7 +6,7 @@ because those clients treat every other 2xx as an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch import jsonl
@@ -38,6 +38,10 @@ class Call:
     base: str = ""
     body: bytes = b""
     lenient: bool = False
+
+    def with_body(self, body: bytes) -> Call:
+        """The same call with another body."""
+        return replace(self, body=body)
 
     def message(self, name: str) -> dict[str, Any]:
         """The body as a message in canonical form. Raises :class:`errors.ApiFailure` (400) if it does not fit."""

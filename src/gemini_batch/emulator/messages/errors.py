@@ -104,6 +104,28 @@ def exhausted() -> ApiFailure:
     return ApiFailure(429, "RESOURCE_EXHAUSTED", message, details=[{"@type": _HELP, "links": [link]}])
 
 
+def no_principal() -> ApiFailure:
+    """401: a method that wants a person or a service account; an API key is neither."""
+    message = (
+        "API keys are not supported by this API. Expected OAuth2 access token or other authentication credentials "
+        "that assert a principal. See https://cloud.google.com/docs/authentication"
+    )
+    return ApiFailure(401, "UNAUTHENTICATED", message)
+
+
+def too_large(limit: int) -> ApiFailure:
+    """400: a body of JSON over the limit, in bytes."""
+    return invalid(f"Request payload size exceeds the limit: {limit} bytes.")
+
+
+def unserved(operation: str) -> ApiFailure:
+    """501: a method of the service that the emulator does not have.
+
+    Not 404, which programs take for "there is none": they would make a cache anew, or count a delete as done.
+    """
+    return ApiFailure(501, "UNIMPLEMENTED", f"The emulator does not serve {operation}.")
+
+
 def exists(what: str) -> ApiFailure:
     """409: an id chosen by the caller is already taken."""
     return ApiFailure(409, "ALREADY_EXISTS", f"{what} already exists.")

@@ -54,8 +54,6 @@ class Batches:
 
     def create(self, call: Call, kind: Kind) -> Reply:
         """Check the whole input, then create a batch; the answer is the operation in its first state."""
-        if len(call.body) > (limit := self._limits.quotas.inline):
-            raise errors.invalid(f"Request payload size exceeds the limit: {limit} bytes.")
         model, now = call.names["model"], self._clock.now()
         models.serving(model, kind, now=now, version=call.version, method=models.BATCH_METHOD[kind])
         batch = call.message(_CREATE[kind]).get("batch") or {}
@@ -69,7 +67,7 @@ class Batches:
             checked = self._keep_inline(kind, requests, self._store.blob(blob), model)
         elif config.get("fileName"):
             file_id = config["fileName"].removeprefix("files/")
-            blob = self._files.find(file_id, call.owner)["blob"]
+            blob = self._files.input(file_id, call.owner)
             with self._store.blob(blob).open("rb") as source:
                 checked = lines.check(kind, source, model=model, lenient=self._engine.lenient)
         else:

@@ -25,7 +25,8 @@ class Emulator:
 
     ``ranges``: whether downloads honour HTTP Range. ``rehearsal``: rows may refer to files and caches that only the
     service has.
-    ``lenient``: whether only what the service certainly refuses is refused.
+    ``lenient``: whether only what the service certainly refuses is refused. ``bearer``: whether OAuth tokens serve as
+    well as API keys. ``list_outputs``: whether the list of files shows output files, too.
     """
 
     def __init__(
@@ -36,10 +37,14 @@ class Emulator:
         ranges: bool = True,
         rehearsal: bool = False,
         lenient: bool = False,
+        bearer: bool = False,
+        list_outputs: bool = False,
     ) -> None:
         self.store = Store(data)
         self.clock = Clock(self.store)
         self.files = Files(self.store, self.clock, rehearsal=rehearsal)
+        self.files.list_outputs = list_outputs
+        self.bearer = bearer
         self.engine = Engine(self.store, self.clock, self.files, responder)
         self.engine.lenient = lenient
         self.caches = self.engine.caches

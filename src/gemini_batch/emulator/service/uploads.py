@@ -1,4 +1,4 @@
-"""Uploads by the resumable protocol: start, chunks, query, cancel, finalize.
+"""Uploads: the resumable protocol (start, chunks, query, cancel, finalize), and what all protocols share.
 
 Invariant: bytes are on disk before the database acknowledges them, so a process that dies loses no acknowledged byte.
 Bytes are streamed; no file is ever completely in memory.
@@ -14,12 +14,14 @@ import sqlite3
 import threading
 from typing import IO, TYPE_CHECKING, Any
 
+from gemini_batch import jsonl
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.state.files import LONGEST_DISPLAY_NAME, Files, check_length, new_id, shown
-from gemini_batch.jsonl import private_open
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gemini_batch.emulator.state.clock import Clock
     from gemini_batch.emulator.state.quotas import Limits
     from gemini_batch.emulator.state.store import Store
@@ -43,14 +45,45 @@ class Uploads:
         self._guard = threading.Lock()
 
     def start(self, call: Call) -> Reply:
-        """Start an upload; the answer's ``X-Goog-Upload-URL`` accepts the bytes without a key."""
-        if call.headers.get("x-goog-upload-protocol", "").lower() != "resumable":
-            raise errors.invalid("Only the resumable upload protocol is served: X-Goog-Upload-Protocol: resumable.")
-        if _command(call) != {"start"}:
-            raise errors.invalid("An upload begins with X-Goog-Upload-Command: start.")
+        """Start a resumable upload; the answer's ``X-Goog-Upload-URL`` accepts the bytes without a key."""
+        if protocol_of(call.headers, call.query) != "resumable":
+            raise errors.invalid(
+                "An upload names its protocol: X-Goog-Upload-Protocol: resumable, multipart or raw, or the query's "
+                "upload_protocol."
+            )
+        if command_of(call.headers) != {"start"}:
+            raise errors.invalid(
+                "An upload begins with X-Goog-Upload-Command: start; a whole file in one request has start, upload, "
+                "finalize."
+            )
         file = call.message("CreateFileRequest").get("file", {})
-        declared = _size(call.headers.get("x-goog-upload-header-content-length") or file.get("sizeBytes"))
-        mime_type = file.get("mimeType") or call.headers.get("x-goog-upload-header-content-type") or ""
+        declared = size_of(call.headers.get("x-goog-upload-header-content-length") or file.get("sizeBytes"))
+        upload_id = self.begin(call, file, call.headers.get("x-goog-upload-header-content-type", ""), declared)
+        url = f"{call.base}/upload/{call.version}/files?upload_id={upload_id}&upload_protocol=resumable"
+        return Reply(
+            b"",
+            headers={
+                "Content-Type": "text/plain; charset=utf-8",
+                "X-Goog-Upload-URL": url,
+                "X-Goog-Upload-Status": "active",
+                "X-Goog-Upload-Chunk-Granularity": str(GRANULARITY),
+            },
+        )
+
+    def create(self, call: Call) -> Reply:
+        """A file of which only the description is sent: it has no bytes."""
+        file = call.message("CreateFileRequest").get("file", {})
+        chunk = self.whole(self.begin(call, file, "", None))
+        try:
+            return Reply.json(jsonl.decode(chunk.answer().body))
+        finally:
+            chunk.close()
+
+    def begin(self, call: Call, file: Mapping[str, Any], mime_type: str, declared: int | None) -> str:
+        """Enter an upload, and return its id. Raises :class:`errors.ApiFailure` if there can be no such file.
+
+        ``file`` is what the caller says of it; ``mime_type`` counts if that names none. ``declared`` is in bytes.
+        """
         display_name = file.get("displayName", "")
         if len(display_name) > LONGEST_DISPLAY_NAME:
             raise errors.invalid("* CreateFileRequest.file.display_name: must be at most 512 characters long.\n")
@@ -63,43 +96,39 @@ class Uploads:
             self._files.expire(db, now)
             if file_id and db.execute("SELECT 1 FROM files WHERE id = ?", (file_id,)).fetchone():
                 raise errors.exists(f"File {file_id}")
-            (stored,) = db.execute(
-                "SELECT total(size) FROM files WHERE owner = ? AND source = 'UPLOADED'", (call.owner,)
-            ).fetchone()
-            if stored + (declared or 0) > quotas.storage:
-                raise errors.ApiFailure(
-                    429,
-                    "RESOURCE_EXHAUSTED",
-                    f"You exceeded your current quota: file_storage_bytes, limit: {quotas.storage}.",
-                )
+            self.limits.store_more(db, call.owner, declared or 0)
             db.execute(
                 """INSERT INTO uploads (id, owner, file_id, display_name, mime_type, declared, created, blob)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-                (upload_id, call.owner, file_id, display_name, mime_type, declared, now, f"file-{new_id(20)}"),
+                (
+                    upload_id,
+                    call.owner,
+                    file_id,
+                    display_name,
+                    file.get("mimeType") or mime_type,
+                    declared,
+                    now,
+                    f"file-{new_id(20)}",
+                ),
             )
-        url = f"{call.base}/upload/{call.version}/files?upload_id={upload_id}&upload_protocol=resumable"
-        return Reply(
-            b"",
-            headers={
-                "Content-Type": "text/plain; charset=utf-8",
-                "X-Goog-Upload-URL": url,
-                "X-Goog-Upload-Status": "active",
-                "X-Goog-Upload-Chunk-Granularity": str(GRANULARITY),
-            },
-        )
+        return upload_id
 
     def open_chunk(self, call: Call) -> Chunk:
         """Prepare to receive a chunk's bytes. Raises :class:`errors.ApiFailure` if it cannot be accepted."""
         upload = self._upload(call.query.get("upload_id", ""))
-        commands = _command(call)
+        commands = command_of(call.headers)
         if upload["state"] == "active" and "upload" in commands:
-            offset = _size(call.headers.get("x-goog-upload-offset"))
+            offset = size_of(call.headers.get("x-goog-upload-offset"))
             if offset != upload["received"]:
                 raise errors.invalid(
                     f"Upload offset {offset} does not match the {upload['received']} bytes received so far.",
                     headers=_progress(upload),
                 )
         return Chunk(self, self._store, upload, commands)
+
+    def whole(self, upload_id: str) -> Chunk:
+        """The one chunk of an upload whose bytes arrive all at once."""
+        return Chunk(self, self._store, self._upload(upload_id), {"upload", "finalize"})
 
     def digest(self, upload_id: str, blob: IO[bytes], received: int) -> Any:
         """The running SHA-256 of the first ``received`` bytes, from memory or computed again from the blob."""
@@ -135,9 +164,11 @@ class Uploads:
             file_id = chosen or new_id(12)
             if state == "active":
                 self._files.expire(db, now)
+                self.limits.store_more(db, upload["owner"], size)
                 try:
                     db.execute(
-                        """INSERT INTO files VALUES
+                        """INSERT INTO files (id, seq, owner, display_name, mime_type, size, sha256, created, expires,
+                        source, blob) VALUES
                         (?, (SELECT coalesce(max(seq), 0) + 1 FROM files), ?, ?, ?, ?, ?, ?, ?, 'UPLOADED', ?)""",
                         (
                             file_id,
@@ -256,7 +287,7 @@ class Chunk:
     def _open(self) -> IO[bytes]:
         if self._blob is None:
             path = self._store.blob(self.upload["blob"])
-            private_open(path, "ab").close()
+            jsonl.private_open(path, "ab").close()
             self._blob = path.open("r+b")
             self._digest = self._uploads.digest(self.upload["id"], self._blob, self.upload["received"])
             self._blob.seek(self.upload["received"])
@@ -276,8 +307,16 @@ class Chunk:
                 raise errors.ApiFailure(409, "ABORTED", "Another request on this upload was faster.")
 
 
-def _command(call: Call) -> set[str]:
-    return {word.strip().lower() for word in call.headers.get("x-goog-upload-command", "").split(",")}
+def protocol_of(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+    """``resumable``, ``multipart``, ``raw``, or what else an upload names; empty if it names none."""
+    named = headers.get("x-goog-upload-protocol") or query.get("upload_protocol") or query.get("uploadType") or ""
+    protocol = named.strip().lower()
+    return "raw" if protocol == "media" else protocol
+
+
+def command_of(headers: Mapping[str, str]) -> set[str]:
+    """The words of ``X-Goog-Upload-Command``."""
+    return {word.strip().lower() for word in headers.get("x-goog-upload-command", "").split(",")}
 
 
 def _progress(upload: sqlite3.Row) -> dict[str, str]:
@@ -288,7 +327,8 @@ def _progress(upload: sqlite3.Row) -> dict[str, str]:
     }
 
 
-def _size(text: object) -> int | None:
+def size_of(text: object) -> int | None:
+    """A number of bytes; None if there is none. Raises :class:`errors.ApiFailure` (400)."""
     if text in (None, ""):
         return None
     try:

@@ -1,7 +1,8 @@
 """Files that rows refer to: they must exist and belong to the project when the row is processed.
 
-In a rehearsal, a file that was never uploaded here may have been uploaded to the service. It cannot be seen from here,
-so its row is answered. Files at other addresses are never fetched.
+An object in Cloud Storage must have been registered. In a rehearsal, a file that was never uploaded here may have been
+uploaded to the service, and an object registered there. It cannot be seen from here, so its row is answered. Files at
+other addresses are never fetched.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch.emulator.messages.errors import ApiFailure
+from gemini_batch.emulator.state.files import OBJECT
 from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     from gemini_batch.emulator.state.files import Files
 
 
-_FILE = re.compile(r"(?:https?://[^/?#]+/v[0-9][0-9a-z]*/)?files/([A-Za-z0-9_-]+)(?::download)?(?:\?.*)?")
+#: A file of the Files API: its name, or its URI, also at an emulator. Other hosts have files of their own.
+_FILE = re.compile(
+    r"files/(?P<name>[a-z0-9-]+)|"
+    r"(?i:https?://(?:generativelanguage\.googleapis\.com|localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]))(?::[0-9]+)?"
+    r"/v[0-9][0-9a-z]*/files/(?P<id>[A-Za-z0-9_-]+)(?::download)?(?:\?.*)?"
+)
 _PAGES = "file|drive|open|document|spreadsheets|presentation"
 #: Addresses that the service fetches from: not others of its own host, and not pages about a file in Google Drive.
 _FETCHED = re.compile(
-    r"gs://[^/\s]+/\S+|https?://(?!generativelanguage\.googleapis\.com[:/])"
+    r"https?://(?!generativelanguage\.googleapis\.com[:/])"
     rf"(?!(?:drive|docs)\.google\.com/(?:{_PAGES})\b)[a-z0-9._-]+(?::[0-9]+)?(?:[/?#]\S*)?",
     re.IGNORECASE,
 )
@@ -56,8 +63,12 @@ class Attachments:
             for part in content.get("parts") or ():
                 uri = (part.get("fileData") or {}).get("fileUri") or ""
                 if named := _FILE.fullmatch(uri):
-                    if not self._is_there(named[1]):
-                        raise MissingFile(named[1])
+                    file_id = named["name"] or named["id"]
+                    if not self._is_there(file_id):
+                        raise MissingFile(file_id)
+                elif OBJECT.fullmatch(uri):
+                    if not self._is_registered(uri):
+                        raise RowError(3, f"Invalid or unsupported file uri: {uri}")
                 elif uri and not _FETCHED.fullmatch(uri):
                     raise RowError(3, f"Invalid or unsupported file uri: {uri}")
 
@@ -69,3 +80,8 @@ class Attachments:
             except ApiFailure:
                 self._known[file_id] = self._files.rehearsal and not self._files.was_here(file_id, self._owner)
         return self._known[file_id]
+
+    def _is_registered(self, uri: str) -> bool:
+        if uri not in self._known:
+            self._known[uri] = self._files.rehearsal or self._files.is_registered(uri, self._owner)
+        return self._known[uri]

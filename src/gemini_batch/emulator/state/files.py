@@ -1,4 +1,4 @@
-"""The Files API without uploads: get, list, delete, download.
+"""The Files API without uploads: get, list, delete, download, register.
 
 The caller cannot tell apart a file that is unknown, deleted, expired or another project's: all are 403.
 """
@@ -6,6 +6,8 @@ The caller cannot tell apart a file that is unknown, deleted, expired or another
 from __future__ import annotations
 
 import base64
+import mimetypes
+import re
 import secrets
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,6 +27,10 @@ LONGEST_DISPLAY_NAME = 512
 #: In requests a file's URI is a name, not an address. Official clients accept it only if it begins with https, which
 #: the emulator does not serve; so it is the URI that the service would give.
 _NAMES = "https://generativelanguage.googleapis.com/v1beta/files/"
+#: A registered object stays registered: a time that never comes.
+_NEVER = 2**62
+#: The URI of an object in Cloud Storage.
+OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/[^\r\n]{1,1024}")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -37,6 +43,7 @@ class Files:
     """The files of one data folder; ``life`` in nanoseconds.
 
     ``rehearsal``: rows may refer to files that were never uploaded here, because the service may have them.
+    ``list_outputs``: whether the list shows output files, too.
     """
 
     def __init__(self, store: Store, clock: Clock, *, life: int = LIFE, rehearsal: bool = False) -> None:
@@ -44,20 +51,19 @@ class Files:
         self._clock = clock
         self.life = life
         self.rehearsal = rehearsal
+        self.list_outputs = False
 
     def get(self, call: Call) -> Reply:
-        """One file's description."""
-        file_id = call.names["file"]
-        check_length("GetFileRequest", file_id)
-        return Reply.json(shown(self.find(file_id, call.owner)))
+        """One file's description. Output files have one, although their ids are too long for :meth:`delete`."""
+        return Reply.json(shown(self.find(call.names["file"], call.owner)))
 
     def list(self, call: Call) -> Reply:
-        """The project's files, newest first, in pages; not the output files of its batches."""
+        """The project's files, newest first, in pages; output files of batches only if ``list_outputs`` says so."""
         size, before = call.number("pageSize", 10, most=100), read_token(call.text("pageToken"))
         rows = self._store.rows(
-            """SELECT * FROM files WHERE owner = ? AND (source = 'UPLOADED' OR id NOT GLOB 'batch-*') AND expires > ?
-            AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?""",
-            (call.owner, self._clock.now(), before is None, before, size + 1),
+            """SELECT * FROM files WHERE owner = ? AND (source != 'GENERATED' OR id NOT GLOB 'batch-*' OR ?)
+            AND expires > ? AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?""",
+            (call.owner, self.list_outputs, self._clock.now(), before is None, before, size + 1),
         )
         answer: dict[str, Any] = {}
         if rows:
@@ -86,11 +92,76 @@ class Files:
                 raise errors.not_found() from None
             raise
         if row["source"] != "GENERATED":
-            raise errors.invalid(f"Only generated files can be downloaded; files/{file_id} was uploaded.")
+            raise errors.invalid(
+                f"Only generated files can be downloaded; files/{file_id} was {row['source'].lower()}."
+            )
         try:
             return self._store.blob(row["blob"]).open("rb")
         except FileNotFoundError:
             raise errors.not_found() from None
+
+    def register(self, call: Call) -> Reply:
+        """Make files of objects in Cloud Storage, all or none; the same object again is the same file.
+
+        The emulator sees no bucket: it takes the caller's word that the objects exist.
+        """
+        if not call.headers.get("authorization", "").lower().startswith("bearer "):
+            raise errors.no_principal()
+        uris = call.message("RegisterFilesRequest").get("uris") or []
+        if not uris:
+            raise errors.invalid("* RegisterFilesRequest.uris: at least one URI is required.\n")
+        for uri in uris:
+            if not OBJECT.fullmatch(uri):
+                raise errors.invalid(f"* RegisterFilesRequest.uris: not an object, gs://bucket/object: {uri}\n")
+        now, types = self._clock.now(), mimetypes.MimeTypes()  # only the types that Python itself knows
+        with self._store.transaction() as db:
+            for uri in uris:
+                known = db.execute("SELECT 1 FROM files WHERE object = ? AND owner = ?", (uri, call.owner)).fetchone()
+                if known is None:
+                    mime_type = types.guess_type(uri)[0] or "application/octet-stream"
+                    db.execute(
+                        """INSERT INTO files (id, seq, owner, display_name, mime_type, size, sha256, created, expires,
+                        source, blob, object) VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM files), ?, '', ?, 0, '',
+                        ?, ?, 'REGISTERED', '', ?)""",
+                        (new_id(12), call.owner, mime_type, now, _NEVER, uri),
+                    )
+            found = [
+                db.execute("SELECT * FROM files WHERE object = ? AND owner = ?", (uri, call.owner)).fetchone()
+                for uri in uris
+            ]
+        return Reply.json({"files": [shown(row) for row in found]})
+
+    def is_registered(self, uri: str, owner: str) -> bool:
+        """Whether the project has registered this object."""
+        found = self._store.row("SELECT 1 FROM files WHERE object = ? AND owner = ?", (uri, owner))
+        return found is not None
+
+    def input(self, file_id: str, owner: str) -> str:
+        """The blob of a job's input file. Raises :class:`errors.ApiFailure` (403, or 400 for a registered object)."""
+        row = self.find(file_id, owner)
+        if row["source"] == "REGISTERED":
+            raise errors.invalid(
+                f"The emulator cannot read files/{file_id}, which is {row['object']}. Upload the input of the job."
+            )
+        return str(row["blob"])
+
+    def add_output(
+        self, db: sqlite3.Connection, batch: sqlite3.Row, *, size: int, blob: str, now: int, life: int
+    ) -> None:
+        """Enter the output file of a batch, unless that was done before; ``life`` in nanoseconds."""
+        db.execute(
+            """INSERT OR IGNORE INTO files (id, seq, owner, display_name, mime_type, size, sha256, created, expires,
+            source, blob) VALUES (:file, (SELECT coalesce(max(seq), 0) + 1 FROM files), :owner, '',
+            'application/jsonl', :size, '', :now, :expires, 'GENERATED', :blob)""",
+            {
+                "file": f"batch-{batch['id']}",
+                "owner": batch["owner"],
+                "size": size,
+                "now": now,
+                "expires": now + life,
+                "blob": blob,
+            },
+        )
 
     def find(self, file_id: str, owner: str) -> sqlite3.Row:
         """The row of a file that this project may use now. Raises :class:`errors.ApiFailure` (403)."""
@@ -142,7 +213,7 @@ def shown(row: sqlite3.Row) -> dict[str, Any]:
         "sizeBytes": str(row["size"]) if row["size"] else None,
         "createTime": created,
         "updateTime": created,
-        "expirationTime": rfc3339(row["expires"]),
+        "expirationTime": None if row["expires"] == _NEVER else rfc3339(row["expires"]),
         # The service encodes the hexadecimal text of the digest, not its bytes.
         "sha256Hash": base64.b64encode(row["sha256"].encode()).decode(),
         "uri": f"{_NAMES}{row['id']}",

@@ -115,6 +115,21 @@ class Limits:
         if limit is not None and self.held(owner).get(model, 0) + tokens > limit:
             raise errors.exhausted()
 
+    def store_more(self, db: sqlite3.Connection, owner: str, size: int) -> None:
+        """Refuse ``size`` bytes that a project has no room for. Raises :class:`errors.ApiFailure` (429).
+
+        Output files take up room, too; registered objects are stored elsewhere.
+        """
+        (stored,) = db.execute(
+            "SELECT total(size) FROM files WHERE owner = ? AND source != 'REGISTERED'", (owner,)
+        ).fetchone()
+        if stored + size > self.quotas.storage:
+            raise errors.ApiFailure(
+                429,
+                "RESOURCE_EXHAUSTED",
+                f"You exceeded your current quota: file_storage_bytes, limit: {self.quotas.storage}.",
+            )
+
     def waits(self, batch: sqlite3.Row) -> bool:
         """Whether a job that is due must wait until another one ends."""
         quotas = self.quotas

@@ -129,6 +129,10 @@ _MIGRATIONS = (
         PRIMARY KEY (owner, model)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE files ADD COLUMN object TEXT;
+    CREATE INDEX files_by_object ON files (object, owner) WHERE object IS NOT NULL;
+    """,
 )
 
 
@@ -249,7 +253,12 @@ class Store:
         return self.blob(f"output-{batch_id}")
 
     def drop_blob(self, name: str) -> None:
-        """Remove a blob, unless a file, an upload or a batch that is still alive needs it."""
+        """Remove a blob, unless a file, an upload or a batch that is still alive needs it.
+
+        A registered object has none: its name is empty.
+        """
+        if not name:
+            return
         needed = self.row(
             """SELECT 1 FROM files WHERE blob = :b
             UNION ALL SELECT 1 FROM batches WHERE input_blob = :b AND state IN ('PENDING', 'RUNNING') AND deleted != 1
