@@ -118,6 +118,7 @@ def test_what_an_error_means(error: Error, expected: Trouble) -> None:
         (429, b'{"error":{"status":"RESOURCE_EXHAUSTED","message":"file_storage_bytes is over"}}', T.STORE_FULL),
         (429, b'{"error":{"status":"RESOURCE_EXHAUSTED","message":"Quota."}}', T.OVER_QUOTA),
         (302, b"", T.UNREADABLE),
+        (407, b"<html>Squid</html>", T.PROXY),
         # A key, or its project, that is refused says nothing of the object that was asked for.
         (403, b'{"error":{"status":"PERMISSION_DENIED","message":"Your API key was reported as leaked."}}', T.KEY),
         (403, b'{"error":{"status":"PERMISSION_DENIED","details":[{"reason":"API_KEY_SERVICE_BLOCKED"}]}}', T.KEY),
@@ -140,7 +141,6 @@ def test_what_an_error_means(error: Error, expected: Trouble) -> None:
         (404, b"[]", T.UNREADABLE),
         (404, b"[[[]]]", T.UNREADABLE),
         (404, b'{"error":null}', T.UNREADABLE),
-        (407, b"<html>Squid</html>", T.PROXY),
     ],
 )
 def test_what_an_answer_means(status: int, body: bytes, expected: Trouble) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mutation.breakage import Breakage
 
+NEXT = "tests/report/test_next_after_failures.py"
 CREATING = (
     Breakage(
         guard="a create is sent once",
@@ -156,17 +157,14 @@ COLLECTING = (
         file="report/more_tokens.py",
         old="    propose = wanted if most is None else min(most, wanted)\n",
         new="    propose = wanted\n",
-        tests=(
-            "tests/report/test_next_after_failures.py::"
-            "test_a_limit_is_proposed_that_is_larger_than_the_one_that_was_set",
-        ),
+        tests=(f"{NEXT}::test_a_limit_is_proposed_that_is_larger_than_the_one_that_was_set",),
     ),
     Breakage(
         guard="the limit proposed for cut-off answers is larger than the one that was set",
         file="report/more_tokens.py",
         old="    wanted = max(_USUAL, 2 * highest)\n",
         new="    wanted = _USUAL\n",
-        tests=("tests/report/test_next_after_failures.py::test_the_limit_of_a_retry_is_raised_by_the_next_one",),
+        tests=(f"{NEXT}::test_the_limit_of_a_retry_is_raised_by_the_next_one",),
     ),
     Breakage(
         guard="the first of two good answers counts",

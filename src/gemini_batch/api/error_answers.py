@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
-#: Reasons of ``google.rpc.ErrorInfo`` for a key, or its project, that is refused (cloud.google.com, ``ErrorReason``).
-_KEY_REASONS = ("API_KEY_", "CONSUMER_", "ACCESS_TOKEN_", "CREDENTIALS_MISSING", "ACCOUNT_STATE_INVALID")
 #: The status with which a proxy asks for credentials; it is never the service's.
 PROXY_REFUSED = 407
+#: Reasons of ``google.rpc.ErrorInfo`` for a key, or its project, that is refused (cloud.google.com, ``ErrorReason``).
+_KEY_REASONS = ("API_KEY_", "CONSUMER_", "ACCESS_TOKEN_", "CREDENTIALS_MISSING", "ACCOUNT_STATE_INVALID")
 _NO_SECRET = Redactor("")
 
 
