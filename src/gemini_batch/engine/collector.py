@@ -17,7 +17,7 @@ from gemini_batch._version import __version__
 from gemini_batch.api.trouble import meaning
 from gemini_batch.backend import address_of
 from gemini_batch.engine.backoff import Output, output_of
-from gemini_batch.engine.download import fetch, partial, whole_lines
+from gemini_batch.engine.download import fetch, incomplete, partial, whole_lines
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.engine.planner import drop
 from gemini_batch.engine.poller import ended_for, poll_job
@@ -264,6 +264,9 @@ async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
         counts = f", {job.succeeded + job.failed} of {job.total} done" if job.total else ""
         raise NotFinished(f"{batch} is not finished: {job.state}{counts}.", job=batch, state=job.state, next=following)
     output = output_of(seen.operation, ended_for(session, target, job, clock() - began))
+    is_ours = isinstance(target, KnownJob) and target.run.origin == "made"
+    if output is not Output.COMPLETE and job.succeeded and is_ours:
+        raise incomplete(session, target, job, 0)
     if output is Output.LATE:
         what = "succeeded" if job.phase is Phase.SUCCEEDED else f"ended as {job.state}"
         raise NotFinished(
