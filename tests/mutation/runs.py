@@ -289,6 +289,17 @@ RUNS = (
         tests=("tests/engine/test_counted.py::test_another_number_of_requests_is_no_permission",),
     ),
     Breakage(
+        guard="one answer that a job is absent does not lose what was damaged here",
+        file="engine/collector.py",
+        old="""                    error.next = Next("run", run.id, "-o", "results.jsonl", why=why)
+                raise
+""",
+        new="""                    error.next = Next("run", run.id, "-o", "results.jsonl", why=why)
+                await lose(session, target, "RESULTS_DAMAGED")
+""",
+        tests=("tests/engine/test_held.py::test_one_absence_is_no_loss",),
+    ),
+    Breakage(
         guard="a second line of a request is not one more answer",
         file="engine/download.py",
         old="self.found += not self._bits[place] & bit",

@@ -116,15 +116,24 @@ async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyn
     now = session.world.now()
     if partial(session.state_folder.run(target.run.id).raw(target.job.id)).exists():
         reason = "OUTPUT_INCOMPLETE"
+    elif reason != "OUTPUT_INCOMPLETE" and _was_held(session, target):
+        reason = "RESULTS_DAMAGED"
     job = session.ledger().update_job(target.job, f"lost: {reason}", at=now, stage=JobStage.ENDED, lost=reason)
     return (await gather(session, replace(target, job=job), None, writing=writing)).job
+
+
+def _was_held(session: Session, target: KnownJob) -> bool:
+    """Whether answers of a job were collected here before."""
+    with session.state_folder.run(target.run.id).rows() as rows:
+        return any(file["id"] == target.job.ordinal and file["bytes"] for file in rows.answer_files())
 
 
 async def restore(session: Session, run: Run, *, only: Job | None = None) -> None:
     """Fetch raw answers again that are missing here or were changed, of all jobs or of one (``only``).
 
-    The requests of a job that the service no longer has become ``missing``; nothing else is touched. Raises
-    ServiceError if the service cannot be asked now, NotFinished, StateError.
+    A job that the service does not show is to be collected from then on, as one that has ended: ``run`` finds out
+    whether it is gone. Raises ServiceError if the service cannot give the answers now, JobError, NotFinished,
+    StateError.
     """
     folder, ledger = session.state_folder.run(run.id), session.ledger()
     if not await asyncio.to_thread(damage, folder, only=only):
@@ -142,10 +151,11 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
                 operation = None if job.lost is not None else await _ended(session, target)
                 await gather(session, target, operation)
             except (JobError, ApiError) as error:
-                if not meaning(error).not_shown:
-                    raise
-                session.emit(Notice(error.then("The other answers are complete."), "warning"))
-                await lose(session, target, "RESULTS_DAMAGED")
+                # One such answer proves nothing: the job stays ended, and the next command asks again.
+                if meaning(error).not_shown and run.origin == "made":
+                    why = "asks for a quarter of an hour, and then continues without them"
+                    error.next = Next("run", run.id, "-o", "results.jsonl", why=why)
+                raise
 
 
 def _aside(raw: Path) -> Path:
