@@ -169,6 +169,7 @@ def test_one_absence_is_no_loss(
     verb = (
         (lambda s: results(s, found.summary.run)) if command == "results" else lambda s: run(s, found.summary.run, None)
     )
+    again: Any = None
     for _ in range(4):
         with contextlib.suppress(ApiError, JobError):
             again = do(service, tmp_path / "home", verb)

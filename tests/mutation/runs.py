@@ -270,7 +270,7 @@ RUNS = (
     Breakage(
         guard="what the service counts without showing it is not collected as absent",
         file="engine/collector.py",
-        old="if output is not Output.COMPLETE and job.succeeded and is_ours:",
+        old="if output is not Output.COMPLETE and job.succeeded and ours is not None:",
         new="if False:",
         tests=("tests/engine/test_counted.py::test_counted_answers_without_output_are_waited_for_and_never_resent",),
     ),

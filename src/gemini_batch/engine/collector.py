@@ -274,9 +274,9 @@ async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
         counts = f", {job.succeeded + job.failed} of {job.total} done" if job.total else ""
         raise NotFinished(f"{batch} is not finished: {job.state}{counts}.", job=batch, state=job.state, next=following)
     output = output_of(seen.operation, ended_for(session, target, job, clock() - began))
-    is_ours = isinstance(target, KnownJob) and target.run.origin == "made"
-    if output is not Output.COMPLETE and job.succeeded and is_ours:
-        raise incomplete(session, target, job, 0)
+    ours = target if isinstance(target, KnownJob) and target.run.origin == "made" else None
+    if output is not Output.COMPLETE and job.succeeded and ours is not None:
+        raise incomplete(session, ours, job, 0)
     if output is Output.LATE:
         what = "succeeded" if job.phase is Phase.SUCCEEDED else f"ended as {job.state}"
         raise NotFinished(
