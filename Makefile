@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: setup dev demo test test-slow durable conformance js interop lint types floors skill docs docs-reference check bench fault-matrix constraints clean
+.PHONY: setup dev demo test test-slow durable conformance conformance-fast js interop lint types floors skill docs docs-reference check bench fault-matrix catalog constraints clean
 
 setup: .venv/.ready  ## Create .venv with the package and its dependencies
 
@@ -32,10 +32,13 @@ test: dev  ## Run all quick tests
 test-slow: dev  ## Run the slow tests: hundreds of megabytes, memory bounds
 	$(BIN)/python -m pytest -m slow -o addopts="-ra --import-mode=importlib" tests
 
-conformance: dev  ## Test official clients against the emulator: google-genai's own tests, an older SDK, the JavaScript SDK
-	$(BIN)/python -m pytest -m "conformance or js" tests/conformance
+conformance: dev  ## Test Google's clients against the emulator: google-genai's own tests, and lives of jobs in Python and JavaScript
+	$(BIN)/python -m pytest -m "conformance or js" -n 2 tests/conformance
 
-js: dev  ## Test the JavaScript SDK alone; needs node and npm
+conformance-fast: dev  ## Test the newest of Google's clients: google-genai's own tests of batches and files, and lives of jobs
+	$(BIN)/python -m pytest -m fast -n 2 tests/conformance
+
+js: dev  ## Test the JavaScript SDK alone, in all versions
 	$(BIN)/python -m pytest -m js tests/conformance
 
 crash-matrix: dev  ## End the process at every call and every write of a run, also over a socket
@@ -73,13 +76,16 @@ docs: dev  ## Build the site into build/site; broken links, pages missing from t
 docs-reference: dev  ## Regenerate the pages in docs/reference: --help, --json, error codes
 	PYTHONPATH=tools $(BIN)/python -m reference
 
-check: lint types floors skill docs test demo  ## Run what CI runs
+check: lint types floors skill docs test conformance-fast demo  ## Run what CI runs
 
 bench: dev  ## Measure ratios against the official SDK
 	$(BIN)/python -m benchmarks
 
 fault-matrix: dev  ## Measure our commands in eight situations; write the rows to README.md and docs/fault-matrix.md
 	PYTHONPATH=tests $(BIN)/python -m fault_matrix
+
+catalog: dev  ## List where the catalog differs from genai-prices and google-genai; a difference without a reason is an error
+	PYTHONPATH=tools $(BIN)/python -m catalog_differences
 
 constraints: dev  ## Update constraints.txt: names and versions only
 	$(BIN)/python -m pip --quiet install uv

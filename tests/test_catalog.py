@@ -14,7 +14,10 @@ import msgspec
 import pytest
 
 from gemini_batch import catalog
-from gemini_batch.catalog import Catalog, Cost, Method, Rates, Tokens, advice, load
+from gemini_batch.catalog import Catalog, Cost, Method, Rates, Tokens, load
+from gemini_batch.intake.model_advice import advice
+from gemini_batch.protocol.checks import broken
+from gemini_batch.protocol.tables import enums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +46,7 @@ def fact_tables(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     for family in ("models", "families"):
         for name, table in document[family].items():
             yield f"{family}.{name}", table
-            for part in ("shutdown", "enqueued_tokens"):
+            for part in ("shutdown", "enqueued_tokens", "thinking"):
                 if part in table:
                     yield f"{family}.{name}.{part}", table[part]
             for index, price in enumerate(table.get("prices", [])):
@@ -54,7 +57,7 @@ def fact_tables(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 def test_every_fact_names_its_public_source_and_its_day(where: str, table: dict[str, Any]) -> None:
     assert isinstance(table["date"], dt.date), where
     assert table["date"] <= DOCUMENT["date"], f"{where} is newer than the catalog"
-    assert table["source"].startswith(("ai.google.dev/", "seen on the wire")), where
+    assert table["source"].startswith(("ai.google.dev/", "seen on the wire", "reported: ")), where
 
 
 def rate_pairs(one: Model) -> Iterator[tuple[str, LongRates, LongRates]]:
@@ -103,6 +106,47 @@ def test_a_rerouted_model_costs_what_the_model_that_answers_costs(name: str) -> 
         assert mine is not None
         assert theirs is not None
         assert (mine.batch, mine.interactive) == (theirs.batch, theirs.interactive), day
+
+
+def test_an_alias_is_its_model() -> None:
+    alias, real = model("nano-banana-pro-preview"), model("gemini-3-pro-image")
+    assert alias.alias_of == real.name
+    assert (alias.prices, alias.methods, alias.kind) == (real.prices, real.methods, real.kind)
+    assert alias.date != real.date, "its own facts come first"
+    with pytest.raises(msgspec.ValidationError, match="an alias of nothing"):
+        catalog.parse({**DOCUMENT, "models": {"x": {"alias_of": "nothing"}}})
+
+
+FOURTH = [m for m in load().models.values() if m.name.startswith("gemini-4-")]
+
+
+@pytest.mark.parametrize("one", FOURTH, ids=lambda m: m.name)
+def test_the_fourth_generation(one: Model) -> None:
+    """Each has limits, prices, and the levels of the rules for requests: no other is accepted, none of them refused."""
+    assert one.methods == (Method.GENERATE,)
+    assert (one.context_tokens, one.max_output_tokens) == (1_048_576, 65_536)
+    price = one.price_on(load().date)
+    assert price is not None
+    assert price.batch.cached == pytest.approx((price.interactive.cached or 0) / 2)
+    assert one.thinking is not None
+    assert one.thinking.default in {"", *one.thinking.levels}
+    for level in enums()["ThinkingLevel"].values:
+        asked = {
+            "contents": [{"parts": [{"text": "x"}]}],
+            "generationConfig": {"thinkingConfig": {"thinkingLevel": level}},
+        }
+        refused = bool(broken("GenerateContentRequest", asked, model=one.name))
+        assert refused is (level not in {*one.thinking.levels, "THINKING_LEVEL_UNSPECIFIED"}), level
+
+
+def test_the_four_of_the_fourth_generation() -> None:
+    assert {one.name.removeprefix("gemini-4-") for one in FOURTH} == {"argon", "carbon", "hydrogen", "neon"}
+    assert {one.name: one.thinking and one.thinking.default for one in FOURTH} == {
+        "gemini-4-argon": "MEDIUM",
+        "gemini-4-carbon": "",
+        "gemini-4-hydrogen": "HIGH",
+        "gemini-4-neon": "HIGH",
+    }
 
 
 def test_the_default_model_is_priced_and_can_be_batched() -> None:
@@ -206,6 +250,12 @@ def test_suggest_never_proposes_what_is_gone(asked: str, near: str | None) -> No
         ("gemini-2.0-flash", "2026-11-22", "gone"),
         ("gemini-2.5-pro-preview-tts", "2026-11-22", "gone"),
         ("gemini-3-pro-image-preview", "2026-11-22", "gone"),
+        ("gemini-embedding-2-preview", "2026-11-05", "going"),
+        ("gemini-embedding-2-preview", "2026-11-06", "gone"),
+        ("gemini-3.1-flash-tts-preview", "2026-11-16", "going"),
+        ("gemini-3.1-flash-tts-preview", "2026-11-17", "gone"),
+        ("nano-banana-pro-preview", "2026-11-25", "current"),
+        ("gemini-3-flash-preview", "2027-12-31", "current"),
     ],
 )
 def test_status(name: str, day: str, status: Status) -> None:
@@ -219,6 +269,16 @@ def test_status(name: str, day: str, status: Status) -> None:
         ("gemini-3.8-flash", "2027-01-01", 3.75),
         ("gemini-4-argon", "2026-11-30", 5.0),
         ("gemini-4-argon", "2026-12-01", 10.0),
+        ("gemini-4-carbon", "2026-11-09", None),
+        ("gemini-4-carbon", "2026-11-10", 5.0),
+        ("gemini-4-carbon", "2026-12-01", 10.0),
+        ("gemini-4-hydrogen", "2026-11-25", 3.75),
+        ("gemini-4-hydrogen", "2027-06-01", 3.75),
+        ("gemini-4-neon", "2026-11-25", 7.5),
+        ("gemini-4-neon", "2027-06-01", 7.5),
+        ("gemini-robotics-er-2-preview", "2026-12-31", 2.5),
+        ("gemini-robotics-er-2-preview", "2027-01-01", 5.0),
+        ("nano-banana-pro-preview", "2026-11-25", 6.0),
         ("gemini-2.5-pro", "2026-11-30", 5.0),
         ("gemini-2.5-pro", "2026-12-01", 1.875),
         ("gemini-3.1-flash-lite", "2027-05-07", None),
@@ -341,13 +401,15 @@ def test_nothing_to_say_about_a_good_choice(name: str) -> None:
             ["does not create embeddings", catalog.EMBEDDING_MODEL],
         ),
         ("veo-3.1-generate-preview", Method.GENERATE, "2026-11-22", "error", ["does not support batches", "video"]),
+        ("gemma-4-31b-it", Method.GENERATE, "2026-11-22", "error", ["does not support batches", "Gemma"]),
+        ("gemini-3.5-transcribe", Method.GENERATE, "2026-11-22", "error", ["does not support batches", "transcripts"]),
         ("gemini-3.8-live", Method.GENERATE, "2026-11-22", "error", ["does not support batches", "Live API"]),
         (
             "gemini-3.8-flsh",
             Method.GENERATE,
             "2026-11-22",
             "warning",
-            ["2026-11-22", "mean gemini-3.8-flash?", "unknown"],
+            [str(load().date), "mean gemini-3.8-flash?", "unknown"],
         ),
         ("tunedModels/mine", Method.GENERATE, "2026-11-22", "warning", ["not in the catalog", "gemini-batch models"]),
     ],

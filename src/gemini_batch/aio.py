@@ -183,7 +183,7 @@ class AsyncGeminiBatch:
         from gemini_batch.report.output_files import check_output
 
         if output is not None:
-            check_output(Path(output), failures=False)
+            check_output(self._session().state_folder, Path(output), failures=False)
         if media_dir is not None:
             MediaWriter(Path(media_dir)).check_place()
         found = await room.results(self._session(), job_name, job_only=job_only, accept_incomplete=accept_incomplete)

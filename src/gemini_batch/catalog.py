@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from gemini_batch.errors import Next
 from gemini_batch.jsonl import decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 class Method(enum.StrEnum):
@@ -39,7 +38,8 @@ Status = Literal["current", "going", "rerouted", "gone"]
 DEFAULT_MODEL = "gemini-3-flash-preview"
 #: The model to suggest if embeddings are requested and the model cannot create them.
 EMBEDDING_MODEL = "gemini-embedding-2"
-_DEFAULTS = {Method.GENERATE: DEFAULT_MODEL, Method.EMBED: EMBEDDING_MODEL}
+#: By kind of request, the model to suggest instead of one that cannot serve it.
+DEFAULTS = {Method.GENERATE: DEFAULT_MODEL, Method.EMBED: EMBEDDING_MODEL}
 #: A shutdown or a new price within this time is reported before anything is sent.
 SOON = dt.timedelta(days=60)
 
@@ -197,17 +197,32 @@ class Shutdown(Fact, frozen=True, kw_only=True):
     doubt: str = ""
 
 
+class Thinking(Fact, frozen=True, kw_only=True):
+    """The thinking levels that a model accepts, and the one it uses if a request asks for none (empty: unknown)."""
+
+    levels: tuple[str, ...]
+    default: str = ""
+
+
 class Model(Fact, frozen=True, kw_only=True):
-    """One model: what it creates, by which batch methods, until when, and at what price."""
+    """One model: what it creates, by which batch methods, until when, and at what price.
+
+    ``calls`` are methods that it has in ordinary calls only. ``context_tokens`` is for input, thinking and output
+    together. ``alias_of`` names the model whose facts these are.
+    """
 
     name: str
     kind: Kind
     methods: tuple[Method, ...] = ()
+    calls: tuple[Method, ...] = ()
+    alias_of: str = ""
     shutdown: Shutdown | None = None
     existing_users_only: bool = False
     prices: tuple[Price, ...] = ()
     enqueued_tokens: EnqueuedTokens | None = None
+    context_tokens: int | None = None
     max_output_tokens: int | None = None
+    thinking: Thinking | None = None
     embedding_dimension: int | None = None
     note: str = ""
 
@@ -282,119 +297,11 @@ def parse(document: Mapping[str, Any]) -> Catalog:
 
 
 def _models(tables: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Model]:
-    return MappingProxyType({name: msgspec.convert({**table, "name": name}, Model) for name, table in tables.items()})
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """A message about a model before anything is sent. An ``error`` is certain to fail, or to be refused."""
-
-    severity: Literal["error", "warning", "note"]
-    message: str
-    next: str | Next | None = None
-
-
-def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequence[Advice]:
-    """The messages about sending ``method`` requests to the model ``name`` on ``day``, most severe first."""
-    if (model := catalog.find(name)) is None:
-        return [_unknown(catalog, name)]
-    found = [*_method_advice(model, method), *_shutdown_advice(model, day)]
-    if model.existing_users_only and model.status_on(day) in ("current", "going"):
-        found.append(
-            Advice(
-                "warning",
-                f"{model.name} is available only to projects that have used it before; others get 404.",
-                f"If it is refused, use {model.shutdown.replaced_by if model.shutdown else _DEFAULTS[method]}.",
-            )
-        )
-    if model.methods:
-        found += _price_advice(model, day)
-        if model.note:
-            found.append(Advice("note", model.note))
-    return sorted(found, key=lambda one: ("error", "warning", "note").index(one.severity))
-
-
-def _unknown(catalog: Catalog, name: str) -> Advice:
-    near = catalog.suggest(name)
-    return Advice(
-        "warning",
-        f"The model {name!r} is not in the catalog of {catalog.date}; its price is unknown.",
-        f"Did you mean {near}?" if near else Next("models", why="lists the models that support batches"),
-    )
-
-
-def _method_advice(model: Model, method: Method) -> list[Advice]:
-    if not model.methods:
-        why = f" {model.note}" if model.note else ""
-        return [
-            Advice("error", f"{model.name} does not support batches.{why}", f"Use, for example, {_DEFAULTS[method]}.")
-        ]
-    if method in model.methods:
-        return []
-    if method is Method.GENERATE:
-        message = f"{model.name} creates only embeddings, but these requests ask for generated content."
-    else:
-        message = f"{model.name} does not create embeddings, but these requests ask for them."
-    return [Advice("error", message, f"Use, for example, {_DEFAULTS[method]}.")]
-
-
-def _shutdown_advice(model: Model, day: dt.date) -> list[Advice]:
-    end = model.shutdown
-    if end is None:
-        return []
-    match model.status_on(day):
-        case "current":
-            return []
-        case "going" if end.then == "rerouted":
-            return [
-                Advice(
-                    "warning",
-                    f"{model.name} retires on {end.on}; from then on, {end.replaced_by} answers instead, "
-                    f"at the price of {end.replaced_by}.",
-                    f"Use {end.replaced_by} now to choose for yourself when to switch.",
-                )
-            ]
-        case "going":
-            return [
-                Advice("warning", f"{model.name} shuts down on {end.on}.", f"Use {end.replaced_by} instead."),
-            ]
-        case "rerouted":
-            return [
-                Advice(
-                    "warning",
-                    f"{model.name} retired on {end.on}; {end.replaced_by} answers instead, "
-                    f"at the price of {end.replaced_by}.",
-                    f"Use {end.replaced_by}.",
-                )
-            ]
-        case "gone":
-            doubt = f" ({end.doubt})" if end.doubt else ""
-            return [
-                Advice(
-                    "warning" if end.doubt else "error",
-                    f"{model.name} was shut down on {end.on}{doubt}.",
-                    f"Use {end.replaced_by} instead.",
-                )
-            ]
-
-
-def _price_advice(model: Model, day: dt.date) -> list[Advice]:
-    found: list[Advice] = []
-    now, later = model.price_on(day), model.next_price(day)
-    if now is None and model.status_on(day) != "gone":
-        found.append(Advice("note", f"The price of {model.name} is unknown."))
-    if now is not None and later is not None and later.start - day <= SOON:
-        change = _change(now.batch, later.batch)
-        if change:
-            message = f"The batch price of {model.name} changes on {later.start}: {change} (USD per million tokens)."
-            found.append(Advice("note", message))
-    return found
-
-
-def _change(now: Rates, later: Rates) -> str:
-    kinds = (("input", now.input, later.input), ("output", now.output, later.output))
-    return ", ".join(
-        f"{kind} {before:g} → {after:g}"
-        for kind, before, after in kinds
-        if before is not None and after is not None and before != after
-    )
+    """The models of some tables, those of aliases completed. Raises ``ValidationError`` for an alias of nothing."""
+    found = {}
+    for name, table in tables.items():
+        named = table.get("alias_of")
+        if named is not None and named not in tables:
+            raise msgspec.ValidationError(f"{name} is an alias of {named}, which is not in the catalog")
+        found[name] = msgspec.convert({**(tables[named] if named else {}), **table, "name": name}, Model)
+    return MappingProxyType(found)

@@ -240,7 +240,7 @@ def test_finish_reasons_are_grouped_as_documented() -> None:
     for finish, which in FINISHES.items():
         groups.setdefault(which, set()).add(finish)
     assert groups == {
-        "truncated": {"MAX_TOKENS"},
+        "truncated": {"MAX_TOKENS", "CONTINUATION"},
         "blocked": {
             "SAFETY",
             "RECITATION",
@@ -251,6 +251,8 @@ def test_finish_reasons_are_grouped_as_documented() -> None:
             "IMAGE_SAFETY",
             "IMAGE_PROHIBITED_CONTENT",
             "IMAGE_RECITATION",
+            "MODEL_ARMOR",
+            "PUP_LIMITED_DISABLED",
         },
         "empty": {"NO_IMAGE"},
         "failed": {
@@ -264,6 +266,12 @@ def test_finish_reasons_are_grouped_as_documented() -> None:
             "ESCALATION",
         },
     }
+
+
+def test_every_finish_reason_of_googles_client_is_known() -> None:
+    from google.genai.types import FinishReason
+
+    assert {one.value for one in FinishReason} - {"STOP", "FINISH_REASON_UNSPECIFIED"} <= FINISHES.keys()
 
 
 @pytest.mark.parametrize("finish", [None, "", "FINISH_REASON_UNSPECIFIED"])

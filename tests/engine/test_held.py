@@ -145,7 +145,8 @@ def test_damage_costs_only_the_requests_of_that_job(service: FakeService, tmp_pa
     assert {row["error"]["reason"] for row in again if "error" in row} == {"RESULTS_DAMAGED"}
     assert again.summary.exit_code == 1
     with pytest.raises(
-        StateError, match="3 successful results and stays as it is; 1 are held here"
+        StateError,
+        match=r"3 successful results of .* stays as it is; 1 would replace them, because answers were damaged",
     ):  # the file written before the damage is better
         again.write(tmp_path / "results.jsonl")
     kept = list((Path(found.summary.folder) / "raw").glob("*.damaged-*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from interop import test_interactive
 from interop.test_clients import CLIENTS
 from interop.test_openai_servers import SERVERS
 
@@ -25,3 +26,8 @@ def test_the_clients_and_their_versions() -> None:
 
 def test_the_servers_and_their_versions() -> None:
     assert table("OpenAI-compatible servers") == dict(one.split("==") for one in SERVERS)
+
+
+def test_the_interactive_clients_and_their_versions() -> None:
+    run = dict(one.rsplit("@", 1) for one in test_interactive.CLIENTS)
+    assert table("Interactive calls") == run

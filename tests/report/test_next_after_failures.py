@@ -93,6 +93,7 @@ def steps(found: Results) -> list[tuple[str, ...] | str]:
 
 Line = dict[str, Any]
 CUT: Line = {"response": {"candidates": [{"content": {"parts": [{"text": "half"}]}, "finishReason": "MAX_TOKENS"}]}}
+FULL: Line = {"response": {"candidates": [{"content": {"parts": [{"text": "half"}]}, "finishReason": "CONTINUATION"}]}}
 EMPTY: Line = {"response": {"candidates": [{"finishReason": "STOP"}]}}
 FILTERED: Line = {"response": {"candidates": [{"finishReason": "SAFETY"}]}}
 PASSING: Line = {"error": {"code": 13, "message": "An internal error."}}
@@ -102,6 +103,8 @@ MORE = ("--only", "truncated", "--max-output-tokens", "8192")
 AFTER: dict[str, tuple[list[Line | None], list[tuple[str, ...] | str]]] = {
     "nothing": ([], []),
     "cut off": ([CUT], [MORE]),
+    "at the most of one request": ([FULL], ["fix"]),
+    "cut off, at the most of one request": ([CUT, FULL], [MORE, "fix"]),
     "cut off, wrong": ([WRONG, CUT], [MORE, "fix"]),
     "cut off, empty": ([EMPTY, CUT], [MORE, ("--only", "empty")]),
     "cut off, failed": ([PASSING, CUT], [MORE, ("--only", "failed")]),

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini_batch.errors import UsageError
-from gemini_batch.report.output_files import check_output, failures_beside
+from gemini_batch.report import output_files
+from gemini_batch.report.output_files import failures_beside
+from gemini_batch.store.state_folder import StateFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,17 +25,23 @@ MB = 1024 * 1024
 #: What a file holds, and what it is then.
 CONTENTS: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "either"),
+    "a verdict of another program": (b'{"key": "a", "verdict": "guilty", "attempt": 1}\n', "neither"),
+    "a result with a column of the user's": (json.dumps({**RESULT, "mine": 1}).encode(), "neither"),
+    "a result, then text": (json.dumps(RESULT).encode() + b"\nDear diary,\n", "neither"),
+    "a failure, then a result": (json.dumps(FAILURE).encode() + b"\n" + json.dumps(RESULT).encode(), "neither"),
+    "two results": ((json.dumps(RESULT).encode() + b"\n") * 2, "results"),
+    "two failures": (json.dumps(FAILURE).encode() + b"\n" + json.dumps(OLD_FAILURE).encode(), "failures"),
     "a result": (json.dumps(RESULT).encode() + b"\n", "results"),
     "a result without an end": (json.dumps(RESULT).encode(), "results"),
     "a result of 20 MB": (json.dumps({**RESULT, "response": {"text": "x" * 20 * MB}}).encode() + b"\n", "results"),
-    "an answer as the service wrote it": (b'{"key": "a", "response": {"candidates": []}}\n', "results"),
-    "an error as the service wrote it": (b'{"key": "a", "error": {"code": 3}}\n', "results"),
-    "an inline answer as the service wrote it": (b'{"response": {}, "metadata": {"key": "a"}}\n', "results"),
+    "an answer as the service wrote it": (b'{"key": "a", "response": {"candidates": []}}\n', "neither"),
+    "an error as the service wrote it": (b'{"key": "a", "error": {"code": 3}}\n', "neither"),
+    "an inline answer as the service wrote it": (b'{"response": {}, "metadata": {"key": "a"}}\n', "neither"),
     "requests with answers": (b'{"key": "a", "request": {}, "response": {"candidates": []}}\n', "neither"),
     "answers of another program": (b'{"key": "a", "response": "yes"}\n', "neither"),
     "a failure": (json.dumps(FAILURE).encode() + b"\n", "failures"),
     "a failure of 1.0.0": (json.dumps(OLD_FAILURE).encode() + b"\n", "failures"),
-    "a failure with more fields": (json.dumps({**FAILURE, "note": "mine"}).encode() + b"\n", "results"),
+    "a failure with more fields": (json.dumps({**FAILURE, "note": "mine"}).encode() + b"\n", "neither"),
     "a failure of 20 MB": (json.dumps({**FAILURE, "line": {"key": "x" * 20 * MB}}).encode() + b"\n", "failures"),
     "a request": (b'{"key": "a", "request": {}}\n', "neither"),
     "text": (b"Dear diary,\n", "neither"),
@@ -42,6 +50,11 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     "a number": (b"1\n", "neither"),
     "a blank line": (b"\n" + json.dumps(RESULT).encode(), "neither"),
 }
+
+
+def check_output(output: Path, *, failures: bool) -> None:
+    """With a state folder that has written nothing."""
+    output_files.check_output(StateFolder(output.parent / "home"), output, failures=failures)
 
 
 @pytest.mark.parametrize("kind", ["results", "failures"])

@@ -85,6 +85,38 @@ def test_with_a_partial_output(stage: Stage) -> None:
     assert "--new" in again.err
 
 
+@pytest.mark.parametrize("inline", [False, True])
+def test_finished_after_all(stage: Stage, inline: bool) -> None:
+    """X6: CANCELLED and nothing there; an hour later the answers are. A retry takes them and pays for nothing again."""
+    job = begun(stage, *(["--inline"] if inline else []), queue_delay=60.0)
+    stage.arm("X6")
+    assert stage.run("cancel", job).out == f"{CANCELLED}\n"
+    assert verdicts(stage, job) == ["missing JOB_CANCELLED"] * 4
+    stage.time.jump(HOUR)
+
+    done = stage.run("retry", job, "--only", "missing", "-o", "results.jsonl")
+
+    assert "more answers than when it was cancelled" in done.err
+    assert verdicts(stage, job) == ["succeeded"] * 4
+    assert stage.paid() == dict.fromkeys(KEYS, 1)
+    assert stage.made() == 1
+
+
+@pytest.mark.parametrize("polled", [False, True])
+@pytest.mark.parametrize("inline", [False, True])
+def test_cancelled_elsewhere_and_finished_after_all(stage: Stage, inline: bool, polled: bool) -> None:
+    """X6: what was not collected before has its answers at the first results."""
+    job = begun(stage, *(["--inline"] if inline else []), queue_delay=60.0)
+    stage.arm("X6")
+    stage.ask("POST", f"{job}:cancel", {})
+    if polled:
+        assert stage.run("status", job).out == f"{CANCELLED}\n"
+    stage.time.jump(HOUR)
+
+    assert verdicts(stage, job) == ["succeeded"] * 4
+    assert stage.paid() == dict.fromkeys(KEYS, 1)
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_what_has_ended(stage: Stage, known: bool) -> None:
     """X4: it had ended before, whether or not that was known here: no error, and the answers are kept."""

@@ -246,14 +246,17 @@ def test_output_files_are_only_downloaded(stage: Stage) -> None:
     assert armed["seen"] == 0
 
 
-def test_after_six_weeks(stage: Stage) -> None:
-    """R12: fetched in time they are here for ever; else 5, said, and never made again unasked."""
+@pytest.mark.parametrize(("scenario", "days"), [("", 50), ("R14", 3)])
+def test_after_six_weeks(stage: Stage, scenario: str, days: int) -> None:
+    """R12, or R14 after two days: fetched in time they are here for ever; else 5, said, never made again unasked."""
+    if scenario:
+        stage.arm(scenario)
     fetched = ended(stage)
     assert stage.run("results", fetched, "-o", "results.jsonl").code == 0
     stage.shell.write("other.jsonl", *map(asking, "xyz"))
     other = stage.run("create", "other.jsonl").out.strip()
     stage.run("status", other, "--wait")
-    stage.time.jump(50 * 86_400)
+    stage.time.jump(days * 86_400)
 
     assert stage.run("results", fetched, "-o", "again.jsonl").code == 0
     assert stage.read("again.jsonl") == stage.read()

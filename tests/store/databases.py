@@ -47,7 +47,7 @@ def schema(path: Path) -> list[tuple[str, str, str]]:
 def content(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of all tables, by the current names of tables and columns; kept options as documents.
 
-    Without what 1.0.0 does not have: ``forgotten_at``, messages, and the models that answers name.
+    Without what 1.0.0 does not have: ``forgotten_at``, messages, output files, and the models that answers name.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     with contextlib.closing(sqlite3.connect(path)) as db:
@@ -61,7 +61,7 @@ def content(path: Path) -> dict[str, list[dict[str, Any]]]:
     for answer in found.get("answers", []):
         answer.pop("message", None)
         answer.pop("model_version", None)
-    for table in ("messages", "model_versions"):
+    for table in ("messages", "model_versions", "output_files"):
         if not found.get(table):
             found.pop(table, None)
     for run in found.get("runs", []):

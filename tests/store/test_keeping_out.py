@@ -179,7 +179,7 @@ def test_an_offline_ledger_asks_for_its_own_runs_only(old: Old) -> None:
         refused(real.ledger, folder.path)
         old.offline.ledger().close()
 
-        assert (version(real.ledger_path), version(old.offline.ledger_path)) == (1, 2)
+        assert (version(real.ledger_path), version(old.offline.ledger_path)) == (1, len(LEDGER))
 
 
 def test_this_process_lock_hinders_nothing(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ ADVICE = {
     "display_name": "Use the job's name, `batches/…`, which the message shows, instead of its display name.",
     "empty": "Give a file that contains requests.",
     "empty_file": "Give a file that contains at least one request.",
-    "fewer_results": "Answers were damaged here. Choose another file, so that the better one stays.",
+    "fewer_results": "The file has more successful results of the same run. Choose another name, or move it away.",
     "endless_list": "The service's list of jobs does not end. Run the same command again later.",
     "file_changed": "Wait until nothing writes to the file, then run the same command again.",
     "file_not_found": "Check the path and the working folder.",
@@ -57,8 +57,10 @@ ADVICE = {
     "over_quota": "The queue is full. Wait until other jobs end, then run the same command again.",
     "proxy_refused": "Put the proxy's user name and password into `HTTPS_PROXY`. The service was not asked.",
     "redirected": "Set `GOOGLE_GEMINI_BASE_URL` to the final address; redirects are not followed.",
-    "refused_at_all": "Check the project's billing and tier, and that the model is available to it.",
-    "refused_for_hours": "Another program may be filling the project's queue. Run the same command again later.",
+    "refused_at_all": "Check the project's billing and tier, and that the model is available to it. If too many jobs "
+    "were created, the same command succeeds the next day.",
+    "refused_for_hours": "Another program may be filling the project's queue, or too many jobs were created. Run the "
+    "same command again later.",
     "resource_exhausted": "A quota is exhausted. Run the same command again later.",
     "results_file": "Give the request file instead, or use `retry` for the requests that failed.",
     "results_gone": "The service no longer has the answers. `create --new` resends the requests and costs money again.",

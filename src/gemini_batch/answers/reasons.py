@@ -1,7 +1,7 @@
 """The vocabulary of verdicts: reasons, the codes of row errors, and the message for each.
 
 ``docs/verdicts.md`` is the same table for users. Finish and block reasons are those of the service's ``v1beta`` schema
-of 2026-08; a reason that is not here never counts as success.
+of 2026-08 and of Google's clients of 2026-11; a reason that is not here never counts as success.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ LASTING_CODES: frozenset[int] = frozenset(GRPC_NAMES) - TRANSIENT_CODES - {0, 1}
 LASTING_REASONS: frozenset[str] = frozenset(GRPC_NAMES[code] for code in LASTING_CODES) | {"MISSING_THOUGHT_SIGNATURE"}
 #: The reason of ``truncated`` requests that set no ``maxOutputTokens``: a higher limit does not help.
 MODEL_LIMIT = "MODEL_MAX_TOKENS"
+#: Reasons of ``truncated`` requests that no value of ``maxOutputTokens`` changes.
+OWN_LIMITS: frozenset[str] = frozenset({MODEL_LIMIT, "CONTINUATION"})
 #: Codes of failed jobs whose requests are resent once: exhausted, internal, unavailable.
 RESENT_CODES: frozenset[int] = frozenset({8, 13, 14})
 #: Row errors have gRPC codes; an HTTP status instead of one is translated.
@@ -65,6 +67,7 @@ HTTP_CODES: dict[int, int] = {
 #: Finish reason -> verdict. STOP is omitted on purpose: its meaning depends on the content.
 FINISHES: dict[str, Verdict] = {
     "MAX_TOKENS": "truncated",
+    "CONTINUATION": "truncated",
     "SAFETY": "blocked",
     "RECITATION": "blocked",
     "LANGUAGE": "blocked",
@@ -74,6 +77,8 @@ FINISHES: dict[str, Verdict] = {
     "IMAGE_SAFETY": "blocked",
     "IMAGE_PROHIBITED_CONTENT": "blocked",
     "IMAGE_RECITATION": "blocked",
+    "MODEL_ARMOR": "blocked",
+    "PUP_LIMITED_DISABLED": "blocked",
     "NO_IMAGE": "empty",
     "OTHER": "failed",
     "IMAGE_OTHER": "failed",
@@ -91,6 +96,8 @@ MESSAGES: dict[str, str] = {
     "MAX_TOKENS": "The answer was cut off at maxOutputTokens (thinking counts towards it).",
     MODEL_LIMIT: "The answer was cut off at the model's own limit, since the request sets no maxOutputTokens (thinking "
     "counts towards it). Ask for less, or use a model with a higher limit.",
+    "CONTINUATION": "The answer was cut off at the most that the model writes in one request (thinking counts towards "
+    "it). Ask for less, or split the request.",
     "SAFETY": "The answer was stopped by a safety filter.",
     "RECITATION": "The answer was stopped: it was too close to existing text.",
     "LANGUAGE": "The answer was stopped: its language is not supported.",
@@ -100,6 +107,9 @@ MESSAGES: dict[str, str] = {
     "IMAGE_SAFETY": "The image was stopped by a safety filter.",
     "IMAGE_PROHIBITED_CONTENT": "The image was stopped: it showed prohibited content.",
     "IMAGE_RECITATION": "The image was stopped: it was too close to an existing one.",
+    "MODEL_ARMOR": "The answer was stopped by Model Armor, a filter of the project.",
+    "PUP_LIMITED_DISABLED": "The answer was stopped: the account is limited or disabled, because it violated the "
+    "Prohibited Use Policy.",
     "NO_IMAGE": "An image was expected, but none was created.",
     "OTHER": "The model stopped for a reason that the service does not name.",
     "IMAGE_OTHER": "No image was created, for a reason that the service does not name.",

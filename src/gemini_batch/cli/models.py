@@ -39,6 +39,14 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """USD per million input tokens outside a batch."""
     interactive_output: float | None
     """USD per million output tokens outside a batch."""
+    context_tokens: int | None
+    """Tokens of input, thinking and output together; null if not known."""
+    max_output_tokens: int | None
+    """Most tokens of one answer, thinking included; null if not known."""
+    thinking_levels: list[str]
+    """Values of `thinkingLevel` that it accepts; empty if not known."""
+    thinking_default: str | None
+    """Level used if a request names none; null if not known."""
     note: str
     """Anything else worth knowing."""
     source: str
@@ -98,6 +106,10 @@ def _row(model: Model, today: dt.date) -> ModelFacts:
         batch_output=price.batch.output if price else None,
         interactive_input=price.interactive.input if price else None,
         interactive_output=price.interactive.output if price else None,
+        context_tokens=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        thinking_levels=list(model.thinking.levels) if model.thinking else [],
+        thinking_default=(model.thinking.default or None) if model.thinking else None,
         note=model.note,
         source=model.source,
         date=str(model.date),
@@ -110,7 +122,12 @@ def _line(row: ModelFacts, width: int, *, alone: bool) -> str:
     word = "gone since" if row.status == "gone" else "until"
     end = "" if row.shutdown is None else f"  {word} {row.shutdown}, then {row.replaced_by}"
     text = f"{row.name:{width}}  {row.kind:9}  {prices:26}{end}".rstrip()
-    return f"{text}\n{row.note}".rstrip() if alone else text
+    if not alone:
+        return text
+    levels = f"Thinking levels: {', '.join(row.thinking_levels)}." if row.thinking_levels else ""
+    if row.thinking_default:
+        levels = f"{levels} Default: {row.thinking_default}."
+    return "\n".join(part for part in (text, levels, row.note) if part)
 
 
 def _usd(amount: float | None) -> str:

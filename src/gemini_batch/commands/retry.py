@@ -72,7 +72,7 @@ async def retry(
     check_timeout(timeout)
     deadline = session.world.deadline(timeout)
     if output is not None:
-        check_output(output, failures=True)
+        check_output(session.state_folder, output, failures=True)
     session, run = known_by_name(session, run_id)
     ledger, folder = session.ledger(), session.state_folder.run(run.id)
     try:

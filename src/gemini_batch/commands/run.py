@@ -56,7 +56,7 @@ async def run(
     check_timeout(timeout)
     deadline = session.world.deadline(timeout)
     if output is not None:
-        check_output(output, failures=True)
+        check_output(session.state_folder, output, failures=True)
     if isinstance(what, Submission):
         if what.name is not None:
             options = RunOptions(name=what.name).over(options or RunOptions())
@@ -203,6 +203,6 @@ async def finish(session: Session, run: Run, output: Path | None) -> Results:
         found = await held_results(session, run)
     if output is not None:
         found.write(output)
-        jobs, folder = session.ledger().jobs_of(run.id), session.state_folder.run(run.id)
-        write_failures(folder, jobs, output, any_failed=not found.summary.all_succeeded)
+        jobs = session.ledger().jobs_of(run.id)
+        write_failures(session.state_folder, run, jobs, output, any_failed=not found.summary.all_succeeded)
     return found

@@ -49,9 +49,10 @@ class Backoff:
         """Restart the time limit, because the failure has a good reason; the pauses keep growing."""
         self._since = now
 
-    def is_over(self, now: float) -> bool:
-        """Whether it has failed for too long and often enough."""
-        return self._since is not None and self.tries >= self._least and now - self._since > self._seconds
+    def is_over(self, now: float, *, seconds: float | None = None) -> bool:
+        """Whether it has failed for too long (``seconds`` in place of its own) and often enough."""
+        longest = self._seconds if seconds is None else seconds
+        return self._since is not None and self.tries >= self._least and now - self._since > longest
 
     def pause(self, error: Error | None = None) -> float:
         """Seconds until the next attempt: longer each time, and, up to the longest pause, as the service asks."""

@@ -67,6 +67,10 @@ def learned_bounds(quota_bounds: QuotaBounds, *, queued: int, tokens: int, accep
 
 #: An older job has ended or expired (after 48 hours); two hours are added for differing clocks.
 _LONGEST_LIFE = 50 * 3600.0
+#: A project that creates many jobs (about 700) was refused for 12 to 24 hours, with none alive. A job of the same model
+#: that was created lately shows that nothing else is wrong, so this long is waited.
+_LONGEST_REFUSAL = 26 * 3600.0
+_TOO_MANY = "the project may have created too many jobs: after about 700, none could be created for 12 to 24 hours"
 
 
 class QueueQuota:
@@ -82,6 +86,10 @@ class QueueQuota:
         self.store_was_full = False
         self._refusals = Backoff()
         self._refused_alone = 0
+        #: A single request was refused with no other job alive, so tokens are not what the service refuses for.
+        self._not_tokens = False
+        #: What the last refusal means, in words.
+        self.refusal = ""
         self._troubles = Backoff()
 
     def queued(self, without: Job | None = None) -> int:
@@ -107,42 +115,53 @@ class QueueQuota:
     def accepted(self, job: Job, queued: int) -> None:
         """Record that the service accepted a job on top of ``queued`` tokens."""
         self._refusals, self._troubles, self._refused_alone = Backoff(), Backoff(), 0
+        self._not_tokens = False
         self.store_was_full = False
         self._record_bounds(learned_bounds(self.quota_bounds(), queued=queued, tokens=job.tokens, accepted=True))
 
     def refused(self, job: Job, queued: int, error: ServiceError) -> bool:
         """Record that a job on top of ``queued`` tokens was refused (429); returns whether only a smaller job may fit.
 
-        A job that should fit in an empty queue, by all that is known, need not be smaller; it only has to wait.
+        A job that should fit in an empty queue, by all that is known, need not be smaller; it only has to wait. After a
+        single request was refused with no other job alive, tokens are not the reason: what was learned is forgotten,
+        and nothing is learned until a job is accepted.
 
-        Raises ServiceError if a single request is refused repeatedly with no other job alive, or any job for hours.
+        Raises ServiceError if a single request is refused repeatedly with no other job alive, or any job for hours: for
+        more than a day if the service has created a job of this model lately.
         """
-        living = self.living(job)
+        # Creates that are in doubt were mostly refused, too: they would keep each other from being the only one.
+        living = self._ledger.living(self._key, since=self._now() - _LONGEST_LIFE, certain=True)
         self._refusals.failed(self._clock())
         self._refused_alone = 0 if living else self._refused_alone + 1
         if living:
             self._refusals.excused(self._clock())  # room appears when they end, whenever that is
-        if self._refusals.is_over(self._clock()):
+        lately = self._now() - _LONGEST_LIFE
+        works = self._ledger.created_since(self._key, self._model, since=lately)
+        if self._refusals.is_over(self._clock(), seconds=_LONGEST_REFUSAL if works else None):
             raise ServiceError(
-                "The queue has been full (429) for hours, although no job of this state folder is in it.",
+                "The service has refused every new job (429) for hours, although no job of this state folder is alive.",
                 code="refused_for_hours",
-                next="Another program may use the same project. Run the same command again later. " + error.message,
+                next=f"Another program may use the same project, or {_TOO_MANY}. Run the same command again later. "
+                + error.message,
             )
-        if job.requests == 1 and self._refused_alone > len(PAUSES):
+        if job.requests == 1 and self._refused_alone > len(PAUSES) and not works:
             raise ServiceError(
                 "The service refuses even a single request (429), although no other job is in the queue.",
                 code="refused_at_all",
-                next="Check the project's billing and tier, and whether it may use the model. " + error.message,
+                next="Check the project's billing and tier, and whether it may use the model. If they are in order, "
+                f"{_TOO_MANY}; then run the same command the next day. {error.message}",
             )
-        if living == 0 or queued:
+        if job.requests == 1 and not living:
+            self._not_tokens = True
+            self._record_bounds(QuotaBounds(None, self.quota_bounds().accepted))
+        elif not self._not_tokens and (living == 0 or queued):
             self._record_bounds(learned_bounds(self.quota_bounds(), queued=queued, tokens=job.tokens, accepted=False))
         # With nothing else in the queue, a smaller job may fit at once; otherwise, room appears when a job ends.
         most = room(0, self.quota_bounds(), self._limits.queue)
         smaller = job.requests > 1 and most is not None and job.tokens > most
-        self._hold(
-            0.0 if smaller and living == 0 else self._refusals.pause(error),
-            "the queue is full (429); trying again later",
-        )
+        self.refusal = "The queue is full (429)" if living else "The service refuses new jobs (429), and none is alive"
+        pause = 0.0 if smaller and living == 0 else self._refusals.pause(error)
+        self._hold(pause, f"{self.refusal[0].lower()}{self.refusal[1:]}; trying again later")
         return smaller
 
     def store_full(self, freed: int, error: ServiceError) -> float:

@@ -231,7 +231,7 @@ class Runner:
         elif error.reason_code == "over_quota":  # the create itself; a 429 of another call passes
             if not self._quota.refused(job, queued, error):
                 waiting = f"{_counted(job.requests, 'request')} {'is' if job.requests == 1 else 'are'}"
-                self._emit(Notice(f"The queue is full (429); {waiting} waiting."))
+                self._emit(Notice(f"{self._quota.refusal}; {waiting} waiting."))
                 return
             await self._split(rows, job)
             self._emit(

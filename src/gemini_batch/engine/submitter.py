@@ -295,8 +295,9 @@ class Submitter:
                 code="storage_full" if full else "over_quota",
                 next=self._doubt.next
                 if full
-                else "The service limits the queued tokens of a model, the active jobs and the stored files; it does "
-                "not say which limit was reached. Run the same command again when other jobs have ended (nothing is "
+                else "The service limits the queued tokens of a model, the active jobs and, it seems, the jobs that a "
+                "project creates (about 700, then none for 12 to 24 hours); it does not say which limit was reached. "
+                "Run the same command again when other jobs have ended, or the next day if there are none (nothing is "
                 "uploaded twice), or send fewer requests with --limit.",
             )
         last = f" The last error: {self._doubt.message}" if self._doubt else ""

@@ -11,6 +11,7 @@ from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
+from gemini_batch.intake.model_advice import advice
 
 if TYPE_CHECKING:
     from gemini_batch.intake.staging import Staged
@@ -108,7 +109,7 @@ def advise(session: Session, model: str, method: Method, today: dt.date, said: l
         # The service knows the model or could not be asked, so another name is not suggested.
         say(session, said, f"The model {model!r} is not in the catalog of {book.date}; its price is unknown.", None)
         return
-    for one in catalog.advice(book, model, method, today):
+    for one in advice(book, model, method, today):
         if method is Method.EMBED and one.message == known.note:
             continue  # general notes on the model; what concerns these requests is reported separately
         if refuse and one.severity == "error":

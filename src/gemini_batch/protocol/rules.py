@@ -132,6 +132,8 @@ EXCLUSIVE = (
     ("GenerationConfig", "responseSchema", "responseJsonSchema"),
 )
 
+#: The pattern of a cache's name (D, published schema, 2026-08). Likely.
+CACHE_NAME = re.compile(r"cachedContents/[^/]+")
 #: W, 2026-08: "CachedContent can not be used with GenerateContent request setting …". Certain.
 IN_CACHE = ("systemInstruction", "tools", "toolConfig")
 
@@ -154,6 +156,8 @@ ONE_CANDIDATE_FROM = 4
 NO_CACHE_FROM = 4  # explicit caching; P alone: likely
 NO_MODEL_TURN_LAST_FROM = 4  # P alone: likely
 XHIGH_FROM = 4  # the level is documented for Gemini 4; earlier models: likely refused
+#: An answer that reaches the model's own limit ends with CONTINUATION, and a token for the next request (S, 2026-11).
+CONTINUES_FROM = 4
 #: Ignored from Gemini 4 on (the same sources): a warning.
 IGNORES_SAMPLING_FROM = 4
 SAMPLING = ("temperature", "topP", "topK")

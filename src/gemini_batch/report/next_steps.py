@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers.reasons import LASTING_CODES, LASTING_REASONS, MODEL_LIMIT, RESENT_CODES
+from gemini_batch.answers.reasons import LASTING_CODES, LASTING_REASONS, OWN_LIMITS, RESENT_CODES
 from gemini_batch.backend import OFFLINE
 from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, Next
@@ -145,7 +145,7 @@ def _lasts(failure: Reason, jobs: Sequence[Job]) -> bool:
     """Whether the same requests, sent unchanged, fail again; ``jobs``: all jobs of the run."""
     if failure.reason == "JOB_FAILED":
         return all(job.error_code in LASTING_CODES for job in jobs if job.phase is Phase.FAILED)
-    if failure.reason == MODEL_LIMIT:
+    if failure.reason in OWN_LIMITS:
         return True
     return failure.verdict == "failed" and failure.reason in LASTING_REASONS
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
 from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.reasons import Verdict  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.answers.verdict import error_code
 from gemini_batch.errors import StateError, UsageError
-from gemini_batch.jsonl import MAX_LINE, atomic_write, loads, read_lines
+from gemini_batch.jsonl import LongLine, atomic_write, read_all_lines, read_lines, sha256_of, utf8_text
 from gemini_batch.report.raw_files import RawFiles
 from gemini_batch.store.job_rows import open_rows
+from gemini_batch.store.records import OutputFile
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import FailureRow
-    from gemini_batch.store.state_folder import RunFolder
+    from gemini_batch.store.state_folder import StateFolder
 
 
 _Kind = Literal["results", "failures"]
@@ -33,64 +36,103 @@ def failures_beside(output: Path) -> Path:
     return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
 
 
-def check_output(output: Path, *, failures: bool) -> None:
+def check_output(state: StateFolder, output: Path, *, failures: bool) -> None:
     """Refuse a results file that would replace anything but results, or that cannot be written.
 
     ``failures``: the same for the failures file next to it. Raises UsageError.
     """
-    if not output.parent.is_dir():
+    try:
+        if not output.parent.is_dir():
+            raise _no_folder(output.parent)
+        _check(state, output, "results")
+        if failures:
+            _check(state, failures_beside(output), "failures")
+    except OSError as error:
         raise UsageError(
-            "The folder for the results does not exist.",
-            file=output.parent,
+            f"The file cannot be written: {error.strerror}.",
+            file=output,
             field="--output",
             code="bad_output",
-            next=f"Run: mkdir -p {shlex.quote(str(output.parent))}",
-        )
-    _check(output, "results")
-    if failures:
-        _check(failures_beside(output), "failures")
+            next="Choose another name for the results.",
+        ) from error
 
 
-def check_not_fewer(output: Path, succeeded: int) -> None:
-    """Refuse to replace results by results with fewer successes, after answers were lost here. Raises StateError."""
+def _no_folder(folder: Path) -> UsageError:
+    in_the_way = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if in_the_way.is_dir() or not in_the_way.exists():
+        what, following = "The folder for the results does not exist.", f"Run: mkdir -p {shlex.quote(str(folder))}"
+    else:
+        folder, what, following = in_the_way, "This is a file, not a folder.", "Choose another place for the results."
+    return UsageError(what, file=folder, field="--output", code="bad_output", next=following)
+
+
+def check_not_fewer(state: StateFolder, output: Path, run: Run, succeeded: int, *, damaged: bool) -> None:
+    """Refuse to replace results of the same run by results with fewer successes. Raises StateError.
+
+    ``damaged``: answers were lost here, so a file of which nothing is recorded is not replaced by fewer either.
+    """
     if not output.is_file():
         return
-    with output.open("rb") as file:
-        there = sum(_succeeded(line.data) for line in read_lines(file))
+    known = state.outputs(sha256_of(output))
+    if known is not None:
+        there = known.succeeded if known.run == run.id else 0
+    else:
+        there = _successes(output) if damaged else 0
     if there > succeeded:
+        why = ", because answers were damaged on this machine" if damaged else ""
         raise StateError(
-            f"This file has {there:,} successful results and stays as it is; {succeeded:,} are held here, because "
-            "answers were damaged on this machine.",
+            f"This file has {there:,} successful results of {run.id} and stays as it is; {succeeded:,} would replace "
+            f"them{why}.",
             file=output,
             code="fewer_results",
-            next="Choose another name to write what is held here.",
+            next="Choose another name for the results, or move this file away.",
         )
 
 
-def write_failures(folder: RunFolder, jobs: Sequence[Job], output: Path, *, any_failed: bool) -> None:
+class Recorded:
+    """A file for the user that is being written: its content is hashed, so that it is recognised later."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._hash = file, hashlib.sha256()
+
+    def write(self, line: bytes) -> None:
+        """Write one line, with its line ending."""
+        self._hash.update(line)
+        self._file.write(line)
+
+    def record(self, state: StateFolder, path: Path, run: Run, kind: _Kind, succeeded: int = 0) -> None:
+        """Record the file before it takes its place: a file that is there unrecorded could not be replaced."""
+        with state.ledger() as ledger:
+            place, digest = utf8_text(str(path.absolute())), self._hash.hexdigest()
+            ledger.add_output(OutputFile(sha256=digest, kind=kind, path=place, run=run.id, succeeded=succeeded))
+
+
+def write_failures(state: StateFolder, run: Run, jobs: Sequence[Job], output: Path, *, any_failed: bool) -> None:
     """Next to the results: every request that did not succeed, with verdict, reason, message and the request.
 
     Without any, the failures file of an earlier state of the same results is removed. Raises UsageError where the file
     is one that must not be replaced, StateError where it cannot be written.
     """
-    target = failures_beside(output)
-    _check(target, "failures")
+    target, folder = failures_beside(output), state.run(run.id)
+    _check(state, target, "failures")
     if not any_failed:
-        if os.path.exists(target) and _holds(target, "failures"):  # noqa: PTH110 - a name that we chose
+        if os.path.exists(target) and _is_ours(state, target, "failures"):  # noqa: PTH110 - a name that we chose
             target.unlink()
         return
     try:
         with (
-            atomic_write(target) as file,
+            atomic_write(target) as opened,
             open_rows(folder, jobs) as rows,
             folder.requests.open("rb") as requests,
             RawFiles(folder.path / "raw") as raw,
         ):
+            file = Recorded(opened)
             for row in rows.failures():
                 requests.seek(row.offset)
                 request = msgspec.Raw(requests.read(row.length))
                 code = _code(raw, row)
                 file.write(_encode(_Failure(row.key, row.verdict, row.reason, code, row.message, request)) + b"\n")
+            file.record(state, target, run, "failures")
     except OSError as error:
         raise state_error(error, target, "failures file") from error
 
@@ -106,8 +148,6 @@ class _Failure(msgspec.Struct):
     line: msgspec.Raw
 
 
-#: The fields of such a line: those of 1.0.0, then all of them.
-_FAILURE_FIELDS = ({"key", "verdict", "reason", "line"}, set(_Failure.__struct_fields__))
 _encode = msgspec.json.Encoder().encode
 
 
@@ -121,18 +161,31 @@ def _code(raw: RawFiles, row: FailureRow) -> int | None:
     return error_code(answer.error) if isinstance(answer, Answer) and answer.error is not None else None
 
 
-class _Line(msgspec.Struct):
-    verdict: str = ""
+class _Result(msgspec.Struct, forbid_unknown_fields=True):
+    """A result line, by its form."""
+
+    key: str
+    verdict: Verdict
+    attempt: int
+    response: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
 
 
-def _succeeded(data: bytes) -> bool:
-    try:
-        return msgspec.json.decode(data, type=_Line).verdict == "succeeded"
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
+class _FailureForm(msgspec.Struct, forbid_unknown_fields=True):
+    """A line of the failures file, by its form; 1.0.0 wrote neither code nor message."""
+
+    key: str
+    verdict: Verdict
+    reason: str
+    line: msgspec.Raw
+    code: int | None = None
+    message: str | None = None
 
 
-def _check(path: Path, kind: _Kind) -> None:
+_FORMS: dict[_Kind, type[_Result | _FailureForm]] = {"results": _Result, "failures": _FailureForm}
+
+
+def _check(state: StateFolder, path: Path, kind: _Kind) -> None:
     if path.is_symlink() and (kind == "failures" or not path.exists()):
         raise UsageError(
             "This is a link, and the failures file would replace it."
@@ -146,7 +199,7 @@ def _check(path: Path, kind: _Kind) -> None:
     if path.is_dir():
         raise UsageError("This is a folder.", file=path, field="--output", code="bad_output", next="Name a file in it.")
     stream = kind == "results" and not path.is_file()  # a pipe or a terminal loses nothing
-    if not path.exists() or stream or _is_empty(path) or _holds(path, kind):
+    if not path.exists() or stream or _is_empty(path) or _is_ours(state, path, kind):
         return
     raise UsageError(
         f"This file exists and holds something other than {kind}, which would be lost.",
@@ -161,26 +214,31 @@ def _is_empty(path: Path) -> bool:
     return path.is_file() and not path.stat().st_size
 
 
-def _holds(path: Path, kind: _Kind) -> bool:
-    """Whether the first line is one that we write to such a file, so that writing the file anew loses nothing."""
+def _is_ours(state: StateFolder, path: Path, kind: _Kind) -> bool:
+    """Whether gemini-batch wrote the file, so that writing it anew loses nothing of the user's.
+
+    Its content is recorded, or, if an earlier version or another state folder wrote it, each line has our form.
+    """
     if not path.is_file():
         return False
-    try:
-        with path.open("rb") as file:
-            first = file.readline(MAX_LINE).strip()
-        line = loads(first)
-    except (OSError, ValueError, RecursionError):
-        return False
-    if not isinstance(line, dict):
-        return False
-    is_failure = set(line) in _FAILURE_FIELDS
-    if kind == "failures":
-        return is_failure
-    is_raw = "request" not in line and _is_raw(first)
-    return not is_failure and (is_raw or {"key", "verdict"} <= line.keys())
+    known = state.outputs(sha256_of(path))
+    return _has_form(path, kind) if known is None else known.kind == kind
 
 
-def _is_raw(line: bytes) -> bool:
-    """Whether it is a result as the service writes it."""
-    answer = parse_line(line)
-    return isinstance(answer, Answer) and (answer.response or answer.error or b"").lstrip().startswith(b"{")
+def _has_form(path: Path, kind: _Kind) -> bool:
+    decode = msgspec.json.Decoder(_FORMS[kind]).decode
+    with path.open("rb") as file:
+        for line in read_all_lines(file):
+            try:
+                if isinstance(line, LongLine):
+                    return False
+                decode(line.data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return False
+    return True
+
+
+def _successes(path: Path) -> int:
+    decode = msgspec.json.Decoder(_Result).decode
+    with path.open("rb") as file:
+        return sum(decode(line.data).verdict == "succeeded" for line in read_lines(file))

@@ -17,7 +17,7 @@ from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
-from gemini_batch.report.output_files import check_not_fewer, check_output
+from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output
 from gemini_batch.report.raw_files import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
@@ -130,14 +130,15 @@ class Results:
 
         Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
         """
-        check_output(path, failures=False)
-        if any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures):
-            check_not_fewer(path, self.summary.verdicts.get("succeeded", 0))
+        state, succeeded = self._state_folder, self.summary.verdicts.get("succeeded", 0)
+        check_output(state, path, failures=False)
+        damaged = any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures)
         try:
             # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
             regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
-            with atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as file:
-                count = 0
+            check_not_fewer(state, path, self._run, succeeded, damaged=damaged)
+            with atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as opened:
+                file, count = Recorded(opened), 0
                 for line in self.lines():
                     file.write(line + b"\n")
                     count += 1
@@ -146,6 +147,8 @@ class Results:
                     raise StateError(
                         f"Only {count:,} of {len(self):,} results are stored here.", file=self._folder.path
                     )
+                if regular:
+                    file.record(state, path, self._run, "results", succeeded)
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count

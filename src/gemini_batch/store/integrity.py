@@ -79,7 +79,7 @@ def way_back(name: str, *, offline: bool) -> str | Next:
         name,
         "-o",
         "results.jsonl",
-        why="first set GEMINI_BATCH_HOME to a new folder; the service keeps results for about six weeks",
+        why="first set GEMINI_BATCH_HOME to a new folder; the service keeps results for days or weeks",
     )
 
 

@@ -22,7 +22,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch.store import migrations
-from gemini_batch.store.records import InputFile, Job, JobStage, QuotaBounds, Run, job_of, plain, run_of
+from gemini_batch.store.records import InputFile, Job, JobStage, OutputFile, QuotaBounds, Run, job_of, plain, run_of
 from gemini_batch.store.sqlite import Alone, connect, explained, transaction
 
 if TYPE_CHECKING:
@@ -263,14 +263,22 @@ class Ledger:
         )
         return [job_of(row) for row in self._read(sql, key_fingerprint)]
 
-    def living(self, key_fingerprint: str, *, since: float) -> int:
-        """How many jobs of that key, created since then, may be alive at the service."""
+    def living(self, key_fingerprint: str, *, since: float, certain: bool = False) -> int:
+        """How many jobs of that key, created since then, may be alive at the service; ``certain``: were seen there."""
         sql = (
             "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
-            "AND jobs.stage IN ('intended', 'created') AND jobs.dropped_at IS NULL "
+            "AND (jobs.stage = 'created' OR jobs.stage = 'intended' AND NOT ?) AND jobs.dropped_at IS NULL "
             "AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
         )
-        return int(self._read(sql, key_fingerprint, since)[0]["n"])
+        return int(self._read(sql, key_fingerprint, certain, since)[0]["n"])
+
+    def created_since(self, key_fingerprint: str, model: str, *, since: float) -> int:
+        """How many jobs of that key and model were created since then, whatever became of them."""
+        sql = (
+            "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
+            "AND jobs.model = ? AND jobs.created_at >= ?"
+        )
+        return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
 
     def integrity(self) -> list[str]:
         """The problems that SQLite finds in the database; empty if there are none."""
@@ -341,6 +349,17 @@ class Ledger:
             self._db.execute("UPDATE runs SET requests = ? WHERE id = ?", (requests, run.id))
             self._set(job.id, {"requests": requests})
             self._event(at, run.id, job.id, "requests counted", {"requests": requests})
+
+    def add_output(self, file: OutputFile) -> None:
+        """Record a file that is written for the user; the newest file with the same content counts."""
+        values = (file.sha256, file.kind, file.path, file.run, file.succeeded)
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO output_files VALUES (?, ?, ?, ?, ?)", values)
+
+    def output(self, sha256: str) -> OutputFile | None:
+        """The file with this content that was written for the user, wherever it is now."""
+        rows = self._read("SELECT sha256, kind, path, run, succeeded FROM output_files WHERE sha256 = ?", sha256)
+        return OutputFile(**dict(rows[0])) if rows else None
 
     def _set(self, job_id: str, changes: dict[str, object]) -> None:
         names = ", ".join(f"{name} = ?" for name in changes)

@@ -113,7 +113,22 @@ WHERE json_type(options, '$.change') = 'object'
     )
 
 
-LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (_ledger_1, _ledger_2)
+def _ledger_3(db: sqlite3.Connection) -> None:
+    """Remember which output files were written; those of earlier versions are recognised by their lines."""
+    _each(
+        db,
+        (
+            """
+CREATE TABLE output_files (
+    sha256 TEXT PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('results', 'failures')), path TEXT NOT NULL,
+    run TEXT NOT NULL REFERENCES runs (id), succeeded INTEGER NOT NULL
+) STRICT
+""",
+        ),
+    )
+
+
+LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (_ledger_1, _ledger_2, _ledger_3)
 
 
 # A run's rows --------------------------------------------------------------------------------------------------------

@@ -54,6 +54,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     forgotten_at: float | None = None
 
 
+class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was written for the user: its content, where it was put, and how many of its results succeeded."""
+
+    sha256: str
+    kind: Literal["results", "failures"]
+    path: str
+    run: str
+    succeeded: int
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt at an ordered subset of a run's requests: one remote batch.
 

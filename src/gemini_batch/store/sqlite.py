@@ -178,7 +178,7 @@ def state_error(error: Exception, path: Path, what: str) -> StateError:
             next="Move it away (do not delete it: it names your jobs), or set GEMINI_BATCH_HOME to another folder."
             if what == "ledger"
             else "Set GEMINI_BATCH_HOME to a new folder, then fetch the results by the job's name: the service keeps "
-            "them for about six weeks.",
+            "them for days or weeks.",
         )
     if (
         number in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gemini_batch.store.records import OutputFile
+
 
 #: Seconds after which an unlocked staging folder counts as left behind by a killed process.
 _STALE = 60.0
+_OFFLINE = "offline"
 #: The resolved paths of the run folders that this process has locked.
 _HELD: set[Path] = set()
 
@@ -44,7 +47,23 @@ class StateFolder:
     @property
     def offline(self) -> StateFolder:
         """The state folder inside this one for offline work."""
-        return StateFolder(self.path / "offline")
+        return StateFolder(self.path / _OFFLINE)
+
+    def outputs(self, sha256: str) -> OutputFile | None:
+        """The file with this content that was written for the user, online or offline. Raises StateError."""
+        other = StateFolder(self.path.parent) if self.path.name == _OFFLINE else self.offline
+        found = self.own_output(sha256)
+        if found is None:
+            with contextlib.suppress(StateError):  # the other folder's trouble is not this command's
+                found = other.own_output(sha256)
+        return found
+
+    def own_output(self, sha256: str) -> OutputFile | None:
+        """The same, if this folder has recorded it."""
+        if not self.exists():
+            return None
+        with self.ledger() as ledger:
+            return ledger.output(sha256)
 
     def exists(self) -> bool:
         """Whether anything was ever written to this folder."""

@@ -169,6 +169,19 @@ def many_jobs(api: Api) -> None:
     refused(api.create([{"request": TEXT}]), 429, "RESOURCE_EXHAUSTED")
 
 
+@shows("C3d")
+def one_create(api: Api) -> None:
+    name = api.begin([{"request": TEXT}])
+    api.finish(name)
+    api.world.clock.advance(12 * 3600 - 60)
+    refused(api.create([{"request": TEXT}]), 429, "RESOURCE_EXHAUSTED")
+    assert api.http.get("/emulator/quotas").json()["held"]["jobs"] == 0
+    api.http.delete(f"/v1/{name}")
+    refused(api.create([{"request": TEXT}]), 429, "RESOURCE_EXHAUSTED")
+    api.world.clock.advance(60)
+    assert api.create([{"request": TEXT}]).status_code == 200
+
+
 @shows("C4")
 def bad_lines(api: Api) -> None:
     refused(api.create(b'{"key": "a", "request": {"nonsense": 1}}'), 400, "INVALID_ARGUMENT", "Error on line 1")
@@ -238,7 +251,7 @@ def bad_key(api: Api) -> None:
 @shows("C13")
 def no_cache(api: Api) -> None:
     found = rows(api, 2)
-    assert found[0]["error"]["code"] == 5
+    assert found[0]["error"] == {"code": 7, "message": "CachedContent not found (or permission denied)"}
     assert "response" in found[1]
 
 
@@ -429,6 +442,20 @@ def inline_after_all(api: Api) -> None:
     assert "responsesFile" not in shown["response"]
 
 
+@shows("R14")
+def results_for_two_days(api: Api) -> None:
+    file, inline = api.begin(lines(1)), api.begin([{"request": TEXT}])
+    for name in (file, inline):
+        api.finish(name)
+    api.world.clock.advance(2 * 86_400 - 60)
+    assert download(api, file).status_code == 200
+    assert "inlinedResponses" in api.get(inline)["response"]
+    api.world.clock.advance(60)
+    refused(download(api, file), 404, "NOT_FOUND")
+    assert "response" not in api.get(inline)
+    assert api.state(file) == api.state(inline) == "SUCCEEDED"
+
+
 @shows("G1")
 def blocked(api: Api) -> None:
     response = rows(api)[0]["response"]
@@ -552,6 +579,17 @@ def errors(api: Api) -> None:
     assert ["message" in one for one in found] == [True] * 5 + [False, False]
 
 
+@shows("G14")
+def newer_reasons(api: Api) -> None:
+    first, second, third = (one["response"]["candidates"][0] for one in rows(api, 3))
+    assert (first["finishReason"], bool(first["continuationToken"])) == ("CONTINUATION", True)
+    assert first["content"]["parts"][0]["text"]
+    assert (second, third) == (
+        {"finishReason": "MODEL_ARMOR", "index": 0},
+        {"finishReason": "PUP_LIMITED_DISABLED", "index": 0},
+    )
+
+
 @shows("X1")
 def cancelled(api: Api) -> None:
     name = api.begin(lines(1))
@@ -598,6 +636,23 @@ def deleted_and_paid(api: Api) -> None:
     assert (found["totals"]["paid"], found["keys"]) == (2, {"row-0": 1, "row-1": 1})
     assert {path.name[:5] for path in api.world.store.blobs.iterdir()} == {"file-", "paid-"}
     assert api.world.limits.alive(api.world.store.project("a-key")) == 0
+
+
+@shows("X6")
+def finished_after_all(api: Api) -> None:
+    api.world.batches.queue_delay = 60
+    file, inline = api.begin(lines(2)), api.begin([{"request": TEXT}])
+    for name in (file, inline):
+        api.http.post(f"/v1/{name}:cancel")
+        shown = api.get(name)
+        assert (shown["metadata"]["state"], shown["done"]) == ("BATCH_STATE_CANCELLED", True)
+        assert "response" not in shown
+        assert "successfulRequestCount" not in shown["metadata"]["batchStats"]
+    listed = api.http.get("/v1/batches").json()["operations"]
+    assert {one["metadata"]["state"] for one in listed} == {"BATCH_STATE_CANCELLED"}
+    api.world.clock.advance(3600)
+    assert [("response" in one) for one in api.results(file)] == [True, True]
+    assert "inlinedResponses" in api.finish(inline)["response"]
 
 
 @shows("P1")

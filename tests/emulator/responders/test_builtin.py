@@ -300,6 +300,25 @@ def test_a_schema_that_asks_for_too_much_is_cut(bomb: str) -> None:
         json.loads(text)
 
 
+def test_the_fourth_generation_can_be_asked_to_continue() -> None:
+    """Only where its own limit was reached; and the next answer is the last."""
+
+    def ends(limit: int | None = None, token: str = "") -> tuple[str, str]:
+        config = {
+            "responseMimeType": "application/json",
+            "responseJsonSchema": BOMBS["items"],
+            "maxOutputTokens": limit,
+        }
+        request = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": config, "continuationToken": token}
+        (candidate,) = generation("gemini-4-neon", request)["candidates"]
+        return candidate["finishReason"], candidate.get("continuationToken", "")
+
+    reason, token = ends()
+    assert (reason, bool(token)) == ("CONTINUATION", True)
+    assert ends(token=token) == ("STOP", "")
+    assert ends(limit=40) == ("MAX_TOKENS", "")
+
+
 @pytest.mark.parametrize("bomb", ["items", "length within", "properties"])
 def test_a_call_whose_arguments_are_too_much_is_cut(bomb: str) -> None:
     """There is no half of a call."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from emulator.conftest import MODEL, line
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.emulator.service.uploads import GRANULARITY
 
@@ -275,3 +276,19 @@ def test_storage_is_limited(world: Api) -> None:
     refused = world.start(1)
     assert (refused.status_code, refused.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
     assert "file_storage_bytes" in refused.json()["error"]["message"]
+
+
+def test_a_generated_file(world: Api) -> None:
+    """A file that a model made is listed with the address of its bytes; the output file of a job is not listed."""
+    name = world.upload(b"a video", mimeType="video/mp4")
+    with world.world.store.transaction() as db:
+        db.execute("UPDATE files SET source = 'GENERATED' WHERE id = ?", (name.removeprefix("files/"),))
+    uploaded = world.upload(line("a"), name="files/batch-of-mine")
+    body = {"batch": {"inputConfig": {"fileName": uploaded}}}
+    world.finish(world.http.post(f"/v1beta/models/{MODEL}:batchGenerateContent", json=body).json()["name"])
+
+    mine, generated = world.http.get("/v1beta/files").json()["files"]
+    assert (mine["name"], mine["source"], mine.get("downloadUri")) == (uploaded, "UPLOADED", None)
+    assert (generated["name"], generated["source"]) == (name, "GENERATED")
+    address = urlsplit(generated["downloadUri"])
+    assert world.http.get(f"{address.path}?{address.query}").content == b"a video"

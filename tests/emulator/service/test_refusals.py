@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from emulator.conftest import MODEL, Api, line, results_of
+from gemini_batch.catalog import load
 
 if TYPE_CHECKING:
     from gemini_batch.testing import GeminiEmulator
@@ -46,6 +47,36 @@ def test_a_rule_of_the_jobs_model(world: Api) -> None:
         made = world.http.post(f"/v1beta/models/{model}:batchGenerateContent", json=body)
         (answer,) = world.results(made.json()["name"])
         assert answer.get("error", {}).get("code") == code
+
+
+#: What the models of the fourth generation refuse, and one setting that they alone accept.
+FOURTH: list[tuple[dict[str, Any], int]] = [
+    ({**TEXT, "generationConfig": {"thinkingConfig": {"thinkingBudget": 5}}}, 3),
+    ({**TEXT, "generationConfig": {"thinkingConfig": {"thinkingLevel": "MINIMAL"}}}, 3),
+    ({**TEXT, "generationConfig": {"frequencyPenalty": 0.5}}, 3),
+    ({**TEXT, "generationConfig": {"presencePenalty": 0.5}}, 3),
+    ({**TEXT, "generationConfig": {"candidateCount": 2}}, 3),
+    ({**TEXT, "cachedContent": "cachedContents/x"}, 3),
+    ({"contents": [*TEXT["contents"], {"role": "model", "parts": [{"text": "x"}]}]}, 3),
+    ({**TEXT, "generationConfig": {"thinkingConfig": {"thinkingLevel": "XHIGH"}}}, 0),
+    ({**TEXT, "generationConfig": {"temperature": 0.1, "topP": 0.5, "topK": 3}}, 0),
+]
+
+
+@pytest.mark.parametrize("model", [name for name in load().models if name.startswith("gemini-4-")])
+def test_the_rules_of_the_fourth_generation(world: Api, model: str) -> None:
+    """For every model of it, in rows of a file, inline, and in a single call."""
+    wanted = [code for _, code in FOURTH]
+    file = b"".join(json.dumps({"key": str(n), "request": one}).encode() + b"\n" for n, (one, _) in enumerate(FOURTH))
+    inline = {"requests": {"requests": [{"request": one} for one, _ in FOURTH]}}
+    for source in ({"fileName": world.upload(file)}, inline):
+        body = {"batch": {"inputConfig": source}}
+        made = world.http.post(f"/v1beta/models/{model}:batchGenerateContent", json=body).json()["name"]
+        response = world.finish(made)["response"]
+        answers = world.results(made) if source is not inline else response["inlinedResponses"]["inlinedResponses"]
+        assert [answer.get("error", {}).get("code", 0) for answer in answers] == wanted
+    calls = [world.http.post(f"/v1beta/models/{model}:generateContent", json=one).status_code for one, _ in FOURTH]
+    assert calls == [400 if code else 200 for code in wanted]
 
 
 @pytest.mark.parametrize("request_", [BOTH, HOT, NEW], ids=["both", "hot", "new"])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from emulator.conftest import EMBEDDER, MODEL, lines
+from gemini_batch.catalog import load
 
 if TYPE_CHECKING:
     from emulator.conftest import Api
@@ -17,6 +20,28 @@ def test_a_model_says_what_it_can_do(world: Api) -> None:
     assert {"generateContent", "batchGenerateContent"} <= set(text["supportedGenerationMethods"])
     assert "asyncBatchEmbedContent" in world.http.get(f"/v1/models/{EMBEDDER}").json()["supportedGenerationMethods"]
     assert world.http.get("/v1/models/nope").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["gemma-4-31b-it", "gemini-3.5-transcribe"])
+def test_a_model_without_a_batch_method(world: Api, name: str) -> None:
+    """It exists and answers calls; a batch of it is refused for the method."""
+    shown = world.http.get(f"/v1beta/models/{name}")
+    assert shown.status_code == 200
+    assert shown.json()["supportedGenerationMethods"] == ["generateContent", "countTokens"]
+    body = {"contents": [{"parts": [{"text": "x"}]}]}
+    assert world.http.post(f"/v1beta/models/{name}:generateContent", json=body).status_code == 200
+    batch = {"batch": {"inputConfig": {"requests": {"requests": [{"request": body}]}}}}
+    refused = world.http.post(f"/v1beta/models/{name}:batchGenerateContent", json=batch)
+    assert refused.status_code == 404
+    assert "not supported for batchGenerateContent" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", [name for name in load().models if name.startswith("gemini-4-")])
+def test_the_fourth_generation(world: Api, name: str) -> None:
+    """Each is there, with its limits."""
+    shown = world.http.get(f"/v1beta/models/{name}").json()
+    assert (shown["inputTokenLimit"], shown["outputTokenLimit"], shown["thinking"]) == (1_048_576, 65_536, True)
+    assert "batchGenerateContent" in shown["supportedGenerationMethods"]
 
 
 def test_the_list_has_pages(world: Api) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import ValidationError, convert
 
 from emulator.conftest import Api, line, lines
 from gemini_batch.emulator.state.quotas import Quotas
@@ -73,6 +74,43 @@ def test_late_release(world: Api) -> None:
     assert create(world) == 429
     world.world.clock.advance(11)
     assert create(world) == 200
+
+
+def test_creates(world: Api, other: Api) -> None:
+    """So many in any stretch of time, whatever became of the jobs; each project by itself."""
+    tell(world, creates=2, creates_per=600)
+    assert create(world) == 200
+    world.world.clock.advance(500)
+    assert [create(world) for _ in range(2)] == [200, 429]
+    assert create(other) == 200
+    world.world.clock.advance(100)
+    assert [create(world) for _ in range(2)] == [200, 429]
+    tell(world, creates=0)
+    assert create(world) == 429
+
+
+def test_jobs_are_forgotten(world: Api) -> None:
+    """So long after their end; those that are alive are not."""
+    tell(world, jobs_kept=86_400)
+    done = world.begin(HUNDRED)
+    world.finish(done)
+    world.world.clock.advance(86_000)
+    world.world.batches.queue_delay = 30 * 3600
+    alive = world.begin(HUNDRED)
+    listed = [one["name"] for one in world.http.get("/v1beta/batches").json()["operations"]]
+    assert listed == [alive, done]
+    world.world.clock.advance(400)
+    assert [one["name"] for one in world.http.get("/v1beta/batches").json()["operations"]] == [alive]
+    assert world.http.get(f"/v1beta/{done}").status_code == 404
+    assert world.http.get(f"/v1beta/{alive}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["jobs", "creates", "creates_per", "release_after", "results_kept", "jobs_kept", "file"]
+)
+def test_no_quota_is_negative(name: str) -> None:
+    with pytest.raises(ValidationError, match="negative"):
+        convert({name: -1}, Quotas)
 
 
 def test_a_tier(world: Api) -> None:

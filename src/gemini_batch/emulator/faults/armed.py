@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 import msgspec
 
 from gemini_batch.emulator.faults.model import F, JobFault, OutputFault, RowFault, WireFault, matches
+from gemini_batch.emulator.state.clock import SECOND
 
 if TYPE_CHECKING:
     import sqlite3
@@ -89,6 +90,7 @@ class Outcome(NamedTuple):
     keep: bool
     on_cancel: bool
     error: tuple[int, str] | None
+    hides: float = 0.0
 
 
 class Faults:
@@ -165,8 +167,13 @@ class Faults:
                 continue
             if one.take_for(batch["id"]):
                 error = None if fault.code is None else (fault.code, fault.message or "")
-                return Outcome(fault.job, fault.rows, fault.keep, fault.on_cancel, error)
+                return Outcome(fault.job, fault.rows, fault.keep, fault.on_cancel, error, fault.hides)
         return None
+
+    def hides(self, batch: Batch, now: int) -> bool:
+        """Whether a cancelled job is shown as CANCELLED, although it goes on; ``now`` in nanoseconds."""
+        outcome = self.outcome(batch) if self.job else None
+        return outcome is not None and now < batch["cancelled"] + round(outcome.hides * SECOND)
 
     def runs_on(self, batch: Batch) -> bool:
         """Whether a deleted job keeps running."""

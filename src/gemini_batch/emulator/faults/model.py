@@ -170,7 +170,11 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
     def early(self) -> bool:
         """Whether it replaces the work."""
         return not self.commit and bool(
-            self.status or self.error or self.drop or self.silence or self.receive is not None
+            self.status
+            or self.error
+            or (self.drop and self.cut is None)  # where an answer is cut, `drop` says how
+            or self.silence
+            or self.receive is not None
         )
 
     @property
@@ -196,10 +200,14 @@ class JobFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, o
     message: str | None = None
     #: A deleted job keeps running.
     runs_on: bool = False
+    #: So many seconds after its cancel, a job that goes on shows CANCELLED and no answers.
+    hides: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_rows(self.rows)
+        if self.hides < 0 or (self.hides and not self.on_cancel):
+            raise ValueError("hides must not be negative, and needs on_cancel")
 
 
 class RowFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

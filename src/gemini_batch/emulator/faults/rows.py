@@ -12,6 +12,7 @@ import msgspec
 
 from gemini_batch.emulator.faults.model import matches
 from gemini_batch.emulator.responders import media
+from gemini_batch.emulator.responders.builtin import TO_CONTINUE
 from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
@@ -130,12 +131,19 @@ def _with_vector(response: Response, change: Callable[[list[Any]], list[Any]]) -
 
 def _rest(response: Response, *, wrote: int, thoughts: int = 0) -> Response:
     """An answer without its candidates, with usage for ``wrote`` and ``thoughts`` tokens."""
-    prompt = int((response.get("usageMetadata") or {}).get("promptTokenCount", 0))
-    usage = {"promptTokenCount": prompt, "candidatesTokenCount": wrote, "totalTokenCount": prompt + wrote + thoughts}
+    before = response.get("usageMetadata") or {}
+    prompt = int(before.get("promptTokenCount", 0))
+    usage: dict[str, Any] = {
+        "promptTokenCount": prompt,
+        "candidatesTokenCount": wrote,
+        "totalTokenCount": prompt + wrote + thoughts,
+    }
     if not wrote:
         del usage["candidatesTokenCount"]
     if thoughts:
         usage["thoughtsTokenCount"] = thoughts
+    of_cache = ("cachedContentTokenCount", "cacheTokensDetails")
+    usage |= {name: before[name] for name in of_cache if name in before}
     kept: Response = {name: response[name] for name in ("modelVersion", "responseId") if name in response}
     return {"usageMetadata": usage, **kept}
 
@@ -155,6 +163,8 @@ def _generated(fault: RowFault, response: Response) -> Response:
     if fault.row == "citations":
         source = {"startIndex": 0, "endIndex": 80, "uri": "https://example.org/original"}
         candidate["citationMetadata"] = {"citationSources": [source]}
+    if finish == "CONTINUATION":
+        candidate["continuationToken"] = TO_CONTINUE
     if finish == "SAFETY":
         rating = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}
         candidate["safetyRatings"] = [rating]

@@ -143,6 +143,10 @@ SCENARIOS: dict[str, Scenario] = {
         "Enqueued tokens are limited, and stay reserved for 15 minutes after a job has ended.",
         quotas={"tier": 1, "release_after": 900.0},
     ),
+    "C3d": Scenario(
+        "One job can be created in 12 hours; the next is refused, even if no job is alive (at the service: about 700).",
+        quotas={"creates": 1},
+    ),
     "C4": Scenario("Bad lines are refused at creation, with line and column. Nothing is armed."),
     "C5": Scenario("An unknown model is refused at creation. Nothing is armed."),
     "C6": Scenario("An unknown field of an inline request is refused, with its path. Nothing is armed."),
@@ -162,7 +166,7 @@ SCENARIOS: dict[str, Scenario] = {
     "C12": _one("The key is not valid.", _wire("*", error="bad_key", times=0)),
     "C13": _one(
         "A row's cached content no longer exists.",
-        RowFault(row="error", code=5, message="CachedContent not found (or permission denied)."),
+        RowFault(row="error", code=7, message="CachedContent not found (or permission denied)"),
     ),
     "C14": Scenario("Names other than key and request in a line are ignored. Nothing is armed."),
     "L1": Scenario("A job waits, runs and succeeds. Nothing is armed."),
@@ -232,6 +236,10 @@ SCENARIOS: dict[str, Scenario] = {
     "R11": Scenario("The id of an output file is too long to get or delete the file. Nothing is armed."),
     "R12": _one("The results no longer exist.", _download(error="no_file", times=0)),
     "R13": _one("A job created from a file has its answers inline.", _get(state="SUCCEEDED", times=0, inline=True)),
+    "R14": Scenario(
+        "Results are gone two days after the end of the job (without this: after six weeks).",
+        quotas={"results_kept": 2 * 86_400.0},
+    ),
     "G1": _one("A prompt is blocked.", RowFault(row="blocked")),
     "G2": _one("An answer ends with SAFETY, without content.", RowFault(row="finish", reason="SAFETY")),
     "G3": _one(
@@ -279,6 +287,12 @@ SCENARIOS: dict[str, Scenario] = {
         RowFault(row="error", code=3),
         RowFault(row="error", code=13, message=""),
     ),
+    "G14": _one(
+        "Answers end with CONTINUATION, MODEL_ARMOR and PUP_LIMITED_DISABLED.",
+        RowFault(row="finish", reason="CONTINUATION", text="The first part of a long answer"),
+        RowFault(row="finish", reason="MODEL_ARMOR"),
+        RowFault(row="finish", reason="PUP_LIMITED_DISABLED"),
+    ),
     "X1": Scenario("A job that is cancelled before it starts ends CANCELLED. Nothing is armed."),
     "X2": _one("A cancellation comes too late: the job succeeds.", JobFault(job="SUCCEEDED", on_cancel=True, times=0)),
     "X3": _one(
@@ -292,6 +306,10 @@ SCENARIOS: dict[str, Scenario] = {
     "X5": _one(
         "A deleted job is no longer visible, but keeps running, costs money, and holds its quota.",
         JobFault(runs_on=True, times=0),
+    ),
+    "X6": _one(
+        "A cancelled job shows CANCELLED and no answers; an hour later, it has succeeded after all.",
+        JobFault(job="SUCCEEDED", on_cancel=True, hides=3600.0, times=0),
     ),
     "P1": Scenario("An empty list is an empty object. Nothing is armed."),
     "P2": _one("A job appears on two pages, as if another had been created in between.", _list(listing="twice")),

@@ -19,6 +19,7 @@ import msgspec
 from gemini_batch.emulator.responders import media, schema_samples
 from gemini_batch.emulator.state import models
 from gemini_batch.errors import RowError
+from gemini_batch.protocol import rules
 
 #: (model, request in canonical form) -> response, as the service's JSON objects.
 #: Raises :class:`RowError` for a row without an answer.
@@ -32,6 +33,8 @@ _MEDIA_TOKENS = 258
 _AUDIO_TOKENS_A_SECOND = 25
 _ECHO = 160
 _MOST_CANDIDATES = 8
+#: Base64, as the service's tokens are.
+TO_CONTINUE = "b2ZmbGluZTogdGhlcmUgaXMgbW9yZQ=="
 
 _json = msgspec.json.Encoder()
 
@@ -49,6 +52,12 @@ def tokens(characters: int) -> int:
 def prompt_tokens(request: dict[str, Any]) -> int:
     """The approximate number of prompt tokens of a request for generation; 0 for an empty one."""
     return _prompt_tokens(request, *_read(request.get("contents") or []))
+
+
+def prompt_size(request: dict[str, Any]) -> tuple[int, int]:
+    """The approximate number of prompt tokens, and how many parts of the prompt are no text."""
+    texts, others = _read(request.get("contents") or [])
+    return _prompt_tokens(request, texts, others), others
 
 
 def generation(model: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +85,11 @@ def generation(model: str, request: dict[str, Any]) -> dict[str, Any]:
             parts.insert(0, {"text": "Offline: there was nothing to think about.", "thought": True})
         content: dict[str, Any] = {"parts": parts, "role": "model"} if parts else {"role": "model"}
         candidates.append({"content": content, "finishReason": "MAX_TOKENS" if cut else "STOP", "index": index})
+        if cut and not limit and (rules.generation(model) or 0) >= rules.CONTINUES_FROM:
+            if request.get("continuationToken"):  # the rest is short
+                candidates[-1]["finishReason"] = "STOP"
+            else:
+                candidates[-1] |= {"finishReason": "CONTINUATION", "continuationToken": TO_CONTINUE}
     usage: dict[str, Any] = {
         "promptTokenCount": prompted,
         "candidatesTokenCount": wrote,

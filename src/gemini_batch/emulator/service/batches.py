@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.emulator.engine.engine import Engine
+    from gemini_batch.emulator.faults.armed import Batch
     from gemini_batch.emulator.state.models import Kind
     from gemini_batch.emulator.state.store import Store
 
@@ -34,6 +35,8 @@ LIFE = 48 * HOUR
 _TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main."
 _MESSAGE: dict[Kind, str] = {"generate": "GenerateContentBatch", "embed": "EmbedContentBatch"}
 _CREATE: dict[Kind, str] = {"generate": "BatchGenerateContentRequest", "embed": "AsyncBatchEmbedContentRequest"}
+#: Jobs that are neither deleted nor forgotten; takes the time before which an end is forgotten.
+_KNOWN = "NOT deleted AND coalesce(ended > ?, 1)"
 _ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"})
 
 
@@ -139,8 +142,8 @@ class Batches:
         """The project's batches, newest first, in pages. The service's default page size is not known."""
         size, before = call.number("pageSize", 10, most=100), read_token(call.text("pageToken"))
         rows = self._store.rows(
-            """SELECT * FROM batches WHERE owner = ? AND NOT deleted AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?""",
-            (call.owner, before is None, before, size + 1),
+            f"SELECT * FROM batches WHERE owner = ? AND {_KNOWN} AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            (call.owner, self._limits.forgotten(), before is None, before, size + 1),
         )
         answer: dict[str, Any] = {}
         if rows:
@@ -195,12 +198,23 @@ class Batches:
         return Reply()
 
     def _find(self, batch_id: str, owner: str) -> sqlite3.Row:
-        row = self._store.row("SELECT * FROM batches WHERE id = ? AND owner = ? AND NOT deleted", (batch_id, owner))
+        row = self._store.row(
+            f"SELECT * FROM batches WHERE id = ? AND owner = ? AND {_KNOWN}",  # noqa: S608 - our own words
+            (batch_id, owner, self._limits.forgotten()),
+        )
         if row is None:
             raise errors.not_found()
         return row
 
-    def _operation(self, row: sqlite3.Row) -> dict[str, Any]:
+    def _seen(self, row: sqlite3.Row) -> Batch:
+        """A batch as it is shown: CANCELLED for a while, if a fault hides that it goes on."""
+        if row["cancelled"] is None or not self._engine.faults.hides(row, self._clock.now()):
+            return row
+        shown = {"state": "CANCELLED", "ended": row["cancelled"], "updated": row["cancelled"], "published": 0}
+        return {**dict(row), **shown, "succeeded": 0, "failed": 0, "error_code": 1, "error_message": ""}
+
+    def _operation(self, found: sqlite3.Row) -> dict[str, Any]:
+        row = self._seen(found)
         output = self._output(row)
         name = _MESSAGE[row["kind"]]
         shown: dict[str, Any] = {
@@ -215,7 +229,7 @@ class Batches:
             shown["response"] = {"@type": f"{_TYPE}{name}Output", **output}
         return shown
 
-    def _batch(self, row: sqlite3.Row, output: dict[str, Any]) -> dict[str, Any]:
+    def _batch(self, row: Batch, output: dict[str, Any]) -> dict[str, Any]:
         lost, lost_errors = spent.dropped(self._store, row["id"]) if row["state"] in _ENDED else (0, 0)
         succeeded, failed = row["succeeded"] - lost, row["failed"] - lost_errors
         pending = row["total"] - succeeded - failed
@@ -241,11 +255,13 @@ class Batches:
         }
         return {name: value for name, value in shown.items() if value}
 
-    def _output(self, row: sqlite3.Row) -> dict[str, Any]:
+    def _output(self, row: Batch) -> dict[str, Any]:
         if not row["published"]:
             return {}
         if row["input_file"]:
             return {"responsesFile": f"files/batch-{row['id']}"}
+        if self._clock.now() >= row["ended"] + round(self._limits.quotas.results_kept * SECOND):
+            return {}
         try:
             with self._store.output(row["id"]).open("rb") as file:
                 return {"inlinedResponses": {"inlinedResponses": _joined(file)}}

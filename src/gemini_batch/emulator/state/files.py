@@ -52,11 +52,11 @@ class Files:
         return Reply.json(shown(self.find(file_id, call.owner)))
 
     def list(self, call: Call) -> Reply:
-        """The project's uploaded files, newest first, in pages."""
+        """The project's files, newest first, in pages; not the output files of its batches."""
         size, before = call.number("pageSize", 10, most=100), read_token(call.text("pageToken"))
         rows = self._store.rows(
-            """SELECT * FROM files WHERE owner = ? AND source = 'UPLOADED' AND expires > ? AND (? OR seq < ?)
-            ORDER BY seq DESC LIMIT ?""",
+            """SELECT * FROM files WHERE owner = ? AND (source = 'UPLOADED' OR id NOT GLOB 'batch-*') AND expires > ?
+            AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?""",
             (call.owner, self._clock.now(), before is None, before, size + 1),
         )
         answer: dict[str, Any] = {}
@@ -148,6 +148,7 @@ def shown(row: sqlite3.Row) -> dict[str, Any]:
         "uri": f"{_NAMES}{row['id']}",
         "state": "ACTIVE",
         "source": row["source"],
+        "downloadUri": f"{_NAMES}{row['id']}:download?alt=media" if row["source"] == "GENERATED" else None,
     }
     return {name: value for name, value in facts.items() if value}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gemini_batch import catalog
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.state.clock import SECOND
+from gemini_batch.protocol import rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +18,9 @@ Kind = Literal["generate", "embed"]
 
 #: The API's batch methods, by kind of request.
 BATCH_METHOD: dict[Kind, str] = {"generate": "batchGenerateContent", "embed": "asyncBatchEmbedContent"}
-_METHODS: dict[str, list[str]] = {
-    "generate": ["generateContent", "countTokens", "batchGenerateContent"],
-    "embed": ["embedContent", "countTokens", "asyncBatchEmbedContent"],
+_CALLS: dict[str, list[str]] = {
+    "generate": ["generateContent", "countTokens"],
+    "embed": ["embedContent", "countTokens"],
 }
 #: The prefix of a tuned model's name; other names are kept without their ``models/``.
 TUNED = "tunedModels/"
@@ -37,7 +38,7 @@ def serving(name: str, kind: Kind, *, now: int, version: str, method: str) -> st
     if name.startswith(TUNED):
         return name
     model = catalog.load().find(name)
-    if model is None or kind not in model.methods:
+    if model is None or kind not in (model.methods if method in BATCH_METHOD.values() else _called(model)):
         raise errors.no_model(name, version, method)
     match model.status_on(_day(now)):
         case "gone" if model.shutdown is not None and not model.shutdown.doubt:
@@ -49,6 +50,11 @@ def serving(name: str, kind: Kind, *, now: int, version: str, method: str) -> st
             return model.shutdown.replaced_by
         case _:
             return name
+
+
+def _called(model: catalog.Model) -> tuple[catalog.Method, ...]:
+    """The kinds of requests that a model answers in ordinary calls."""
+    return (*model.methods, *model.calls)
 
 
 def resource(name: str) -> str:
@@ -75,6 +81,24 @@ def thinks(name: str) -> bool:
     return kind_of(name) == "text"
 
 
+def has_caches(name: str, *, lenient: bool = False) -> bool:
+    """Whether there are cached contents for a model: not for those of images and speech.
+
+    Probably not for Gemini 4 either; ``lenient`` assumes that there are.
+    """
+    return kind_of(name) == "text" and (lenient or (rules.generation(name) or 0) < rules.NO_CACHE_FROM)
+
+
+def cache_minimum(name: str) -> int:
+    """The fewest tokens of a cache for a model.
+
+    From the guide *Context caching* (2026-10-13), and for Flash-Lite as measured by a user (2026-09-07).
+    """
+    if "flash-lite" in name:
+        return 1024
+    return 2048 if name.startswith("gemini-2.5-") else 4096
+
+
 def describe(name: str, *, now: int, version: str) -> dict[str, Any]:
     """The API's ``Model``. Raises :class:`errors.ApiFailure` (404) for a model that is unknown or shut down."""
     if name.startswith(TUNED):
@@ -88,11 +112,16 @@ def describe(name: str, *, now: int, version: str) -> dict[str, Any]:
         "version": "001",
         "displayName": model.name.replace("-", " ").title(),
         "description": "Served by the offline emulator: no model runs behind it.",
-        "inputTokenLimit": 8192 if embeds else _INPUT_TOKENS,
+        "inputTokenLimit": 8192 if embeds else (model.context_tokens or _INPUT_TOKENS),
         "outputTokenLimit": 1 if embeds else (model.max_output_tokens or _OUTPUT_TOKENS),
-        "supportedGenerationMethods": [name for method in model.methods for name in _METHODS[method]],
+        "supportedGenerationMethods": [
+            *(name for method in _called(model) for name in _CALLS[method]),
+            *(BATCH_METHOD[method.value] for method in model.methods),
+        ],
     }
-    if "generate" in model.methods:
+    if "generate" in _called(model):
+        if has_caches(name):
+            described["supportedGenerationMethods"].insert(2, "createCachedContent")
         described |= {"temperature": 1, "topP": 0.95, "topK": 64, "maxTemperature": 2}
         if thinks(name):
             described["thinking"] = True

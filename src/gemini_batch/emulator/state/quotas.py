@@ -1,4 +1,4 @@
-"""Quotas: the jobs and enqueued tokens of a project, the size of its files.
+"""Quotas: the jobs, creates and enqueued tokens of a project, the size of its files, how long its results are kept.
 
 A job holds its tokens from its creation until it ends, or longer if so configured (``release_after``). As at the
 service, a refusal names neither the limit that was reached nor a time to retry.
@@ -12,6 +12,7 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.emulator.messages import errors
+from gemini_batch.emulator.state import models
 from gemini_batch.emulator.state.clock import SECOND
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
 
     ``jobs``: the most jobs alive at a time; more are refused or stay PENDING (``when_full``). ``tier``: the catalog's
     limit of enqueued tokens per model; ``tokens``: limits by model that override it. ``release_after``: seconds for
-    which an ended job still holds its tokens. ``storage``, ``file`` and ``inline`` are in bytes.
+    which an ended job still holds its tokens. ``creates``: the most jobs that are created in any ``creates_per``
+    seconds; more are refused, whether or not a job is alive. ``cache_minimum``: the fewest tokens of a cached content;
+    None is the model's own limit. ``storage``, ``file`` and ``inline`` are in bytes. ``results_kept``: seconds after a
+    job's end for which its results can be fetched; ``jobs_kept``: the same for the job itself.
     """
 
     jobs: int | None = None
@@ -39,12 +43,18 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     tier: Literal[1, 2, 3] | None = None
     tokens: dict[str, int] = {}
     release_after: float = 0.0
+    creates: int | None = None
+    creates_per: float = 12 * 3600.0
+    cache_minimum: int | None = None
     storage: int = 20 * 1024**3
     file: int = 2 * 1024**3
     inline: int = 20 * 1024**2
+    results_kept: float = 42 * 86_400.0
+    jobs_kept: float | None = None
 
     def __post_init__(self) -> None:
-        if min(self.jobs or 0, self.release_after, self.storage, self.file, self.inline, *self.tokens.values()) < 0:
+        numbers = [number for number in msgspec.structs.astuple(self) if isinstance(number, int | float)]
+        if min(*numbers, *self.tokens.values()) < 0:
             raise ValueError("a quota must not be negative")
 
     def of_model(self, name: str) -> int | None:
@@ -55,6 +65,10 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
         if model is None or model.enqueued_tokens is None:
             return None
         return model.enqueued_tokens.of_tier(self.tier or 0)
+
+    def of_cache(self, name: str) -> int:
+        """The fewest tokens of a cached content for a model."""
+        return models.cache_minimum(name) if self.cache_minimum is None else self.cache_minimum
 
 
 class Limits:
@@ -95,6 +109,8 @@ class Limits:
         quotas = self.quotas
         if quotas.jobs is not None and quotas.when_full == "refuse" and self.alive(owner) >= quotas.jobs:
             raise errors.exhausted()
+        if quotas.creates is not None and self._created(owner) >= quotas.creates:
+            raise errors.exhausted()
         limit = quotas.of_model(model)
         if limit is not None and self.held(owner).get(model, 0) + tokens > limit:
             raise errors.exhausted()
@@ -113,6 +129,17 @@ class Limits:
             {"owner": owner, "before": before},
         )
         return 0 if row is None else int(row[0])
+
+    def _created(self, owner: str) -> int:
+        """The number of jobs that a project has created lately, deleted ones included."""
+        since = self._clock.now() - round(self.quotas.creates_per * SECOND)
+        row = self._store.row("SELECT count(*) FROM batches WHERE owner = ? AND created > ?", (owner, since))
+        return 0 if row is None else int(row[0])
+
+    def forgotten(self) -> int:
+        """Jobs that ended before this time are no longer known; 0 if jobs are kept for ever."""
+        kept = self.quotas.jobs_kept
+        return 0 if kept is None else self._clock.now() - round(kept * SECOND)
 
     def held(self, owner: str) -> dict[str, int]:
         """The tokens that a project's jobs hold, by model."""
