@@ -237,13 +237,20 @@ def same_model(one: str, other: str) -> bool:
     return long.startswith(short) and _VERSION.fullmatch(long, len(short)) is not None
 
 
-def contradiction(job: RemoteJob, *, file: str | None, model: str) -> str | None:
+def contradiction(
+    job: RemoteJob, *, file: str | None, model: str, display_name: str = "", requests: int = 0
+) -> str | None:
     """How the service's words on a job contradict what was sent, as a clause; None if they do not.
 
-    An input file's name was used once, so it decides if it is stated.
+    An input file's name was used once, so it decides if it is stated. ``display_name`` and ``requests`` (their number)
+    are compared where they are given: right after the create, before anyone can have renamed the job.
     """
     if file and job.file_name:
         return None if job.file_name == file else f"reads {job.file_name} instead of {file}"
+    if display_name and job.display_name not in {"", _shortened(printable(display_name))}:
+        return f"is named {job.display_name!r} instead of {display_name!r}"
+    if requests and job.total not in {0, requests}:
+        return f"has {job.total:,} requests instead of {requests:,}"
     return None if same_model(job.model, model) else f"uses {job.model} instead of {model}"
 
 

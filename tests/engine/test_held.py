@@ -15,7 +15,7 @@ from gemini_batch.commands.create import create
 from gemini_batch.commands.doctor import doctor
 from gemini_batch.commands.results import results
 from gemini_batch.commands.run import run
-from gemini_batch.errors import ApiError, StateError
+from gemini_batch.errors import ApiError, JobError, StateError
 from gemini_batch.intake.submission import Submission
 from gemini_batch.store.run_options import RunOptions
 from gemini_batch.store.state_folder import RunFolder
@@ -133,6 +133,11 @@ def test_damage_costs_only_the_requests_of_that_job(service: FakeService, tmp_pa
     harm(found, what)
     service.jobs[0].deleted = True
 
+    for _ in range(2):  # which is not certain at once
+        with pytest.raises(ApiError) as caught:
+            do(service, tmp_path / "home", lambda s: results(s, found.summary.run))
+        assert str(caught.value.next).startswith(f"gemini-batch run {found.summary.run} ")
+    do(service, tmp_path / "home", lambda s: run(s, found.summary.run, None))
     again = do(service, tmp_path / "home", lambda s: results(s, found.summary.run))
 
     lost = set(service.jobs[0].keys)
@@ -148,6 +153,30 @@ def test_damage_costs_only_the_requests_of_that_job(service: FakeService, tmp_pa
     assert len(kept) == (what != "raw")
     assert str(again.summary.next).startswith(f"gemini-batch retry {found.summary.run} --only missing")
     assert do(service, tmp_path / "home", lambda s: run(s, found.summary.run, None)).summary == again.summary
+    assert service.paid() == dict.fromkeys(KEYS, 1)
+
+
+@pytest.mark.parametrize("call", ["get", "download"])
+@pytest.mark.parametrize(("status", "reason"), [(404, "NOT_FOUND"), (403, "PERMISSION_DENIED")])
+@pytest.mark.parametrize("command", ["results", "run"])
+def test_one_absence_is_no_loss(
+    service: FakeService, tmp_path: Path, call: str, status: int, reason: str, command: str
+) -> None:
+    """The service shows nothing for a moment: the damaged answers are fetched by the same or the next command."""
+    found = held(service, tmp_path, "run")
+    harm(found, "cut")
+    first, gone = service.calls.count(call), ApiError("gone", status=status, reason=reason)
+    service.faults = {(call, first + n): ("before", gone) for n in range(3)}
+    verb = (
+        (lambda s: results(s, found.summary.run)) if command == "results" else lambda s: run(s, found.summary.run, None)
+    )
+    again: Any = None
+    for _ in range(4):
+        with contextlib.suppress(ApiError, JobError):
+            again = do(service, tmp_path / "home", verb)
+            break
+
+    assert again.summary.all_succeeded
     assert service.paid() == dict.fromkeys(KEYS, 1)
 
 

@@ -171,6 +171,21 @@ def test_a_create_that_happened_without_an_answer_is_adopted(
     assert found.summary.all_succeeded
 
 
+@pytest.mark.parametrize("hides", [2, 3])
+def test_the_next_process_gives_a_list_that_lags_behind_its_time(
+    service: FakeService, tmp_path: Path, hides: int
+) -> None:
+    """It did not send the create itself, so only the time of the intent says how long to look."""
+    service.faults["create", 0] = ("after", Killed())  # type: ignore[assignment]
+    with pytest.raises(Killed):
+        make(service, tmp_path)
+    service.list_hides = hides
+
+    make(service, tmp_path)
+
+    assert len(service.jobs) == 1
+
+
 @pytest.mark.parametrize("hides", [1, 2, 3])
 def test_a_list_that_lags_behind_is_read_until_the_time_is_up(service: FakeService, tmp_path: Path, hides: int) -> None:
     """P3: the new job is missing from the first looks at the list."""

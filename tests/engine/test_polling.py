@@ -117,7 +117,8 @@ def test_results_of_a_bad_end_that_has_counted_answers(service: FakeService, tmp
     assert texts(held(service, tmp_path, job)) == GOOD
 
 
-def test_counted_answers_that_never_show_are_missing_after_a_while(service: FakeService, tmp_path: Path) -> None:
+def test_counted_answers_that_never_show_end_a_wait_and_are_not_missing(service: FakeService, tmp_path: Path) -> None:
+    """Only the user can say that what the service counts is not to be waited for."""
     job = begin(service, tmp_path).job
     service.end_state = "BATCH_STATE_EXPIRED"
     show_output_after(service, 1000 * HOUR, counted=True)
@@ -126,7 +127,10 @@ def test_counted_answers_that_never_show_are_missing_after_a_while(service: Fake
 
     assert seen.ended_badly
     assert LATE_COUNTED <= sum(service.clock.waits) < LATE_COUNTED + 120.0
-    assert held(service, tmp_path, job).summary.verdicts == {"missing": len(KEYS)}
+    with pytest.raises(NotFinished) as caught:
+        held(service, tmp_path, job)
+    assert caught.value.reason_code == "output_incomplete"
+    assert held(service, tmp_path, job, accept_incomplete=True).summary.verdicts == {"missing": len(KEYS)}
 
 
 # One job -------------------------------------------------------------------------------------------------------------

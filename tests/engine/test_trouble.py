@@ -155,7 +155,7 @@ def test_an_ended_job_that_is_gone_before_it_was_fetched(service: FakeService, t
 
 
 def test_a_file_that_ends_early_between_lines_is_fetched_again(service: FakeService, tmp_path: Path) -> None:
-    """The job's own counts say how many lines there must be."""
+    """The job's own counts say how many lines there must be; the same command fetches it once more."""
     short = [b"".join(answer_line(key) + b"\n" for key in KEYS[:3])]
     downloads(service, lambda: short.pop() if short else None, sized=True)
     operation = service._operation
@@ -170,7 +170,10 @@ def test_a_file_that_ends_early_between_lines_is_fetched_again(service: FakeServ
 
     service._operation = counting  # type: ignore[method-assign]
 
-    assert texts(work(service, tmp_path, options=RunOptions())) == GOOD
+    service.polls_to_end = 0
+    job = begin(service, tmp_path).job
+
+    assert texts(held(service, tmp_path, job)) == GOOD
     assert service.paid() == ONCE
 
 

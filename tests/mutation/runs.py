@@ -292,6 +292,38 @@ RUNS = (
         tests=(f"{TROUBLE}::test_a_file_that_ends_early_between_lines_is_fetched_again",),
     ),
     Breakage(
+        guard="what the service counts without showing it is not collected as absent",
+        file="engine/collector.py",
+        old="if output is not Output.COMPLETE and job.succeeded and ours is not None:",
+        new="if False:",
+        tests=("tests/engine/test_counted.py::test_counted_answers_without_output_are_waited_for_and_never_resent",),
+    ),
+    Breakage(
+        guard="requests are not resent of which some are counted, and nobody knows which",
+        file="store/leftovers.py",
+        old="unanswered = 0 if is_contradicted or without_line > uncounted else once",
+        new="unanswered = once",
+        tests=("tests/engine/test_counted.py::test_requests_counted_as_failed_are_counted_too",),
+    ),
+    Breakage(
+        guard="a job with another number of requests than were sent is waited for",
+        file="engine/download.py",
+        old="if remote.phase is Phase.SUCCEEDED and remote.total not in {0, target.job.requests}:",
+        new="if False:",
+        tests=("tests/engine/test_counted.py::test_another_number_of_requests_is_no_permission",),
+    ),
+    Breakage(
+        guard="one answer that a job is absent does not lose what was damaged here",
+        file="engine/collector.py",
+        old="""                    error.next = Next("run", run.id, "-o", "results.jsonl", why=why)
+                raise
+""",
+        new="""                    error.next = Next("run", run.id, "-o", "results.jsonl", why=why)
+                await lose(session, target, "RESULTS_DAMAGED")
+""",
+        tests=("tests/engine/test_held.py::test_one_absence_is_no_loss",),
+    ),
+    Breakage(
         guard="a second line of a request is not one more answer",
         file="engine/download.py",
         old="self.found += not self._bits[place] & bit",

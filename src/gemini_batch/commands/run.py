@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
+from gemini_batch.api.trouble import meaning
 from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
 from gemini_batch.commands.results import held_results
 from gemini_batch.engine.planner import reconcile
@@ -17,7 +18,7 @@ from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.resend import stopped_by_others
 from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
-from gemini_batch.errors import Next, NotFinished, UsageError
+from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission, display_name, enter_run
 from gemini_batch.report.job_view import run_facts
@@ -193,7 +194,13 @@ def _limits(name: str, options: RunOptions) -> Limits:
 
 async def finish(session: Session, run: Run, output: Path | None) -> Results:
     """The results of a finished run, written to ``output`` and next to it. Raises StateError."""
-    found = await held_results(session, run)
+    try:
+        found = await held_results(session, run)
+    except (JobError, ServiceError) as error:
+        if not meaning(error).not_shown:
+            raise
+        await work_off(session, run, None)  # answers that were damaged here: the run asks until it is certain
+        found = await held_results(session, run)
     if output is not None:
         found.write(output)
         jobs = session.ledger().jobs_of(run.id)

@@ -130,7 +130,8 @@ class PollBackoff:
 # Late output -----------------------------------------------------------------------------------------------------
 
 #: Seconds to wait for a job's output after its end: for a job that succeeded, which must have output; for a job that
-#: did not succeed but counted answers, which often shows none; and for a job that ended without stating how.
+#: did not succeed but counted answers, which often shows none (it is not collected without them unless the user says
+#: so; only the wait ends); and for a job that ended without stating how.
 LATE_SUCCEEDED, LATE_COUNTED, LATE_UNSAID = 86_400.0, 600.0, 15.0
 
 

@@ -17,7 +17,7 @@ from gemini_batch._version import __version__
 from gemini_batch.api.trouble import meaning
 from gemini_batch.backend import address_of
 from gemini_batch.engine.backoff import Output, output_of
-from gemini_batch.engine.download import fetch, partial, whole_lines
+from gemini_batch.engine.download import fetch, incomplete, partial, whole_lines
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.engine.planner import drop
 from gemini_batch.engine.poller import ended_for, poll_job
@@ -116,15 +116,24 @@ async def lose(session: Session, target: KnownJob, reason: str, *, writing: asyn
     now = session.world.now()
     if partial(session.state_folder.run(target.run.id).raw(target.job.id)).exists():
         reason = "OUTPUT_INCOMPLETE"
+    elif reason != "OUTPUT_INCOMPLETE" and _was_held(session, target):
+        reason = "RESULTS_DAMAGED"
     job = session.ledger().update_job(target.job, f"lost: {reason}", at=now, stage=JobStage.ENDED, lost=reason)
     return (await gather(session, replace(target, job=job), None, writing=writing)).job
+
+
+def _was_held(session: Session, target: KnownJob) -> bool:
+    """Whether answers of a job were collected here before."""
+    with session.state_folder.run(target.run.id).rows() as rows:
+        return any(file["id"] == target.job.ordinal and file["bytes"] for file in rows.answer_files())
 
 
 async def restore(session: Session, run: Run, *, only: Job | None = None) -> None:
     """Fetch raw answers again that are missing here or were changed, of all jobs or of one (``only``).
 
-    The requests of a job that the service no longer has become ``missing``; nothing else is touched. Raises
-    ServiceError if the service cannot be asked now, NotFinished, StateError.
+    A job that the service does not show is to be collected from then on, as one that has ended: ``run`` finds out
+    whether it is gone. Raises ServiceError if the service cannot give the answers now, JobError, NotFinished,
+    StateError.
     """
     folder, ledger = session.state_folder.run(run.id), session.ledger()
     if not await asyncio.to_thread(damage, folder, only=only):
@@ -142,10 +151,11 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
                 operation = None if job.lost is not None else await _ended(session, target)
                 await gather(session, target, operation)
             except (JobError, ApiError) as error:
-                if not meaning(error).not_shown:
-                    raise
-                session.emit(Notice(error.then("The other answers are complete."), "warning"))
-                await lose(session, target, "RESULTS_DAMAGED")
+                # One such answer proves nothing: the job stays ended, and the next command asks again.
+                if meaning(error).not_shown and run.origin == "made":
+                    why = "asks for a quarter of an hour, and then continues without them"
+                    error.next = Next("run", run.id, "-o", "results.jsonl", why=why)
+                raise
 
 
 def _aside(raw: Path) -> Path:
@@ -264,6 +274,9 @@ async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
         counts = f", {job.succeeded + job.failed} of {job.total} done" if job.total else ""
         raise NotFinished(f"{batch} is not finished: {job.state}{counts}.", job=batch, state=job.state, next=following)
     output = output_of(seen.operation, ended_for(session, target, job, clock() - began))
+    ours = target if isinstance(target, KnownJob) and target.run.origin == "made" else None
+    if output is not Output.COMPLETE and job.succeeded and ours is not None:
+        raise incomplete(session, ours, job, 0)
     if output is Output.LATE:
         what = "succeeded" if job.phase is Phase.SUCCEEDED else f"ended as {job.state}"
         raise NotFinished(

@@ -17,7 +17,7 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.redaction import holds_key, redact_words
 from gemini_batch.api.trouble import meaning
-from gemini_batch.engine.backoff import ABSENT_TIMES, LATE_SUCCEEDED
+from gemini_batch.engine.backoff import ABSENT_TIMES, LATE_COUNTED, LATE_SUCCEEDED
 from gemini_batch.engine.poller import ended_for
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, Transfer
@@ -25,7 +25,7 @@ from gemini_batch.jsonl import MAX_LINE, LongLine, private_folder, private_open,
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.safe_text import Redactor
 from gemini_batch.store.sqlite import state_error
-from gemini_batch.wire import inline_answers, remote_job
+from gemini_batch.wire import Phase, inline_answers, remote_job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,13 +67,10 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
         await asyncio.to_thread(redact_words, part, Redactor(key))
         with part.open("rb+") as file:
             os.fsync(file.fileno())
-        counted = remote.succeeded + remote.failed
-        if target.run.origin == "made":
-            counted = min(counted, target.job.requests)
-        if remote.has_output and answers < counted:
+        if remote.has_output and answers < _due(target, remote):
             if answers and (not partial(raw).exists() or answers > whole_lines(partial(raw))):
                 part.replace(partial(raw))
-            raise incomplete(session, target, remote, answers, counted)
+            raise incomplete(session, target, remote, answers)
         part.replace(raw)
         partial(raw).unlink(missing_ok=True)
         sync_folder(raw.parent)
@@ -94,10 +91,35 @@ def partial(raw: Path) -> Path:
     return raw.with_suffix(".incomplete")
 
 
-def incomplete(session: Session, target: KnownJob, remote: RemoteJob, answers: int, counted: int) -> NotFinished:
-    """The error for an output with fewer answers than the service counts; after a day, with a way to go on without."""
-    message = f"The output of {remote.name} is incomplete: the service counts {counted:,} answers and gives {answers:,}"
-    late = ended_for(session, target, remote, 0.0) >= LATE_SUCCEEDED
+def _due(target: KnownJob, remote: RemoteJob) -> int:
+    """How many answers the output of an ended job must have.
+
+    A job that succeeded with another number of requests than it was sent contradicts itself: all are due.
+    """
+    counted = remote.succeeded + remote.failed
+    if target.run.origin != "made":
+        return counted
+    if remote.phase is Phase.SUCCEEDED and remote.total not in {0, target.job.requests}:
+        return target.job.requests
+    return min(counted, target.job.requests)
+
+
+def incomplete(session: Session, target: KnownJob, remote: RemoteJob, answers: int) -> NotFinished:
+    """The error for an output with fewer answers than are due; when it is overdue, with a way to go on without."""
+    # After a cancel, most jobs never show what they count, and nothing is resent unasked.
+    patience = LATE_COUNTED if remote.phase is Phase.CANCELLED and not remote.has_output else LATE_SUCCEEDED
+    late = ended_for(session, target, remote, 0.0) >= patience
+    counted, due = remote.succeeded + remote.failed, _due(target, remote)
+    if not answers:
+        how = "succeeded" if remote.phase is Phase.SUCCEEDED else f"ended as {remote.state}"
+        message = f"{remote.name} {how}, but its results are not available yet; the service counts {counted:,} answers"
+    elif due > counted:
+        message = (
+            f"The output of {remote.name} is incomplete: {due:,} requests were sent, the service counts "
+            f"{remote.total:,} and gives {answers:,} answers"
+        )
+    else:
+        message = f"The output of {remote.name} is incomplete: the service counts {due:,} answers and gives {answers:,}"
     return NotFinished(
         f"{message}.",
         job=remote.name,

@@ -14,7 +14,7 @@ from gemini_batch.errors import NotFinished
 from gemini_batch.events import Notice
 from gemini_batch.report.durations import span
 from gemini_batch.report.next_steps import after_cancel
-from gemini_batch.store.leftovers import cancelled_elsewhere, leftover, resend
+from gemini_batch.store.leftovers import cancelled_elsewhere, leftover, rule_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +84,7 @@ class Resender:
     def release(self, rows: Rows, job: Job) -> None:
         """Let the requests wait again: their pause is over."""
         self.due.pop(job.ordinal, None)
-        rule = resend(job, self._attempts)
+        rule = rule_for(rows, job, self._attempts)
         rows.requeue(job.ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered)
 
 

@@ -24,7 +24,7 @@ from gemini_batch.events import Notice
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import JobStage
-from gemini_batch.wire import remote_job
+from gemini_batch.wire import contradiction, remote_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,8 +149,10 @@ class Submitter:
             self._session.emit(Notice(error.then("Checking whether the job was created anyway."), "warning"))
             return job
         remote = remote_job(operation)
+        what = f"{remote.name}, which {differs}" if (differs := _differs(job, remote)) else None
         if not remote.name or remote.name in self._ledger.batches():
             what = f"{remote.name}, which is another job" if remote.name else "no job"
+        if what is not None:
             self._session.emit(Notice(f"The service's answer names {what}; searching for the new one.", "warning"))
             return job
         job = self._ledger.update_job(job, "created", at=self._now(), stage=JobStage.CREATED, batch=remote.name)
@@ -306,6 +308,12 @@ class Submitter:
             next=(self._doubt.next if self._doubt and self._doubt.reason_code == "redirected" else None)
             or "Nothing is lost. Run the same command again later.",
         )
+
+
+def _differs(job: Job, remote: RemoteJob) -> str | None:
+    """How the answer to a create contradicts what was sent: then it is another job's, and this create is in doubt."""
+    file = job.file if job.input_kind == "file" else None
+    return contradiction(remote, file=file, model=job.model, display_name=job.display_name, requests=job.requests)
 
 
 def _explained(run: Run, job: Job, error: ServiceError) -> ServiceError:

@@ -1,4 +1,4 @@
-"""Conditions on requests in ``rows.db``, as SQL: which were sent, and which are to be resent."""
+"""Conditions on requests in ``rows.db``, as SQL: which were sent, which did not succeed, which are to be resent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FINAL = "(SELECT {} FROM answers WHERE id = requests.answer)"
+_GIVEN = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
+#: How many of the requests that are still in a job got no line from it.
+WITHOUT_LINE = f"SELECT count(*) FROM requests WHERE job = ? AND NOT EXISTS ({_GIVEN})"  # noqa: S608 - no value
 
 
 def was_sent(sent: Sequence[int]) -> str:
@@ -21,11 +24,10 @@ def unlasting(
 ) -> tuple[str, tuple[int | str, ...]]:
     """In the job ``ordinal``, which gave no answer, or an error that another attempt may not get again."""
     marks = ", ".join("?" * len(reasons))
-    given = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
     sql = (
         f"job = ? AND coalesce({_FINAL.format('verdict')}, '') <> 'succeeded' "
-        f"AND ((attempts - attempts_excused < ? AND NOT EXISTS ({given})) OR (attempts - attempts_excused < ? "
-        f"AND EXISTS ({given} AND a.verdict = 'failed' AND a.reason IN ({marks}))))"
+        f"AND ((attempts - attempts_excused < ? AND NOT EXISTS ({_GIVEN})) OR (attempts - attempts_excused < ? "
+        f"AND EXISTS ({_GIVEN} AND a.verdict = 'failed' AND a.reason IN ({marks}))))"
     )
     return sql, (ordinal, most_unanswered, most, *reasons)
 
@@ -39,4 +41,13 @@ STOPPED = (
 LEFTOVER = (
     "SELECT count(*), coalesce(max(attempts - attempts_excused), 0), "  # noqa: S608 - no value
     f"coalesce(sum({_FINAL.format('reason')} = 'RESOURCE_EXHAUSTED'), 0) FROM requests WHERE "
+)
+#: The requests that did not succeed, in input order, as ``FailureRow``.
+FAILURES = (
+    "SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), "
+    "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'TO_BE_RESENT' ELSE '' END), m.text, "
+    "a.answer_file, s.file, a.offset, a.length FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+    "LEFT JOIN messages m ON m.id = a.message LEFT JOIN answer_files s ON s.id = a.answer_file "
+    "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL "
+    "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
 )

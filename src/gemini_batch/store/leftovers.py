@@ -32,17 +32,20 @@ class Resend:
     most_unanswered: int = 0
 
 
-def resend(job: Job, attempts: int) -> Resend:
+def resend(job: Job, attempts: int, without_line: int) -> Resend:
     """The rule for resending: what a job left unanswered by the service's own count, and a failed or expired job, once.
 
-    Nothing is resent after a cancel, and nothing of a lost job.
+    ``without_line``: how many of its requests got no line from it. Nothing is resent after a cancel, and nothing of a
+    lost job.
     """
     if job.cancelled_at is not None or job.lost is not None:
         return Resend()
     once = min(2, attempts)
-    # What the service itself counts as answered was paid for, even if its line cannot be used.
-    all_counted = (job.succeeded or 0) + (job.failed or 0) >= job.requests
-    unanswered = 0 if all_counted else once
+    # What the service itself counts as answered was paid for, even if its line cannot be used. If more requests lack a
+    # line than the service leaves uncounted, some of them were answered, and it is unknown which.
+    uncounted = job.requests - (job.succeeded or 0) - (job.failed or 0)
+    is_contradicted = job.total not in {None, 0, job.requests}
+    unanswered = 0 if is_contradicted or without_line > uncounted else once
     match job.phase:
         case Phase.SUCCEEDED:
             return Resend(TRANSIENT, most=attempts, most_unanswered=unanswered)
@@ -54,9 +57,14 @@ def resend(job: Job, attempts: int) -> Resend:
             return Resend()
 
 
+def rule_for(rows: Rows, job: Job, attempts: int) -> Resend:
+    """The rule for the requests of a collected job."""
+    return resend(job, attempts, rows.without_line(job.ordinal))
+
+
 def leftover(rows: Rows, job: Job, attempts: int) -> Leftover:
     """The requests of a collected job that ``run`` would resend; changes nothing."""
-    rule = resend(job, attempts)
+    rule = rule_for(rows, job, attempts)
     return rows.leftover(job.ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered)
 
 

@@ -43,14 +43,6 @@ if TYPE_CHECKING:
 
 
 _BATCH = 5000
-_FAILURES = (
-    "SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), "
-    "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'TO_BE_RESENT' ELSE '' END), m.text, "
-    "a.answer_file, s.file, a.offset, a.length FROM requests r LEFT JOIN answers a ON a.id = r.answer "
-    "LEFT JOIN messages m ON m.id = a.message LEFT JOIN answer_files s ON s.id = a.answer_file "
-    "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL "
-    "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
-)
 
 
 class Rows:
@@ -187,6 +179,11 @@ class Rows:
         sql, values = conditions.unlasting(ordinal, reasons, most, most_unanswered)
         with explained(self.path, "run's row database"):
             return Leftover(*self._db.execute(conditions.LEFTOVER + sql, values).fetchone())
+
+    def without_line(self, ordinal: int) -> int:
+        """How many of the requests in a job got no line from it."""
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(conditions.WITHOUT_LINE, (ordinal,)).fetchone()[0])
 
     def stopped(self, ordinal: int) -> tuple[int, int]:
         """Of the requests in a job: how many have no answer, and how many ended as CANCELLED."""
@@ -345,7 +342,7 @@ class Rows:
     def failures(self) -> Iterator[FailureRow]:
         """The requests that did not succeed, in input order."""
         with explained(self.path, "run's row database"):
-            for row in self._db.execute(_FAILURES):
+            for row in self._db.execute(conditions.FAILURES):
                 yield FailureRow(*row)
 
     def counts(self) -> dict[str, int]:
