@@ -31,6 +31,13 @@ import click
     help="Accept requests for this host, besides localhost and loopback addresses; repeatable.",
 )
 @click.option(
+    "--deliver-to",
+    "receivers",
+    multiple=True,
+    metavar="NAME",
+    help="Deliver webhooks to this host, besides localhost and loopback addresses; repeatable.",
+)
+@click.option(
     "--queue-delay",
     type=click.FloatRange(min=0),
     default=0.0,
@@ -81,6 +88,7 @@ def command(
     port: int,
     data: Path | None,
     hosts: tuple[str, ...],
+    receivers: tuple[str, ...],
     queue_delay: float,
     rows_per_second: float | None,
     spec: str | None,
@@ -92,7 +100,8 @@ def command(
     debug: bool,
 ) -> int:
     """Serve a local Gemini API: files, batches, models. It accepts any API key, and refuses web pages. Nothing leaves
-    this machine, unless --responder names a server elsewhere, whose key is read from OPENAI_API_KEY.
+    this machine, unless --responder names a server elsewhere, whose key is read from OPENAI_API_KEY, or --deliver-to a
+    host.
 
     Prints its base URL as the first line on stdout. Point a client at it with GOOGLE_GEMINI_BASE_URL=URL: this tool,
     the official SDKs and other clients work unchanged. Ctrl-C stops it. Started again with the same --data, it
@@ -114,6 +123,7 @@ def command(
         data,
         port=port,
         allow_hosts=[allowed_host(host) for host in hosts],
+        deliver_to=[allowed_host(host, "--deliver-to") for host in receivers],
         queue_delay=queue_delay,
         rows_per_second=rows_per_second,
         lenient=lenient,

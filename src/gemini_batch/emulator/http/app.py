@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _CHUNK = frozenset({"files.upload.chunk", "files.upload.query", "files.upload.cancel"})
 _VERSIONS = frozenset({"v1", "v1beta", "v1alpha"})
+#: Paths without a version begin with these.
+_UNVERSIONED = frozenset({"emulator", ".well-known"})
 _PIECE = 1 << 20
 #: A body that is too large is read up to this size and discarded, so that its sender receives the refusal.
 _PATIENCE = 256 << 20
@@ -66,7 +68,7 @@ class App:
         if head in ("upload", "download"):
             full = f"/{head}/{{version}}/{rest}"
         else:
-            full = path if head == "emulator" else f"/{{version}}{path}"
+            full = path if head in _UNVERSIONED else f"/{{version}}{path}"
         methods = ["POST", "PUT"] if operation == "files.upload" else [method]
 
         async def endpoint(request: Request) -> Response:
@@ -123,7 +125,7 @@ class App:
         key = request.headers.get("x-goog-api-key") or request.query_params.get("key") or ""
         if request.path_params.get("version", "v1") not in _VERSIONS:
             raise errors.not_found()
-        keyless = operation in _CHUNK or operation.startswith("emulator.")
+        keyless = operation in _CHUNK or operation.startswith("emulator.") or operation == "webhooks.keys"
         if not key.strip() and not keyless:
             raise errors.no_key()
         names = {name: str(value) for name, value in request.path_params.items()}
