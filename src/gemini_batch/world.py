@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import secrets
@@ -71,3 +72,75 @@ class Deadline:
         if working.cancelled() and not in_time:
             raise TimeoutError
         return working.result()
+
+
+class Bell:
+    """Ends pauses early: whoever rings it, on any thread, wakes the one who pauses. Make it on a running event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+
+    def ring(self, about: Callable[[], None] = lambda: None) -> None:
+        """Ring; ``about`` is called first, on the event loop's thread."""
+
+        def rung() -> None:
+            about()
+            self._rung.set()
+
+        self.call(rung)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function on the event loop's thread; nothing if the loop has ended."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
+
+    async def wait(self) -> None:
+        """Wait until it has rung since the last time."""
+        await self._rung.wait()
+        self._rung.clear()
+
+
+class Tasks:
+    """Work in progress, each piece under a number; and pauses that end early when a piece ends or the bell rings."""
+
+    def __init__(self, world: World, bell: Bell | None = None) -> None:
+        self._world, self._bell = world, bell
+        self._running: dict[asyncio.Task[None], int] = {}
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The numbers that are being worked on."""
+        return frozenset(self._running.values())
+
+    def start(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a piece of work."""
+        self._running[asyncio.ensure_future(work)] = number
+
+    async def reap(self) -> None:
+        """Remove what has ended; raises the first error of it."""
+        await asyncio.sleep(0)
+        for task in [task for task in self._running if task.done()]:
+            del self._running[task]
+            task.result()
+
+    async def pause(self, until: float) -> bool:
+        """Wait until then, or until a piece of work ends or the bell rings; returns whether it rang."""
+        others = [] if until == math.inf else [self._world.sleep(max(0.0, until - self._world.monotonic()))]
+        waits = [asyncio.ensure_future(other) for other in others]
+        ringing = None if self._bell is None else asyncio.ensure_future(self._bell.wait())
+        if ringing is not None:
+            waits.append(ringing)
+        try:
+            await asyncio.wait({*waits, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+            return ringing is not None and ringing.done()
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Cancel everything, and wait until it has stopped."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)

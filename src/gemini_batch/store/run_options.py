@@ -69,6 +69,12 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         return msgspec.structs.replace(kept, **said)
 
+    @staticmethod
+    def stated(**options: int | None) -> RunOptions | None:
+        """Those of the options that are not None; None if all are. Raises ``msgspec.ValidationError``."""
+        chosen = {name: value for name, value in options.items() if value is not None}
+        return msgspec.convert(chosen, RunOptions) if chosen else None
+
     @property
     def most_attempts(self) -> int:
         """The maximum number of jobs that a request may be in."""
