@@ -8,13 +8,15 @@ import math
 import random
 import secrets
 import time
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 T = TypeVar("T")
+N = TypeVar("N")
 
 _ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"
 
@@ -74,26 +76,31 @@ class Deadline:
         return working.result()
 
 
-class Bell:
-    """Ends pauses early: whoever rings it, on any thread, wakes the one who pauses. Make it on a running event loop."""
+class Bell(Generic[N]):
+    """Ends pauses early: whoever rings it, on any thread, wakes the one who pauses, and leaves news for them.
+
+    Make it on a running event loop.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._rung = asyncio.Event()
+        self._news: deque[N] = deque()
 
-    def ring(self, about: Callable[[], None] = lambda: None) -> None:
-        """Ring; ``about`` is called first, on the event loop's thread."""
-
-        def rung() -> None:
-            about()
-            self._rung.set()
-
-        self.call(rung)
-
-    def call(self, function: Callable[[], None]) -> None:
-        """Call a function on the event loop's thread; nothing if the loop has ended."""
+    def ring(self, news: N) -> None:
+        """Ring; nothing if the loop has ended."""
+        self._news.append(news)
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function)
+            self._loop.call_soon_threadsafe(self._rung.set)
+
+    def leave(self, news: N) -> None:
+        """Leave news without ringing."""
+        self._news.append(news)
+
+    def news(self) -> Iterator[N]:
+        """Take the news that were left since the last time, oldest first."""
+        while self._news:
+            yield self._news.popleft()
 
     async def wait(self) -> None:
         """Wait until it has rung since the last time."""
@@ -104,7 +111,7 @@ class Bell:
 class Tasks:
     """Work in progress, each piece under a number; and pauses that end early when a piece ends or the bell rings."""
 
-    def __init__(self, world: World, bell: Bell | None = None) -> None:
+    def __init__(self, world: World, bell: Bell[Any] | None = None) -> None:
         self._world, self._bell = world, bell
         self._running: dict[asyncio.Task[None], int] = {}
 

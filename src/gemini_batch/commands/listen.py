@@ -105,7 +105,7 @@ def listen(
 
 
 @contextlib.asynccontextmanager
-async def ringing(session: Session, address: Address | None) -> AsyncIterator[Bell | None]:
+async def ringing(session: Session, address: Address | None) -> AsyncIterator[Bell[Notice] | None]:
     """A bell that rings for each genuine delivery; None without an address.
 
     Raises UsageError if the port is in use, or signatures cannot be checked.
@@ -116,21 +116,18 @@ async def ringing(session: Session, address: Address | None) -> AsyncIterator[Be
     _refuse_offline(session.settings)
     check_library()
     secrets = [secret.reveal() for secret in webhook_secrets()]
-    world, bell = session.world, Bell()
+    world, bell = session.world, Bell[Notice]()
     verifier = Verifier(secrets, Keys(session.settings.base_url, world.monotonic), world.now)
     told: set[Reason] = set()
 
     def heard(delivery: Delivery) -> None:
         about = f" for {delivery.job}" if delivery.job else ""
-        bell.ring(lambda: session.emit(Notice(f"A webhook says {delivery.type}{about}; polling now.")))
+        bell.ring(Notice(f"A webhook says {delivery.type}{about}; polling now."))
 
     def refused(reason: Reason) -> None:
-        def tell() -> None:
-            if reason not in told:
-                told.add(reason)
-                session.emit(Notice(f"A delivery was refused: {REASONS[reason]}.", "warning"))
-
-        bell.call(tell)
+        if reason not in told:  # once for each reason: anyone can send here
+            told.add(reason)
+            bell.leave(Notice(f"A delivery was refused: {REASONS[reason]}.", "warning"))
 
     with Receiver(verifier, port=address.port, on_delivery=heard, on_refusal=refused) as receiver:
         session.emit(Notice(f"Listening for webhooks on {receiver.address}; polling continues."))

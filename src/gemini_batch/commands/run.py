@@ -80,7 +80,7 @@ async def _worked_off(
     output: Path | None,
     deadline: Deadline,
     webhook_url: str | None,
-    bell: Bell | None,
+    bell: Bell[Notice] | None,
 ) -> tuple[Session, Run]:
     """Enter the run or find it, and work it off; returns it, with the session that it is worked on in."""
     if isinstance(what, Submission):
@@ -137,7 +137,7 @@ async def work_off(
     *,
     leftovers: bool = True,
     webhook_url: str | None = None,
-    bell: Bell | None = None,
+    bell: Bell[Notice] | None = None,
 ) -> None:
     """Conduct a run until nothing of it waits. ``leftovers``: what an earlier process collected is resent, too.
 

@@ -62,7 +62,7 @@ class Runner:
         leftovers: bool = True,
         stopper: Error | None = None,
         webhook_url: str | None = None,
-        bell: Bell | None = None,
+        bell: Bell[Notice] | None = None,
     ) -> None:
         """``leftovers``: also resend from jobs collected earlier. ``stopper``: send nothing; collect, then raise it.
 
@@ -76,7 +76,7 @@ class Runner:
         self._quota = QueueQuota(self._ledger, run, self._model, limits, session.world)
         self._poller = Poller(session, service, run, PollBackoff.of(session.settings, self._clock()))
         self._poll_others_at = -math.inf
-        self._tasks, self._webhook_url = Tasks(session.world, bell), webhook_url
+        self._tasks, self._bell, self._webhook_url = Tasks(session.world, bell), bell, webhook_url
         #: Held while writing to ``rows.db``: SQLite permits one writer, and waiting for it would block the event loop.
         self._writing = asyncio.Lock()
         self._later: dict[int, float] = {}
@@ -152,6 +152,8 @@ class Runner:
                     self._report(rows, jobs, why)
                     if await self._tasks.pause(until):
                         self._poller.hasten()
+                    for news in self._bell.news() if self._bell else ():
+                        self._emit(news)
                 case s.Finished():
                     self._report(rows, jobs, "finished")
                     return False

@@ -103,6 +103,7 @@ class Receiver:
         self.address = "http://{}:{}".format(*_shown(listening.getsockname()))
         config = uvicorn.Config(
             self._app,
+            interface="asgi3",
             loop="asyncio",
             http="h11",
             lifespan="off",

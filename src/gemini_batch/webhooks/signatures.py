@@ -34,7 +34,7 @@ _MOST_SIGNATURES = 10
 _NAMES = ("webhook-id", "webhook-timestamp", "webhook-signature")
 #: Visible ASCII. A full stop would leave open where the id ends in what is signed.
 _ID = re.compile(r"[!-\-/-~]{1,256}")
-_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_TIMESTAMP = re.compile(r"[1-9][0-9]{0,11}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 Reason = Literal[
