@@ -144,7 +144,7 @@ def test_a_port_that_is_taken() -> None:
     assert (caught.value.reason_code, caught.value.exit_code) == ("port_in_use", 2)
 
 
-# Keys -------------------------------------------------------------------------------------------------------------------
+# Keys -----------------------------------------------------------------------------------------------------------------
 
 
 class Ticks:
@@ -202,7 +202,13 @@ def test_an_answer_without_keys(publisher: Publisher, listening: Listening, stat
 
 
 def test_keys_of_unknown_kinds_are_ignored(publisher: Publisher) -> None:
-    unknown: list[Any] = [{"kty": "XYZ"}, {"kty": "OKP", "crv": "Ed99", "x": "AA"}, {"use": "enc"}, None, *public("ours")]
+    unknown: list[Any] = [
+        {"kty": "XYZ"},
+        {"kty": "OKP", "crv": "Ed99", "x": "AA"},
+        {"use": "enc"},
+        None,
+        *public("ours"),
+    ]
     publisher.answer = (200, json.dumps({"keys": unknown}).encode())
     assert len(Keys(publisher.url, Ticks()).known()) == 2
 
