@@ -12,7 +12,7 @@ ADVICE = {
     "bad_name": "Copy the whole name again: `batches/…` or `run-…`.",
     "bad_output": "Choose another file for `--output`, or remove what the message names.",
     "bad_setting": "Correct the environment variable that the message names.",
-    "bad_webhook_secret": "Copy the secret again; only the answer that created the webhook, or replaced its secret, shows it.",
+    "bad_webhook_secret": "Copy the secret again; only the answer that created or replaced it shows it.",
     "base_url_without_key": "Put the key into the same `.env` as the base URL, or export the base URL yourself.",
     "broken_installation": "Install gemini-batch again, with its dependencies; in a clone, `make setup`.",
     "cancelled_elsewhere": "Decide: `retry RUN --only failed,missing` resends what was cancelled and sends the rest.",

@@ -97,10 +97,8 @@ def page() -> str:
         parts.append(f"| `{command}` | {words(result_of(command))} | {more} |\n")
     parts.append(EVENT_INTRODUCTION)
     parts += [f"| `{name}` | {words((kind,))} |\n" for name, kind in events().items()]
-    parts.append(
-        f"\n`listen` prints an event `delivery` for each verified delivery: {words(_read(*DELIVERY))}. Without\n"
-    )
-    parts.append("`--json`, it prints these lines, too, and no document after them.\n")
+    parts.append(f"\n`listen` prints an event `delivery` for each verified delivery: {words(_read(*DELIVERY))}.\n")
+    parts.append("Without `--json`, it prints the same lines and no document after them.\n")
     parts.append("\n## Objects\n\nTimes are ISO 8601 in UTC and durations are seconds, unless stated otherwise.\n")
     parts.append("\n### Error\n\nWhy a command failed.\n\n| field | type | meaning |\n| --- | --- | --- |\n")
     error = {**ERROR_FIELDS, **INVALID_INPUT_FIELDS}
