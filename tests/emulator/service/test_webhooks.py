@@ -421,3 +421,17 @@ def test_without_the_library_it_says_so(world: Api, receiver: Receiver, monkeypa
     register(world, receiver.url)
     world.finish(world.begin(lines(1)))
     receiver.next()
+
+
+def test_an_event_is_for_the_webhooks_of_its_time(world: Api, receiver: Receiver) -> None:
+    """One that is registered, or enabled, a moment after the end receives nothing of it."""
+    world.world.deliveries.end()  # nothing is announced by itself
+    world.finish(world.begin(lines(1)))
+    made = register(world, receiver.url)
+    world.http.patch(f"/v1/webhooks/{made['id']}", json={"state": "disabled"})
+    world.finish(world.begin(lines(1)))
+    world.http.patch(f"/v1/webhooks/{made['id']}", json={"state": "enabled"})
+    last = world.begin(lines(1))
+    world.finish(last)
+    world.http.patch(f"/v1/webhooks/{made['id']}", json={"state": "disabled"})
+    assert [one["job"] for one in deliveries(world)] == [last]

@@ -14,6 +14,7 @@ import contextlib
 import ipaddress
 import json
 import secrets
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +25,6 @@ from gemini_batch.emulator.messages import signing
 from gemini_batch.emulator.state.clock import DAY, SECOND, rfc3339
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable
 
     from gemini_batch.emulator.faults.armed import Faults
@@ -90,15 +90,15 @@ class Deliveries:
 
     async def _forever(self) -> None:
         while True:
-            if self._ended() or self._due():
-                await self._work()
+            with contextlib.suppress(sqlite3.OperationalError):  # other processes are busy with the database
+                if self._ended() or self._due():
+                    await self._work()
             await asyncio.sleep(_TICK)
 
     async def _work(self) -> None:
         """Announce jobs that have ended, and send what is due; nothing while another process does it."""
         with contextlib.suppress(Timeout), FileLock(self._store.folder / "deliveries.lock", timeout=0, mode=0o600):
-            for batch in self._ended():
-                self._announce(batch)
+            self.announce()
             while due := self._due():
                 await asyncio.gather(*map(self._attempt, due))
 
@@ -116,11 +116,14 @@ class Deliveries:
             AND (deleted OR state IN ('SUCCEEDED', 'FAILED', 'EXPIRED', 'CANCELLED')) ORDER BY seq"""
         )
 
-    def _announce(self, batch: sqlite3.Row) -> None:
-        with self._store.transaction() as db:
-            if not batch["deleted"]:
-                self._enqueue(db, batch)
-            db.execute("UPDATE batches SET announced = 1 WHERE id = ?", (batch["id"],))
+    def announce(self) -> None:
+        """Record the events of jobs that have ended; before webhooks change, because an event is for those of its time."""
+        for batch in self._ended():
+            with self._store.transaction() as db:
+                update = "UPDATE batches SET announced = 1 WHERE id = ? AND announced = 0 RETURNING deleted"
+                mine = db.execute(update, (batch["id"],)).fetchone()
+                if mine is not None and not mine["deleted"]:
+                    self._enqueue(db, batch)
 
     def _enqueue(self, db: sqlite3.Connection, batch: sqlite3.Row) -> None:
         event = event_of(batch)

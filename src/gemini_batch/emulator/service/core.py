@@ -49,8 +49,8 @@ class Emulator:
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
         self.inference = Inference(self.clock, self.engine)
         self.kept_webhooks = KeptWebhooks(self.store, self.clock)
-        self.webhooks = Webhooks(self.store, self.clock, self.kept_webhooks)
         self.deliveries = Deliveries(self.store, self.clock, self.kept_webhooks, self.faults)
+        self.webhooks = Webhooks(self.store, self.clock, self.kept_webhooks, self.deliveries.announce)
         self.ranges = ranges
         #: Called with the operation and the HTTP status of every answer before it is sent. Replace it to observe calls.
         self.on_answer: Callable[[str, int], None] = lambda _operation, _status: None

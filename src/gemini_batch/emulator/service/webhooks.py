@@ -22,6 +22,7 @@ from gemini_batch.protocol.spelling import snake
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     from gemini_batch.emulator.state.store import Store
     from gemini_batch.emulator.state.webhooks import Webhooks as Kept
@@ -49,8 +50,10 @@ _LATER, _AT_ONCE = "revoke_previous_secrets_after_h24", "revoke_previous_secrets
 class Webhooks:
     """The registered webhooks of one data folder."""
 
-    def __init__(self, store: Store, clock: Clock, kept: Kept) -> None:
+    def __init__(self, store: Store, clock: Clock, kept: Kept, announce: Callable[[], None]) -> None:
         self._store, self._clock, self._kept = store, clock, kept
+        #: Called before webhooks change: what has happened by then concerns the webhooks of then.
+        self._announce = announce
 
     def create(self, call: Call) -> Reply:
         """Register a webhook; only this answer has its secret."""
@@ -62,6 +65,7 @@ class Webhooks:
         asked = call.text("webhookId")
         if asked and not _ID.fullmatch(asked):
             raise errors.invalid("* webhook_id: must be lowercase letters, digits and hyphens.\n")
+        self._announce()
         webhook_id, secret, now = asked or str(uuid.uuid4()), signing.new_secret(), self._clock.now()
         with self._store.transaction() as db:
             if db.execute("SELECT 1 FROM webhooks WHERE id = ?", (webhook_id,)).fetchone():
@@ -110,6 +114,7 @@ class Webhooks:
             raise errors.invalid(f"Invalid update_mask: {min(unknown)} cannot be updated.")
         changed = {name: value for name, value in given.items() if not mask or name in mask}
         _check(changed, lenient=call.lenient)
+        self._announce()
         with self._store.transaction() as db:
             db.execute(
                 "UPDATE webhooks SET name = ?, uri = ?, events = ?, state = ?, updated = ? WHERE id = ?",
