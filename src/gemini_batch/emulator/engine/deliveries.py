@@ -117,7 +117,7 @@ class Deliveries:
         )
 
     def announce(self) -> None:
-        """Record the events of jobs that have ended; before webhooks change, because an event is for those of its time."""
+        """Record the events of jobs that have ended. Webhooks that change afterwards have no part in them."""
         for batch in self._ended():
             with self._store.transaction() as db:
                 update = "UPDATE batches SET announced = 1 WHERE id = ? AND announced = 0 RETURNING deleted"
