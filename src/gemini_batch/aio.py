@@ -232,7 +232,7 @@ class AsyncGeminiBatch:
         from gemini_batch.intake.submission import Submission
         from gemini_batch.store.run_options import RunOptions
 
-        options = RunOptions.stated(
+        options = RunOptions.of(
             max_requests_per_job=max_requests_per_job,
             max_tokens_per_job=max_tokens_per_job,
             attempts=attempts,
@@ -291,19 +291,21 @@ class AsyncGeminiBatch:
         input_file: str | os.PathLike[str],
         *,
         model: str | None = None,
+        model_check: bool = True,
         limit: int | None = None,
         lenient: bool = False,
     ) -> Validated:
         """Check a request file without sending it: no key, no network, nothing stored.
 
-        ``model``: check the rules of this model, too. ``lenient``: as for :meth:`create`. The problems of the lines
-        are returned. Raises UsageError if the file is not a request file.
+        ``model``: check the rules of this model, too. ``model_check``, ``lenient``: as for :meth:`create`. The problems
+        of the lines are returned. Raises UsageError if the file is not a request file.
         """
         from gemini_batch.commands import validate as room
 
         return await room.validate(
             Path(input_file),
             model=model,
+            model_check=model_check,
             limit=limit,
             lenient=lenient,
             offline=would_be_offline(self._settings, self._offline),

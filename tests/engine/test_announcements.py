@@ -9,6 +9,7 @@ import pytest
 
 from engine.fake import Clock, FakeService, FakeSession, write_requests
 from engine.steps import KEYS, ONCE
+from gemini_batch.commands.late_answers import refuse_late
 from gemini_batch.commands.run import finish as finished
 from gemini_batch.commands.run import work_off
 from gemini_batch.engine.poller import HASTE
@@ -56,7 +57,9 @@ def drive(folder: Path, *rings: float, every: float | None = EVERY) -> tuple[Fak
     async def whole() -> list[str]:
         async with FakeSession(service, folder / "home", poll=every) as session:
             clock.bell = Bell[Notice]()
-            entered = await enter_run(session, Submission(source=folder / "in.jsonl"), RunOptions())
+            entered = await enter_run(
+                session, Submission(source=folder / "in.jsonl"), RunOptions(), before_new=refuse_late
+            )
             await work_off(session, entered.run, None, webhook_url=URL, bell=clock.bell)
             found = await finished(session, entered.run, None)
             assert found.summary.all_succeeded
@@ -109,7 +112,9 @@ def test_the_address_is_not_part_of_the_run(tmp_path: Path) -> None:
 
     async def once(url: str | None) -> str:
         async with FakeSession(service, tmp_path / "home") as session:
-            entered = await enter_run(session, Submission(source=tmp_path / "in.jsonl"), RunOptions())
+            entered = await enter_run(
+                session, Submission(source=tmp_path / "in.jsonl"), RunOptions(), before_new=refuse_late
+            )
             await work_off(session, entered.run, None, webhook_url=url)
             return entered.run.id
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.settings import checked_webhook_url, webhook_secrets
 from gemini_batch.webhooks import HOST, PORT
@@ -139,5 +139,5 @@ def _refuse_offline(settings: Settings) -> None:
         raise UsageError(
             "With --offline, nothing is delivered: the emulator runs only while a command works.",
             code="bad_argument",
-            next="Start gemini-batch emulator, and set GOOGLE_GEMINI_BASE_URL to its address.",
+            next=Next("emulator", why="then set GOOGLE_GEMINI_BASE_URL to the address that it prints"),
         )
