@@ -18,10 +18,9 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from gemini_batch.errors import UsageError
 from gemini_batch.events import EventHandler, ignore_events
 from gemini_batch.session import Session
-from gemini_batch.settings import Settings, load_settings
+from gemini_batch.settings import Settings, load_settings, would_be_offline
 
 if TYPE_CHECKING:
     import os
@@ -210,6 +209,8 @@ class AsyncGeminiBatch:
         attempts: int | None = None,
         tier: int | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
+        webhook_url: str | None = None,
+        webhook_port: int | None = None,
     ) -> Results:
         """Validate a file, split it into jobs, send them as the queue has room, wait, collect, and resend temporary
         failures; or continue a known run (``run-…``, or the name of one of its jobs). Returns the results, and writes
@@ -218,13 +219,16 @@ class AsyncGeminiBatch:
         ``max_requests_per_job``, ``max_tokens_per_job``: the maximum size of a job. ``attempts``: the maximum attempts
         per request (3). ``tier``: keeps enqueued tokens under that tier's limit; without it, the limit is learned from
         refusals. ``timeout``: the maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
-        After a crash, an interruption or a timeout, the same call continues where it stopped.
+        After a crash, an interruption or a timeout, the same call continues where it stopped. ``webhook_url``: the
+        public address at which the service announces the ends of new jobs, and which leads to ``webhook_port`` on this
+        machine (8787); it only makes the next poll come sooner.
 
         Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
         NotFinished (reason code ``timeout``) when the time is over, ServiceError if the service refuses permanently,
         StateError.
         """
         from gemini_batch.commands import run as room
+        from gemini_batch.commands.listen import address
         from gemini_batch.intake.submission import Submission
         from gemini_batch.store.run_options import RunOptions
 
@@ -244,9 +248,13 @@ class AsyncGeminiBatch:
             new=new,
             lenient=lenient,
         )
-        work = str(what) if known else file
         return await room.run(
-            self._session(), work, options, output=None if output is None else Path(output), timeout=timeout
+            self._session(),
+            str(what) if known else file,
+            options,
+            output=None if output is None else Path(output),
+            timeout=timeout,
+            webhook=address(webhook_url, webhook_port),
         )
 
     async def retry(
@@ -270,11 +278,10 @@ class AsyncGeminiBatch:
         (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
         """
         from gemini_batch.commands import retry as room
-        from gemini_batch.store.run_options import RequestOverrides
 
-        name = None if model is None else model.removeprefix("models/")
-        overrides = RequestOverrides(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
-        again = room.RetrySelection(verdicts=room.parse_verdicts(only), overrides=overrides, model_check=model_check)
+        again = room.selection(
+            only, max_output_tokens=max_output_tokens, temperature=temperature, model=model, model_check=model_check
+        )
         return await room.retry(
             self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
         )
@@ -301,18 +308,9 @@ class AsyncGeminiBatch:
             model_check=model_check,
             limit=limit,
             lenient=lenient,
-            offline=self._is_offline(),
+            offline=would_be_offline(self._settings, self._offline),
             emit=self._on_event,
         )
-
-    def _is_offline(self) -> bool:
-        """Whether a call that asks would ask the emulator; False for settings that cannot be meant."""
-        if self._offline is not None:
-            return self._offline
-        try:
-            return (self._settings or load_settings()).offline
-        except UsageError:
-            return False
 
     async def list_jobs(
         self,

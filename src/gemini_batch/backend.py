@@ -62,6 +62,7 @@ class Service(Protocol):
         display_name: str,
         file_name: str | None = None,
         requests: Sequence[tuple[str, msgspec.Raw]] | None = None,
+        webhook_url: str | None = None,
     ) -> Operation:
         """Create one job; sent exactly once."""
         ...

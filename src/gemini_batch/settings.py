@@ -6,6 +6,8 @@ set the base URL only together with its own key; otherwise a file in a folder co
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import os
 import re
@@ -35,6 +37,9 @@ DOTENV_NAMES = frozenset(
     }
 )
 _OWN_PREFIX = "GEMINI_BATCH_"
+WEBHOOK_VARIABLE = "GEMINI_WEBHOOK_SECRET"
+#: Bytes of the shortest signing secret that is accepted; Standard Webhooks asks for 24 to 64.
+_SHORTEST_SECRET = 16
 #: Seconds; a job that is polled less often than once a day may lose its results.
 LONGEST_PAUSE = 86_400.0
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -184,6 +189,62 @@ def checked_key(key: Secret) -> Secret:
     return key
 
 
+def checked_webhook_url(text: str) -> None:
+    """Check the public address of a webhook. Raises UsageError if it is not a plain http:// or https:// address."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.fragment
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable or not _KEY.fullmatch(text) or any(sign in text for sign in "@\\"):
+        raise UsageError(
+            f"{_without_login(text)!r} is not the address of a webhook.",
+            field="--webhook-url",
+            code="bad_argument",
+            next="Write it like https://example.com/hook, without a user name or a password.",
+        )
+
+
+def webhook_secrets(env: Mapping[str, str] | None = None) -> list[WebhookSecret]:
+    """The signing secrets in ``GEMINI_WEBHOOK_SECRET``, separated by spaces; only the environment may set them.
+
+    Raises UsageError, which does not show the secret, if one is unusable.
+    """
+    text = (os.environ if env is None else env).get(WEBHOOK_VARIABLE, "")
+    return [WebhookSecret(one) for one in text.split()]
+
+
+class WebhookSecret:
+    """The signing secret of a registered webhook: ``whsec_`` and base64. Only :meth:`reveal` returns its bytes."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, text: str) -> None:
+        encoded = text.removeprefix("whsec_")
+        try:
+            value = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            value = b""
+        if len(value) < _SHORTEST_SECRET:
+            raise UsageError(
+                f"{WEBHOOK_VARIABLE} is not the signing secret of a webhook.",
+                code="bad_webhook_secret",
+                next="Copy it again: the answer that created the webhook has it, as new_signing_secret.",
+            )
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """The key itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "WebhookSecret(…)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not written anywhere: it cannot be pickled")
+
+
 def _api_version(text: str) -> str:
     if not _VERSION.fullmatch(text):
         raise UsageError(
@@ -275,6 +336,16 @@ def load_settings(
         blank_base_url=_is_blank("GOOGLE_GEMINI_BASE_URL", environment, dotenv),
         ignored=ignored,
     )
+
+
+def would_be_offline(settings: Settings | None, offline: bool | None) -> bool:
+    """Whether a call that asks would ask the emulator; False for settings that cannot be meant."""
+    if offline is not None:
+        return offline
+    try:
+        return (settings or load_settings()).offline
+    except UsageError:
+        return False
 
 
 def default_home() -> Path:

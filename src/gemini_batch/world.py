@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import secrets
 import time
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 T = TypeVar("T")
+N = TypeVar("N")
 
 _ALPHABET = "abcdefghjkmnpqrstvwxyz23456789"
 
@@ -71,3 +74,80 @@ class Deadline:
         if working.cancelled() and not in_time:
             raise TimeoutError
         return working.result()
+
+
+class Bell(Generic[N]):
+    """Ends pauses early: whoever rings it, on any thread, wakes the one who pauses, and leaves news for them.
+
+    Make it on a running event loop.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+        self._news: deque[N] = deque()
+
+    def ring(self, news: N) -> None:
+        """Ring; nothing if the loop has ended."""
+        self._news.append(news)
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._rung.set)
+
+    def leave(self, news: N) -> None:
+        """Leave news without ringing."""
+        self._news.append(news)
+
+    def news(self) -> Iterator[N]:
+        """Take the news that were left since the last time, oldest first."""
+        while self._news:
+            yield self._news.popleft()
+
+    async def wait(self) -> None:
+        """Wait until it has rung since the last time."""
+        await self._rung.wait()
+        self._rung.clear()
+
+
+class Tasks:
+    """Work in progress, each piece under a number; and pauses that end early when a piece ends or the bell rings."""
+
+    def __init__(self, world: World, bell: Bell[Any] | None = None) -> None:
+        self._world, self._bell = world, bell
+        self._running: dict[asyncio.Task[None], int] = {}
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The numbers that are being worked on."""
+        return frozenset(self._running.values())
+
+    def start(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a piece of work."""
+        self._running[asyncio.ensure_future(work)] = number
+
+    async def reap(self) -> None:
+        """Remove what has ended; raises the first error of it."""
+        await asyncio.sleep(0)
+        for task in [task for task in self._running if task.done()]:
+            del self._running[task]
+            task.result()
+
+    async def pause(self, until: float) -> bool:
+        """Wait until then, or until a piece of work ends or the bell rings; returns whether it rang."""
+        others = [] if until == math.inf else [self._world.sleep(max(0.0, until - self._world.monotonic()))]
+        waits = [asyncio.ensure_future(other) for other in others]
+        ringing = None if self._bell is None else asyncio.ensure_future(self._bell.wait())
+        if ringing is not None:
+            waits.append(ringing)
+        try:
+            await asyncio.wait({*waits, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+            return ringing is not None and ringing.done()
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Cancel everything, and wait until it has stopped."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 RAN_WHOLE = [ROOT / "SKILL.md", README, *(DOCS / f"{name}.md" for name in ("ledger", "library", "emulator"))]
-RAN_WHOLE += [DOCS / "tables.md", DOCS / "tutorial.md", DOCS / "result-line.md"]
+RAN_WHOLE += [DOCS / "webhooks.md", DOCS / "tables.md", DOCS / "tutorial.md", DOCS / "result-line.md"]
 RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/emulator/responders
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
@@ -320,11 +320,27 @@ def test_the_emulator_page_as_written(make_shell: Callable[..., Shell]) -> None:
     assert '"paid":1' in done.stdout.replace(" ", "")
 
 
+def test_the_webhooks_page_as_written(make_shell: Callable[..., Shell]) -> None:
+    """With a port that is free here; the job's end is delivered, and accepted."""
+    import socket
+
+    shell = make_shell()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    (block,) = blocks_in(DOCS / "webhooks.md", "bash")
+    text = block.text.replace("8787", port).replace("kill $EMULATOR", "")
+    asking = 'curl --silent "$GOOGLE_GEMINI_BASE_URL/emulator/webhooks"'
+    text = text.replace(f"{asking}; echo", f"until {asking} | grep -q batch.succeeded; do sleep 0.1; done")
+    done = shell.run(f"trap 'kill $EMULATOR 2>/dev/null || true' EXIT\n{text}\nkill $EMULATOR; trap - EXIT")
+    assert "Listening for webhooks on http://127.0.0.1:" in done.stderr
+    assert (shell.folder / "results.jsonl").exists()
+
+
 def test_the_routes_on_the_emulator_page_are_there(gemini_emulator: GeminiEmulator) -> None:
     import httpx2
 
     routes = re.findall(r"^\| `(GET|POST) (/emulator/\w+)` \|", read(DOCS / "emulator.md"), re.MULTILINE)
-    assert len(routes) == 3
+    assert len(routes) == 4
     for method, path in routes:
         answer = httpx2.request(method, gemini_emulator.url + path, json={} if method == "POST" else None)
         assert answer.status_code == 200, path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from gemini_batch.emulator.faults import model
 from gemini_batch.emulator.faults.error_bodies import WORDINGS
-from gemini_batch.emulator.faults.model import FIELDS, JobFault, WireFault
+from gemini_batch.emulator.faults.model import FIELDS, JobFault, WebhookFault, WireFault
 from gemini_batch.emulator.faults.scenarios import SCENARIOS
 from gemini_batch.emulator.http.routes import operations
 from gemini_batch.emulator.http.startup import setup
@@ -46,10 +46,13 @@ def test_the_fields() -> None:
     """Every field of a fault and of the quotas has its place; each table has only fields of its kind."""
     which = set(first_cells("Which calls, jobs and rows"))
     calls, jobs = set(first_cells("What is done to a call")), set(first_cells("What happens to a job"))
+    webhooks = {"webhook", "late"}
     assert calls <= set(WireFault.__struct_fields__)
+    assert webhooks <= set(WebhookFault.__struct_fields__)
+    assert all(f"`{name}`" in sections()["What happens to a webhook"] for name in webhooks)
     assert jobs <= set(JobFault.__struct_fields__)
     of_rows = {"row", "reason", "text", "megabytes", "details", "output", "commit"}
-    assert which | calls | jobs | of_rows == FIELDS
+    assert which | calls | jobs | webhooks | of_rows == FIELDS
     for name in ("reason", "text", "megabytes", "details"):
         assert f"`{name}`" in sections()["What happens to a row"]
     assert set(first_cells("Quotas")) == set(Quotas.__struct_fields__)
@@ -59,6 +62,7 @@ def test_the_effects() -> None:
     """Every outcome of a row, change of a file, way of a list and error has its name there."""
     assert set(first_cells("What happens to a row")) == set(get_args(model.RowOutcome))
     assert set(first_cells("What happens to an output file")) == set(get_args(model.OutputChange))
+    assert set(first_cells("What happens to a webhook")) == set(get_args(model.WebhookChange))
     call = sections()["What is done to a call"]
     assert set(get_args(model.ListChange)) <= set(re.findall(r"`(\w+)`", call))
     (errors,) = re.findall(r"^\| `error` \| ([^|]+) \|$", call, re.MULTILINE)

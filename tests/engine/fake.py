@@ -138,6 +138,7 @@ class Job:
     lines: list[bytes] = field(default_factory=list)
     inline: list[Any] | None = None
     output: bool = True
+    webhook_url: str | None = None
     deleted: bool = False
     output_deleted: bool = False
     looks: int = 0
@@ -291,6 +292,7 @@ class FakeService:
         display_name: str,
         file_name: str | None = None,
         requests: Sequence[tuple[str, msgspec.Raw]] | None = None,
+        webhook_url: str | None = None,
     ) -> Operation:
         end = self._begin("create")
         tokens = 0 if file_name is None else len(self.files[file_name]) // 4
@@ -306,7 +308,7 @@ class FakeService:
             keys = [key for key, _ in requests or ()]
         job = Job(
             f"batches/job{len(self.jobs)}", display_name, model, method, keys, file_name, self.clock.now,
-            inline=None if file_name is not None else [], tokens=tokens,
+            inline=None if file_name is not None else [], tokens=tokens, webhook_url=webhook_url,
         )  # fmt: skip
         self.jobs.append(job)
         end()

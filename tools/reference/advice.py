@@ -12,6 +12,7 @@ ADVICE = {
     "bad_name": "Copy the whole name again: `batches/…` or `run-…`.",
     "bad_output": "Choose another file for `--output`, or remove what the message names.",
     "bad_setting": "Correct the environment variable that the message names.",
+    "bad_webhook_secret": "Copy the secret again; only the answer that created or replaced it shows it.",
     "base_url_without_key": "Put the key into the same `.env` as the base URL, or export the base URL yourself.",
     "broken_installation": "Install gemini-batch again, with its dependencies; in a clone, `make setup`.",
     "cancelled_elsewhere": "Decide: `retry RUN --only failed,missing` resends what was cancelled and sends the rest.",
@@ -38,6 +39,7 @@ ADVICE = {
     "list_incomplete": "The service's list leaves out jobs that exist. Nothing was sent; run the command again later.",
     "local_state": "Fix what the message names on this machine, then run the same command again.",
     "locked": "Wait until the other process has finished, then run the same command again.",
+    "missing_extra": "Install what the message names: `pip install 'gemini-batch[webhooks]'`.",
     "model_not_usable": "Choose a model that `models` lists; `--model-check off` overrules this.",
     "model_refused": "Choose another `--model`, or fix what the service names. No job was created.",
     "network": "Check the connection, proxy and base URL, then run the same command again.",
@@ -55,6 +57,7 @@ ADVICE = {
     "other_key": "Use the key of the project in which the job was made.",
     "output_incomplete": "Fetch the results again later. After a day, consider `--accept-incomplete`.",
     "over_quota": "The queue is full. Wait until other jobs end, then run the same command again.",
+    "port_in_use": "Choose another port, or end the program that uses it. Nothing was sent.",
     "proxy_refused": "Put the proxy's user name and password into `HTTPS_PROXY`. The service was not asked.",
     "redirected": "Set `GOOGLE_GEMINI_BASE_URL` to the final address; redirects are not followed.",
     "refused_at_all": "Check the project's billing and tier, and that the model is available to it. If too many jobs "

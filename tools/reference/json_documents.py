@@ -20,9 +20,11 @@ RESULTS = {
     "clean": ("gemini_batch.commands.clean", "Cleaned"),
     "validate": ("gemini_batch.commands.validate", "Validated"),
     "models": ("gemini_batch.cli.models", "list[ModelFacts]"),
+    "listen": ("gemini_batch.cli.listen", "Received"),
     "doctor": ("gemini_batch.commands.doctor", "Diagnosis"),
 }
 EVENTS = ("gemini_batch.events", "Event")
+DELIVERY = ("gemini_batch.webhooks.signatures", "Delivery")
 PROBLEM = ("gemini_batch.errors", "Problem")
 #: Fields of a document besides ``version``, ``command`` and ``result``.
 ALSO = {
@@ -32,6 +34,7 @@ ALSO = {
     "retry": ("exit_code", "output"),
     "validate": ("exit_code",),
     "models": ("date",),
+    "listen": ("exit_code",),
     "doctor": ("exit_code",),
 }
 ERROR_FIELDS = {
@@ -94,6 +97,8 @@ def page() -> str:
         parts.append(f"| `{command}` | {words(result_of(command))} | {more} |\n")
     parts.append(EVENT_INTRODUCTION)
     parts += [f"| `{name}` | {words((kind,))} |\n" for name, kind in events().items()]
+    parts.append(f"\n`listen` prints an event `delivery` for each verified delivery: {words(_read(*DELIVERY))}.\n")
+    parts.append("Without `--json`, it prints the same lines and no document after them.\n")
     parts.append("\n## Objects\n\nTimes are ISO 8601 in UTC and durations are seconds, unless stated otherwise.\n")
     parts.append("\n### Error\n\nWhy a command failed.\n\n| field | type | meaning |\n| --- | --- | --- |\n")
     error = {**ERROR_FIELDS, **INVALID_INPUT_FIELDS}
@@ -118,7 +123,7 @@ def _read(module: str, annotation: str) -> tuple[Kind, ...]:
 
 def _all_objects() -> list[Kind]:
     found = [kind for command in RESULTS for kind in objects(result_of(command))]
-    found += [*objects(_read(*PROBLEM)), *objects(tuple(events().values()))]
+    found += [*objects(_read(*DELIVERY)), *objects(_read(*PROBLEM)), *objects(tuple(events().values()))]
     return sorted(dict.fromkeys(found), key=lambda kind: kind.value)
 
 

@@ -34,7 +34,7 @@ class Field:
 
 #: A next step is printed as the command to type, with its reason in a field of its own.
 NEXT_WHY = "Why that command, and whether it costs money."
-_PLAIN = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "Next": "string"}
+_PLAIN = {"Any": "any value", "str": "string", "int": "integer", "float": "number", "bool": "boolean", "Next": "string"}
 _LISTS = {"list", "tuple", "Sequence"}
 _MAPS = {"dict", "Mapping"}
 

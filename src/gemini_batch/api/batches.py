@@ -56,8 +56,11 @@ async def create(
     display_name: str,
     file_name: str | None = None,
     requests: Sequence[tuple[str, msgspec.Raw]] | None = None,
+    webhook_url: str | None = None,
 ) -> Operation:
     """Create one job from an uploaded file, or from ``(key, request)`` pairs inline. Sent once, never repeated.
+
+    ``webhook_url``: where the service announces the job's end.
 
     The service has no idempotency token: a repeated create is a second, paid job. Raises ApiError or NetworkError; the
     caller decides whether the job may exist anyway. An answer that names no job, or contradicts what was sent, is a
@@ -68,7 +71,10 @@ async def create(
         source: dict[str, object] = {"requests": {"requests": items}}
     else:
         source = {"fileName": file_name}
-    body = msgspec.json.encode({"batch": {"displayName": display_name, "inputConfig": source}})
+    batch: dict[str, object] = {"displayName": display_name, "inputConfig": source}
+    if webhook_url is not None:
+        batch["webhookConfig"] = {"uris": [webhook_url]}
+    body = msgspec.json.encode({"batch": batch})
     reply = await client.call(
         "POST",
         client.url(f"{models.path(model)}:{CREATE_METHODS[method]}"),

@@ -28,6 +28,7 @@ COMMANDS = {
     "clean": ("clean", "Delete uploaded input files that no job needs."),
     "validate": ("validate", "Check a request file without sending it."),
     "models": ("models", "List the models that support batches, with prices and shutdown dates."),
+    "listen": ("listen", "Receive webhooks: print one JSON line for each verified delivery."),
     "doctor": ("doctor", "Check the ledger and the run folders against the service."),
     "emulator": ("emulator", "Serve a local Gemini API for tests and trials."),
 }

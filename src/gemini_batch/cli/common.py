@@ -166,7 +166,7 @@ def verb(
                 if uses_stdout(as_json=as_json, **options):
                     check_stdout()
                 offline = options["offline"]
-                with _terminable(), GeminiBatch(settings, offline=offline, on_event=screen.emit) as batch:
+                with terminable(), GeminiBatch(settings, offline=offline, on_event=screen.emit) as batch:
                     if call is None:
                         found = call_method(batch, method or name, **options)
                     else:
@@ -195,7 +195,7 @@ def call_method(batch: GeminiBatch, name: str, /, **options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM ends what is done here as Ctrl-C does: in order, with a word about how to come back."""
 
     def stop(*_: object) -> None:

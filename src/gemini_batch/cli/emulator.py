@@ -33,6 +33,13 @@ from gemini_batch.cli.common import Number
     help="Accept requests for this host, besides localhost and loopback addresses; repeatable.",
 )
 @click.option(
+    "--deliver-to",
+    "receivers",
+    multiple=True,
+    metavar="NAME",
+    help="Deliver webhooks to this host, besides localhost and loopback addresses; repeatable.",
+)
+@click.option(
     "--queue-delay",
     type=Number(0, 30 * 86_400),
     default=0.0,
@@ -85,6 +92,7 @@ def command(
     port: int,
     data: Path | None,
     hosts: tuple[str, ...],
+    receivers: tuple[str, ...],
     queue_delay: float,
     rows_per_second: float | None,
     spec: str | None,
@@ -98,7 +106,8 @@ def command(
     debug: bool,
 ) -> int:
     """Serve a local Gemini API: files, batches, models. It accepts any API key, and refuses web pages. Nothing leaves
-    this machine, unless --responder names a server elsewhere, whose key is read from OPENAI_API_KEY.
+    this machine, unless --responder names a server elsewhere, whose key is read from OPENAI_API_KEY, or --deliver-to a
+    host.
 
     Prints its base URL as the first line on stdout. Point a client at it with GOOGLE_GEMINI_BASE_URL=URL: this tool,
     the official SDKs and other clients work unchanged. Ctrl-C stops it. Started again with the same --data, it
@@ -120,6 +129,7 @@ def command(
         data,
         port=port,
         allow_hosts=[allowed_host(host) for host in hosts],
+        deliver_to=[allowed_host(host, "--deliver-to") for host in receivers],
         queue_delay=queue_delay,
         rows_per_second=rows_per_second,
         lenient=lenient,

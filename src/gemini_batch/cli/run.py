@@ -11,6 +11,7 @@ from gemini_batch.cli.common import LENIENT, MODEL_CHECK, POLL, TIMEOUT, is_stdo
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.results import exit_code, step_lines, summary_lines
 from gemini_batch.errors import Next, UsageError
+from gemini_batch.webhooks import PORT
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -92,6 +93,17 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     ),
     POLL,
     TIMEOUT,
+    click.option(
+        "--webhook-url",
+        metavar="URL",
+        help="Public address at which the service announces that a job has ended; it makes the next poll come at once.",
+    ),
+    click.option(
+        "--webhook-port",
+        type=click.IntRange(1, 65535),
+        metavar="PORT",
+        help=f"Port on this machine to which that address leads (default {PORT}).",
+    ),
     document=document,
     ends=exit_code,
     streams=True,

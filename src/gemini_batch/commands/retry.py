@@ -23,7 +23,7 @@ from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_fi
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.leftovers import cancelled_elsewhere
 from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import keep_options, kept_options
+from gemini_batch.store.run_options import RequestOverrides, keep_options, kept_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
     from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import RequestOverrides
     from gemini_batch.store.state_folder import RunFolder
 
 
@@ -52,6 +51,20 @@ class RetrySelection:
     verdicts: tuple[str, ...]
     overrides: RequestOverrides
     model_check: bool = True
+
+
+def selection(
+    only: Sequence[str],
+    *,
+    max_output_tokens: int | None,
+    temperature: float | None,
+    model: str | None,
+    model_check: bool,
+) -> RetrySelection:
+    """What a caller's arguments ask for. Raises UsageError for a verdict that cannot be resent."""
+    name = None if model is None else model.removeprefix("models/")
+    overrides = RequestOverrides(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
+    return RetrySelection(verdicts=parse_verdicts(only), overrides=overrides, model_check=model_check)
 
 
 async def retry(

@@ -12,6 +12,7 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.api.trouble import meaning
 from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
+from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.results import held_results
 from gemini_batch.engine.planner import reconcile
 from gemini_batch.engine.quota import Limits
@@ -32,11 +33,13 @@ from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_opti
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gemini_batch.commands.listen import Address
     from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
     from gemini_batch.store.state_folder import RunFolder
+    from gemini_batch.world import Bell, Deadline
 
 
 async def run(
@@ -46,17 +49,43 @@ async def run(
     *,
     output: Path | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
+    webhook: Address | None = None,
 ) -> Results:
     """Work a file (an :class:`Submission`) or a known run (its id) off to the end, and write its results to ``output``.
 
     Next to ``output`` stand the requests without a good answer, where there are any (:func:`failures_beside`). Raises
     UsageError (InvalidInput with all problems) before anything is sent, ServiceError where the service refuses for
     good, NotFinished after ``timeout`` seconds, StateError. Whatever ends it, the same call goes on where it stopped.
+    ``webhook``: where the service announces the ends of new jobs; an announcement makes the next poll come at once.
     """
     check_timeout(timeout)
     deadline = session.world.deadline(timeout)
     if output is not None:
         check_output(session.state_folder, output, failures=True)
+    async with ringing(session, webhook) as bell:
+        session, run = await _worked_off(
+            session,
+            what,
+            options,
+            output=output,
+            deadline=deadline,
+            webhook_url=None if webhook is None else webhook.url,
+            bell=bell,
+        )
+    return await finish(session, run, output)
+
+
+async def _worked_off(
+    session: Session,
+    what: str | Submission,
+    options: RunOptions | None,
+    *,
+    output: Path | None,
+    deadline: Deadline,
+    webhook_url: str | None,
+    bell: Bell[Notice] | None,
+) -> tuple[Session, Run]:
+    """Enter the run or find it, and work it off; returns it, with the session that it is worked on in."""
     if isinstance(what, Submission):
         if what.name is not None:
             options = RunOptions(name=what.name).over(options or RunOptions())
@@ -78,14 +107,14 @@ async def run(
     try:
         if not is_new and ((facts := run_facts(session, run)).not_sent or facts.in_doubt):
             await deadline.bound(before_continuing_new(session, run))
-        await deadline.bound(work_off(session, run, options))
+        await deadline.bound(work_off(session, run, options, webhook_url=webhook_url, bell=bell))
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
     except NotFinished as error:
         if output is not None and isinstance(error.next, Next):
             error.next = error.next.writing_to(str(output))
         raise
-    return await finish(session, run, output)
+    return session, run
 
 
 def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
@@ -106,7 +135,15 @@ def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
     return session, target.run
 
 
-async def work_off(session: Session, run: Run, options: RunOptions | None, *, leftovers: bool = True) -> None:
+async def work_off(
+    session: Session,
+    run: Run,
+    options: RunOptions | None,
+    *,
+    leftovers: bool = True,
+    webhook_url: str | None = None,
+    bell: Bell[Notice] | None = None,
+) -> None:
     """Conduct a run until nothing of it waits. ``leftovers``: what an earlier process collected is resent, too.
 
     Raises UsageError for another key than the run's, ServiceError, StateError (another process works on it).
@@ -146,6 +183,8 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
             overrides=overrides,
             leftovers=leftovers,
             stopper=stopper,
+            webhook_url=webhook_url,
+            bell=bell,
         )
         await runner.drive()
         if overrides is not None:

@@ -195,6 +195,8 @@ async def wait(session: Session, target: KnownJob | UnknownJob, backoff: PollBac
 
 #: Up to this many active jobs are polled one by one; more are read from the list, which has 100 jobs on a page.
 ONE_BY_ONE = 4
+#: Seconds between two polls, whatever is announced.
+HASTE = 1.0
 #: The most pages of the list that one poll reads, and the most jobs it asks for because the list did not show them.
 MOST_PAGES, MOST_GETS = 5, 5
 
@@ -218,6 +220,7 @@ class Poller:
         self._session, self._service, self._run, self._backoff = session, service, run, backoff
         self._ledger, self._clock = session.ledger(), session.world.monotonic
         self.due = -math.inf
+        self._polled_at = -math.inf
         self._disappearances: dict[str, Disappearance] = {}
         self._failures: dict[str, Backoff] = {}
         self._said = ""
@@ -225,6 +228,14 @@ class Poller:
     def soon(self) -> None:
         """Poll at once, because there is a new job, and then back off again."""
         self.due = -math.inf
+        self._backoff.restart(self._clock())
+
+    def hasten(self) -> None:
+        """Poll at once, because the service announced the end of a job, and then back off again.
+
+        Announcements, however many, cause no more than one poll in a second.
+        """
+        self.due = min(self.due, self._polled_at + HASTE)
         self._backoff.restart(self._clock())
 
     async def poll(self, jobs: list[Job]) -> Polled:
@@ -248,7 +259,7 @@ class Poller:
             left = {job.id for job in await self._through_list([job for job, _ in failed.values()])}
             failed = {job: trouble for job, trouble in failed.items() if job in left}
         given_up = [(job, error) for job, error in failed.values() if self._failed(job, error)]
-        now = self._clock()
+        now = self._polled_at = self._clock()
         self.due = now + self._backoff.pause(now) * self._session.world.uniform(0.9, 1.1)
         self._disappearances = {job: one for job, one in self._disappearances.items() if job in asked}
         gone = [job for job in jobs if job.id in self._disappearances and self._disappearances[job.id].is_certain(now)]

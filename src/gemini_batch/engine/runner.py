@@ -30,17 +30,16 @@ from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import Job, JobStage
+from gemini_batch.world import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
-
     from gemini_batch.backend import Service
     from gemini_batch.session import Session
     from gemini_batch.store.records import InputFile, Run
     from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RequestOverrides
+    from gemini_batch.world import Bell
 
 
 class Runner:
@@ -58,8 +57,13 @@ class Runner:
         overrides: RequestOverrides | None = None,
         leftovers: bool = True,
         stopper: Error | None = None,
+        webhook_url: str | None = None,
+        bell: Bell[Notice] | None = None,
     ) -> None:
-        """``leftovers``: also resend from jobs collected earlier. ``stopper``: send nothing; collect, then raise it."""
+        """``leftovers``: also resend from jobs collected earlier. ``stopper``: send nothing; collect, then raise it.
+
+        ``webhook_url``: where the service announces the ends of jobs. ``bell``: rings for each such announcement.
+        """
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
         self._limits, self._name, self._overrides, self._leftovers = limits, display_name, overrides, leftovers
@@ -68,7 +72,7 @@ class Runner:
         self._quota = QueueQuota(self._ledger, run, self._model, limits, session.world)
         self._poller = Poller(session, service, run, PollBackoff.of(session.settings, self._clock()))
         self._poll_others_at = -math.inf
-        self._tasks: dict[asyncio.Task[None], int] = {}
+        self._tasks, self._bell, self._webhook_url = Tasks(session.world, bell), bell, webhook_url
         #: Held while writing to ``rows.db``: SQLite permits one writer, and waiting for it would block the event loop.
         self._writing = asyncio.Lock()
         self._later: dict[int, float] = {}
@@ -98,9 +102,7 @@ class Runner:
                 while await self._step(rows):
                     pass
             finally:
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await self._tasks.stop()
         if self._stopper is not None:
             raise self._stopper
 
@@ -110,7 +112,7 @@ class Runner:
         facts = s.Facts(
             waiting=self._waits(rows),
             jobs=jobs,
-            busy=frozenset(self._tasks.values()),
+            busy=self._tasks.numbers,
             queued=self._quota.queued(),
             living=living,
             quota_bounds=self._quota.quota_bounds(),
@@ -130,9 +132,9 @@ class Runner:
                 case s.Plan(tokens):
                     await self._plan(rows, tokens)
                 case s.Make(ordinal):
-                    self._start(ordinal, self._make(rows, by_ordinal[ordinal]))
+                    self._tasks.start(ordinal, self._make(rows, by_ordinal[ordinal]))
                 case s.Collect(ordinal):
-                    self._start(ordinal, self._collect(rows, by_ordinal[ordinal]))
+                    self._tasks.start(ordinal, self._collect(rows, by_ordinal[ordinal]))
                 case s.Poll(ordinals):
                     await self._poll([by_ordinal[n] for n in ordinals])
                 case s.PollOthers():
@@ -144,43 +146,22 @@ class Runner:
                         self._resender.release(rows, by_ordinal[ordinal])
                 case s.Wait(until, why):
                     self._report(rows, jobs, why)
-                    await self._wait(until)
+                    if await self._tasks.pause(until):
+                        self._poller.hasten()
+                    for news in self._bell.news() if self._bell else ():
+                        self._emit(news)
                 case s.Finished():
                     self._report(rows, jobs, "finished")
                     return False
                 case never:
                     assert_never(never)
-        await self._reap()
+        await self._tasks.reap()
         return True
 
     def _waits(self, rows: Rows) -> Waiting:
         if self._waiting is None:  # counting a million rows takes time, so it is done only after a change
             self._waiting = rows.waiting()
         return self._waiting
-
-    # Tasks -----------------------------------------------------------------------------------------------------------
-
-    def _start(self, ordinal: int, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks[asyncio.ensure_future(work)] = ordinal
-
-    async def _reap(self) -> None:
-        """Remove finished tasks; raises the first error among them."""
-        await asyncio.sleep(0)
-        for task in [task for task in self._tasks if task.done()]:
-            del self._tasks[task]
-            task.result()
-
-    async def _wait(self, until: float) -> None:
-        """Wait until then, or until a running task ends."""
-        if until == math.inf:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-            return
-        pause = asyncio.ensure_future(self._session.world.sleep(max(0.0, until - self._clock())))
-        try:
-            await asyncio.wait({pause, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            pause.cancel()
-            await asyncio.gather(pause, return_exceptions=True)
 
     # Planning and creating -------------------------------------------------------------------------------------------
 
@@ -202,7 +183,13 @@ class Runner:
 
     async def _make(self, rows: Rows, job: Job) -> None:
         submitter = Submitter(
-            self._session, self._service, self._ledger, self._run, self._folder, may_send=self._quota.fits
+            self._session,
+            self._service,
+            self._ledger,
+            self._run,
+            self._folder,
+            may_send=self._quota.fits,
+            webhook_url=self._webhook_url,
         )
         # Read before the upload: jobs that end meanwhile still count in the ledger, and would make an accepted sum
         # seem larger than it was.
@@ -363,7 +350,7 @@ class Runner:
     # Reporting -------------------------------------------------------------------------------------------------------
 
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
-        self._progress.count(rows, self._run, jobs, frozenset(self._tasks.values()) | self._resender.due.keys())
+        self._progress.count(rows, self._run, jobs, self._tasks.numbers | self._resender.due.keys())
         old = oldest(self._ledger, jobs, self._now())
         if old is not None and old.is_stuck and old.job.id not in self._stuck:
             self._stuck.add(old.job.id)

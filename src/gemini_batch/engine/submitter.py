@@ -55,9 +55,10 @@ class Submitter:
         folder: RunFolder,
         *,
         may_send: Callable[[Job], bool] | None = None,
+        webhook_url: str | None = None,
     ) -> None:
         self._session, self._service, self._ledger = session, service, ledger
-        self._run, self._folder, self._may_send = run, folder, may_send
+        self._run, self._folder, self._may_send, self._webhook_url = run, folder, may_send, webhook_url
         self._now = session.world.now
         self._doubt: ServiceError | None = None
         self._has_uploaded = False
@@ -129,7 +130,12 @@ class Submitter:
             create_calls=job.create_calls + 1,
         )
         try:
-            operation = await create(model=job.model, method=self._run.method, display_name=job.display_name)
+            operation = await create(
+                model=job.model,
+                method=self._run.method,
+                display_name=job.display_name,
+                webhook_url=self._webhook_url,
+            )
         except ServiceError as error:
             if not meaning(error).may_have_worked:
                 back = JobStage.PLANNED if job.input_kind == "inline" else JobStage.UPLOADED

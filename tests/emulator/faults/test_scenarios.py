@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import jwt
 import pytest
 
 from emulator.conftest import EMBEDDER, MODEL, Api, line, lines
+from emulator.receiving import Receiver, hook, receiving, settled, verified_by_key
 from gemini_batch.emulator.faults.scenarios import SCENARIOS
 from gemini_batch.emulator.http.admin import arm
 
@@ -733,6 +736,70 @@ def not_batchable(api: Api) -> None:
 def retired(api: Api) -> None:
     refused(api.http.get(f"/v1/models/{MODEL}"), 404, "NOT_FOUND", "no longer available")
     refused(api.create([{"request": TEXT}]), 404, "NOT_FOUND", "no longer available")
+
+
+def delivered(api: Api, receiver: Receiver) -> tuple[str, dict[str, str], bytes]:
+    """The name of a job that has ended, and what its own webhook received."""
+    name = api.begin(lines(1), **hook(receiver.url))
+    api.finish(name)
+    return name, *receiver.next()
+
+
+@shows("W1", "W4", "W6", "W7")
+def signed_or_not(api: Api) -> None:
+    """The first delivery is as the scenario says, the next one is valid."""
+    armed = api.http.get("/emulator/faults").json()["faults"]
+    first = armed[0]["fault"]["webhook"] if armed else ""
+    with receiving() as receiver:
+        for way in (first, ""):
+            _, headers, body = delivered(api, receiver)
+            assert ("webhook-signature" in headers) is (way != "unsigned")
+            age = time.time() - int(headers["webhook-timestamp"])
+            assert (3500 < age < 3700) if way == "stale" else abs(age) < 60
+            if way != "unsigned":
+                assert verified_by_key(api, headers, body) is (way != "wrong_signature")
+
+
+@shows("W2")
+def twice(api: Api) -> None:
+    with receiving() as receiver:
+        _, first, _ = delivered(api, receiver)
+        second, _ = receiver.next()
+        assert first["webhook-id"] == second["webhook-id"]
+        settled(api, "delivered", attempts=2)
+
+
+@shows("W3")
+def never_delivered(api: Api) -> None:
+    with receiving() as receiver:
+        api.finish(api.begin(lines(1), **hook(receiver.url)))
+        delivered(api, receiver)
+        settled(api, "lost", "delivered")
+        assert receiver.nothing()
+
+
+@shows("W5")
+def an_hour_late(api: Api) -> None:
+    with receiving() as receiver:
+        api.finish(api.begin(lines(1), **hook(receiver.url)))
+        settled(api, "pending", attempts=0)
+        api.world.clock.advance(3590)
+        assert receiver.nothing()
+        api.world.clock.advance(10)
+        receiver.next()
+
+
+@shows("W8")
+def a_token(api: Api) -> None:
+    """Verified as Google's guide does it."""
+    with receiving() as receiver:
+        name, headers, body = delivered(api, receiver)
+        token = headers["webhook-signature"]
+        sent = api.http.get("/.well-known/jwks.json").json()
+        (key,) = [jwt.PyJWK(one) for one in sent["keys"] if one["kid"] == jwt.get_unverified_header(token)["kid"]]
+        claims = jwt.decode(token, key, algorithms=["RS256"], audience=receiver.url)
+        assert claims["data"] == json.loads(body)["data"]
+        assert claims["data"]["id"] == name
 
 
 @pytest.mark.parametrize("name", list(SCENARIOS))

@@ -31,11 +31,14 @@ EFFECTS = {
     "emulator.faults": {"operation": "batches.list", "status": 500},
     "emulator.quotas": {"jobs": 1},
     "batches.create": {"batch": {"inputConfig": {"requests": {"requests": [{"request": json.loads(line("k"))}]}}}},
+    "webhooks.create": {"uri": "http://127.0.0.1:1/", "subscribed_events": ["batch.failed"]},
     "models.generateContent": json.loads(line("k"))["request"],
     "models.streamGenerateContent": json.loads(line("k"))["request"],
     "cachedContents.create": {"model": f"models/{MODEL}", "contents": [{"parts": [{"text": "long " * 4000}]}]},
     "cachedContents.update": {"ttl": "9s"},
 }
+
+TABLES = ("meta", "files", "uploads", "batches", "caches", "interactive", "webhooks", "deliveries")
 
 #: As a browser sends them: the headers of what another site causes, or of a name that it points to this machine.
 FOREIGN: dict[str, dict[str, str]] = {
@@ -90,14 +93,15 @@ def call(api: Api, method: str, path: str, headers: dict[str, str], body: bytes 
 
 def every_route(api: Api, **names: str) -> list[tuple[str, str, str]]:
     """Method, path and operation of all routes, with a key in the query, as a page would send it."""
-    known = {"model": MODEL, "tuned": "mine", "batch": "none", "file": "none", "cache": "none", "fault": "1", **names}
+    others = {"file": "none", "cache": "none", "fault": "1", "webhook": "none"}
+    known = {"model": MODEL, "tuned": "mine", "batch": "none", **others, **names}
     found = []
     for method, path, operation, _ in operations(api.world):
         filled = re.sub(r"\{(\w+)\}", lambda name: known[name[1]], path)
         head, _, rest = filled[1:].partition("/")
         if head in ("upload", "download"):
             filled = f"/{head}/v1beta/{rest}"
-        elif head != "emulator":
+        elif head not in ("emulator", ".well-known"):
             filled = f"/v1beta{filled}"
         found.append((method, f"{filled}?key=a-key", operation))
     return [*found, ("OPTIONS", "/emulator/clock", ""), ("GET", "/", ""), ("POST", "/nowhere", "")]
@@ -107,10 +111,7 @@ def state(api: Api) -> list[Any]:
     """Everything that a call could change, except what the clock does by itself."""
     store = api.world.store
     return [
-        *(
-            list(map(tuple, store.rows(f"SELECT * FROM {table}")))
-            for table in ("meta", "files", "uploads", "batches", "caches", "interactive")
-        ),
+        *(list(map(tuple, store.rows(f"SELECT * FROM {table}"))) for table in TABLES),
         api.world.faults.shown(),
         api.world.limits.quotas,
         sorted(path.name for path in store.blobs.iterdir()),

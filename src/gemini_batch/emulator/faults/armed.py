@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import msgspec
 
-from gemini_batch.emulator.faults.model import F, JobFault, OutputFault, RowFault, WireFault, matches
+from gemini_batch.emulator.faults.model import F, JobFault, OutputFault, RowFault, WebhookFault, WireFault, matches
 from gemini_batch.emulator.state.clock import SECOND
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Faults:
         self.job: tuple[Armed[JobFault], ...] = ()
         self.row: tuple[Armed[RowFault], ...] = ()
         self.output: tuple[Armed[OutputFault], ...] = ()
+        self.webhook: tuple[Armed[WebhookFault], ...] = ()
 
     def arm(self, *faults: Fault, scenario: str = "") -> list[int]:
         """Add faults after those that are armed already; returns their ids. See :meth:`on` for several at once."""
@@ -121,6 +122,8 @@ class Faults:
                         self.row += (Armed(number, fault, group=group, scenario=scenario),)
                     case OutputFault():
                         self.output += (Armed(number, fault, group=group, scenario=scenario),)
+                    case WebhookFault():
+                        self.webhook += (Armed(number, fault, group=group, scenario=scenario),)
         return numbers
 
     def clear(self, number: int | None = None) -> bool:
@@ -131,6 +134,7 @@ class Faults:
             self.job = _without(self.job, number)
             self.row = _without(self.row, number)
             self.output = _without(self.output, number)
+            self.webhook = _without(self.webhook, number)
             return number is None or len(self._all()) < before
 
     def shown(self) -> list[dict[str, Any]]:
@@ -138,8 +142,10 @@ class Faults:
         with self._guard:
             return [one.shown() for one in sorted(self._all(), key=lambda one: one.number)]
 
-    def _all(self) -> list[Armed[WireFault] | Armed[JobFault] | Armed[RowFault] | Armed[OutputFault]]:
-        return [*self.wire, *self.job, *self.row, *self.output]
+    def _all(
+        self,
+    ) -> list[Armed[WireFault] | Armed[JobFault] | Armed[RowFault] | Armed[OutputFault] | Armed[WebhookFault]]:
+        return [*self.wire, *self.job, *self.row, *self.output, *self.webhook]
 
     def on(self, operation: str) -> list[Armed[WireFault]]:
         """The faults on the wire that may be played on a call.
@@ -186,6 +192,10 @@ class Faults:
     def changes(self, batch: Batch) -> list[OutputFault]:
         """The changes to a job's output file, in the order of arming."""
         return [one.fault for one in self.output if fits(one.fault, batch) and one.take_for(batch["id"])]
+
+    def delivery(self, batch: Batch) -> WebhookFault | None:
+        """The change to the deliveries of a job's event: the first that fits it."""
+        return next((one.fault for one in self.webhook if fits(one.fault, batch) and one.take_for(batch["id"])), None)
 
 
 def fits(fault: Fault, batch: Batch) -> bool:

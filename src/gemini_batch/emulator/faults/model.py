@@ -1,9 +1,9 @@
-"""Faults as values: what can be made to fail in a call, a job, a row or an output file.
+"""Faults as values: what can be made to fail in a call, a job, a row, an output file or the delivery of a webhook.
 
 A fault says *which* calls, jobs or rows it fits, *how often* it is played (``times``, ``skip``, ``probability``) and
-*what* it does. There are four kinds; each has only the fields that mean something for it. :func:`make_fault` picks the
+*what* it does. There are five kinds; each has only the fields that mean something for it. :func:`make_fault` picks the
 kind by the effect that is given. Nothing here acts: :mod:`gemini_batch.emulator.faults.armed` keeps the counters, and
-the modules that serve calls, jobs, rows and output files play the faults.
+the modules that serve calls, jobs, rows, output files and webhooks play the faults.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ OutputChange = Literal[
     "blank",
     "no_final_newline",
 ]
+
+WebhookChange = Literal["never", "twice", "late", "wrong_signature", "unsigned", "stale", "token"]
 
 ListChange = Literal["omit", "twice", "no_next", "same_next", "empty_page"]
 
@@ -246,10 +248,28 @@ class OutputFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True
         _check_rows(self.rows)
 
 
-Fault = WireFault | JobFault | RowFault | OutputFault
+class WebhookFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A change to the delivery of a job's event. ``late``: seconds, for the change of that name.
+
+    Raises ``ValueError`` also for a negative ``late``.
+    """
+
+    SUBJECT: ClassVar[str] = "webhooks"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset({"webhook"})
+
+    webhook: WebhookChange
+    late: float = 3600.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.late >= 0:
+            raise ValueError("late must not be negative")
+
+
+Fault = WireFault | JobFault | RowFault | OutputFault | WebhookFault
 F = TypeVar("F", bound=_Common)
 
-KINDS: tuple[type[Fault], ...] = (WireFault, JobFault, RowFault, OutputFault)
+KINDS: tuple[type[Fault], ...] = (WireFault, JobFault, RowFault, OutputFault, WebhookFault)
 #: The names of all fields of all kinds.
 FIELDS = frozenset(name for kind in KINDS for name in kind.__struct_fields__)
 

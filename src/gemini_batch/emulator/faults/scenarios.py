@@ -15,6 +15,7 @@ from gemini_batch.emulator.faults.model import (
     JobFault,
     OutputFault,
     RowFault,
+    WebhookFault,
     WireFault,
     change_fault,
     make_fault,
@@ -330,4 +331,15 @@ SCENARIOS: dict[str, Scenario] = {
         _wire("models.get", times=0, set={"supportedGenerationMethods": ["generateContent", "countTokens"]}),
     ),
     "M1b": _one("Models are retired.", _wire("models.get|batches.create", error="retired", times=0)),
+    "W1": Scenario("The end of a job is delivered to its webhooks. Nothing is armed."),
+    "W2": _one("A webhook's event is delivered twice.", WebhookFault(webhook="twice")),
+    "W3": _one("A webhook's event is never delivered.", WebhookFault(webhook="never")),
+    "W4": _one("A webhook's event has a wrong signature, in every attempt.", WebhookFault(webhook="wrong_signature")),
+    "W5": _one("A webhook's event is an hour late.", WebhookFault(webhook="late")),
+    "W6": _one("A webhook's event has no signature.", WebhookFault(webhook="unsigned")),
+    "W7": _one("A webhook's event was signed an hour ago.", WebhookFault(webhook="stale")),
+    "W8": _one(
+        "The event of a job's own webhook is signed with a JSON Web Token, as the guide says.",
+        WebhookFault(webhook="token", times=0),
+    ),
 }

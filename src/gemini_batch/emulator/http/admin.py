@@ -1,4 +1,4 @@
-"""The emulator's own routes: clock, accounting, faults, quotas. They need no key, and faults never affect them."""
+"""The emulator's own routes: clock, accounting, faults, quotas, webhooks. They need no key; no fault affects them."""
 
 from __future__ import annotations
 
@@ -51,6 +51,11 @@ class Admin:
             return Reply.json({"ids": arm(self._world, **asked)})
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise errors.invalid(f"This cannot be armed: {error}") from None
+
+    def webhooks(self, call: Call) -> Reply:
+        """All deliveries of webhooks, in order, with every attempt."""
+        del call
+        return Reply.json({"deliveries": self._world.kept_webhooks.shown()})
 
     def quotas(self, call: Call) -> Reply:
         """The quotas, and how much of them the project of the caller's key holds, if there is a key."""

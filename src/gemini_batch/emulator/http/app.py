@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _CHUNK = frozenset({"files.upload.chunk", "files.upload.query", "files.upload.cancel"})
 _WHOLE = "files.upload.whole"
 _VERSIONS = frozenset({"v1", "v1beta", "v1alpha"})
+#: Paths without a version begin with these.
+_UNVERSIONED = frozenset({"emulator", ".well-known"})
 
 
 class App:
@@ -68,7 +70,7 @@ class App:
         if head in ("upload", "download"):
             full = f"/{head}/{{version}}/{rest}"
         else:
-            full = path if head == "emulator" else f"/{{version}}{path}"
+            full = path if head in _UNVERSIONED else f"/{{version}}{path}"
         methods = ["POST", "PUT"] if operation == "files.upload" else [method]
 
         async def endpoint(request: Request) -> Response:
@@ -129,7 +131,7 @@ class App:
         known = credential(request.headers, request.query_params, bearer=self._world.bearer)
         if request.path_params.get("version", "v1") not in _VERSIONS:
             raise errors.not_found()
-        keyless = operation in _CHUNK or operation.startswith("emulator.")
+        keyless = operation in _CHUNK or operation.startswith("emulator.") or operation == "webhooks.keys"
         if not known and not keyless:
             raise errors.no_key()
         names = {name: str(value) for name, value in request.path_params.items()}

@@ -34,15 +34,15 @@ class _Place(NamedTuple):
     port: int | None
 
 
-def allowed_host(text: str) -> str:
-    """A name or address for ``--allow-host``, in canonical form. Raises :class:`UsageError`."""
+def allowed_host(text: str, option: str = "--allow-host") -> str:
+    """A name or address for an option, in canonical form. Raises :class:`UsageError`."""
     place = _place(f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text)
     if place is None or place.port is not None or text.endswith(":"):
         raise UsageError(
             f"{text!r} is not the name or address of a host.",
-            field="--allow-host",
+            field=option,
             code="bad_argument",
-            next="Give it without a scheme and a port, for example --allow-host gemini.internal.",
+            next=f"Give it without a scheme and a port, for example {option} gemini.internal.",
         )
     return place.host
 

@@ -32,7 +32,14 @@ class Operation(NamedTuple):
 
 def operations(world: Emulator) -> list[Operation]:
     """All operations; of two paths that match, the earlier one counts."""
-    return [*_batches(world), *_files(world), *_models(world), *_caches(world), *_admin(world)]
+    return [
+        *_batches(world),
+        *_files(world),
+        *_models(world),
+        *_caches(world),
+        *_admin(world),
+        *_webhooks(world),
+    ]
 
 
 def _batches(world: Emulator) -> list[Operation]:
@@ -103,6 +110,20 @@ def _caches(world: Emulator) -> list[Operation]:
     ]
 
 
+def _webhooks(world: Emulator) -> list[Operation]:
+    webhooks = world.webhooks
+    return [
+        Operation("POST", "/webhooks", "webhooks.create", webhooks.create),
+        Operation("GET", "/webhooks", "webhooks.list", webhooks.list),
+        Operation("POST", "/webhooks/{webhook}:ping", "webhooks.ping", webhooks.ping),
+        Operation("POST", "/webhooks/{webhook}:rotateSigningSecret", "webhooks.rotate", webhooks.rotate),
+        Operation("GET", "/webhooks/{webhook}", "webhooks.get", webhooks.get),
+        Operation("PATCH", "/webhooks/{webhook}", "webhooks.update", webhooks.update),
+        Operation("DELETE", "/webhooks/{webhook}", "webhooks.delete", webhooks.delete),
+        Operation("GET", "/.well-known/jwks.json", "webhooks.keys", webhooks.keys),
+    ]
+
+
 def _admin(world: Emulator) -> list[Operation]:
     admin = Admin(world)
     return [
@@ -113,6 +134,7 @@ def _admin(world: Emulator) -> list[Operation]:
         Operation("POST", "/emulator/faults", "emulator.faults", admin.arm),
         Operation("DELETE", "/emulator/faults", "emulator.faults", admin.clear),
         Operation("DELETE", "/emulator/faults/{fault}", "emulator.faults", admin.clear),
+        Operation("GET", "/emulator/webhooks", "emulator.webhooks", admin.webhooks),
         Operation("GET", "/emulator/quotas", "emulator.quotas", admin.quotas),
         Operation("POST", "/emulator/quotas", "emulator.quotas", admin.limit),
     ]

@@ -65,6 +65,7 @@ def serve(
     rehearsal: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
+    deliver_to: Iterable[str] = (),
 ) -> Iterator[Running]:
     """Serve ``data`` from a thread until the block ends.
 
@@ -74,6 +75,7 @@ def serve(
     ``lenient``: refuse only what the service certainly refuses. ``bearer``: accept OAuth tokens as well as API keys.
     ``list_outputs``: show output files in the list of files. ``setup``: the faults and quotas to start with.
     ``allow_hosts``: names that a caller's ``Host`` may have, besides ``host`` and those of the loopback.
+    ``deliver_to``: hosts that webhooks may be delivered to, besides addresses of the loopback.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
     """
     listener = _listen(host, port)
@@ -92,10 +94,12 @@ def serve(
         raise
     emulator.batches.queue_delay = queue_delay
     emulator.batches.rows_per_second = rows_per_second
+    emulator.deliveries.hosts = frozenset(deliver_to)
     if setup is not None:
         setup.apply(emulator)
     server = _server(App(emulator, hosts=filter(None, [host, *allow_hosts])))
     threads = [threading.Thread(target=server.run, args=([listener],), name="emulator", daemon=True)]
+    threads.append(threading.Thread(target=emulator.deliveries.run, name="gemini-batch webhooks", daemon=True))
     if background:
         threads.append(threading.Thread(target=_work, args=(emulator,), name="gemini-batch batches", daemon=True))
     for thread in threads:
@@ -106,6 +110,7 @@ def serve(
         yield Running(f"http://{shown}:{bound}", emulator)
     finally:
         emulator.engine.stop.set()
+        emulator.deliveries.end()
         server.end()
         for thread in threads:
             thread.join()
@@ -125,6 +130,7 @@ def run_forever(
     list_outputs: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
+    deliver_to: Iterable[str] = (),
 ) -> None:
     """Serve until interrupted, with progress in the background; the base URL is the first line on stdout.
 
@@ -149,6 +155,7 @@ def run_forever(
                 list_outputs=list_outputs,
                 setup=setup,
                 allow_hosts=allow_hosts,
+                deliver_to=deliver_to,
             )
         )
         sys.stdout.write(f"{running.url}\n")

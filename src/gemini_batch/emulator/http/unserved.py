@@ -76,13 +76,6 @@ _TABLE = (
     GET /operations/* operations.get
     DELETE /operations/* operations.delete
     POST /operations/*:cancel operations.cancel
-    POST /webhooks webhooks.create
-    GET /webhooks webhooks.list
-    GET /webhooks/* webhooks.get
-    PATCH /webhooks/* webhooks.patch
-    DELETE /webhooks/* webhooks.delete
-    POST /webhooks/*:ping webhooks.ping
-    POST /webhooks/*:rotateSigningSecret webhooks.rotateSigningSecret
 """
     + _PERMISSIONS.replace("{}", "tunedModels")
     + _PERMISSIONS.replace("{}", "corpora")
@@ -95,8 +88,6 @@ def unserved(method: str, path: str) -> str:
     """The name of the service's operation at ``path``; empty if the service has none that is known."""
     if live := _LIVE.fullmatch(path):
         return f"live.{live[1]}"
-    if path == "/.well-known/jwks.json":
-        return path
     versioned = _VERSION.fullmatch(path)
     if versioned is None:
         return ""

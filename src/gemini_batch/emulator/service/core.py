@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_batch.emulator.engine.deliveries import Deliveries
 from gemini_batch.emulator.engine.engine import Engine
 from gemini_batch.emulator.service.batches import Batches
 from gemini_batch.emulator.service.cached_contents import CachedContents
 from gemini_batch.emulator.service.inference import Inference
 from gemini_batch.emulator.service.uploads import Uploads
+from gemini_batch.emulator.service.webhooks import Webhooks
 from gemini_batch.emulator.state.clock import Clock
 from gemini_batch.emulator.state.files import Files
 from gemini_batch.emulator.state.store import Store
+from gemini_batch.emulator.state.webhooks import Webhooks as KeptWebhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +57,9 @@ class Emulator:
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
         self.inference = Inference(self.clock, self.engine)
         self.cached_contents = CachedContents(self.clock, self.engine)
+        self.kept_webhooks = KeptWebhooks(self.store, self.clock)
+        self.deliveries = Deliveries(self.store, self.clock, self.kept_webhooks, self.faults)
+        self.webhooks = Webhooks(self.store, self.clock, self.kept_webhooks, self.deliveries.announce)
         self.ranges = ranges
         #: Called with the operation and the HTTP status of every answer before it is sent. Replace it to observe calls.
         self.on_answer: Callable[[str, int], None] = lambda _operation, _status: None

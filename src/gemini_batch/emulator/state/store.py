@@ -133,6 +133,46 @@ _MIGRATIONS = (
     ALTER TABLE files ADD COLUMN object TEXT;
     CREATE INDEX files_by_object ON files (object, owner) WHERE object IS NOT NULL;
     """,
+    """
+    CREATE TABLE webhooks (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        uri TEXT NOT NULL,
+        events TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'enabled',
+        created INTEGER NOT NULL,
+        updated INTEGER NOT NULL
+    );
+    CREATE INDEX webhooks_by_owner ON webhooks (owner, seq);
+    CREATE TABLE webhook_secrets (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        webhook TEXT NOT NULL,
+        secret TEXT NOT NULL,
+        expires INTEGER
+    );
+    CREATE INDEX secrets_by_webhook ON webhook_secrets (webhook, seq);
+    CREATE TABLE deliveries (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        webhook TEXT,
+        batch TEXT,
+        uri TEXT NOT NULL,
+        type TEXT NOT NULL,
+        body TEXT NOT NULL,
+        change TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        attempts TEXT NOT NULL DEFAULT '[]'
+    );
+    CREATE INDEX deliveries_pending ON deliveries (due) WHERE state = 'pending';
+    ALTER TABLE batches ADD COLUMN announced INTEGER NOT NULL DEFAULT 0;
+    UPDATE batches SET announced = 1 WHERE ended IS NOT NULL;
+    CREATE INDEX batches_to_announce ON batches (seq) WHERE ended IS NOT NULL AND announced = 0;
+    """,
 )
 
 
