@@ -74,6 +74,11 @@ import click
     is_flag=True,
     help="Refuse only what the service certainly refuses: accept unknown fields and values outside documented ranges.",
 )
+@click.option(
+    "--openai-rows",
+    is_flag=True,
+    help="Accept files of OpenAI-shaped rows (custom_id, method, url, body) for every job, as some clients send them.",
+)
 @click.option("--list-scenarios", is_flag=True, help="Print the failure scenarios and exit.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
@@ -88,6 +93,7 @@ def command(
     faults: Path | None,
     tier: int | None,
     lenient: bool,
+    openai_rows: bool,
     list_scenarios: bool,
     debug: bool,
 ) -> int:
@@ -117,6 +123,7 @@ def command(
         queue_delay=queue_delay,
         rows_per_second=rows_per_second,
         lenient=lenient,
+        openai_rows=openai_rows,
         setup=setup(scenarios, file=faults, tier=tier),
     )
     if spec is None:

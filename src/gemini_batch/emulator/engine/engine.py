@@ -22,10 +22,10 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from gemini_batch import jsonl
-from gemini_batch.emulator.engine import lines
+from gemini_batch.emulator.engine import lines, publishing
 from gemini_batch.emulator.engine.prefetch import Concurrent, Prefetch
 from gemini_batch.emulator.engine.steps import allowed, next_step
-from gemini_batch.emulator.faults import outputs, rows
+from gemini_batch.emulator.faults import rows
 from gemini_batch.emulator.faults.armed import Faults
 from gemini_batch.emulator.messages.errors import ApiFailure
 from gemini_batch.emulator.state import models, spent
@@ -205,13 +205,7 @@ class Engine:
             with partial.open("r+b") as file:
                 file.truncate(row["out_offset"])
                 os.fsync(file.fileno())
-            if changes := self.faults.changes(row) if self.faults.output else ():
-                spent.note(self.store, row["id"], partial)
-                dropped = outputs.rewrite(changes, partial, output, lines=bool(row["input_file"]))
-                spent.note_dropped(self.store, row["id"], dropped)
-                partial.unlink()
-            else:
-                partial.replace(output)
+            publishing.publish(row, self.store, self.faults.changes(row) if self.faults.output else ())
             jsonl.sync_folder(output.parent)
         elif not output.exists():
             self.restart(row)

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from gemini_batch.emulator.http import openai_paths
 from gemini_batch.emulator.http.broken_transport import Broken
 from gemini_batch.emulator.http.callers import Callers, check_json
 from gemini_batch.emulator.http.routes import operations
@@ -72,6 +73,8 @@ class App:
         async def endpoint(request: Request) -> Response:
             named = _upload_operation(request) if operation == "files.upload" else operation
             response = await self._serve(request, named, work)
+            if operation.startswith(openai_paths.PREFIX):
+                response = openai_paths.as_list(response)
             self._world.on_answer(named, response.status_code)
             return response
 
@@ -120,9 +123,13 @@ class App:
         return _respond(await anyio.to_thread.run_sync(work, call))
 
     def _call(self, request: Request, operation: str, body: bytes = b"") -> Call:
-        key = request.headers.get("x-goog-api-key") or request.query_params.get("key") or ""
         if request.path_params.get("version", "v1") not in _VERSIONS:
             raise errors.not_found()
+        if operation.startswith(openai_paths.PREFIX):
+            openai_paths.check_version(request.path_params["version"])
+            key = openai_paths.key(request.headers)
+        else:
+            key = request.headers.get("x-goog-api-key") or request.query_params.get("key") or ""
         keyless = operation in _CHUNK or operation.startswith("emulator.")
         if not key.strip() and not keyless:
             raise errors.no_key()
@@ -214,7 +221,9 @@ def _upload_operation(request: Request) -> str:
 
 
 async def _nowhere(request: Request, error: Exception) -> Response:
-    del request, error
+    del error
+    if refused := openai_paths.refusal(request.url.path):
+        return openai_paths.as_list(_respond(Reply.refused(refused)))
     return _respond(Reply.refused(errors.not_found()))
 
 

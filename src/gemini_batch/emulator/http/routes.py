@@ -26,7 +26,7 @@ class Operation(NamedTuple):
 
 def operations(world: Emulator) -> list[Operation]:
     """All operations; of two paths that match, the earlier one counts."""
-    return [*_batches(world), *_files(world), *_models(world), *_admin(world)]
+    return [*_batches(world), *_files(world), *_models(world), *_openai(world), *_admin(world)]
 
 
 def _batches(world: Emulator) -> list[Operation]:
@@ -79,6 +79,23 @@ def _models(world: Emulator) -> list[Operation]:
         Operation("GET", _MODEL, "models.get", answer.get_model),
         Operation("GET", _TUNED, "models.get", answer.get_model),
         Operation("POST", f"{_TUNED}:generateContent", "models.generateContent", answer.generate_content),
+    ]
+
+
+def _openai(world: Emulator) -> list[Operation]:
+    openai = world.openai
+    # OpenAI's clients put a whole id into a path, so ``batches/x`` may stand where others write ``x``.
+    batches, models = ("/openai/batches/batches/{batch}", "/openai/batches/{batch}"), "/openai/models"
+    return [
+        Operation("POST", "/openai/chat/completions", "openai.chat", openai.chat),
+        Operation("POST", "/openai/embeddings", "openai.embeddings", openai.embeddings),
+        Operation("GET", models, "openai.models.list", openai.list_models),
+        Operation("GET", f"{models}/models/{{model}}", "openai.models.get", openai.get_model),
+        Operation("GET", f"{models}/{{model}}", "openai.models.get", openai.get_model),
+        Operation("POST", "/openai/batches", "openai.batches.create", openai.create_batch),
+        Operation("GET", "/openai/batches", "openai.batches.list", openai.list_batches),
+        *(Operation("GET", batch, "openai.batches.get", openai.get_batch) for batch in batches),
+        *(Operation("POST", f"{batch}/cancel", "openai.batches.cancel", openai.cancel_batch) for batch in batches),
     ]
 
 

@@ -60,6 +60,7 @@ def serve(
     responder: Responder = respond,
     ranges: bool = True,
     lenient: bool = False,
+    openai_rows: bool = False,
     rehearsal: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
@@ -69,7 +70,8 @@ def serve(
     ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed; None is as fast as
     possible. ``background``: batches make progress without requests. ``ranges``: whether downloads honour HTTP Range.
     ``rehearsal``: rows may refer to files that were never uploaded here, because the service may have them.
-    ``lenient``: refuse only what the service certainly refuses. ``setup``: the faults and quotas to start with.
+    ``lenient``: refuse only what the service certainly refuses. ``openai_rows``: accept files of rows in OpenAI's shape
+    for every job. ``setup``: the faults and quotas to start with.
     ``allow_hosts``: names that a caller's ``Host`` may have, besides ``host`` and those of the loopback.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
     """
@@ -81,6 +83,7 @@ def serve(
         raise
     emulator.batches.queue_delay = queue_delay
     emulator.batches.rows_per_second = rows_per_second
+    emulator.batches.openai_rows = openai_rows
     if setup is not None:
         setup.apply(emulator)
     server = _server(App(emulator, hosts=filter(None, [host, *allow_hosts])))
@@ -110,6 +113,7 @@ def run_forever(
     rows_per_second: float | None = None,
     responder: Responder = respond,
     lenient: bool = False,
+    openai_rows: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
 ) -> None:
@@ -132,6 +136,7 @@ def run_forever(
                 background=True,
                 responder=responder,
                 lenient=lenient,
+                openai_rows=openai_rows,
                 setup=setup,
                 allow_hosts=allow_hosts,
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.emulator.engine.engine import Engine
 from gemini_batch.emulator.service.batches import Batches
 from gemini_batch.emulator.service.inference import Inference
+from gemini_batch.emulator.service.openai import OpenAI
 from gemini_batch.emulator.service.uploads import Uploads
 from gemini_batch.emulator.state.clock import Clock
 from gemini_batch.emulator.state.files import Files
@@ -45,6 +46,7 @@ class Emulator:
         self.uploads = Uploads(self.store, self.clock, self.files, self.limits)
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
         self.inference = Inference(self.clock, self.engine)
+        self.openai = OpenAI(self.clock, self.inference, self.batches)
         self.ranges = ranges
         #: Called with the operation and the HTTP status of every answer before it is sent. Replace it to observe calls.
         self.on_answer: Callable[[str, int], None] = lambda _operation, _status: None

@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.state.clock import Clock
     from gemini_batch.emulator.state.models import Kind
 
-_BY_GRPC_CODE = {
-    3: (400, "INVALID_ARGUMENT"),
-    4: (504, "DEADLINE_EXCEEDED"),
-    5: (404, "NOT_FOUND"),
-    7: (403, "PERMISSION_DENIED"),
-    8: (429, "RESOURCE_EXHAUSTED"),
-    14: (503, "UNAVAILABLE"),
-}
-
 
 class Inference:
     """Answers outside batches, by the same responder."""
@@ -39,20 +30,20 @@ class Inference:
         request = call.message("GenerateContentRequest")
         if refused := lines.clash(request):
             raise errors.invalid(refused)
-        return Reply.json(self._answer("generate", self._model(call, "generate", "generateContent"), request))
+        return Reply.json(self.answer(call, call.names["model"], "generate", "generateContent", request))
 
     def embed_content(self, call: Call) -> Reply:
         """One embedding."""
         request = call.message("EmbedContentRequest")
-        return Reply.json(self._answer("embed", self._model(call, "embed", "embedContent"), request))
+        return Reply.json(self.answer(call, call.names["model"], "embed", "embedContent", request))
 
     def batch_embed_contents(self, call: Call) -> Reply:
         """Up to 100 embeddings at once; not a job of the Batch API."""
         requests = call.message("BatchEmbedContentsRequest").get("requests") or []
         if not 0 < len(requests) <= 100:
             raise errors.invalid("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n")
-        model = self._model(call, "embed", "batchEmbedContents")
-        found = [self._answer("embed", model, request) for request in requests]
+        model = call.names["model"]
+        found = [self.answer(call, model, "embed", "batchEmbedContents", request) for request in requests]
         return Reply.json({"embeddings": [one["embedding"] for one in found]})
 
     def count_tokens(self, call: Call) -> Reply:
@@ -64,7 +55,7 @@ class Inference:
             )
         model = call.names["model"]
         kind: Kind = "embed" if models.kind_of(model) == "embedding" else "generate"
-        self._model(call, kind, "countTokens")
+        self._serving(call, model, kind, "countTokens")
         request = asked.get("generateContentRequest") or {"contents": asked.get("contents")}
         count = builtin.prompt_tokens(request)
         details = [{"modality": "TEXT", "tokenCount": count}]
@@ -87,14 +78,18 @@ class Inference:
             answer["nextPageToken"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()
         return Reply.json(answer)
 
-    def _model(self, call: Call, kind: Kind, method: str) -> str:
-        return models.serving(call.names["model"], kind, now=self._clock.now(), version=call.version, method=method)
+    def answer(self, call: Call, model: str, kind: Kind, method: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer of a model to a request in canonical form.
 
-    def _answer(self, kind: Kind, model: str, request: dict[str, Any]) -> dict[str, Any]:
+        Raises :class:`errors.ApiFailure` for a request that the service refuses, and if there is no answer.
+        """
+        model = self._serving(call, model, kind, method)
         if refused := lines.refusal(kind, request, model=model, lenient=self._engine.lenient):
             raise errors.invalid(refused)
         try:
             return self._engine.responder(model, {"content": {}, **request} if kind == "embed" else request)
         except RowError as error:
-            status, reason = _BY_GRPC_CODE.get(error.code, (500, "INTERNAL"))
-            raise errors.ApiFailure(status, reason, error.message) from None
+            raise errors.of_row(error.code, error.message) from None
+
+    def _serving(self, call: Call, model: str, kind: Kind, method: str) -> str:
+        return models.serving(model, kind, now=self._clock.now(), version=call.version, method=method)

@@ -103,6 +103,7 @@ _MIGRATIONS = (
     UPDATE uploads SET sent = received;
     """,
     "ALTER TABLE batches ADD COLUMN webhook TEXT",
+    "ALTER TABLE batches ADD COLUMN shape TEXT NOT NULL DEFAULT ''",
 )
 
 
