@@ -154,15 +154,16 @@ def key_of(settings: Settings) -> Secret:
     return Secret(_OFFLINE_KEY) if settings.offline else settings.require_key()
 
 
-def files_offline(emulator_data: Path) -> frozenset[str]:
-    """The ids of the files that were uploaded to the emulator of offline work and that it still has."""
+def held_offline(emulator_data: Path) -> frozenset[str]:
+    """The ids of the files and the names of the caches that the emulator of offline work has."""
     from gemini_batch.emulator.responders.builtin import respond
     from gemini_batch.emulator.service.core import Emulator
 
     if not emulator_data.is_dir():
         return frozenset()
     with contextlib.closing(Emulator(emulator_data, respond)) as emulator:
-        return emulator.files.ids(emulator.store.project(_OFFLINE_KEY))
+        project = emulator.store.project(_OFFLINE_KEY)
+        return emulator.files.ids(project) | emulator.caches.names(project)
 
 
 @contextlib.asynccontextmanager

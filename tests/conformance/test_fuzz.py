@@ -24,11 +24,28 @@ CALLS = (
     (f"models/{MODEL}:batchGenerateContent", "BatchGenerateContentRequest", "Operation"),
     (f"models/{EMBEDDER}:asyncBatchEmbedContent", "AsyncBatchEmbedContentRequest", "Operation"),
     (f"models/{MODEL}:generateContent", "GenerateContentRequest", "GenerateContentResponse"),
+    (f"models/{MODEL}:streamGenerateContent", "GenerateContentRequest", "GenerateContentResponse"),
+    ("cachedContents", "CachedContent", "CachedContent"),
     (f"models/{EMBEDDER}:embedContent", "EmbedContentRequest", "EmbedContentResponse"),
     (f"models/{MODEL}:countTokens", "CountTokensRequest", "CountTokensResponse"),
     (f"models/{EMBEDDER}:batchEmbedContents", "BatchEmbedContentsRequest", "BatchEmbedContentsResponse"),
 )
 JUNK: tuple[Any, ...] = (None, "", "x", "\u2028", -1, 0, 1e300, 10**30, True, [], {}, [[]], {"x": 1}, "5.0", ["a"] * 3)
+TEXTS = (
+    *(
+        "",
+        "text",
+        "models/x",
+        f"models/{MODEL}",
+        "files/abc",
+        "cachedContents/abc",
+        "user",
+        "image/png",
+        "aGk=",
+        "9.5s",
+    ),
+    *("2026-01-01T00:00:00Z", "2031-02-30T00:00:00.5+01:00"),
+)
 
 
 class Maker:
@@ -63,9 +80,7 @@ class Maker:
             case "boolean":
                 return chance.random() < 0.5
             case _:
-                return chance.choice(
-                    ("", "text", "models/x", "files/abc", "user", "image/png", "aGk=", "2026-01-01T00:00:00Z")
-                )
+                return chance.choice(TEXTS)
 
     def _object(self, properties: dict[str, Any], depth: int) -> dict[str, Any]:
         chance = self._chance
@@ -84,6 +99,7 @@ def http() -> Iterator[httpx2.Client]:
     if not SCHEMA.exists():
         pytest.skip("the published schema is not at hand")
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as running:
+        running.emulator.limits.change(cache_minimum=0)
         client = httpx2.Client(base_url=running.url, headers={"x-goog-api-key": "k"}, timeout=30)
         yield client
         client.close()
@@ -100,6 +116,12 @@ def is_refusal(body: Any, status: int) -> bool:
     return isinstance(error, dict) and error.get("code") == status and bool(error.get("message")) and "status" in error
 
 
+def said(response: httpx2.Response) -> list[Any]:
+    """What an answer says: one value, or the chunks of a stream."""
+    value = response.json()
+    return value if isinstance(value, list) else [value]
+
+
 @given(seed=st.integers(0, 2**32), call=st.sampled_from(CALLS))
 def test_made_up_requests(http: httpx2.Client, judge: Published, seed: int, call: tuple[str, str, str]) -> None:
     path, asked, answered = call
@@ -108,10 +130,11 @@ def test_made_up_requests(http: httpx2.Client, judge: Published, seed: int, call
     response = http.post(f"/v1beta/{path}", json=body)
 
     assert response.status_code < 500, (body, response.text)
-    if response.status_code == 200:
-        judge.judge(answered, response.json())
-    else:
-        assert is_refusal(response.json(), response.status_code), response.text
+    for value in said(response):
+        if response.status_code == 200:
+            judge.judge(answered, value)
+        else:
+            assert is_refusal(value, response.status_code), response.text
 
 
 @given(data=st.binary(max_size=200), path=st.sampled_from([path for path, _, _ in CALLS]))
@@ -119,7 +142,20 @@ def test_bodies_of_any_bytes(http: httpx2.Client, data: bytes, path: str) -> Non
     response = http.post(f"/v1beta/{path}", content=data, headers={"content-type": "application/json"})
 
     assert response.status_code < 500, response.text
-    assert response.status_code == 200 or is_refusal(response.json(), response.status_code)
+    assert response.status_code == 200 or all(is_refusal(one, response.status_code) for one in said(response))
+
+
+@given(seed=st.integers(0, 2**32), mask=st.sampled_from(["", "?updateMask=ttl", "?updateMask=*", "?updateMask=,x"]))
+def test_made_up_updates_of_a_cache(http: httpx2.Client, judge: Published, seed: int, mask: str) -> None:
+    made = http.post("/v1beta/cachedContents", json={"model": f"models/{MODEL}"}).json()
+
+    response = http.patch(f"/v1beta/{made['name']}{mask}", json=Maker(seed).message("CachedContent"))
+
+    if response.status_code == 200:
+        judge.judge("CachedContent", response.json())
+    else:
+        assert response.status_code in (400, 403)
+        assert is_refusal(response.json(), response.status_code), response.text
 
 
 @given(st.lists(st.integers(0, 2**32), min_size=1, max_size=4), st.binary(max_size=60), st.booleans())

@@ -186,8 +186,34 @@ def test_all_other_answers(http: httpx2.Client, published: Published) -> None:
     for row in ROWS[:-1]:
         made = http.post(f"/v1beta/models/{MODEL}:generateContent", json={**TEXT, **row})
         published.judge("GenerateContentResponse", made.json())
+        for chunk in http.post(f"/v1beta/models/{MODEL}:streamGenerateContent", json={**TEXT, **row}).json():
+            published.judge("GenerateContentResponse", chunk)
     published.judge("CountTokensResponse", http.post(f"/v1beta/models/{MODEL}:countTokens", json=TEXT).json())
     published.judge("EmbedContentResponse", http.post(f"/v1beta/models/{EMBEDDER}:embedContent", json=VECTOR).json())
     many = {"requests": [{"model": f"models/{EMBEDDER}", **VECTOR}]}
     made = http.post(f"/v1beta/models/{EMBEDDER}:batchEmbedContents", json=many)
     published.judge("BatchEmbedContentsResponse", made.json())
+
+
+def test_cached_contents(http: httpx2.Client, published: Published) -> None:
+    """From their making to their use."""
+    body = {"model": f"models/{MODEL}", "displayName": "a book", "contents": [{"parts": [{"text": "long" * 5000}]}]}
+    cache = http.post("/v1beta/cachedContents", json=body).json()
+    published.judge("CachedContent", cache)
+    published.judge("CachedContent", http.get(f"/v1beta/{cache['name']}").json())
+    published.judge("CachedContent", http.patch(f"/v1beta/{cache['name']}", json={"ttl": "9s"}).json())
+    http.post("/v1beta/cachedContents", json=body)
+    page = http.get("/v1beta/cachedContents?pageSize=1").json()
+    assert page["nextPageToken"]
+    published.judge("ListCachedContentsResponse", page)
+    asked = {**TEXT, "cachedContent": page["cachedContents"][0]["name"]}
+    answer = http.post(f"/v1beta/models/{MODEL}:generateContent", json=asked).json()
+    assert answer["usageMetadata"]["cachedContentTokenCount"]
+    published.judge("GenerateContentResponse", answer)
+    chunks = http.post(f"/v1beta/models/{MODEL}:streamGenerateContent", json=asked).json()
+    assert chunks[-1]["usageMetadata"] == answer["usageMetadata"]
+    for chunk in chunks:
+        published.judge("GenerateContentResponse", chunk)
+    count = {"generateContentRequest": {"model": f"models/{MODEL}", **asked}}
+    published.judge("CountTokensResponse", http.post(f"/v1beta/models/{MODEL}:countTokens", json=count).json())
+    assert http.delete(f"/v1beta/{cache['name']}").json() == {}

@@ -101,14 +101,14 @@ REQUESTS = (
     ),
     Breakage(
         guard="a row that breaks a rule fails in the emulator",
-        file="emulator/engine/engine.py",
+        file="emulator/engine/work.py",
         old="        if not plain:\n            respond",
         new="        if plain:\n            respond",
         tests=("tests/emulator/service/test_refusals.py::test_rows_that_break_a_rule_fail_alone",),
     ),
     Breakage(
         guard="a refused row is not sent ahead to a responder",
-        file="emulator/engine/engine.py",
+        file="emulator/engine/work.py",
         old="lambda data: fit(model, read(data).request)",
         new="lambda data: read(data).request",
         tests=("tests/emulator/responders/test_functions.py::test_refused_rows_do_not_reach_a_function",),

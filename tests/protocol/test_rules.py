@@ -99,6 +99,8 @@ RULES = [
     Rule(config(frequencyPenalty=0.5), f"{CONFIG}.frequencyPenalty", CERTAIN, ARGON),
     Rule(config(candidateCount=2), f"{CONFIG}.candidateCount", CERTAIN, ARGON),
     Rule({**TEXT, "cachedContent": "cachedContents/x"}, "cachedContent", LIKELY, ARGON),
+    Rule({**TEXT, "cachedContent": "my-cache"}, "cachedContent", LIKELY),
+    Rule({**TEXT, "cachedContent": "projects/p/locations/l/cachedContents/x"}, "cachedContent", LIKELY),
     Rule({"contents": [{"role": "model", "parts": [{"text": "x"}]}]}, "contents", LIKELY, ARGON),
     # contents
     Rule({"contents": [{"role": "assistant", "parts": [{"text": "x"}]}]}, "contents[0].role", CERTAIN),

@@ -26,6 +26,7 @@ ROOTS = (
     "BatchEmbedContentsRequest",
     "CountTokensRequest",
     "CreateFileRequest",
+    "CachedContent",
 )
 _SCALARS = {
     ("string", None): "s",

@@ -51,10 +51,16 @@ def _names(value: object) -> set[str]:
 _FILE = re.compile(r"(?:https?://[^/?#]+/v[0-9][0-9a-z]*/)?files/([A-Za-z0-9_-]+)(?:[:?].*)?")
 
 
-def file_uris_of(data: bytes) -> list[str]:
-    """The URIs of files that a request refers to, in the order of the line; none where only its text names them."""
-    found: list[str] = []
-    waiting: list[object] = [decode(data)["request"]]
+#: The names of the fields that refer to a file or a cache.
+REFERENCES = (b"fileUri", b"file_uri", b"cachedContent", b"cached_content")
+
+
+def references_of(data: bytes) -> list[str]:
+    """The URIs of files and the name of the cache that a request refers to; none where only its text names them."""
+    request = decode(data)["request"]
+    caches = (request.get(name) for name in ("cachedContent", "cached_content"))
+    found = [name for name in caches if isinstance(name, str) and name]
+    waiting: list[object] = [request]
     while waiting:
         match waiting.pop():
             case dict() as inner:

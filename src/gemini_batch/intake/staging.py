@@ -15,7 +15,14 @@ from typing import IO, TYPE_CHECKING
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
-from gemini_batch.intake.request_traits import TRAITS, estimate_tokens, file_uris_of, modalities_of, traits_of
+from gemini_batch.intake.request_traits import (
+    REFERENCES,
+    TRAITS,
+    estimate_tokens,
+    modalities_of,
+    references_of,
+    traits_of,
+)
 from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
@@ -44,7 +51,8 @@ class Staged:
     """A validated set of requests in a run folder; ``bytes`` and ``sha256`` describe the canonical file.
 
     ``modalities``: what generation requests ask for besides text (``AUDIO``, ``IMAGE``). ``traits``: what embedding
-    requests contain (``taskType``, ``media``). ``unseen``: requests with files that ``can_see`` does not know.
+    requests contain (``taskType``, ``media``). ``unseen``: requests with files or caches that ``can_see``
+    does not know.
     """
 
     requests: int
@@ -61,7 +69,7 @@ class Staged:
 
 @dataclass(slots=True)
 class Unseen:
-    """Requests that refer to files which cannot be seen from here: how many, the first one's key, and its URI."""
+    """Requests with files or caches that cannot be seen from here: how many, the first one's key, and the URI in it."""
 
     key: str
     uri: str
@@ -180,7 +188,7 @@ class _Pass:
             self.modalities |= modalities_of(data)
         if checked.method is Method.EMBED and len(self.traits) < len(TRAITS):
             self.traits |= traits_of(data)
-        if self.can_see is not None and (b"fileUri" in data or b"file_uri" in data):
+        if self.can_see is not None and any(name in data for name in REFERENCES):
             self._note_unseen(checked.key, data, self.can_see)
         self.hash.update(line)
         self.bytes += len(line)
@@ -189,7 +197,7 @@ class _Pass:
         return row
 
     def _note_unseen(self, key: str, data: bytes, can_see: CanSee) -> None:
-        uri = next((uri for uri in file_uris_of(data) if not can_see(uri)), None)
+        uri = next((uri for uri in references_of(data) if not can_see(uri)), None)
         if uri is not None:
             self.unseen = self.unseen or Unseen(key, uri)
             self.unseen.requests += 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.backend import address_of, files_offline, key_of
+from gemini_batch.backend import address_of, held_offline, key_of
 from gemini_batch.catalog import Method
 from gemini_batch.errors import Next, Problem, UsageError
 from gemini_batch.events import Notice, in_thread
@@ -254,27 +254,27 @@ def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> No
 
 
 def _can_see(session: Session) -> Callable[[str], bool]:
-    """Whether the file at a URI was uploaded offline; the emulator's data is read once, if a request has a file."""
+    """Whether the file or cache at a URI is here; the emulator's data is read once, if a request has any."""
     known: list[frozenset[str]] = []
 
     def can_see(uri: str) -> bool:
         if not known:
-            known.append(files_offline(session.state_folder.emulator))
-        return file_id_of(uri) in known[0]
+            known.append(held_offline(session.state_folder.emulator))
+        return uri in known[0] or file_id_of(uri) in known[0]
 
     return can_see
 
 
 def _name_unseen(session: Session, staged: Staged) -> None:
-    """Offline, say once that requests refer to files that only the service can read."""
+    """Offline, say once that requests refer to files or caches that only the service can read."""
     if (unseen := staged.unseen) is None:
         return
     some = f"{unseen.requests:,} requests refer" if unseen.requests > 1 else "1 request refers"
     shown = unseen.uri.partition("?")[0][:_SHOWN_URI]  # what follows may be a signature
     session.emit(
         Notice(
-            f"{some} to files that cannot be seen offline (the first: key {unseen.key!r}, {shown}). The answers are "
-            "made as if the files were there; only the service can tell."
+            f"{some} to files or caches that cannot be seen offline (the first: key {unseen.key!r}, {shown}). The "
+            "answers are made as if they were there; only the service can tell."
         )
     )
 

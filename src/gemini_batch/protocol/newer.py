@@ -13,6 +13,7 @@ ONEOFS = {
         "toolResponse audioTranscription"
     },
     "FunctionResponsePart": {"data": "inlineData fileData"},
+    "CachedContent": {"expiration": "expireTime ttl"},
     "InputConfig": {"source": "fileName requests"},
     "InputEmbedContentConfig": {"source": "fileName requests"},
 }

@@ -132,6 +132,8 @@ EXCLUSIVE = (
     ("GenerationConfig", "responseSchema", "responseJsonSchema"),
 )
 
+#: The pattern of a cache's name (D, published schema, 2026-08). Likely.
+CACHE_NAME = re.compile(r"cachedContents/[^/]+")
 #: W, 2026-08: "CachedContent can not be used with GenerateContent request setting …". Certain.
 IN_CACHE = ("systemInstruction", "tools", "toolConfig")
 

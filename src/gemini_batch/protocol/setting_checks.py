@@ -213,7 +213,15 @@ def interval(judge: Judge, interval: dict[str, Any], place: Place) -> None:
 
 def request(judge: Judge, request: dict[str, Any], place: Place) -> None:
     together = [name for name in rules.IN_CACHE if request.get(name) not in (None, [])]
-    if request.get("cachedContent"):
+    if name := request.get("cachedContent"):
+        if not rules.CACHE_NAME.fullmatch(name):
+            judge.add(
+                (*place, "cachedContent"),
+                "`cachedContent` must be the name of a cache, such as `cachedContents/abc123`.",
+                "Use the `name` that the service returned when the cache was created.",
+                "must be of the form cachedContents/{id}",
+                certain=False,
+            )
         if together:
             judge.add(
                 (*place, "cachedContent"),
@@ -236,15 +244,15 @@ def request(judge: Judge, request: dict[str, Any], place: Place) -> None:
     names: set[str] = set()
     for tool_number, tool in enumerate(request.get("tools") or ()):
         for number, function in enumerate((tool or {}).get("functionDeclarations") or ()):
-            name = (function or {}).get("name")
-            if name and name in names:
+            named = (function or {}).get("name")
+            if named and named in names:
                 judge.add(
                     (*place, "tools", tool_number, "functionDeclarations", number, "name"),
-                    f"The function `{name[:40]}` is declared twice.",
+                    f"The function `{named[:40]}` is declared twice.",
                     "Remove one declaration.",
-                    f"Duplicate function declaration found: {name}",  # W: Open-WebUI-Functions#135
+                    f"Duplicate function declaration found: {named}",  # W: Open-WebUI-Functions#135
                 )
-            names.add(name or "")
+            names.add(named or "")
     categories: set[str] = set()
     for number, setting in enumerate(request.get("safetySettings") or ()):
         category = (setting or {}).get("category")

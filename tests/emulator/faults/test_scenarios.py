@@ -238,7 +238,7 @@ def bad_key(api: Api) -> None:
 @shows("C13")
 def no_cache(api: Api) -> None:
     found = rows(api, 2)
-    assert found[0]["error"]["code"] == 5
+    assert found[0]["error"] == {"code": 7, "message": "CachedContent not found (or permission denied)"}
     assert "response" in found[1]
 
 

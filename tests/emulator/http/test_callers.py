@@ -32,6 +32,9 @@ EFFECTS = {
     "emulator.quotas": {"jobs": 1},
     "batches.create": {"batch": {"inputConfig": {"requests": {"requests": [{"request": json.loads(line("k"))}]}}}},
     "models.generateContent": json.loads(line("k"))["request"],
+    "models.streamGenerateContent": json.loads(line("k"))["request"],
+    "cachedContents.create": {"model": f"models/{MODEL}", "contents": [{"parts": [{"text": "long " * 4000}]}]},
+    "cachedContents.update": {"ttl": "9s"},
 }
 
 #: As a browser sends them: the headers of what another site causes, or of a name that it points to this machine.
@@ -87,7 +90,7 @@ def call(api: Api, method: str, path: str, headers: dict[str, str], body: bytes 
 
 def every_route(api: Api, **names: str) -> list[tuple[str, str, str]]:
     """Method, path and operation of all routes, with a key in the query, as a page would send it."""
-    known = {"model": MODEL, "tuned": "mine", "batch": "none", "file": "none", "fault": "1", **names}
+    known = {"model": MODEL, "tuned": "mine", "batch": "none", "file": "none", "cache": "none", "fault": "1", **names}
     found = []
     for method, path, operation, _ in operations(api.world):
         filled = re.sub(r"\{(\w+)\}", lambda name: known[name[1]], path)
@@ -104,7 +107,10 @@ def state(api: Api) -> list[Any]:
     """Everything that a call could change, except what the clock does by itself."""
     store = api.world.store
     return [
-        *(list(map(tuple, store.rows(f"SELECT * FROM {table}"))) for table in ("meta", "files", "uploads", "batches")),
+        *(
+            list(map(tuple, store.rows(f"SELECT * FROM {table}")))
+            for table in ("meta", "files", "uploads", "batches", "caches", "interactive")
+        ),
         api.world.faults.shown(),
         api.world.limits.quotas,
         sorted(path.name for path in store.blobs.iterdir()),
@@ -117,8 +123,9 @@ def lived_in(world: Api) -> tuple[Api, dict[str, str]]:
     file = world.upload(b"anything").removeprefix("files/")
     world.world.batches.queue_delay = 1e6
     batch = world.begin(lines(2)).removeprefix("batches/")
+    cache = world.http.post("/v1beta/cachedContents", json=EFFECTS["cachedContents.create"]).json()["name"]
     arm(world.world, operation="batches.get", status=503)
-    return world, {"file": file, "batch": batch}
+    return world, {"file": file, "batch": batch, "cache": cache.removeprefix("cachedContents/")}
 
 
 @pytest.mark.parametrize("page", FOREIGN)

@@ -204,7 +204,6 @@ def test_functions_and_their_answers() -> None:
 @pytest.mark.parametrize(
     ("request_", "named"),
     [
-        ({"cachedContent": "cachedContents/x"}, "cachedContent"),
         ({"tools": [{"googleSearch": {}}]}, "googleSearch"),
         ({"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}}, "IMAGE"),
         ({"generationConfig": {"responseFormat": {"audio": {"mimeType": "AUDIO_MP3"}}}}, "responseFormat.audio"),

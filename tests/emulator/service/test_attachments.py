@@ -148,7 +148,9 @@ def test_what_cannot_be_seen_is_said_once(tmp_path: Path) -> None:
     rows = [asked(str(number), uri) for number, uri in enumerate(UNSEEN_FILES + UNSEEN_ELSEWHERE)]
     rows += [asked("two", *UNSEEN_FILES), {"key": "none", "request": {"contents": [{"parts": [{"text": "fileUri"}]}]}}]
     (said,), found = rehearse(tmp_path, rows)
-    assert said.startswith(f"{len(rows) - 1} requests refer to files that cannot be seen offline (the first: key '0', ")
+    assert said.startswith(
+        f"{len(rows) - 1} requests refer to files or caches that cannot be seen offline (the first: key '0', "
+    )
     assert found.summary.all_succeeded
     assert "retry" not in str(found.summary.next)
 
@@ -157,7 +159,7 @@ def test_a_signature_is_not_shown(tmp_path: Path) -> None:
     (said,), _ = rehearse(tmp_path, [asked("a", "https://example.com/a.pdf?X-Amz-Signature=5ecret")])
     assert "https://example.com/a.pdf)" in said
     assert "5ecret" not in said
-    assert said.startswith("1 request refers to files")
+    assert said.startswith("1 request refers to files or caches")
 
 
 def test_what_was_uploaded_offline_is_right(tmp_path: Path) -> None:

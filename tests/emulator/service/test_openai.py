@@ -129,7 +129,7 @@ def test_a_stream(openai: httpx2.Client) -> None:
     found = events(openai)
     deltas = [event["choices"][0]["delta"] for event in found]
     assert "".join(delta.get("content", "") for delta in deltas) == whole["choices"][0]["message"]["content"]
-    assert len(found) > 2
+    assert len(found) > 1
     assert [event["choices"][0].get("finish_reason") for event in found] == [None] * (len(found) - 1) + ["stop"]
     assert {(event["id"], event["object"], event["model"]) for event in found} == {
         (whole["id"], "chat.completion.chunk", whole["model"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from gemini_batch.emulator.messages.errors import ApiFailure, exhausted
+from gemini_batch.emulator.messages.errors import ApiFailure, exhausted, no_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +91,7 @@ WORDINGS: dict[str, Wording] = {
             "You do not have permission to access the File {file} or it may not exist.",
         )
     ),
+    "no_cache": _said(no_cache()),
     "retired": _said(
         ApiFailure(
             404,

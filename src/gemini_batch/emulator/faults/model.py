@@ -170,7 +170,11 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
     def early(self) -> bool:
         """Whether it replaces the work."""
         return not self.commit and bool(
-            self.status or self.error or self.drop or self.silence or self.receive is not None
+            self.status
+            or self.error
+            or (self.drop and self.cut is None)  # where an answer is cut, `drop` says how
+            or self.silence
+            or self.receive is not None
         )
 
     @property

@@ -130,12 +130,19 @@ def _with_vector(response: Response, change: Callable[[list[Any]], list[Any]]) -
 
 def _rest(response: Response, *, wrote: int, thoughts: int = 0) -> Response:
     """An answer without its candidates, with usage for ``wrote`` and ``thoughts`` tokens."""
-    prompt = int((response.get("usageMetadata") or {}).get("promptTokenCount", 0))
-    usage = {"promptTokenCount": prompt, "candidatesTokenCount": wrote, "totalTokenCount": prompt + wrote + thoughts}
+    before = response.get("usageMetadata") or {}
+    prompt = int(before.get("promptTokenCount", 0))
+    usage: dict[str, Any] = {
+        "promptTokenCount": prompt,
+        "candidatesTokenCount": wrote,
+        "totalTokenCount": prompt + wrote + thoughts,
+    }
     if not wrote:
         del usage["candidatesTokenCount"]
     if thoughts:
         usage["thoughtsTokenCount"] = thoughts
+    of_cache = ("cachedContentTokenCount", "cacheTokensDetails")
+    usage |= {name: before[name] for name in of_cache if name in before}
     kept: Response = {name: response[name] for name in ("modelVersion", "responseId") if name in response}
     return {"usageMetadata": usage, **kept}
 

@@ -162,7 +162,7 @@ SCENARIOS: dict[str, Scenario] = {
     "C12": _one("The key is not valid.", _wire("*", error="bad_key", times=0)),
     "C13": _one(
         "A row's cached content no longer exists.",
-        RowFault(row="error", code=5, message="CachedContent not found (or permission denied)."),
+        RowFault(row="error", code=7, message="CachedContent not found (or permission denied)"),
     ),
     "C14": Scenario("Names other than key and request in a line are ignored. Nothing is armed."),
     "L1": Scenario("A job waits, runs and succeeds. Nothing is armed."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,17 +25,20 @@ from gemini_batch.emulator.http import openai_paths
 from gemini_batch.emulator.http.broken_transport import Broken
 from gemini_batch.emulator.http.callers import Callers, check_json
 from gemini_batch.emulator.http.routes import operations
+from gemini_batch.emulator.http.streamed import Streamed
 from gemini_batch.emulator.http.wire_faults import Player
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
+from gemini_batch.emulator.messages.streams import error_body
 from gemini_batch.emulator.state import models
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
     from typing import IO
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from gemini_batch.emulator.http.routes import Work
     from gemini_batch.emulator.service.core import Emulator
     from gemini_batch.emulator.service.uploads import Chunk
 
@@ -62,7 +66,7 @@ class App:
             middleware=[Middleware(_Guarded, callers=self._callers)],
         )
 
-    def _route(self, method: str, path: str, operation: str, work: Callable[[Call], Reply] | None) -> Route:
+    def _route(self, method: str, path: str, operation: str, work: Work | None) -> Route:
         head, _, rest = path[1:].partition("/")
         if head in ("upload", "download"):
             full = f"/{head}/{{version}}/{rest}"
@@ -73,21 +77,19 @@ class App:
         async def endpoint(request: Request) -> Response:
             named = _upload_operation(request) if operation == "files.upload" else operation
             response = await self._serve(request, named, work)
-            if operation.startswith(openai_paths.PREFIX):
-                response = openai_paths.as_list(response)
             self._world.on_answer(named, response.status_code)
             return response
 
         return Route(full, endpoint, methods=methods)
 
-    async def _serve(self, request: Request, operation: str, work: Callable[[Call], Reply] | None) -> Response:
+    async def _serve(self, request: Request, operation: str, work: Work | None) -> Response:
         try:
             call = self._call(request, operation)
             if request.method == "POST" and operation.startswith("emulator."):
                 check_json(request.headers)
         except errors.ApiFailure as failure:
             await _drain(request)
-            return _respond(Reply.refused(failure))
+            return _refused(failure, request, operation)
         # While nothing is armed, nothing intervenes.
         player = self._player if self._world.faults.wire else None
         try:
@@ -101,16 +103,16 @@ class App:
                 return answer
             response = await self._do(request, call, work)
         except errors.ApiFailure as failure:
-            response = _respond(Reply.refused(failure))
+            response = _refused(failure, request, operation)
         except Exception as error:  # noqa: BLE001 - whatever failed, the caller gets an answer that says so
             shown = f"The emulator failed: {type(error).__name__}: {error}"
-            response = _respond(Reply.refused(errors.internal(shown)))
+            response = _refused(errors.internal(shown), request, operation)
         if player:
             response = await player.after(call, response)
         await _drain(request)
         return response
 
-    async def _do(self, request: Request, call: Call, work: Callable[[Call], Reply] | None) -> Response:
+    async def _do(self, request: Request, call: Call, work: Work | None) -> Response:
         if call.operation in _CHUNK:
             return await self._chunk(request, call)
         if request.method == "GET" and not call.operation.startswith("emulator."):
@@ -120,7 +122,8 @@ class App:
             return await self._download(call)
         if work is None:
             work = self._world.uploads.start
-        return _respond(await anyio.to_thread.run_sync(work, call))
+        made = await anyio.to_thread.run_sync(work, call)
+        return _respond(made) if isinstance(made, Reply) else Streamed(made)
 
     def _call(self, request: Request, operation: str, body: bytes = b"") -> Call:
         if request.path_params.get("version", "v1") not in _VERSIONS:
@@ -223,7 +226,7 @@ def _upload_operation(request: Request) -> str:
 async def _nowhere(request: Request, error: Exception) -> Response:
     del error
     if refused := openai_paths.refusal(request.url.path):
-        return openai_paths.as_list(_respond(Reply.refused(refused)))
+        return _refused(refused, request, openai_paths.PREFIX)
     return _respond(Reply.refused(errors.not_found()))
 
 
@@ -274,6 +277,11 @@ def _range(header: str, size: int) -> tuple[int, int] | None:
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _refused(failure: errors.ApiFailure, request: Request, operation: str) -> Response:
+    reply = Reply.refused(failure)
+    return _respond(replace(reply, body=error_body(operation, request.query_params, reply.body)))
 
 
 def _respond(reply: Reply) -> Response:

@@ -1,10 +1,8 @@
-"""What is different on the paths under ``/v1beta/openai``: where the key is, how errors look, what is not served."""
+"""What is different on the paths under ``/v1beta/openai``: where the key is, and what is not served."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from starlette.responses import Response
 
 from gemini_batch.emulator.messages.errors import ApiFailure, invalid, not_found
 
@@ -50,14 +48,3 @@ def refusal(path: str) -> ApiFailure | None:
         f"The emulator does not serve {path}. Of the OpenAI-compatible paths it serves chat/completions, "
         "embeddings, models and batches."
     )
-
-
-def as_list(response: Response) -> Response:
-    """The same answer; if it is an error, its object as the only item of a list, as the service has it here."""
-    if response.status_code < 400 or type(response) is not Response or not bytes(response.body).startswith(b"{"):
-        return response
-    body = b"[" + bytes(response.body) + b"]"
-    kept = [(name, value) for name, value in response.raw_headers if name.lower() != b"content-length"]
-    made = Response(body, response.status_code)
-    made.raw_headers = [*kept, (b"Content-Length", str(len(body)).encode())]
-    return made

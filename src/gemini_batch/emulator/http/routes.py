@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gemini_batch.emulator.http.admin import Admin
+from gemini_batch.emulator.messages.streams import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini_batch.emulator.messages.calls import Call, Reply
+    from gemini_batch.emulator.messages.streams import Stream
     from gemini_batch.emulator.service.core import Emulator
 
 _MODEL, _TUNED = "/models/{model}", "/tunedModels/{tuned}"
+
+
+#: Does what a call asks for.
+Work: TypeAlias = "Callable[[Call], Reply | Stream]"
 
 
 class Operation(NamedTuple):
@@ -21,12 +27,19 @@ class Operation(NamedTuple):
     method: str
     path: str
     name: str
-    work: Callable[[Call], Reply] | None
+    work: Work | None
 
 
 def operations(world: Emulator) -> list[Operation]:
     """All operations; of two paths that match, the earlier one counts."""
-    return [*_batches(world), *_files(world), *_models(world), *_openai(world), *_admin(world)]
+    return [
+        *_batches(world),
+        *_files(world),
+        *_models(world),
+        *_caches(world),
+        *_openai(world),
+        *_admin(world),
+    ]
 
 
 def _batches(world: Emulator) -> list[Operation]:
@@ -72,6 +85,7 @@ def _models(world: Emulator) -> list[Operation]:
     answer = world.inference
     return [
         Operation("POST", f"{_MODEL}:generateContent", "models.generateContent", answer.generate_content),
+        Operation("POST", f"{_MODEL}:streamGenerateContent", STREAM, answer.stream_generate_content),
         Operation("POST", f"{_MODEL}:embedContent", "models.embedContent", answer.embed_content),
         Operation("POST", f"{_MODEL}:batchEmbedContents", "models.batchEmbedContents", answer.batch_embed_contents),
         Operation("POST", f"{_MODEL}:countTokens", "models.countTokens", answer.count_tokens),
@@ -79,6 +93,18 @@ def _models(world: Emulator) -> list[Operation]:
         Operation("GET", _MODEL, "models.get", answer.get_model),
         Operation("GET", _TUNED, "models.get", answer.get_model),
         Operation("POST", f"{_TUNED}:generateContent", "models.generateContent", answer.generate_content),
+        Operation("POST", f"{_TUNED}:streamGenerateContent", STREAM, answer.stream_generate_content),
+    ]
+
+
+def _caches(world: Emulator) -> list[Operation]:
+    caches, one = world.cached_contents, "/cachedContents/{cache}"
+    return [
+        Operation("POST", "/cachedContents", "cachedContents.create", caches.create),
+        Operation("GET", "/cachedContents", "cachedContents.list", caches.list),
+        Operation("GET", one, "cachedContents.get", caches.get),
+        Operation("PATCH", one, "cachedContents.update", caches.update),
+        Operation("DELETE", one, "cachedContents.delete", caches.delete),
     ]
 
 

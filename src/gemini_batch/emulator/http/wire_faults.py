@@ -18,6 +18,8 @@ from gemini_batch.emulator.faults.error_bodies import NAME, worded
 from gemini_batch.emulator.faults.model import matches
 from gemini_batch.emulator.http import json_edits
 from gemini_batch.emulator.http.broken_transport import Broken, cut_request
+from gemini_batch.emulator.http.streamed import Streamed
+from gemini_batch.emulator.messages.streams import error_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -89,10 +91,14 @@ class Player:
         if file := names.get("file"):
             row = store.row("SELECT * FROM files WHERE id = ?", (file,))
             return Facts(f"files/{file}") if row is None else Facts(f"files/{file}", "", row["display_name"], "ACTIVE")
+        if cache := names.get("cache"):
+            row = store.row("SELECT * FROM caches WHERE id = ?", (cache,))
+            named = f"cachedContents/{cache}"
+            return Facts(named) if row is None else Facts(named, row["model"], row["display_name"])
         if upload := call.query.get("upload_id"):
             row = store.row("SELECT * FROM uploads WHERE id = ?", (upload,))
             return Facts() if row is None else Facts(f"files/{row['file_id']}", "", row["display_name"], row["state"])
-        model = names.get("model", "")
+        model = names.get("model") or _cached_model(call)
         return Facts(f"models/{model}" if model else "", model, _display_name(call.body))
 
     def _play(self, one: Armed[WireFault], call: Call, response: Response) -> Response | None:
@@ -101,21 +107,25 @@ class Player:
         patience = _patience(call)
         if patience < fault.patience_from or (fault.patience_below and patience >= fault.patience_below):
             return None
-        plain = type(response) is Response
-        body = bytes(response.body) if plain else b""
-        if len(body) <= fault.larger > 0:
+        body = bytes(response.body) if type(response) is Response else b""
+        stream = response if isinstance(response, Streamed) else None
+        if (stream.size if stream else len(body)) <= fault.larger > 0:
             return None
-        answer = _object(body) if plain else None
+        answer = _object(body)
         listed = call.operation == "batches.list"
-        if (fault.edits and answer is None) or (fault.listing and not listed):
+        if (fault.edits and answer is None and stream is None) or (fault.listing and not listed):
             return None
+        if fault.length and stream:
+            return None  # a stream declares no length
         if listed:
             meant = json_edits.concerns(fault, answer or {})
         else:
             meant = self._means(fault, call, state=False) and matches(fault.state, _state(response, answer))
         if not meant or not one.take():
             return None
-        if fault.edits and answer is not None:
+        if fault.edits and stream:
+            response = stream.edited(lambda chunk: json_edits.edit(fault, chunk, call, self._output))
+        elif fault.edits and answer is not None:
             response = _replaced(response, jsonl.encode(json_edits.edit(fault, answer, call, self._output)))
         return self._broken(fault, _dressed(fault, call, response))
 
@@ -138,7 +148,11 @@ class Player:
 
 def _refusal(fault: WireFault, call: Call) -> Response:
     wording = worded(fault.status, fault.error)
-    body = wording.body.replace(NAME, _file(call)) if fault.body is None else fault.body.encode()
+    body = wording.body.replace(NAME, _file(call))
+    if fault.body is not None:
+        body = fault.body.encode()
+    elif wording.content_type.startswith("application/json"):
+        body = error_body(call.operation, call.query, body)
     headers = {"Content-Type": wording.content_type, "Content-Length": str(len(body)), **fault.headers}
     response = Response(body, wording.status)
     response.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
@@ -157,7 +171,7 @@ def _dressed(fault: WireFault, call: Call, response: Response) -> Response:
     """The answer with another status, body and headers."""
     if fault.status or fault.error:
         return _refusal(fault, call)
-    if fault.body is not None and type(response) is Response:
+    if fault.body is not None and (type(response) is Response or isinstance(response, Streamed)):
         response = _replaced(response, fault.body.encode())
     gone = {name.lower().encode("latin-1") for name in (*fault.without_headers, *fault.headers)}
     if gone:
@@ -200,10 +214,16 @@ def _patience(call: Call) -> int:
         return _PATIENCE
 
 
+def _cached_model(call: Call) -> str:
+    """The model in the body of a call that makes a cache."""
+    made = call.operation == "cachedContents.create"
+    return str((_object(call.body) or {}).get("model") or "").removeprefix("models/") if made else ""
+
+
 def _display_name(body: bytes) -> str:
     """The display name in the body of a call that creates something, in either spelling."""
     value = _object(body) or {}
-    inner = value.get("batch") or value.get("file") or {}
+    inner = value.get("batch") or value.get("file") or value
     if not isinstance(inner, dict):
         return ""
     return str(inner.get("displayName") or inner.get("display_name") or "")

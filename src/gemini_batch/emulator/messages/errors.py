@@ -72,6 +72,11 @@ def no_file(file_id: str) -> ApiFailure:
     return ApiFailure(403, "PERMISSION_DENIED", message)
 
 
+def no_cache() -> ApiFailure:
+    """403, not 404: a cache that never existed, was deleted, has expired, or belongs to another project."""
+    return ApiFailure(403, "PERMISSION_DENIED", "CachedContent not found (or permission denied)")
+
+
 def not_found(message: str = "Requested entity was not found.") -> ApiFailure:
     """404, with the message that the service uses for batches."""
     return ApiFailure(404, "NOT_FOUND", message)

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch import jsonl
+from gemini_batch.emulator.messages import streams
 from gemini_batch.emulator.messages.openai_names import finish_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-#: Characters of text in one chunk of a stream.
-_CHUNK = 24
 
 
 def completion(response: dict[str, Any], *, model: str, created: int) -> dict[str, Any]:
@@ -29,24 +28,15 @@ def completion(response: dict[str, Any], *, model: str, created: int) -> dict[st
 def chunks(
     response: dict[str, Any], *, model: str, created: int, include_usage: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """The same as the chunks of a stream: per candidate its text, its function calls, and its finish reason.
+    """The same as the chunks of a stream: those of a native stream, translated one by one; usage only if it is wanted.
 
     The finish reason is ``stop`` even after function calls, as in the service's streams.
     """
     head = {**_head(response, model, created), "object": "chat.completion.chunk"}
-    for place, candidate in enumerate(response.get("candidates") or ()):
-        choice = _choice(candidate, place)
-        message = choice["message"]
-        deltas: list[dict[str, Any]] = [{"content": piece} for piece in _pieces(message.get("content") or "")]
-        if calls := message.get("tool_calls"):
-            deltas.append({"tool_calls": [{"index": number, **call} for number, call in enumerate(calls)]})
-        for delta in deltas:
-            yield {**head, "choices": [{"delta": {"role": "assistant", **delta}, "index": choice["index"]}]}
-        finish = finish_of(_reason(candidate), calls=False)
-        last = {"delta": {"role": "assistant"}, "finish_reason": finish, "index": choice["index"]}
-        yield {**head, "choices": [last]}
-    if not response.get("candidates"):
-        yield {**head, "choices": [{"delta": {"role": "assistant"}, **_blocked(response)}]}
+    called: Counter[int] = Counter()
+    for chunk in streams.chunks(response):
+        choices = [_delta(candidate, place, called) for place, candidate in enumerate(chunk.get("candidates") or ())]
+        yield {**head, "choices": choices or [{"delta": {"role": "assistant"}, **_blocked(response)}]}
     if include_usage:
         yield {**head, "choices": [], "usage": usage(response)}
 
@@ -82,19 +72,36 @@ def _head(response: dict[str, Any], model: str, created: int) -> dict[str, Any]:
 
 
 def _choice(candidate: dict[str, Any], place: int) -> dict[str, Any]:
-    parts = (candidate.get("content") or {}).get("parts") or ()
-    texts = [part["text"] for part in parts if part.get("text") is not None and not part.get("thought")]
-    calls = [_call(part, number) for number, part in enumerate(parts) if part.get("functionCall")]
-    message: dict[str, Any] = {"role": "assistant"}
-    if texts:
-        message["content"] = "".join(texts)
-    if calls:
-        message["tool_calls"] = calls
+    message = _message(candidate)
     return {
-        "finish_reason": finish_of(_reason(candidate), calls=bool(calls)),
+        "finish_reason": finish_of(_reason(candidate), calls="tool_calls" in message),
         "index": candidate.get("index", place),
         "message": message,
     }
+
+
+def _delta(candidate: dict[str, Any], place: int, called: Counter[int]) -> dict[str, Any]:
+    """One choice of a chunk. ``called``: how many calls each candidate has so far."""
+    index = candidate.get("index", place)
+    delta = _message(candidate, calls=called[index])
+    if calls := delta.get("tool_calls"):
+        delta["tool_calls"] = [{"index": number, **call} for number, call in enumerate(calls, called[index])]
+        called[index] += len(calls)
+    made = {"delta": delta, "index": index}
+    return made | {"finish_reason": finish_of(_reason(candidate), calls=False)} if "finishReason" in candidate else made
+
+
+def _message(candidate: dict[str, Any], *, calls: int = 0) -> dict[str, Any]:
+    """What a candidate says. ``calls``: how many calls it had in earlier chunks."""
+    parts = (candidate.get("content") or {}).get("parts") or ()
+    texts = [part["text"] for part in parts if part.get("text") is not None and not part.get("thought")]
+    called = [part for part in parts if part.get("functionCall")]
+    message: dict[str, Any] = {"role": "assistant"}
+    if texts:
+        message["content"] = "".join(texts)
+    if called:
+        message["tool_calls"] = [_call(part, number) for number, part in enumerate(called, calls)]
+    return message
 
 
 def _reason(candidate: dict[str, Any]) -> str:
@@ -119,10 +126,6 @@ def _call(part: dict[str, Any], number: int) -> dict[str, Any]:
     if part.get("thoughtSignature"):
         made["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
     return made
-
-
-def _pieces(text: str) -> list[str]:
-    return [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
 
 
 def _packed(vector: Sequence[float]) -> str:

@@ -51,6 +51,12 @@ def prompt_tokens(request: dict[str, Any]) -> int:
     return _prompt_tokens(request, *_read(request.get("contents") or []))
 
 
+def prompt_size(request: dict[str, Any]) -> tuple[int, int]:
+    """The approximate number of prompt tokens, and how many parts of the prompt are no text."""
+    texts, others = _read(request.get("contents") or [])
+    return _prompt_tokens(request, texts, others), others
+
+
 def generation(model: str, request: dict[str, Any]) -> dict[str, Any]:
     """A ``GenerateContentResponse``."""
     contents = request.get("contents")

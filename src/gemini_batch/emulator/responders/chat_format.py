@@ -29,8 +29,6 @@ class _Call(NamedTuple):
 
 def chat_request(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """The body of ``POST …/chat/completions``. Raises :class:`RowError` (3) for what it cannot express."""
-    if request.get("cachedContent"):
-        raise _no("cachedContent: the server has no cache; put the content into the request")
     messages: list[dict[str, Any]] = []
     if system := request.get("systemInstruction"):
         messages.append({"role": "system", "content": _text_of(system.get("parts") or (), "systemInstruction")})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.responders.builtin import Responder
 
 CONCURRENCY = 8
-_USAGE = ("promptTokenCount", "totalTokenCount")
+_USAGE = ("promptTokenCount", "totalTokenCount", "cachedContentTokenCount")
 _HOW = "Write --responder module:function, or --responder openai=URL,model=NAME."
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.emulator.engine.engine import Engine
 from gemini_batch.emulator.service.batches import Batches
+from gemini_batch.emulator.service.cached_contents import CachedContents
 from gemini_batch.emulator.service.inference import Inference
 from gemini_batch.emulator.service.openai import OpenAI
 from gemini_batch.emulator.service.uploads import Uploads
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class Emulator:
     """One data folder and everything that serves it, independent of HTTP.
 
-    ``ranges``: whether downloads honour HTTP Range. ``rehearsal``: rows may refer to files that only the service has.
+    ``ranges``: whether downloads honour HTTP Range. ``rehearsal``: rows may refer to files and caches that only the
+    service has.
     ``lenient``: whether only what the service certainly refuses is refused.
     """
 
@@ -41,12 +43,14 @@ class Emulator:
         self.files = Files(self.store, self.clock, rehearsal=rehearsal)
         self.engine = Engine(self.store, self.clock, self.files, responder)
         self.engine.lenient = lenient
+        self.caches = self.engine.caches
         self.limits = self.engine.limits
         self.faults = self.engine.faults
         self.uploads = Uploads(self.store, self.clock, self.files, self.limits)
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
         self.inference = Inference(self.clock, self.engine)
         self.openai = OpenAI(self.clock, self.inference, self.batches)
+        self.cached_contents = CachedContents(self.clock, self.engine)
         self.ranges = ranges
         #: Called with the operation and the HTTP status of every answer before it is sent. Replace it to observe calls.
         self.on_answer: Callable[[str, int], None] = lambda _operation, _status: None

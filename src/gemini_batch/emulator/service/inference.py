@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 from gemini_batch.emulator.engine import lines
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
+from gemini_batch.emulator.messages.streams import Stream, chunks, wants_events
 from gemini_batch.emulator.responders import builtin
 from gemini_batch.emulator.state import models
+from gemini_batch.emulator.state.accounting import note_call
+from gemini_batch.emulator.state.attachments import Attachments, MissingFile
+from gemini_batch.emulator.state.caches import CachedPrompts
 from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
@@ -27,15 +31,16 @@ class Inference:
 
     def generate_content(self, call: Call) -> Reply:
         """One answer."""
-        request = call.message("GenerateContentRequest")
-        if refused := lines.clash(request):
-            raise errors.invalid(refused)
-        return Reply.json(self.answer(call, call.names["model"], "generate", "generateContent", request))
+        return Reply.json(self._generated(call, "generateContent"))
+
+    def stream_generate_content(self, call: Call) -> Stream:
+        """The same answer in chunks. It is complete before the first chunk is sent."""
+        return Stream(chunks(self._generated(call, "streamGenerateContent")), wants_events(call.query))
 
     def embed_content(self, call: Call) -> Reply:
         """One embedding."""
         request = call.message("EmbedContentRequest")
-        return Reply.json(self.answer(call, call.names["model"], "embed", "embedContent", request))
+        return Reply.json(self.answer(call, "embed", call.names["model"], "embedContent", request))
 
     def batch_embed_contents(self, call: Call) -> Reply:
         """Up to 100 embeddings at once; not a job of the Batch API."""
@@ -43,7 +48,7 @@ class Inference:
         if not 0 < len(requests) <= 100:
             raise errors.invalid("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n")
         model = call.names["model"]
-        found = [self.answer(call, model, "embed", "batchEmbedContents", request) for request in requests]
+        found = [self.answer(call, "embed", model, "batchEmbedContents", request) for request in requests]
         return Reply.json({"embeddings": [one["embedding"] for one in found]})
 
     def count_tokens(self, call: Call) -> Reply:
@@ -55,11 +60,19 @@ class Inference:
             )
         model = call.names["model"]
         kind: Kind = "embed" if models.kind_of(model) == "embedding" else "generate"
-        self._serving(call, model, kind, "countTokens")
+        self._serving(call, kind, model, "countTokens")
         request = asked.get("generateContentRequest") or {"contents": asked.get("contents")}
-        count = builtin.prompt_tokens(request)
-        details = [{"modality": "TEXT", "tokenCount": count}]
-        return Reply.json({"totalTokens": count, "promptTokensDetails": details} if count else {})
+        prompts = CachedPrompts(self._engine.caches, call.owner)
+        try:
+            prompts.check(model, request, at=self._clock.now())
+        except RowError as error:
+            raise _failure(error) from None
+        counts = {"totalTokens": builtin.prompt_tokens(prompts.whole(request))}
+        counts["cachedContentTokenCount"] = min(prompts.tokens(request), counts["totalTokens"])
+        places = {"promptTokensDetails": "totalTokens", "cacheTokensDetails": "cachedContentTokenCount"}
+        shown: dict[str, Any] = {name: count for name, count in counts.items() if count}
+        shown |= {name: _details(counts[of]) for name, of in places.items() if counts[of]}
+        return Reply.json(shown)
 
     def get_model(self, call: Call) -> Reply:
         """One model."""
@@ -78,18 +91,43 @@ class Inference:
             answer["nextPageToken"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()
         return Reply.json(answer)
 
-    def answer(self, call: Call, model: str, kind: Kind, method: str, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer of a model to a request in canonical form.
+    def _serving(self, call: Call, kind: Kind, name: str, method: str) -> str:
+        return models.serving(name, kind, now=self._clock.now(), version=call.version, method=method)
 
-        Raises :class:`errors.ApiFailure` for a request that the service refuses, and if there is no answer.
+    def _generated(self, call: Call, method: str) -> dict[str, Any]:
+        request = call.message("GenerateContentRequest")
+        return self.answer(call, "generate", call.names["model"], method, request)
+
+    def answer(self, call: Call, kind: Kind, name: str, method: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request in canonical form as a row is answered, and count it.
+
+        ``name`` is the model's. Raises :class:`errors.ApiFailure` for a request that the service refuses, and if there
+        is no answer.
         """
-        model = self._serving(call, model, kind, method)
-        if refused := lines.refusal(kind, request, model=model, lenient=self._engine.lenient):
+        model = self._serving(call, kind, name, method)
+        if kind == "generate" and (refused := lines.clash(request)):
             raise errors.invalid(refused)
+        engine, usage = self._engine, None
+        prompts = CachedPrompts(engine.caches, call.owner)
+        respond = lines.refusing(prompts.answering(engine.responder), kind, lenient=engine.lenient)
         try:
-            return self._engine.responder(model, {"content": {}, **request} if kind == "embed" else request)
+            Attachments(engine.files, call.owner).check(request)
+            prompts.check(name, request, at=self._clock.now())
+            response = respond(model, request)
+            usage = response.get("usageMetadata") or {}
         except RowError as error:
-            raise errors.of_row(error.code, error.message) from None
+            raise _failure(error) from None
+        finally:
+            note_call(engine.store, call.owner, name, usage)
+        return response
 
-    def _serving(self, call: Call, model: str, kind: Kind, method: str) -> str:
-        return models.serving(model, kind, now=self._clock.now(), version=call.version, method=method)
+
+def _failure(error: RowError) -> errors.ApiFailure:
+    """What would be a row's error, as the answer to a call."""
+    if isinstance(error, MissingFile):
+        return errors.no_file(error.file_id)
+    return errors.of_row(error.code, error.message)
+
+
+def _details(count: int) -> list[dict[str, Any]]:
+    return [{"modality": "TEXT", "tokenCount": count}]

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini_batch import jsonl
-from gemini_batch.emulator.engine import lines
 from gemini_batch.emulator.engine.openai_rows import ENDPOINT
 from gemini_batch.emulator.messages import errors, openai_answers, openai_requests
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.messages.protojson import BadBody, read_body
+from gemini_batch.emulator.messages.streams import Stream
 from gemini_batch.emulator.state import models
 from gemini_batch.emulator.state.clock import SECOND
 
@@ -44,24 +43,21 @@ class OpenAI:
         self._inference = inference
         self._batches = batches
 
-    def chat(self, call: Call) -> Reply:
+    def chat(self, call: Call) -> Reply | Stream:
         """A chat completion, at once or as a stream of events."""
         asked = openai_requests.chat(_body(call), lenient=call.lenient)
-        if refused := lines.clash(asked.request):
-            raise errors.invalid(refused)
-        response = self._inference.answer(call, asked.model, "generate", "generateContent", asked.request)
+        response = self._inference.answer(call, "generate", asked.model, "generateContent", asked.request)
         created = self._clock.now() // SECOND
         if not asked.stream:
             return Reply.json(openai_answers.completion(response, model=asked.model, created=created))
-        events = openai_answers.chunks(response, model=asked.model, created=created, include_usage=asked.include_usage)
-        body = b"".join(b"data: " + jsonl.encode(event) + b"\n\n" for event in events) + b"data: [DONE]\n\n"
-        return Reply(body, headers={"Content-Type": "text/event-stream"})
+        chunks = openai_answers.chunks(response, model=asked.model, created=created, include_usage=asked.include_usage)
+        return Stream(list(chunks), events=True, last=b"[DONE]")
 
     def embeddings(self, call: Call) -> Reply:
         """The embeddings of one text or of several."""
         asked = openai_requests.embeddings(_body(call), lenient=call.lenient)
         found = [
-            self._inference.answer(call, asked.model, "embed", "embedContent", request) for request in asked.requests
+            self._inference.answer(call, "embed", asked.model, "embedContent", request) for request in asked.requests
         ]
         return Reply.json(openai_answers.embeddings(found, model=asked.model, in_base64=asked.base64))
 

@@ -26,6 +26,14 @@ _FETCHED = re.compile(
 )
 
 
+class MissingFile(RowError):
+    """Code 3: a file that the project does not have."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(3, f"The file files/{file_id} does not exist, or has expired.")
+        self.file_id = file_id
+
+
 class Attachments:
     """The files that one project's rows may refer to; each is looked up once."""
 
@@ -35,7 +43,10 @@ class Attachments:
         self._known: dict[str, bool] = {}
 
     def check(self, request: dict[str, Any]) -> None:
-        """Raise :class:`RowError` (code 3) if a request refers to a file that does not exist, or by no address."""
+        """Raise :class:`MissingFile` if a request refers to a file that does not exist.
+
+        Raises :class:`RowError` (code 3) if it refers to a file by no address.
+        """
         contents = [
             *(request.get("contents") or ()),
             request.get("content") or {},
@@ -46,7 +57,7 @@ class Attachments:
                 uri = (part.get("fileData") or {}).get("fileUri") or ""
                 if named := _FILE.fullmatch(uri):
                     if not self._is_there(named[1]):
-                        raise RowError(3, f"The file files/{named[1]} does not exist, or has expired.")
+                        raise MissingFile(named[1])
                 elif uri and not _FETCHED.fullmatch(uri):
                     raise RowError(3, f"Invalid or unsupported file uri: {uri}")
 

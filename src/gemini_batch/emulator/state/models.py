@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gemini_batch import catalog
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.state.clock import SECOND
+from gemini_batch.protocol import rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +76,24 @@ def thinks(name: str) -> bool:
     return kind_of(name) == "text"
 
 
+def has_caches(name: str, *, lenient: bool = False) -> bool:
+    """Whether there are cached contents for a model: not for those of images and speech.
+
+    Probably not for Gemini 4 either; ``lenient`` assumes that there are.
+    """
+    return kind_of(name) == "text" and (lenient or (rules.generation(name) or 0) < rules.NO_CACHE_FROM)
+
+
+def cache_minimum(name: str) -> int:
+    """The fewest tokens of a cache for a model.
+
+    From the guide *Context caching* (2026-10-13), and for Flash-Lite as measured by a user (2026-09-07).
+    """
+    if "flash-lite" in name:
+        return 1024
+    return 2048 if name.startswith("gemini-2.5-") else 4096
+
+
 def describe(name: str, *, now: int, version: str) -> dict[str, Any]:
     """The API's ``Model``. Raises :class:`errors.ApiFailure` (404) for a model that is unknown or shut down."""
     if name.startswith(TUNED):
@@ -93,6 +112,8 @@ def describe(name: str, *, now: int, version: str) -> dict[str, Any]:
         "supportedGenerationMethods": [name for method in model.methods for name in _METHODS[method]],
     }
     if "generate" in model.methods:
+        if has_caches(name):
+            described["supportedGenerationMethods"].insert(2, "createCachedContent")
         described |= {"temperature": 1, "topP": 0.95, "topK": 64, "maxTemperature": 2}
         if thinks(name):
             described["thinking"] = True

@@ -12,6 +12,7 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.emulator.messages import errors
+from gemini_batch.emulator.state import models
 from gemini_batch.emulator.state.clock import SECOND
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
 
     ``jobs``: the most jobs alive at a time; more are refused or stay PENDING (``when_full``). ``tier``: the catalog's
     limit of enqueued tokens per model; ``tokens``: limits by model that override it. ``release_after``: seconds for
-    which an ended job still holds its tokens. ``storage``, ``file`` and ``inline`` are in bytes.
+    which an ended job still holds its tokens. ``cache_minimum``: the fewest tokens of a cached content; None
+    is the model's own limit. ``storage``, ``file`` and ``inline`` are in bytes.
     """
 
     jobs: int | None = None
@@ -39,12 +41,24 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     tier: Literal[1, 2, 3] | None = None
     tokens: dict[str, int] = {}
     release_after: float = 0.0
+    cache_minimum: int | None = None
     storage: int = 20 * 1024**3
     file: int = 2 * 1024**3
     inline: int = 20 * 1024**2
 
     def __post_init__(self) -> None:
-        if min(self.jobs or 0, self.release_after, self.storage, self.file, self.inline, *self.tokens.values()) < 0:
+        if (
+            min(
+                self.jobs or 0,
+                self.cache_minimum or 0,
+                self.release_after,
+                self.storage,
+                self.file,
+                self.inline,
+                *self.tokens.values(),
+            )
+            < 0
+        ):
             raise ValueError("a quota must not be negative")
 
     def of_model(self, name: str) -> int | None:
@@ -55,6 +69,10 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
         if model is None or model.enqueued_tokens is None:
             return None
         return model.enqueued_tokens.of_tier(self.tier or 0)
+
+    def of_cache(self, name: str) -> int:
+        """The fewest tokens of a cached content for a model."""
+        return models.cache_minimum(name) if self.cache_minimum is None else self.cache_minimum
 
 
 class Limits:

@@ -1,4 +1,4 @@
-"""The emulator's SQLite database: projects, files, uploads, batches and their checkpoints.
+"""The emulator's SQLite database: projects, files, uploads, caches, batches and their checkpoints.
 
 Invariants: bytes reach the disk before the row that refers to them, so everything the database lists exists; a process
 that dies at any moment leaves the state that it last acknowledged. Several processes may share one data folder. API
@@ -103,6 +103,32 @@ _MIGRATIONS = (
     UPDATE uploads SET sent = received;
     """,
     "ALTER TABLE batches ADD COLUMN webhook TEXT",
+    """
+    CREATE TABLE caches (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        model TEXT NOT NULL,
+        display_name TEXT NOT NULL,
+        tokens INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        updated INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        blob TEXT NOT NULL
+    );
+    CREATE INDEX caches_by_owner ON caches (owner, seq);
+    ALTER TABLE batches ADD COLUMN cached_tokens INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE interactive (
+        owner TEXT NOT NULL,
+        model TEXT NOT NULL,
+        paid INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        prompt_tokens INTEGER NOT NULL DEFAULT 0,
+        cached_tokens INTEGER NOT NULL DEFAULT 0,
+        output_tokens INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (owner, model)
+    ) WITHOUT ROWID;
+    """,
     "ALTER TABLE batches ADD COLUMN shape TEXT NOT NULL DEFAULT ''",
 )
 
@@ -173,7 +199,8 @@ class Store:
                 """SELECT blob FROM files UNION SELECT blob FROM uploads WHERE state = 'active'
                 UNION SELECT input_blob FROM batches WHERE state IN ('PENDING', 'RUNNING') AND deleted != 1
                 UNION SELECT 'output-' || id FROM batches WHERE NOT deleted
-                UNION SELECT 'paid-' || id FROM batches"""
+                UNION SELECT 'paid-' || id FROM batches
+                UNION SELECT blob FROM caches"""
             )
         }
         young = time.time() - _ORPHAN_SECONDS
