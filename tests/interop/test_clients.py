@@ -22,12 +22,16 @@ ROWS = [{"key": f"row-{n}", "text": text} for n, text in enumerate(["Say one.", 
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """A program with its version, how many jobs its script makes, and whether its answers repeat the prompts."""
+    """A program with its version, how many jobs its script makes, and whether its answers repeat the prompts.
+
+    ``options``: what the emulator is started with, besides its pace.
+    """
 
     name: str
     requirements: tuple[str, ...]
     jobs: int = 1
     echoes: bool = True
+    options: tuple[str, ...] = ()
 
 
 CLIENTS = [
@@ -38,6 +42,8 @@ CLIENTS = [
     Client(name="loom", requirements=("loom-batch==0.7.0",)),
     Client(name="chatlas", requirements=("chatlas[google]==0.23.0",), echoes=False),
     Client(name="langasync", requirements=("langasync==0.2.3", "langchain-google-genai==4.4.2")),
+    Client(name="openai", requirements=("openai==3.57.0",)),
+    Client(name="litellm", requirements=("litellm==1.110.2",), jobs=2, options=("--openai-rows",)),
 ]
 
 
@@ -48,7 +54,7 @@ def test_a_batch_of_three(client: Client, emulator: Callable[..., str], tmp_path
     """Through a queue and a slow run; every key has its answer, and each row was paid for once."""
     python = interpreter(client.name, *client.requirements)
     script = Path(__file__).parent / "clients" / f"with_{client.name}.py"
-    url = emulator("--queue-delay", "1", "--rows-per-second", "2")
+    url = emulator("--queue-delay", "1", "--rows-per-second", "2", *client.options)
     folder = tmp_path / "client"
     folder.mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "GEMINI_", "PYTHON"))}

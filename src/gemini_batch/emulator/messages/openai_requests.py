@@ -333,7 +333,7 @@ def _settings(body: _Chat, model: str) -> dict[str, Any]:
     return made
 
 
-def _thinking(body: _Chat, model: str) -> dict[str, Any]:
+def _thinking(body: _Chat, model: str) -> Any:
     google = body.extra_body.google if body.extra_body else {}
     made = google.get("thinking_config") or {}
     if unknown := [name for name in google if name not in ("thinking_config", "cached_content")]:
@@ -342,7 +342,7 @@ def _thinking(body: _Chat, model: str) -> dict[str, Any]:
         raise errors.invalid_fields([(place, said)])
     effort = body.reasoning_effort
     if effort is None:
-        return dict(made) if isinstance(made, dict) else {"thinkingBudget": made}
+        return made
     if effort not in _LEVELS:
         raise errors.invalid(f"Invalid reasoning_effort: {effort}. Valid values are: high, low, medium, minimal, none")
     if made:
