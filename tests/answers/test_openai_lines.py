@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +120,18 @@ def test_usage(usage: Any, expected: Usage) -> None:
     """In both spellings; what only the total has was spent on thinking."""
     found = judged(line(completion(usage=usage)))
     assert (found.verdict, found.usage, found.model_version) == ("succeeded", expected, "gemini-x")
+
+
+def test_the_page_names_the_finish_reasons() -> None:
+    """Each word of its table is read as it says."""
+    page = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text("utf-8")
+    section = page.partition("## Lines in OpenAI's shape")[2].partition("\n## ")[0]
+    read = dict(re.findall(r"^\| (`.+`) \| `([A-Z_]+)` \|$", section, re.MULTILINE))
+    assert len(read) == 3
+    for words, reason in read.items():
+        for word in re.findall(r"`(\w+)`", words):
+            found = judged(line(completion(finish=word)))
+            assert (found.reason or "STOP") == reason
 
 
 def test_json_is_checked_here_too() -> None:
