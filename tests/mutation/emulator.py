@@ -100,3 +100,22 @@ REHEARSAL = (
         tests=(f"{_FILES}::test_rows_with_files", f"{_FILES}::test_what_was_uploaded_offline_is_right"),
     ),
 )
+
+_OPENAI = "tests/emulator/service/test_openai.py"
+
+OPENAI = (
+    Breakage(
+        guard="rows in OpenAI's shape are refused on the native endpoint without the switch",
+        file="emulator/service/batches.py",
+        old="if self.openai_rows and openai_rows.has_this_shape(source):",
+        new="if openai_rows.has_this_shape(source):",
+        tests=(f"{_OPENAI}::test_openai_rows_on_the_native_endpoint_are_refused",),
+    ),
+    Breakage(
+        guard="what was paid for is recorded before an output gets OpenAI's shape",
+        file="emulator/engine/publishing.py",
+        old='    if row["shape"] == openai_rows.SHAPE:\n        spent.note(store, row["id"], partial)\n',
+        new='    if row["shape"] == openai_rows.SHAPE:\n',
+        tests=(f"{_OPENAI}::test_a_batch",),
+    ),
+)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
+from scenarios.conftest import KEY
 from scenarios.story import FAILED, KEYS, SUCCEEDED, Case, Step, asking, play
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scenarios.conftest import Stage
 
 DOWNLOAD = "files.download"
@@ -343,6 +347,29 @@ def elsewhere(stage: Stage, keys: str = "abcd") -> str:
     return name
 
 
+def elsewhere_in_openais_shape(stage: Stage, keys: str = "abcd") -> str:
+    """The same, made by a client of OpenAI's: from a file, whose output has OpenAI's shape."""
+    rows = [
+        {
+            "custom_id": key,
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": "gemini-3.8-flash", "messages": [{"role": "user", "content": f"Say {key}"}]},
+        }
+        for key in keys
+    ]
+    data = b"\n".join((json.dumps(row).encode() for row in rows))
+    start = {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start", "x-goog-api-key": KEY}
+    started = httpx2.post(f"{stage.service.url}/upload/v1beta/files", headers=start, json={"file": {}})
+    send = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0"}
+    file = httpx2.post(started.headers["X-Goog-Upload-URL"], headers=send, content=data).json()["file"]["name"]
+    made = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    url, key = f"{stage.service.url}/v1beta/openai/batches", {"authorization": f"Bearer {KEY}"}
+    name: str = httpx2.post(url, headers=key, json=made).json()["id"]
+    return name
+
+
+@pytest.mark.parametrize("made", [elsewhere, elsewhere_in_openais_shape])
 @pytest.mark.parametrize(
     ("faults", "code", "keys", "says"),
     [
@@ -356,11 +383,18 @@ def elsewhere(stage: Stage, keys: str = "abcd") -> str:
     ],
     ids=["good", "R1", "R2", "R3", "R4", "G1", "L4"],
 )
-def test_a_job_made_elsewhere(stage: Stage, faults: tuple[Any, ...], code: int, keys: str, says: str) -> None:
+def test_a_job_made_elsewhere(
+    stage: Stage,
+    made: Callable[[Stage], str],
+    faults: tuple[Any, ...],
+    code: int,
+    keys: str,
+    says: str,
+) -> None:
     """Its requests are not known here: what it answered is fetched, and what is absent is counted."""
     for fault in faults:
         stage.arm(fault) if isinstance(fault, str) else stage.arm(**fault)
-    job = elsewhere(stage)
+    job = made(stage)
     stage.run("status", job, "--wait")
 
     done = stage.run("results", job, "-o", "results.jsonl")
