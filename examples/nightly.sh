@@ -39,7 +39,8 @@ one_day() {
         0 | 1) finish_day ;;
         2) alert "the requests or the key cannot be used, and nothing was sent: see above" ;;
         5) alert "there are no answers: see above" ;;
-        *) # 3 this machine, 4 service or network, 6 not finished, 130 and 143 stopped
+        6) alert "waits for your decision: see above" ;; # without --timeout, run ends with 6 only where it asks you
+        *) # 3 this machine, 4 service or network, 130 and 143 stopped
             if [ -n "$(find "requests-$day.jsonl" -mtime +2)" ]; then
                 alert "ended with $code and has not finished for three days: see above"
             else
@@ -50,8 +51,8 @@ one_day() {
     return "$code"
 }
 
-# The script ends with the code that needs you most: 2 before 5, 3, 4, 6, 1.
-rank() { case $1 in 0) echo 0 ;; 1) echo 1 ;; 6) echo 2 ;; 4) echo 3 ;; 3) echo 4 ;; 5) echo 5 ;; *) echo 6 ;; esac; }
+# The script ends with the code that needs you most: 2 before 5, 6, 3, 4, 1.
+rank() { case $1 in 0) echo 0 ;; 1) echo 1 ;; 4) echo 2 ;; 3) echo 3 ;; 6) echo 4 ;; 5) echo 5 ;; *) echo 6 ;; esac; }
 worst=0
 for requests in requests-*.jsonl; do
     [ -e "$requests" ] || continue

@@ -118,8 +118,11 @@ def _fields_of(data: bytes | msgspec.Raw, kind: Any) -> Any:
             values[field.name] = decode_as(raw, field.type)
         except (msgspec.DecodeError, RecursionError):
             inner = _object_in(field.type)
-            if inner is not None:
-                values[field.name] = _fields_of(raw, inner) or inner()
+            found = None if inner is None else _fields_of(raw, inner)
+            if found is not None:
+                values[field.name] = found
+            elif inner is not None and field.required:
+                values[field.name] = inner()
     return kind(**values)
 
 

@@ -35,6 +35,8 @@ DOTENV_NAMES = frozenset(
     }
 )
 _OWN_PREFIX = "GEMINI_BATCH_"
+#: Seconds; a job that is polled less often than once a day may lose its results.
+LONGEST_PAUSE = 86_400.0
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -111,9 +113,11 @@ def _seconds(name: str, text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value <= LONGEST_PAUSE:  # nan is neither
         raise UsageError(
-            f"{name}={text!r} is not a number of seconds.", next=f"Set, for example, {name}=30.", code="bad_setting"
+            f"{name}={text!r} is not a number of seconds from 0 to {LONGEST_PAUSE:,.0f}.",
+            next=f"Set, for example, {name}=30.",
+            code="bad_setting",
         )
     return value
 

@@ -104,7 +104,7 @@ class GeminiEmulator:
 
     def accounting(self) -> dict[str, Any]:
         """What was used: ``totals``; the number of jobs of each of ``projects``; all ``jobs`` and ``uploads``, deleted
-        ones too; and ``keys``: how often each request key was paid for.
+        ones too; ``interactive``, the requests outside jobs; and ``keys``: how often each request key was paid for.
         """
         from gemini_batch.emulator.state.accounting import accounting
 

@@ -139,7 +139,7 @@ class ErrorBody(msgspec.Struct):
 class ErrorEnvelope(msgspec.Struct):
     """``{"error": {…}}``."""
 
-    error: ErrorBody
+    error: ErrorBody | None = None
 
 
 T = TypeVar("T")

@@ -118,6 +118,28 @@ def test_what_an_error_means(error: Error, expected: Trouble) -> None:
         (429, b'{"error":{"status":"RESOURCE_EXHAUSTED","message":"file_storage_bytes is over"}}', T.STORE_FULL),
         (429, b'{"error":{"status":"RESOURCE_EXHAUSTED","message":"Quota."}}', T.OVER_QUOTA),
         (302, b"", T.UNREADABLE),
+        # A key, or its project, that is refused says nothing of the object that was asked for.
+        (403, b'{"error":{"status":"PERMISSION_DENIED","message":"Your API key was reported as leaked."}}', T.KEY),
+        (403, b'{"error":{"status":"PERMISSION_DENIED","details":[{"reason":"API_KEY_SERVICE_BLOCKED"}]}}', T.KEY),
+        (403, b'{"error":{"status":"PERMISSION_DENIED","details":[{"reason":"CONSUMER_SUSPENDED"}]}}', T.KEY),
+        (403, b'{"error":{"status":"PERMISSION_DENIED","details":[{"reason":"SERVICE_DISABLED"}]}}', T.BILLING),
+        (403, b'{"error":{"status":"PERMISSION_DENIED","details":[{"reason":"BILLING_DISABLED"}]}}', T.BILLING),
+        (
+            403,
+            b'{"error":{"status":"PERMISSION_DENIED","message":"No access to File x, or it is absent"}}',
+            T.WITHDRAWN,
+        ),
+        # One odd value costs itself only.
+        (404, b'{"error":{"code":false,"message":"Not found.","status":"NOT_FOUND"}}', T.ABSENT),
+        (404, b'{"error":{"code":404,"message":["a"],"status":"NOT_FOUND"}}', T.ABSENT),
+        (404, b'{"error":{"code":404,"message":"\\ud83d","status":"NOT_FOUND"}}', T.ABSENT),
+        (404, b'{"error":{"code":404,"message":NaN,"status":"NOT_FOUND"}}', T.ABSENT),
+        (404, b'[{"error":{"code":[],"status":"NOT_FOUND"}},7]', T.ABSENT),
+        (404, b'{"error":{"code":404,"status":["NOT_FOUND"]}}', T.UNREADABLE),
+        (404, b'{"error":["NOT_FOUND"]}', T.UNREADABLE),
+        (404, b"[]", T.UNREADABLE),
+        (404, b"[[[]]]", T.UNREADABLE),
+        (404, b'{"error":null}', T.UNREADABLE),
     ],
 )
 def test_what_an_answer_means(status: int, body: bytes, expected: Trouble) -> None:

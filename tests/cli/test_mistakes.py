@@ -6,11 +6,14 @@ from __future__ import annotations
 import gzip
 import os
 import sqlite3
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from cli.conftest import KEY, Shell, Trap, request
+from gemini_batch.cli import COMMANDS
 from gemini_batch.intake import staging
 from gemini_batch.validation import validate
 
@@ -213,6 +216,10 @@ def test_results_in_the_place_of_requests_are_one_mistake(shell: Shell) -> None:
         ({"GEMINI_API_KEY": "k", "GOOGLE_GEMINI_BASE_URL": "not an address"}, ("GOOGLE_GEMINI_BASE_URL",)),
         ({"GEMINI_API_KEY": "k", "GOOGLE_GEMINI_BASE_URL": "http://user:pw@host"}, ("GOOGLE_GEMINI_BASE_URL",)),
         ({"GEMINI_API_KEY": "k", "GEMINI_BATCH_POLL": "often"}, ("GEMINI_BATCH_POLL",)),
+        *(
+            ({"GEMINI_API_KEY": "k", "GEMINI_BATCH_POLL": odd}, ("GEMINI_BATCH_POLL", "from 0 to 86,400"))
+            for odd in ("-1", "nan", "inf", "1e300", "86401")
+        ),
         ({"GEMINI_API_KEY": "k", "GEMINI_BATCH_OFFLINE": "perhaps"}, ("GEMINI_BATCH_OFFLINE",)),
     ],
 )  # fmt: skip
@@ -228,6 +235,25 @@ def test_a_mistake_in_the_environment(
     assert done.code == 2, done
     for piece in said:
         assert piece in done.err
+
+
+def float_options() -> list[tuple[str, str]]:
+    commands = {word: import_module(f"gemini_batch.cli.{where}").command for word, (where, *_) in COMMANDS.items()}
+    return [
+        (word, option.opts[0])
+        for word, command in commands.items()
+        for option in command.params
+        if isinstance(option.type, click.types.FloatParamType)
+    ]
+
+
+@pytest.mark.parametrize(("word", "option"), float_options())
+def test_a_number_that_is_none(shell: Shell, word: str, option: str) -> None:
+    """Every option that takes a fraction refuses what is no number, and what is far beyond its use."""
+    for odd in ("nan", "inf", "1e400", "1e300", "-1"):
+        done = shell.run(word, option, odd)
+        assert done.code == 2, (odd, done)
+        assert option in done.err
 
 
 def test_a_dotenv_does_not_move_the_key_elsewhere(shell: Shell, trap: Trap, monkeypatch: pytest.MonkeyPatch) -> None:

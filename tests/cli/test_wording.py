@@ -197,3 +197,9 @@ def test_a_group_of_failures(message: str | None, count: int, width: int | None,
 
     assert wording.failure_line(reason, width) == line
     assert width is None or message is None or width < 80 or len(line) <= width
+
+
+def test_keys_cannot_break_the_line_of_a_group() -> None:
+    reason = Reason(verdict="failed", reason="INTERNAL", message=None, count=2, keys=["a\nb", "\x1b[31mred"])
+
+    assert wording.failure_line(reason, 80) == "  2 failed: INTERNAL (keys: a b,  [31mred)"

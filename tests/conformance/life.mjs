@@ -121,6 +121,20 @@ seen.deletedJob = await refusal(ai.batches.get({name: job.name}));
 await ai.files.delete({name: file.name});
 seen.deletedFile = await refusal(ai.files.get({name: file.name}));
 
+// A stream, and a cache, which only v1beta has.
+const question = {model: MODEL, contents: 'Why is the sky blue, and the evening red? '.repeat(4)};
+seen.whole = (await ai.models.generateContent(question)).text;
+seen.chunks = [];
+for await (const chunk of await ai.models.generateContentStream(question)) seen.chunks.push(chunk.text);
+const beta = new GoogleGenAI({httpOptions: {apiVersion: 'v1beta'}});
+const cache = await beta.caches.create({model: MODEL, config: {contents: 'long'.repeat(5000), ttl: '60s'}});
+const cached = {...question, config: {cachedContent: cache.name}};
+seen.cached = (await beta.models.generateContent(cached)).usageMetadata;
+seen.caches = await every(beta.caches.list, 1);
+await beta.caches.update({name: cache.name, config: {ttl: '120s'}});
+await beta.caches.delete({name: cache.name});
+seen.deletedCache = await refusal(beta.models.generateContent(cached));
+
 // What users meet most.
 const bad = await upload('bad.jsonl', row('1') + '{\n');
 seen.badLine = await refusal(ai.batches.create({model: MODEL, src: bad.name}));

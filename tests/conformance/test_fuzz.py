@@ -31,21 +31,13 @@ CALLS = (
     (f"models/{EMBEDDER}:batchEmbedContents", "BatchEmbedContentsRequest", "BatchEmbedContentsResponse"),
 )
 JUNK: tuple[Any, ...] = (None, "", "x", "\u2028", -1, 0, 1e300, 10**30, True, [], {}, [[]], {"x": 1}, "5.0", ["a"] * 3)
-TEXTS = (
-    *(
-        "",
-        "text",
-        "models/x",
-        f"models/{MODEL}",
-        "files/abc",
-        "cachedContents/abc",
-        "user",
-        "image/png",
-        "aGk=",
-        "9.5s",
-    ),
-    *("2026-01-01T00:00:00Z", "2031-02-30T00:00:00.5+01:00"),
-)
+#: Strings by their format.
+TEXTS = {
+    "": ("", "text", "models/x", f"models/{MODEL}", "files/abc", "cachedContents/abc", "user", "image/png", "aGk="),
+    "byte": ("", "aGk=", "?"),
+    "google-datetime": ("2026-01-01T00:00:00Z", "2031-02-28T00:00:00.5+01:00", "2031-02-30T00:00:00Z", "text"),
+    "google-duration": ("9.5s", "0s", "-1s", "999999999999s", "9"),
+}
 
 
 class Maker:
@@ -53,6 +45,8 @@ class Maker:
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
+        #: How much of a message is there: sparse ones are often accepted.
+        self._wanted = self._chance.choice((0.9, 0.08))
         self._schemas = json.loads(SCHEMA.read_bytes())["components"]["schemas"]
 
     def message(self, name: str, depth: int = 0) -> Any:
@@ -74,21 +68,25 @@ class Maker:
             case "object":
                 return {"k": chance.choice(JUNK)}
             case "array":
-                return [self.value(schema["items"], depth + 1) for _ in range(chance.randint(0, 2 if depth < 6 else 0))]
+                most = 2 if depth < 6 else 0
+                least = 0 if self._wanted > 0.5 else min(1, most)
+                return [self.value(schema["items"], depth + 1) for _ in range(chance.randint(least, most))]
             case "integer" | "number":
                 return chance.choice((0, 1, 2, 5.0, -1, 1e9, "3", 0.5))
             case "boolean":
                 return chance.random() < 0.5
             case _:
-                return chance.choice(TEXTS)
+                return chance.choice(TEXTS.get(schema.get("format", ""), TEXTS[""]))
 
     def _object(self, properties: dict[str, Any], depth: int) -> dict[str, Any]:
         chance = self._chance
-        wanted = 0.9 if depth < 4 else 0.3 if depth < 9 else 0.0
+        wanted = self._wanted if depth < 4 else min(0.3, self._wanted) if depth < 9 else 0.0
         found = {name: self.value(one, depth + 1) for name, one in properties.items() if chance.random() < wanted / 2}
         for name in ("batch", "inputConfig", "requests", "request", "contents", "content", "parts", "text"):
             if name in properties and depth < 12 and chance.random() < 0.8:
                 found[name] = self.value(properties[name], depth + 1)
+        if "model" in properties and chance.random() < 0.7:
+            found["model"] = f"models/{MODEL}"
         if chance.random() < 0.03:
             found[chance.choice(("unknown", "générique", "$", "_"))] = chance.choice(JUNK)
         return found

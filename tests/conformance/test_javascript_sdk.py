@@ -100,6 +100,14 @@ def test_a_whole_life(seen: dict[str, Any]) -> None:
     assert len(seen["files"]) == len(set(seen["files"])) == 2
     assert seen["cancelled"]["state"] == "JOB_STATE_CANCELLED"
 
+    assert len(seen["chunks"]) > 1
+    assert "".join(seen["chunks"]) == seen["whole"]
+    assert seen["cached"]["cachedContentTokenCount"] == 5000
+    assert len(seen["caches"]) == 1
+    status, message = seen["deletedCache"]
+    assert status == 403
+    assert "CachedContent not found" in message
+
 
 def test_refusals(seen: dict[str, Any]) -> None:
     """The errors that users meet most, as the SDK tells them."""

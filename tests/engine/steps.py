@@ -37,12 +37,13 @@ def work(
     *,
     heard: list[Event] | None = None,
     timeout: float | None = None,
+    key: str = "a-key",
     **order: Any,
 ) -> Results:
     """``run in.jsonl -o results.jsonl``, or ``run RUN``."""
 
     async def whole() -> Results:
-        async with FakeSession(service, folder / "home") as session:
+        async with FakeSession(service, folder / "home", key=key) as session:
             thing = what or Submission(source=folder / "in.jsonl", **order)
             try:
                 return await run(session, thing, options, output=folder / "results.jsonl", timeout=timeout)

@@ -11,7 +11,7 @@ from engine.fake import FakeService, FakeSession, Killed, reset, write_requests
 from engine.steps import GOOD, ONCE, PAIRS, again, reasons, sentences, texts, work
 from gemini_batch.commands.create import create
 from gemini_batch.engine.backoff import GONE_TIMES
-from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.intake.submission import Submission
 from gemini_batch.report.result_set import RawFiles
@@ -132,6 +132,23 @@ def test_results_that_cannot_be_read_are_set_aside_for_the_end(service: FakeServ
 
     assert texts(work(service, tmp_path)) == GOOD
     assert service.calls.count("download") == downloads + 1
+
+
+@pytest.mark.parametrize(("secret", "left"), [("a-long-api-key", False), ("no-such-secret", True)])
+def test_an_unfinished_download_that_holds_the_key_does_not_stay(
+    service: FakeService, tmp_path: Path, secret: str, left: bool
+) -> None:
+    """It is redacted when it is complete; a part is kept for the next download only without the key."""
+
+    async def downloading(name: str, part: Path, *, progress: Any) -> int:
+        part.write_bytes(b'{"key":"a","error":{"message":"no ' + secret.encode() + b" more")
+        raise NetworkError("The connection was reset.", sent=True)
+
+    service.download = downloading  # type: ignore[method-assign]
+    with pytest.raises(ServiceError):
+        work(service, tmp_path, key="a-long-api-key")
+
+    assert bool(list(tmp_path.rglob("*.part"))) is left
 
 
 # Creates in doubt ----------------------------------------------------------------------------------------------------

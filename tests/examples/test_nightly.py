@@ -90,6 +90,14 @@ def test_a_night_that_was_cut_off_is_gone_on_with(offline_shell: Shell, night: P
     assert "all requests succeeded" in offline_shell.run(CALL).stdout
 
 
+def test_a_run_that_waits_for_a_decision_alerts_at_once(offline_shell: Shell, night: Path) -> None:
+    """Without --timeout, run ends with 6 only where repeating it cannot help: somebody cancelled a job, for example."""
+    requests(night)
+    offline_shell.command("gemini-batch", "#!/bin/sh\nexit 6\n")
+
+    assert "waits for your decision" in offline_shell.run(CALL, code=6).stderr
+
+
 @pytest.mark.parametrize("ending", [0, 1])
 @pytest.mark.parametrize("left", ["no file", "an empty file", "half a file"])
 def test_a_code_without_its_file_ends_no_day(offline_shell: Shell, night: Path, ending: int, left: str) -> None:
@@ -149,7 +157,7 @@ def test_two_calls_at_once(offline_shell: Shell, night: Path) -> None:
 def test_the_codes_that_it_tells_apart_are_the_documented_ones(offline_shell: Shell) -> None:
     text = (offline_shell.folder / "examples" / "nightly.sh").read_text()
 
-    assert re.findall(r"^ +(\d[\d |]*|\*)\)", text, re.MULTILINE) == ["0 | 1", "2", "5", "*"]
+    assert re.findall(r"^ +(\d[\d |]*|\*)\)", text, re.MULTILINE) == ["0 | 1", "2", "5", "6", "*"]
 
 
 def test_it_finds_the_program_that_make_setup_has_made(offline_shell: Shell, night: Path) -> None:

@@ -119,3 +119,44 @@ OPENAI = (
         tests=(f"{_OPENAI}::test_a_batch",),
     ),
 )
+
+_CACHES = "tests/emulator/service/test_cached_contents.py"
+_STREAMS = "tests/emulator/service/test_streams.py"
+
+CALLS = (
+    Breakage(
+        guard="a cache is its project's",
+        file="emulator/state/caches.py",
+        old="SELECT * FROM caches WHERE id = ? AND owner = ? AND expires > ?",
+        new="SELECT * FROM caches WHERE id = ? AND (owner = ? OR 1) AND expires > ?",
+        tests=(f"{_CACHES}::test_what_is_kept",),
+    ),
+    Breakage(
+        guard="a row whose cache has expired fails",
+        file="emulator/state/caches.py",
+        old='if cache.row["expires"] <= at:',
+        new='if cache.row["expires"] < 0:',
+        tests=(f"{_CACHES}::test_a_cache_that_cannot_be_used", f"{_CACHES}::test_a_late_job"),
+    ),
+    Breakage(
+        guard="a row whose cache is missing does not reach a responder early",
+        file="emulator/engine/work.py",
+        old='prompts.check(self._row["model"], request, at=self._run_at(at["row"]))',
+        new="str(request)",
+        tests=(f"{_CACHES}::test_a_responder_sees_the_whole_prompt",),
+    ),
+    Breakage(
+        guard="in a rehearsal, a cache that has ended here is gone",
+        file="emulator/state/caches.py",
+        old=" and not self._caches.was_here(_id(name), self._owner)",
+        new="",
+        tests=(f"{_CACHES}::test_a_cache_that_only_the_service_has",),
+    ),
+    Breakage(
+        guard="an event of a stream is one line for every reader",
+        file="emulator/messages/streams.py",
+        old=".sub(lambda found:",
+        new=".sub(lambda found: found[0] or",
+        tests=(f"{_STREAMS}::test_an_event_is_one_line",),
+    ),
+)

@@ -7,7 +7,7 @@ its file exactly once.
 from __future__ import annotations
 
 from mutation.edges import EDGES
-from mutation.emulator import BOUNDED, CALLERS, OPENAI, PRIVATE, REHEARSAL
+from mutation.emulator import BOUNDED, CALLERS, CALLS, OPENAI, PRIVATE, REHEARSAL
 from mutation.hostile import HOSTILE_SERVICE
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.requests import REQUESTS
@@ -17,5 +17,5 @@ from mutation.state import MIGRATING
 
 HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING
 SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE
-EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + OPENAI
+EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + OPENAI
 BREAKAGES = HERE + SERVICE + EMULATOR

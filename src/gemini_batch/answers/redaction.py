@@ -15,21 +15,33 @@ if TYPE_CHECKING:
 
     from gemini_batch.safe_text import Redactor
 
-#: The fields that hold what a model has written, or the user's own key.
-_KEPT = frozenset({"key", "content", "embedding"})
+#: Where a line holds what a model has written, or the user's own key; lists have no place of their own.
+_KEPT = frozenset(
+    {
+        ("key",),
+        ("metadata", "key"),
+        ("response", "candidates", "content"),
+        ("response", "embedding"),
+        ("response", "embeddings"),
+    }
+)
+
+
+def holds_key(part: Path, redactor: Redactor) -> bool:
+    """Whether the key is in a line of the file, in any form. Raises OSError."""
+    with part.open("rb") as file:
+        return any(isinstance(line, jsonl.Line) and redactor.holds_secret(line.data) for line in read_all_lines(file))
 
 
 def redact_words(part: Path, redactor: Redactor) -> None:
     """Rewrite the file where the service's words hold the key; a file without it is left alone. Raises OSError."""
+    if not holds_key(part, redactor):
+        return
     clean = part.with_suffix(".clean")
-    with part.open("rb") as file:
-        if not any(isinstance(line, jsonl.Line) and redactor.holds_secret(line.data) for line in read_all_lines(file)):
-            return
-        file.seek(0)
-        with private_open(clean, "wb") as target:
-            for line in read_all_lines(file):
-                # A line beyond the limit is no answer; only its place is kept.
-                target.write((b"{}" if isinstance(line, LongLine) else redacted(line.data, redactor)) + b"\n")
+    with part.open("rb") as file, private_open(clean, "wb") as target:
+        for line in read_all_lines(file):
+            # A line beyond the limit is no answer; only its place is kept.
+            target.write((b"{}" if isinstance(line, LongLine) else redacted(line.data, redactor)) + b"\n")
     clean.replace(part)
 
 
@@ -47,12 +59,11 @@ def redacted(data: bytes, redactor: Redactor) -> bytes:
     return redactor.in_bytes(data)
 
 
-def _without(value: Any, redactor: Redactor) -> Any:
+def _without(value: Any, redactor: Redactor, place: tuple[str, ...] = ()) -> Any:
+    if place in _KEPT:
+        return value
     if isinstance(value, dict):
-        return {
-            redactor.without(name): inner if name in _KEPT else _without(inner, redactor)
-            for name, inner in value.items()
-        }
+        return {redactor.without(name): _without(inner, redactor, (*place, name)) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_without(inner, redactor) for inner in value]
+        return [_without(inner, redactor, place) for inner in value]
     return redactor.without(value) if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from gemini_batch.api.bounds import LONGEST_ASKED
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.errors import ApiError, Next
 from gemini_batch.jsonl import decode_as
-from gemini_batch.reading import cleaned
+from gemini_batch.reading import cleaned, read_loosely
 from gemini_batch.safe_text import Redactor
 from gemini_batch.wire import ErrorBody, ErrorEnvelope
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
+#: Reasons of ``google.rpc.ErrorInfo`` for a key, or its project, that is refused (cloud.google.com, ``ErrorReason``).
+_KEY_REASONS = ("API_KEY_", "CONSUMER_", "ACCESS_TOKEN_", "CREDENTIALS_MISSING", "ACCOUNT_STATE_INVALID")
 _NO_SECRET = Redactor("")
 
 
@@ -48,11 +50,12 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, clean: Re
 
 
 def _error_body(body: bytes) -> ErrorBody | None:
-    for kind in (ErrorEnvelope, list[ErrorEnvelope]):
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found: Any = decode_as(body, kind)
-            return next((each.error for each in found), None) if isinstance(found, list) else found.error
-    return None
+    """The content of an envelope, or of the first in a list; a field with a value of another type counts as absent."""
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        if found := decode_as(body, list[msgspec.Raw]):
+            body = bytes(found[0])
+    envelope = read_loosely(body, ErrorEnvelope)
+    return envelope.error if envelope else None
 
 
 def _details(parsed: ErrorBody | None) -> tuple[Mapping[str, object], ...]:
@@ -80,15 +83,26 @@ def _asked(headers: Mapping[str, str], details: tuple[Mapping[str, object], ...]
     if value.isdecimal():
         return float(value)
     if value and headers.get("date"):
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
             until = email.utils.parsedate_to_datetime(value)
             return max(0.0, (until - email.utils.parsedate_to_datetime(headers["date"])).total_seconds())
     return None
 
 
+def about_the_key(status: int, details: tuple[Mapping[str, object], ...], message: str) -> bool:
+    """Whether an error speaks of the key itself, and so says nothing of the object that was asked for.
+
+    A leaked key, for example, is refused with 403 "Your API key was reported as leaked", for every object.
+    """
+    reasons = [str(detail.get("reason")) for detail in details]
+    if any(reason.startswith(_KEY_REASONS) for reason in reasons):
+        return True
+    return status == 403 and "api key" in message.lower()
+
+
 def _advice(status: int, details: tuple[Mapping[str, object], ...], message: str) -> dict[str, Any]:
     """The error code and the next step, where the status alone determines them."""
-    if any(detail.get("reason") == "API_KEY_INVALID" for detail in details) or status == 401:
+    if status == 401 or about_the_key(status, details, message):
         return {"code": "api_key_refused", "next": "Check GEMINI_API_KEY (GOOGLE_API_KEY is read before it)."}
     if 300 <= status < 400:
         return {

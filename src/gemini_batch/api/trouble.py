@@ -115,6 +115,8 @@ _BY_STATUS = {
     503: Trouble.PASSING,
     504: Trouble.PASSING,
 }
+#: Reasons of ``google.rpc.ErrorInfo`` in a 403 about the project; it says nothing of the object that was asked for.
+_PROJECT_REASONS = frozenset({"BILLING_DISABLED", "SERVICE_DISABLED", "LOCATION_POLICY_VIOLATED"})
 #: What only the service can say; proxies use these statuses for their own purposes.
 _NEEDS_A_REASON = frozenset({403, 404})
 
@@ -153,8 +155,15 @@ def _of_answer(error: ApiError) -> Trouble:
         return Trouble.UNREADABLE
     if error.status == 400 and error.reason == "FAILED_PRECONDITION":
         return Trouble.BILLING
+    if error.status == 403 and any(detail.get("reason") in _PROJECT_REASONS for detail in error.details):
+        return Trouble.BILLING
     refused = Trouble.BAD_REQUEST if 400 <= error.status < 500 else Trouble.UNREADABLE
     return _BY_STATUS.get(error.status, refused)
+
+
+def too_large(error: Error) -> bool:
+    """Whether what was sent is larger than a server on the way, or the service, accepts: less of it may be accepted."""
+    return isinstance(error, ApiError) and error.status == 413
 
 
 def unknown_address(error: Error) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import math
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from gemini_batch.cli import COMMANDS, CONTEXT
 from gemini_batch.cli.outcome import terminated, write_json
 from gemini_batch.cli.screen import JsonEvents, Screen
 from gemini_batch.errors import StateError
+from gemini_batch.settings import LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,11 +33,26 @@ if TYPE_CHECKING:
 
     Parameter = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+class Number(click.FloatRange):
+    """A number in a range; ``nan`` and ``inf`` are in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number. Fails in click's way."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
 # The options of several commands.
 JOB_NAME = click.argument("job_name", metavar="JOB_NAME")
 INPUT_FILE = click.argument("input_file", metavar="INPUT_FILE", type=click.Path())
 POLL = click.option(
-    "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Poll at a fixed interval instead of backing off."
+    "--poll",
+    type=Number(0, LONGEST_PAUSE),
+    metavar="SECONDS",
+    help="Poll at a fixed interval instead of backing off.",
 )
 
 _DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?", re.IGNORECASE)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from gemini_batch.cli.common import Number
+
 
 @click.command("emulator", short_help="Serve a local Gemini API for tests and trials.")
 @click.option(
@@ -32,14 +34,14 @@ import click
 )
 @click.option(
     "--queue-delay",
-    type=click.FloatRange(min=0),
+    type=Number(0, 30 * 86_400),
     default=0.0,
     metavar="SECONDS",
     help="How long new jobs stay PENDING (default 0).",
 )
 @click.option(
     "--rows-per-second",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, 1e9, min_open=True),
     metavar="N",
     help="How fast jobs are processed; default: as fast as possible.",
 )

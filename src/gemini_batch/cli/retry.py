@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import MODEL_CHECK, TIMEOUT, verb
+from gemini_batch.cli.common import MODEL_CHECK, TIMEOUT, Number, verb
 from gemini_batch.cli.results import exit_code
 from gemini_batch.cli.run import OUTPUT, document, show
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     ),
     click.option(
         "--temperature",
-        type=click.FloatRange(0, 2),
+        type=Number(0, 2),
         metavar="T",
         help="New temperature, for answers that were blocked or invalid.",
     ),

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gemini_batch.report.durations import span
+from gemini_batch.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +52,7 @@ def usd(amount: float) -> str:
 
 def failure_line(failure: Reason, width: int | None) -> str:
     """A group of failures: how many, why, in whose words, which keys. The words are cut off to fit into ``width``."""
-    keys = ", ".join(failure.keys) + (", …" if failure.count > len(failure.keys) else "")
+    keys = ", ".join(map(printable, failure.keys)) + (", …" if failure.count > len(failure.keys) else "")
     before, after = f"  {failure.count:,} {failure.verdict}: {failure.reason}", f" (keys: {keys})"
     if failure.message is None:
         return before + after

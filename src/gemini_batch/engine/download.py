@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.parse import Answer, parse_line
-from gemini_batch.answers.redaction import redact_words
+from gemini_batch.answers.redaction import holds_key, redact_words
 from gemini_batch.api.trouble import meaning
 from gemini_batch.engine.backoff import ABSENT_TIMES, LATE_SUCCEEDED
 from gemini_batch.engine.poller import ended_for
@@ -52,7 +52,11 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
     try:
         private_folder(raw.parent)
         if remote.output_file is not None:
-            answers = await _download(session, remote, part, target)
+            try:
+                answers = await _download(session, remote, part, target)
+            except BaseException:
+                await _drop_with_key(session, part)
+                raise
         else:
             part.unlink(missing_ok=True)
             with private_open(part, "wb") as file:
@@ -75,6 +79,14 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
         sync_folder(raw.parent)
     except OSError as error:
         raise state_error(error, raw, "raw results file") from error
+
+
+async def _drop_with_key(session: Session, part: Path) -> None:
+    """Remove an unfinished download that holds the API key; it is redacted only when it is complete."""
+    redactor = Redactor((await session.backend()).key.reveal())
+    with contextlib.suppress(FileNotFoundError):
+        if holds_key(part, redactor):
+            part.unlink()
 
 
 def partial(raw: Path) -> Path:

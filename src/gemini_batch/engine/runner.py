@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from gemini_batch.api.trouble import Trouble, meaning
+from gemini_batch.api.trouble import Trouble, meaning, too_large
 from gemini_batch.engine import scheduler as s
 from gemini_batch.engine.backoff import Backoff, Disappearance, PollBackoff
 from gemini_batch.engine.collector import gather_ended, lose
@@ -23,7 +23,7 @@ from gemini_batch.engine.poller import Poller
 from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import Resender, stopped_by_others
 from gemini_batch.engine.submitter import Submitter
-from gemini_batch.errors import ApiError, Error, JobError, Next, NotFinished, ServiceError
+from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.report.next_steps import costing
 from gemini_batch.report.stragglers import oldest
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
     from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RequestOverrides
-
-
-#: HTTP status of an upload or a create that is too large.
-_TOO_LARGE = 413
 
 
 class Runner:
@@ -241,7 +237,7 @@ class Runner:
             self._emit(
                 Notice(f"The queue has no room (429) for a job of about {job.tokens:,} tokens; planning smaller jobs.")
             )
-        elif isinstance(error, ApiError) and error.status == _TOO_LARGE and job.requests > 1:
+        elif too_large(error) and job.requests > 1:
             self._limits = replace(self._limits, bytes=job.bytes // 2)
             await self._split(rows, job)
             self._emit(Notice(f"The service refuses {job.bytes:,} bytes as too large (413); planning smaller jobs."))

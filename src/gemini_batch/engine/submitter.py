@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from gemini_batch.api.trouble import Trouble, meaning
+from gemini_batch.api.trouble import Trouble, meaning, too_large
 from gemini_batch.engine import create_policy
 from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, Matches, ReadList, Send, Upload, next_step
 from gemini_batch.engine.input_files import upload_input
@@ -22,6 +22,7 @@ from gemini_batch.engine.poller import ask
 from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice
 from gemini_batch.report.billing import paid_again
+from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import remote_job
 
@@ -143,7 +144,7 @@ class Submitter:
                 if await self._lost_its_file(job, error):
                     self._session.emit(Notice("The service no longer has the input file; uploading it again."))
                     return self._ledger.input_gone(job, at=self._now())
-                raise _explained(job, error) from error
+                raise _explained(self._run, job, error) from error
             self._doubt = error
             self._session.emit(Notice(error.then("Checking whether the job was created anyway."), "warning"))
             return job
@@ -301,11 +302,12 @@ class Submitter:
             f"The job was not created: {job.create_calls} create calls got no usable answer, and the service lists no "
             f"job of this run.{last}",
             code="create_unanswered",
-            next="Nothing is lost. Run the same command again later.",
+            next=(self._doubt.next if self._doubt and self._doubt.reason_code == "redirected" else None)
+            or "Nothing is lost. Run the same command again later.",
         )
 
 
-def _explained(job: Job, error: ServiceError) -> ServiceError:
+def _explained(run: Run, job: Job, error: ServiceError) -> ServiceError:
     """The error of a create that certainly created no job, with what to do next."""
     match meaning(error):
         case Trouble.ABSENT if isinstance(error, ApiError):
@@ -318,6 +320,10 @@ def _explained(job: Job, error: ServiceError) -> ServiceError:
             )
         case Trouble.NOT_SENT:
             error.next = "No job was created. Run the same command again; nothing is uploaded twice."
+        case Trouble.BAD_REQUEST if too_large(error):
+            why = "sends the requests in smaller jobs; no job was created"
+            smaller = Next("run", run.id, why=costing(run, why))
+            error.next = smaller if job.requests > 1 else "No job was created. Make the request smaller."
         case Trouble.BAD_REQUEST:
             error.next = error.next or "No job was created. Fix what the service names, then run the command again."
         case Trouble.WITHDRAWN if job.file is not None and job.file.removeprefix("files/") in error.message:

@@ -316,6 +316,15 @@ def test_any_answer(candidates: list[Answer], usage: Answer | None) -> None:
         assert len(piece.decode().splitlines()) == 2
 
 
+def test_an_event_is_one_line() -> None:
+    """Whatever a reader takes for the end of a line."""
+    text = "".join(chr(code) for code in (*range(0xA0), 0x2028, 0x2029)) + "<&>" * 99
+    answer = {"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP", "index": 0}]}
+    pieces = list(Stream(chunks(answer), events=True).pieces())
+    assert [len(piece.decode().splitlines()) for piece in pieces] == [2] * len(pieces)
+    assert joined(events(b"".join(pieces))) == answer
+
+
 def test_a_long_text_is_not_a_thousand_chunks() -> None:
     answer = {"candidates": [{"content": {"parts": [{"text": "word " * 50_000}]}, "finishReason": "STOP", "index": 0}]}
     assert 32 < len(chunks(answer)) <= 65

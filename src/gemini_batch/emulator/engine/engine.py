@@ -13,58 +13,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from gemini_batch import jsonl
 from gemini_batch.emulator.engine import publishing
+from gemini_batch.emulator.engine.parts import Parts
 from gemini_batch.emulator.engine.steps import allowed, next_step
 from gemini_batch.emulator.engine.work import Work
-from gemini_batch.emulator.faults.armed import Faults
 from gemini_batch.emulator.messages.errors import ApiFailure
 from gemini_batch.emulator.state import spent
-from gemini_batch.emulator.state.caches import Caches
 from gemini_batch.emulator.state.clock import DAY
-from gemini_batch.emulator.state.quotas import Limits
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
 
-    from gemini_batch.emulator.engine.prefetch import Prefetch
     from gemini_batch.emulator.engine.steps import Step
     from gemini_batch.emulator.faults.armed import Outcome
-    from gemini_batch.emulator.responders.builtin import Responder
-    from gemini_batch.emulator.state.clock import Clock
-    from gemini_batch.emulator.state.files import Files
-    from gemini_batch.emulator.state.store import Store
 
 #: How long work on batches may delay one request, in seconds.
 BUDGET = 0.5
 _RESULTS_LIFE = 42 * DAY
 
 
-class Engine:
+class Engine(Parts):
     """The work on all batches of one data folder."""
-
-    def __init__(self, store: Store, clock: Clock, files: Files, responder: Responder) -> None:
-        self.store = store
-        self.clock = clock
-        self.files = files
-        self.responder = responder
-        self.faults = Faults()
-        #: Whether only what the service certainly refuses is refused.
-        self.lenient = False
-        self.limits = Limits(store, clock)
-        self.caches = Caches(store, clock, rehearsal=files.rehearsal)
-        self.monotonic: Callable[[], float] = time.monotonic  # for the budget of `advance`, not the emulator's time
-        #: Set to end every :meth:`advance` at its next row, with a checkpoint.
-        self.stop = threading.Event()
-        #: By batch: requests that a concurrent responder has, and whose answers are not written yet.
-        self.prefetched: dict[str, Prefetch] = {}
 
     def advance(self, budget: float = BUDGET) -> bool:
         """Work on all batches that are due, for ``budget`` seconds in total; True if some can continue at once."""
@@ -155,7 +129,8 @@ class Engine:
 
     def _work(self, row: sqlite3.Row, target: int, deadline: float) -> None:
         try:
-            Work(self, row, target, deadline).run()
+            if not Work(self, row, target, deadline).run():
+                self.restart(row)
         except ApiFailure as failure:
             self._end(row, "FAILED", error=(13, failure.message))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from gemini_batch.emulator.engine.engine import Engine
+    from gemini_batch.emulator.engine.parts import Parts
 
 #: Seconds between two checkpoints: the most work that a killed process repeats.
 _CHECKPOINT = 0.2
@@ -39,7 +39,7 @@ _encode = msgspec.json.Encoder().encode
 class Work:
     """One stretch of work on one batch: from its checkpoint to ``target`` or to the deadline."""
 
-    def __init__(self, engine: Engine, row: sqlite3.Row, target: int, deadline: float) -> None:
+    def __init__(self, engine: Parts, row: sqlite3.Row, target: int, deadline: float) -> None:
         self._engine = engine
         self.store = engine.store
         self._row = row
@@ -52,8 +52,11 @@ class Work:
         }
         self._prefetch: Prefetch | None = None
 
-    def run(self) -> None:
-        """Serve rows. Raises :class:`ApiFailure` if the model is gone."""
+    def run(self) -> bool:
+        """Serve rows; False if the output is shorter than its checkpoint.
+
+        Raises :class:`ApiFailure` if the model is gone.
+        """
         row, engine = self._row, self._engine
         partial = engine.store.partial(row["id"])
         jsonl.private_open(partial, "ab").close()
@@ -62,8 +65,7 @@ class Work:
             partial.open("r+b", buffering=_BUFFER) as output,
         ):
             if output.seek(0, os.SEEK_END) < self._at["out_offset"]:
-                engine.restart(row)
-                return
+                return False
             output.seek(self._at["out_offset"])
             output.truncate()
             source.seek(self._at["in_offset"])
@@ -73,6 +75,7 @@ class Work:
                 output.flush()
                 if not self._checkpoint() or engine.monotonic() >= self._deadline or engine.stop.is_set():
                     break
+        return True
 
     def _serve_until(self, pause: float, source: IO[bytes], output: IO[bytes], serve: Callable[[bytes], bytes]) -> None:
         at, target, cut = self._at, self._target, self._row["cut"]

@@ -69,7 +69,7 @@ def serve(
 
     ``queue_delay``: seconds that new batches stay PENDING. ``rows_per_second``: their speed; None is as fast as
     possible. ``background``: batches make progress without requests. ``ranges``: whether downloads honour HTTP Range.
-    ``rehearsal``: rows may refer to files that were never uploaded here, because the service may have them.
+    ``rehearsal``: rows may refer to files and caches that were never here, because the service may have them.
     ``lenient``: refuse only what the service certainly refuses. ``openai_rows``: accept files of rows in OpenAI's shape
     for every job. ``setup``: the faults and quotas to start with.
     ``allow_hosts``: names that a caller's ``Host`` may have, besides ``host`` and those of the loopback.
