@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from scenarios.conftest import KEY
+from cli.conftest import KEY
 from scenarios.story import asking
 
 if TYPE_CHECKING:

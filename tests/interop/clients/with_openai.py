@@ -93,7 +93,9 @@ def upload(data: bytes) -> str:
     }
     started = httpx2.post(f"{BASE}/upload/v1beta/files", headers=key | start, json={"file": {}})
     send = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0"}
-    return httpx2.post(started.headers["x-goog-upload-url"], headers=send, content=data).json()["file"]["name"]
+    done = httpx2.post(started.headers["x-goog-upload-url"], headers=send, content=data).json()
+    name: str = done["file"]["name"]
+    return name
 
 
 def batch(client: OpenAI, rows: list[dict[str, str]]) -> dict[str, str]:
