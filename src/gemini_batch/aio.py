@@ -224,20 +224,16 @@ class AsyncGeminiBatch:
         NotFinished (reason code ``timeout``) when the time is over, ServiceError if the service refuses permanently,
         StateError.
         """
-        import msgspec
-
         from gemini_batch.commands import run as room
         from gemini_batch.intake.submission import Submission
         from gemini_batch.store.run_options import RunOptions
 
-        stated = {
-            "max_requests_per_job": max_requests_per_job,
-            "max_tokens_per_job": max_tokens_per_job,
-            "attempts": attempts,
-            "tier": tier,
-        }
-        chosen = {option: value for option, value in stated.items() if value is not None}
-        options = msgspec.convert(chosen, RunOptions) if chosen else None
+        options = RunOptions.of(
+            max_requests_per_job=max_requests_per_job,
+            max_tokens_per_job=max_tokens_per_job,
+            attempts=attempts,
+            tier=tier,
+        )
         known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
         file = Submission(
             source=Path(what),
@@ -288,19 +284,21 @@ class AsyncGeminiBatch:
         input_file: str | os.PathLike[str],
         *,
         model: str | None = None,
+        model_check: bool = True,
         limit: int | None = None,
         lenient: bool = False,
     ) -> Validated:
         """Check a request file without sending it: no key, no network, nothing stored.
 
-        ``model``: check the rules of this model, too. ``lenient``: as for :meth:`create`. The problems of the lines
-        are returned. Raises UsageError if the file is not a request file.
+        ``model``: check the rules of this model, too. ``model_check``, ``lenient``: as for :meth:`create`. The problems
+        of the lines are returned. Raises UsageError if the file is not a request file.
         """
         from gemini_batch.commands import validate as room
 
         return await room.validate(
             Path(input_file),
             model=model,
+            model_check=model_check,
             limit=limit,
             lenient=lenient,
             offline=self._is_offline(),

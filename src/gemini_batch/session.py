@@ -143,6 +143,14 @@ class Session:
                 )
             )
 
+    def name_empty_state_folder(self) -> None:
+        """Say which folder was read where it holds nothing: another one may have been meant. It is not created."""
+        folder = self.state_folder
+        if not folder.exists():
+            what = "holds no ledger" if folder.path.is_dir() else "does not exist"
+            following = "If your jobs are kept elsewhere, set GEMINI_BATCH_HOME to that folder."
+            self.emit(Notice(f"The state folder {folder.path} {what}, so no job is known.", next=following))
+
     # Names -----------------------------------------------------------------------------------------------------------
 
     def at(self, target: Target) -> Session:

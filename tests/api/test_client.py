@@ -12,6 +12,7 @@ from api.script import BASE, KEY, Body, Endless, Script, Waits, ask, error, rese
 from gemini_batch.api import batches, files, models
 from gemini_batch.api.client import UNREACHED_ATTEMPTS, Client
 from gemini_batch.api.error_answers import api_error
+from gemini_batch.api.trouble import exit_code, meaning
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.settings import Secret
 from gemini_batch.world import World
@@ -304,7 +305,7 @@ def test_endless_error_body_is_not_read_to_its_end() -> None:
         (httpx2.ReadError("reset"), True),
         (httpx2.WriteError("broken pipe"), True),
         (httpx2.RemoteProtocolError("closed"), True),
-        (httpx2.ProxyError("the proxy"), True),
+        (httpx2.ProxyError("502 Bad Gateway"), False),
         (httpx2.DecodingError("not gzip"), True),
     ],
 )
@@ -317,6 +318,31 @@ def test_network_error_knows_whether_the_request_can_have_arrived(fault: Excepti
         ask(script, once)
     assert caught.value.sent is sent
     assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx2.Response(407, content=b"<html>Squid</html>"),
+        httpx2.Response(407),
+        httpx2.ProxyError("407 Proxy Authentication Required"),
+        httpx2.ProxyError("407"),
+        httpx2.ProxyError("Invalid username/password"),
+    ],
+    ids=["page", "nothing", "tunnel", "tunnel without words", "SOCKS"],
+)
+def test_a_proxy_that_wants_credentials_is_not_taken_for_the_service(refusal: Any) -> None:
+    """The request never reached the service; the user has to set the proxy's user name and password."""
+    script = Script(refusal)
+    with pytest.raises(ApiError, match="proxy between this machine and the service refused") as caught:
+        ask(script, get)
+
+    assert len(script.requests) == 1
+    assert (caught.value.status, caught.value.reason_code) == (407, "proxy_refused")
+    assert exit_code(caught.value) == 2
+    assert "The service answered" not in caught.value.message
+    assert "HTTPS_PROXY" in str(caught.value.next)
+    assert not meaning(caught.value).may_have_worked
 
 
 @pytest.mark.parametrize("body", [b"", b"OK", HTML, b"[]", b'"text"', b"\xff", b'{"a":' * 50_000])

@@ -55,6 +55,20 @@ def test_lenient(shell: Shell, words: tuple[str, ...]) -> None:
     assert "temperature" in lenient.err
 
 
+@pytest.mark.parametrize(
+    "words", [("validate",), ("create", "--offline"), ("run", "--offline")], ids=lambda one: one[0]
+)
+def test_the_rules_of_the_model_can_be_overruled(shell: Shell, words: tuple[str, ...]) -> None:
+    """Alike before and with sending: what validate passes, create passes with the same options."""
+    shell.write("in.jsonl", BUDGET)
+    assert "does not support" in shell.run(*words, "in.jsonl", *ARGON).err
+    done = shell.run(*words, "in.jsonl", *ARGON, "--model-check", "off")
+    assert "does not support" not in done.err
+    assert done.code == (1 if words[0] == "run" else 0), "offline, the service's own rule refuses the row"
+    if words == ("validate",):
+        assert "gemini-batch create in.jsonl --model gemini-4-argon --model-check off" in done.err
+
+
 def test_the_next_step_is_the_same_check(shell: Shell) -> None:
     """With the model and the leniency of this one."""
     shell.write("in.jsonl", NEW)

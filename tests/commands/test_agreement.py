@@ -15,6 +15,7 @@ from engine.fake import Clock, FakeService, FakeSession, Killed, write_requests
 from engine.steps import jobs_of
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.create import create
+from gemini_batch.commands.late_answers import refuse_late
 from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
@@ -164,7 +165,8 @@ def begun(service: FakeService, folder: Path) -> str:
     """One job alive, two planned."""
 
     async def work(session: FakeSession) -> str:
-        entered = await enter_run(session, Submission(source=folder / "in.jsonl"), RunOptions())
+        order = Submission(source=folder / "in.jsonl")
+        entered = await enter_run(session, order, RunOptions(), before_new=refuse_late)
         ledger, place = session.ledger(), session.state_folder.run(entered.run.id)
         one = Limits(requests=1, bytes=10**6, tokens=None, jobs=9)
         with place.rows() as rows:

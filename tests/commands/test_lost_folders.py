@@ -45,7 +45,7 @@ ALL: dict[str, Callable[[FakeSession], Awaitable[Any]]] = {
     "clean --not-created --dry-run": lambda s: clean(s, dry_run=True, not_created=True),
 }
 #: The commands that propose a step for the run.
-PROPOSING = ("status", "results", "cancel", "doctor")
+PROPOSING = ("status", "results", "cancel", "doctor", "list", "list --refresh")
 
 
 @pytest.fixture
@@ -110,6 +110,15 @@ def test_the_requests_can_be_entered_anew(service: FakeService, tmp_path: Path, 
         service, tmp_path, lambda s: create(s, Submission(source=source, model="gemini-2.5-flash", new=True))
     )
     assert (made.attached, service.paid()) == (False, dict.fromkeys(KEYS, 1))
+
+
+@pytest.mark.parametrize("in_doubt", [False, True])
+def test_the_list_shows_what_is_lost(service: FakeService, tmp_path: Path, *, in_doubt: bool) -> None:
+    lose(service, tmp_path, in_doubt=in_doubt)
+
+    (one,) = do(service, tmp_path, ALL["list"])
+
+    assert (one.run, one.state, one.total) == (RUN, "NOT_CREATED", len(KEYS))
 
 
 @pytest.mark.parametrize("command", PROPOSING)

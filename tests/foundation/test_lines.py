@@ -2,17 +2,16 @@ r"""Reading lines: ``\n`` and nothing else ends one, and offsets and bytes give 
 
 from __future__ import annotations
 
+import hashlib
 import io
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemini_batch.jsonl import Line, LineTooLong, LongLine, read_all_lines, read_lines
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import gemini_batch
+from gemini_batch.jsonl import Line, LineTooLong, LongLine, read_all_lines, read_lines, sha256_of
 
 
 def lines(data: bytes, **at: int) -> list[Line]:
@@ -127,3 +126,16 @@ def test_a_large_file_is_read_line_by_line(tmp_path: Path) -> None:
         finally:
             tracemalloc.stop()
     assert most < 4_000_000
+
+
+@pytest.mark.parametrize("data", [b"", b"a\n", b"\x00" * 1_000_000])
+def test_the_hash_of_a_file(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file").write_bytes(data)
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+
+
+def test_files_are_hashed_in_one_place() -> None:
+    """Each caller raises its own error; none has a helper of its own."""
+    source = Path(gemini_batch.__file__).parent
+    ours = [path for path in source.rglob("*.py") if "emulator" not in path.parts]
+    assert [path.name for path in ours if "file_digest(" in path.read_text(encoding="utf-8")] == ["jsonl.py"]

@@ -6,6 +6,7 @@ from mutation.breakage import Breakage
 
 CONDUCT = "tests/engine/test_conduct.py"
 CONSENT = "tests/engine/test_consent.py"
+LATE = "tests/commands/test_late_answers.py"
 TROUBLE = "tests/engine/test_trouble.py"
 RETRY = "tests/engine/test_retry.py"
 PROGRESS = "tests/engine/test_progress.py"
@@ -56,9 +57,54 @@ RUNS = (
     Breakage(
         guard="late answers of a cancelled job are collected before they are paid for again",
         file="commands/retry.py",
-        old="            await deadline.bound(_late_answers(session, run))\n",
+        old="            await deadline.bound(collect_late(session, run))\n",
         new="            pass\n",
         tests=("tests/engine/test_consent.py::test_a_cancel_that_came_too_late_is_not_paid_for_again",),
+    ),
+    Breakage(
+        guard="--new does not pay for what a cancelled job has answered",
+        file="intake/submission.py",
+        old="            await before_new(session, run.identity)\n",
+        new="            pass\n",
+        tests=(f"{LATE}::test_new_does_not_pay_for_what_a_cancelled_job_answered",),
+    ),
+    Breakage(
+        guard="a 407 is the proxy's, and the request is not taken for one that may have arrived",
+        file="api/trouble.py",
+        old="    407: Trouble.PROXY,\n",
+        new="",
+        tests=(
+            "tests/api/test_trouble.py::test_what_an_answer_means",
+            "tests/api/test_trouble.py::test_a_status_with_and_without_the_services_reason",
+        ),
+    ),
+    Breakage(
+        guard="an interrupted retry does not pay for late answers",
+        file="commands/run.py",
+        old="            await collect_late(session, run)\n",
+        new="            pass\n",
+        tests=(f"{LATE}::test_what_continues_an_interrupted_retry_looks_again",),
+    ),
+    Breakage(
+        guard="requests that an interrupted retry has chosen can have late answers",
+        file="engine/collector.py",
+        old="        if take_back(folder, rows, job):\n",
+        new="        if False:\n",
+        tests=(f"{LATE}::test_what_continues_an_interrupted_retry_looks_again",),
+    ),
+    Breakage(
+        guard="a cancelled job that succeeded later stays one of which nothing is resent unasked",
+        file="engine/collector.py",
+        old="    if job.phase is Phase.CANCELLED or job.cancelled_at is not None:\n",
+        new="    if True:\n",
+        tests=(f"{LATE}::test_a_late_answer_lets_nothing_be_resent_unasked",),
+    ),
+    Breakage(
+        guard="answers of a cancelled job that are held stay until the late ones are here",
+        file="engine/collector.py",
+        old='    more = raw.with_suffix(".more")\n',
+        new="    more = raw\n    raw.unlink(missing_ok=True)\n",
+        tests=(f"{LATE}::test_held_answers_stay_until_the_late_ones_are_here",),
     ),
     Breakage(
         guard="the pause before resending outlives the process",
@@ -119,7 +165,7 @@ RUNS = (
     Breakage(
         guard="an interrupted --new is not continued in silence",
         file="commands/create.py",
-        old="        if not entered.is_new:\n            warn_of_earlier_jobs(session, run)\n",
+        old="        if not entered.is_new:\n            await before_continuing_new(session, run)\n",
         new="",
         tests=("tests/commands/test_not_silently.py::test_what_continues_an_interrupted_new_says_that_it_sends_again",),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mutation.breakage import Breakage
 
+NEXT = "tests/report/test_next_after_failures.py"
 CREATING = (
     Breakage(
         guard="a create is sent once",
@@ -147,9 +148,23 @@ COLLECTING = (
     Breakage(
         guard="a limit that the request itself sets is not called the model's",
         file="store/job_rows.py",
-        old="            if not _sets_limit(data):\n",
-        new="            if data:\n",
+        old="limits_set(folder, job, answers) if limit is None)",
+        new="limits_set(folder, job, answers))",
         tests=("tests/engine/test_whose_limit.py::test_whose_limit_it_was",),
+    ),
+    Breakage(
+        guard="the limit proposed for cut-off answers is at most what the model gives",
+        file="report/more_tokens.py",
+        old="    propose = wanted if most is None else min(most, wanted)\n",
+        new="    propose = wanted\n",
+        tests=(f"{NEXT}::test_a_limit_is_proposed_that_is_larger_than_the_one_that_was_set",),
+    ),
+    Breakage(
+        guard="the limit proposed for cut-off answers is larger than the one that was set",
+        file="report/more_tokens.py",
+        old="    wanted = max(_USUAL, 2 * highest)\n",
+        new="    wanted = _USUAL\n",
+        tests=(f"{NEXT}::test_the_limit_of_a_retry_is_raised_by_the_next_one",),
     ),
     Breakage(
         guard="the first of two good answers counts",

@@ -135,6 +135,57 @@ def test_after_several_kinds_of_failure_every_step_is_named_in_order(tmp_path: P
     assert steps(work(service, tmp_path, options=ONE)) == proposed
 
 
+#: The limits that requests set, and what is proposed for those that were cut off there; the model gives 65,536.
+LIMITS: dict[str, tuple[list[int | str], str | None, int]] = {
+    "small": ([9], "8192", 0),
+    "as proposed": ([8192], "16384", 0),
+    "between": ([10_000], "20000", 0),
+    "the largest counts": ([9, 20_000, 300], "40000", 0),
+    "as text": (["20000"], "40000", 0),
+    "more than half": ([40_000], "65536", 0),
+    "the model's": ([65_536], None, 1),
+    "more than the model's": ([100_000, 65_536], None, 2),
+    "some at the model's": ([100, 65_536], "8192", 1),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("size", [100, 1], ids=["one job", "many jobs"])
+def test_a_limit_is_proposed_that_is_larger_than_the_one_that_was_set(tmp_path: Path, name: str, size: int) -> None:
+    limits, proposed, at_most = LIMITS[name]
+    texts = {"contents": [{"parts": [{"text": "Hello"}]}]}
+    lines = [
+        {"key": f"k{n}", "request": {**texts, "generationConfig": {"maxOutputTokens": limit}}}
+        for n, limit in enumerate(limits)
+    ]
+    (tmp_path / "in.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    service = FakeService(Clock(), chunk=10_000)
+    service.answer_at = lambda key, _: msgspec.json.encode({**CUT, "key": key})
+
+    options = RunOptions(attempts=1, max_requests_per_job=size)
+    found = work(service, tmp_path, options=options, lenient=True, model="gemini-3.6-flash")
+
+    retries = [one.next.args[3:5] for one in found.summary.next_steps if isinstance(one.next, Next)]
+    assert retries == ([] if proposed is None else [("--max-output-tokens", proposed)])
+    fixes = [one.next for one in found.summary.next_steps if isinstance(one.next, str)]
+    assert len(fixes) == bool(at_most)
+    for fix in fixes:
+        cut = "1 request was" if at_most == 1 else f"{at_most} requests were"
+        assert f"{cut} cut off at 65,536 tokens, the most that gemini-3.6-flash gives" in fix
+
+
+def test_the_limit_of_a_retry_is_raised_by_the_next_one(service: FakeService, tmp_path: Path) -> None:
+    """Of the requests as they were sent, not of those in the file."""
+    service.answer_at = lambda key, _: msgspec.json.encode({**CUT, "key": key})
+    run = work(service, tmp_path, options=ONE).summary.run
+
+    for limit, proposed in ((8192, "16384"), (16_384, "32768"), (100, "8192")):
+        found = again(service, tmp_path, run, "truncated", max_output_tokens=limit)
+        assert steps(found) == [("--only", "truncated", "--max-output-tokens", proposed)] or (
+            isinstance(found.summary.next, Next) and found.summary.next.args[4] == proposed
+        )
+
+
 def test_each_step_that_costs_money_says_so(service: FakeService, tmp_path: Path) -> None:
     found = failing(service, tmp_path, a=13, b=3, c=0)
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 RESULT = {"key": "a", "verdict": "succeeded", "response": {}, "attempt": 1}
 FAILURE: dict[str, Any] = {
-    "key": "a", "verdict": "failed", "reason": "INTERNAL", "message": "An error.", "line": {"key": "a"}
+    "key": "a", "verdict": "failed", "reason": "INTERNAL", "code": 13, "message": "An error.", "line": {"key": "a"}
 }  # fmt: skip
-OLD_FAILURE = {name: value for name, value in FAILURE.items() if name != "message"}
+OLD_FAILURE = {name: value for name, value in FAILURE.items() if name not in {"code", "message"}}
 MB = 1024 * 1024
 #: What a file holds, and what it is then.
 CONTENTS: dict[str, tuple[bytes, str]] = {

@@ -10,6 +10,7 @@ import pytest
 
 from engine.fake import Clock, FakeService, answer_line, write_requests
 from engine.steps import again, work
+from gemini_batch.answers.reasons import GRPC_NAMES
 from gemini_batch.answers.redaction import redact_words
 from gemini_batch.catalog import Method
 from gemini_batch.engine.judging import judge_file
@@ -115,7 +116,10 @@ def test_the_failures_file_has_the_words_of_the_result_line(service: FakeService
         "a": (verdict, reason, "One."), "b": (verdict, reason, "Two."),
     }  # fmt: skip
     assert {row["key"]: row["error"]["message"] for row in found if "error" in row} == {"a": "One.", "b": "Two."}
-    assert list(said["a"]) == ["key", "verdict", "reason", "message", "line"]
+    codes = {row["key"]: row["error"]["code"] for row in found if "error" in row}
+    assert {key: line["code"] for key, line in said.items()} == codes
+    assert (codes["a"] is None) is (reason not in {*GRPC_NAMES.values(), "UNKNOWN_CODE", "OK_AS_ERROR"})
+    assert list(said["a"]) == ["key", "verdict", "reason", "code", "message", "line"]
 
 
 @pytest.mark.parametrize(

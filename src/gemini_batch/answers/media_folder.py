@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.errors import UsageError
-from gemini_batch.jsonl import atomic_write
+from gemini_batch.jsonl import atomic_write, sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ class MediaFolder:
             return True
         if not stat.S_ISREG(mode):
             raise _refused(path, "--media-dir would replace this, and it is not a file.")
-        held = _digest_of(path)
+        held = sha256_of(path)
         if held == hashlib.sha256(data).hexdigest():
             return False
         if (name, held) not in self._written():
@@ -115,11 +115,6 @@ def _mode(path: Path) -> int | None:
 def _is_regular(path: Path) -> bool:
     mode = _mode(path)
     return mode is not None and stat.S_ISREG(mode)
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refused(path: Path, message: str, following: str = "Choose another folder, or move it away.") -> UsageError:

@@ -265,6 +265,11 @@ def _judge_error(error: bytes) -> _Finding:
     return _Finding("failed", reason, message, number, f"The service says {reason} without an explanation.")
 
 
+def error_code(error: bytes) -> int | None:
+    """The gRPC code of a row error; a number of neither gRPC nor HTTP is kept, and None stands for no number."""
+    return _code(_read_status(error))
+
+
 def _code(status: _Status) -> int | None:
     """The gRPC code of an error, from its number or name; a number of neither gRPC nor HTTP is kept."""
     number = status.code

@@ -21,7 +21,7 @@ from gemini_batch import wire
 from gemini_batch._version import __version__
 from gemini_batch.api import bounds as api_bounds
 from gemini_batch.api.bounds import Body, within
-from gemini_batch.api.error_answers import api_error
+from gemini_batch.api.error_answers import PROXY_REFUSED, api_error, proxy_refused
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.safe_text import Redactor
@@ -250,7 +250,7 @@ class Client:
 
     @contextlib.contextmanager
     def _network_errors(self, *, sent: bool) -> Iterator[None]:
-        """Turn every error of the HTTP library into a NetworkError that says whether the request may have arrived.
+        """Turn every error of the HTTP library into one that says whether the request may have arrived.
 
         The library's messages can quote what was sent; if that is the key, the original error is not kept either.
         """
@@ -262,7 +262,7 @@ class Client:
             raise _network_error(error, self.clean(words), self.base_url, sent=sent) from kept
 
 
-def _network_error(error: Exception, words: str, address: str, *, sent: bool) -> NetworkError:
+def _network_error(error: Exception, words: str, address: str, *, sent: bool) -> ServiceError:
     words = (words or type(error).__name__).rstrip(".")
     match error:
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout() | httpx2.UnsupportedProtocol():
@@ -270,6 +270,14 @@ def _network_error(error: Exception, words: str, address: str, *, sent: bool) ->
                 f"The service at {address} cannot be reached: {words}.",
                 sent=False,
                 next="Check the network (and GOOGLE_GEMINI_BASE_URL, if it is set), then run the same command again.",
+            )
+        case httpx2.ProxyError() if words.startswith(str(PROXY_REFUSED)) or "username/password" in words:
+            return proxy_refused()
+        case httpx2.ProxyError():
+            return NetworkError(
+                f"The proxy between this machine and the service does not connect to {address}: {words}.",
+                sent=False,
+                next="Check HTTPS_PROXY, ALL_PROXY and the proxy itself, then run the same command again.",
             )
         case httpx2.TimeoutException():
             return NetworkError("The service did not answer in time.", sent=sent, next=_AGAIN)

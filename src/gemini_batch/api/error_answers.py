@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
+#: The status with which a proxy asks for credentials; it is never the service's.
+PROXY_REFUSED = 407
 #: Reasons of ``google.rpc.ErrorInfo`` for a key, or its project, that is refused (cloud.google.com, ``ErrorReason``).
 _KEY_REASONS = ("API_KEY_", "CONSUMER_", "ACCESS_TOKEN_", "CREDENTIALS_MISSING", "ACCOUNT_STATE_INVALID")
 _NO_SECRET = Redactor("")
@@ -31,6 +33,8 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, clean: Re
 
     ``clean`` makes all of its text safe.
     """
+    if status == PROXY_REFUSED:
+        return proxy_refused()
     body = clean.in_bytes(body)  # before anything is shortened: half a key is secret too
     parsed = cleaned(_error_body(body), clean)
     message = (parsed.message or "").strip() if parsed else _first_words(body, clean)
@@ -47,6 +51,18 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, clean: Re
     if error.next is None and meaning(error) is Trouble.PASSING:
         error.next = "The problem is on the service's side. Run the same command again in a few minutes."
     return error
+
+
+def proxy_refused() -> ApiError:
+    """The error for a proxy that did not let a request through to the service without other credentials."""
+    return ApiError(
+        f"A proxy between this machine and the service refused the request ({PROXY_REFUSED}): it wants a user name and "
+        "a password, or does not accept those it got. The service was not asked.",
+        status=PROXY_REFUSED,
+        code="proxy_refused",
+        next="Set HTTPS_PROXY (and ALL_PROXY, if it is set) to http://USER:PASSWORD@HOST:PORT, or ask whoever runs the "
+        "proxy.",
+    )
 
 
 def _error_body(body: bytes) -> ErrorBody | None:

@@ -25,6 +25,8 @@ class Trouble(enum.Enum):
     KEY = "key"
     #: The project's state forbids it: billing, tier, or country.
     BILLING = "billing"
+    #: A proxy wants other credentials; the request did not reach the service.
+    PROXY = "proxy"
     #: The model is not available, or not in batches.
     MODEL = "model"
     #: There are too many requests, tokens or jobs at the moment.
@@ -81,7 +83,17 @@ _PASSES = frozenset(
     }
 )
 #: The service refuses what it was given, for good.
-_REFUSED = frozenset({Trouble.BAD_REQUEST, Trouble.KEY, Trouble.BILLING, Trouble.MODEL, Trouble.ABSENT, Trouble.LOCAL})
+_REFUSED = frozenset(
+    {
+        Trouble.BAD_REQUEST,
+        Trouble.KEY,
+        Trouble.BILLING,
+        Trouble.PROXY,
+        Trouble.MODEL,
+        Trouble.ABSENT,
+        Trouble.LOCAL,
+    }
+)
 _REPEATABLE = frozenset({Trouble.OVER_QUOTA, Trouble.PASSING, Trouble.NOT_SENT})
 #: 408, 409 and 429 can come from a proxy after the service has begun to work.
 _MAY_HAVE_WORKED = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL, Trouble.PASSING, Trouble.UNREADABLE})
@@ -106,6 +118,7 @@ _BY_STATUS = {
     402: Trouble.BILLING,
     403: Trouble.WITHDRAWN,
     404: Trouble.ABSENT,
+    407: Trouble.PROXY,
     408: Trouble.PASSING,
     409: Trouble.PASSING,
     410: Trouble.ABSENT,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.catalog import Method
-from gemini_batch.cli.common import INPUT_FILE, LENIENT, verb
+from gemini_batch.cli.common import INPUT_FILE, LENIENT, MODEL_CHECK, verb
 from gemini_batch.cli.outcome import invoked, show_problems
 from gemini_batch.cli.wording import plural, size
 
@@ -24,6 +24,7 @@ def _code(found: Validated, **_: object) -> int:
     "validate",
     INPUT_FILE,
     click.option("--model", "-m", metavar="MODEL", help="Check the rules of this model, too."),
+    MODEL_CHECK,
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Check only the first N requests."),
     LENIENT,
     ends=_code,

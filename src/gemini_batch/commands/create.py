@@ -9,6 +9,7 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.catalog import Method  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.commands.late_answers import before_continuing_new, refuse_late
 from gemini_batch.engine.create_policy import standing
 from gemini_batch.engine.planner import drop, plan_job, reconcile
 from gemini_batch.engine.poller import poll_job
@@ -17,7 +18,7 @@ from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import say
-from gemini_batch.intake.submission import display_name, enter_run, warn_of_earlier_jobs
+from gemini_batch.intake.submission import display_name, enter_run
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.next_steps import costing
@@ -76,7 +77,7 @@ async def create(session: Session, submission: Submission) -> Created:
     limits = catalog.load().limits
     options = RunOptions(name=submission.name)
     most = limits.input_file_bytes.value
-    entered = await enter_run(session, submission, options, max_bytes=most)
+    entered = await enter_run(session, submission, options, before_new=refuse_late, max_bytes=most)
     if not entered.is_new:
         absent = await _refresh(session, entered.run)
         if (found := _found(session, entered.run, absent)) is not None:
@@ -87,7 +88,7 @@ async def create(session: Session, submission: Submission) -> Created:
         driven = await _drive(session, submission, entered)
         if driven is not None:
             break
-        entered = await enter_run(session, submission, options, max_bytes=most, besides=run)
+        entered = await enter_run(session, submission, options, before_new=refuse_late, max_bytes=most, besides=run)
     job, made_here = driven
     if job.total and job.total != job.requests:
         say(session, said, f"The service counts {job.total} requests, but {job.requests} were sent.", None)
@@ -164,7 +165,7 @@ async def _drive(session: Session, submission: Submission, entered: Entered) -> 
             )
             return None
         if not entered.is_new:
-            warn_of_earlier_jobs(session, run)
+            await before_continuing_new(session, run)
         job = await _one_job(session, submission, run)
         backend = await session.backend()
         return await Submitter(session, backend.service, ledger, run, folder).make(job), True

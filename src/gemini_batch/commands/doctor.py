@@ -12,9 +12,10 @@ import msgspec
 from gemini_batch.commands.list_jobs import unknown
 from gemini_batch.engine.collector import adopt
 from gemini_batch.errors import Error, Next, ServiceError, UsageError
+from gemini_batch.jsonl import sha256_of
 from gemini_batch.report.job_view import RunState
 from gemini_batch.report.next_steps import next_for_run
-from gemini_batch.store.integrity import damage, missing, sha256_of, way_back
+from gemini_batch.store.integrity import damage, missing, way_back
 from gemini_batch.store.records import InputFile, Job, JobStage, Run
 from gemini_batch.wire import remote_job
 
@@ -70,6 +71,7 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
     findings: list[Finding] = []
     jobs: list[tuple[Run, Job]] = []
     state_folder = session.state_folder
+    session.name_empty_state_folder()
     if state_folder.exists():
         ledger = session.ledger()
         findings += [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.errors import ServiceError, StateError, UsageError
 from gemini_batch.events import Notice
-from gemini_batch.report.job_view import JobStatus, describe, not_created, run_facts
+from gemini_batch.report.job_view import JobStatus, RunState, describe, not_created, run_facts
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import remote_job
@@ -50,7 +50,8 @@ async def list_jobs(
     nothing, so nothing is concluded from it.
     """
     found: list[tuple[float, JobStatus]] = []
-    if session.state_folder.exists() or remote:
+    session.name_empty_state_folder()
+    if session.state_folder.exists():
         entries = _entries(session)
         for begun, run, job in sorted(entries, key=itemgetter(0), reverse=True):
             one = _unsent(session, run) if job is None else await _one(session, run, job, refresh=refresh)
@@ -89,6 +90,8 @@ def _unsent(session: Session, run: Run) -> JobStatus | None:
     jobs = [job for job in facts.jobs if job.batch is None]
     in_doubt = sum(job.requests for job in jobs if job.stage is JobStage.INTENDED)
     count = facts.not_sent + in_doubt
+    if facts.lost and facts.state is RunState.NOT_CREATED:  # which requests are left is not known, but none was sent
+        count = run.requests
     return not_created(session, run, jobs, count) if count else None
 
 
@@ -111,7 +114,8 @@ async def _one(session: Session, run: Run, job: Job, *, refresh: bool) -> JobSta
 async def unknown(session: Session) -> list[JobStatus]:
     """The jobs in the service's list that are not in the ledger."""
     backend = await session.backend()
-    known = {job.batch for _, job in session.ledger().jobs()}  # and, as they come, those that stand on two pages
+    # And, as they come, those that stand on two pages.
+    known = {job.batch for _, job in session.ledger().jobs()} if session.state_folder.exists() else set()
     found: list[JobStatus] = []
     try:
         async for page in backend.service.listing():

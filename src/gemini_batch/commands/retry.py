@@ -10,21 +10,20 @@ import msgspec
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.catalog import Method
 from gemini_batch.commands.job_names import check_name
+from gemini_batch.commands.late_answers import collect_late
 from gemini_batch.commands.run import finish, known_by_name, work_off
-from gemini_batch.engine.collector import look_again
 from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
+from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import costing, retry_or_fix
 from gemini_batch.report.output_files import check_output
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
-from gemini_batch.session import KnownJob
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.leftovers import cancelled_elsewhere
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import keep_options, kept_options
-from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,11 +81,11 @@ async def retry(
         raise nothing_sent(run.id, deadline.seconds) from None
     with folder.lock(wait=0.0):
         run = ledger.run(run.id) or run  # another process may have worked on it until now
+        stopped = _stopped(ledger, folder, run)
         try:
-            await deadline.bound(_late_answers(session, run))
+            await deadline.bound(collect_late(session, run))
         except TimeoutError:
             raise nothing_sent(run.id, deadline.seconds) from None
-        stopped = _stopped(ledger, folder, run)
         if _unfinished(ledger, folder, run, may_be_unsent=bool(stopped)):
             raise UsageError(
                 f"{run.id} has not finished, so its requests cannot be resent yet.",
@@ -96,7 +95,7 @@ async def retry(
         with folder.rows() as rows:
             counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)
             if not waiting and not any(counts.get(verdict) for verdict in again.verdicts):
-                raise _nothing(run, again, counts, _what_helps(ledger, run, rows))
+                raise _nothing(run, again, counts, _what_helps(session, run, rows))
             for job in ledger.jobs_of(run.id):
                 if job.id in stopped:  # the user has said what to do about it; from now on it counts as their own
                     at = session.world.now()
@@ -125,16 +124,6 @@ async def retry(
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
     return await finish(session, run, output)
-
-
-async def _late_answers(session: Session, run: Run) -> None:
-    """Collect answers that cancelled jobs have finished since they were collected: they are paid for already."""
-    for job in session.ledger().jobs_of(run.id):
-        if job.stage is JobStage.COLLECTED and job.phase is Phase.CANCELLED and job.lost is None:
-            target = KnownJob(run, job, session.settings.offline)
-            session.check_bound(target)
-            if await look_again(session, target):
-                session.emit(Notice(f"{job.batch} has more answers than when it was cancelled; collected them."))
 
 
 def _stopped(ledger: Ledger, folder: RunFolder, run: Run) -> Mapping[str, int]:
@@ -173,9 +162,11 @@ def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int], followi
     )
 
 
-def _what_helps(ledger: Ledger, run: Run, rows: Rows) -> Next | str:
+def _what_helps(session: Session, run: Run, rows: Rows) -> Next | str:
     """What helps most with what a run has left."""
-    return next(iter(retry_or_fix(run, ledger.jobs_of(run.id), rows.reasons())), "Nothing is left to resend.")
+    jobs = session.ledger().jobs_of(run.id)
+    room = room_for_more(session.state_folder.run(run.id), run, jobs, rows)
+    return next(iter(retry_or_fix(run, jobs, rows.reasons(), room)), "Nothing is left to resend.")
 
 
 async def _check_change(session: Session, run: Run, again: RetrySelection) -> None:
@@ -183,7 +174,7 @@ async def _check_change(session: Session, run: Run, again: RetrySelection) -> No
     overrides = again.overrides
     if run.method is Method.EMBED and overrides.rewrites:
         with session.state_folder.run(run.id).rows() as rows:
-            following = _what_helps(session.ledger(), run, rows)
+            following = _what_helps(session, run, rows)
         raise UsageError(
             "--temperature and --max-output-tokens do not apply to embeddings.",
             code="bad_argument",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import catalog
+from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
 from gemini_batch.commands.results import held_results
 from gemini_batch.engine.planner import reconcile
 from gemini_batch.engine.quota import Limits
@@ -18,11 +19,12 @@ from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.events import Notice
-from gemini_batch.intake.submission import Submission, display_name, enter_run, warn_of_earlier_jobs
+from gemini_batch.intake.submission import Submission, display_name, enter_run
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.output_files import check_output, write_failures
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
+from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.leftovers import resendable
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
 
@@ -58,7 +60,7 @@ async def run(
         if what.name is not None:
             options = RunOptions(name=what.name).over(options or RunOptions())
         try:
-            entered = await deadline.bound(enter_run(session, what, options or RunOptions()))
+            entered = await deadline.bound(enter_run(session, what, options or RunOptions(), before_new=refuse_late))
         except TimeoutError:
             raise nothing_sent(str(what.source), deadline.seconds) from None
         run = entered.run
@@ -68,11 +70,13 @@ async def run(
             if entered.is_new
             else Notice(f"{known} {run.id}.")
         )
-        if not entered.is_new and ((facts := run_facts(session, run)).not_sent or facts.in_doubt):
-            warn_of_earlier_jobs(session, run)
+        is_new = entered.is_new
     else:
         session, run = known_by_name(session, what)
+        is_new = False
     try:
+        if not is_new and ((facts := run_facts(session, run)).not_sent or facts.in_doubt):
+            await deadline.bound(before_continuing_new(session, run))
         await deadline.bound(work_off(session, run, options))
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
@@ -113,6 +117,8 @@ async def work_off(session: Session, run: Run, options: RunOptions | None, *, le
         chosen = options.over(kept) if options is not None else kept
         overrides = chosen.overrides
         stopper = _stopper(ledger, folder, run) if leftovers else None
+        if leftovers and stopper is None and _is_to_be_sent_again(ledger, folder, run):
+            await collect_late(session, run)
         if not _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
             if stopper is not None:
                 raise stopper
@@ -162,6 +168,13 @@ def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bo
         if live_work(jobs) or rows.waiting().requests:
             return True
         return resendable(rows, jobs, attempts) > 0
+
+
+def _is_to_be_sent_again(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
+    """Whether requests wait that were sent before, for a ``retry`` that was interrupted, for example."""
+    sent = sent_ordinals(ledger.jobs_of(run.id))
+    with folder.rows() as rows:
+        return rows.to_send(sent) > rows.unsent(sent)
 
 
 def _limits(name: str, options: RunOptions) -> Limits:

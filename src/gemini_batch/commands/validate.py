@@ -47,6 +47,7 @@ async def validate(
     source: Path,
     *,
     model: str | None = None,
+    model_check: bool = True,
     limit: int | None = None,
     lenient: bool = False,
     offline: bool = False,
@@ -54,12 +55,13 @@ async def validate(
 ) -> Validated:
     """Check every line of a request file as create does. Raises UsageError for a file that is none at all.
 
-    ``model``: check the rules of this model, too. ``lenient``: refuse only lines that the service certainly refuses.
-    ``offline``: whether the create that is proposed is to be.
+    ``model``: check the rules of this model, too. ``model_check`` False: refuse no line by a rule of its model.
+    ``lenient``: refuse only lines that the service certainly refuses. ``offline``: whether the create that is proposed
+    is to be.
     """
     if model is not None:
         check_model_name(model)
-    terms = Terms((model or "").removeprefix("models/"), lenient)
+    terms = Terms((model or "").removeprefix("models/") if model_check else "", lenient)
     most = catalog.load().limits.input_file_bytes.value
     # Not next to the user's files: the copy that the check for repeated keys needs is as large as the file itself.
     with tempfile.TemporaryDirectory(prefix="gemini-batch-validate-") as folder:
@@ -90,7 +92,11 @@ async def validate(
             )
     first = () if limit is None else ("--limit", str(limit))
     where = ("--offline",) if offline else ()
-    judged = (*(("--model", model) if model else ()), *(("--lenient",) if lenient else ()))
+    judged = (
+        *(("--model", model) if model else ()),
+        *(() if model_check else ("--model-check", "off")),
+        *(("--lenient",) if lenient else ()),
+    )
     return Validated(
         file=str(source),
         valid=True,

@@ -71,7 +71,7 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
         if target.run.origin == "made":
             counted = min(counted, target.job.requests)
         if remote.has_output and answers < counted:
-            if answers and (not partial(raw).exists() or answers > _whole_lines(partial(raw))):
+            if answers and (not partial(raw).exists() or answers > whole_lines(partial(raw))):
                 part.replace(partial(raw))
             raise incomplete(session, target, remote, answers, counted)
         part.replace(raw)
@@ -285,7 +285,8 @@ def _doubt(content: _Content, remote: RemoteJob, *, first: bool) -> tuple[str, b
     return None
 
 
-def _whole_lines(path: Path) -> int:
+def whole_lines(path: Path) -> int:
+    """How many complete lines a file of answers has."""
     with path.open("rb") as file:
         lines = sum(1 for line in read_all_lines(file) if isinstance(line, LongLine) or line.data.strip())
     return lines - _ends_within_a_line(path)

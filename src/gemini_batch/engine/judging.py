@@ -11,9 +11,8 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import MODEL_LIMIT
 from gemini_batch.answers.verdict import judge
 from gemini_batch.events import EventHandler, Transfer
-from gemini_batch.jsonl import LongLine, read_all_lines, utf8_text
+from gemini_batch.jsonl import LongLine, read_all_lines, sha256_of, utf8_text
 from gemini_batch.safe_text import printable
-from gemini_batch.store.integrity import sha256_of
 from gemini_batch.store.job_rows import without_limit
 from gemini_batch.store.row_records import AnswerRow, RequestRow, Wanted
 from gemini_batch.store.sqlite import state_error

@@ -26,7 +26,7 @@ from gemini_batch.intake.model_checks import (
 )
 from gemini_batch.intake.request_traits import file_id_of
 from gemini_batch.intake.staging import Staged, stage
-from gemini_batch.jsonl import utf8_text
+from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import Run
@@ -34,7 +34,7 @@ from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _SHOWN_WARNINGS = 20
 _SHOWN_URI = 100
-_NAMED_JOBS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
     try:
         if submission.limit is not None or not ledger.has_run_of(submission.source.stat().st_size):
             return None
-        digest = await in_thread(lambda _: _digest(submission.source), session.emit)
+        digest = await in_thread(lambda _: sha256_of(submission.source), session.emit)
     except OSError:
         return None  # staging reports what is wrong with the file
     address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
@@ -117,22 +116,6 @@ def _warn_of_other_keys(session: Session, run: Run) -> None:
         )
 
 
-def warn_of_earlier_jobs(session: Session, run: Run) -> None:
-    """Before an interrupted ``--new`` is continued: warn that an earlier run has sent the same requests already."""
-    ledger = session.ledger()
-    earlier = (job for other in ledger.earlier_with_identity(run) for job in ledger.jobs_of(other.id))
-    names = [job.batch for job in earlier if job.batch]
-    if names:
-        those = ", ".join(names[:_NAMED_JOBS]) + (", …" if names[_NAMED_JOBS:] else "")
-        again = f"are sent again{paid_again(session.settings)}."
-        session.emit(Notice(f"These requests were sent before ({those}), and {again}", "warning"))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _model(submission: Submission, method: Method) -> str:
     default = catalog.DEFAULT_MODEL if method is Method.GENERATE else catalog.EMBEDDING_MODEL
     return (submission.model or default).removeprefix("models/")
@@ -143,13 +126,15 @@ async def enter_run(
     submission: Submission,
     options: RunOptions,
     *,
+    before_new: Callable[[Session, str], Awaitable[None]],
     max_bytes: int | None = None,
     besides: Run | None = None,
 ) -> Entered:
     """Find the run that a file's requests already have, or enter a new one. Nothing is planned or sent.
 
-    ``max_bytes``: a larger file is refused. ``besides``: a known run to ignore, because it left nothing.
-    Raises UsageError (InvalidInput with every problem of the file), StateError.
+    ``before_new``: called with the requests' identity before ``--new`` enters them once more. ``max_bytes``: a larger
+    file is refused. ``besides``: a known run to ignore, because it left nothing.
+    Raises UsageError (InvalidInput with every problem of the file), StateError, and what ``before_new`` raises.
     """
     check_submission(submission)
     offline = session.settings.offline
@@ -166,6 +151,8 @@ async def enter_run(
         warnings = [*address, *said]
         run = msgspec.structs.replace(run, options=msgspec.json.encode(options).decode())
         assert run.identity is not None
+        if submission.new:
+            await before_new(session, run.identity)
         place = session.state_folder.run(run.id)
         while True:
             newest = ledger.newest_with_identity(run.identity)

@@ -17,14 +17,13 @@ from gemini_batch.wire import Phase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gemini_batch.report.more_tokens import Room
     from gemini_batch.session import KnownJob, Session
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import Reason
     from gemini_batch.wire import RemoteJob
 
 
-#: Room for an answer that was cut off; the prompt decides how much is needed.
-MORE_TOKENS = 8192
 #: The file that is proposed for results.
 RESULTS_FILE = "results.jsonl"
 _TO_FILE = ("-o", RESULTS_FILE)
@@ -58,7 +57,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def next_for_results(
-    run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *, not_sent: int, resendable: int, stopped: bool
+    run: Run,
+    jobs: Sequence[Job],
+    failures: Sequence[Reason],
+    room: Room,
+    *,
+    not_sent: int,
+    resendable: int,
+    stopped: bool,
 ) -> list[Next | str]:
     """What to do after the results were read, in this order: commands, and what to fix where no command helps.
 
@@ -80,7 +86,7 @@ def next_for_results(
     blocked = sum(failure.count for failure in failures if failure.verdict == "blocked")
     return [
         *([first] if first is not None else []),
-        *retry_or_fix(run, jobs, rest, *_TO_FILE),
+        *retry_or_fix(run, jobs, rest, room, *_TO_FILE),
         *([_to_rewrite(blocked)] if blocked else []),
     ]
 
@@ -94,18 +100,32 @@ def _to_rewrite(count: int) -> str:
     )
 
 
-def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], *to: str) -> list[Next | str]:
+def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], room: Room, *to: str) -> list[Next | str]:
     """Each ``retry`` that can help, most promising first, with the further arguments ``to``; then what to fix.
 
     Requests with an error that another attempt can change are offered; those whose error lasts stay, to be fixed.
     """
     lasting = [failure for failure in failures if _lasts(failure, jobs)]
     steps: list[Next | str] = []
-    for options in _retry_options(run, {failure.verdict for failure in failures if not _lasts(failure, jobs)}):
+    verdicts = {failure.verdict for failure in failures if not _lasts(failure, jobs)}
+    for options in _retry_options(run, verdicts, room):
         with_it = {failure.reason for failure in lasting if failure.verdict in options[1].split(",")}
+        if room.full and "--max-output-tokens" in options:
+            with_it.add(f"{room.full:,} at the model's limit")
         as_before = f"{', '.join(sorted(with_it))} will end as before" if with_it else ""
         steps.append(Next("retry", run.id, *options, *to, why=costing(run, as_before)))
+    if room.full:
+        steps.append(_to_shorten(room))
     return [*steps, _to_fix(lasting)] if lasting else steps
+
+
+def _to_shorten(room: Room) -> str:
+    """What to do about requests whose answers were cut off although they allow all that the model gives."""
+    those = "1 request was" if room.full == 1 else f"{room.full:,} requests were"
+    return (
+        f"{those} cut off at {room.most:,} tokens, the most that {room.model} gives, so a higher limit does not help. "
+        "Ask for less, or for less thinking, in a new file, or use a model that gives more."
+    )
 
 
 def _to_fix(lasting: Sequence[Reason]) -> str:
@@ -130,11 +150,11 @@ def _lasts(failure: Reason, jobs: Sequence[Job]) -> bool:
     return failure.verdict == "failed" and failure.reason in LASTING_REASONS
 
 
-def _retry_options(run: Run, verdicts: set[str]) -> list[tuple[str, ...]]:
+def _retry_options(run: Run, verdicts: set[str], room: Room) -> list[tuple[str, ...]]:
     """The options of ``retry`` for requests that ended with these verdicts, most promising first."""
     found: list[tuple[str, ...]] = []
-    if "truncated" in verdicts:
-        found.append(("--only", "truncated", "--max-output-tokens", str(MORE_TOKENS)))
+    if "truncated" in verdicts and room.propose is not None:
+        found.append(("--only", "truncated", "--max-output-tokens", str(room.propose)))
     if again := [verdict for verdict in ("empty", "invalid") if verdict in verdicts]:
         found.append(("--only", ",".join(again)))
     if "blocked" in verdicts and run.method is not Method.EMBED:  # an embedding has no temperature

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.verdict import error_code
 from gemini_batch.errors import StateError, UsageError
 from gemini_batch.jsonl import MAX_LINE, atomic_write, loads, read_lines
+from gemini_batch.report.raw_files import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.store.records import Job
+    from gemini_batch.store.row_records import FailureRow
     from gemini_batch.store.state_folder import RunFolder
 
 
@@ -81,11 +84,13 @@ def write_failures(folder: RunFolder, jobs: Sequence[Job], output: Path, *, any_
             atomic_write(target) as file,
             open_rows(folder, jobs) as rows,
             folder.requests.open("rb") as requests,
+            RawFiles(folder.path / "raw") as raw,
         ):
             for row in rows.failures():
                 requests.seek(row.offset)
                 request = msgspec.Raw(requests.read(row.length))
-                file.write(_encode(_Failure(row.key, row.verdict, row.reason, row.message, request)) + b"\n")
+                code = _code(raw, row)
+                file.write(_encode(_Failure(row.key, row.verdict, row.reason, code, row.message, request)) + b"\n")
     except OSError as error:
         raise state_error(error, target, "failures file") from error
 
@@ -96,6 +101,7 @@ class _Failure(msgspec.Struct):
     key: str
     verdict: str
     reason: str
+    code: int | None
     message: str | None
     line: msgspec.Raw
 
@@ -103,6 +109,16 @@ class _Failure(msgspec.Struct):
 #: The fields of such a line: those of 1.0.0, then all of them.
 _FAILURE_FIELDS = ({"key", "verdict", "reason", "line"}, set(_Failure.__struct_fields__))
 _encode = msgspec.json.Encoder().encode
+
+
+def _code(raw: RawFiles, row: FailureRow) -> int | None:
+    """The code of a row's error, as in the result line: the reason alone does not always tell. Raises OSError."""
+    if row.verdict != "failed" or row.file is None:
+        return None
+    file = raw[row.file]
+    file.seek(row.at or 0)
+    answer = parse_line(file.read(row.size or 0))
+    return error_code(answer.error) if isinstance(answer, Answer) and answer.error is not None else None
 
 
 class _Line(msgspec.Struct):

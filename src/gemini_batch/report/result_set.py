@@ -7,7 +7,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +18,7 @@ from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
 from gemini_batch.report.output_files import check_not_fewer, check_output
+from gemini_batch.report.raw_files import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 
@@ -148,31 +149,3 @@ class Results:
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count
-
-
-_MOST = 64
-
-
-class RawFiles:
-    """Files of one folder by name, at most 64 of them open at a time. Use as a context manager."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._open: dict[str, IO[bytes]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._open.values():
-            file.close()
-
-    def __getitem__(self, name: str) -> IO[bytes]:
-        """The file of that name, open for reading. Raises OSError."""
-        file = self._open.pop(name, None)
-        if file is None:
-            if len(self._open) >= _MOST:
-                self._open.pop(next(iter(self._open))).close()  # the one that was asked for longest ago
-            file = (self._folder / name).open("rb")
-        self._open[name] = file
-        return file

@@ -12,6 +12,7 @@ from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.report.billing import elsewhere, says_emulated
 from gemini_batch.report.money import AnsweredBy, Money, answered_by, money
+from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import Step, next_for_results
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import JobStage
@@ -135,12 +136,13 @@ def summarize(
         counts = rows.counts()
         usage = rows.usage(LONG_PROMPT)
         failures = rows.reasons()
+        room = room_for_more(folder.run(run.id), run, jobs, rows)
         quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
     not_sent = 0 if only is not None or run.origin == "adopted" else run.requests - sum(counts.values())
     jobs = [job for job in jobs if job.stage.made] if only is None else [only]
     requests = sum(counts.values())
     steps = (
-        next_for_results(run, jobs, failures, not_sent=not_sent, resendable=resendable, stopped=stopped)
+        next_for_results(run, jobs, failures, room, not_sent=not_sent, resendable=resendable, stopped=stopped)
         if only is None
         else []
     )

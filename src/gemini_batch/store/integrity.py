@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import Next, StateError
+from gemini_batch.jsonl import sha256_of
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -41,9 +41,16 @@ def damage(folder: RunFolder, *, only: Job | None = None) -> list[Damage]:
         if not raw.exists():
             if file["bytes"]:  # a lost job has no file
                 found.append(Damage(file["job"], raw, f"An answer file is missing: {raw}."))
-        elif raw.stat().st_size != file["bytes"] or sha256_of(raw) != file["sha256"]:
+        elif _size_and_digest(raw) != (file["bytes"], file["sha256"]):
             found.append(Damage(file["job"], raw, f"An answer file was changed: {raw}."))
     return found
+
+
+def _size_and_digest(raw: Path) -> tuple[int, str]:
+    try:
+        return raw.stat().st_size, sha256_of(raw)
+    except OSError as error:
+        raise state_error(error, raw, "answer file") from error
 
 
 def missing(folder: RunFolder, run: Run) -> Iterator[str]:
@@ -80,12 +87,3 @@ def check_held(folder: RunFolder, run: Run, name: str, *, offline: bool) -> None
     """Refuse to write results without the folder or the row database. Raises StateError with the way back."""
     for what in missing(folder, run):
         raise StateError(what, file=name, code="results_lost", next=way_back(name, offline=offline))
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex. Raises StateError."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise state_error(error, path, "answer file") from error

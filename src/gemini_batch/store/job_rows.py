@@ -14,6 +14,7 @@ from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from gemini_batch.store.records import Job
     from gemini_batch.store.rows import Rows
@@ -32,11 +33,17 @@ def open_rows(folder: RunFolder, jobs: Sequence[Job], *, only: Job | None = None
     """
     with folder.rows() as rows:
         if only is not None and only.sha256 is not None:  # an adopted job carried nothing from here: it is all there is
-            keys = None if only.part is None else _keys(folder, only.part)
-            rows.narrow(only.ordinal, offset=only.offset, size=only.bytes, keys=keys)
+            rows.narrow(only.ordinal, offset=only.offset, size=only.bytes, keys=_keys(folder, only.part))
         elif only is None:
             rows.hide_unsent(sent_ordinals(jobs))
         yield rows
+
+
+def take_back(folder: RunFolder, rows: Rows, job: Job) -> int:
+    """Put requests of a created job that wait to be resent in that job again; returns how many. Raises StateError."""
+    if job.sha256 is None:
+        return 0
+    return rows.take_back(job.ordinal, offset=job.offset, size=job.bytes, keys=_keys(folder, job.part))
 
 
 def sent_ordinals(jobs: Sequence[Job]) -> list[int]:
@@ -45,12 +52,19 @@ def sent_ordinals(jobs: Sequence[Job]) -> list[int]:
 
 
 def without_limit(folder: RunFolder, job: Job, answers: Iterable[tuple[int, str, int, int]]) -> Iterator[int]:
-    """Those of the answers whose requests, as the job sent them, set no ``maxOutputTokens``.
+    """Those of the answers whose requests, as the job sent them, set no ``maxOutputTokens``; see :func:`limits_set`."""
+    return (answer for answer, limit in limits_set(folder, job, answers) if limit is None)
+
+
+def limits_set(
+    folder: RunFolder, job: Job, answers: Iterable[tuple[int, str, int, int]]
+) -> Iterator[tuple[int, int | None]]:
+    """Each of the answers with the ``maxOutputTokens`` of its request, as the job sent it; 0 for an odd value.
 
     ``answers`` holds ``(answer, key, offset, length)`` in the order of the requests. Nothing is said of requests that
     cannot be read any more.
     """
-    path = folder.requests if job.part is None else folder.input(job.part)
+    path = folder.input(job.part)
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -64,22 +78,27 @@ def without_limit(folder: RunFolder, job: Job, answers: Iterable[tuple[int, str,
                 while at != key and (line := next(lines, None)) is not None:
                     data = line.data
                     at = msgspec.json.decode(data, type=_Line).key
-            if not _sets_limit(data):
-                yield answer
+            yield answer, _limit(data)
 
 
-def _sets_limit(line: bytes) -> bool:
+def _limit(line: bytes) -> int | None:
     try:
         request = msgspec.json.decode(line)["request"]
         config = request.get("generationConfig") or request.get("generation_config") or {}
-        return any(config.get(name) is not None for name in ("maxOutputTokens", "max_output_tokens"))
-    except (msgspec.DecodeError, KeyError, AttributeError, TypeError):
-        return True  # it is not known
+        names = ("maxOutputTokens", "max_output_tokens")
+        stated = next((config[name] for name in names if config.get(name) is not None), None)
+        return None if stated is None else int(stated)
+    except (msgspec.DecodeError, KeyError, AttributeError, TypeError, ValueError, OverflowError):
+        return 0  # it is not known
 
 
-def _keys(folder: RunFolder, part: str) -> Iterator[str]:
-    """The keys in a separate input file, which was written when the job was planned."""
-    path = folder.input(part)
+def _keys(folder: RunFolder, part: str | None) -> Iterator[str] | None:
+    """The keys in a job's separate input file; None for a job that carried a range of the requests file."""
+    return None if part is None else _keys_in(folder.input(part))
+
+
+def _keys_in(path: Path) -> Iterator[str]:
+    """The keys in an input file, which was written when its job was planned."""
     try:
         with path.open("rb") as file:
             for line in read_lines(file):

@@ -103,7 +103,11 @@ class FinalRow(NamedTuple):
 
 
 class FailureRow(NamedTuple):
-    """One request that did not succeed: where its line is in ``requests.jsonl``, and what came of it."""
+    """One request that did not succeed: where its line is in ``requests.jsonl``, and what came of it.
+
+    ``job`` is the ordinal of the job that gave the answer, ``file``, ``at`` and ``size`` are the place of the answer in
+    the folder of raw files; all None without an answer.
+    """
 
     key: str
     offset: int
@@ -111,6 +115,10 @@ class FailureRow(NamedTuple):
     verdict: str
     reason: str
     message: str | None
+    job: int | None
+    file: str | None
+    at: int | None
+    size: int | None
 
 
 def key_hash(key: str) -> int:
@@ -142,11 +150,11 @@ def grouped(failures: Iterable[FailureRow]) -> list[Reason]:
     """Requests that did not succeed by verdict, reason and message, most frequent first; one pass over them."""
     keys: dict[tuple[str, str, str | None], list[str]] = {}
     counts: Counter[tuple[str, str, str | None]] = Counter()
-    for key, _, _, verdict, reason, message in failures:
-        kind = (verdict, reason, message)
+    for one in failures:
+        kind = (one.verdict, one.reason, one.message)
         counts[kind] += 1
         if counts[kind] <= _KEYS_NAMED:
-            keys.setdefault(kind, []).append(key)
+            keys.setdefault(kind, []).append(one.key)
     found = [
         Reason(verdict=kind[0], reason=kind[1], message=kind[2], count=count, keys=keys[kind])
         for kind, count in counts.items()

@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 _BATCH = 5000
 _FAILURES = (
     "SELECT r.key, r.offset, r.length, coalesce(a.verdict, 'missing'), "
-    "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'TO_BE_RESENT' ELSE '' END), m.text "
-    "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN messages m ON m.id = a.message "
+    "coalesce(a.reason, last.missing_reason, CASE WHEN a.id IS NULL THEN 'TO_BE_RESENT' ELSE '' END), m.text, "
+    "a.answer_file, s.file, a.offset, a.length FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+    "LEFT JOIN messages m ON m.id = a.message LEFT JOIN answer_files s ON s.id = a.answer_file "
     "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL "
     "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
 )
@@ -272,15 +273,7 @@ class Rows:
         """
         number = int(ordinal)
         with explained(self.path, "run's row database"):
-            self._db.execute("CREATE TEMP TABLE members (seq INTEGER PRIMARY KEY)")
-            if keys is None:
-                place = (offset, offset + size)
-                self._db.execute("INSERT INTO members SELECT seq FROM requests WHERE offset >= ? AND offset < ?", place)
-            else:
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
-                    ((key_hash(key), key) for key in keys),
-                )
+            self._find_members(offset, size, keys)
             # A request without an answer here that was resent since: its attempt is counted from earlier answers.
             self._db.execute(
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
@@ -294,6 +287,26 @@ class Rows:
                 self._db.execute(
                     f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {column} = {number}"  # noqa: S608 - ours
                 )
+
+    def take_back(self, ordinal: int, *, offset: int, size: int, keys: Iterable[str] | None = None) -> int:
+        """Put waiting requests that job ``ordinal`` carried in that job again; returns how many. See :meth:`narrow`."""
+        with explained(self.path, "run's row database"):
+            self._find_members(offset, size, keys)
+            waiting = "job IS NULL AND attempts > 0 AND seq IN (SELECT seq FROM members)"
+            found = self._db.execute(f"UPDATE requests SET job = ? WHERE {waiting}", (ordinal,))  # noqa: S608 - no value
+            self._db.execute("DROP TABLE members")
+            return found.rowcount
+
+    def _find_members(self, offset: int, size: int, keys: Iterable[str] | None) -> None:
+        self._db.execute("CREATE TEMP TABLE members (seq INTEGER PRIMARY KEY)")
+        if keys is None:
+            place = (offset, offset + size)
+            self._db.execute("INSERT INTO members SELECT seq FROM requests WHERE offset >= ? AND offset < ?", place)
+        else:
+            self._db.executemany(
+                "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
+                ((key_hash(key), key) for key in keys),
+            )
 
     def hide_unsent(self, sent: Sequence[int]) -> None:
         """Restrict this connection to requests that were sent, as :meth:`unsent` counts them.

@@ -64,6 +64,12 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     #: What an unfinished retry changes in the waiting requests.
     overrides: RequestOverrides | None = None
 
+    @classmethod
+    def of(cls, **stated: object) -> RunOptions | None:
+        """The options that are not None, or None. Raises ``msgspec.ValidationError`` for a value of a wrong type."""
+        chosen = {option: value for option, value in stated.items() if value is not None}
+        return msgspec.convert(chosen, cls) if chosen else None
+
     def over(self, kept: RunOptions) -> RunOptions:
         """These options, completed with the stored ones."""
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
