@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from interop import test_interactive
 from interop.test_clients import CLIENTS
 from interop.test_openai_servers import SERVERS
@@ -16,12 +18,13 @@ def table(heading: str) -> dict[str, str]:
     """Program and version, by the first two cells of the rows under a heading."""
     _, _, text = PAGE.partition(f"\n## {heading}\n")
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", text.partition("\n## ")[0], re.MULTILINE)
-    return {name: version for name, version in rows if name not in ("client", "server", "---")}
+    return {name: version for name, version in rows if name not in ("client", "program", "server", "---")}
 
 
-def test_the_clients_and_their_versions() -> None:
-    run = dict(client.requirements[0].split("==") for client in CLIENTS)
-    assert table("Clients") == {name.partition("[")[0]: version for name, version in run.items()}
+@pytest.mark.parametrize(("heading", "with_jobs"), [("Clients", True), ("Programs without batches", False)])
+def test_the_clients_and_their_versions(heading: str, *, with_jobs: bool) -> None:
+    run = dict(client.requirements[0].split("==") for client in CLIENTS if bool(client.jobs) == with_jobs)
+    assert table(heading) == {name.partition("[")[0]: version for name, version in run.items()}
 
 
 def test_the_servers_and_their_versions() -> None:

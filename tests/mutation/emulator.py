@@ -164,6 +164,25 @@ REHEARSAL = (
     ),
 )
 
+_OPENAI = "tests/emulator/service/test_openai.py"
+
+OPENAI = (
+    Breakage(
+        guard="rows in OpenAI's shape are refused on the native endpoint without the switch",
+        file="emulator/service/batches.py",
+        old="if self.openai_rows and openai_rows.has_this_shape(source):",
+        new="if openai_rows.has_this_shape(source):",
+        tests=(f"{_OPENAI}::test_openai_rows_on_the_native_endpoint_are_refused",),
+    ),
+    Breakage(
+        guard="what was paid for is recorded before an output gets OpenAI's shape",
+        file="emulator/engine/publishing.py",
+        old='    if row["shape"] == openai_rows.SHAPE:\n        spent.note(store, row["id"], partial)\n',
+        new='    if row["shape"] == openai_rows.SHAPE:\n',
+        tests=(f"{_OPENAI}::test_a_batch",),
+    ),
+)
+
 _CACHES = "tests/emulator/service/test_cached_contents.py"
 _STREAMS = "tests/emulator/service/test_streams.py"
 

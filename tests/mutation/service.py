@@ -236,6 +236,27 @@ COLLECTING = (
         tests=("tests/answers/test_judge.py::test_an_error_wins_over_the_response_beside_it",),
     ),
     Breakage(
+        guard="in a line of OpenAI's shape, a status of 400 and more is an error",
+        file="answers/openai_lines.py",
+        old="type(status) is int and status >= 400",
+        new="type(status) is int and status >= 600",
+        tests=("tests/answers/test_openai_lines.py::test_errors",),
+    ),
+    Breakage(
+        guard="in a line of OpenAI's shape, an error wins over the response beside it",
+        file="answers/openai_lines.py",
+        old='if bytes(error) not in (b"", b"null"):',
+        new='if bytes(error) not in (b"", b"null") and "response" not in line:',
+        tests=("tests/answers/test_openai_lines.py::test_errors",),
+    ),
+    Breakage(
+        guard="no unknown finish reason of a chat completion is a success",
+        file="answers/openai_bodies.py",
+        old="else (reason, None)",
+        new='else ("STOP", None)',
+        tests=("tests/answers/test_openai_lines.py::test_bodies",),
+    ),
+    Breakage(
         guard="a line that is no text is no answer",
         file="answers/parse.py",
         old="if not data.isascii():",

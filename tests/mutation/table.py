@@ -7,7 +7,7 @@ its file exactly once.
 from __future__ import annotations
 
 from mutation.edges import EDGES
-from mutation.emulator import BOUNDED, CALLERS, CALLS, FILES, PRIVATE, REHEARSAL
+from mutation.emulator import BOUNDED, CALLERS, CALLS, FILES, OPENAI, PRIVATE, REHEARSAL
 from mutation.hostile import HOSTILE_SERVICE
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.requests import REQUESTS
@@ -18,5 +18,5 @@ from mutation.webhooks import WEBHOOKS
 
 HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING
 SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE
-EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + FILES + WEBHOOKS
+EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + FILES + OPENAI + WEBHOOKS
 BREAKAGES = HERE + SERVICE + EMULATOR

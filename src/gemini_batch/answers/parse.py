@@ -1,9 +1,9 @@
 """Parses one raw line of results into an :class:`Answer`, or into the reason why it is not one.
 
 The shapes observed: ``{"response": …, "key": …}`` and ``{"error": …, "key": …}`` in a result file, ``{"response": …,
-"metadata": {"key": …}}`` inline, and ``status`` instead of ``error`` from some services. ``response`` and ``error``
-keep the service's own bytes. Answers are joined by key only, so a line whose key is absent or not a string is not an
-answer, whatever else it has.
+"metadata": {"key": …}}`` inline, ``status`` instead of ``error`` from some services, and lines in OpenAI's shape, whose
+key is ``custom_id`` (:mod:`.openai_lines`). ``response`` and ``error`` keep the service's own bytes. Answers are joined
+by key only, so a line whose key is absent or not a string is not an answer, whatever else it has.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gemini_batch import jsonl
+from gemini_batch.answers.openai_lines import unwrapped
 
 _OBJECT_OR_NULL = (b"{}", b"null", b'""')
 
@@ -102,6 +103,9 @@ def _read_closely(data: bytes) -> Answer | NotAnAnswer:
     if key is None:
         metadata = _plain(line.get("metadata"))
         key = metadata.get("key") if type(metadata) is dict else None
+    if key is None and "custom_id" in line:
+        inside = unwrapped(line)
+        key, line = _plain(line["custom_id"]), {"response": inside.response, "error": inside.error}
     if key is None or key == "":
         return NotAnAnswer("NO_KEY", "The line has no key, so it belongs to no request.")
     if type(key) is not str:

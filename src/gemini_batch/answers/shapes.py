@@ -1,104 +1,23 @@
 """Reads, tolerantly, the parts of a response that a verdict depends on.
 
 A well-formed response is decoded in one typed pass that skips everything else. A malformed response is read again
-piece by piece, so that an invalid ``usageMetadata`` does not spoil a good candidate, nor the other way round.
+piece by piece, so that an invalid ``usageMetadata`` does not spoil a good candidate, nor the other way round. A chat
+completion and a list of embeddings, in output lines of OpenAI's shape, are read as the same types.
 """
 
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.jsonl import decode_as, repair
+from gemini_batch.answers import openai_bodies
+from gemini_batch.answers.response_types import Candidate, Count, Embedded, Feedback, Generated, Tokens, piece
+from gemini_batch.jsonl import repair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-Count = int | float | str | None
-
-
-class Part(msgspec.Struct, rename="camel"):
-    """A part of a content; fields other than ``text`` are kept as received."""
-
-    text: str | None = None
-    thought: bool | None = None
-    inline_data: msgspec.Raw = msgspec.Raw()
-    file_data: msgspec.Raw = msgspec.Raw()
-    function_call: msgspec.Raw = msgspec.Raw()
-    executable_code: msgspec.Raw = msgspec.Raw()
-    code_execution_result: msgspec.Raw = msgspec.Raw()
-    tool_call: msgspec.Raw = msgspec.Raw()
-    tool_response: msgspec.Raw = msgspec.Raw()
-
-
-class Content(msgspec.Struct):
-    """The content of a candidate; ``parts`` is often absent."""
-
-    parts: list[Part] | None = None
-
-
-class Candidate(msgspec.Struct, rename="camel"):
-    """The judged fields of one candidate."""
-
-    content: Content | None = None
-    finish_reason: str | None = None
-    finish_message: str | None = None
-    citation_metadata: msgspec.Raw = msgspec.Raw()
-
-
-class Feedback(msgspec.Struct, rename="camel"):
-    """Why a prompt got no answer at all."""
-
-    block_reason: str | None = None
-    block_reason_message: str | None = None
-
-
-class Modality(msgspec.Struct, rename="camel"):
-    """Tokens of one modality."""
-
-    modality: str | None = None
-    token_count: Count = None
-
-
-class Tokens(msgspec.Struct, rename="camel"):
-    """``usageMetadata``; counts are numbers, in some places strings."""
-
-    prompt_token_count: Count = None
-    cached_content_token_count: Count = None
-    candidates_token_count: Count = None
-    thoughts_token_count: Count = None
-    tool_use_prompt_token_count: Count = None
-    total_token_count: Count = None
-    prompt_tokens_details: list[Modality] | None = None
-    candidates_tokens_details: list[Modality] | None = None
-
-
-class Generated(msgspec.Struct, rename="camel"):
-    """``GenerateContentResponse``."""
-
-    candidates: list[Candidate] | None = None
-    prompt_feedback: Feedback | None = None
-    usage_metadata: Tokens | None = None
-    model_version: str | None = None
-
-
-class Vector(msgspec.Struct):
-    """An embedding. The typed pass accepts only numbers in ``values``."""
-
-    values: list[float] | None = None
-
-
-class Embedded(msgspec.Struct, rename="camel"):
-    """``EmbedContentResponse``, with the ``tokenCount`` of its older form."""
-
-    embedding: Vector | None = None
-    prompt_feedback: Feedback | None = None
-    usage_metadata: Tokens | None = None
-    token_count: Count = None
-    model_version: str | None = None
 
 
 class Unreadable(ValueError):
@@ -117,21 +36,27 @@ def read_generated(response: bytes) -> tuple[Generated, bool]:
     JSON object.
     """
     try:
-        return _decode_generated(response), True
+        found = _decode_generated(response)
     except (msgspec.DecodeError, RecursionError):
         whole = _object(response)
+    else:
+        if not bytes(found.choices) or found.candidates:
+            return found, True
+        whole = _object(response)
+    if "choices" in whole and "candidates" not in whole:
+        return openai_bodies.generated(whole)
     found = Generated(
-        prompt_feedback=_piece(whole.get("promptFeedback"), Feedback),
-        usage_metadata=_piece(whole.get("usageMetadata"), Tokens),
-        model_version=_piece(whole.get("modelVersion"), str),
+        prompt_feedback=piece(whole.get("promptFeedback"), Feedback),
+        usage_metadata=piece(whole.get("usageMetadata"), Tokens),
+        model_version=piece(whole.get("modelVersion"), str),
     )
     raw = whole.get("candidates")
     if raw is None or bytes(raw) == b"null":
         return found, True
-    candidates = _piece(raw, list[msgspec.Raw])
+    candidates = piece(raw, list[msgspec.Raw])
     if not candidates:
         return found, candidates is not None
-    read = [_piece(candidate, Candidate) for candidate in candidates]
+    read = [piece(candidate, Candidate) for candidate in candidates]
     found.candidates = list(takewhile(lambda candidate: candidate is not None, read))
     return found, len(found.candidates) == len(read)
 
@@ -146,23 +71,19 @@ def read_embedded(response: bytes) -> tuple[Embedded, Sequence[object] | None]:
     except (msgspec.DecodeError, RecursionError):
         whole = _object(response)
     else:
-        return found, None if found.embedding is None else found.embedding.values
+        if not bytes(found.data) or found.embedding is not None:
+            return found, None if found.embedding is None else found.embedding.values
+        whole = _object(response)
+    if "data" in whole and "embedding" not in whole:
+        return openai_bodies.embedded(whole)
     found = Embedded(
-        prompt_feedback=_piece(whole.get("promptFeedback"), Feedback),
-        usage_metadata=_piece(whole.get("usageMetadata"), Tokens),
-        token_count=_piece(whole.get("tokenCount"), Count),
-        model_version=_piece(whole.get("modelVersion"), str),
+        prompt_feedback=piece(whole.get("promptFeedback"), Feedback),
+        usage_metadata=piece(whole.get("usageMetadata"), Tokens),
+        token_count=piece(whole.get("tokenCount"), Count),
+        model_version=piece(whole.get("modelVersion"), str),
     )
-    embedding = _piece(whole.get("embedding"), dict[str, msgspec.Raw]) or {}
-    return found, _piece(embedding.get("values"), list[object])
-
-
-def _piece(raw: msgspec.Raw | None, shape: Any) -> Any:
-    """A part of a response as ``shape``, or None if it has another shape."""
-    try:
-        return None if raw is None else decode_as(raw, shape)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+    embedding = piece(whole.get("embedding"), dict[str, msgspec.Raw]) or {}
+    return found, piece(embedding.get("values"), list[object])
 
 
 def _object(response: bytes) -> dict[str, msgspec.Raw]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from gemini_batch.answers.shapes import Modality, Tokens
+    from gemini_batch.answers.response_types import Modality, Tokens
 
 
 _DIGITS = re.compile(r"[0-9]{1,15}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch import jsonl
-from gemini_batch.answers import shapes
+from gemini_batch.answers import response_types, shapes
 from gemini_batch.answers.inline_data import BlobState, state_of
 from gemini_batch.answers.reasons import FINISHES, GRPC_CODES, GRPC_NAMES, HTTP_CODES, MESSAGES, Verdict
 from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of
@@ -112,14 +112,14 @@ def _judge_generated(response: bytes, *, expects_json: bool) -> tuple[_Finding |
     return finding, usage_of(found.usage_metadata), found.model_version
 
 
-def _judge_prompt(feedback: shapes.Feedback | None) -> _Finding | None:
+def _judge_prompt(feedback: response_types.Feedback | None) -> _Finding | None:
     if feedback is None or not feedback.block_reason:
         return None
     reason = feedback.block_reason if _WORD.fullmatch(feedback.block_reason) else "UNKNOWN"
     return _Finding("blocked", f"PROMPT_{reason}", feedback.block_reason_message)
 
 
-def _judge_candidates(candidates: Sequence[shapes.Candidate], *, expects_json: bool) -> _Finding | None:
+def _judge_candidates(candidates: Sequence[response_types.Candidate], *, expects_json: bool) -> _Finding | None:
     """The first candidate that did not succeed decides; its number is in the message if there are several."""
     for number, candidate in enumerate(candidates, 1):
         finding = _judge_candidate(candidate, expects_json=expects_json)
@@ -130,7 +130,7 @@ def _judge_candidates(candidates: Sequence[shapes.Candidate], *, expects_json: b
     return None
 
 
-def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Finding | None:
+def _judge_candidate(candidate: response_types.Candidate, *, expects_json: bool) -> _Finding | None:
     finish = candidate.finish_reason
     if finish != "STOP":
         if not finish or finish == "FINISH_REASON_UNSPECIFIED":
@@ -154,7 +154,7 @@ def _judge_candidate(candidate: shapes.Candidate, *, expects_json: bool) -> _Fin
     return _judge_json(text) if expects_json and text is not None else None
 
 
-def _blobs(parts: list[shapes.Part]) -> set[BlobState] | None:
+def _blobs(parts: list[response_types.Part]) -> set[BlobState] | None:
     """The states of the blobs among the parts of an answer; None for most answers, which have none."""
     for part in parts:
         if part.inline_data:
@@ -162,12 +162,12 @@ def _blobs(parts: list[shapes.Part]) -> set[BlobState] | None:
     return None
 
 
-def _text(parts: list[shapes.Part] | None) -> str | None:
+def _text(parts: list[response_types.Part] | None) -> str | None:
     texts = [part.text for part in parts or () if part.text is not None and not part.thought]
     return "".join(texts) if texts else None
 
 
-def _why_empty(candidate: shapes.Candidate, parts: list[shapes.Part]) -> str | None:
+def _why_empty(candidate: response_types.Candidate, parts: list[response_types.Part]) -> str | None:
     """Why a finished candidate without text and media is empty; None if it has other usable content."""
     answered = [part for part in parts if not part.thought]
     if any(map(_is_useful, answered)):
@@ -183,7 +183,7 @@ def _why_empty(candidate: shapes.Candidate, parts: list[shapes.Part]) -> str | N
     return "NO_CONTENT"
 
 
-def _is_useful(part: shapes.Part) -> bool:
+def _is_useful(part: response_types.Part) -> bool:
     return (
         _holds(part.function_call)
         or _holds(part.executable_code)

@@ -85,6 +85,11 @@ from gemini_batch.cli.common import Number
 )
 @click.option("--bearer", is_flag=True, help="Accept OAuth tokens (Authorization: Bearer) as well as API keys.")
 @click.option("--list-outputs", is_flag=True, help="Show output files in the list of files, too.")
+@click.option(
+    "--openai-rows",
+    is_flag=True,
+    help="Accept files of OpenAI-shaped rows (custom_id, method, url, body) for every job, as some clients send them.",
+)
 @click.option("--list-scenarios", is_flag=True, help="Print the failure scenarios and exit.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
@@ -102,6 +107,7 @@ def command(
     lenient: bool,
     bearer: bool,
     list_outputs: bool,
+    openai_rows: bool,
     list_scenarios: bool,
     debug: bool,
 ) -> int:
@@ -135,6 +141,7 @@ def command(
         lenient=lenient,
         bearer=bearer,
         list_outputs=list_outputs,
+        openai_rows=openai_rows,
         setup=setup(scenarios, file=faults, tier=tier),
     )
     if spec is None:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from gemini_batch import jsonl
+from gemini_batch.emulator.engine import publishing
 from gemini_batch.emulator.engine.parts import Parts
 from gemini_batch.emulator.engine.steps import allowed, next_step
 from gemini_batch.emulator.engine.work import Work
-from gemini_batch.emulator.faults import outputs
 from gemini_batch.emulator.messages.errors import ApiFailure
 from gemini_batch.emulator.state import spent
 from gemini_batch.emulator.state.clock import SECOND
@@ -171,13 +171,7 @@ class Engine(Parts):
             with partial.open("r+b") as file:
                 file.truncate(row["out_offset"])
                 os.fsync(file.fileno())
-            if changes := self.faults.changes(row) if self.faults.output else ():
-                spent.note(self.store, row["id"], partial)
-                dropped = outputs.rewrite(changes, partial, output, lines=bool(row["input_file"]))
-                spent.note_dropped(self.store, row["id"], dropped)
-                partial.unlink()
-            else:
-                partial.replace(output)
+            publishing.publish(row, self.store, self.faults.changes(row) if self.faults.output else ())
             jsonl.sync_folder(output.parent)
         elif not output.exists():
             self.restart(row)

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gemini_batch.emulator.http import bodies
+from gemini_batch.emulator.http import bodies, openai_paths
 from gemini_batch.emulator.http.broken_transport import Broken
 from gemini_batch.emulator.http.callers import Callers, check_json, credential
 from gemini_batch.emulator.http.routes import operations
@@ -128,9 +128,13 @@ class App:
         return _respond(made) if isinstance(made, Reply) else Streamed(made)
 
     def _call(self, request: Request, operation: str) -> Call:
-        known = credential(request.headers, request.query_params, bearer=self._world.bearer)
         if request.path_params.get("version", "v1") not in _VERSIONS:
             raise errors.not_found()
+        if operation.startswith(openai_paths.PREFIX):
+            openai_paths.check_version(request.path_params["version"])
+            known = openai_paths.key(request.headers)
+        else:
+            known = credential(request.headers, request.query_params, bearer=self._world.bearer)
         keyless = operation in _CHUNK or operation.startswith("emulator.") or operation == "webhooks.keys"
         if not known and not keyless:
             raise errors.no_key()
@@ -193,6 +197,8 @@ def _upload_operation(request: Request) -> str:
 async def _nowhere(request: Request, error: Exception) -> Response:
     del error
     await bodies.drain(request)
+    if refused := openai_paths.refusal(request.url.path):
+        return _refused(refused, request, openai_paths.PREFIX)
     name = unserved(request.method, request.url.path)
     return _respond(Reply.refused(errors.unserved(name) if name else errors.not_found()))
 

@@ -37,6 +37,7 @@ def operations(world: Emulator) -> list[Operation]:
         *_files(world),
         *_models(world),
         *_caches(world),
+        *_openai(world),
         *_admin(world),
         *_webhooks(world),
     ]
@@ -121,6 +122,23 @@ def _webhooks(world: Emulator) -> list[Operation]:
         Operation("PATCH", "/webhooks/{webhook}", "webhooks.update", webhooks.update),
         Operation("DELETE", "/webhooks/{webhook}", "webhooks.delete", webhooks.delete),
         Operation("GET", "/.well-known/jwks.json", "webhooks.keys", webhooks.keys),
+    ]
+
+
+def _openai(world: Emulator) -> list[Operation]:
+    openai = world.openai
+    # OpenAI's clients put a whole id into a path, so ``batches/x`` may stand where others write ``x``.
+    batches, models = ("/openai/batches/batches/{batch}", "/openai/batches/{batch}"), "/openai/models"
+    return [
+        Operation("POST", "/openai/chat/completions", "openai.chat", openai.chat),
+        Operation("POST", "/openai/embeddings", "openai.embeddings", openai.embeddings),
+        Operation("GET", models, "openai.models.list", openai.list_models),
+        Operation("GET", f"{models}/models/{{model}}", "openai.models.get", openai.get_model),
+        Operation("GET", f"{models}/{{model}}", "openai.models.get", openai.get_model),
+        Operation("POST", "/openai/batches", "openai.batches.create", openai.create_batch),
+        Operation("GET", "/openai/batches", "openai.batches.list", openai.list_batches),
+        *(Operation("GET", batch, "openai.batches.get", openai.get_batch) for batch in batches),
+        *(Operation("POST", f"{batch}/cancel", "openai.batches.cancel", openai.cancel_batch) for batch in batches),
     ]
 
 

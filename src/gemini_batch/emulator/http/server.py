@@ -62,6 +62,7 @@ def serve(
     lenient: bool = False,
     bearer: bool = False,
     list_outputs: bool = False,
+    openai_rows: bool = False,
     rehearsal: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
@@ -73,7 +74,8 @@ def serve(
     possible. ``background``: batches make progress without requests. ``ranges``: whether downloads honour HTTP Range.
     ``rehearsal``: rows may refer to files and caches that were never here, because the service may have them.
     ``lenient``: refuse only what the service certainly refuses. ``bearer``: accept OAuth tokens as well as API keys.
-    ``list_outputs``: show output files in the list of files. ``setup``: the faults and quotas to start with.
+    ``list_outputs``: show output files in the list of files. ``openai_rows``: accept files of rows in OpenAI's shape
+    for every job. ``setup``: the faults and quotas to start with.
     ``allow_hosts``: names that a caller's ``Host`` may have, besides ``host`` and those of the loopback.
     ``deliver_to``: hosts that webhooks may be delivered to, besides addresses of the loopback.
     Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
@@ -95,6 +97,7 @@ def serve(
     emulator.batches.queue_delay = queue_delay
     emulator.batches.rows_per_second = rows_per_second
     emulator.deliveries.hosts = frozenset(deliver_to)
+    emulator.batches.openai_rows = openai_rows
     if setup is not None:
         setup.apply(emulator)
     server = _server(App(emulator, hosts=filter(None, [host, *allow_hosts])))
@@ -128,6 +131,7 @@ def run_forever(
     lenient: bool = False,
     bearer: bool = False,
     list_outputs: bool = False,
+    openai_rows: bool = False,
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
     deliver_to: Iterable[str] = (),
@@ -153,6 +157,7 @@ def run_forever(
                 lenient=lenient,
                 bearer=bearer,
                 list_outputs=list_outputs,
+                openai_rows=openai_rows,
                 setup=setup,
                 allow_hosts=allow_hosts,
                 deliver_to=deliver_to,

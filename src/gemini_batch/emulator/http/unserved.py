@@ -92,8 +92,6 @@ def unserved(method: str, path: str) -> str:
     if versioned is None:
         return ""
     rest = versioned[1]
-    if rest == "/openai" or rest.startswith("/openai/"):
-        return f"{method} {rest}"
     return next((name for one, pattern, name in _patterns() if one == method and pattern.fullmatch(rest)), "")
 
 

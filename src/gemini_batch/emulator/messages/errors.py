@@ -131,6 +131,23 @@ def exists(what: str) -> ApiFailure:
     return ApiFailure(409, "ALREADY_EXISTS", f"{what} already exists.")
 
 
+_BY_GRPC_CODE = {
+    1: (499, "CANCELLED"),
+    3: (400, "INVALID_ARGUMENT"),
+    4: (504, "DEADLINE_EXCEEDED"),
+    5: (404, "NOT_FOUND"),
+    7: (403, "PERMISSION_DENIED"),
+    8: (429, "RESOURCE_EXHAUSTED"),
+    14: (503, "UNAVAILABLE"),
+}
+
+
+def of_row(code: object, message: str) -> ApiFailure:
+    """What a row's gRPC code is as the answer to a single request."""
+    status, reason = _BY_GRPC_CODE.get(code, (500, "INTERNAL")) if isinstance(code, int) else (500, "INTERNAL")
+    return ApiFailure(status, reason, message)
+
+
 def internal(message: str) -> ApiFailure:
     """500: the emulator itself failed."""
     return ApiFailure(500, "INTERNAL", message)

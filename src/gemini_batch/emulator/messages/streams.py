@@ -28,10 +28,11 @@ _LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 class Stream(NamedTuple):
-    """A reply in chunks: as server-sent events, or else as one JSON array."""
+    """A reply in chunks: as server-sent events, or else as one JSON array. ``last``: the data of one more event."""
 
     chunks: Sequence[Chunk]
     events: bool
+    last: bytes = b""
 
     @property
     def content_type(self) -> str:
@@ -42,6 +43,8 @@ class Stream(NamedTuple):
         """The body, one piece for each chunk."""
         if self.events:
             yield from (b"data: " + _on_one_line(chunk) + b"\r\n\r\n" for chunk in self.chunks)
+            if self.last:
+                yield b"data: " + self.last + b"\r\n\r\n"
             return
         last = len(self.chunks) - 1
         for number, chunk in enumerate(self.chunks):
@@ -54,8 +57,9 @@ def wants_events(query: Mapping[str, str]) -> bool:
 
 
 def error_body(operation: str, query: Mapping[str, str], body: bytes) -> bytes:
-    """The body of an error: in a stream that is an array, the error is its only item."""
-    return body if operation != STREAM or wants_events(query) else b"[" + body + b"]"
+    """The body of an error: in a stream that is an array, and on OpenAI's paths, it is the only item of a list."""
+    in_list = not wants_events(query) if operation == STREAM else operation.startswith("openai.")
+    return b"[" + body + b"]" if in_list else body
 
 
 def chunks(answer: Mapping[str, Any]) -> list[Chunk]:

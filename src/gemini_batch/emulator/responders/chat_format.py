@@ -10,36 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gemini_batch import jsonl
+from gemini_batch.emulator.messages.openai_names import AUDIO, FINISH, JSON, MODES, SETTINGS
 from gemini_batch.emulator.responders.builtin import OFFLINE
 from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_NUMBERS = {
-    "temperature": "temperature",
-    "topP": "top_p",
-    "maxOutputTokens": "max_tokens",
-    "candidateCount": "n",
-    "seed": "seed",
-    "presencePenalty": "presence_penalty",
-    "frequencyPenalty": "frequency_penalty",
-    "stopSequences": "stop",
-}
-_AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mp3": "mp3", "audio/mpeg": "mp3"}
-#: The last two are not standard, but some servers send them.
-_FINISH = {
-    "stop": "STOP",
-    "length": "MAX_TOKENS",
-    "content_filter": "SAFETY",
-    "tool_calls": "STOP",
-    "eos_token": "STOP",
-    "stop_sequence": "STOP",
-}
 #: Keywords of the API's Schema that JSON Schema lacks or expresses differently.
 _NOT_JSON_SCHEMA = frozenset({"nullable", "propertyOrdering", "example"})
 _COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
-_JSON = "application/json"
 
 
 class _Call(NamedTuple):
@@ -59,7 +39,7 @@ def chat_request(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
         raise RowError(3, "* GenerateContentRequest.contents: contents is not specified\n")
     body: dict[str, Any] = {"model": model, "messages": messages}
     config = request.get("generationConfig") or {}
-    body |= {theirs: config[ours] for ours, theirs in _NUMBERS.items() if config.get(ours) is not None}
+    body |= {theirs: config[ours] for ours, theirs in SETTINGS.items() if config.get(ours) is not None}
     if body.get("n") == 1:
         del body["n"]
     if made := _response_format(config):
@@ -202,8 +182,8 @@ def _piece(part: Mapping[str, Any]) -> list[dict[str, Any]]:
         kind, data = str(blob.get("mimeType") or ""), blob.get("data") or ""
         if kind.startswith("image/"):
             return [{"type": "image_url", "image_url": {"url": f"data:{kind};base64,{_padded(data)}"}}]
-        if kind in _AUDIO:
-            return [{"type": "input_audio", "input_audio": {"data": _padded(data), "format": _AUDIO[kind]}}]
+        if kind in AUDIO:
+            return [{"type": "input_audio", "input_audio": {"data": _padded(data), "format": AUDIO[kind]}}]
         raise _no(f"inlineData of the type {kind or 'nothing'}: only images, WAV and MP3")
     if part.get("fileData"):
         raise _no("fileData: put the image into the request as inlineData")
@@ -251,10 +231,10 @@ def _response_format(config: Mapping[str, Any]) -> dict[str, Any] | None:
     if others := [name for name in config.get("responseModalities") or () if name != "TEXT"]:
         raise _no(f"the response modality {others[0]}: this server writes text")
     text = wanted.get("text") or {}
-    kind = config.get("responseMimeType") or (_JSON if text.get("mimeType") == "APPLICATION_JSON" else "")
-    if kind not in ("", "text/plain", _JSON):
+    kind = config.get("responseMimeType") or (JSON if text.get("mimeType") == "APPLICATION_JSON" else "")
+    if kind not in ("", "text/plain", JSON):
         raise _no(f"the responseMimeType {kind}")
-    if kind != _JSON:
+    if kind != JSON:
         return None
     schema = config.get("responseJsonSchema", text.get("schema"))
     if schema is None and config.get("responseSchema") is not None:
@@ -281,7 +261,7 @@ def _tools(request: Mapping[str, Any]) -> dict[str, Any]:
             made.append({"type": "function", "function": {key: value for key, value in known.items() if value}})
     if not made:
         return {}
-    choice = {"ANY": "required", "NONE": "none"}.get(calling.get("mode") or "")
+    choice = MODES.get(calling.get("mode") or "")
     return {"tools": made, "tool_choice": choice} if choice else {"tools": made}
 
 
@@ -297,7 +277,7 @@ def _candidate(choice: dict[str, Any], place: int, *, thoughts: bool) -> dict[st
         said = "".join(str(piece.get("text") or "") for piece in said if isinstance(piece, dict))
     if said and isinstance(said, str):
         parts.append({"text": said})
-    finish = _FINISH.get(str(choice.get("finish_reason") or ""), "OTHER")
+    finish = FINISH.get(str(choice.get("finish_reason") or ""), "OTHER")
     for call in message.get("tool_calls") or ():
         made = _function_call(call)
         if made is None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from gemini_batch import jsonl
-from gemini_batch.emulator.engine import lines
+from gemini_batch.emulator.engine import lines, openai_rows
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.state import models, spent
@@ -24,6 +24,7 @@ from gemini_batch.protocol.spelling import snake
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
     from pathlib import Path
 
     from gemini_batch.emulator.engine.engine import Engine
@@ -40,6 +41,16 @@ _KNOWN = "NOT deleted AND coalesce(ended > ?, 1)"
 _ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"})
 
 
+class _Input(NamedTuple):
+    """The checked input of a new batch. ``file`` is empty for inline requests; ``shape`` as in the database."""
+
+    batch: str
+    file: str
+    blob: str
+    checked: lines.Checked
+    shape: str = ""
+
+
 class Batches:
     """The batches of one data folder. ``queue_delay`` (seconds) and ``rows_per_second`` apply to new batches."""
 
@@ -51,16 +62,18 @@ class Batches:
         self._engine = engine
         self.queue_delay = 0.0
         self.rows_per_second: float | None = None
+        #: Whether a file of rows in OpenAI's shape is accepted here too.
+        self.openai_rows = False
 
     def create(self, call: Call, kind: Kind) -> Reply:
         """Check the whole input, then create a batch; the answer is the operation in its first state."""
-        model, now = call.names["model"], self._clock.now()
-        models.serving(model, kind, now=now, version=call.version, method=models.BATCH_METHOD[kind])
+        model = call.names["model"]
+        self._check_model(call, model, kind)
         batch = call.message(_CREATE[kind]).get("batch") or {}
         if len(batch.get("displayName", "")) > LONGEST_DISPLAY_NAME:
             raise errors.invalid("* batch.display_name: must be at most 512 characters long.\n")
         config = batch.get("inputConfig") or {}
-        batch_id = new_id(36)
+        batch_id, shape = new_id(36), ""
         requests = (config.get("requests") or {}).get("requests")
         if requests:
             file_id, blob = "", f"inline-{batch_id}"
@@ -69,20 +82,62 @@ class Batches:
             file_id = config["fileName"].removeprefix("files/")
             blob = self._files.input(file_id, call.owner)
             with self._store.blob(blob).open("rb") as source:
-                checked = lines.check(kind, source, model=model, lenient=self._engine.lenient)
+                if self.openai_rows and openai_rows.has_this_shape(source):
+                    blob, shape = f"rows-{batch_id}", openai_rows.SHAPE
+                    model, checked = self._translated(call, kind, source, blob, model=model)
+                else:
+                    checked = lines.check(kind, source, model=model, lenient=self._engine.lenient)
         else:
             raise errors.invalid("* batch.input_config: one of file_name and requests must be set.\n")
+        given = _Input(batch_id, file_id, blob, checked, shape)
+        return Reply.json(self._operation(self._enter(call, kind, model, batch, given)))
+
+    def from_openai_rows(self, call: Call, kind: Kind, file: str) -> sqlite3.Row:
+        """Create a batch from a file of rows in OpenAI's shape. Raises :class:`errors.ApiFailure`."""
+        batch_id, file_id = new_id(36), file.removeprefix("files/")
+        blob = f"rows-{batch_id}"
+        with self._store.blob(self._files.input(file_id, call.owner)).open("rb") as source:
+            model, checked = self._translated(call, kind, source, blob)
+        return self._enter(call, kind, model, {}, _Input(batch_id, file_id, blob, checked, openai_rows.SHAPE))
+
+    def _translated(
+        self, call: Call, kind: Kind, source: IO[bytes], blob: str, *, model: str = ""
+    ) -> tuple[str, lines.Checked]:
+        """Write rows in OpenAI's shape as ordinary rows; returns their model, and what the checks found."""
+        lenient, path = self._engine.lenient, self._store.blob(blob)
+        try:
+            with jsonl.private_open(path, "xb") as target:
+                model, problems = openai_rows.read(kind, source, target, model=model, lenient=lenient)
+                target.flush()
+                os.fsync(target.fileno())
+            if problems or not model:
+                path.unlink()
+                return model, lines.Checked(0, plain=False, problems=problems)
+            self._check_model(call, model, kind)
+            with path.open("rb") as rows:
+                return model, lines.check(kind, rows, model=model, lenient=lenient)
+        except errors.ApiFailure:
+            path.unlink(missing_ok=True)
+            raise
+
+    def _check_model(self, call: Call, model: str, kind: Kind) -> None:
+        models.serving(model, kind, now=self._clock.now(), version=call.version, method=models.BATCH_METHOD[kind])
+
+    def _enter(self, call: Call, kind: Kind, model: str, batch: dict[str, Any], given: _Input) -> sqlite3.Row:
+        """Enter a batch whose input was checked. Raises :class:`errors.ApiFailure` for a bad input or a full quota."""
+        batch_id, file_id, blob, checked, shape = given
         if checked.problems:
             raise errors.invalid("\n".join(checked.problems))
         if not checked.rows:
             raise errors.invalid("* batch.input_config: there are no requests in the input.\n")
+        now = self._clock.now()
         tokens = self._tokens(kind, model, blob, plain=checked.plain)
         with self._store.transaction() as db:
             self._limits.admit(call.owner, model, tokens)
             db.execute(
                 """INSERT INTO batches (id, owner, kind, model, display_name, priority, input_file, input_blob, plain,
-                state, created, updated, due, expires, rows_per_second, total, tokens, webhook)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?, ?, ?)""",
+                state, created, updated, due, expires, rows_per_second, total, tokens, webhook, shape)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                 (
                     batch_id,
                     call.owner,
@@ -101,9 +156,10 @@ class Batches:
                     checked.rows,
                     tokens,
                     json.dumps(batch["webhookConfig"]) if batch.get("webhookConfig") else None,
+                    shape,
                 ),
             )
-        return Reply.json(self._operation(self._find(batch_id, call.owner)))
+        return self.find(batch_id, call.owner)
 
     def _tokens(self, kind: Kind, model: str, blob: str, *, plain: bool) -> int:
         """The tokens that a job will hold of its model's quota; 0 if there is no such quota."""
@@ -134,15 +190,12 @@ class Batches:
 
     def get(self, call: Call) -> Reply:
         """One batch in its present state, with its results if it has ended and they are inline."""
-        return Reply.json(self._operation(self._find(call.names["batch"], call.owner)))
+        return Reply.json(self._operation(self.find(call.names["batch"], call.owner)))
 
     def list(self, call: Call) -> Reply:
         """The project's batches, newest first, in pages. The service's default page size is not known."""
         size, before = call.number("pageSize", 10, most=100), read_token(call.text("pageToken"))
-        rows = self._store.rows(
-            f"SELECT * FROM batches WHERE owner = ? AND {_KNOWN} AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?",  # noqa: S608
-            (call.owner, self._limits.forgotten(), before is None, before, size + 1),
-        )
+        rows = self.page(call.owner, before, size + 1)
         answer: dict[str, Any] = {}
         if rows:
             answer["operations"] = [self._operation(row) for row in rows[:size]]
@@ -150,9 +203,20 @@ class Batches:
             answer["nextPageToken"] = page_token(rows[size - 1]["seq"])
         return Reply.json(answer)
 
+    def page(self, owner: str, before: int | None, size: int) -> Sequence[sqlite3.Row]:
+        """Rows of a project's batches, newest first: those before the one numbered ``before``, at most ``size``."""
+        return self._store.rows(
+            f"SELECT * FROM batches WHERE owner = ? AND {_KNOWN} AND (? OR seq < ?) ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            (owner, self._limits.forgotten(), before is None, before, size),
+        )
+
+    def described(self, row: sqlite3.Row) -> dict[str, Any]:
+        """A batch as the API's message, without the operation around it."""
+        return self._batch(row, self._output(row))
+
     def update(self, call: Call, kind: Kind) -> Reply:
         """Change the display name or the priority; the answer is the batch, not an operation."""
-        row = self._find(call.names["batch"], call.owner)
+        row = self.find(call.names["batch"], call.owner)
         if row["kind"] != kind:
             raise errors.not_found()
         given = call.message(_MESSAGE[kind])
@@ -167,11 +231,11 @@ class Batches:
             if "priority" in mask or (everything and "priority" in given):
                 db.execute("UPDATE batches SET priority = ? WHERE id = ?", (int(given.get("priority", 0)), row["id"]))
             db.execute("UPDATE batches SET updated = ? WHERE id = ?", (self._clock.now(), row["id"]))
-        return Reply.json(self._batch(self._find(row["id"], call.owner), self._output(row)))
+        return Reply.json(self.described(self.find(row["id"], call.owner)))
 
     def cancel(self, call: Call) -> Reply:
         """Request cancellation; the outcome shows later. A batch that has ended stays unchanged."""
-        row = self._find(call.names["batch"], call.owner)
+        row = self.find(call.names["batch"], call.owner)
         with self._store.transaction() as db:
             db.execute(
                 """UPDATE batches SET cancelled = ? WHERE id = ? AND cancelled IS NULL
@@ -182,7 +246,7 @@ class Batches:
 
     def delete(self, call: Call) -> Reply:
         """Delete a batch, its work and its output."""
-        row = self._find(call.names["batch"], call.owner)
+        row = self.find(call.names["batch"], call.owner)
         goes_on = row["state"] not in _ENDED and self._engine.faults.runs_on(row)
         with self._store.transaction() as db:
             db.execute(
@@ -195,7 +259,8 @@ class Batches:
             self._engine.clean(row["id"])
         return Reply()
 
-    def _find(self, batch_id: str, owner: str) -> sqlite3.Row:
+    def find(self, batch_id: str, owner: str) -> sqlite3.Row:
+        """The row of a project's batch. Raises :class:`errors.ApiFailure` (404)."""
         row = self._store.row(
             f"SELECT * FROM batches WHERE id = ? AND owner = ? AND {_KNOWN}",  # noqa: S608 - our own words
             (batch_id, owner, self._limits.forgotten()),

@@ -9,6 +9,7 @@ from gemini_batch.emulator.engine.engine import Engine
 from gemini_batch.emulator.service.batches import Batches
 from gemini_batch.emulator.service.cached_contents import CachedContents
 from gemini_batch.emulator.service.inference import Inference
+from gemini_batch.emulator.service.openai import OpenAI
 from gemini_batch.emulator.service.uploads import Uploads
 from gemini_batch.emulator.service.webhooks import Webhooks
 from gemini_batch.emulator.state.clock import Clock
@@ -56,6 +57,7 @@ class Emulator:
         self.uploads = Uploads(self.store, self.clock, self.files, self.limits)
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
         self.inference = Inference(self.clock, self.engine)
+        self.openai = OpenAI(self.clock, self.inference, self.batches)
         self.cached_contents = CachedContents(self.clock, self.engine)
         self.kept_webhooks = KeptWebhooks(self.store, self.clock)
         self.deliveries = Deliveries(self.store, self.clock, self.kept_webhooks, self.faults)

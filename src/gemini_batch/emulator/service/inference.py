@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.state.clock import Clock
     from gemini_batch.emulator.state.models import Kind
 
-_BY_GRPC_CODE = {
-    3: (400, "INVALID_ARGUMENT"),
-    4: (504, "DEADLINE_EXCEEDED"),
-    5: (404, "NOT_FOUND"),
-    7: (403, "PERMISSION_DENIED"),
-    8: (429, "RESOURCE_EXHAUSTED"),
-    14: (503, "UNAVAILABLE"),
-}
-
 
 class Inference:
     """Answers outside batches, by the same responder."""
@@ -49,15 +40,15 @@ class Inference:
     def embed_content(self, call: Call) -> Reply:
         """One embedding."""
         request = call.message("EmbedContentRequest")
-        return Reply.json(self._answer(call, "embed", self._model(call, "embed", "embedContent"), request))
+        return Reply.json(self.answer(call, "embed", call.names["model"], "embedContent", request))
 
     def batch_embed_contents(self, call: Call) -> Reply:
         """Up to 100 embeddings at once; not a job of the Batch API."""
         requests = call.message("BatchEmbedContentsRequest").get("requests") or []
         if not 0 < len(requests) <= 100:
             raise errors.invalid("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n")
-        model = self._model(call, "embed", "batchEmbedContents")
-        found = [self._answer(call, "embed", model, request) for request in requests]
+        model = call.names["model"]
+        found = [self.answer(call, "embed", model, "batchEmbedContents", request) for request in requests]
         return Reply.json({"embeddings": [one["embedding"] for one in found]})
 
     def count_tokens(self, call: Call) -> Reply:
@@ -69,7 +60,7 @@ class Inference:
             )
         model = call.names["model"]
         kind: Kind = "embed" if models.kind_of(model) == "embedding" else "generate"
-        self._model(call, kind, "countTokens")
+        self._serving(call, kind, model, "countTokens")
         request = asked.get("generateContentRequest") or {"contents": asked.get("contents")}
         prompts = CachedPrompts(self._engine.caches, call.owner)
         try:
@@ -100,29 +91,34 @@ class Inference:
             answer["nextPageToken"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()
         return Reply.json(answer)
 
-    def _model(self, call: Call, kind: Kind, method: str) -> str:
-        return models.serving(call.names["model"], kind, now=self._clock.now(), version=call.version, method=method)
+    def _serving(self, call: Call, kind: Kind, name: str, method: str) -> str:
+        return models.serving(name, kind, now=self._clock.now(), version=call.version, method=method)
 
     def _generated(self, call: Call, method: str) -> dict[str, Any]:
         request = call.message("GenerateContentRequest")
-        if refused := lines.clash(request):
-            raise errors.invalid(refused)
-        return self._answer(call, "generate", self._model(call, "generate", method), request)
+        return self.answer(call, "generate", call.names["model"], method, request)
 
-    def _answer(self, call: Call, kind: Kind, model: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer one request as a row is answered, and count it."""
+    def answer(self, call: Call, kind: Kind, name: str, method: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request in canonical form as a row is answered, and count it.
+
+        ``name`` is the model's. Raises :class:`errors.ApiFailure` for a request that the service refuses, and if there
+        is no answer.
+        """
+        model = self._serving(call, kind, name, method)
+        if kind == "generate" and (refused := lines.clash(request)):
+            raise errors.invalid(refused)
         engine, usage = self._engine, None
         prompts = CachedPrompts(engine.caches, call.owner)
         respond = lines.refusing(prompts.answering(engine.responder), kind, lenient=engine.lenient)
         try:
             Attachments(engine.files, call.owner).check(request)
-            prompts.check(call.names["model"], request, at=self._clock.now())
+            prompts.check(name, request, at=self._clock.now())
             response = respond(model, request)
             usage = response.get("usageMetadata") or {}
         except RowError as error:
             raise _failure(error) from None
         finally:
-            note_call(engine.store, call.owner, call.names["model"], usage)
+            note_call(engine.store, call.owner, name, usage)
         return response
 
 
@@ -130,8 +126,7 @@ def _failure(error: RowError) -> errors.ApiFailure:
     """What would be a row's error, as the answer to a call."""
     if isinstance(error, MissingFile):
         return errors.no_file(error.file_id)
-    status, reason = _BY_GRPC_CODE.get(error.code, (500, "INTERNAL"))
-    return errors.ApiFailure(status, reason, error.message)
+    return errors.of_row(error.code, error.message)
 
 
 def _details(count: int) -> list[dict[str, Any]]:

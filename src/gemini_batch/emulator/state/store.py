@@ -173,6 +173,7 @@ _MIGRATIONS = (
     UPDATE batches SET announced = 1 WHERE ended IS NOT NULL;
     CREATE INDEX batches_to_announce ON batches (seq) WHERE ended IS NOT NULL AND announced = 0;
     """,
+    "ALTER TABLE batches ADD COLUMN shape TEXT NOT NULL DEFAULT ''",
 )
 
 
