@@ -108,7 +108,7 @@ def test_jobs_are_forgotten(world: Api) -> None:
 def test_what_was_paid_is_known_when_the_results_are_gone(world: Api) -> None:
     """The account of keys outlives output files that have expired."""
     tell(world, results_kept=60.0)
-    done = world.create(line("a") + line("b")).json()["name"]
+    done = world.begin(lines(2))
     world.finish(done)
     url = "/emulator/accounting?keys=true"
     before = world.http.get(url).json()["keys"]
@@ -118,7 +118,7 @@ def test_what_was_paid_is_known_when_the_results_are_gone(world: Api) -> None:
     output = f"files/batch-{done.removeprefix('batches/')}"
 
     assert world.http.get(f"/v1beta/{output}:download").status_code in {403, 404}
-    assert before == {"a": 1, "b": 1}
+    assert before == {"row-0": 1, "row-1": 1}
     assert world.http.get(url).json()["keys"] == before
 
 
