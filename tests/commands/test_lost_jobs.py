@@ -265,11 +265,3 @@ def test_a_process_that_is_killed_while_it_collects_leaves_nothing_half_done(
     assert isinstance(ended, UsageError)
     assert texts(held(service, tmp_path, RUN)) == GOOD
     assert len(service.jobs) == 1
-
-
-def test_a_key_of_another_project_does_not_bind_new_to_a_lost_job(service: FakeService, tmp_path: Path) -> None:
-    lost(service, tmp_path, "JOB_GONE")
-
-    work(service, tmp_path, options=RunOptions(), key="another-key", new=True)
-
-    assert [job.keys for job in service.jobs] == [KEYS, KEYS]

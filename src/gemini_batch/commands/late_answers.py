@@ -170,8 +170,7 @@ async def _look_again(session: Session, target: KnownJob) -> Job | None:
     try:
         seen = await poll_job(session, target, with_answers=True)
     except ApiError as error:
-        # A lost job of another project stays lost: this key cannot show it.
-        if meaning(error).not_shown or (job.lost is not None and error.reason_code == "other_key"):
+        if meaning(error).not_shown:
             return None
         raise
     remote = seen.job
