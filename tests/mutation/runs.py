@@ -8,6 +8,7 @@ CONDUCT = "tests/engine/test_conduct.py"
 CREATES = "tests/scenarios/test_create_quota.py"
 CONSENT = "tests/engine/test_consent.py"
 LATE = "tests/commands/test_late_answers.py"
+LOST = "tests/commands/test_lost_jobs.py"
 TROUBLE = "tests/engine/test_trouble.py"
 RETRY = "tests/engine/test_retry.py"
 PROGRESS = "tests/engine/test_progress.py"
@@ -88,24 +89,59 @@ RUNS = (
     ),
     Breakage(
         guard="requests that an interrupted retry has chosen can have late answers",
-        file="engine/collector.py",
-        old="        if take_back(folder, rows, job):\n",
+        file="commands/late_answers.py",
+        old="        if take_back(folder, rows, target.job):\n",
         new="        if False:\n",
         tests=(f"{LATE}::test_what_continues_an_interrupted_retry_looks_again",),
     ),
     Breakage(
         guard="a cancelled job that succeeded later stays one of which nothing is resent unasked",
-        file="engine/collector.py",
+        file="commands/late_answers.py",
         old="    if job.phase is Phase.CANCELLED or job.cancelled_at is not None:\n",
         new="    if True:\n",
         tests=(f"{LATE}::test_a_late_answer_lets_nothing_be_resent_unasked",),
     ),
     Breakage(
         guard="answers of a cancelled job that are held stay until the late ones are here",
-        file="engine/collector.py",
+        file="commands/late_answers.py",
         old='    more = raw.with_suffix(".more")\n',
         new="    more = raw\n    raw.unlink(missing_ok=True)\n",
         tests=(f"{LATE}::test_held_answers_stay_until_the_late_ones_are_here",),
+    ),
+    Breakage(
+        guard="a job that was recorded as lost is asked for before its requests are paid for again",
+        file="commands/late_answers.py",
+        old="    return job.phase is Phase.CANCELLED if job.lost is None else job.lost in _MAY_COME_BACK\n",
+        new="    return job.phase is Phase.CANCELLED and job.lost is None\n",
+        tests=(f"{LOST}::test_what_came_back_is_collected_and_not_paid_for_again",),
+    ),
+    Breakage(
+        guard="a lost job that is alive again is waited for, not paid for again",
+        file="commands/late_answers.py",
+        old="    if job.lost is not None and (is_late or not remote.phase.ended):\n",
+        new="    if False:\n",
+        tests=(f"{LOST}::test_a_job_that_is_back_without_its_output_is_waited_for",),
+    ),
+    Breakage(
+        guard="a lost job that no one cancelled does not count as cancelled when it is back",
+        file="commands/late_answers.py",
+        old="    if job.phase is Phase.CANCELLED:\n",
+        new="    if True:\n",
+        tests=(f"{LOST}::test_what_came_back_is_collected_and_not_paid_for_again",),
+    ),
+    Breakage(
+        guard="an interrupted retry of a lost job stays chosen while the service does not show the results",
+        file="commands/late_answers.py",
+        old="        if job.lost is not None and meaning(error).not_shown:\n",
+        new="        if False:\n",
+        tests=(f"{LOST}::test_what_is_still_lost_is_paid_for_as_the_user_says",),
+    ),
+    Breakage(
+        guard="the answers of a lost job count that was resent in part",
+        file="engine/download.py",
+        old="            only = job if job.stage is JobStage.COLLECTED else None\n",
+        new="            only = None\n",
+        tests=(f"{LOST}::test_a_job_whose_requests_were_resent_in_part_gives_the_rest",),
     ),
     Breakage(
         guard="the pause before resending outlives the process",

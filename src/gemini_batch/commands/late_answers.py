@@ -1,7 +1,8 @@
-"""Late answers: those that a job has given after its cancel. They are paid for, so they come before another payment.
+"""Late answers: those of a job that was cancelled, or that the service no longer had, and that it shows now.
 
-Every road that pays for requests again leads through here. ``retry``, and a ``run`` that continues one, collect them
-and send the rest. ``--new`` sends all requests, so it stops once, collects them and says how many there are.
+They are paid for, so they come before another payment. Every road that pays for requests again leads through here.
+``retry``, and a ``run`` that continues one, collect them and send the rest. ``--new`` sends all requests, so it stops
+once, collects them and says how many there are.
 """
 
 from __future__ import annotations
@@ -9,15 +10,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gemini_batch.api.trouble import meaning
-from gemini_batch.engine.collector import collect, look_again, stays_cancelled
-from gemini_batch.engine.poller import poll_job
+from gemini_batch.engine.backoff import Output, output_of
+from gemini_batch.engine.collector import collect, gather
+from gemini_batch.engine.download import fetch, partial, whole_lines
+from gemini_batch.engine.planner import drop
+from gemini_batch.engine.poller import ended_for, poll_job
+from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.next_steps import RESULTS_FILE, costing
 from gemini_batch.session import KnownJob
+from gemini_batch.store.job_rows import sent_ordinals, take_back
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import Phase
 
@@ -26,25 +34,35 @@ if TYPE_CHECKING:
 
     from gemini_batch.session import Session
     from gemini_batch.store.records import Job, Run
+    from gemini_batch.wire import RemoteJob
 
 #: How many jobs a sentence names.
 _NAMED = 3
+#: Why a job is lost that the service may show again. Of one that is incomplete, the rest was given up by the user.
+_MAY_COME_BACK = frozenset({"JOB_GONE", "RESULTS_GONE", "RESULTS_DAMAGED"})
 
 
 async def collect_late(session: Session, run: Run) -> None:
-    """Collect what the cancelled jobs of a run have answered since they were collected.
+    """Collect what the cancelled and the lost jobs of a run have answered since they were collected.
 
     The caller holds the run's lock. Raises ServiceError, NotFinished, StateError.
     """
     for job in session.ledger().jobs_of(run.id):
-        if _was_collected(job):
+        if _may_have_more(job):
             await _collect_more(session, KnownJob(run, job, session.settings.offline))
 
 
-async def _collect_more(session: Session, target: KnownJob) -> None:
+async def _collect_more(session: Session, target: KnownJob) -> Job | None:
+    """The job as it is now, if anything has changed; what changed is said."""
     session.check_bound(target)
-    if await look_again(session, target):
-        session.emit(Notice(f"{target.name} has more answers than when it was cancelled; collected them."))
+    job = await _look_again(session, target)
+    if job is not None:
+        said = f"{target.name} has more answers than when it was cancelled; collected them."
+        if target.job.lost is not None:
+            said = f"The service no longer had {target.name}, or its results, and shows them again; "
+            said += "collected its answers." if job.stage is JobStage.COLLECTED else "nothing of it is sent again now."
+        session.emit(Notice(said))
+    return job
 
 
 async def refuse_late(session: Session, identity: str) -> None:
@@ -75,23 +93,30 @@ async def _refuse_late(session: Session, run: Run) -> None:
     if not folder.path.is_dir():  # there is no place for answers, and no list of the requests
         return
     late: dict[str, int] = {}
+    words: set[str] = set()
     for job in ledger.jobs_of(run.id):
         target = KnownJob(run, job, session.settings.offline)
-        before = _answers(session, run)
-        if _was_collected(job):
+        before, back = _answers(session, run), None
+        if _may_have_more(job):
             with folder.lock(wait=0.0):
-                await _collect_more(session, target)
+                back = await _collect_more(session, target)
         elif job.stage in {JobStage.CREATED, JobStage.ENDED}:
             await _collect_if_cancelled(session, target)
-        if count := _answers(session, run) - before:
+        count = _answers(session, run) - before
+        if count or (back is not None and back.stage is not JobStage.COLLECTED):
             late[target.name] = count
+            words.add("cancelled" if job.lost is None else "recorded as lost")
     if not late:
         return
     name, count = next(iter(late)), sum(late.values())
     who, were, have = (name, "was", "has") if len(late) == 1 else (f"{len(late)} jobs of {run.id}", "were", "have")
     requests = "1 request" if count == 1 else f"{count:,} requests"
+    found = f"{have} answered {requests}. The answers are collected, and nothing was sent."
+    if not count:
+        them = "it" if len(late) == 1 else "them"
+        found = f"the service shows {them} again, and answers may still come. Nothing was sent."
     raise UsageError(
-        f"{who} {were} cancelled, but {have} answered {requests}. The answers are collected, and nothing was sent. "
+        f"{who} {were} {' or '.join(sorted(words))}, but {found} "
         f"Repeat the command to send all requests again{paid_again(session.settings)}.",
         code="late_answers",
         next=_rest(session, run),
@@ -117,11 +142,93 @@ async def _collect_if_cancelled(session: Session, target: KnownJob) -> None:
         if not meaning(error).not_shown:
             raise
     else:
-        stays_cancelled(session, session.ledger().job(target.job.id))
+        _stays_cancelled(session, session.ledger().job(target.job.id))
 
 
-def _was_collected(job: Job) -> bool:
-    return job.stage is JobStage.COLLECTED and job.phase is Phase.CANCELLED and job.lost is None
+def _may_have_more(job: Job) -> bool:
+    """Whether a collected job may have more answers: it was cancelled, or the service did not show them."""
+    if job.stage is not JobStage.COLLECTED:
+        return False
+    return job.phase is Phase.CANCELLED if job.lost is None else job.lost in _MAY_COME_BACK
+
+
+async def _look_again(session: Session, target: KnownJob) -> Job | None:
+    """Poll a collected job that was cancelled or lost, and collect the answers that it has given since.
+
+    Jobs have been seen to finish after their cancel. Until the new answers are here, those that are held stay. Requests
+    of the job that wait to be resent belong to it again. Returns the job as it is now, None if nothing changed:
+    ``collected``, or lost before and now without output yet (``created`` or ``ended``). Raises ServiceError, except
+    where the service shows nothing, JobError, and NotFinished for an incomplete output. The caller holds the run's
+    lock.
+    """
+    job, folder = target.job, session.state_folder.run(target.run.id)
+    with folder.rows() as rows:
+        held = next((file["lines"] for file in rows.answer_files() if file["id"] == job.ordinal), 0)
+        sent = sent_ordinals(session.ledger().jobs_of(target.run.id))
+        if job.lost is not None and job.ordinal not in rows.ordinals() and not rows.to_send(sent):
+            return None  # all its requests were resent
+    try:
+        seen = await poll_job(session, target, with_answers=True)
+    except ApiError as error:
+        if meaning(error).not_shown:
+            return None
+        raise
+    remote = seen.job
+    is_late = remote.phase.ended and output_of(seen.operation, ended_for(session, target, remote, 0.0)) is Output.LATE
+    if job.lost is not None and (is_late or not remote.phase.ended):
+        _take_back(session, target)
+        return _uncollect(session, job, remote)
+    if not remote.phase.ended or not remote.has_output or (held and remote.succeeded + remote.failed <= held):
+        return None
+    raw = folder.raw(job.id)
+    more = raw.with_suffix(".more")
+    try:
+        await fetch(session, seen.operation, more, target)
+    except NotFinished:  # from now on, the job is one whose output is incomplete
+        _take_back(session, target)
+        if raw.exists() and (not partial(raw).exists() or whole_lines(partial(raw)) < held):
+            raw.replace(partial(raw))
+        raw.unlink(missing_ok=True)
+        _uncollect(session, job, remote)
+        raise
+    except (JobError, ApiError) as error:
+        if job.lost is not None and meaning(error).not_shown:
+            return None
+        raise
+    _take_back(session, target)
+    job = _uncollect(session, job, remote)
+    more.replace(raw)
+    return (await gather(session, replace(target, job=job), seen.operation)).job
+
+
+def _take_back(session: Session, target: KnownJob) -> None:
+    """Put requests of a job that wait to be resent, or are planned to be, in that job again."""
+    ledger, folder = session.ledger(), session.state_folder.run(target.run.id)
+    with folder.rows() as rows:
+        for other in ledger.jobs_of(target.run.id):
+            if other.stage in {JobStage.PLANNED, JobStage.UPLOADED}:
+                drop(ledger, rows, other, at=session.world.now())
+        if take_back(folder, rows, target.job):
+            why = "An interrupted retry of its requests is not continued: the answers may change what is to be resent."
+            session.emit(Notice(why))
+
+
+def _uncollect(session: Session, job: Job, remote: RemoteJob) -> Job:
+    if job.phase is Phase.CANCELLED:
+        job = _stays_cancelled(session, msgspec.structs.replace(job, phase=remote.phase))
+    now, ended = session.world.now(), remote.phase.ended
+    stage, ended_at = (JobStage.ENDED, job.ended_at) if ended else (JobStage.CREATED, None)
+    what = "collected again" if ended else "shown again"
+    job = session.ledger().update_job(job, what, at=now, stage=stage, lost=None, collected_at=None, ended_at=ended_at)
+    return session.ledger().seen(job, remote, at=now)
+
+
+def _stays_cancelled(session: Session, job: Job) -> Job:
+    """Record that a job was cancelled which has ended in another way all the same: nothing of it is resent unasked."""
+    if job.phase is Phase.CANCELLED or job.cancelled_at is not None:
+        return job
+    now = session.world.now()
+    return session.ledger().update_job(job, "cancelled before it ended", at=now, cancelled_at=job.ended_at or now)
 
 
 def _answers(session: Session, run: Run) -> int:
@@ -134,7 +241,7 @@ def _answers(session: Session, run: Run) -> int:
 def _rest(session: Session, run: Run) -> Next:
     """How to have the late answers, and only the other requests sent."""
     facts = run_facts(session, run)
-    if facts.waiting:
+    if facts.waiting or live_work(list(facts.jobs)):
         return facts.next
     if left := [verdict for verdict in ("failed", "missing") if facts.verdicts.get(verdict)]:
         why = costing(run, "sends only the requests without an answer")

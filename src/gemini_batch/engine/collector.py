@@ -17,9 +17,8 @@ from gemini_batch._version import __version__
 from gemini_batch.api.trouble import meaning
 from gemini_batch.backend import address_of
 from gemini_batch.engine.backoff import Output, output_of
-from gemini_batch.engine.download import fetch, incomplete, partial, whole_lines
+from gemini_batch.engine.download import fetch, incomplete, partial
 from gemini_batch.engine.judging import judge_file
-from gemini_batch.engine.planner import drop
 from gemini_batch.engine.poller import ended_for, poll_job
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
@@ -27,7 +26,6 @@ from gemini_batch.jsonl import atomic_write, private_folder
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held, damage
-from gemini_batch.store.job_rows import take_back
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, remote_job
@@ -164,61 +162,6 @@ def _aside(raw: Path) -> Path:
     while (path := raw.with_suffix(f".damaged-{number}")).exists():
         number += 1
     return path
-
-
-async def look_again(session: Session, target: KnownJob) -> bool:
-    """Poll a cancelled job that was collected, and collect the answers that it has given since; returns whether it has.
-
-    Jobs have been seen to finish after their cancel. Until the new answers are here, those that are held stay. Requests
-    of the job that wait to be resent belong to it again. Raises ServiceError, except where the service shows nothing,
-    and NotFinished for an incomplete output. The caller holds the run's lock.
-    """
-    ledger, job, folder = session.ledger(), target.job, session.state_folder.run(target.run.id)
-    with folder.rows() as rows:
-        held = next((file["lines"] for file in rows.answer_files() if file["id"] == job.ordinal), 0)
-    try:
-        seen = await poll_job(session, target, with_answers=True)
-    except ApiError as error:
-        if meaning(error).not_shown:
-            return False
-        raise
-    counted = seen.job.succeeded + seen.job.failed
-    if not seen.job.phase.ended or not seen.job.has_output or (held and counted <= held):
-        return False
-    with folder.rows() as rows:
-        for other in ledger.jobs_of(target.run.id):
-            if other.stage in {JobStage.PLANNED, JobStage.UPLOADED}:
-                drop(ledger, rows, other, at=session.world.now())
-        if take_back(folder, rows, job):
-            why = "An interrupted retry of its requests is not continued: the answers may change what is to be resent."
-            session.emit(Notice(why))
-    raw = folder.raw(job.id)
-    more = raw.with_suffix(".more")
-    try:
-        await fetch(session, seen.operation, more, target)
-    except NotFinished:  # from now on, the job is one whose output is incomplete
-        if raw.exists() and (not partial(raw).exists() or whole_lines(partial(raw)) < held):
-            raw.replace(partial(raw))
-        raw.unlink(missing_ok=True)
-        _uncollect(session, job, seen.job.phase)
-        raise
-    job = _uncollect(session, job, seen.job.phase)
-    more.replace(raw)
-    await gather(session, replace(target, job=job), seen.operation)
-    return True
-
-
-def _uncollect(session: Session, job: Job, phase: Phase) -> Job:
-    job = stays_cancelled(session, msgspec.structs.replace(job, phase=phase))
-    return session.ledger().update_job(job, "collected again", at=session.world.now(), stage=JobStage.ENDED)
-
-
-def stays_cancelled(session: Session, job: Job) -> Job:
-    """Record that a job was cancelled which has ended in another way all the same: nothing of it is resent unasked."""
-    if job.phase is Phase.CANCELLED or job.cancelled_at is not None:
-        return job
-    now = session.world.now()
-    return session.ledger().update_job(job, "cancelled before it ended", at=now, cancelled_at=job.ended_at or now)
 
 
 async def gather(

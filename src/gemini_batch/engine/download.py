@@ -24,6 +24,8 @@ from gemini_batch.events import Notice, Transfer
 from gemini_batch.jsonl import MAX_LINE, LongLine, private_folder, private_open, read_all_lines, sync_folder
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.safe_text import Redactor
+from gemini_batch.store.job_rows import open_rows
+from gemini_batch.store.records import JobStage
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Phase, inline_answers, remote_job
 
@@ -261,7 +263,10 @@ def _examine(session: Session, part: Path, target: KnownJob, *, compare: bool) -
     with contextlib.ExitStack() as stack:
         members = None
         if target.run.origin != "adopted":
-            members = _Members(stack.enter_context(folder.rows()), target.run, job.ordinal)
+            # Of a job that was collected before, all that it carried counts, wherever its requests are now.
+            only = job if job.stage is JobStage.COLLECTED else None
+            rows = stack.enter_context(folder.rows() if only is None else open_rows(folder, [job], only=only))
+            members = _Members(rows, target.run, job.ordinal)
         for line in read_all_lines(stack.enter_context(part.open("rb"))):
             if isinstance(line, LongLine):
                 lines, keyless, remains = lines + 1, keyless + 1, True

@@ -71,7 +71,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ``bytes`` bytes, from ``offset``, of the run's ``requests.jsonl``, or of the file ``part`` if the requests are not a
     contiguous range of that file. ``tokens`` is an estimate. ``model`` is the run's, unless a retry asked for another.
     A dropped job will not be created: its requests go to other jobs. A ``lost`` job (``JOB_GONE``, ``RESULTS_GONE``) is
-    collected without its answers, because the service no longer has them.
+    collected without its answers, because the service no longer has them. If it shows them again, the job is not lost.
     """
 
     id: str

@@ -280,6 +280,7 @@ class Rows:
                 "FROM main.requests r JOIN members USING (seq) ORDER BY seq",
                 (number,),
             )
+            self._db.execute("CREATE INDEX temp.requests_of_job ON requests (hash)")
             for table, column in (("answers", "answer_file"), ("quarantine", "answer_file")):
                 self._db.execute(
                     f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {column} = {number}"  # noqa: S608 - ours
