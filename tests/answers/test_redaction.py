@@ -27,6 +27,8 @@ SERVICE = [
     "response.candidates.0.key",
     "response.candidates.0.urlContextMetadata.urlMetadata.0.content",
     "response.key",
+    "response.custom_id",
+    "response.body.error.message",
     "content",
     "embedding",
 ]
@@ -38,6 +40,9 @@ KEPT = [
     "response.candidates.0.content.parts.0.functionCall.args.key",
     "response.embedding.note",
     "response.embeddings.0.note",
+    "custom_id",
+    "response.body.choices.0.message.content",
+    "response.body.data.0.embedding.note",
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from cli.conftest import request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cli.conftest import Shell
@@ -51,7 +52,27 @@ def test_what_was_written_is_replaced_until_it_is_changed(
     done = shell.run("results", job, *form, "-o", target.name)
 
     assert (done.code, target.read_bytes()) == (2, mine)
-    assert "something other than results" in done.err
+    assert ("something other than results" if moved else "was changed since gemini-batch wrote it") in done.err
+
+
+@pytest.mark.parametrize(
+    "edit", [lambda text: text.replace(b"answer", b"correction", 1), lambda text: text * 2], ids=["a text", "a copy"]
+)
+@pytest.mark.parametrize("verb", ["results", "run"])
+def test_an_edit_that_keeps_the_form_is_not_lost(
+    shell: Shell, job: str, verb: str, edit: Callable[[bytes], bytes]
+) -> None:
+    """A correction of a text, for example: each line is still one of ours."""
+    target = shell.folder / "out.jsonl"
+    words = (verb, "in.jsonl" if verb == "run" else job, "-o", "out.jsonl")
+    assert shell.run(*words).code == 1
+    mine = edit(target.read_bytes())
+    target.write_bytes(mine)
+
+    done = shell.run(*words)
+
+    assert (done.code, target.read_bytes()) == (2, mine)
+    assert "was changed since gemini-batch wrote it" in done.err
 
 
 def test_the_failures_file_is_replaced_and_removed_only_unchanged(shell: Shell, job: str) -> None:
@@ -84,7 +105,7 @@ def test_what_the_rehearsal_wrote_is_known_to_the_real_run(shell: Shell, job: st
     digest = sha256_of(shell.folder / "out.jsonl")
     real = StateFolder(shell.home)
 
-    assert real.outputs(digest) == real.offline.outputs(digest) != None  # noqa: E711 - both, and not nothing
+    assert real.output(digest, "") == real.offline.output(digest, "") != None  # noqa: E711 - both, and not nothing
 
 
 def test_results_are_not_replaced_by_fewer_of_the_same_run(shell: Shell, job: str) -> None:

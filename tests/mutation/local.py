@@ -108,19 +108,25 @@ BAD_INPUT = (
     Breakage(
         guard="results replace nothing but results",
         file="report/output_files.py",
-        old="return _has_form(path, kind) if known is None else known.kind == kind",
+        old="return known.sha256 == content and known.kind == kind",
         new="return True",
+        tests=("tests/cli/test_replaced_files.py::test_what_was_written_is_replaced_until_it_is_changed",),
+    ),
+    Breakage(
+        guard="a file that is not recorded is replaced only if each line has our form",
+        file="report/output_files.py",
+        old="        return _has_form(path, kind)\n",
+        new="        return True\n",
         tests=(
             f"{MISTAKES}::test_a_mistake[results over requests]",
             "tests/report/test_output_files.py::test_only_its_own_kind_is_replaced",
-            "tests/cli/test_replaced_files.py::test_what_was_written_is_replaced_until_it_is_changed",
         ),
     ),
     Breakage(
         guard="a recorded file is replaced only by its own kind",
         file="report/output_files.py",
-        old="return _has_form(path, kind) if known is None else known.kind == kind",
-        new="return known is not None or _has_form(path, kind)",
+        old="return known.sha256 == content and known.kind == kind",
+        new="return known.sha256 == content",
         tests=("tests/cli/test_replaced_files.py::test_a_file_of_a_kind_is_not_replaced_by_one_of_another",),
     ),
     Breakage(

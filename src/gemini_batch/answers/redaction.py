@@ -23,6 +23,9 @@ _KEPT = frozenset(
         ("response", "candidates", "content"),
         ("response", "embedding"),
         ("response", "embeddings"),
+        ("custom_id",),
+        ("response", "body", "choices", "message"),
+        ("response", "body", "data", "embedding"),
     }
 )
 

@@ -96,7 +96,7 @@ async def _worked_off(
         run = entered.run
         known = "These requests have a run already. Continuing"
         session.emit(
-            Notice(f"Started {run.id}: {run.requests:,} requests for {run.model}.")
+            Notice(f"Started {run.id}: {run.requests:,} request{'' if run.requests == 1 else 's'} for {run.model}.")
             if entered.is_new
             else Notice(f"{known} {run.id}.")
         )

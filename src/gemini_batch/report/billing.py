@@ -40,14 +40,16 @@ def says_emulated(response: bytes | None) -> bool:
     """Whether a response names an emulator as the one who wrote it."""
 
     class _Version(msgspec.Struct):
-        model: str = msgspec.field(default="", name="modelVersion")
+        version: str = msgspec.field(default="", name="modelVersion")
+        model: str = ""  # where an answer in OpenAI's shape names it
 
     if response is None:
         return False
     try:
-        return msgspec.json.decode(response, type=_Version).model.endswith(EMULATED)
+        named = msgspec.json.decode(response, type=_Version)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
+    return named.version.endswith(EMULATED) or named.model.endswith(EMULATED)
 
 
 def _is_loopback(url: str) -> bool:

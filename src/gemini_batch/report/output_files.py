@@ -73,8 +73,9 @@ def check_not_fewer(state: StateFolder, output: Path, run: Run, succeeded: int, 
     """
     if not output.is_file():
         return
-    known = state.outputs(sha256_of(output))
-    if known is not None:
+    content = sha256_of(output)
+    known = state.output(content, _recorded_path(output))
+    if known is not None and known.sha256 == content:
         there = known.succeeded if known.run == run.id else 0
     else:
         there = _successes(output) if damaged else 0
@@ -103,7 +104,7 @@ class Recorded:
     def record(self, state: StateFolder, path: Path, run: Run, kind: _Kind, succeeded: int = 0) -> None:
         """Record the file before it takes its place: a file that is there unrecorded could not be replaced."""
         with state.ledger() as ledger:
-            place, digest = utf8_text(str(path.absolute())), self._hash.hexdigest()
+            digest, place = self._hash.hexdigest(), _recorded_path(path)
             ledger.add_output(OutputFile(sha256=digest, kind=kind, path=place, run=run.id, succeeded=succeeded))
 
 
@@ -201,8 +202,11 @@ def _check(state: StateFolder, path: Path, kind: _Kind) -> None:
     stream = kind == "results" and not path.is_file()  # a pipe or a terminal loses nothing
     if not path.exists() or stream or _is_empty(path) or _is_ours(state, path, kind):
         return
+    known = state.output("", _recorded_path(path))
     raise UsageError(
-        f"This file exists and holds something other than {kind}, which would be lost.",
+        f"This file exists and holds something other than {kind}, which would be lost."
+        if known is None or known.kind != kind
+        else "This file was changed since gemini-batch wrote it; the changes would be lost.",
         file=path,
         field="--output",
         code="bad_output",
@@ -215,14 +219,22 @@ def _is_empty(path: Path) -> bool:
 
 
 def _is_ours(state: StateFolder, path: Path, kind: _Kind) -> bool:
-    """Whether gemini-batch wrote the file, so that writing it anew loses nothing of the user's.
+    """Whether gemini-batch wrote the file as it is, so that writing it anew loses nothing of the user's.
 
-    Its content is recorded, or, if an earlier version or another state folder wrote it, each line has our form.
+    Its content is recorded; or nothing is recorded of this place, and each line has our form: an earlier version, or
+    another state folder, wrote it.
     """
     if not path.is_file():
         return False
-    known = state.outputs(sha256_of(path))
-    return _has_form(path, kind) if known is None else known.kind == kind
+    content = sha256_of(path)
+    known = state.output(content, _recorded_path(path))
+    if known is None:
+        return _has_form(path, kind)
+    return known.sha256 == content and known.kind == kind
+
+
+def _recorded_path(path: Path) -> str:
+    return utf8_text(str(path.absolute()))
 
 
 def _has_form(path: Path, kind: _Kind) -> bool:

@@ -356,9 +356,13 @@ class Ledger:
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO output_files VALUES (?, ?, ?, ?, ?)", values)
 
-    def output(self, sha256: str) -> OutputFile | None:
-        """The file with this content that was written for the user, wherever it is now."""
-        rows = self._read("SELECT sha256, kind, path, run, succeeded FROM output_files WHERE sha256 = ?", sha256)
+    def output(self, sha256: str, path: str) -> OutputFile | None:
+        """The file with this content that was written for the user, wherever it is; else that written to ``path``."""
+        rows = self._read(
+            "SELECT sha256, kind, path, run, succeeded FROM output_files WHERE sha256 = ? OR path = ? "
+            "ORDER BY sha256 = ? DESC LIMIT 1",
+            *(sha256, path, sha256),
+        )
         return OutputFile(**dict(rows[0])) if rows else None
 
     def _set(self, job_id: str, changes: dict[str, object]) -> None:

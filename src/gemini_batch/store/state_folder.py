@@ -49,21 +49,26 @@ class StateFolder:
         """The state folder inside this one for offline work."""
         return StateFolder(self.path / _OFFLINE)
 
-    def outputs(self, sha256: str) -> OutputFile | None:
-        """The file with this content that was written for the user, online or offline. Raises StateError."""
+    def output(self, sha256: str, path: str) -> OutputFile | None:
+        """The file with this content that was written for the user, online or offline, else one written to ``path``.
+
+        Raises StateError.
+        """
         other = StateFolder(self.path.parent) if self.path.name == _OFFLINE else self.offline
-        found = self.own_output(sha256)
-        if found is None:
+        found = self.own_output(sha256, path)
+        if found is None or found.sha256 != sha256:
             with contextlib.suppress(StateError):  # the other folder's trouble is not this command's
-                found = other.own_output(sha256)
+                theirs = other.own_output(sha256, path)
+                if found is None or (theirs is not None and theirs.sha256 == sha256):
+                    found = theirs
         return found
 
-    def own_output(self, sha256: str) -> OutputFile | None:
+    def own_output(self, sha256: str, path: str) -> OutputFile | None:
         """The same, if this folder has recorded it."""
         if not self.exists():
             return None
         with self.ledger() as ledger:
-            return ledger.output(sha256)
+            return ledger.output(sha256, path)
 
     def exists(self) -> bool:
         """Whether anything was ever written to this folder."""
