@@ -85,7 +85,7 @@ seen.rows = await downloaded(job.dest.fileName, 2);
 seen.outputFile = await refusal(ai.files.get({name: job.dest.fileName}));
 
 // An inline job, one of whose rows fails.
-const gone = {fileData: {fileUri: 'https://example.com/v1beta/files/gone', mimeType: 'image/png'}};
+const gone = {fileData: {fileUri: 'https://generativelanguage.googleapis.com/v1beta/files/gone', mimeType: 'image/png'}};
 const inline = await ai.batches.create({
   model: MODEL,
   src: [

@@ -150,7 +150,8 @@ def life(sdk: Sdk) -> dict[str, Any]:
     seen["outputFile"] = sdk.refusal("files.get", name=job.dest.file_name)
 
     # An inline job, one of whose rows fails.
-    gone = {"file_data": {"file_uri": "https://example.com/v1beta/files/gone", "mime_type": "image/png"}}
+    address = "https://generativelanguage.googleapis.com/v1beta/files/gone"
+    gone = {"file_data": {"file_uri": address, "mime_type": "image/png"}}
     config = {
         "top_k": 5,
         "thinking_config": {"include_thoughts": True},

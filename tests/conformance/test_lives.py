@@ -103,9 +103,7 @@ def _a_file_job(seen: dict[str, Any]) -> None:
     assert job["createTime"] == ended["createTime"] < ended["endTime"] <= ended["updateTime"]
     assert ended["dest"] == {"fileName": "files/batch-" + job["name"].removeprefix("batches/")}
     assert [row["key"] for row in seen["rows"]] == ["1", "long"]
-    status, message = seen["outputFile"]
-    assert status == 400
-    assert "cannot be more than 40 characters" in message
+    assert seen["outputFile"] == ended["dest"]["fileName"]
 
 
 def _inline_rows(seen: dict[str, Any]) -> list[str]:

@@ -143,7 +143,8 @@ def test_a_file_job(sdk: Sdk, gemini_emulator: GeminiEmulator, tmp_path: Path) -
     target = tmp_path / "out.jsonl"
     assert sdk("files.download", file=job.dest.file_name, destination=str(target)) is None
     assert target.read_bytes() == data
-    too_long = sdk.refused("files.get", name=job.dest.file_name)
+    assert sdk("files.get", name=job.dest.file_name).name == job.dest.file_name
+    too_long = sdk.refused("files.delete", name=job.dest.file_name)
     assert too_long[:2] == (400, "INVALID_ARGUMENT")
     assert "cannot be more than 40 characters" in too_long[2]
 
@@ -157,7 +158,8 @@ def test_a_file_job(sdk: Sdk, gemini_emulator: GeminiEmulator, tmp_path: Path) -
 
 def test_an_inline_job(sdk: Sdk) -> None:
     """Typed and plain requests, a row that fails, metadata back with every row."""
-    gone = genai.types.Part.from_uri(file_uri="https://example.com/v1beta/files/gone", mime_type="image/png")
+    address = "https://generativelanguage.googleapis.com/v1beta/files/gone"
+    gone = genai.types.Part.from_uri(file_uri=address, mime_type="image/png")
     config = genai.types.GenerateContentConfig(
         system_instruction="Be brief.",
         top_k=5,

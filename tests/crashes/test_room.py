@@ -61,7 +61,7 @@ def test_a_file_store_ten_times_too_small(place: Place) -> None:
     place.write("in.jsonl", keys)
     size = (place.folder / "in.jsonl").stat().st_size
     place.service.pace(queue_delay=600.0)
-    place.service.limit(storage=size // 10)
+    place.service.limit(storage=size // 2, results_kept=7200.0)  # outputs take room too, until they are gone
 
     found = asyncio.run(place.run("in.jsonl", RunOptions(max_requests_per_job=40)))
 

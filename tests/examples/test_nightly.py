@@ -106,7 +106,8 @@ def test_a_code_without_its_file_ends_no_day(offline_shell: Shell, night: Path, 
     real = (offline_shell.bin / "gemini-batch").read_text()
     offline_shell.command("gemini-batch", f"#!/bin/sh\nexit {ending}\n")
     if left != "no file":
-        (night / f"results-{DAY}.jsonl").write_text('{"key":"0","verdict":"succeeded"}\n' if "half" in left else "")
+        line = '{"key":"0","verdict":"succeeded","response":{},"attempt":1}\n'
+        (night / f"results-{DAY}.jsonl").write_text(line if "half" in left else "")
 
     done = offline_shell.run(CALL, code=3)
 

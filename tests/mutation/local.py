@@ -108,12 +108,48 @@ BAD_INPUT = (
     Breakage(
         guard="results replace nothing but results",
         file="report/output_files.py",
-        old='return not is_failure and (is_raw or {"key", "verdict"} <= line.keys())',
+        old="return _has_form(path, kind) if known is None else known.kind == kind",
         new="return True",
         tests=(
             f"{MISTAKES}::test_a_mistake[results over requests]",
             "tests/report/test_output_files.py::test_only_its_own_kind_is_replaced",
+            "tests/cli/test_replaced_files.py::test_what_was_written_is_replaced_until_it_is_changed",
         ),
+    ),
+    Breakage(
+        guard="a recorded file is replaced only by its own kind",
+        file="report/output_files.py",
+        old="return _has_form(path, kind) if known is None else known.kind == kind",
+        new="return known is not None or _has_form(path, kind)",
+        tests=("tests/cli/test_replaced_files.py::test_a_file_of_a_kind_is_not_replaced_by_one_of_another",),
+    ),
+    Breakage(
+        guard="results are not replaced by fewer of the same run",
+        file="report/output_files.py",
+        old="there = known.succeeded if known.run == run.id else 0",
+        new="there = 0",
+        tests=("tests/cli/test_replaced_files.py::test_results_are_not_replaced_by_fewer_of_the_same_run",),
+    ),
+    Breakage(
+        guard="an unfinished download that holds the key is removed",
+        file="engine/download.py",
+        old="        if holds_key(part, redactor):\n",
+        new="        if False:\n",
+        tests=("tests/engine/test_conduct.py::test_an_unfinished_download_that_holds_the_key_does_not_stay",),
+    ),
+    Breakage(
+        guard="a 403 about the key says nothing of the object",
+        file="api/error_answers.py",
+        old='return status == 403 and "api key" in message.lower()',
+        new="return False",
+        tests=("tests/api/test_trouble.py::test_what_an_answer_means",),
+    ),
+    Breakage(
+        guard="the key leaves the service's words whatever their field is called",
+        file="answers/redaction.py",
+        old="    if place in _KEPT:\n",
+        new='    if place and place[-1] in {"key", "content"}:\n',
+        tests=("tests/answers/test_redaction.py::test_the_services_words_lose_the_key",),
     ),
 )
 

@@ -37,6 +37,10 @@ class EveryFile:
     def find(self, file_id: str, owner: str) -> dict[str, str]:
         return {"id": file_id, "owner": owner}
 
+    def is_registered(self, uri: str, owner: str) -> bool:
+        del uri, owner
+        return True
+
 
 #: Addresses are judged, whether a file is there is not.
 ATTACHMENTS = Attachments(cast("Files", EveryFile()), "")

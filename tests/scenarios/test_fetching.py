@@ -282,7 +282,7 @@ def test_one_look_at_a_job_that_is_too_large_to_be_shown(stage: Stage) -> None:
 
 
 def test_an_output_that_never_comes(stage: Stage) -> None:
-    """L6: for a day it may still come (6); then 5, said, and never paid for again unasked."""
+    """L6: it may still come (6); after a day, going on without it is offered. It is never paid for again unasked."""
     job = ended(stage)
     stage.arm(operation=GET, remove=["metadata.output", "response"], times=0)
     stage.shell.write("other.jsonl", *map(asking, "xyz"))
@@ -293,9 +293,10 @@ def test_an_output_that_never_comes(stage: Stage) -> None:
     stage.time.jump(30 * 3600)
     late = stage.run("results", other, "-o", "results.jsonl")
 
-    assert (late.code, late.out) == (5, "")
-    assert "still has no results" in late.err
-    assert "--new" in late.err
+    assert (late.code, late.out) == (6, "")
+    assert "its results are not available" in late.err
+    assert "--accept-incomplete" in late.err
+    assert "--new" not in late.err
     assert not (stage.shell.folder / "results.jsonl").exists()
     assert stage.run("create", "other.jsonl").out.strip() == other
     stage.service.faults.clear()

@@ -77,7 +77,10 @@ CASES = [
         scenario="L4",
         title="expired with half of it unseen",
         faults=({"job": "EXPIRED", "rows": 2},),
-        **ended_badly(EXPIRED, "JOB_EXPIRED", "2 of 4 done", again="attach"),
+        status=Step(code=5, out=f"{EXPIRED}\n", says=("2 of 4 done",)),
+        results=Step(code=6, says=("polling again", "results are not available yet; the service counts 2 answers")),
+        state=EXPIRED,
+        stage="ended",
     ),
     Case(
         scenario="L5",
@@ -131,7 +134,14 @@ CASES = [
         scenario="L6",
         title="the output comes later than results wait",
         faults=(get(state="SUCCEEDED", times=8, skip=1, remove=["metadata.output", "response"]),),
-        results=Step(code=6, says=("polling again", "succeeded, but its results are not available yet.", "Next:")),
+        results=Step(
+            code=6,
+            says=(
+                "polling again",
+                "succeeded, but its results are not available yet; the service counts 4 answers",
+                "Run the same command again later",
+            ),
+        ),
         stage="ended",
     ),
     Case(

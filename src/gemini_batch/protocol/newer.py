@@ -54,7 +54,7 @@ FIELDS = {
 #: Values that follow those of the schema.
 VALUES = {
     "ThinkingLevel": "XHIGH",  # documented for Gemini 4, 2026-11-11
-    "ToolType": "MEDIA_PROCESSING",
+    "ToolType": "MEDIA_PROCESSING GOOGLE_SEARCH",  # the second is in the SDK's own tests (S, 3.6.1)
 }
 
 #: Without these the emulator could not read the jobs that official clients create: no warning.

@@ -161,7 +161,8 @@ CONTINUES_FROM = 4
 #: Ignored from Gemini 4 on (the same sources): a warning.
 IGNORES_SAMPLING_FROM = 4
 SAMPLING = ("temperature", "topP", "topK")
-#: Levels are refused before Gemini 3 (D, schema text: "results in an error"). Certain.
+#: Levels are refused before Gemini 3 (D, schema text: "results in an error"); a test of the SDK sends one to
+#: gemini-2.5-flash and expects an answer (S, 3.6.1). Contested, so not certain.
 LEVELS_FROM = 3
 #: From this generation on, a function call in a turn of the model needs its thought signature (D, thought signatures
 #: guide, 2026-11; W: "Function call is missing a thought_signature", 5ire#405). A warning: only current turns count.

@@ -114,6 +114,7 @@ def thinking(judge: Judge, config: dict[str, Any], place: Place) -> None:
             (*place, "thinkingLevel"),
             f"{judge.model} does not support `thinkingLevel`.",
             "Use `thinkingBudget`, a number of tokens.",
+            certain=False,
         )
 
 

@@ -170,7 +170,7 @@ def _check_part(part: object, path: str, found: Findings) -> None:
     if len(data) > 1:
         listed = " and ".join(f"`{name}`" for name in data)
         found.error(path, f"The part has {listed}; it can have only one of them.", "Write a separate part for each.")
-    elif not data and not unknown:
+    elif not data and not unknown and part.get("thought") is not True:
         found.error(path, "The part has no data.", 'Write `{"text": "…"}`, or remove the part.')
     for name in ("inlineData", "inline_data"):
         if type(blob := part.get(name)) is dict:

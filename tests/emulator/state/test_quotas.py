@@ -105,6 +105,23 @@ def test_jobs_are_forgotten(world: Api) -> None:
     assert world.http.get(f"/v1beta/{alive}").status_code == 200
 
 
+def test_what_was_paid_is_known_when_the_results_are_gone(world: Api) -> None:
+    """The account of keys outlives output files that have expired."""
+    tell(world, results_kept=60.0)
+    done = world.begin(lines(2))
+    world.finish(done)
+    url = "/emulator/accounting?keys=true"
+    before = world.http.get(url).json()["keys"]
+
+    world.world.clock.advance(90)
+    world.upload(line("a"))  # an upload makes room first
+    output = f"files/batch-{done.removeprefix('batches/')}"
+
+    assert world.http.get(f"/v1beta/{output}:download").status_code in {403, 404}
+    assert before == {"row-0": 1, "row-1": 1}
+    assert world.http.get(url).json()["keys"] == before
+
+
 @pytest.mark.parametrize(
     "name", ["jobs", "creates", "creates_per", "release_after", "results_kept", "jobs_kept", "file"]
 )

@@ -139,23 +139,23 @@ class Work:
             fit = lines.refusing(whole, kind, lenient=engine.lenient)
             self._prefetch = self._prefetched(respond, model, source, lambda data: fit(model, read(data).request))
             respond = self._prefetch.answer
-        respond = prompts.answering(respond)
+        number = at["row"]
+        respond = prompts.answering(respond, self._row["model"], lambda: self._run_at(number))
         if not plain:
             respond = lines.refusing(respond, kind, lenient=engine.lenient)
         met = engine.faults.rows(self._row) if engine.faults.row else None
         play = rows.player(met, self._row["id"], respond) if met else None
         attachments = Attachments(engine.files, self._row["owner"])
-        numbers = itertools.count(at["row"])
+        numbers = itertools.count(number)
 
         def serve(data: bytes) -> bytes:
+            nonlocal number
             tag, number = None, next(numbers)
             try:
                 row = read(data)
                 tag = row.tag
                 if b"ile_uri" in data or b"ileUri" in data:
                     attachments.check(row.request)
-                if b"ached" in data:
-                    prompts.check(self._row["model"], row.request, at=self._run_at(number))
                 response = respond(model, row.request) if play is None else play(tag, model, row.request)
                 usage = response.get("usageMetadata")
                 answer = b'{"response":' + _encode(response) + tag + b"}\n"

@@ -109,10 +109,10 @@ class Inference:
             raise errors.invalid(refused)
         engine, usage = self._engine, None
         prompts = CachedPrompts(engine.caches, call.owner)
-        respond = lines.refusing(prompts.answering(engine.responder), kind, lenient=engine.lenient)
+        cached = prompts.answering(engine.responder, name, self._clock.now)
+        respond = lines.refusing(cached, kind, lenient=engine.lenient)
         try:
             Attachments(engine.files, call.owner).check(request)
-            prompts.check(name, request, at=self._clock.now())
             response = respond(model, request)
             usage = response.get("usageMetadata") or {}
         except RowError as error:

@@ -155,12 +155,16 @@ class CachedPrompts:
         cache = self._find(request.get("cachedContent") or "")
         return 0 if cache is None else int(cache.row["tokens"])
 
-    def answering(self, respond: Responder) -> Responder:
-        """A responder that sees the whole prompt, and whose answers say how much of it was cached."""
+    def answering(self, respond: Responder, name: str, at: Callable[[], int]) -> Responder:
+        """A responder that sees the whole prompt, and whose answers say how much of it was cached.
+
+        ``name`` is the model's, ``at`` says when the request is run. It raises :class:`RowError` as :meth:`check` does.
+        """
 
         def answer(model: str, request: dict[str, Any]) -> dict[str, Any]:
             if not request.get("cachedContent"):
                 return respond(model, request)
+            self.check(name, request, at=at())
             return self._marked(request, respond(model, self.whole(request)))
 
         return answer

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
+from gemini_batch.emulator.state import spent
 from gemini_batch.emulator.state.clock import HOUR, Clock, rfc3339
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ LONGEST_DISPLAY_NAME = 512
 _NAMES = "https://generativelanguage.googleapis.com/v1beta/files/"
 #: A registered object stays registered: a time that never comes.
 _NEVER = 2**62
+#: How the id of an output file begins; the id of its batch follows.
+_OUTPUT = "batch-"
 #: The URI of an object in Cloud Storage.
 OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/[^\r\n]{1,1024}")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -88,7 +91,7 @@ class Files:
         try:
             row = self.find(file_id, call.owner)
         except errors.ApiFailure:
-            if file_id.startswith("batch-"):
+            if file_id.startswith(_OUTPUT):
                 raise errors.not_found() from None
             raise
         if row["source"] != "GENERATED":
@@ -154,7 +157,7 @@ class Files:
             source, blob) VALUES (:file, (SELECT coalesce(max(seq), 0) + 1 FROM files), :owner, '',
             'application/jsonl', :size, '', :now, :expires, 'GENERATED', :blob)""",
             {
-                "file": f"batch-{batch['id']}",
+                "file": f"{_OUTPUT}{batch['id']}",
                 "owner": batch["owner"],
                 "size": size,
                 "now": now,
@@ -186,7 +189,12 @@ class Files:
 
     def expire(self, db: sqlite3.Connection, now: int) -> None:
         """Delete what has expired, which frees its ids and its storage."""
-        gone = db.execute("DELETE FROM files WHERE expires <= ? RETURNING blob", (now,)).fetchall()
+        files = db.execute("DELETE FROM files WHERE expires <= ? RETURNING id, source, blob", (now,)).fetchall()
+        for file in files:
+            output = self._store.blob(file["blob"])
+            if file["source"] == "GENERATED" and file["id"].startswith(_OUTPUT) and output.exists():
+                spent.note(self._store, file["id"].removeprefix(_OUTPUT), output)  # the account outlives the output
+        gone = [(file["blob"],) for file in files]
         gone += db.execute(
             "UPDATE uploads SET state = 'expired' WHERE created <= ? AND state != 'expired' RETURNING blob",
             (now - self.life,),
