@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -30,10 +30,10 @@ from gemini_batch.store.rows import Rows
 from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from gemini_batch.events import Event
-    from gemini_batch.report.result_set import Results
 
 #: A day on which prices are known.
 DAY = 1_795_300_000.0
@@ -116,9 +116,10 @@ def test_a_job_that_states_another_model_is_named_once_by_every_command(
     said = f"batches/job0 was created for {asked}, but the service states {stated}."
     heard: dict[str, list[Event]] = {}
 
-    async def whole() -> Results:
+    async def whole() -> Any:
         order = Submission(source=tmp_path / "in.jsonl", model=asked)
-        steps = {
+        found: Any = None
+        steps: dict[str, Callable[[FakeSession], Awaitable[Any]]] = {
             "create": lambda s: create(s, order),
             "status": lambda s: status(s, "batches/job0"),
             "wait": lambda s: status(s, "batches/job0", wait=True),
