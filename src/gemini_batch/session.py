@@ -83,6 +83,7 @@ class Session:
     _backend: Backend | None = field(default=None, init=False)
     _offline: Session | None = field(default=None, init=False)
     _address_named: bool = field(default=False, init=False)
+    _said: set[str] = field(default_factory=set, init=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,6 +117,12 @@ class Session:
             opening = open_backend(self.settings, emulator_data=self.state_folder.emulator, world=self.world)
             self._backend = await self._stack.enter_async_context(opening)
         return self._backend
+
+    def say_once(self, notice: Notice) -> None:
+        """Emit a notice, unless this session has emitted the same one before."""
+        if notice.message not in self._said:
+            self._said.add(notice.message)
+            self.emit(notice)
 
     def name_blank_address(self) -> list[str]:
         """Before anything that spends: say, once, which address is used where its variable is set but blank.

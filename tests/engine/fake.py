@@ -172,6 +172,8 @@ class FakeService:
     answer_at: Callable[[str, int], bytes | None] | None = None
     arrange: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
     output_after: int = 0
+    #: The model that the service states for every job, if not the one that was asked.
+    states: str | None = None
     list_hides: int = 0
     #: Limits on what may be alive at once; a create over them is refused with 429.
     most_tokens: int | None = None
@@ -320,7 +322,7 @@ class FakeService:
             "@type": "type.googleapis.com/google.ai.generativelanguage.v1main."
             + ("EmbedContentBatch" if job.method is Method.EMBED else "GenerateContentBatch"),
             "name": job.name,
-            "model": f"models/{job.model}",
+            "model": f"models/{self.states or job.model}",
             "displayName": job.display_name,
             "state": job.state,
             "batchStats": self._stats(job),

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from engine.fake import FakeService, answer_line
-from engine.steps import work
+from engine.fake import FakeService, FakeSession, answer_line
+from engine.steps import sentences, work
 from gemini_batch import catalog
 from gemini_batch.answers.parse import Answer
 from gemini_batch.answers.verdict import judge
 from gemini_batch.catalog import Method
 from gemini_batch.cli.results import summary_lines
+from gemini_batch.commands.create import create
+from gemini_batch.commands.results import results
+from gemini_batch.commands.status import status
 from gemini_batch.engine.judging import answer_row
+from gemini_batch.events import Notice
+from gemini_batch.intake.submission import Submission
 from gemini_batch.store.row_records import RequestRow, Wanted
 from gemini_batch.store.rows import Rows
+from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from gemini_batch.events import Event
 
 #: A day on which prices are known.
 DAY = 1_795_300_000.0
@@ -80,6 +90,77 @@ def test_the_model_that_answers(
     words = "\n".join(summary_lines(summary, None))
     assert (f"6 answers by {named}; {asked} was asked" in words) is (named is not None)
     assert ("cost: unknown" in words) is (priced is None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "stated", "is_another"),
+    [
+        (ASKED, None, False),
+        (ASKED, f"{ASKED}-12-2026", False),
+        (ASKED, "gemini-3.8-flash", True),
+        (ASKED, "gemini-99-ultra", True),
+        (ALIAS, "gemini-3.8-flash", False),
+        ("nano-banana-pro-preview", "gemini-3-pro-image", False),
+        ("gemini-3-pro-image", "nano-banana-pro-preview", False),
+        ("nano-banana-pro-preview", "gemini-3.8-flash", True),
+    ],
+)
+@pytest.mark.parametrize("answers", ["name none", "name the asked one"])
+def test_a_job_that_states_another_model_is_named_once_by_every_command(
+    service: FakeService, tmp_path: Path, asked: str, stated: str | None, answers: str, *, is_another: bool
+) -> None:
+    """The job reads our file, so it is ours. Its model is the answers' model only where they name none."""
+    service.clock.now, service.states, service.polls_to_end = DAY, stated, 3
+    name = None if answers == "name none" else asked
+    service.answer_at = lambda key, attempt: answer_line(key, name)
+    said = f"batches/job0 was created for {asked}, but the service states {stated}."
+    heard: dict[str, list[Event]] = {}
+
+    async def whole() -> Any:
+        order = Submission(source=tmp_path / "in.jsonl", model=asked)
+        found: Any = None
+        steps: dict[str, Callable[[FakeSession], Awaitable[Any]]] = {
+            "create": lambda s: create(s, order),
+            "status": lambda s: status(s, "batches/job0"),
+            "wait": lambda s: status(s, "batches/job0", wait=True),
+            "results": lambda s: results(s, "batches/job0"),
+        }
+        for step, do in steps.items():
+            async with FakeSession(service, tmp_path / "home") as session:
+                found = await do(session)
+                heard[step] = session.events
+        return found
+
+    summary = asyncio.run(whole()).summary
+
+    for step, events in heard.items():
+        warned = [one for one in events if isinstance(one, Notice) and one.message == said]
+        assert len(warned) == is_another, step
+        assert all(one.level == "warning" for one in warned)
+    other = stated if is_another and name is None else None
+    assert [(one.model, one.asked, one.answers) for one in summary.answered_by] == (
+        [(other, asked, 6)] if other else []
+    )
+    expected = price_of(other or asked)
+    assert summary.usd.batch == (None if expected is None else pytest.approx(expected))
+
+
+def test_run_names_it_once(service: FakeService, tmp_path: Path) -> None:
+    service.clock.now, service.states, service.polls_to_end = DAY, "gemini-3.8-flash", 5
+    heard: list[Event] = []
+
+    summary = work(service, tmp_path, options=RunOptions(), heard=heard).summary
+
+    said = f"batches/job0 was created for {ASKED}, but the service states gemini-3.8-flash."
+    assert sentences(heard).count(said) == 1
+    assert summary.usd.batch == pytest.approx(price_of("gemini-3.8-flash"))
+
+
+def test_rows_that_failed_are_no_answers_of_the_stated_model(service: FakeService, tmp_path: Path) -> None:
+    service.clock.now, service.states = DAY, "gemini-3.8-flash"
+    service.answer = lambda key: b'{"error": {"code": 3, "message": "bad"}, "key": "%s"}' % key.encode()
+
+    assert work(service, tmp_path).summary.answered_by == []
 
 
 def test_each_answer_is_priced_by_its_own_model(service: FakeService, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ CREATES = "tests/scenarios/test_create_quota.py"
 CONSENT = "tests/engine/test_consent.py"
 LATE = "tests/commands/test_late_answers.py"
 LOST = "tests/commands/test_lost_jobs.py"
+MODEL = "tests/engine/test_answering_model.py"
 TROUBLE = "tests/engine/test_trouble.py"
 RETRY = "tests/engine/test_retry.py"
 PROGRESS = "tests/engine/test_progress.py"
@@ -142,6 +143,20 @@ RUNS = (
         old="            only = job if job.stage is JobStage.COLLECTED else None\n",
         new="            only = None\n",
         tests=(f"{LOST}::test_a_job_whose_requests_were_resent_in_part_gives_the_rest",),
+    ),
+    Breakage(
+        guard="a job that states another model than the one that was asked is named",
+        file="engine/poller.py",
+        old='        session.say_once(Notice(what, "warning", why))\n',
+        new="        pass\n",
+        tests=(f"{MODEL}::test_a_job_that_states_another_model_is_named_once_by_every_command",),
+    ),
+    Breakage(
+        guard="answers that name no model are priced as the model that their job states",
+        file="engine/judging.py",
+        old=" or (_model_name(stated) if judged.has_response else None),\n",
+        new=",\n",
+        tests=(f"{MODEL}::test_a_job_that_states_another_model_is_named_once_by_every_command",),
     ),
     Breakage(
         guard="the pause before resending outlives the process",

@@ -19,10 +19,11 @@ from gemini_batch.backend import address_of
 from gemini_batch.engine.backoff import Output, output_of
 from gemini_batch.engine.download import fetch, incomplete, partial
 from gemini_batch.engine.judging import judge_file
-from gemini_batch.engine.poller import ended_for, poll_job
+from gemini_batch.engine.poller import ended_for, poll_job, record_seen
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write, private_folder
+from gemini_batch.report.money import is_another
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held, damage
@@ -173,9 +174,11 @@ async def gather(
     """
     run, job = target.run, target.job
     folder = session.state_folder.run(run.id)
-    ledger = session.ledger()
+    ledger, stated = session.ledger(), None
     if operation is not None:
-        job = ledger.seen(job, remote_job(operation), at=session.world.now())
+        remote = remote_job(operation)
+        job = record_seen(session, job, remote)
+        stated = remote.model if is_another(remote.model, job.model) else None
         raw = folder.raw(job.id)
         if not raw.exists():
             await fetch(session, operation, raw, target)
@@ -186,7 +189,7 @@ async def gather(
     assert job.phase is not None or job.lost is not None
     reason = job.lost or _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE")
     async with writing or asyncio.Lock():
-        await in_thread(lambda emit: judge_file(emit, folder, run, job, reason), session.emit)
+        await in_thread(lambda emit: judge_file(emit, folder, run, job, reason, stated=stated), session.emit)
     if run.origin == "adopted":
         with folder.rows() as rows:
             ledger.set_requests(run, job, rows.count(), at=session.world.now())

@@ -32,10 +32,13 @@ _BATCH = 2000
 _SHOWN_EVERY = 16 * 1024 * 1024
 
 
-def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missing_reason: str) -> int:
+def judge_file(
+    emit: EventHandler, folder: RunFolder, run: Run, job: Job, missing_reason: str, *, stated: str | None = None
+) -> int:
     """Judge every line of a raw file and write all verdicts in one transaction; returns the number of lines.
 
-    A lost job has no lines and no file.
+    A lost job has no lines and no file. ``stated``: another model than the one that was asked, if the job states one;
+    it counts for answers that name none.
     """
     raw = folder.raw(job.id)
     try:
@@ -46,7 +49,7 @@ def judge_file(emit: EventHandler, folder: RunFolder, run: Run, job: Job, missin
                 job.ordinal, job.id, file=raw.name, size=size, sha256=digest, missing_reason=missing_reason
             )
             with source as writer:
-                lines = _Judging(rows, writer, run, job).read(file, size, emit)
+                lines = _Judging(rows, writer, run, job, stated=stated).read(file, size, emit)
                 if run.origin == "made":
                     # All are found before one is changed.
                     writer.explain(list(without_limit(folder, job, writer.cut_off())), MODEL_LIMIT)
@@ -63,9 +66,10 @@ class _Judging:
     other order, reading ahead would cost more than it saves, and each key is looked up individually.
     """
 
-    def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, job: Job) -> None:
+    def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, job: Job, *, stated: str | None) -> None:
         self._rows, self._writer, self._job, self._ordinal = rows, writer, job.id, job.ordinal
         self._method: Method = run.method
+        self._stated = stated
         self._adopting = run.origin == "adopted"
         self._at_hand: dict[str, Wanted] = {}
         self._used = 0
@@ -110,7 +114,7 @@ class _Judging:
             return
         judged = judge(answer, method=self._method, expects_json=wanted.expects_json, dimension=wanted.dimension)
         message = None if judged.said is None else self._writer.message(judged.reason or "", judged.said)
-        self._verdicts.append(answer_row(wanted, offset, len(data), judged, message))
+        self._verdicts.append(answer_row(wanted, offset, len(data), judged, message, stated=self._stated))
 
     def _wanted(self, key: str, number: int) -> Wanted | None:
         found = self._at_hand.get(key)
@@ -131,7 +135,9 @@ class _Judging:
         return found
 
 
-def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged, message: int | None) -> AnswerRow:
+def answer_row(
+    wanted: Wanted, offset: int, length: int, judged: Judged, message: int | None, *, stated: str | None = None
+) -> AnswerRow:
     """A judged answer as ``rows.db`` stores it; ``message``: the id of the service's words there."""
     u: Usage = judged.usage
     return AnswerRow(
@@ -150,7 +156,7 @@ def answer_row(wanted: Wanted, offset: int, length: int, judged: Judged, message
         u.tool_use,
         u.audio_input,
         u.image_output,
-        _model_name(judged.model_version),
+        _model_name(judged.model_version) or (_model_name(stated) if judged.has_response else None),
     )
 
 

@@ -23,6 +23,7 @@ from gemini_batch.engine.backoff import (
 )
 from gemini_batch.errors import ApiError, ServiceError
 from gemini_batch.events import JobSeen, Notice
+from gemini_batch.report.money import is_another
 from gemini_batch.report.next_steps import explain_unknown
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.wire import contradiction, remote_job
@@ -78,8 +79,20 @@ async def poll_job(session: Session, target: KnownJob | UnknownJob, *, with_answ
             operation, listed = found, True
     job = remote_job(operation)
     if known is not None:
-        session.ledger().seen(known, job, at=session.world.now())
+        record_seen(session, known, job)
     return Seen(operation, job, listed)
+
+
+def record_seen(session: Session, job: Job, remote: RemoteJob) -> Job:
+    """Record what the service says of a job; warn, once, if it states another model than the one that was asked.
+
+    The job is ours all the same: it reads our file. Raises StateError.
+    """
+    if is_another(remote.model, job.model):
+        what = f"{job.batch or remote.name} was created for {job.model}, but the service states {remote.model}."
+        why = "Answers that name no model count at the price of the stated one; check the answers before you send more."
+        session.say_once(Notice(what, "warning", why))
+    return session.ledger().seen(job, remote, at=session.world.now())
 
 
 async def ask(service: Service, name: str, job: Job | None = None, *, server_timeout: int | None = None) -> Operation:
@@ -308,7 +321,7 @@ class Poller:
     def _saw(self, job: Job, operation: Operation) -> None:
         self._disappearances.pop(job.id, None)
         self._failures.pop(job.id, None)
-        self._ledger.seen(job, remote_job(operation), at=self._session.world.now())
+        record_seen(self._session, job, remote_job(operation))
 
     def _absent(self, job: Job) -> None:
         if job.id not in self._disappearances:

@@ -18,7 +18,7 @@ from gemini_batch.api.trouble import Trouble, meaning, too_large
 from gemini_batch.engine import create_policy
 from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, Matches, ReadList, Send, Upload, next_step
 from gemini_batch.engine.input_files import upload_input
-from gemini_batch.engine.poller import ask
+from gemini_batch.engine.poller import ask, record_seen
 from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice
 from gemini_batch.report.billing import paid_again
@@ -162,7 +162,7 @@ class Submitter:
             self._session.emit(Notice(f"The service's answer names {what}; searching for the new one.", "warning"))
             return job
         job = self._ledger.update_job(job, "created", at=self._now(), stage=JobStage.CREATED, batch=remote.name)
-        return self._ledger.seen(job, remote, at=self._now())
+        return record_seen(self._session, job, remote)
 
     async def _lost_its_file(self, job: Job, error: ServiceError) -> bool:
         """Whether a create was refused because its input file expired (403) or was deleted, not because of the model.
@@ -264,7 +264,7 @@ class Submitter:
         # Asked before it is recorded: a job that reads another file is another job's, and would stay under this one.
         remote = remote_job(await ask(self._service, batch, job))
         job = self._ledger.update_job(job, "adopted", at=self._now(), stage=JobStage.CREATED, batch=batch)
-        return self._ledger.seen(job, remote, at=self._now())
+        return record_seen(self._session, job, remote)
 
     def _warn_of_twin(self, other: str, batch: str) -> None:
         """Report a second job of the same file; only the user may cancel a job."""

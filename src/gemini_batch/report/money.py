@@ -30,7 +30,7 @@ class AnsweredBy(msgspec.Struct, frozen=True, kw_only=True):
     """Answers that name another model than the one that was asked."""
 
     model: str
-    """Model that the answers name."""
+    """Model that the answers name; if they name none, the one that their job stated."""
     asked: str
     """Model that was asked."""
     answers: int
@@ -55,6 +55,16 @@ def answered_by(run: Run, jobs: Sequence[Job], usage: Sequence[Any]) -> list[Ans
 def _is(stated: str, asked: str) -> bool:
     """Whether the model that an answer names is the one that was asked, or a version of it."""
     return stated == asked or (not is_alias(asked) and same_model(stated, asked))
+
+
+def is_another(stated: str, asked: str) -> bool:
+    """Whether the service states another model for a job than the one that was asked; an alias and its target agree."""
+    return not same_model(stated, asked) and _target(stated) != _target(asked)
+
+
+def _target(name: str) -> str:
+    found = catalog.load().find(name)
+    return (found.alias_of if found else "") or name.removeprefix("models/")
 
 
 def _priced_as(stated: str | None, asked: str) -> catalog.Model | None:
