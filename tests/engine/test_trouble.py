@@ -128,7 +128,7 @@ def test_answers_that_are_here_need_no_service(service: FakeService, tmp_path: P
 
     service.download = last.__get__(service)  # type: ignore[method-assign]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gemini_batch.engine.collector.judge_file", lambda *_: (_ for _ in ()).throw(Killed()))
+        patch.setattr("gemini_batch.engine.collector.judge_file", lambda *_, **__: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             work(service, tmp_path, options=RunOptions())
     service.jobs[0].deleted = True
