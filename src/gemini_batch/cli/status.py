@@ -55,11 +55,11 @@ def command(seen: JobStatus | RunStatus, screen: Screen, **_: object) -> str:
 
 
 def _run_lines(seen: RunStatus) -> Iterator[str]:
-    """A run: one line per job, and how many requests are answered."""
+    """A run: one line per job, and how many requests have an answer or an error."""
     yield f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}"
     for job in seen.jobs:
         yield f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}"
-    yield f"{seen.answered:,} of {plural(seen.requests, 'request')} answered, {_to_be_sent(seen)}"
+    yield f"{seen.answered:,} of {plural(seen.requests, 'request')} answered or failed, {_to_be_sent(seen)}"
     if seen.next:
         yield f"Next: {invoked(seen.next)}"
 
