@@ -10,7 +10,7 @@ CALLERS = (
     Breakage(
         guard="the emulator answers only to names of this machine",
         file="emulator/http/callers.py",
-        old="if place is None or not (place.host in self._hosts or _is_loopback(place.host)):",
+        old="if place is None or not (place.host in self._hosts or is_loopback(place.host)):",
         new="if place is None:",
         tests=(f"{_TESTS}::test_a_web_page_changes_nothing", f"{_TESTS}::test_further_names"),
     ),

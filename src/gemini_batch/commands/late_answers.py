@@ -73,10 +73,11 @@ async def refuse_late(session: Session, identity: str) -> None:
     """
     ledger = session.ledger()
     newest = ledger.newest_with_identity(identity)
-    for run in [] if newest is None else [newest, *ledger.earlier_with_identity(newest)]:
+    if newest is None:
+        return
+    for run in [newest, *ledger.earlier_with_identity(newest)]:
         await _refuse_late(session, run)
-    there = newest is not None and session.state_folder.run(newest.id).path.is_dir()
-    if newest is not None and there and (held := _answers(session, newest)):
+    if session.state_folder.run(newest.id).path.is_dir() and (held := _answers(session, newest)):
         again = f"all are sent again{paid_again(session.settings)}."
         why = f"{newest.id} holds answers to {held:,} of these {newest.requests:,} requests; {again}"
         session.emit(Notice(why, "warning", Next("results", newest.id, "-o", RESULTS_FILE, why="writes those answers")))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import ipaddress
 import json
 import secrets
 import sqlite3
@@ -22,6 +21,7 @@ import httpx2
 from filelock import FileLock, Timeout
 
 from gemini_batch.emulator.messages import signing
+from gemini_batch.emulator.messages.addresses import is_loopback
 from gemini_batch.emulator.state.clock import DAY, SECOND, rfc3339
 
 if TYPE_CHECKING:
@@ -267,12 +267,4 @@ def may_receive(uri: str, hosts: Iterable[str] = ()) -> bool:
     if url.scheme not in ("http", "https") or url.userinfo:
         return False
     host = url.host.lower().removesuffix(".")
-    if host == "localhost" or host in hosts:
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback
+    return host in hosts or is_loopback(host)

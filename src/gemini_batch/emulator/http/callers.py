@@ -12,6 +12,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from gemini_batch.emulator.messages.addresses import is_loopback
 from gemini_batch.emulator.messages.errors import ApiFailure
 from gemini_batch.errors import UsageError
 
@@ -57,7 +58,7 @@ class Callers:
         """Why a request is refused whatever it asks for, or None."""
         named = headers.getlist("host")
         place = _place(named[0]) if len(named) == 1 else None
-        if place is None or not (place.host in self._hosts or _is_loopback(place.host)):
+        if place is None or not (place.host in self._hosts or is_loopback(place.host)):
             return _refused(
                 f"The emulator does not answer to the name {_shown(named)}. Use localhost or 127.0.0.1, or start "
                 "it with --allow-host."
@@ -105,18 +106,6 @@ def _place(text: str) -> _Place | None:
         if six or not host:
             return None
     return _Place(host, int(port) if port else None)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback
 
 
 def _is_at(origin: str, place: _Place) -> bool:
