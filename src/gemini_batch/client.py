@@ -17,7 +17,8 @@ from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from gemini_batch.aio import AsyncGeminiBatch, named_as
+from gemini_batch.aio import named_as
+from gemini_batch.async_client import AsyncGeminiBatch
 from gemini_batch.events import Event, EventHandler, ignore_events
 
 if TYPE_CHECKING:

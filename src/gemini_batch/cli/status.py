@@ -89,5 +89,6 @@ def _lines(seen: JobStatus) -> Iterator[str]:
 
 
 def _to_be_sent(seen: RunStatus) -> str:
-    again = seen.waiting - seen.not_sent
-    return f"{seen.not_sent:,} to be sent" + (f", {again:,} to be resent" if again else "")
+    unsent = seen.not_sent - seen.held_back
+    again = seen.waiting - unsent
+    return f"{unsent:,} to be sent" + (f", {again:,} to be resent" if again else "")

@@ -124,7 +124,7 @@ async def _needed(session: Session, file: InputFile, dropped: set[str]) -> str |
     assert run is not None
     if run.backend != address_of(session.settings):
         return f"uploaded to {run.backend}"
-    if run.key_fingerprint != session.key_fingerprint():
+    if job.key_fingerprint != session.key_fingerprint():
         return "uploaded with another key"
     if job.dropped_at is not None or job.id in dropped:
         return None

@@ -64,7 +64,7 @@ async def held_results(session: Session, run: Run) -> Results:
     await restore(session, run)
     jobs = session.ledger().jobs_of(run.id)
     facts = run_facts(session, run)
-    again = facts.waiting - facts.not_sent
+    again = facts.waiting - facts.unsent
     summary = summarize(folder, run, jobs, offline=offline, resendable=again, stopped=facts.stopped)
     return Results(run, jobs, folder, summary)
 
@@ -86,6 +86,8 @@ async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -
     facts = run_facts(session, run)
     if facts.state is RunState.NOT_CREATED:
         what = "a create call got no answer" if facts.in_doubt else "its create command did not finish"
+        if not facts.jobs and facts.waiting:
+            what = "its requests have not been sent, or are in jobs of other runs"
         raise NotFinished(f"{run.id} has no job yet: {what}.", job=run.id, state=facts.state.value, next=facts.next)
     waiting: list[NotFinished] = []
     gone: list[JobError | ServiceError] = []

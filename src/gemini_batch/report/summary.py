@@ -14,6 +14,7 @@ from gemini_batch.report.billing import elsewhere, says_emulated
 from gemini_batch.report.money import AnsweredBy, Money, answered_by, money
 from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import Step, next_for_results
+from gemini_batch.store.conditions import COPY, HELD, REMEMBERED
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import JobStage
 
@@ -73,8 +74,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """True if the answers say that an emulator wrote them."""
     requests: int
     """Number of requests that were sent, one result line each."""
+    remembered: int
+    """Those of `requests` that were answered before, in another run, and cost nothing here."""
     not_sent: int
     """Number of requests that were not sent; they have no result line."""
+    held_back: int
+    """Those of `not_sent` that `--limit` or `--sample` left out."""
+    identical: int
+    """Requests that repeat another one under another key, and were sent all the same."""
     verdicts: dict[str, int]
     """Number of requests by verdict."""
     failures: list[Reason]
@@ -112,8 +119,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0: every row succeeded; 1: there are results, but some rows did not or were not sent; 5: there is nothing."""
-        if self.all_succeeded and not self.not_sent:
+        """0: every row that was to be sent succeeded; 1: there are results, but some rows did not; 5: there is nothing."""
+        if self.all_succeeded and self.not_sent <= self.held_back:
             return 0
         return 1 if self.answered else 5
 
@@ -138,11 +145,12 @@ def summarize(
         failures = rows.reasons()
         room = room_for_more(folder.run(run.id), run, jobs, rows)
         quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
+        remembered, held_back, identical = (0, 0, 0) if only is not None else _places(rows)
     not_sent = 0 if only is not None or run.origin == "adopted" else run.requests - sum(counts.values())
     jobs = [job for job in jobs if job.stage.made] if only is None else [only]
     requests = sum(counts.values())
     steps = (
-        next_for_results(run, jobs, failures, room, not_sent=not_sent, resendable=resendable, stopped=stopped)
+        next_for_results(run, jobs, failures, room, not_sent=not_sent, held=held_back, resendable=resendable, stopped=stopped)
         if only is None
         else []
     )
@@ -159,7 +167,10 @@ def summarize(
         offline=offline,
         emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(folder.run(run.id))),
         requests=requests,
+        remembered=remembered,
         not_sent=not_sent,
+        held_back=held_back,
+        identical=identical,
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
         failures=failures,
         quarantined=quarantined,
@@ -175,12 +186,17 @@ def summarize(
             tool_use=sum(u["tool_use"] for u in usage),
             unknown=sum(u["answers"] - u["known"] for u in usage),
         ),
-        usd=money(run, jobs, usage),
+        usd=money(run, jobs, usage) if jobs else Money(batch=0.0, interactive=0.0),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(folder.run(run.id).path),
         next=steps[0] if steps else None,
         next_steps=[Step(step) for step in steps],
     )
+
+
+def _places(rows: Rows) -> tuple[int, int, int]:
+    """How many requests were answered in other runs, are held back, and repeat another one that was sent, too."""
+    return rows.at(REMEMBERED), rows.at(HELD), 0 if rows.at(COPY) else rows.identical()
 
 
 def _says_emulated(folder: RunFolder) -> bool:
@@ -191,7 +207,7 @@ def _says_emulated(folder: RunFolder) -> bool:
     if first is None or first.file is None:
         return False
     try:
-        with (folder.path / "raw" / first.file).open("rb") as file:
+        with folder.answers(first.file).open("rb") as file:
             file.seek(first.offset)
             answer = parse_line(file.read(first.length))
     except OSError:
@@ -252,7 +268,7 @@ class Progress:
 
     def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:
         by_job = rows.answered_by_job()
-        self._answered = sum(count for job, count in by_job.items() if job in (self._settled or ()))
+        self._answered = sum(count for job, count in by_job.items() if job in {*(self._settled or ()), REMEMBERED, COPY})
         usage = rows.usage(LONG_PROMPT)
         self.verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
         self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)

@@ -1,11 +1,28 @@
-"""Conditions on requests in ``rows.db``, as SQL: which were sent, which did not succeed, which are to be resent."""
+"""Where the requests in ``rows.db`` are, and conditions on them as SQL: which were sent, which are to be resent.
+
+``requests.job`` is the ordinal of the job that a request is in, from 1; NULL while it waits to be sent; or one of the
+places that are not jobs of the run.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
+
+    from gemini_batch.store.run_options import Selection
+
+#: It took an answer from another run, where it had been answered before.
+REMEMBERED = 0
+#: It is in a job of another run that has not ended; this run waits for that answer.
+ELSEWHERE = -1
+#: ``--limit`` or ``--sample`` left it out.
+HELD = -2
+#: It is the same as another request of the run (``copy_of``), whose answer it gets.
+COPY = -3
 
 _FINAL = "(SELECT {} FROM answers WHERE id = requests.answer)"
 _GIVEN = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
@@ -13,10 +30,39 @@ _GIVEN = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file =
 WITHOUT_LINE = f"SELECT count(*) FROM requests WHERE job = ? AND NOT EXISTS ({_GIVEN})"  # noqa: S608 - no value
 
 
-def was_sent(sent: Sequence[int]) -> str:
+def was_sent(sent: Sequence[int], name: str = "requests") -> str:
     """In more than one job; or in one that was ``sent``, or was and now waits to be resent."""
-    numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
-    return f"(attempts > 1 OR (attempts = 1 AND (job IS NULL OR job IN ({numbers}))))"
+    places = ", ".join(str(int(place)) for place in (REMEMBERED, ELSEWHERE, *sent))
+    return f"({name}.attempts > 1 OR ({name}.attempts = 1 AND ({name}.job IS NULL OR {name}.job IN ({places}))))"
+
+
+def has_result(sent: Sequence[int]) -> str:
+    """Sent, or with an answer from another run, or a copy of one of these."""
+    leader = f"(leader.job = {REMEMBERED} OR {was_sent(sent, 'leader')})"
+    return (
+        f"({was_sent(sent)} OR requests.job = {REMEMBERED} OR (requests.job = {COPY} AND EXISTS "  # noqa: S608 - numbers
+        f"(SELECT 1 FROM main.requests leader WHERE leader.seq = requests.copy_of AND {leader})))"
+    )
+
+
+def selected(db: sqlite3.Connection, selection: Selection) -> str:
+    """Among the first ``limit`` requests, or among ``sample`` of them that ``seed`` chooses; every one by default.
+
+    A larger sample with the same seed contains the smaller one.
+    """
+    if selection.limit is not None:
+        return f"seq < {int(selection.limit)}"
+    if selection.sample is None:
+        return "TRUE"
+
+    def rank(seq: int) -> bytes:
+        return hashlib.blake2b(f"{selection.seed}:{seq}".encode(), digest_size=8).digest()
+
+    db.create_function("rank_of", 1, rank, deterministic=True)
+    db.execute("DROP TABLE IF EXISTS temp.sampled")
+    db.execute("CREATE TEMP TABLE sampled (seq INTEGER PRIMARY KEY)")
+    db.execute("INSERT INTO sampled SELECT seq FROM requests ORDER BY rank_of(seq) LIMIT ?", (selection.sample,))
+    return "seq IN (SELECT seq FROM temp.sampled)"
 
 
 def unlasting(

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 INSERT_REQUEST = (
-    "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, job, attempts) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, fingerprint, body, "
+    "outside, job, attempts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 
 class RequestRow(NamedTuple):
-    """One request as loaded; ``line`` is its line number in the user's file."""
+    """One request as loaded; ``line`` is its line number in the user's file.
+
+    ``fingerprint`` recognises the row in other runs, ``body`` the request without its key (:mod:`gemini_batch.memory`);
+    ``outside``: its answer depends on what is neither in the request nor in the model.
+    """
 
     seq: int
     line: int
@@ -28,6 +32,9 @@ class RequestRow(NamedTuple):
     expects_json: bool
     dimension: int | None
     tokens: int
+    fingerprint: bytes | None = None
+    body: int | None = None
+    outside: bool = False
 
 
 class Wanted(NamedTuple):
@@ -87,7 +94,10 @@ class AnswerRow(NamedTuple):
 
 
 class FinalRow(NamedTuple):
-    """One request with its final answer: where the answer is, or why there is none."""
+    """One request with its final answer: where the answer is, or why there is none.
+
+    ``copied_from``: the key of the identical request whose answer it is.
+    """
 
     seq: int
     key: str
@@ -100,6 +110,7 @@ class FinalRow(NamedTuple):
     verdict: str | None
     missing_reason: str
     reason: str | None
+    copied_from: str | None = None
 
 
 class FailureRow(NamedTuple):

@@ -47,6 +47,21 @@ class RequestOverrides(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(document)
 
 
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests of a run are to be sent: the first ``limit``, or a random ``sample`` of them; by default, all."""
+
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options that ask for it."""
+        if self.sample is not None:
+            return ("--sample", str(self.sample), *(("--sample-seed", str(self.seed)) if self.seed else ()))
+        return () if self.limit is None else ("--limit", str(self.limit))
+
+
 #: A job can hold more (the service publishes no limit), but one stuck job should not hold up everything.
 REQUESTS_A_JOB = 50_000
 ATTEMPTS = 3
@@ -61,6 +76,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     tier: int | None = None
     #: The display name of its jobs.
     name: str | None = None
+    #: Which requests are to be sent; None keeps what was chosen before.
+    selection: Selection | None = None
+    #: Send identical requests once.
+    dedupe: bool | None = None
     #: What an unfinished retry changes in the waiting requests.
     overrides: RequestOverrides | None = None
 
