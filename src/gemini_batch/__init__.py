@@ -19,8 +19,8 @@ from gemini_batch._version import __version__
 
 if TYPE_CHECKING:
     from gemini_batch import aio
-    from gemini_batch.async_client import AsyncGeminiBatch
     from gemini_batch.answers.reasons import Verdict
+    from gemini_batch.async_client import AsyncGeminiBatch
     from gemini_batch.catalog import (
         Catalog,
         Cost,

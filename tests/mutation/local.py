@@ -253,7 +253,7 @@ LOCAL = (
     Breakage(
         guard="another project's key is told from a job that is gone",
         file="session.py",
-        old="if not isinstance(target, UnknownJob) and target.run.key_fingerprint != self.key_fingerprint():",
+        old="if isinstance(target, KnownJob) and target.job.key_fingerprint != self.key_fingerprint():",
         new="if isinstance(target, UnknownJob):",
         tests=("tests/engine/test_around.py::test_another_key_is_told_from_a_lost_job",),
     ),

@@ -53,8 +53,9 @@ def result_line(
     """One result as one line of JSON, without a line ending: ``key, verdict, response, error, attempt``, in this order.
 
     ``response`` is present if the service sent one, ``error`` with every verdict but ``succeeded``. ``text=False``
-    leaves the response unchanged. ``copied_from``: the key of the identical request whose answer it is. With ``media``, images and audio are written to files and the line has their paths.
-    Raises ``ValueError`` if ``response`` is not JSON, ``OSError`` if a media file cannot be written.
+    leaves the response unchanged. ``copied_from``: the key of the identical request whose answer it is. With ``media``,
+    images and audio are written to files and the line has their paths. Raises ``ValueError`` if ``response`` is not
+    JSON, ``OSError`` if a media file cannot be written.
     """
     pieces = [b'{"key":', _encode(key), b',"verdict":"', verdict.encode(), b'"']
     if response is not None:

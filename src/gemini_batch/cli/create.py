@@ -39,7 +39,7 @@ def command(made: Created, screen: Screen, **_: object) -> str:
     {"key": "unique", "request": {"contents": [{"parts": [{"text": "…"}]}]}}. Every line is checked before anything
     is sent. If the requests already have a job, the command prints its name and sends nothing.
     """
-    if made.job is None:
+    if made.job == made.run:
         screen.say(_none_made(made))
         screen.say(f"Next: {invoked(_following(made))}")
         return made.run
@@ -54,8 +54,10 @@ def command(made: Created, screen: Screen, **_: object) -> str:
 def _none_made(made: Created) -> str:
     """Why there is no job: where the answers are, or will be."""
     if made.elsewhere:
-        return f"Nothing to send: {plural(made.elsewhere, 'request')} {'is' if made.elsewhere == 1 else 'are'} in a job of another run."
-    return f"Nothing to send: {plural(made.remembered, 'request')} {'was' if made.remembered == 1 else 'were'} answered before."
+        requests = "1 request is" if made.elsewhere == 1 else f"{made.elsewhere:,} requests are"
+        return f"Nothing to send: {requests} in a job of another run."
+    requests = "1 request was" if made.remembered == 1 else f"{made.remembered:,} requests were"
+    return f"Nothing to send: {requests} answered before."
 
 
 def _following(made: Created) -> Next:

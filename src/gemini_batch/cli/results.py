@@ -26,10 +26,6 @@ _PREVIEW = 20
 _FAILURES_SHOWN = 10
 
 
-#: From this share of the requests on, it is said that they repeat others.
-_MANY_IDENTICAL = 0.05
-
-
 def _spelt(_context: click.Context, _option: click.Parameter, output: str | None) -> str | None:
     return "-" if is_stdout(output) else output
 
@@ -127,14 +123,7 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield f"  … and {plural(more, 'more request')} for other reasons (--json has all)"
     for other in summary.answered_by[:10]:
         yield f"  {plural(other.answers, 'answer')} by {other.model}; {other.asked} was asked"
-    if summary.remembered:
-        yield f"  {plural(summary.remembered, 'request')} answered before, in another run: nothing is paid for them here"
-    if summary.held_back:
-        yield f"  {plural(summary.held_back, 'more request')} not sent: left out by --limit or --sample"
-    if left := summary.not_sent - summary.held_back:
-        yield f"  {plural(left, 'request')} of the run {'has' if left == 1 else 'have'} not been sent yet"
-    if summary.identical > _MANY_IDENTICAL * summary.requests:
-        yield f"  {_identical(summary)}"
+    yield from _not_sent(summary)
     if summary.error and summary.failures:
         yield f"  the service's error for the job: {summary.error}"
     if summary.unknown_keys:
@@ -162,10 +151,24 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield f"Written: {output}"
 
 
+def _not_sent(summary: Summary) -> Iterator[str]:
+    """What was not sent, and why; and what need not have been."""
+    if summary.remembered:
+        yield f"  {plural(summary.remembered, 'request')} answered before, in another run, and not paid for here"
+    if summary.held_back:
+        yield f"  {plural(summary.held_back, 'more request')} not sent: left out by --limit or --sample"
+    if left := summary.not_sent - summary.held_back:
+        yield f"  {plural(left, 'request')} of the run {'has' if left == 1 else 'have'} not been sent yet"
+    if summary.repeats:
+        yield f"  {_identical(summary)}"
+
+
 def _identical(summary: Summary) -> str:
     """What ``--dedupe`` would save."""
     share = summary.identical / max(1, summary.requests)
-    saves = f", and cost about ${usd(summary.usd.batch * share)} less" if summary.usd.batch and not summary.offline else ""
+    saves = (
+        f", and cost about ${usd(summary.usd.batch * share)} less" if summary.usd.batch and not summary.offline else ""
+    )
     return f"{plural(summary.identical, 'request')} repeat another one; with --dedupe they would not be sent{saves}"
 
 

@@ -52,8 +52,8 @@ _ABSENCE_PAUSES = (1.0, 2.0)
 class Created(msgspec.Struct, frozen=True, kw_only=True):
     """What ``create`` did."""
 
-    job: str | None
-    """Name of the job at the service, `batches/…`; null if no request had to be sent."""
+    job: str
+    """Name of the job at the service, `batches/…`; id of the run, `run-…`, if no request had to be sent."""
     run: str
     """Id of the run that holds the requests, `run-…`."""
     name: str
@@ -292,7 +292,7 @@ def _describe(
     if job is not None and submission.name not in {None, job.display_name}:
         session.emit(Notice(f"--name {submission.name!r} has no effect: the job is called {job.display_name!r}."))
     return Created(
-        job=job.batch if job else None,
+        job=(job and job.batch) or run.id,
         run=run.id,
         name=job.display_name if job else "",
         state=(job.state or state_word(None)) if job else run_facts(session, run).state.value,

@@ -1,4 +1,4 @@
-"""What is decided about a run's requests before any is sent: which are wanted, which were answered, which are elsewhere.
+"""Decides about a run's requests before any is sent: which are wanted, were answered before, or are in other runs.
 
 The caller holds the run's lock. ``run`` and ``create`` both come through here.
 """
@@ -17,6 +17,7 @@ from gemini_batch.events import Notice, in_thread
 from gemini_batch.memory.recall import Recalled, recall
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
+from gemini_batch.report.summary import many_identical
 from gemini_batch.session import KnownJob
 from gemini_batch.store.conditions import ELSEWHERE
 from gemini_batch.store.records import JobStage
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 #: How many jobs a sentence names.
 _NAMED = 3
-#: From this share of all requests on, repeated ones are worth a word.
-_MANY = 0.05
 
 
 def choose(session: Session, run: Run, options: RunOptions) -> None:
@@ -71,16 +70,19 @@ async def remember(session: Session, run: Run, *, waits: bool) -> Recalled:
             )
         said = f"{found.remembered:,} of {_requests(run.requests)} were answered before; {sent}.{also}"
         session.emit(Notice(said, next=f"To send all of them again, use --new{paid_again(session.settings)}."))
-    if sending and not dedupes and identical > _MANY * run.requests:
+    if sending and not dedupes and many_identical(identical, run.requests):
         also = "Use --dedupe to send each of them once."
-        session.emit(Notice(f"{identical:,} of {_requests(run.requests)} repeat an earlier one under another key.", next=also))
+        session.emit(
+            Notice(f"{identical:,} of {_requests(run.requests)} repeat an earlier one under another key.", next=also)
+        )
     if found.elsewhere:
         await check_visible(session, jobs)
         named = ", ".join(str(job.batch or job.run) for job in jobs[:_NAMED]) + (", …" if jobs[_NAMED:] else "")
-        what = f"{_requests(found.elsewhere)} {'is' if found.elsewhere == 1 else 'are'} in {named}, which {jobs[0].run} sent"
+        are = "is" if found.elsewhere == 1 else "are"
+        what = f"{_requests(found.elsewhere)} {are} in {named}, which {jobs[0].run} sent"
         how = "this run waits for the answers" if waits else "they are left out"
         following = None if waits else Next("run", run.id, why=costing(run, "waits for them, and sends what is left"))
-        session.emit(Notice(f"{what}; {how}.", next=following))
+        session.say_once(Notice(f"{what}; {how}.", next=following))
     return found
 
 
@@ -96,7 +98,9 @@ async def check_visible(session: Session, jobs: Iterable[Job]) -> None:
         if job.key_fingerprint == session.key_fingerprint():
             continue
         if job.stage is JobStage.INTENDED:
-            raise _not_visible(session, job, "A create call of {run} got no answer, and it was sent with another API key.")
+            raise _not_visible(
+                session, job, "A create call of {run} got no answer, and it was sent with another API key."
+            )
         try:
             target = KnownJob(session.ledger().run_of(job), job, session.settings.offline)
             await poll_job(session, target)

@@ -218,7 +218,9 @@ class Runner:
         trouble = meaning(error)
         if trouble is Trouble.STORE_FULL:
             self._store_full = True
-            freed = await self._forget(needless_inputs(self._ledger, key_fingerprint=self._key, backend=self._run.backend))
+            freed = await self._forget(
+                needless_inputs(self._ledger, key_fingerprint=self._key, backend=self._run.backend)
+            )
             pause = self._quota.store_full(freed, error)
             then = f"deleted {_counted(freed, 'unneeded input file')}" if freed else f"trying again in {pause:.0f} s"
             self._emit(Notice(f"The file store is full; {then}.", "warning"))

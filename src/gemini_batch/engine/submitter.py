@@ -71,7 +71,7 @@ class Submitter:
     async def make(self, job: Job) -> Job:
         """Bring ``job`` to ``created``; if ``may_send`` says no just before the create, it stays ``uploaded``.
 
-        Raises ServiceError if that is not possible now; nothing is lost. Raises TakenError, with the job ``uploaded``, if
+        Raises ServiceError if that is not possible now; nothing is lost. Raises TakenError, with the job as it was, if
         other runs have sent or answered some of its requests by now.
         """
         job = self._with_this_key(job)

@@ -16,7 +16,6 @@ from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
 from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
-from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.validation.conform import Terms
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from gemini_batch.memory.fingerprint import Origin
     from gemini_batch.store.state_folder import RunFolder
 
     CanSee = Callable[[str], bool]
@@ -140,6 +140,8 @@ class _Pass:
                 break
             except LineTooLong as error:
                 self.findings.add(Problem(message="The line is too long for a request.", line=error.number))
+                break
+            if offset >= self.size:  # another program is writing it; this is refused at the end
                 break
             if number == 1:
                 data = data.removeprefix(UTF8_BOM)
@@ -256,7 +258,9 @@ def stage(
     with opened as reader:
         before = os.fstat(reader.fileno())
         try:
-            done = _write(reader, folder, size=before.st_size, limit=limit, origin=origin, terms=terms, can_see=can_see, emit=emit)
+            done = _write(
+                reader, folder, size=before.st_size, limit=limit, origin=origin, terms=terms, can_see=can_see, emit=emit
+            )
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())

@@ -28,7 +28,7 @@ _HELD = (
 )
 _OF = "WHERE f.run = ?"
 _COPY = (
-    "INSERT INTO answers (seq, answer_file, attempt, offset, length, verdict, usage_known, input, cached, output, "  # noqa: S608 - no value
+    "INSERT INTO answers (seq, answer_file, attempt, offset, length, verdict, usage_known, input, cached, output, "
     "thoughts, tool_use, audio_input, image_output, model_version) SELECT f.seq, mine.id, a.attempt, a.offset, "
     "a.length, a.verdict, a.usage_known, a.input, a.cached, a.output, a.thoughts, a.tool_use, a.audio_input, "
     f"a.image_output, named.id {_HELD} CROSS JOIN answer_files mine ON mine.job = s.job "
@@ -47,7 +47,7 @@ def borrow(rows: Rows, lender: RunFolder, number: int, *, method: Method) -> int
     with lender.rows() as theirs, explained(rows.path, _WHAT):  # opened, so that it has the current schema
         db.execute("ATTACH CAST(? AS TEXT) AS lender", (os.fsencode(theirs.path),))
         try:
-            files = db.execute(f"SELECT DISTINCT s.* {_HELD} {_OF}", (number,)).fetchall()  # noqa: S608 - no value
+            files = db.execute(f"SELECT DISTINCT s.* {_HELD} {_OF}", (number,)).fetchall()
             for file in files:
                 _check(lender, file)
             _drop_unfit(db, lender, number, method)
@@ -89,7 +89,7 @@ def _drop_unfit(db: sqlite3.Connection, lender: RunFolder, number: int, method: 
 
 def _unfit(db: sqlite3.Connection, lender: RunFolder, number: int, method: Method) -> Iterator[int]:
     sql = (
-        f"SELECT f.seq, r.expects_json, r.dimension, s.file, a.offset, a.length {_HELD} "  # noqa: S608 - no value
+        f"SELECT f.seq, r.expects_json, r.dimension, s.file, a.offset, a.length {_HELD} "
         f"CROSS JOIN main.requests r ON r.seq = f.seq AND (r.expects_json OR r.dimension IS NOT NULL) {_OF} "
         "ORDER BY s.id, a.offset"
     )
@@ -103,9 +103,10 @@ def _unfit(db: sqlite3.Connection, lender: RunFolder, number: int, method: Metho
             assert opened is not None
             opened.seek(offset)
             answer = parse_line(opened.read(length))
-            if not isinstance(answer, Answer):
-                yield seq
-            elif judge(answer, method=method, expects_json=bool(expects_json), dimension=dimension).verdict != "succeeded":
+            if not isinstance(answer, Answer) or (
+                judge(answer, method=method, expects_json=bool(expects_json), dimension=dimension).verdict
+                != "succeeded"
+            ):
                 yield seq
     except OSError as error:
         raise state_error(error, lender.path, "answer file") from error

@@ -33,7 +33,7 @@ def catch_up(state_folder: StateFolder, ledger: Ledger, index: Index, emit: Even
     for job in news:
         run = ledger.run_of(job)
         try:
-            _enter(state_folder.run(run.id), index, ledger, run, job, emit)
+            _enter(state_folder.run(run.id), index, ledger, job, emit)
         except StateError as error:
             if error.reason_code == "locked":
                 raise
@@ -49,7 +49,8 @@ def catch_up(state_folder: StateFolder, ledger: Ledger, index: Index, emit: Even
                 claim_later(ledger, job, rows.fingerprints(job.ordinal))
 
 
-def _enter(folder: RunFolder, index: Index, ledger: Ledger, run: Run, job: Job, emit: EventHandler) -> None:
+def _enter(folder: RunFolder, index: Index, ledger: Ledger, job: Job, emit: EventHandler) -> None:
+    run = ledger.run_of(job)
     if run.freed_at is not None or not folder.row_database.exists():
         index.add(run.id, job.id, job.collected_at, ())
         return

@@ -1,7 +1,8 @@
 """Claims and loans, in the ledger: which rows are in jobs, and which runs use the answers of others.
 
-A job claims its rows while it is being sent, is alive, or is not collected yet. Claims are taken in the ledger's transaction that writes the intent, so two processes never send the same row: whoever
-comes second finds the claim or, once the job is collected, the answer.
+A job claims its rows while it is being sent, is alive, or is not collected yet. Claims are taken in the ledger's
+transaction that writes the intent, so two processes never send the same row: whoever comes second finds the claim or,
+once the job is collected, the answer.
 """
 
 from __future__ import annotations
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Job
     from gemini_batch.store.row_reading import RowReader
 
+#: A job that may still answer its rows. One that ended and left nothing holds nobody up.
+MAY_ANSWER = (
+    "(jobs.stage <> 'ended' OR jobs.phase = 'succeeded' OR jobs.output_file IS NOT NULL OR jobs.succeeded > 0 "
+    "OR jobs.lost IS NOT NULL)"
+)
 _ANOTHER = (
-    "SELECT 1 FROM claims mine JOIN claims theirs ON theirs.fingerprint = mine.fingerprint AND theirs.job <> mine.job "
-    "JOIN jobs ON jobs.id = theirs.job WHERE mine.job = ? AND jobs.run <> ? LIMIT 1"
+    "SELECT 1 FROM claims mine JOIN claims theirs ON theirs.fingerprint = mine.fingerprint AND theirs.job <> mine.job "  # noqa: S608 - no value
+    f"JOIN jobs ON jobs.id = theirs.job AND {MAY_ANSWER} WHERE mine.job = ? AND jobs.run <> ? LIMIT 1"
 )
 _COLLECTED = "FROM jobs WHERE stage = 'collected' AND sha256 IS NOT NULL"
 _UNCLAIMED = (
@@ -60,9 +66,9 @@ def claiming(rows: RowReader, job: Job, index: Index | None) -> Callable[[sqlite
 
 
 def collected(ledger: Ledger) -> list[Job]:
-    """The collected jobs whose requests are known here, in the order in which they were collected. Raises StateError."""
+    """The collected jobs whose requests are known, in the order of their collection. Raises StateError."""
     with explained(ledger.path, "ledger"):
-        sql = f"SELECT * {_COLLECTED} ORDER BY collected_at, rowid"  # noqa: S608 - no value
+        sql = f"SELECT * {_COLLECTED} ORDER BY collected_at, rowid"
         return [job_of(row) for row in ledger.connection.execute(sql)]
 
 

@@ -25,13 +25,31 @@ _STORES = ("fileSearchStoreNames", "file_search_store_names")
 #: One of these stands in every line whose answer may depend on more than the line and the model.
 _HINTS = tuple(
     name.encode()
-    for name in "fileUri file_uri cachedContent cached_content fileSearch file_search googleSearch google_search urlContext "
-    "url_context googleMaps google_maps enterpriseWebSearch enterprise_web_search serviceTier service_tier".split()
+    for camel, snake in (
+        ("fileUri", "file_uri"),
+        ("cachedContent", "cached_content"),
+        ("fileSearch", "file_search"),
+        ("googleSearch", "google_search"),
+        ("urlContext", "url_context"),
+        ("googleMaps", "google_maps"),
+        ("enterpriseWebSearch", "enterprise_web_search"),
+        ("serviceTier", "service_tier"),
+    )
+    for name in (camel, snake)
 )
 #: Tools whose answers come from a world that changes.
 _OUTSIDE = frozenset(
-    "googleSearch google_search googleSearchRetrieval google_search_retrieval urlContext url_context googleMaps "
-    "google_maps enterpriseWebSearch enterprise_web_search".split()
+    {
+        *(
+            "googleSearch",
+            "google_search",
+            "googleSearchRetrieval",
+            "google_search_retrieval",
+            "googleMaps",
+            "google_maps",
+        ),
+        *("urlContext", "url_context", "enterpriseWebSearch", "enterprise_web_search"),
+    }
 )
 
 
@@ -78,7 +96,9 @@ class Origin:
                 request.pop(name, None)
             outside, owned = _ties(request, line)
             ours = self.key_fingerprint if owned else ""
-        body = hashlib.blake2b(_json(request), digest_size=16, key=_kind(method, self.model, self.backend, ours)).digest()
+        body = hashlib.blake2b(
+            _json(request), digest_size=16, key=_kind(method, self.model, self.backend, ours)
+        ).digest()
         whole = hashlib.blake2b(row.key.encode(), digest_size=16, key=body).digest()
         return Marks(whole, int.from_bytes(body[:8], "big", signed=True), outside)
 

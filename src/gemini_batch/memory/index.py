@@ -23,8 +23,11 @@ _WHAT = "index of answered rows"
 _SCHEMA = (
     "CREATE TABLE runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT",
     "CREATE TABLE jobs (id TEXT PRIMARY KEY, collected_at REAL) STRICT, WITHOUT ROWID",
-    "CREATE TABLE answered (fingerprint BLOB PRIMARY KEY, run INTEGER NOT NULL, seq INTEGER NOT NULL) "
-    "STRICT, WITHOUT ROWID",
+    """
+CREATE TABLE answered (
+    fingerprint BLOB PRIMARY KEY, run INTEGER NOT NULL, seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+""",
 )
 #: The succeeded answers of one job, in the order of the index, so that its pages are written one after another.
 _ANSWERS_OF = (

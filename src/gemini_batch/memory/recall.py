@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.events import EventHandler, Notice, ignore_events
 from gemini_batch.memory.borrowing import borrow
 from gemini_batch.memory.catching_up import catch_up, fill
-from gemini_batch.memory.claims import lend
+from gemini_batch.memory.claims import MAY_ANSWER, lend
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.index import Index
 from gemini_batch.store.conditions import ELSEWHERE, REMEMBERED
@@ -30,15 +30,21 @@ _WHAT = "run's row database"
 _CLAIMED = "seq IN (SELECT seq FROM temp.claimed)"
 #: Entries of the index that lead to no answer any more.
 _STALE = (
-    "SELECT w.fingerprint FROM temp.found f JOIN temp.wanted w USING (seq) JOIN requests r USING (seq) "
+    "SELECT w.fingerprint FROM temp.found f JOIN temp.wanted w USING (seq) JOIN requests r USING (seq) "  # noqa: S608 - number
     f"WHERE r.job IS NOT {REMEMBERED}"
 )
-_OUTSIDE = f"SELECT count(*) FROM temp.wanted w JOIN requests r USING (seq) WHERE w.outside AND r.job = {REMEMBERED}"
+_OUTSIDE = (
+    "SELECT count(*) FROM temp.wanted w JOIN requests r USING (seq) "  # noqa: S608 - numbers only
+    f"WHERE w.outside AND r.job = {REMEMBERED}"
+)
 _PLACE = (
     f"UPDATE requests SET job = CASE WHEN {_CLAIMED} THEN {ELSEWHERE} END "  # noqa: S608 - numbers only
     f"WHERE job = {ELSEWHERE} OR (job IS NULL AND {_CLAIMED})"
 )
-_JOBS = f"SELECT DISTINCT c.job FROM temp.claimed c JOIN requests r USING (seq) WHERE r.job = {ELSEWHERE} ORDER BY 1"
+_JOBS = (
+    "SELECT DISTINCT c.job FROM temp.claimed c JOIN requests r USING (seq) "  # noqa: S608 - numbers only
+    f"WHERE r.job = {ELSEWHERE} ORDER BY 1"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +87,7 @@ def recall(state_folder: StateFolder, run_id: str, *, emit: EventHandler = ignor
                 with open_index(state_folder) as index:
                     fill(folder, ledger, run, rows, emit)
                     catch_up(state_folder, ledger, index, emit)
-                    found = _look_up(state_folder, ledger, run, rows, index, emit)
+                    found = _look_up(state_folder, ledger, run, rows=rows, index=index, emit=emit)
             else:
                 _release(rows)
             if options.dedupe:
@@ -95,7 +101,7 @@ def _release(rows: Rows) -> None:
 
 
 def _look_up(
-    state_folder: StateFolder, ledger: Ledger, run: Run, rows: Rows, index: Index, emit: EventHandler
+    state_folder: StateFolder, ledger: Ledger, run: Run, *, rows: Rows, index: Index, emit: EventHandler
 ) -> Recalled:
     db = rows.connection
     with explained(rows.path, _WHAT), _attached(db, memory=index.path, ledger=ledger.path):
@@ -156,8 +162,9 @@ def _collect_facts(db: sqlite3.Connection, run: Run) -> int:
         "ON a.fingerprint = w.fingerprint ORDER BY 1, 2"
     )
     db.execute(
-        "INSERT OR IGNORE INTO temp.claimed SELECT w.seq, c.job FROM temp.wanted w CROSS JOIN ledger.claims c "
-        "ON c.fingerprint = w.fingerprint CROSS JOIN ledger.jobs j ON j.id = c.job AND j.run <> ? ORDER BY 1, 2",
+        "INSERT OR IGNORE INTO temp.claimed SELECT w.seq, c.job FROM temp.wanted w CROSS JOIN ledger.claims c "  # noqa: S608
+        "ON c.fingerprint = w.fingerprint CROSS JOIN ledger.jobs ON jobs.id = c.job AND jobs.run <> ? "
+        f"AND {MAY_ANSWER} ORDER BY 1, 2",
         (run.id,),
     )
     return count

@@ -148,8 +148,8 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 class RunFacts:
     """What is recorded of a run: its jobs without the dropped ones, and counts of requests as in :class:`RunStatus`.
 
-    ``held``: requests that a trial leaves out. ``lost``: its folder is gone, so nothing is known of its requests. ``stopped``: someone else cancelled a job, and
-    the user has not said what to do about it.
+    ``held``: requests that a trial leaves out. ``lost``: its folder is gone, so nothing is known of its requests.
+    ``stopped``: someone else cancelled a job, and the user has not said what to do about it.
     """
 
     run: Run

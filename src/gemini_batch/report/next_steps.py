@@ -81,7 +81,9 @@ def next_for_results(
     elif not_sent > held:
         first = Next("run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "sends the rest"))
     elif resendable:
-        first = Next("run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "resends requests that failed temporarily"))
+        first = Next(
+            "run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "resends requests that failed temporarily")
+        )
     # What failed may succeed by that first command, which then says what is left.
     later = {"blocked"} if first is None else {"blocked", "failed", "missing"}
     rest = [failure for failure in failures if failure.verdict not in later or _lasts(failure, jobs)]
@@ -96,7 +98,11 @@ def next_for_results(
 
 def _all(run: Run, held: int) -> Next:
     """The step after a trial."""
-    rest = "sends the request that the trial left out" if held == 1 else f"sends the {held:,} requests that the trial left out"
+    rest = (
+        "sends the request that the trial left out"
+        if held == 1
+        else f"sends the {held:,} requests that the trial left out"
+    )
     return Next("run", run.id, *_TO_FILE, why=costing(run, rest))
 
 

@@ -69,7 +69,9 @@ class Results:
         with contextlib.ExitStack() as stack:
             rows = stack.enter_context(open_rows(folder, self._jobs, only=self._part))
             raw = stack.enter_context(RawFiles(folder))
-            wanted = (row for row in rows.final() if not self._raw or (row.file is not None and row.copied_from is None))
+            wanted = (
+                row for row in rows.final() if not self._raw or (row.file is not None and row.copied_from is None)
+            )
             for number, row in enumerate(wanted):
                 if limit is not None and number >= limit:
                     return

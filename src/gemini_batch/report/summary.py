@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: An answer is looked for among so many of the first requests, to see who wrote it.
 _FIRST_ROWS = 1000
+#: So few repeated requests are not worth a word.
+_FEW = 10
 #: Prompts longer than this cost more with some models (docs/service.md).
 LONG_PROMPT = 200_000
 
@@ -108,6 +110,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that helps with them, in order. The first is `next`; several kinds of failure need more."""
 
     @property
+    def repeats(self) -> bool:
+        """Whether so many requests repeat another one that ``--dedupe`` is worth a word."""
+        return many_identical(self.identical, self.requests)
+
+    @property
     def answered(self) -> int:
         """Requests that have an answer of any kind."""
         return self.requests - self.verdicts.get("missing", 0)
@@ -119,10 +126,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0: every row that was to be sent succeeded; 1: there are results, but some rows did not; 5: there is nothing."""
+        """0: every row that was to be sent succeeded; 1: some did not; 5: there is nothing."""
         if self.all_succeeded and self.not_sent <= self.held_back:
             return 0
         return 1 if self.answered else 5
+
+
+def many_identical(identical: int, requests: int) -> bool:
+    """Whether more than one request in twenty repeats another one, and more than a few do."""
+    return identical >= _FEW and identical * 20 > requests
 
 
 def summarize(
@@ -150,7 +162,9 @@ def summarize(
     jobs = [job for job in jobs if job.stage.made] if only is None else [only]
     requests = sum(counts.values())
     steps = (
-        next_for_results(run, jobs, failures, room, not_sent=not_sent, held=held_back, resendable=resendable, stopped=stopped)
+        next_for_results(
+            run, jobs, failures, room, not_sent=not_sent, held=held_back, resendable=resendable, stopped=stopped
+        )
         if only is None
         else []
     )
@@ -268,7 +282,9 @@ class Progress:
 
     def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:
         by_job = rows.answered_by_job()
-        self._answered = sum(count for job, count in by_job.items() if job in {*(self._settled or ()), REMEMBERED, COPY})
+        self._answered = sum(
+            count for job, count in by_job.items() if job in {*(self._settled or ()), REMEMBERED, COPY}
+        )
         usage = rows.usage(LONG_PROMPT)
         self.verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
         self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)

@@ -38,9 +38,9 @@ def was_sent(sent: Sequence[int], name: str = "requests") -> str:
 
 def has_result(sent: Sequence[int]) -> str:
     """Sent, or with an answer from another run, or a copy of one of these."""
-    leader = f"(leader.job = {REMEMBERED} OR {was_sent(sent, 'leader')})"
+    leader = f"(leader.job IS {REMEMBERED} OR {was_sent(sent, 'leader')})"
     return (
-        f"({was_sent(sent)} OR requests.job = {REMEMBERED} OR (requests.job = {COPY} AND EXISTS "  # noqa: S608 - numbers
+        f"({was_sent(sent)} OR requests.job IS {REMEMBERED} OR (requests.job IS {COPY} AND EXISTS "  # noqa: S608 - numbers
         f"(SELECT 1 FROM main.requests leader WHERE leader.seq = requests.copy_of AND {leader})))"
     )
 

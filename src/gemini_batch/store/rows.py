@@ -195,8 +195,8 @@ class Rows(RowReader):
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
                 "tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM main.answers a "
                 "WHERE a.seq = r.seq AND a.answer_file > 0 AND a.answer_file < ?1) END AS attempts, (SELECT id FROM "
-                "main.answers a WHERE a.seq = r.seq AND a.answer_file = ?1 "
-                "ORDER BY (a.verdict = 'succeeded') DESC, a.id LIMIT 1) AS answer, NULL AS copy_of FROM main.requests r JOIN members USING (seq) ORDER BY seq",
+                "main.answers a WHERE a.seq = r.seq AND a.answer_file = ?1 ORDER BY (a.verdict = 'succeeded') DESC, "
+                "a.id LIMIT 1) AS answer, NULL AS copy_of FROM main.requests r JOIN members USING (seq) ORDER BY seq",
                 (number,),
             )
             self._db.execute("CREATE INDEX temp.requests_of_job ON requests (hash)")
@@ -236,7 +236,8 @@ class Rows(RowReader):
             sql = (
                 "CREATE TEMP VIEW requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "  # noqa: S608 - numbers only
                 f"tokens, CASE job WHEN {COPY} THEN (SELECT job FROM main.requests leader WHERE leader.seq = "
-                f"requests.copy_of) ELSE job END AS job, attempts - (job > 0 AND job NOT IN ({numbers})) AS attempts, "
+                "requests.copy_of) ELSE job END AS job, "
+                f"attempts - (coalesce(job, 0) > 0 AND job NOT IN ({numbers})) AS attempts, "
                 f"answer, copy_of FROM main.requests WHERE {conditions.has_result(sent)}"
             )
             with explained(self.path, "run's row database"):

@@ -92,6 +92,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     def over(self, kept: RunOptions) -> RunOptions:
         """These options, completed with the stored ones."""
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        if said.get("selection") == Selection():
+            said["selection"] = None  # all of them, which needs no word
         return msgspec.structs.replace(kept, **said)
 
     @property
