@@ -95,11 +95,11 @@ class AsyncGeminiBatch:
         sent, nor are those that are in a job of another run.
 
         ``model``: default ``gemini-3-flash-preview``. ``model_check=False``: send to any model; what speaks
-        against it is only a warning. ``name``: the display name, sent unchanged. ``limit``: a trial of
-        the first N requests, those sent before included; without it, the rest is sent. ``sample``: a trial of N
-        requests that ``sample_seed`` chooses. ``inline``: send the requests in the call itself (under 20 MB). ``new``: send
-        everything, whatever was sent or answered before. ``dedupe``: send identical requests once. ``lenient``:
-        refuse only lines that the service certainly refuses.
+        against it is only a warning. ``name``: the display name, sent unchanged. ``limit``: a trial of the first N
+        requests, those sent before included; without it, the rest is sent. ``sample``: a trial of N requests that
+        ``sample_seed`` chooses. ``inline``: send the requests in the call itself (under 20 MB). ``new``: send
+        everything, whatever was sent or answered before. ``dedupe``: send identical requests once. ``lenient``: refuse
+        only lines that the service certainly refuses.
 
         Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
         StateError for a problem with the disk or the ledger, ServiceError for one with the service or network.

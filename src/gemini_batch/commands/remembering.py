@@ -105,7 +105,7 @@ async def check_visible(session: Session, jobs: Iterable[Job]) -> None:
             target = KnownJob(session.ledger().run_of(job), job, session.settings.offline)
             await poll_job(session, target)
         except ApiError as error:
-            if not meaning(error).not_shown:
+            if error.reason_code != "other_key":
                 raise
             what = "{name} was created with another API key, and this key cannot see it. It may be alive."
             raise _not_visible(session, job, what) from error

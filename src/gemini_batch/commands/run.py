@@ -159,7 +159,7 @@ async def work_off(
             await collect_late(session, run)
         if options is not None and options.selection is not None:
             choose(session, run, options)
-        if chosen != kept:
+        if chosen.encoded() != kept.encoded():
             run = keep_options(ledger, run, chosen, at=session.world.now())
 
         async def drive() -> None:

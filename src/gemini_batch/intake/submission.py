@@ -138,7 +138,7 @@ async def enter_run(
     with session.state_folder.staging(token) as folder:
         run, said = await _stage_run(session, submission, folder, run_id=f"run-{token}", max_bytes=max_bytes)
         warnings = [*address, *said]
-        run = msgspec.structs.replace(run, options=msgspec.json.encode(options.over(RunOptions())).decode())
+        run = msgspec.structs.replace(run, options=options.encoded())
         assert run.identity is not None
         if submission.new:
             await before_new(session, run.identity)

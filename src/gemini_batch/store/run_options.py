@@ -92,9 +92,12 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     def over(self, kept: RunOptions) -> RunOptions:
         """These options, completed with the stored ones."""
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
-        if said.get("selection") == Selection():
-            said["selection"] = None  # all of them, which needs no word
         return msgspec.structs.replace(kept, **said)
+
+    def encoded(self) -> str:
+        """As they are stored: that all requests are to be sent needs no word."""
+        everything = self.selection == Selection()
+        return msgspec.json.encode(msgspec.structs.replace(self, selection=None) if everything else self).decode()
 
     @property
     def most_attempts(self) -> int:
@@ -109,4 +112,4 @@ def kept_options(run: Run) -> RunOptions:
 
 def keep_options(ledger: Ledger, run: Run, options: RunOptions, *, at: float) -> Run:
     """Store the options of a run; returns the run with them. Raises StateError."""
-    return ledger.set_options(run, msgspec.json.encode(options).decode(), at=at)
+    return ledger.set_options(run, options.encoded(), at=at)
