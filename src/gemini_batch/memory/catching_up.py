@@ -52,6 +52,8 @@ def catch_up(state_folder: StateFolder, ledger: Ledger, index: Index, emit: Even
 def _enter(folder: RunFolder, index: Index, ledger: Ledger, job: Job, emit: EventHandler) -> None:
     run = ledger.run_of(job)
     if run.freed_at is not None or not folder.row_database.exists():
+        if run.freed_at is None:
+            emit(Notice(f"The folder of {run.id} is gone, so its answers cannot be used again.", "warning"))
         index.add(run.id, job.id, job.collected_at, ())
         return
     with folder.rows() as rows:
