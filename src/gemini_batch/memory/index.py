@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from gemini_batch.store.sqlite import connect, explained, transaction
+from gemini_batch.store.sqlite import INDEX, connect, explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.store.row_reading import RowReader
-
-_WHAT = "index of answered rows"
 
 _SCHEMA = (
     "CREATE TABLE runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT",
@@ -46,7 +44,7 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._db = connect(path, (_first,), what=_WHAT)
+        self._db = connect(path, (_first,), what=INDEX)
 
     def __enter__(self) -> Index:
         return self
@@ -56,7 +54,7 @@ class Index:
 
     def jobs(self) -> dict[str, float | None]:
         """The jobs whose answers are in the index, with the time at which each was collected."""
-        with explained(self.path, _WHAT):
+        with explained(self.path, INDEX):
             return dict(self._db.execute("SELECT id, collected_at FROM jobs").fetchall())
 
     def covers(self, collected: Mapping[str, float | None]) -> bool:
@@ -79,7 +77,7 @@ class Index:
 
     @contextmanager
     def _adding(self, job: str, collected_at: float | None) -> Iterator[sqlite3.Connection]:
-        with explained(self.path, _WHAT), transaction(self._db) as db:
+        with explained(self.path, INDEX), transaction(self._db) as db:
             yield db
             db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?)", (job, collected_at))
 
@@ -90,15 +88,15 @@ class Index:
     def holds_any(self, fingerprints: Iterable[bytes]) -> bool:
         """Whether any of these rows is in the index."""
         sql = "SELECT 1 FROM answered WHERE fingerprint = ?"
-        with explained(self.path, _WHAT):
+        with explained(self.path, INDEX):
             return any(self._db.execute(sql, (fingerprint,)).fetchone() for fingerprint in fingerprints)
 
     def forget(self, fingerprints: Iterable[bytes]) -> None:
         """Remove entries whose answers are not there any more."""
-        with explained(self.path, _WHAT), transaction(self._db) as db:
+        with explained(self.path, INDEX), transaction(self._db) as db:
             db.executemany("DELETE FROM answered WHERE fingerprint = ?", ((one,) for one in fingerprints))
 
     def forget_run(self, run: str) -> None:
         """Remove all entries of a run whose answers were deleted."""
-        with explained(self.path, _WHAT), transaction(self._db) as db:
+        with explained(self.path, INDEX), transaction(self._db) as db:
             db.execute("DELETE FROM answered WHERE run = (SELECT number FROM runs WHERE id = ?)", (run,))

@@ -15,7 +15,7 @@ from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.index import Index
 from gemini_batch.store.conditions import ELSEWHERE, REMEMBERED
 from gemini_batch.store.run_options import kept_options
-from gemini_batch.store.sqlite import explained, transaction
+from gemini_batch.store.sqlite import INDEX, explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 
 _WHAT = "run's row database"
 _CLAIMED = "seq IN (SELECT seq FROM temp.claimed)"
+_FIND = (
+    "INSERT INTO temp.found SELECT a.run, w.seq, a.seq FROM temp.wanted w CROSS JOIN memory.answered a "
+    "ON a.fingerprint = w.fingerprint ORDER BY 1, 2"
+)
+_LENDERS = (
+    "SELECT f.run, r.id, count(*) FROM temp.found f JOIN memory.runs r ON r.number = f.run GROUP BY 1, 2 ORDER BY 1"
+)
+_CLAIMED_BY = (
+    "INSERT OR IGNORE INTO temp.claimed SELECT w.seq, c.job FROM temp.wanted w CROSS JOIN ledger.claims c "  # noqa: S608
+    f"ON c.fingerprint = w.fingerprint CROSS JOIN ledger.jobs ON jobs.id = c.job AND jobs.run <> ? AND {MAY_ANSWER} "
+    "ORDER BY 1, 2"
+)
 #: Entries of the index that lead to no answer any more.
 _STALE = (
     "SELECT w.fingerprint FROM temp.found f JOIN temp.wanted w USING (seq) JOIN requests r USING (seq) "  # noqa: S608 - number
@@ -104,12 +116,13 @@ def _look_up(
     state_folder: StateFolder, ledger: Ledger, run: Run, *, rows: Rows, index: Index, emit: EventHandler
 ) -> Recalled:
     db = rows.connection
-    with explained(rows.path, _WHAT), _attached(db, memory=index.path, ledger=ledger.path):
-        if not _collect_facts(db, run):
-            return Recalled()
-        lenders = db.execute(
-            "SELECT f.run, r.id, count(*) FROM temp.found f JOIN memory.runs r ON r.number = f.run GROUP BY 1, 2"
-        ).fetchall()
+    if not _want(rows):
+        return Recalled()
+    with explained(index.path, INDEX), _attached(db, memory=index.path):
+        db.execute(_FIND)
+        lenders = db.execute(_LENDERS).fetchall()
+    with explained(ledger.path, "ledger"), _attached(db, ledger=ledger.path):
+        db.execute(_CLAIMED_BY, (run.id,))
     remembered = 0
     for number, lender, count in lenders:
         folder = state_folder.run(lender)
@@ -141,30 +154,21 @@ def _attached(db: sqlite3.Connection, **paths: os.PathLike[str]) -> Iterator[Non
             db.execute(f"DETACH {name}")
 
 
-def _collect_facts(db: sqlite3.Connection, run: Run) -> int:
-    """Fill ``temp.wanted``, ``temp.found`` and ``temp.claimed``; returns how many rows wait.
+def _want(rows: Rows) -> int:
+    """Make the temporary tables, and fill ``temp.wanted`` with the waiting rows, in the order of the index.
 
-    The rows are looked up in the order of the index, so that each of its pages is read once.
+    So each page of the index is read once. Returns how many rows wait.
     """
-    for statement in (
-        "CREATE TEMP TABLE wanted (fingerprint BLOB NOT NULL, seq INTEGER NOT NULL, outside INTEGER NOT NULL)",
-        "CREATE TEMP TABLE found (run INTEGER, seq INTEGER, theirs INTEGER, PRIMARY KEY (run, seq)) WITHOUT ROWID",
-        "CREATE TEMP TABLE claimed (seq INTEGER, job TEXT, PRIMARY KEY (seq, job)) WITHOUT ROWID",
-    ):
-        db.execute(statement)
-    count = db.execute(
-        "INSERT INTO temp.wanted SELECT fingerprint, seq, outside FROM requests WHERE (job IS NULL OR job = ?) "
-        "AND fingerprint IS NOT NULL ORDER BY fingerprint",
-        (ELSEWHERE,),
-    ).rowcount
-    db.execute(
-        "INSERT INTO temp.found SELECT a.run, w.seq, a.seq FROM temp.wanted w CROSS JOIN memory.answered a "
-        "ON a.fingerprint = w.fingerprint ORDER BY 1, 2"
-    )
-    db.execute(
-        "INSERT OR IGNORE INTO temp.claimed SELECT w.seq, c.job FROM temp.wanted w CROSS JOIN ledger.claims c "  # noqa: S608
-        "ON c.fingerprint = w.fingerprint CROSS JOIN ledger.jobs ON jobs.id = c.job AND jobs.run <> ? "
-        f"AND {MAY_ANSWER} ORDER BY 1, 2",
-        (run.id,),
-    )
-    return count
+    db = rows.connection
+    with explained(rows.path, _WHAT):
+        for statement in (
+            "CREATE TEMP TABLE wanted (fingerprint BLOB NOT NULL, seq INTEGER NOT NULL, outside INTEGER NOT NULL)",
+            "CREATE TEMP TABLE found (run INTEGER, seq INTEGER, theirs INTEGER, PRIMARY KEY (run, seq)) WITHOUT ROWID",
+            "CREATE TEMP TABLE claimed (seq INTEGER, job TEXT, PRIMARY KEY (seq, job)) WITHOUT ROWID",
+        ):
+            db.execute(statement)
+        return db.execute(
+            "INSERT INTO temp.wanted SELECT fingerprint, seq, outside FROM requests WHERE (job IS NULL OR job = ?) "
+            "AND fingerprint IS NOT NULL ORDER BY fingerprint",
+            (ELSEWHERE,),
+        ).rowcount
