@@ -251,8 +251,9 @@ def test_a_living_job_that_this_key_cannot_see_stops_before_spending(home: Home)
     assert set(home.service.sent().values()) == {1}
 
 
-def test_two_at_once_that_had_both_looked_first(home: Home) -> None:
-    """The second one's rows are claimed between its look-up and its create."""
+@pytest.mark.parametrize("rival", ["alive", "collected", "indexed"])
+def test_two_at_once_that_had_both_looked_first(home: Home, rival: str) -> None:
+    """Between the look-up and the create of one, the other sends some of its rows, and may even get the answers."""
     import asyncio
 
     from engine.fake import FakeSession
@@ -260,20 +261,29 @@ def test_two_at_once_that_had_both_looked_first(home: Home) -> None:
     from gemini_batch.commands.run import run
     from gemini_batch.intake.submission import Submission
 
-    other = write(home.folder / "other.jsonl", ROWS[:2])
+    other = Submission(source=write(home.folder / "other.jsonl", ROWS[:2]))
+    third = Submission(source=write(home.folder / "third.jsonl", [("third", "file")]))
     write(home.file, ROWS)
+
+    async def rivals() -> None:
+        async with FakeSession(home.service, home.folder / "home") as session:
+            if rival == "alive":
+                await create(session, other)
+            else:
+                await run(session, other, None)
+            if rival == "indexed":
+                await run(session, third, None)
 
     async def both() -> Any:
         async with FakeSession(home.service, home.folder / "home") as session:
             upload = home.service.start_upload
 
-            async def first_the_other(**what: Any) -> str:
+            async def first_the_others(**what: Any) -> str:
                 home.service.start_upload = upload  # type: ignore[method-assign]
-                async with FakeSession(home.service, home.folder / "home") as rival:
-                    await create(rival, Submission(source=other))
+                await rivals()
                 return await upload(**what)
 
-            home.service.start_upload = first_the_other  # type: ignore[method-assign]
+            home.service.start_upload = first_the_others  # type: ignore[method-assign]
             return await run(session, Submission(source=home.file), None)
 
     assert answers(asyncio.run(both())) == right(ROWS)
@@ -392,3 +402,50 @@ def test_a_copy_fails_with_its_original(home: Home) -> None:
 def test_what_dedupe_would_save_is_said(home: Home) -> None:
     home.run([(f"k{number}", "same") for number in range(20)], limit=1)
     assert "19 of 20 requests repeat an earlier one under another key." in home.said
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no database, and it is longer than a header " * 100])
+def test_an_index_that_is_damaged(home: Home, content: bytes) -> None:
+    """An empty one is made anew; of any other, the error says that it can be deleted. Nothing is sent."""
+    home.run(ROWS)
+    home.run([*ROWS, ("new", "news")])
+    index = home.folder / "home" / "memory.db"
+    for path in index.parent.glob("memory.db-*"):
+        path.unlink()
+    index.write_bytes(content)
+
+    if content:
+        with pytest.raises(StateError) as caught:
+            home.run([*ROWS, ("newer", "more")])
+        assert caught.value.reason_code == "damaged"
+        assert "Delete this file" in str(caught.value.next)
+        assert len(home.service.jobs) == 2
+        index.unlink()
+    home.run([*ROWS, ("newer", "more")])
+    assert newest(home) == {"newer": "more"}
+
+
+def test_an_answer_is_judged_once_more(home: Home) -> None:
+    """The request asks for JSON, and the answer is none, whatever an earlier version thought of it."""
+    asks = {"generationConfig": {"responseMimeType": "application/json"}}
+    write(home.file, [("a", "x")], **asks)
+    first = home.run().summary
+    assert first.verdicts == {"invalid": 1}
+    with closing(sqlite3.connect(home.folder / "home" / "runs" / first.run / "rows.db")) as db, db:
+        db.execute("UPDATE answers SET verdict = 'succeeded', reason = NULL")
+
+    write(home.file, [("a", "x"), ("b", "y")], **asks)
+    home.run()
+
+    assert newest(home) == {"a": "x", "b": "y"}
+
+
+def test_a_hash_alone_makes_no_copy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gemini_batch.memory.fingerprint import Origin
+
+    marks = Origin.marks
+    monkeypatch.setattr(Origin, "marks", lambda *given: marks(*given)._replace(body=7))
+    rows = [("a", "same"), ("b", "same"), ("c", "other")]
+
+    assert answers(home.run(rows, dedupe=True)) == right(rows)
+    assert newest(home) == {"a": "same", "c": "other"}

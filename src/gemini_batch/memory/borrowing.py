@@ -82,9 +82,9 @@ def _check(lender: RunFolder, file: sqlite3.Row) -> None:
 
 
 def _drop_unfit(db: sqlite3.Connection, lender: RunFolder, number: int, method: Method) -> None:
-    """Drop answers from ``temp.found`` that do not have the form their request asks for."""
+    """Let entries of ``temp.found`` lead nowhere whose answer does not have the form that the request asks for."""
     unfit = [(number, seq) for seq in _unfit(db, lender, number, method)]
-    db.executemany("DELETE FROM temp.found WHERE run = ? AND seq = ?", unfit)
+    db.executemany("UPDATE temp.found SET theirs = NULL WHERE run = ? AND seq = ?", unfit)
 
 
 def _unfit(db: sqlite3.Connection, lender: RunFolder, number: int, method: Method) -> Iterator[int]:
