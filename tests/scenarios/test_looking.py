@@ -369,7 +369,7 @@ def test_the_key_is_refused_while_waiting(stage: Stage) -> None:
 
 
 def test_another_key(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """K1: said as what it is, for status, results and cancel; the ledger keeps the job, a create makes its own."""
+    """K1: said as what it is, for status, results and cancel; the ledger keeps the job, and nothing is sent again."""
     job = begun(stage)
     before = stage.jobs()
     monkeypatch.setenv("GEMINI_API_KEY", "another-key")
@@ -384,8 +384,13 @@ def test_another_key(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     doctor = stage.run("doctor")
     assert doctor.code == 0
     assert "another" in doctor.out
-    assert stage.run("create", "requests.jsonl").out.strip() != job
-    assert stage.made() == 2, "another key is another project"
+    for verb in ("create", "run"):
+        refused = stage.run(verb, "requests.jsonl")
+        assert (refused.code, refused.out) == (2, ""), verb
+        assert "Nothing was sent." in refused.err
+    assert stage.made() == 1
+    assert stage.run("create", "requests.jsonl", "--new").out.strip() != job
+    assert stage.made() == 2
 
 
 def test_a_job_that_nobody_knows(stage: Stage) -> None:
