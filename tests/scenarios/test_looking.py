@@ -389,7 +389,9 @@ def test_another_key(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (refused.code, refused.out) == (2, ""), verb
         assert "Nothing was sent." in refused.err
     assert stage.made() == 1
-    assert stage.run("create", "requests.jsonl", "--new").out.strip() != job
+    anew = stage.run("create", "requests.jsonl", "--new")
+    assert anew.code == 0, anew.err
+    assert anew.out.strip() != job
     assert stage.made() == 2
 
 

@@ -156,10 +156,15 @@ async def _collect_if_cancelled(session: Session, target: KnownJob) -> None:
         why = f"{target.name} was asked to stop and has not ended. What it still answers is billed, too."
         session.emit(Notice(why, "warning"))
     except ApiError as error:
-        if not meaning(error).not_shown:
+        if not _is_unseen(error):
             raise
     else:
         _stays_cancelled(session, session.ledger().job(target.job.id))
+
+
+def _is_unseen(error: ApiError) -> bool:
+    """Whether the service shows nothing of the job, to this key."""
+    return meaning(error).not_shown or error.reason_code == "other_key"
 
 
 def _may_have_more(job: Job) -> bool:
@@ -187,7 +192,7 @@ async def _look_again(session: Session, target: KnownJob) -> Job | None:
     try:
         seen = await poll_job(session, target, with_answers=True)
     except ApiError as error:
-        if meaning(error).not_shown:
+        if _is_unseen(error):
             return None
         raise
     remote = seen.job
