@@ -13,18 +13,15 @@ The verbs are written down here, once. :class:`gemini_batch.GeminiBatch` has the
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
-from gemini_batch.events import EventHandler, ignore_events
-from gemini_batch.session import Session
-from gemini_batch.settings import Settings, load_settings, would_be_offline
+from gemini_batch.aio_base import AsyncBase, as_function
+from gemini_batch.settings import would_be_offline
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Sequence
 
     from gemini_batch.commands.cancel import Cancelled
     from gemini_batch.commands.clean import Cleaned
@@ -48,11 +45,8 @@ __all__ = [
     "validate",
 ]
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-class AsyncGeminiBatch:
+class AsyncGeminiBatch(AsyncBase):
     """The ten verbs for ``await``, over one ledger and one connection, which are opened when they are first needed.
 
     ``settings``: by default those of the environment and of a ``.env`` in the working folder, read at the first call
@@ -61,44 +55,6 @@ class AsyncGeminiBatch:
 
     Use it as an async context manager, or call :meth:`aclose` at the end; a closed client raises ``RuntimeError``.
     """
-
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        offline: bool | None = None,
-        on_event: EventHandler = ignore_events,
-    ) -> None:
-        self._settings = settings
-        self._offline = offline
-        self._on_event = on_event
-        self._opened: Session | None = None
-        self._closed = False
-
-    async def __aenter__(self) -> AsyncGeminiBatch:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the ledger and the connection. Jobs are not affected."""
-        self._closed = True
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.__aexit__()
-
-    def _session(self) -> Session:
-        """What all calls share. Raises UsageError for invalid settings."""
-        if self._closed:
-            raise RuntimeError("this client is closed")
-        if self._opened is None:
-            settings = self._settings or load_settings(offline=self._offline)
-            if self._offline is not None:
-                settings = dataclasses.replace(settings, offline=self._offline)
-            self._opened = Session(settings, emit=self._on_event)
-            self._opened.name_ignored()
-        return self._opened
 
     async def create(
         self,
@@ -362,35 +318,13 @@ class AsyncGeminiBatch:
         return await room.doctor(self._session(), adopt_unknown=adopt)
 
 
-def _shortcut(
-    method: Callable[Concatenate[AsyncGeminiBatch, P], Coroutine[Any, Any, T]],
-) -> Callable[P, Coroutine[Any, Any, T]]:
-    """A verb as a function: one call, with the settings of the environment, and everything closed afterwards."""
-
-    async def function(*args: P.args, **kwargs: P.kwargs) -> T:
-        async with AsyncGeminiBatch() as batch:
-            return await method(batch, *args, **kwargs)
-
-    return named_as(method, function, __name__)
-
-
-def named_as(method: Callable[..., Any], function: Callable[P, T], module: str) -> Callable[P, T]:
-    """Give a function the name, the documentation and the parameters (without ``self``) of a method."""
-    _, *parameters = inspect.signature(method).parameters.values()
-    signature = inspect.signature(method).replace(parameters=parameters)
-    vars(functools.update_wrapper(function, method)).update(__signature__=signature)
-    del vars(function)["__wrapped__"]  # it would show `self` again
-    function.__module__, function.__qualname__ = module, method.__name__
-    return function
-
-
-cancel = _shortcut(AsyncGeminiBatch.cancel)
-clean = _shortcut(AsyncGeminiBatch.clean)
-create = _shortcut(AsyncGeminiBatch.create)
-doctor = _shortcut(AsyncGeminiBatch.doctor)
-list_jobs = _shortcut(AsyncGeminiBatch.list_jobs)
-results = _shortcut(AsyncGeminiBatch.results)
-retry = _shortcut(AsyncGeminiBatch.retry)
-run = _shortcut(AsyncGeminiBatch.run)
-status = _shortcut(AsyncGeminiBatch.status)
-validate = _shortcut(AsyncGeminiBatch.validate)
+cancel = as_function(AsyncGeminiBatch, AsyncGeminiBatch.cancel)
+clean = as_function(AsyncGeminiBatch, AsyncGeminiBatch.clean)
+create = as_function(AsyncGeminiBatch, AsyncGeminiBatch.create)
+doctor = as_function(AsyncGeminiBatch, AsyncGeminiBatch.doctor)
+list_jobs = as_function(AsyncGeminiBatch, AsyncGeminiBatch.list_jobs)
+results = as_function(AsyncGeminiBatch, AsyncGeminiBatch.results)
+retry = as_function(AsyncGeminiBatch, AsyncGeminiBatch.retry)
+run = as_function(AsyncGeminiBatch, AsyncGeminiBatch.run)
+status = as_function(AsyncGeminiBatch, AsyncGeminiBatch.status)
+validate = as_function(AsyncGeminiBatch, AsyncGeminiBatch.validate)

@@ -17,7 +17,8 @@ from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from gemini_batch.aio import AsyncGeminiBatch, named_as
+from gemini_batch.aio import AsyncGeminiBatch
+from gemini_batch.aio_base import named_as
 from gemini_batch.events import Event, EventHandler, ignore_events
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def _shortcut(method: Callable[Concatenate[GeminiBatch, P], T]) -> Callable[P, T
         with GeminiBatch() as batch:
             return method(batch, *args, **kwargs)
 
-    return named_as(method, function, __name__)
+    return named_as(method, function)
 
 
 cancel = _shortcut(GeminiBatch.cancel)
