@@ -27,6 +27,7 @@ from gemini_batch.store.row_records import (
     FailureRow,
     FinalRow,
     Leftover,
+    PlacedRow,
     Reason,
     RequestRow,
     Waiting,
@@ -329,16 +330,16 @@ class Rows:
 
     def final(self) -> Iterator[FinalRow]:
         """Every request with its final answer, in input order."""
-        sql = (
-            "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
-            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'TO_BE_RESENT'), "
-            "a.reason FROM requests r LEFT JOIN answers a ON a.id = r.answer "
-            "LEFT JOIN answer_files s ON s.id = a.answer_file "
-            "LEFT JOIN answer_files last ON last.id = r.job ORDER BY r.seq"
-        )
         with explained(self.path, "run's row database"):
-            for row in self._db.execute(sql):
+            for row in self._db.execute(conditions.FINAL):
                 yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
+
+    def placed(self, key: str | None = None) -> Iterator[PlacedRow]:
+        """Every request, sent or not, with its place and its final answer, in input order; with ``key``, that one."""
+        which = "" if key is None else "WHERE r.hash = ?1 AND r.key = ?2 "
+        values = () if key is None else (key_hash(key), key)
+        with explained(self.path, "run's row database"):
+            yield from map(PlacedRow._make, self._db.execute(f"{conditions.PLACED} {which}ORDER BY r.seq", values))
 
     def failures(self) -> Iterator[FailureRow]:
         """The requests that did not succeed, in input order."""
@@ -359,18 +360,19 @@ class Rows:
         """The requests that did not succeed, by verdict, reason and message, most frequent first."""
         return grouped(self.failures())
 
-    def usage(self, long_prompt: int) -> list[sqlite3.Row]:
-        """Token sums of all answers received, by job (``answer_file``: its ordinal) and by ``model``.
+    def usage(self, long_prompt: int, *, seq: int | None = None) -> list[sqlite3.Row]:
+        """Token sums of all answers received, or of those to one request, by job (``answer_file``) and ``model``.
 
         ``model`` is the one that the answers name, or NULL. Prompts over ``long_prompt`` tokens are summed separately
         (``long`` = 1).
         """
+        which = "" if seq is None else f"WHERE seq = {int(seq)} "
         sql = (
-            "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "
+            "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "  # noqa: S608 - a number
             "sum(output) AS output, sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, "
             "sum(audio_input) AS audio_input, sum(image_output) AS image_output, count(*) AS answers, "
             "sum(usage_known) AS known FROM answers LEFT JOIN model_versions m ON m.id = model_version "
-            "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+            f"{which}GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()
