@@ -35,7 +35,7 @@ def header(row: ShownRow) -> Iterator[str]:
     """What is known of a row besides its texts, most important first; the first is its key."""
     yield printable(row.key)
     if row.verdict is not None:
-        yield row.verdict if row.verdict == "succeeded" else f"{row.verdict}: {row.reason}"
+        yield row.verdict if row.verdict == "succeeded" else printable(f"{row.verdict}: {row.reason}")
     if place := _PLACES.get(row.place):
         yield place.format(job=row.job or "a job")
     if row.attempts:
@@ -87,9 +87,9 @@ def on_screen(row: ShownRow, width: int, *, colours: bool) -> str:
     console = _console(width, colours=colours)
     first, *rest = header(row)
     style = _STYLES.get(row.verdict, "red")
-    head = Text.assemble((clean(first), "bold"))
+    head = Text.assemble((first, "bold"))
     for number, part in enumerate(rest):
-        head.append(DOT, style="dim").append(clean(part), style=style if number == 0 else "")
+        head.append(DOT, style="dim").append(part, style=style if number == 0 else "")
     console.print(head, overflow="fold")
     if row.message:
         console.print(Text(printable(row.message), style=style), overflow="fold")
