@@ -153,7 +153,14 @@ def test_a_text_is_found_in_the_key_the_prompt_and_the_answer(text: str, found: 
 
 @pytest.mark.parametrize(
     ("typed", "near"),
-    [("row-17", "row-017"), ("ROW-018", "row-018"), ("row017", "row-017"), ("zebra", None), ("", None)],
+    [
+        ("row-17", "row-017"),
+        ("ROW-018", "row-018"),
+        ("row017", "row-017"),
+        ("row-03x", "row-030"),
+        ("zebra", None),
+        ("", None),
+    ],
 )
 def test_the_nearest_key(typed: str, near: str | None) -> None:
     assert nearest_key(typed, (f"row-{number:03}" for number in range(50))) == near

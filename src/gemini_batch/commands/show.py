@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import heapq
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +16,7 @@ from gemini_batch.commands.shown_row import RowReader, ShownRow, Texts
 from gemini_batch.commands.verdict_words import parse_verdicts
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.events import Notice
+from gemini_batch.jsonl import utf8_text
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: An unknown key is compared with so many keys of the run.
 _COMPARED = 100_000
+#: A key that is less like it (from 0 to 1) is no suggestion.
+_ALIKE = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,14 +172,22 @@ def rank(seq: int, seed: int) -> bytes:
 
 
 def nearest_key(key: str, keys: Iterable[str]) -> str | None:
-    """The key most like the one that is unknown, among the first hundred thousand; None if none resembles it."""
-    best, found = 0.7, None
-    matcher = difflib.SequenceMatcher(autojunk=False)
-    matcher.set_seq2(key.casefold())
+    """The key most like the one that is unknown, among the first hundred thousand; None if none resembles it.
+
+    Of several that are equally like it, the one that begins as it does.
+    """
+    best, found = (_ALIKE, 0), None
+    wanted = key.casefold()
+    matcher = difflib.SequenceMatcher(b=wanted, autojunk=False)
     for other in islice(keys, _COMPARED):
-        matcher.set_seq1(other.casefold())
-        if matcher.real_quick_ratio() > best and matcher.quick_ratio() > best and (ratio := matcher.ratio()) > best:
-            best, found = ratio, other
+        candidate = other.casefold()
+        matcher.set_seq1(candidate)
+        if matcher.real_quick_ratio() < best[0] or matcher.quick_ratio() < best[0]:
+            continue
+        beginning = takewhile(lambda pair: pair[0] == pair[1], zip(wanted, candidate, strict=False))
+        likeness = (matcher.ratio(), sum(1 for _ in beginning))
+        if likeness > best:
+            best, found = likeness, other
     return found
 
 
@@ -231,7 +242,8 @@ def _check_keys(folder: RunFolder, run: Run, keys: Sequence[str]) -> None:
     """Refuse a key that the run does not have. Raises UsageError with the nearest one."""
     with folder.rows() as rows:
         for key in keys:
-            if next(rows.placed(key), None) is None:
+            # No key of a run has bytes that are not text, and SQLite takes none.
+            if utf8_text(key) != key or next(rows.placed(key), None) is None:
                 near = nearest_key(key, (row.key for row in rows.placed()))
                 raise UsageError(
                     f"{run.id} has no request with the key {key!r}.",
