@@ -10,7 +10,7 @@ import pytest
 
 from gemini_batch import GeminiBatch, Turn, UsageError
 from gemini_batch.commands.show import RowSelection, contains, nearest_key, row_selection, selected
-from gemini_batch.commands.shown_row import RowReader, Texts, place_of
+from gemini_batch.commands.shown_row import ShownRowReader, Texts, place_of
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.row_records import PlacedRow
 
@@ -188,13 +188,13 @@ def test_one_word_is_a_list_of_one() -> None:
 
 
 def test_the_library_reads_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts, read = RowReader.texts, []
+    texts, read = ShownRowReader.texts, []
 
-    def counted(reader: RowReader, row: PlacedRow) -> Texts:
+    def counted(reader: ShownRowReader, row: PlacedRow) -> Texts:
         read.append(row.key)
         return texts(reader, row)
 
-    monkeypatch.setattr(RowReader, "texts", counted)
+    monkeypatch.setattr(ShownRowReader, "texts", counted)
     body = {"contents": [{"parts": [{"text": "Hello"}]}]}
     file = tmp_path / "in.jsonl"
     file.write_bytes(b"".join(msgspec.json.encode({"key": f"k{n}", "request": body}) + b"\n" for n in range(20)))

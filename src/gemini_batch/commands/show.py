@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.commands.job_names import check_name
-from gemini_batch.commands.shown_row import RowReader, ShownRow, Texts
+from gemini_batch.commands.shown_row import ShownRow, ShownRowReader, Texts
 from gemini_batch.commands.verdict_words import parse_verdicts
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.events import Notice
@@ -120,11 +120,11 @@ class Shown:
 
         Raises StateError where files of the run are gone.
         """
-        with RowReader.open(self._run, self._jobs, self._folder, offline=self.summary.offline) as reader:
+        with ShownRowReader.open(self._run, self._jobs, self._folder, offline=self.summary.offline) as reader:
             for row, texts in selected(self._candidates(reader), reader, self._selection):
                 yield reader.shown(row, texts)
 
-    def _candidates(self, reader: RowReader) -> Iterator[PlacedRow]:
+    def _candidates(self, reader: ShownRowReader) -> Iterator[PlacedRow]:
         if not self._selection.keys:
             yield from reader.rows.placed()
         for key in self._selection.keys:
@@ -132,7 +132,7 @@ class Shown:
 
 
 def selected(
-    rows: Iterable[PlacedRow], reader: RowReader, selection: RowSelection
+    rows: Iterable[PlacedRow], reader: ShownRowReader, selection: RowSelection
 ) -> Iterator[tuple[PlacedRow, Texts | None]]:
     """The rows that are wanted, with their texts where they had to be read. Never more rows in memory than sampled."""
     if selection.sample is not None:
@@ -146,7 +146,7 @@ def selected(
 
 
 def _matching(
-    rows: Iterable[PlacedRow], reader: RowReader, selection: RowSelection
+    rows: Iterable[PlacedRow], reader: ShownRowReader, selection: RowSelection
 ) -> Iterator[tuple[PlacedRow, Texts | None]]:
     for row in rows:
         if selection.verdicts and reader.verdict(row) not in selection.verdicts:

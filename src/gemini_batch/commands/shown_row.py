@@ -102,7 +102,7 @@ def place_of(row: PlacedRow, job: Job | None) -> Place:
 
 
 @dataclass(slots=True)
-class RowReader:
+class ShownRowReader:
     """Reads single rows of a run, each from its places in the files. Use as a context manager."""
 
     run: Run
