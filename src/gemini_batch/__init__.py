@@ -19,8 +19,8 @@ from gemini_batch._version import __version__
 
 if TYPE_CHECKING:
     from gemini_batch import aio
-    from gemini_batch.aio import AsyncGeminiBatch
     from gemini_batch.answers.reasons import Verdict
+    from gemini_batch.async_client import AsyncGeminiBatch
     from gemini_batch.catalog import (
         Catalog,
         Cost,
@@ -166,7 +166,7 @@ __all__ = [
 
 #: Module -> the public names that stand in it.
 _ROOMS = {
-    "aio": "AsyncGeminiBatch",
+    "async_client": "AsyncGeminiBatch",
     "answers.reasons": "Verdict",
     "catalog": (
         "Catalog Cost EnqueuedTokens Limit Limits LongRates Method Model Price Rates Shutdown Tokens load_catalog"

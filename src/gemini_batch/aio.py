@@ -7,30 +7,20 @@
 
 >>> await gemini_batch.aio.status("batches/abc123")                            # doctest: +SKIP
 
-The verbs are written down here, once. :class:`gemini_batch.GeminiBatch` has the same ones without ``await``.
+The verbs are those of :class:`gemini_batch.AsyncGeminiBatch`. :class:`gemini_batch.GeminiBatch` has the same ones
+without ``await``.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from gemini_batch.aio_base import AsyncBase, as_function
-from gemini_batch.settings import would_be_offline
+from gemini_batch.async_client import AsyncGeminiBatch
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
-
-    from gemini_batch.commands.cancel import Cancelled
-    from gemini_batch.commands.clean import Cleaned
-    from gemini_batch.commands.create import Created
-    from gemini_batch.commands.doctor import Diagnosis
-    from gemini_batch.commands.show import Shown
-    from gemini_batch.commands.validate import Validated
-    from gemini_batch.report.job_view import JobStatus, RunStatus
-    from gemini_batch.report.result_set import Results
+    from collections.abc import Callable, Coroutine
 
 __all__ = [
     "AsyncGeminiBatch",
@@ -47,316 +37,40 @@ __all__ = [
     "validate",
 ]
 
-
-class AsyncGeminiBatch(AsyncBase):
-    """The verbs for ``await``, over one ledger and one connection, which are opened when they are first needed.
-
-    ``settings``: by default those of the environment and of a ``.env`` in the working folder, read at the first call
-    that needs them. ``offline``: True for the local emulator, False for the service, whatever the settings say.
-    ``on_event`` is called on the event loop's thread; see :mod:`gemini_batch.events`. Calls may overlap.
-
-    Use it as an async context manager, or call :meth:`aclose` at the end; a closed client raises ``RuntimeError``.
-    """
-
-    async def create(
-        self,
-        input_file: str | os.PathLike[str],
-        *,
-        model: str | None = None,
-        model_check: bool = True,
-        name: str | None = None,
-        limit: int | None = None,
-        inline: bool = False,
-        new: bool = False,
-        lenient: bool = False,
-    ) -> Created:
-        """Create one batch job from a JSONL file, or attach to the job that these requests already have. Costs money.
-
-        ``model``: default ``gemini-3-flash-preview``. ``model_check=False``: send to any model; what speaks
-        against it is only a warning. ``name``: the display name, sent unchanged. ``limit``: send only the first N
-        requests, as a trial. ``inline``: send the requests in the call itself (under 20 MB). ``new``:
-        create another job even if there is one. ``lenient``: refuse only lines that the service certainly refuses.
-
-        Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
-        StateError for a problem with the disk or the ledger, ServiceError for one with the service or network.
-        """
-        from gemini_batch.commands import create as room
-        from gemini_batch.intake.submission import Submission
-
-        submission = Submission(
-            source=Path(input_file),
-            model=model,
-            model_check=model_check,
-            name=name,
-            limit=limit,
-            inline=inline,
-            new=new,
-            lenient=lenient,
-        )
-        return await room.create(self._session(), submission)
-
-    async def status(
-        self,
-        job_name: str,
-        *,
-        wait: bool = False,
-        timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
-    ) -> JobStatus | RunStatus:
-        """The state of a job (``batches/…``) or a run (``run-…``); with ``wait``, once its results are available.
-
-        ``timeout``: the maximum wait in seconds. Costs nothing and cancels nothing. Raises UsageError, NotFinished
-        (reason code ``timeout``) if the job has not ended by then, ServiceError, StateError.
-        """
-        from gemini_batch.commands import status as room
-
-        return await room.status(self._session(), job_name, wait=wait, timeout=timeout)
-
-    async def results(
-        self,
-        job_name: str,
-        *,
-        job_only: bool = False,
-        accept_incomplete: bool = False,
-        output: str | os.PathLike[str] | None = None,
-        media_dir: str | os.PathLike[str] | None = None,
-        raw: bool = False,
-    ) -> Results:
-        """The results of a run, named by its id or by any of its jobs: iterate over them, or read ``.summary``.
-
-        There is one result for each request that was sent, in input order; ``job_only`` selects only the answers of the
-        named job. ``accept_incomplete``: take the answers of a job that gives fewer than the service counts; the other
-        requests become ``missing``. ``output`` also writes the results to a file.
-
-        ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
-        Files that gemini-batch did not write there are never replaced. ``raw``: the lines are the service's own,
-        unchanged, and a request without an answer has none; with ``media_dir``, files are written and the lines keep
-        their data.
-
-        Answers are fetched once and kept, so another call needs no network. Raises NotFinished while the job is alive,
-        JobError if it ended without answers, UsageError, ServiceError, StateError.
-        """
-        from gemini_batch.answers.media import MediaWriter
-        from gemini_batch.commands import results as room
-        from gemini_batch.report.output_files import check_output
-
-        if output is not None:
-            check_output(self._session().state_folder, Path(output), failures=False)
-        if media_dir is not None:
-            MediaWriter(Path(media_dir)).check_place()
-        found = await room.results(self._session(), job_name, job_only=job_only, accept_incomplete=accept_incomplete)
-        if media_dir is not None:
-            found = dataclasses.replace(found, _media=MediaWriter(Path(media_dir), run=found.summary.run))
-        found = dataclasses.replace(found, _raw=raw)
-        if output is not None:
-            found.write(Path(output))
-        return found
-
-    async def run(
-        self,
-        what: str | os.PathLike[str],
-        *,
-        output: str | os.PathLike[str] | None = None,
-        model: str | None = None,
-        model_check: bool = True,
-        name: str | None = None,
-        limit: int | None = None,
-        new: bool = False,
-        lenient: bool = False,
-        max_requests_per_job: int | None = None,
-        max_tokens_per_job: int | None = None,
-        attempts: int | None = None,
-        tier: int | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
-        webhook_url: str | None = None,
-        webhook_port: int | None = None,
-    ) -> Results:
-        """Validate a file, split it into jobs, send them as the queue has room, wait, collect, and resend temporary
-        failures; or continue a known run (``run-…``, or the name of one of its jobs). Returns the results, and writes
-        them to ``output`` if it is given. Costs money.
-
-        ``max_requests_per_job``, ``max_tokens_per_job``: the maximum size of a job. ``attempts``: the maximum attempts
-        per request (3). ``tier``: keeps enqueued tokens under that tier's limit; without it, the limit is learned from
-        refusals. ``timeout``: the maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
-        After a crash, an interruption or a timeout, the same call continues where it stopped. ``webhook_url``: the
-        public address at which the service announces the ends of new jobs, and which leads to ``webhook_port`` on this
-        machine (8787); it only makes the next poll come sooner.
-
-        Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
-        NotFinished (reason code ``timeout``) when the time is over, ServiceError if the service refuses permanently,
-        StateError.
-        """
-        from gemini_batch.commands import run as room
-        from gemini_batch.commands.listen import address
-        from gemini_batch.intake.submission import Submission
-        from gemini_batch.store.run_options import RunOptions
-
-        options = RunOptions.of(
-            max_requests_per_job=max_requests_per_job,
-            max_tokens_per_job=max_tokens_per_job,
-            attempts=attempts,
-            tier=tier,
-        )
-        known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
-        file = Submission(
-            source=Path(what),
-            model=model,
-            model_check=model_check,
-            name=name,
-            limit=limit,
-            new=new,
-            lenient=lenient,
-        )
-        return await room.run(
-            self._session(),
-            str(what) if known else file,
-            options,
-            output=None if output is None else Path(output),
-            timeout=timeout,
-            webhook=address(webhook_url, webhook_port),
-        )
-
-    async def retry(
-        self,
-        run_id: str,
-        *,
-        only: Sequence[str] = ("failed", "missing"),
-        max_output_tokens: int | None = None,
-        temperature: float | None = None,
-        model: str | None = None,
-        model_check: bool = True,
-        output: str | os.PathLike[str] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
-    ) -> Results:
-        """Resend the requests of a run whose verdict is one of ``only``. Costs money.
-
-        ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` selects another model
-        (``model_check`` as for :meth:`create`).
-        Without a change, most answers that were cut off or blocked will be cut off or blocked again. A new answer
-        replaces an earlier one that had not succeeded. Raises UsageError if there is nothing to resend, NotFinished
-        (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
-        """
-        from gemini_batch.commands import retry as room
-
-        again = room.selection(
-            only, max_output_tokens=max_output_tokens, temperature=temperature, model=model, model_check=model_check
-        )
-        return await room.retry(
-            self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
-        )
-
-    async def show(
-        self,
-        run_id: str,
-        keys: Sequence[str] | None = None,
-        *,
-        verdict: Sequence[str] | None = None,
-        grep: str | None = None,
-        sample: int | None = None,
-        sample_seed: int = 0,
-        limit: int | None = None,
-    ) -> Shown:
-        """The rows of a run, named by its id or by any of its jobs, each with its prompt and its answer as text.
-
-        Iterate over them; they are read one by one. ``keys``: only these rows. ``verdict``: only rows whose final
-        verdict is one of these. ``grep``: only rows with this text in the key, the prompt or the answer, in any case.
-        ``sample``: of the rows that are left, so many at random, the same ones for the same ``sample_seed``. ``limit``:
-        at most so many.
-
-        Only what is held on this machine is read: no key, no network. Rows that were not sent, or whose job is alive,
-        are among them; ``place`` says where each is. Raises UsageError, also for an unknown key, NotFinished if nothing
-        of the requests is known yet, StateError.
-        """
-        from gemini_batch.commands import show as room
-
-        wanted = room.row_selection(
-            keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
-        )
-        return await room.show(self._session(), run_id, wanted)
-
-    async def validate(
-        self,
-        input_file: str | os.PathLike[str],
-        *,
-        model: str | None = None,
-        model_check: bool = True,
-        limit: int | None = None,
-        lenient: bool = False,
-    ) -> Validated:
-        """Check a request file without sending it: no key, no network, nothing stored.
-
-        ``model``: check the rules of this model, too. ``model_check``, ``lenient``: as for :meth:`create`. The problems
-        of the lines are returned. Raises UsageError if the file is not a request file.
-        """
-        from gemini_batch.commands import validate as room
-
-        return await room.validate(
-            Path(input_file),
-            model=model,
-            model_check=model_check,
-            limit=limit,
-            lenient=lenient,
-            offline=would_be_offline(self._settings, self._offline),
-            emit=self._on_event,
-        )
-
-    async def list_jobs(
-        self,
-        *,
-        alive: bool = False,
-        state: str | None = None,
-        name: str | None = None,
-        model: str | None = None,
-        limit: int | None = None,
-        refresh: bool = False,
-        remote: bool = False,
-    ) -> list[JobStatus]:
-        """The jobs of this state folder, newest first, as last seen; ``refresh`` polls those that may be alive.
-
-        ``alive``, ``state``, ``name`` and ``model`` (parts of the text) and ``limit`` narrow the list. ``remote`` adds
-        the jobs of the key's project that this state folder does not know. Raises UsageError, ServiceError, StateError.
-        """
-        from gemini_batch.commands import list_jobs as room
-
-        wanted = room.Filter(alive=alive, state=state, name=name, model=model, limit=limit)
-        return await room.list_jobs(self._session(), wanted, refresh=refresh, remote=remote)
-
-    async def cancel(self, job_name: str, *, wait: bool = True) -> Cancelled:
-        """Ask the service to stop a job; with ``wait``, wait for its end and keep its answers.
-
-        Requests answered by then may be billed. Raises UsageError, ServiceError, StateError.
-        """
-        from gemini_batch.commands import cancel as room
-
-        return await room.cancel(self._session(), job_name, wait=wait)
-
-    async def clean(self, *, dry_run: bool = False, not_created: bool = False) -> Cleaned:
-        """Delete input files at the service that were uploaded from this state folder and that no active job needs.
-
-        ``dry_run``: only report them. ``not_created``: also forget runs whose job was certainly never created. Raises
-        UsageError, ServiceError, StateError.
-        """
-        from gemini_batch.commands import clean as room
-
-        return await room.clean(self._session(), dry_run=dry_run, not_created=not_created)
-
-    async def doctor(self, *, adopt: bool = False) -> Diagnosis:
-        """Check that the ledger, the run folders and the service still agree; ``adopt`` adds unknown remote jobs.
-
-        Raises StateError if the ledger cannot be opened, UsageError if ``adopt`` has no API key.
-        """
-        from gemini_batch.commands import doctor as room
-
-        return await room.doctor(self._session(), adopt_unknown=adopt)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-cancel = as_function(AsyncGeminiBatch, AsyncGeminiBatch.cancel)
-clean = as_function(AsyncGeminiBatch, AsyncGeminiBatch.clean)
-create = as_function(AsyncGeminiBatch, AsyncGeminiBatch.create)
-doctor = as_function(AsyncGeminiBatch, AsyncGeminiBatch.doctor)
-list_jobs = as_function(AsyncGeminiBatch, AsyncGeminiBatch.list_jobs)
-results = as_function(AsyncGeminiBatch, AsyncGeminiBatch.results)
-retry = as_function(AsyncGeminiBatch, AsyncGeminiBatch.retry)
-run = as_function(AsyncGeminiBatch, AsyncGeminiBatch.run)
-show = as_function(AsyncGeminiBatch, AsyncGeminiBatch.show)
-status = as_function(AsyncGeminiBatch, AsyncGeminiBatch.status)
-validate = as_function(AsyncGeminiBatch, AsyncGeminiBatch.validate)
+def _shortcut(
+    method: Callable[Concatenate[AsyncGeminiBatch, P], Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A verb as a function: one call, with the settings of the environment, and everything closed afterwards."""
+
+    async def function(*args: P.args, **kwargs: P.kwargs) -> T:
+        async with AsyncGeminiBatch() as batch:
+            return await method(batch, *args, **kwargs)
+
+    return named_as(method, function, __name__)
+
+
+def named_as(method: Callable[..., Any], function: Callable[P, T], module: str) -> Callable[P, T]:
+    """Give a function the name, the documentation and the parameters (without ``self``) of a method."""
+    _, *parameters = inspect.signature(method).parameters.values()
+    signature = inspect.signature(method).replace(parameters=parameters)
+    vars(functools.update_wrapper(function, method)).update(__signature__=signature)
+    del vars(function)["__wrapped__"]  # it would show `self` again
+    function.__module__, function.__qualname__ = module, method.__name__
+    return function
+
+
+cancel = _shortcut(AsyncGeminiBatch.cancel)
+clean = _shortcut(AsyncGeminiBatch.clean)
+create = _shortcut(AsyncGeminiBatch.create)
+doctor = _shortcut(AsyncGeminiBatch.doctor)
+list_jobs = _shortcut(AsyncGeminiBatch.list_jobs)
+results = _shortcut(AsyncGeminiBatch.results)
+retry = _shortcut(AsyncGeminiBatch.retry)
+run = _shortcut(AsyncGeminiBatch.run)
+show = _shortcut(AsyncGeminiBatch.show)
+status = _shortcut(AsyncGeminiBatch.status)
+validate = _shortcut(AsyncGeminiBatch.validate)

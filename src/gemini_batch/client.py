@@ -17,8 +17,8 @@ from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from gemini_batch.aio import AsyncGeminiBatch
-from gemini_batch.aio_base import named_as
+from gemini_batch.aio import named_as
+from gemini_batch.async_client import AsyncGeminiBatch
 from gemini_batch.events import Event, EventHandler, ignore_events
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _shortcut(method: Callable[Concatenate[GeminiBatch, P], T]) -> Callable[P, T
         with GeminiBatch() as batch:
             return method(batch, *args, **kwargs)
 
-    return named_as(method, function)
+    return named_as(method, function, __name__)
 
 
 cancel = _shortcut(GeminiBatch.cancel)

@@ -278,7 +278,7 @@ class Session:
         """A 403 or 404 for a job, as an error that tells "created with another key" from "unknown"."""
         if not meaning(error).not_shown:
             return error
-        if not isinstance(target, UnknownJob) and target.run.key_fingerprint != self.key_fingerprint():
+        if isinstance(target, KnownJob) and target.job.key_fingerprint != self.key_fingerprint():
             return ApiError(
                 f"{target.name} was created with another API key, and this key cannot see it ({error.status}). "
                 "That does not mean that the job is gone.",

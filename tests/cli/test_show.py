@@ -203,6 +203,28 @@ def test_an_answer_file_that_was_changed(shell: Shell, run: str, harm: str) -> N
     assert "its answer file was changed" in shell.run("show", run, "b").out
 
 
+def test_rows_that_are_not_paid_for_here(shell: Shell) -> None:
+    """A second night: one row answered before, one that repeats another, one that is left out."""
+    shell.write("first.jsonl", request("a"))
+    assert shell.run("run", "first.jsonl", "--offline").code == 0
+    (first,) = {path.name for path in (shell.home / "offline" / "runs").glob("run-*")}
+    bodies = {key: [{"parts": [{"text": text}]}] for key, text in (("b", "B"), ("c", "B"), ("d", "D"))}
+    lines = [request("a"), *(request(key, contents=contents) for key, contents in bodies.items())]
+    shell.write("second.jsonl", *lines)
+    done = shell.run("run", "second.jsonl", "--offline", "--dedupe", "--limit", "3", "-o", "out.jsonl")
+    assert done.code == 0, done.err
+    (second,) = {path.name for path in (shell.home / "offline" / "runs").glob("run-*")} - {first}
+
+    found = rows(shell.run("show", second, "--json"))
+
+    assert [row["place"] for row in found] == ["remembered", "answered", "copied", "held_back"]
+    assert [row["copied_from"] for row in found] == [None, None, "b", None]
+    assert [row["usd"]["batch"] == 0 for row in found] == [True, False, True, False]
+    assert [row["verdict"] for row in found] == ["succeeded"] * 3 + [None]
+    assert found[2]["answer"] == found[1]["answer"]
+    assert "answered before, in another run" in shell.run("show", second, "a").out
+
+
 # What is wrong --------------------------------------------------------------------------------------------------------
 
 

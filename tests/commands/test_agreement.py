@@ -173,7 +173,8 @@ def begun(service: FakeService, folder: Path) -> str:
             for _ in range(3):
                 await plan_job(
                     ledger, rows, place, entered.run, one,
-                    tokens=None, model=entered.run.model, display_name="n", now=session.world.now,
+                    tokens=None, model=entered.run.model, display_name="n",
+                    key_fingerprint=session.key_fingerprint(), now=session.world.now,
                 )  # fmt: skip
         await Submitter(session, service, ledger, entered.run, place).make(ledger.jobs_of(entered.run.id)[0])
         return entered.run.id

@@ -39,6 +39,10 @@ PLACES = [
     (2, 2, 1, JobStage.CREATED, "in_job"),
     (1, 1, None, JobStage.ENDED, "not_collected"),
     (1, 1, None, JobStage.COLLECTED, "unanswered"),
+    (0, 0, -1, None, "remembered"),
+    (-1, 0, None, None, "elsewhere"),
+    (-2, 0, None, None, "held_back"),
+    (-3, 0, 1, None, "copied"),
     (1, 1, 1, JobStage.COLLECTED, "answered"),
     (2, 2, 1, JobStage.COLLECTED, "answered"),
 ]

@@ -20,6 +20,8 @@ from crashes.conftest import MODEL
 from gemini_batch.backend import Backend
 from gemini_batch.commands.run import run
 from gemini_batch.intake.submission import Submission
+from gemini_batch.memory import recall
+from gemini_batch.memory.index import Index
 from gemini_batch.store.answer_writer import AnswerWriter
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.rows import Rows
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 KEYS = [f"k{n}" for n in range(7)]
 OPTIONS = RunOptions(max_requests_per_job=2)
 CALLS = ("start_upload", "query_upload", "send_upload", "get_file", "delete_file", "create", "get", "download")
-WRITES: tuple[tuple[type, str], ...] = (
+WRITES: tuple[tuple[Any, str], ...] = (
     (Ledger, "add_run"),
     (Ledger, "add_job"),
     (Ledger, "update_job"),
@@ -44,7 +46,14 @@ WRITES: tuple[tuple[type, str], ...] = (
     (Rows, "take"),
     (Rows, "release"),
     (Rows, "requeue"),
+    (Rows, "select"),
     (AnswerWriter, "finish"),
+    (recall, "catch_up"),
+    (recall, "lend"),
+    (recall, "borrow"),
+    (recall, "copy_identical"),
+    (Index, "add_job"),
+    (Index, "forget"),
 )
 When = Literal["before", "after"]
 
@@ -103,15 +112,15 @@ def reaper(monkeypatch: pytest.MonkeyPatch) -> Reaper:
     for owner, method in WRITES:
         real = getattr(owner, method)
 
-        def mortal(self: Any, *args: Any, _real: Any = real, _name: str = method, **more: Any) -> Any:
+        def mortal(*args: Any, _real: Any = real, _name: str = method, **more: Any) -> Any:
             with made.step(_name):
-                return _real(self, *args, **more)
+                return _real(*args, **more)
 
         monkeypatch.setattr(owner, method, mortal)
     return made
 
 
-def work(place: Place, reaper: Reaper, who: str) -> Results:
+def work(place: Place, reaper: Reaper, who: str, **more: Any) -> Results:
     """One process from its start to its end, or to its death. Everybody has a home and a project of their own."""
 
     async def whole() -> Results:
@@ -119,7 +128,7 @@ def work(place: Place, reaper: Reaper, who: str) -> Results:
             opened = await session.backend()
             mortal: Any = Mortal(opened.service, reaper)
             session._backend = Backend(opened.address, opened.key, mortal)
-            order = Submission(source=place.folder / "in.jsonl", model=MODEL)
+            order = Submission(source=place.folder / "in.jsonl", model=MODEL, **more)
             return await run(session, order, OPTIONS, output=place.folder / f"{who}.out")
 
     return asyncio.run(whole())
@@ -174,6 +183,45 @@ def test_death_at_every_step(place: Place, reaper: Reaper, trouble: str, when: W
         if trouble not in {"quota", "L7"}:
             assert place.jobs() - jobs == made, where
     # How often is looked differs, so a run may be through before it comes to one of the last points.
+    assert deaths > len(points) // every * 0.6, "too few died: the test does not test it"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_death_at_every_step_of_the_second_night(place: Place, reaper: Reaper, when: When) -> None:
+    """Some rows have gone, some are new, one of these twice: what was answered on the first night is not sent again."""
+    later = [*KEYS[2:], "n1", "n2"]
+    place.service.pace(queue_delay=60.0)
+
+    def first_night(who: str) -> None:
+        reaper.point = None
+        place.write("in.jsonl", KEYS)
+        work(place, reaper, who)
+        place.write("in.jsonl", later)
+        reaper.steps.clear()
+
+    first_night("plain")
+    before = place.paid()
+    work(place, reaper, "plain", dedupe=True)
+    expected, points = comparable(place, "plain", ""), list(reaper.steps)
+    assert due(place, before) == {"n1": 1, "n2": 1}
+    assert {"catch_up", "add_job", "lend", "borrow", "copy_identical", "select"} <= set(points)
+
+    deaths = 0
+    every = 1 if os.environ.get("CRASH_POINTS") == "all" else 9
+    for point in range(0, len(points), every):
+        first_night(f"at{point}")
+        before = place.paid()
+        reaper.point, reaper.when = point, when
+        try:
+            work(place, reaper, f"at{point}", dedupe=True)
+        except Killed:
+            deaths += 1
+            reaper.point = None
+            work(place, reaper, f"at{point}", dedupe=True)
+
+        where = (point, points[point])
+        assert comparable(place, f"at{point}", "") == expected, where
+        assert due(place, before) == {"n1": 1, "n2": 1}, where
     assert deaths > len(points) // every * 0.6, "too few died: the test does not test it"
 
 

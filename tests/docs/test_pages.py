@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 RAN_WHOLE = [ROOT / "SKILL.md", README, *(DOCS / f"{name}.md" for name in ("ledger", "library", "emulator"))]
-RAN_WHOLE += [DOCS / "webhooks.md", DOCS / "tables.md", DOCS / "tutorial.md", DOCS / "result-line.md"]
+RAN_WHOLE += [
+    DOCS / "webhooks.md",
+    DOCS / "tables.md",
+    DOCS / "tutorial.md",
+    DOCS / "result-line.md",
+    DOCS / "memory.md",
+]
 RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/emulator/responders
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
@@ -216,6 +222,15 @@ def test_the_tutorial_as_written(offline_shell: Shell) -> None:
     job = f"JOB={first.stdout.split()[1]}\n"
     assert offline_shell.run(job + typed[-1]).stdout.endswith("exit code 0\n")
     assert [row["verdict"] for row in offline_shell.rows("results.jsonl")] == ["succeeded"] * 3
+
+
+def test_the_page_about_memory_as_written(offline_shell: Shell) -> None:
+    """One row, then one more, then both once more."""
+    (block,) = blocks_in(DOCS / "memory.md", "bash")
+    said = offline_shell.run(block.text).stderr
+    assert "1 of 2 requests were answered before; 1 is sent." in said
+    assert said.count("requests were answered before") == 1
+    assert [row["key"] for row in offline_shell.rows("answers.jsonl")] == ["sky", "sea"]
 
 
 def test_the_readers_on_the_page_about_result_lines(offline_shell: Shell) -> None:

@@ -72,7 +72,9 @@ def type_section(shell: Shell, section: str) -> tuple[str, str]:
     done = [shell.block(block) for block in found]
     for name, keys in LEAVES[section].items():
         rows = shell.rows(name)
-        assert [row["key"] for row in rows] == keys
+        # Where all is offline, the rehearsal has sent what the trial leaves out.
+        rehearsed = name == "trial.jsonl" and not (shell.home / "ledger.db").exists()
+        assert [row["key"] for row in rows][: len(keys) if rehearsed else None] == keys
         for row in rows:
             assert row["verdict"] == "succeeded"
             assert "error" not in row

@@ -18,6 +18,7 @@ from gemini_batch.report.raw_files import RawFiles
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.records import QuotaBounds
 from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.state_folder import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -345,9 +346,10 @@ def test_a_file_that_arrived_damaged_is_uploaded_again(service: FakeService, tmp
 
 def test_more_answer_files_than_may_be_open(tmp_path: Path) -> None:
     """Rows go back and forth between the files of many jobs."""
+    (tmp_path / "raw").mkdir()
     for number in range(200):
-        (tmp_path / f"{number}.jsonl").write_bytes(b"%d" % number)
-    with RawFiles(tmp_path) as files:
+        (tmp_path / "raw" / f"{number}.jsonl").write_bytes(b"%d" % number)
+    with RawFiles(RunFolder(tmp_path)) as files:
         opened = []
         for number in [*range(200), *range(0, 200, 7), 199, 0]:
             file = files[f"{number}.jsonl"]

@@ -286,23 +286,28 @@ def test_new_makes_another_job(service: FakeService, tmp_path: Path) -> None:
     assert make(service, tmp_path).job == second.job, "the newest of the same requests is attached to"
 
 
-@pytest.mark.parametrize("changed", ["model", "requests", "key"])
-def test_other_requests_model_or_key_are_another_run(service: FakeService, tmp_path: Path, changed: str) -> None:
-    """The identity: requests, method, model, backend and key."""
+@pytest.mark.parametrize("changed", ["requests", "model"])
+def test_other_requests_or_another_model_are_another_run(service: FakeService, tmp_path: Path, changed: str) -> None:
+    """The identity: requests, method, model and backend."""
     first = make(service, tmp_path)
     if changed == "requests":
         write_requests(tmp_path / "in.jsonl", [*KEYS, "e"])
-    if changed == "key":
+    second = make(service, tmp_path, **({"model": "gemini-3.8-flash"} if changed == "model" else {}))
 
-        async def work() -> Created:
-            async with FakeSession(service, tmp_path / "home", key="another-key") as session:
-                return await create(session, Submission(source=tmp_path / "in.jsonl"))
+    assert (first.run, first.job) != (second.run, second.job)
 
-        second = asyncio.run(work())
-    else:
-        second = make(service, tmp_path, **({"model": "gemini-3.8-flash"} if changed == "model" else {}))
 
-    assert first.job != second.job
+def test_another_key_is_not_another_run(service: FakeService, tmp_path: Path) -> None:
+    """A rotated key of the same project sees the job, and sends nothing."""
+    first = make(service, tmp_path)
+
+    async def work() -> Created:
+        async with FakeSession(service, tmp_path / "home", key="another-key") as session:
+            return await create(session, Submission(source=tmp_path / "in.jsonl"))
+
+    second = asyncio.run(work())
+
+    assert (second.job, second.attached, len(service.jobs)) == (first.job, True, 1)
 
 
 @pytest.mark.parametrize("state", ["BATCH_STATE_FAILED", "BATCH_STATE_EXPIRED", "BATCH_STATE_CANCELLED"])

@@ -480,8 +480,8 @@ def begin(service: FakeService, folder: Path, **changes: Any) -> Any:
     return asyncio.run(whole())
 
 
-def test_create_attaches_to_the_living_job_of_a_run(service: FakeService, tmp_path: Path) -> None:
-    """Killed when only its first job was created: create prints that one, and says that the rest is to be sent."""
+def test_create_sends_the_rest_of_a_run(service: FakeService, tmp_path: Path) -> None:
+    """Killed when only its first job was created: create makes one job of what was never sent."""
     service.death = (4, "before")
     with pytest.raises(Killed):
         work(service, tmp_path)
@@ -489,7 +489,7 @@ def test_create_attaches_to_the_living_job_of_a_run(service: FakeService, tmp_pa
 
     made = begin(service, tmp_path)
 
-    assert (made.job, made.attached, len(service.jobs)) == ("batches/job0", True, 1)
+    assert (made.job, made.attached, len(service.jobs)) == ("batches/job1", False, 2)
     work(service, tmp_path)
     assert service.paid() == dict.fromkeys(KEYS, 1)
 
@@ -507,8 +507,8 @@ def test_create_makes_one_job_of_what_a_run_could_not_send(service: FakeService,
     assert service.paid() == dict.fromkeys(KEYS, 1)
 
 
-def test_a_run_goes_on_with_its_own_key_only(service: FakeService, tmp_path: Path) -> None:
-    """Another project's list cannot settle a create in doubt."""
+def test_a_run_goes_on_with_another_key_that_sees_its_jobs(service: FakeService, tmp_path: Path) -> None:
+    """A rotated key of the same project continues it; one of another project sends nothing."""
     service.death = (4, "before")
     with pytest.raises(Killed):
         work(service, tmp_path)
@@ -519,10 +519,15 @@ def test_a_run_goes_on_with_its_own_key_only(service: FakeService, tmp_path: Pat
             (known,) = {one.run for _, one in session.ledger().jobs()}
             await run(session, known, SMALL)
 
-    calls = len(service.calls)
-    with pytest.raises(UsageError, match="another API key"):
+    service.faults["get", service.calls.count("get")] = ("before", ApiError("no", status=404, reason="NOT_FOUND"))
+    created = len(service.jobs)
+    with pytest.raises(UsageError, match="another API key") as caught:
         asyncio.run(other())
-    assert len(service.calls) == calls
+    assert caught.value.reason_code == "other_key"
+    assert len(service.jobs) == created
+
+    asyncio.run(other())
+    assert service.paid() == dict.fromkeys(KEYS, 1)
 
 
 def test_results_of_a_run_that_is_not_finished(service: FakeService, tmp_path: Path) -> None:

@@ -527,23 +527,25 @@ def test_a_plain_retry_that_is_refused_locks_nothing(service: FakeService, tmp_p
     assert (found.verdicts, found.state) == (first.summary.verdicts, "JOB_STATE_SUCCEEDED")
 
 
-def test_another_key_changes_nothing(service: FakeService, tmp_path: Path) -> None:
-    """A finished run of ``create`` with a row that would be resent, and a key that was rotated since."""
+def test_another_key_resends_what_failed(service: FakeService, tmp_path: Path) -> None:
+    """A finished run of ``create`` with a row that is to be resent, and a key that was rotated since."""
     service.answer_at = lambda key, attempt: (
         msgspec.json.encode({"error": {"code": 14, "message": "why"}, "key": key}) if key == "k1" else answer_line(key)
     )
     made = begin(service, tmp_path)
     service._move(service.jobs[0])
-    before = held(service, tmp_path, made.job).summary.verdicts
+    held(service, tmp_path, made.job)
+    service.answer_at = lambda key, attempt: answer_line(key)
 
     async def other() -> None:
         async with FakeSession(service, tmp_path / "home", key="another") as session:
             await run(session, made.run, None)
 
-    with pytest.raises(UsageError, match="another API key"):
-        asyncio.run(other())
+    asyncio.run(other())
 
-    assert held(service, tmp_path, made.run).summary.verdicts == before
+    assert held(service, tmp_path, made.run).summary.all_succeeded
+    assert service.paid()["k1"] == 2
+    assert sum(service.paid().values()) == len(service.paid()) + 1
 
 
 def test_a_job_too_large_to_be_shown_is_seen_in_the_list(service: FakeService, tmp_path: Path) -> None:

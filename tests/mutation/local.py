@@ -254,7 +254,7 @@ LOCAL = (
     Breakage(
         guard="another project's key is told from a job that is gone",
         file="session.py",
-        old="if not isinstance(target, UnknownJob) and target.run.key_fingerprint != self.key_fingerprint():",
+        old="if isinstance(target, KnownJob) and target.job.key_fingerprint != self.key_fingerprint():",
         new="if isinstance(target, UnknownJob):",
         tests=("tests/engine/test_around.py::test_another_key_is_told_from_a_lost_job",),
     ),
@@ -268,7 +268,7 @@ LOCAL = (
     Breakage(
         guard="a row is not shown with another row's answer",
         file="commands/shown_row.py",
-        old="if not isinstance(answer, Answer) or answer.key != row.key:",
+        old="if not isinstance(answer, Answer) or answer.key != (row.copied_from or row.key):",
         new="if not isinstance(answer, Answer):",
         tests=(f"{SHOW}::test_an_answer_file_that_was_changed",),
     ),

@@ -31,7 +31,7 @@ RUNS = (
     ),
     Breakage(
         guard="nothing of a lost job is resent by itself",
-        file="store/leftovers.py",
+        file="report/leftovers.py",
         old="if job.cancelled_at is not None or job.lost is not None:\n        return Resend()",
         new="if job.cancelled_at is not None:\n        return Resend()",
         tests=(f"{TROUBLE}::test_death_while_a_loss_is_written_down",),
@@ -167,7 +167,7 @@ RUNS = (
     ),
     Breakage(
         guard="what a job left unanswered is sent again once",
-        file="store/leftovers.py",
+        file="report/leftovers.py",
         old="    once = min(2, attempts)\n",
         new="    once = attempts\n",
         tests=("tests/engine/test_sending_again.py::test_an_unanswered_row_is_sent_again_once",),
@@ -351,7 +351,7 @@ RUNS = (
     ),
     Breakage(
         guard="requests are not resent of which some are counted, and nobody knows which",
-        file="store/leftovers.py",
+        file="report/leftovers.py",
         old="unanswered = 0 if is_contradicted or without_line > uncounted else once",
         new="unanswered = once",
         tests=("tests/engine/test_counted.py::test_requests_counted_as_failed_are_counted_too",),

@@ -196,7 +196,7 @@ COLLECTING = (
     ),
     Breakage(
         guard="a request without an answer is missing",
-        file="store/rows.py",
+        file="store/row_reading.py",
         old="SELECT coalesce(a.verdict, 'missing') AS verdict, count(*) AS n ",
         new="SELECT coalesce(a.verdict, 'succeeded') AS verdict, count(*) AS n ",
         tests=(

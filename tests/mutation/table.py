@@ -10,13 +10,14 @@ from mutation.edges import EDGES
 from mutation.emulator import BOUNDED, CALLERS, CALLS, FILES, OPENAI, PRIVATE, REHEARSAL
 from mutation.hostile import HOSTILE_SERVICE
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
+from mutation.memory import MEMORY
 from mutation.requests import REQUESTS
 from mutation.runs import RUNS
 from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
 from mutation.webhooks import WEBHOOKS
 
-HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING
+HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY
 SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE
 EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + FILES + OPENAI + WEBHOOKS
 BREAKAGES = HERE + SERVICE + EMULATOR

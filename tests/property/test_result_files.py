@@ -114,7 +114,7 @@ def results_of(*raws: bytes) -> Iterator[Results]:
     try:
         run = Run(
             id="run-a", identity="i", origin="made", created_at=0.0, method=Method.GENERATE, model="gemini-3.8-flash",
-            backend="x", key_fingerprint="x", requests=len(KEYS), bytes=0, sha256="", source=None,
+            backend="x", requests=len(KEYS), bytes=0, sha256="", source=None,
         )  # fmt: skip
         share = len(KEYS) // len(raws)
         jobs = [

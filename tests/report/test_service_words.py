@@ -208,7 +208,7 @@ def one_job(tmp_path: Path, keys: list[str]) -> tuple[Any, Run, Job]:
         rows.take(1, requests=len(keys), bytes=10**9, tokens=None)
     run = Run(
         id="run-a", identity="i", origin="made", created_at=0.0, method=Method.GENERATE, model="m", backend="x",
-        key_fingerprint="x", requests=len(keys), bytes=0, sha256="", source=None,
+        requests=len(keys), bytes=0, sha256="", source=None,
     )  # fmt: skip
     job = Job(
         id="run-a-1", run="run-a", ordinal=1, model="m", requests=len(keys), tokens=0, part=None, offset=0, bytes=0,

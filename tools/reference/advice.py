@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ADVICE = {
     "answer_too_long": "No answer of that size is expected. A proxy may have answered instead of the service.",
+    "answers_damaged": "Fetch the answers of that run again with `results`; then repeat the command.",
     "api_error": "Read the service's message. A 5xx status is temporary: run the same command again.",
     "api_key_refused": "Check `GEMINI_API_KEY`; `GOOGLE_API_KEY` is read before it.",
     "bad_api_key": "The key contains characters that are not allowed in a key. Copy it again.",
@@ -27,6 +28,7 @@ ADVICE = {
     "endless_list": "The service's list of jobs does not end. Run the same command again later.",
     "file_changed": "Wait until nothing writes to the file, then run the same command again.",
     "file_not_found": "Check the path and the working folder.",
+    "in_doubt_elsewhere": "Continue the other run first: it finds out whether its job was created.",
     "internal": "Run the same command again; if it fails again, report the output of `--debug`.",
     "interrupted": "Nothing is lost. Run the same command again; the jobs continue meanwhile.",
     "invalid_input": "Fix the lines that the message names. Nothing was sent.",

@@ -46,14 +46,16 @@ def result_line(
     response: bytes | None = None,
     method: Method,
     attempt: int,
+    copied_from: str | None = None,
     text: bool = True,
     media: MediaWriter | None = None,
 ) -> bytes:
     """One result as one line of JSON, without a line ending: ``key, verdict, response, error, attempt``, in this order.
 
     ``response`` is present if the service sent one, ``error`` with every verdict but ``succeeded``. ``text=False``
-    leaves the response unchanged. With ``media``, images and audio are written to files and the line has their paths.
-    Raises ``ValueError`` if ``response`` is not JSON, ``OSError`` if a media file cannot be written.
+    leaves the response unchanged. ``copied_from``: the key of the identical request whose answer it is. With ``media``,
+    images and audio are written to files and the line has their paths. Raises ``ValueError`` if ``response`` is not
+    JSON, ``OSError`` if a media file cannot be written.
     """
     pieces = [b'{"key":', _encode(key), b',"verdict":"', verdict.encode(), b'"']
     if response is not None:
@@ -62,7 +64,10 @@ def result_line(
         why = reason or verdict.upper()
         words = message or MESSAGES.get(why) or "No further explanation is available."
         pieces += (b',"error":', _encode({"code": code, "reason": why, "message": words}))
-    pieces += (b',"attempt":', str(attempt).encode(), b"}")
+    pieces += (b',"attempt":', str(attempt).encode())
+    if copied_from is not None:
+        pieces += (b',"copied_from":', _encode(copied_from))
+    pieces.append(b"}")
     return b"".join(pieces)
 
 

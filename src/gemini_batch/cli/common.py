@@ -96,6 +96,30 @@ MODEL_CHECK = click.option(
     help="off: send to any model; what speaks against it is only a warning.",
 )
 
+#: Which of the requests are to be sent.
+SELECTION = (
+    click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="A trial: send only the first N requests, those sent before included. Without it, the rest is sent.",
+    ),
+    click.option(
+        "--sample", type=click.IntRange(min=1), metavar="N", help="A trial: send only N requests, chosen at random."
+    ),
+    click.option(
+        "--sample-seed",
+        type=int,
+        default=0,
+        metavar="S",
+        help="Another random choice (default 0). A larger sample with the same S contains the smaller one.",
+    ),
+)
+
+DEDUPE = click.option(
+    "--dedupe", is_flag=True, help="Send identical requests once, and give the answer to each of their keys."
+)
+
 LENIENT = click.option(
     "--lenient",
     is_flag=True,

@@ -123,8 +123,7 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield f"  … and {plural(more, 'more request')} for other reasons (--json has all)"
     for other in summary.answered_by[:10]:
         yield f"  {plural(other.answers, 'answer')} by {other.model}; {other.asked} was asked"
-    if summary.not_sent:
-        yield f"  {plural(summary.not_sent, 'request')} of the run have not been sent yet"
+    yield from _not_sent(summary)
     if summary.error and summary.failures:
         yield f"  the service's error for the job: {summary.error}"
     if summary.unknown_keys:
@@ -150,6 +149,27 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
     yield _money(summary)
     if output not in {None, "-"}:
         yield f"Written: {output}"
+
+
+def _not_sent(summary: Summary) -> Iterator[str]:
+    """What was not sent, and why; and what need not have been."""
+    if summary.remembered:
+        yield f"  {plural(summary.remembered, 'request')} answered before, in another run, and not paid for here"
+    if summary.held_back:
+        yield f"  {plural(summary.held_back, 'more request')} not sent: left out by --limit or --sample"
+    if left := summary.not_sent - summary.held_back:
+        yield f"  {plural(left, 'request')} of the run {'has' if left == 1 else 'have'} not been sent yet"
+    if summary.repeats:
+        yield f"  {_identical(summary)}"
+
+
+def _identical(summary: Summary) -> str:
+    """What ``--dedupe`` would save."""
+    share = summary.identical / max(1, summary.requests)
+    saves = (
+        f", and cost about ${usd(summary.usd.batch * share)} less" if summary.usd.batch and not summary.offline else ""
+    )
+    return f"{plural(summary.identical, 'request')} repeat another one; with --dedupe they would not be sent{saves}"
 
 
 def step_lines(summary: Summary, output: str | None, first: str = "Next") -> Iterator[str]:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 #: Columns from which prompt and answer are shown next to each other.
 SIDE_BY_SIDE = 80
 _PLACES = {
+    "remembered": "answered before, in another run",
+    "copied": "the same as {copied_from}, whose answer counts",
+    "elsewhere": "in a job of another run, which is alive",
+    "held_back": "left out by --limit or --sample",
     "in_job": "in {job}, which is alive",
     "not_collected": "in {job}, which has ended; its answers are not collected yet",
     "in_doubt": "a create call for it got no answer, so it may have been sent",
@@ -37,7 +41,7 @@ def header(row: ShownRow) -> Iterator[str]:
     if row.verdict is not None:
         yield row.verdict if row.verdict == "succeeded" else printable(f"{row.verdict}: {row.reason}")
     if place := _PLACES.get(row.place):
-        yield place.format(job=row.job or "a job")
+        yield printable(place.format(job=row.job or "a job", copied_from=row.copied_from))
     if row.attempts:
         yield plural(row.attempts, "attempt")
     if row.answer is not None or row.attempts:
@@ -54,6 +58,9 @@ def _cost(row: ShownRow) -> Iterator[str]:
         kinds = ((t.input, "in"), (t.output, "out"), (t.thoughts, "thoughts"), (t.tool_use, "tool use"))
         words = [f"{count:,} {kind}" for count, kind in kinds if count or kind in {"in", "out"}]
         yield f"tokens: {', '.join(words)}"
+    if row.place in {"remembered", "copied"}:
+        yield "paid for elsewhere" if row.place == "remembered" else "paid for once"
+        return
     if t is None and not row.unanswered:
         return
     if row.emulated:

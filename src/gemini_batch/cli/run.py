@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import LENIENT, MODEL_CHECK, POLL, TIMEOUT, is_stdout, verb
+from gemini_batch.cli.common import DEDUPE, LENIENT, MODEL_CHECK, POLL, SELECTION, TIMEOUT, is_stdout, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.results import exit_code, step_lines, summary_lines
 from gemini_batch.errors import Next, UsageError
@@ -68,12 +68,11 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     click.option("--model", "-m", metavar="MODEL", help="The model; default as for create."),
     MODEL_CHECK,
     click.option("--name", "-n", metavar="NAME", help="Display name of the jobs."),
-    click.option(
-        "--limit", type=click.IntRange(min=1), metavar="N", help="Send only the first N requests, as a trial."
-    ),
+    *SELECTION,
     click.option(
         "--new", is_flag=True, help="Start another run even if these requests have one. This costs money again."
     ),
+    DEDUPE,
     LENIENT,
     click.option(
         "--max-requests-per-job", type=click.IntRange(min=1), metavar="N", help="Requests per job (default 50000)."

@@ -89,5 +89,7 @@ def _lines(seen: JobStatus) -> Iterator[str]:
 
 
 def _to_be_sent(seen: RunStatus) -> str:
-    again = seen.waiting - seen.not_sent
-    return f"{seen.not_sent:,} to be sent" + (f", {again:,} to be resent" if again else "")
+    unsent = seen.not_sent - seen.held_back
+    again = seen.waiting - unsent
+    held = f", {seen.held_back:,} left out by --limit or --sample" if seen.held_back else ""
+    return f"{unsent:,} to be sent" + (f", {again:,} to be resent" if again else "") + held

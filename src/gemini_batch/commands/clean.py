@@ -15,12 +15,12 @@ from gemini_batch.engine.input_files import delete_input
 from gemini_batch.engine.planner import drop
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.errors import ApiError, ServiceError, StateError
+from gemini_batch.report.job_view import run_facts
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import InputFile, JobStage
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
-    from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
 
 
@@ -58,7 +58,7 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
     forgotten: list[Run] = []
     if session.state_folder.exists():
         ledger = session.ledger()
-        waiting = [run for run in ledger.runs() if _was_never_sent(ledger, run)]
+        waiting = [run for run in ledger.runs() if _was_never_sent(session, run)]
         if not_created:
             forgotten = [run for run in waiting if _forget(session, run, dry_run=dry_run)]
         dropped = {job.id for run in forgotten for job in ledger.all_jobs_of(run.id)}
@@ -89,11 +89,17 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
     )
 
 
-def _was_never_sent(ledger: Ledger, run: Run) -> bool:
-    """Whether no job of a run was created, as far as is known here."""
+def _was_never_sent(session: Session, run: Run) -> bool:
+    """Whether no job of a run was created, as far as is known here, and no other run has answered its requests."""
     if run.origin == "adopted" or run.forgotten_at is not None:
         return False
-    return not any(job.stage.made for job in ledger.jobs_of(run.id))
+    jobs = session.ledger().jobs_of(run.id)
+    if any(job.stage.made for job in jobs):
+        return False
+    try:
+        return bool(jobs) or not run_facts(session, run).answered
+    except StateError:
+        return True
 
 
 def _forget(session: Session, run: Run, *, dry_run: bool) -> bool:
@@ -124,7 +130,7 @@ async def _needed(session: Session, file: InputFile, dropped: set[str]) -> str |
     assert run is not None
     if run.backend != address_of(session.settings):
         return f"uploaded to {run.backend}"
-    if run.key_fingerprint != session.key_fingerprint():
+    if job.key_fingerprint != session.key_fingerprint():
         return "uploaded with another key"
     if job.dropped_at is not None or job.id in dropped:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -10,7 +11,9 @@ from gemini_batch import catalog
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.catalog import Method  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.commands.late_answers import before_continuing_new, refuse_late
+from gemini_batch.commands.remembering import check_visible, choose, remember
 from gemini_batch.engine.create_policy import standing
+from gemini_batch.engine.input_files import delete_input, inputs_of
 from gemini_batch.engine.planner import drop, plan_job, reconcile
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.quota import Limits
@@ -19,18 +22,24 @@ from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import say
 from gemini_batch.intake.submission import display_name, enter_run
+from gemini_batch.memory.claims import TakenError
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.next_steps import costing
 from gemini_batch.session import KnownJob
+from gemini_batch.store.conditions import ELSEWHERE, HELD, REMEMBERED
 from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RunOptions, kept_options
+from gemini_batch.store.row_records import Waiting
+from gemini_batch.store.run_options import Selection, keep_options, kept_options
 from gemini_batch.wire import Phase, state_word
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gemini_batch.intake.submission import Entered, Submission
     from gemini_batch.session import Session
     from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.state_folder import RunFolder
 
 #: What the service's envelope adds to each inline request; its exact size depends on the key.
 _INLINE_OVERHEAD = 64
@@ -44,23 +53,29 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
     """What ``create`` did."""
 
     job: str
-    """Name of the job at the service, `batches/…`."""
+    """Name of the job at the service, `batches/…`; id of the run, `run-…`, if no request had to be sent."""
     run: str
     """Id of the run that holds the requests, `run-…`."""
     name: str
     """Display name of the job."""
     state: str
-    """State of the job, `JOB_STATE_…`."""
+    """State of the job, `JOB_STATE_…`; without a job, that of the run."""
     model: str
     """Model that answers."""
     method: Method
     """What the job does with each request."""
     requests: int
-    """Number of requests."""
+    """Number of requests in the job."""
     bytes: int
-    """Size of the requests."""
+    """Size of the requests in the job."""
+    remembered: int
+    """Requests of the file that were answered before, in another run; they are not sent."""
+    elsewhere: int
+    """Requests of the file that another run has sent and that are not answered yet; they are left out."""
+    held_back: int
+    """Requests of the file that `--limit` or `--sample` leaves out."""
     attached: bool
-    """True if the job existed before and nothing was sent."""
+    """True if nothing was sent: the job existed before, or every request has an answer or is in another job."""
     backend: str
     """Base URL at which the job lives, or `offline`."""
     offline: bool
@@ -70,29 +85,42 @@ class Created(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(session: Session, submission: Submission) -> Created:
-    """Validate the file, then create one job from it, or attach to the one that these requests already have.
+    """Validate the file, then create one job of the requests that were not sent before, or attach to the one they have.
 
     Raises UsageError (InvalidInput with all problems) before anything is sent, StateError, ServiceError.
     """
     limits = catalog.load().limits
-    options = RunOptions(name=submission.name)
-    most = limits.input_file_bytes.value
-    entered = await enter_run(session, submission, options, before_new=refuse_late, max_bytes=most)
-    if not entered.is_new:
-        absent = await _refresh(session, entered.run)
-        if (found := _found(session, entered.run, absent)) is not None:
-            return _describe(session, submission, entered.run, found, entered.warnings, attached=True)
+    everything = submission.selection == Selection()
+    most = limits.input_file_bytes.value if everything else None
+    besides: Run | None = None
     while True:
-        run, said = entered.run, entered.warnings
-        _check_size(submission, run, limits)
+        entered = await enter_run(
+            session, submission, submission.options, before_new=refuse_late, max_bytes=most, besides=besides
+        )
+        if not entered.is_new:
+            await check_visible(session, session.ledger().jobs_of(entered.run.id))
+            absent = await _refresh(session, entered.run)
+            if not _may_send(session, submission, entered.run) and (found := _found(session, entered.run, absent)):
+                return _describe(session, submission, entered.run, found, entered.warnings, attached=True)
         driven = await _drive(session, submission, entered)
         if driven is not None:
             break
-        entered = await enter_run(session, submission, options, before_new=refuse_late, max_bytes=most, besides=run)
+        besides = entered.run
     job, made_here = driven
-    if job.total and job.total != job.requests:
-        say(session, said, f"The service counts {job.total} requests, but {job.requests} were sent.", None)
-    return _describe(session, submission, session.ledger().run_of(job), job, said, attached=not made_here)
+    if job is not None and job.total and job.total != job.requests:
+        say(session, entered.warnings, f"The service counts {job.total} requests, but {job.requests} were sent.", None)
+    return _describe(session, submission, entered.run, job, entered.warnings, attached=not made_here)
+
+
+def _may_send(session: Session, submission: Submission, run: Run) -> bool:
+    """Whether requests of a known run were never sent that are to be sent now; after a cancel, none is."""
+    if any(job.cancelled_at is not None or job.phase is Phase.CANCELLED for job in session.ledger().jobs_of(run.id)):
+        return False
+    folder = session.state_folder.run(run.id)
+    if not folder.path.is_dir():
+        return False
+    with folder.rows() as rows:
+        return bool(rows.never_sent() or rows.unselected(submission.selection))
 
 
 async def _refresh(session: Session, run: Run) -> frozenset[str]:
@@ -115,7 +143,7 @@ def _found(session: Session, run: Run, absent: frozenset[str] = frozenset()) -> 
     Raises ApiError where only jobs would that the service no longer knows: whether to pay again is for the user.
     """
     facts = run_facts(session, run)
-    if standing(facts.jobs, answered=facts.answered) != "attach":
+    if not facts.jobs or standing(facts.jobs, answered=facts.answered) != "attach":
         return None
     gone = [job for job in facts.jobs if job.id in absent or job.lost == "JOB_GONE"]
     there = [job for job in facts.jobs if job not in gone and job.stage.made]
@@ -131,15 +159,16 @@ def _found(session: Session, run: Run, absent: frozenset[str] = frozenset()) -> 
         session.emit(Notice(why, "warning"))
     if facts.in_doubt and not living:
         session.emit(Notice(f"A create of {run.id} was sent and not answered.", "warning", facts.next))
-    if facts.not_sent:
-        session.emit(Notice(f"{facts.not_sent:,} requests of {run.id} have not been sent yet.", next=facts.next))
+    if facts.unsent:
+        session.emit(Notice(f"{facts.unsent:,} requests of {run.id} have not been sent yet.", next=facts.next))
     return (living or there)[-1]
 
 
-async def _drive(session: Session, submission: Submission, entered: Entered) -> tuple[Job, bool] | None:
-    """Drive the run's one job until it is created; ``(the job, whether that was done here)``.
+async def _drive(session: Session, submission: Submission, entered: Entered) -> tuple[Job | None, bool] | None:
+    """Drive one job of the run until it is created; ``(the job, whether that was done here)``.
 
-    None if all jobs of the run have ended without an answer, and no other process is about to resend them.
+    There is no job if every request was answered before or is in another run's job. None instead if all jobs of the run
+    have ended without an answer, and no other process is about to resend them.
     """
     run = entered.run
     folder, ledger = session.state_folder.run(run.id), session.ledger()
@@ -147,11 +176,23 @@ async def _drive(session: Session, submission: Submission, entered: Entered) -> 
     def has_job() -> bool:
         return standing(ledger.jobs_of(run.id), answered=0) == "attach"
 
-    async with session.locked(folder, unless=has_job):
-        if (found := _found(session, run)) is not None:  # another process was faster
-            return found, False
-        jobs = ledger.jobs_of(run.id)
-        if standing(jobs, answered=0) == "over":
+    async with session.locked(folder, unless=has_job) as is_ours:
+        if not is_ours:  # another process was faster
+            return _found(session, run), False
+        run = ledger.run(run.id) or run
+        if entered.is_new or _may_send(session, submission, run):
+            options = submission.options.over(kept_options(run))
+            choose(session, run, options)
+            run = keep_options(ledger, run, options, at=session.world.now())
+            await remember(session, run, waits=False)
+        with folder.rows() as rows:
+            waiting, jobs = rows.never_sent(), ledger.jobs_of(run.id)
+        if not waiting:
+            if (found := _found(session, run)) is not None:
+                return found, False
+            if not jobs:  # every request has its answer, or waits for that of another run
+                return None, False
+        if not waiting and standing(jobs, answered=0) == "over":
             for earlier in ledger.earlier_with_identity(run):  # this one was made with --new
                 alive = any(job.stage is JobStage.CREATED for job in ledger.jobs_of(earlier.id))
                 if (alive or run_facts(session, earlier).answered) and (found := _found(session, earlier)) is not None:
@@ -166,13 +207,34 @@ async def _drive(session: Session, submission: Submission, entered: Entered) -> 
             return None
         if not entered.is_new:
             await before_continuing_new(session, run)
+        _check_size(submission, run, _waiting(folder, jobs))
+        return await _made(session, submission, run)
+
+
+async def _made(session: Session, submission: Submission, run: Run) -> tuple[Job | None, bool]:
+    """Plan one job and get it created; what other runs have sent or answered meanwhile is left out."""
+    folder, ledger = session.state_folder.run(run.id), session.ledger()
+    service = (await session.backend()).service
+    while True:
         job = await _one_job(session, submission, run)
-        backend = await session.backend()
-        return await Submitter(session, backend.service, ledger, run, folder).make(job), True
+        if job is None:
+            return _found(session, run), False
+        try:
+            return await Submitter(session, service, ledger, run, folder).make(job), True
+        except TakenError:
+            job = ledger.job(job.id)
+            with folder.rows() as rows:
+                drop(ledger, rows, job, at=session.world.now())
+            for file in inputs_of(ledger, job):
+                with contextlib.suppress(ServiceError):  # it stays in the ledger for `clean`
+                    await delete_input(service, ledger, file, at=session.world.now())
+            await remember(session, run, waits=False)
 
 
-async def _one_job(session: Session, submission: Submission, run: Run) -> Job:
-    """The job to create: the one in doubt, or one of all that waits. The caller holds the run's lock.
+async def _one_job(session: Session, submission: Submission, run: Run) -> Job | None:
+    """The job to create: the one in doubt, or one of all that waits; None if nothing does.
+
+    The caller holds the run's lock.
 
     What was planned in several jobs was not sent, so it is planned again in one.
     """
@@ -197,7 +259,7 @@ async def _one_job(session: Session, submission: Submission, run: Run) -> Job:
         overrides = kept.overrides  # of a retry that has not finished
         if overrides is not None and overrides.rewrites:
             kind = "file"
-        fresh = await plan_job(
+        return await plan_job(
             ledger,
             rows,
             folder,
@@ -206,36 +268,41 @@ async def _one_job(session: Session, submission: Submission, run: Run) -> Job:
             tokens=None,
             model=(overrides and overrides.model) or run.model,
             display_name=submission.name or display_name(ledger, run, kept),
+            key_fingerprint=session.key_fingerprint(),
             now=now,
             overrides=overrides,
             input_kind=kind,
         )
-    assert fresh is not None
-    return fresh
 
 
 def _describe(
-    session: Session, submission: Submission, run: Run, job: Job, warnings: list[str], *, attached: bool
+    session: Session, submission: Submission, run: Run, job: Job | None, warnings: list[str], *, attached: bool
 ) -> Created:
-    assert job.batch is not None
-    if attached:
+    ledger = session.ledger()
+    run = ledger.run_of(job) if job is not None else ledger.run(run.id) or run
+    with session.state_folder.run(run.id).rows() as rows:
+        remembered, elsewhere, held = rows.at(REMEMBERED), rows.at(ELSEWHERE), rows.at(HELD)
+    if job is not None and attached:
         session.emit(
             Notice(
                 f"These requests already have a job: {job.batch} ({job.state or 'state unknown'}); nothing was sent.",
                 next=f"Use --new to create another one{paid_again(session.settings)}.",
             )
         )
-    if submission.name not in {None, job.display_name}:
+    if job is not None and submission.name not in {None, job.display_name}:
         session.emit(Notice(f"--name {submission.name!r} has no effect: the job is called {job.display_name!r}."))
     return Created(
-        job=job.batch,
+        job=(job and job.batch) or run.id,
         run=run.id,
-        name=job.display_name,
-        state=job.state or state_word(None),
-        model=job.model,
+        name=job.display_name if job else "",
+        state=(job.state or state_word(None)) if job else run_facts(session, run).state.value,
+        model=job.model if job else run.model,
         method=run.method,
-        requests=job.requests,
-        bytes=job.bytes,
+        requests=job.requests if job else 0,
+        bytes=job.bytes if job else 0,
+        remembered=remembered,
+        elsewhere=elsewhere,
+        held_back=held,
         attached=attached,
         backend=run.backend,
         offline=session.settings.offline,
@@ -278,9 +345,22 @@ async def _refreshed(session: Session, job: Job) -> Job | None:
     return session.ledger().job(job.id)
 
 
-def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> None:
+def _waiting(folder: RunFolder, jobs: Sequence[Job]) -> Waiting:
+    """The totals of what one job would hold: what waits, and what was planned and not sent."""
+    with folder.rows() as rows:
+        waiting = rows.waiting()
+    planned = [job for job in jobs if not job.stage.made]
+    return Waiting(
+        waiting.requests + sum(job.requests for job in planned),
+        waiting.bytes + sum(job.bytes for job in planned),
+        waiting.tokens,
+    )
+
+
+def _check_size(submission: Submission, run: Run, waiting: Waiting) -> None:
+    limits = catalog.load().limits
     if submission.inline:
-        size = run.bytes + run.requests * _INLINE_OVERHEAD
+        size = waiting.bytes + waiting.requests * _INLINE_OVERHEAD
         most = limits.inline_body_bytes.value
         if size > most:
             raise UsageError(
@@ -289,9 +369,9 @@ def _check_size(submission: Submission, run: Run, limits: catalog.Limits) -> Non
                 code="too_large",
                 next="Leave out --inline: a file may be up to 2 GB.",
             )
-    elif run.bytes > limits.input_file_bytes.value:
+    elif waiting.bytes > limits.input_file_bytes.value:
         raise UsageError(
-            f"{run.bytes:,} bytes exceed the limit for the file of one job ({limits.input_file_bytes.value:,}).",
+            f"{waiting.bytes:,} bytes exceed the limit for the file of one job ({limits.input_file_bytes.value:,}).",
             file=submission.source,
             code="too_large",
             next=Next("run", run.id, why=costing(run, "sends it as several jobs")),

@@ -203,7 +203,7 @@ def _orphans(state_folder: StateFolder, known: set[str]) -> Iterator[Finding]:
 
 
 def _other_keys(jobs: list[tuple[Run, Job]], ours: str) -> Iterator[Finding]:
-    others = [job for run, job in jobs if run.key_fingerprint != ours and job.stage is JobStage.CREATED]
+    others = [job for _, job in jobs if job.key_fingerprint != ours and job.stage is JobStage.CREATED]
     if others:
         names = ", ".join(job.batch or job.id for job in others[:3]) + (", …" if len(others) > 3 else "")
         yield Finding(

@@ -84,8 +84,19 @@ async def refuse_late(session: Session, identity: str) -> None:
 
 
 async def before_continuing_new(session: Session, run: Run) -> None:
-    """Before an interrupted ``--new`` is continued: the same, and warn that the requests were sent before."""
+    """Before an interrupted ``--new`` is continued: the same, and warn that the requests were sent before.
+
+    A run that was not made with ``--new`` takes late answers of earlier ones instead.
+    """
     earlier = session.ledger().earlier_with_identity(run)
+    if not run.anew:
+        for other in earlier:
+            folder = session.state_folder.run(other.id)
+            if folder.path.is_dir():
+                async with session.locked(folder, unless=lambda: True) as is_free:
+                    if is_free:
+                        await collect_late(session, other)
+        return
     for other in earlier:
         await _refuse_late(session, other)
     names = [job.batch for other in earlier for job in session.ledger().jobs_of(other.id) if job.batch]

@@ -89,7 +89,7 @@ def _unsent(session: Session, run: Run) -> JobStatus | None:
         return None
     jobs = [job for job in facts.jobs if job.batch is None]
     in_doubt = sum(job.requests for job in jobs if job.stage is JobStage.INTENDED)
-    count = facts.not_sent + in_doubt
+    count = facts.unsent + in_doubt
     if facts.lost and facts.state is RunState.NOT_CREATED:  # which requests are left is not known, but none was sent
         count = run.requests
     return not_created(session, run, jobs, count) if count else None
@@ -102,7 +102,7 @@ def _seconds(created: str | None) -> float:
 async def _one(session: Session, run: Run, job: Job, *, refresh: bool) -> JobStatus:
     target = KnownJob(run, job, session.settings.offline)
     seen = None
-    if refresh and job.stage is JobStage.CREATED and run.key_fingerprint == session.key_fingerprint():
+    if refresh and job.stage is JobStage.CREATED and job.key_fingerprint == session.key_fingerprint():
         try:
             session.check_bound(target)
             seen = (await poll_job(session, target)).job

@@ -22,6 +22,7 @@ from gemini_batch.store.integrity import check_held
 from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
+    from gemini_batch.report.job_view import RunFacts
     from gemini_batch.session import Session, Target
     from gemini_batch.store.records import Run
 
@@ -64,7 +65,7 @@ async def held_results(session: Session, run: Run) -> Results:
     await restore(session, run)
     jobs = session.ledger().jobs_of(run.id)
     facts = run_facts(session, run)
-    again = facts.waiting - facts.not_sent
+    again = facts.waiting - facts.unsent
     summary = summarize(folder, run, jobs, offline=offline, resendable=again, stopped=facts.stopped)
     return Results(run, jobs, folder, summary)
 
@@ -85,8 +86,7 @@ async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -
     """Collect every ended job of a run. Raises NotFinished, after that, where a sent request still has to wait."""
     facts = run_facts(session, run)
     if facts.state is RunState.NOT_CREATED:
-        what = "a create call got no answer" if facts.in_doubt else "its create command did not finish"
-        raise NotFinished(f"{run.id} has no job yet: {what}.", job=run.id, state=facts.state.value, next=facts.next)
+        raise NotFinished(_no_job(facts), job=run.id, state=facts.state.value, next=facts.next)
     waiting: list[NotFinished] = []
     gone: list[JobError | ServiceError] = []
     for job in facts.jobs:
@@ -114,6 +114,15 @@ async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -
         if len(facts.jobs) > 1 and waiting[0].reason_code != "output_incomplete":
             waiting[0].next = run_facts(session, run).next
         raise waiting[0]
+
+
+def _no_job(facts: RunFacts) -> str:
+    why = "its create command did not finish"
+    if facts.in_doubt:
+        why = "a create call got no answer"
+    elif not facts.jobs and facts.waiting:
+        why = "its requests were not sent, or are in jobs of other runs"
+    return f"{facts.run.id} has no job yet: {why}."
 
 
 async def _of_job(session: Session, target: Target, *, accept_incomplete: bool) -> Results:

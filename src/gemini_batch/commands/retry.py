@@ -16,12 +16,13 @@ from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
+from gemini_batch.report.leftovers import cancelled_elsewhere
 from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import costing, retry_or_fix
 from gemini_batch.report.output_files import check_output
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
+from gemini_batch.store.conditions import HELD
 from gemini_batch.store.job_rows import sent_ordinals
-from gemini_batch.store.leftovers import cancelled_elsewhere
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import RequestOverrides, keep_options, kept_options
 
@@ -159,7 +160,7 @@ def _unfinished(ledger: Ledger, folder: RunFolder, run: Run, *, may_be_unsent: b
         return True
     with folder.rows() as rows:
         reconcile(ledger, rows, run)
-        return not may_be_unsent and bool(rows.unsent(sent_ordinals(jobs)))
+        return not may_be_unsent and rows.unsent(sent_ordinals(jobs)) > rows.at(HELD)
 
 
 def _planned(ledger: Ledger, run: Run) -> int:

@@ -13,6 +13,7 @@ from gemini_batch import catalog
 from gemini_batch.api.trouble import meaning
 from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
 from gemini_batch.commands.listen import ringing
+from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
 from gemini_batch.commands.results import held_results
 from gemini_batch.engine.planner import reconcile
 from gemini_batch.engine.quota import Limits
@@ -23,11 +24,11 @@ from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, Usage
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission, display_name, enter_run
 from gemini_batch.report.job_view import run_facts
+from gemini_batch.report.leftovers import resendable
 from gemini_batch.report.output_files import check_output, write_failures
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
 from gemini_batch.store.job_rows import sent_ordinals
-from gemini_batch.store.leftovers import resendable
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
 
 if TYPE_CHECKING:
@@ -87,10 +88,9 @@ async def _worked_off(
 ) -> tuple[Session, Run]:
     """Enter the run or find it, and work it off; returns it, with the session that it is worked on in."""
     if isinstance(what, Submission):
-        if what.name is not None:
-            options = RunOptions(name=what.name).over(options or RunOptions())
+        options = what.options.over(options or RunOptions())
         try:
-            entered = await deadline.bound(enter_run(session, what, options or RunOptions(), before_new=refuse_late))
+            entered = await deadline.bound(enter_run(session, what, options, before_new=refuse_late))
         except TimeoutError:
             raise nothing_sent(str(what.source), deadline.seconds) from None
         run = entered.run
@@ -105,7 +105,7 @@ async def _worked_off(
         session, run = known_by_name(session, what)
         is_new = False
     try:
-        if not is_new and ((facts := run_facts(session, run)).not_sent or facts.in_doubt):
+        if not is_new and ((facts := run_facts(session, run)).unsent or facts.in_doubt):
             await deadline.bound(before_continuing_new(session, run))
         await deadline.bound(work_off(session, run, options, webhook_url=webhook_url, bell=bell))
     except TimeoutError:
@@ -157,36 +157,40 @@ async def work_off(
         stopper = _stopper(ledger, folder, run) if leftovers else None
         if leftovers and stopper is None and _is_to_be_sent_again(ledger, folder, run):
             await collect_late(session, run)
-        if not _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
-            if stopper is not None:
-                raise stopper
-            return
-        if session.key_fingerprint() != run.key_fingerprint:
-            # Another project's list says nothing about this run's creates in doubt, and its queue is another one.
-            raise UsageError(
-                f"{run.id} was started with another API key, and continues only with that key.",
-                code="other_key",
-                next="Use the key that it was started with.",
-            )
-        if run.forgotten_at is not None:
-            ledger.set_forgotten(run, at=session.world.now(), forgotten=False)
-        if chosen != kept:
+        if options is not None and options.selection is not None:
+            choose(session, run, options)
+        if chosen.encoded() != kept.encoded():
             run = keep_options(ledger, run, chosen, at=session.world.now())
-        backend = await session.backend()
-        runner = Runner(
-            session,
-            backend.service,
-            run,
-            limits=_limits((overrides and overrides.model) or run.model, chosen),
-            attempts=chosen.most_attempts,
-            display_name=display_name(ledger, run, chosen),
-            overrides=overrides,
-            leftovers=leftovers,
-            stopper=stopper,
-            webhook_url=webhook_url,
-            bell=bell,
-        )
-        await runner.drive()
+
+        async def drive() -> None:
+            backend = await session.backend()
+            runner = Runner(
+                session,
+                backend.service,
+                run,
+                limits=_limits((overrides and overrides.model) or run.model, chosen),
+                attempts=chosen.most_attempts,
+                display_name=display_name(ledger, run, chosen),
+                overrides=overrides,
+                leftovers=leftovers,
+                stopper=stopper,
+                webhook_url=webhook_url,
+                bell=bell,
+            )
+            await runner.drive()
+
+        await remember(session, run, waits=True)
+        while True:
+            if _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
+                await check_visible(session, ledger.jobs_of(run.id))
+                if run.forgotten_at is not None:
+                    ledger.set_forgotten(run, at=session.world.now(), forgotten=False)
+                await drive()
+            elif stopper is not None:
+                raise stopper
+            if not await wait_elsewhere(session, run):
+                break
+            await remember(session, run, waits=True)  # what those jobs did not answer is sent by this run
         if overrides is not None:
             keep_options(ledger, run, msgspec.structs.replace(chosen, overrides=None), at=session.world.now())
 

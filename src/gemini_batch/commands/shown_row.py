@@ -15,6 +15,7 @@ from gemini_batch.report.billing import EMULATED
 from gemini_batch.report.money import Money, money
 from gemini_batch.report.raw_files import RawFiles
 from gemini_batch.report.summary import LONG_PROMPT, TokenCounts, token_counts
+from gemini_batch.store import conditions
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.transcript.prompts import prompt_of
@@ -29,9 +30,31 @@ if TYPE_CHECKING:
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
-Place = Literal["answered", "unanswered", "damaged", "in_job", "not_collected", "in_doubt", "to_be_resent", "not_sent"]
+Place = Literal[
+    "answered",
+    "remembered",
+    "copied",
+    "unanswered",
+    "elsewhere",
+    "held_back",
+    "damaged",
+    "in_job",
+    "not_collected",
+    "in_doubt",
+    "to_be_resent",
+    "not_sent",
+]
 #: Where a request is while an attempt has neither an answer nor an end.
 _PENDING = frozenset({"in_job", "not_collected", "in_doubt"})
+#: The places in ``rows.db`` that are no jobs of the run.
+_NOT_JOBS: dict[int | None, Place] = {
+    conditions.REMEMBERED: "remembered",
+    conditions.ELSEWHERE: "elsewhere",
+    conditions.HELD: "held_back",
+    conditions.COPY: "copied",
+}
+#: Where a request has an answer that this run paid nothing for.
+_FREE = frozenset({"remembered", "copied"})
 _DAMAGED = "The answer cannot be read: its file on this machine was changed. `results` fetches it again."
 
 
@@ -47,10 +70,14 @@ class ShownRow(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None
     """The service's message, or our own words for the reason; null if the request succeeded or has no verdict."""
     place: Place
-    """Where the request is. `answered`: its job is collected and answered it; `unanswered`: its job did not; `damaged`:
-    the answer file was changed on this machine; `in_job`: in a job that is alive; `not_collected`: in a job that has
-    ended, whose answers are still at the service; `in_doubt`: a create that got no answer may have sent it;
-    `to_be_resent`: it waits for another attempt; `not_sent`: it waits for the first."""
+    """Where the request is. `answered`: its job is collected and answered it; `unanswered`: its job did not;
+    `remembered`: it was answered before, in another run; `copied`: another request of the run is the same, and its
+    answer counts; `damaged`: the answer file was changed on this machine; `in_job`: in a job that is alive;
+    `not_collected`: in a job that has ended, whose answers are still at the service; `in_doubt`: a create that got no
+    answer may have sent it; `elsewhere`: in a job of another run, for whose answer this run waits; `to_be_resent`: it
+    waits for another attempt; `not_sent`: it waits for the first; `held_back`: `--limit` or `--sample` left it out."""
+    copied_from: str | None
+    """Key of the identical request whose answer counts; null if the request has its own."""
     job: str | None
     """Job that the request is in, `batches/…`, or else the job that answered it."""
     attempts: int
@@ -84,9 +111,9 @@ class Texts(NamedTuple):
 
 def place_of(row: PlacedRow, job: Job | None) -> Place:
     """Where a request is; ``job`` is the one that it is in, None if it is in no job of the run."""
+    if (place := _NOT_JOBS.get(row.job)) is not None:
+        return place
     match None if job is None else job.stage:
-        case None if row.job is not None and row.answered_by is not None:
-            return "answered"
         case None:
             return "to_be_resent" if row.attempts else "not_sent"
         case JobStage.PLANNED | JobStage.UPLOADED:
@@ -125,7 +152,7 @@ class ShownRowReader:
                 requests = opening.enter_context(folder.requests.open("rb")) if known else None
             except OSError as error:
                 raise state_error(error, folder.requests, "file of the run's requests") from error
-            raw = opening.enter_context(RawFiles(folder.path / "raw"))
+            raw = opening.enter_context(RawFiles(folder))
             by_ordinal = {job.ordinal: job for job in jobs}
             return cls(run, jobs, folder, rows, offline, by_ordinal, requests, raw, opening.pop_all())
 
@@ -149,7 +176,7 @@ class ShownRowReader:
             answer = parse_line(file.read(row.size))
         except OSError:
             return Texts(prompt, None, _DAMAGED, damaged=True)
-        if not isinstance(answer, Answer) or answer.key != row.key:
+        if not isinstance(answer, Answer) or answer.key != (row.copied_from or row.key):
             return Texts(prompt, None, _DAMAGED, damaged=True)
         method, expects_json = self.run.method, bool(row.expects_json)
         message = None
@@ -190,14 +217,15 @@ class ShownRowReader:
             verdict=verdict,
             reason=reason,
             message=message,
-            place="damaged" if damaged and place == "answered" else place,
+            place="damaged" if damaged and place in {"answered", *_FREE} else place,
+            copied_from=row.copied_from,
             job=None if named is None else named.batch,
             attempts=attempts,
             unanswered=max(0, attempts - (place in _PENDING) - answered),
             asked=(gave or inside or self.run).model,
             model=row.model,
             tokens=token_counts(usage) if usage else None,
-            usd=money(self.run, self.jobs, usage),
+            usd=Money(batch=0.0, interactive=0.0) if place in _FREE else money(self.run, self.jobs, usage),
             emulated=self.offline or (row.model or "").endswith(EMULATED),
             prompt=prompt,
             answer=answer,

@@ -23,6 +23,8 @@ from gemini_batch.engine.poller import ended_for, poll_job, record_seen
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write, private_folder
+from gemini_batch.memory.borrowing import give_back
+from gemini_batch.memory.recall import recall
 from gemini_batch.report.money import is_another
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.session import KnownJob, UnknownJob
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.session import Session
+    from gemini_batch.store.integrity import Damage
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteJob
 
@@ -135,10 +138,15 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
     StateError.
     """
     folder, ledger = session.state_folder.run(run.id), session.ledger()
-    if not await asyncio.to_thread(damage, folder, only=only):
+    found = await asyncio.to_thread(damage, folder, only=only)
+    if not found:
         return
+    if lent := [one for one in found if ledger.job(one.job).run != run.id]:
+        await _restore_lent(session, run, lent)
     async with session.locked(folder, unless=lambda: False):
         for one in await asyncio.to_thread(damage, folder, only=only):
+            if ledger.job(one.job).run != run.id:
+                continue
             session.emit(Notice(f"{one.what} Fetching it from the service again.", "warning"))
             target = KnownJob(run, ledger.job(one.job), session.settings.offline)
             session.check_bound(target)
@@ -155,6 +163,20 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
                     why = "asks for a quarter of an hour, and then continues without them"
                     error.next = Next("run", run.id, "-o", "results.jsonl", why=why)
                 raise
+
+
+async def _restore_lent(session: Session, run: Run, lent: Sequence[Damage]) -> None:
+    """The same for answers that a run took from others: they are fetched again there, and looked up again here."""
+    ledger, folder = session.ledger(), session.state_folder.run(run.id)
+    for one in lent:
+        job = ledger.job(one.job)
+        if session.state_folder.run(job.run).path.is_dir():
+            await restore(session, ledger.run_of(job), only=job)
+    async with session.locked(folder, unless=lambda: False):
+        left = {one.file for one in await asyncio.to_thread(damage, folder)}
+        with folder.rows() as rows:
+            give_back(rows, [one.file for one in lent if one.file in left])
+        await in_thread(lambda emit: recall(session.state_folder, run.id, emit=emit), session.emit)
 
 
 def _aside(raw: Path) -> Path:
@@ -255,7 +277,6 @@ def adopt(session: Session, remote: RemoteJob) -> KnownJob:
         method=remote.method,
         model=remote.model,
         backend=address_of(session.settings),
-        key_fingerprint=session.key_fingerprint(),
         requests=0,
         bytes=0,
         sha256=None,
@@ -277,6 +298,7 @@ def adopt(session: Session, remote: RemoteJob) -> KnownJob:
         stage=JobStage.CREATED,
         batch=remote.name,
         created_at=remote.create_time,
+        key_fingerprint=session.key_fingerprint(),
     )
     folder = session.state_folder.run(run_id)
     try:

@@ -178,7 +178,7 @@ async def _shown(session: Session, remote: RemoteJob, part: Path, target: KnownJ
         except ApiError as error:
             if not meaning(error).not_shown:
                 raise
-            if target.run.key_fingerprint != session.key_fingerprint():
+            if target.job.key_fingerprint != session.key_fingerprint():
                 raise session.explain_absence(error, target) from error
             if times == ABSENT_TIMES:
                 raise JobError(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import InputFile, Job, Run
+    from gemini_batch.store.records import InputFile, Job
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteFile
 
@@ -160,13 +160,13 @@ def inputs_of(ledger: Ledger, job: Job) -> list[InputFile]:
     return [file for file in ledger.files() if file.job == job.id]
 
 
-def needless_inputs(ledger: Ledger, like: Run) -> list[InputFile]:
-    """Files uploaded with a run's key to its address for jobs that have ended or will not be created."""
+def needless_inputs(ledger: Ledger, *, key_fingerprint: str, backend: str) -> list[InputFile]:
+    """Files uploaded with a key to an address for jobs that have ended or will not be created."""
     found = []
     for file in ledger.files():
         job = ledger.job(file.job)
         run = ledger.run(job.run)
-        ours = run is not None and (run.key_fingerprint, run.backend) == (like.key_fingerprint, like.backend)
+        ours = run is not None and (job.key_fingerprint, run.backend) == (key_fingerprint, backend)
         if ours and (job.stage.over or job.dropped_at is not None):
             found.append(file)
     return found

@@ -53,6 +53,7 @@ async def plan_job(
     tokens: int | None,
     model: str,
     display_name: str,
+    key_fingerprint: str,
     now: Callable[[], float],
     overrides: RequestOverrides | None = None,
     input_kind: Literal["file", "inline"] = "file",
@@ -94,6 +95,7 @@ async def plan_job(
         input_kind=input_kind,
         display_name=display_name,
         stage=JobStage.PLANNED,
+        key_fingerprint=key_fingerprint,
     )
     ledger.add_job(job, at=now())
     return job

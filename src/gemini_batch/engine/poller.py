@@ -92,6 +92,8 @@ def record_seen(session: Session, job: Job, remote: RemoteJob) -> Job:
         what = f"{job.batch or remote.name} was created for {job.model}, but the service states {remote.model}."
         why = "Answers that name no model count at the price of the stated one; check the answers before you send more."
         session.say_once(Notice(what, "warning", why))
+    if job.key_fingerprint != (key := session.key_fingerprint()):
+        session.ledger().update_job(job, "seen with another key", at=session.world.now(), key_fingerprint=key)
     return session.ledger().seen(job, remote, at=session.world.now())
 
 
@@ -283,7 +285,7 @@ class Poller:
 
         One bounded reading of the list; a job that it does not show is left for the next poll.
         """
-        living = self._ledger.living_jobs(self._run.key_fingerprint)
+        living = self._ledger.living_jobs(self._session.key_fingerprint())
         with contextlib.suppress(ServiceError):
             await self._see_listed([job for job in living if job.run != self._run.id])
 

@@ -16,7 +16,6 @@ from gemini_batch.store.records import Job, JobStage, QuotaBounds
 
 if TYPE_CHECKING:
     from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Run
     from gemini_batch.world import World
 
 
@@ -76,8 +75,8 @@ _TOO_MANY = "the project may have created too many jobs: after about 700, none c
 class QueueQuota:
     """What one run knows of the quota for its jobs, all of one model."""
 
-    def __init__(self, ledger: Ledger, run: Run, model: str, limits: Limits, world: World) -> None:
-        self._ledger, self._key, self._model, self._limits = ledger, run.key_fingerprint, model, limits
+    def __init__(self, ledger: Ledger, key_fingerprint: str, model: str, limits: Limits, world: World) -> None:
+        self._ledger, self._key, self._model, self._limits = ledger, key_fingerprint, model, limits
         self._now, self._clock = world.now, world.monotonic
         #: No create before this moment of the monotonic clock.
         self.hold_until = -math.inf

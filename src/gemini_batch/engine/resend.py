@@ -13,8 +13,8 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.errors import NotFinished
 from gemini_batch.events import Notice
 from gemini_batch.report.durations import span
+from gemini_batch.report.leftovers import cancelled_elsewhere, leftover, rule_for
 from gemini_batch.report.next_steps import after_cancel
-from gemini_batch.store.leftovers import cancelled_elsewhere, leftover, rule_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,7 +93,7 @@ def _asked_for(folder: RunFolder, rows: Rows, job: Job) -> float:
     found = rows.answers_with(job.ordinal, "RESOURCE_EXHAUSTED", limit=_READ)
     longest = 0.0
     for name, offset, length in found:
-        with contextlib.suppress(OSError), (folder.path / "raw" / name).open("rb") as file:
+        with contextlib.suppress(OSError), folder.answers(name).open("rb") as file:
             file.seek(offset)
             longest = max([longest, *(float(seconds) for seconds in _delays(file.read(length)))])
     return longest

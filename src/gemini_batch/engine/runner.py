@@ -24,7 +24,9 @@ from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import Resender, stopped_by_others
 from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
-from gemini_batch.events import Notice, RunProgress
+from gemini_batch.events import Notice, RunProgress, in_thread
+from gemini_batch.memory.claims import TakenError
+from gemini_batch.memory.recall import recall
 from gemini_batch.report.next_steps import costing
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
@@ -67,9 +69,10 @@ class Runner:
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
         self._limits, self._name, self._overrides, self._leftovers = limits, display_name, overrides, leftovers
+        self._key = session.key_fingerprint()
         self._model = (overrides and overrides.model) or run.model
         self._now, self._clock, self._emit = session.world.now, session.world.monotonic, session.emit
-        self._quota = QueueQuota(self._ledger, run, self._model, limits, session.world)
+        self._quota = QueueQuota(self._ledger, self._key, self._model, limits, session.world)
         self._poller = Poller(session, service, run, PollBackoff.of(session.settings, self._clock()))
         self._poll_others_at = -math.inf
         self._tasks, self._bell, self._webhook_url = Tasks(session.world, bell), bell, webhook_url
@@ -177,6 +180,7 @@ class Runner:
                 tokens=tokens,
                 model=self._model,
                 display_name=self._name,
+                key_fingerprint=self._key,
                 now=self._now,
                 overrides=self._overrides,
             )
@@ -196,6 +200,9 @@ class Runner:
         queued = self._quota.queued(job)
         try:
             made = await submitter.make(job)
+        except TakenError:
+            await self._recall(rows, self._ledger.job(job.id))
+            return
         except ServiceError as error:
             try:
                 await self._not_made(rows, self._ledger.job(job.id), queued, error)
@@ -211,7 +218,9 @@ class Runner:
         trouble = meaning(error)
         if trouble is Trouble.STORE_FULL:
             self._store_full = True
-            freed = await self._forget(needless_inputs(self._ledger, self._run))
+            freed = await self._forget(
+                needless_inputs(self._ledger, key_fingerprint=self._key, backend=self._run.backend)
+            )
             pause = self._quota.store_full(freed, error)
             then = f"deleted {_counted(freed, 'unneeded input file')}" if freed else f"trying again in {pause:.0f} s"
             self._emit(Notice(f"The file store is full; {then}.", "warning"))
@@ -234,8 +243,16 @@ class Runner:
         else:
             self._close(error)
 
+    async def _recall(self, rows: Rows, job: Job) -> None:
+        """Drop a job of which another run has sent or answered requests meanwhile, and look them all up again."""
+        await self._split(rows, job)
+        async with self._writing:
+            self._waiting = None
+            await in_thread(lambda emit: recall(self._session.state_folder, self._run.id, emit=emit), self._emit)
+        self._emit(Notice("Another run sent some of these requests meanwhile; they are not sent twice."))
+
     async def _split(self, rows: Rows, job: Job) -> None:
-        """Drop a job whose requests may fit in smaller ones: they wait again."""
+        """Drop a job that was not created: its requests wait again, for smaller jobs or other answers."""
         async with self._writing:
             self._waiting = None
             drop(self._ledger, rows, job, at=self._now())

@@ -7,6 +7,7 @@ after any failure, the next process continues from the recorded facts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,8 @@ from gemini_batch.engine.input_files import upload_input
 from gemini_batch.engine.poller import ask, record_seen
 from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice
+from gemini_batch.memory.claims import claiming
+from gemini_batch.memory.recall import open_index, recalls
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import JobStage
@@ -68,8 +71,10 @@ class Submitter:
     async def make(self, job: Job) -> Job:
         """Bring ``job`` to ``created``; if ``may_send`` says no just before the create, it stays ``uploaded``.
 
-        Raises ServiceError if that is not possible now; nothing is lost.
+        Raises ServiceError if that is not possible now; nothing is lost. Raises TakenError, with the job as it was, if
+        other runs have sent or answered some of its requests by now.
         """
+        job = self._with_this_key(job)
         facts = Facts(
             stage=job.stage, input_kind=job.input_kind, intended_at=job.intended_at, create_calls=job.create_calls
         )
@@ -112,6 +117,21 @@ class Submitter:
                 case never:
                     assert_never(never)
 
+    def _with_this_key(self, job: Job) -> Job:
+        """What was planned or uploaded with another key begins anew: a file belongs to the project of its key."""
+        key = self._session.key_fingerprint()
+        if job.stage not in {JobStage.PLANNED, JobStage.UPLOADED} or job.key_fingerprint == key:
+            return job
+        return self._ledger.update_job(
+            job,
+            "another key",
+            at=self._now(),
+            stage=JobStage.PLANNED,
+            file=None,
+            upload_url=None,
+            key_fingerprint=key,
+        )
+
     # Creating --------------------------------------------------------------------------------------------------------
 
     async def _send(self, job: Job) -> Job:
@@ -121,14 +141,18 @@ class Submitter:
             create = partial(self._service.create, requests=requests)
         else:
             create = partial(self._service.create, file_name=job.file)
-        job = self._ledger.update_job(
-            job,
-            "intends to create",
-            at=self._now(),
-            stage=JobStage.INTENDED,
-            intended_at=self._now(),
-            create_calls=job.create_calls + 1,
-        )
+        with contextlib.ExitStack() as stack:
+            rows = stack.enter_context(self._folder.rows())
+            index = stack.enter_context(open_index(self._session.state_folder)) if recalls(self._run) else None
+            job = self._ledger.update_job(
+                job,
+                "intends to create",
+                at=self._now(),
+                claim=claiming(rows, job, index),
+                stage=JobStage.INTENDED,
+                intended_at=self._now(),
+                create_calls=job.create_calls + 1,
+            )
         try:
             operation = await create(
                 model=job.model,
@@ -239,7 +263,7 @@ class Submitter:
         """
         living = (
             job.batch
-            for job in self._ledger.living_jobs(self._run.key_fingerprint)
+            for job in self._ledger.living_jobs(self._session.key_fingerprint())
             if job.batch and job.batch not in self._listed and self._ledger.run_of(job).backend == self._run.backend
         )
         for name in itertools.islice(living, _MOST_ASKED):

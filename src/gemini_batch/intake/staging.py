@@ -15,7 +15,13 @@ from typing import IO, TYPE_CHECKING
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
-from gemini_batch.intake.request_traits import (
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
+from gemini_batch.store.row_records import RequestRow
+from gemini_batch.store.sqlite import state_error
+from gemini_batch.validation.conform import Terms
+from gemini_batch.validation.inputfile import check_file
+from gemini_batch.validation.repairs import for_file
+from gemini_batch.validation.request_traits import (
     REFERENCES,
     TRAITS,
     estimate_tokens,
@@ -23,18 +29,13 @@ from gemini_batch.intake.request_traits import (
     references_of,
     traits_of,
 )
-from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
-from gemini_batch.store.row_records import RequestRow
-from gemini_batch.store.sqlite import state_error
-from gemini_batch.validation.conform import Terms
-from gemini_batch.validation.inputfile import check_file
-from gemini_batch.validation.repairs import for_file
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from gemini_batch.memory.fingerprint import Origin
     from gemini_batch.store.state_folder import RunFolder
 
     CanSee = Callable[[str], bool]
@@ -106,12 +107,15 @@ class _Pass:
         *,
         size: int,
         limit: int | None,
+        origin: Callable[[Method], Origin] | None,
         terms: Terms,
         can_see: CanSee | None,
         emit: EventHandler,
     ) -> None:
         self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
         self.terms = terms
+        self._origin_of = origin
+        self._origin: Origin | None = None
         self.can_see = can_see
         self.unseen: Unseen | None = None
         self.findings = _Findings()
@@ -137,6 +141,8 @@ class _Pass:
             except LineTooLong as error:
                 self.findings.add(Problem(message="The line is too long for a request.", line=error.number))
                 break
+            if offset >= self.size:  # another program is writing it; this is refused at the end
+                break
             if number == 1:
                 data = data.removeprefix(UTF8_BOM)
             data = data.strip(_SPACE)
@@ -161,6 +167,7 @@ class _Pass:
             self.findings.add(problem)
         if self.method is None:
             self.method, self.first_line = checked.method, number
+            self._origin = self._origin_of(checked.method) if self._origin_of is not None else None
         elif checked.method != self.method:
             self.findings.add(
                 Problem(
@@ -181,6 +188,7 @@ class _Pass:
             checked.expects_json,
             checked.dimension,
             estimate_tokens(data),
+            *(self._origin.marks(data, checked.method) if self._origin is not None else ()),
         )
         line = data + b"\n"
         self.sink.write(line)
@@ -226,6 +234,7 @@ def stage(
     folder: RunFolder,
     *,
     limit: int | None = None,
+    origin: Callable[[Method], Origin] | None = None,
     max_bytes: int | None,
     terms: Terms = _NO_TERMS,
     can_see: CanSee | None = None,
@@ -234,7 +243,8 @@ def stage(
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
-    ``limit``: only this many requests, from the first. ``max_bytes``: a larger file is refused. ``terms``: the model
+    ``limit``: only this many requests, from the first. ``origin``: for whom rows are recognised in other runs, by the
+    method of the requests. ``max_bytes``: a larger file is refused. ``terms``: the model
     whose own rules count, too, and whether only certain refusals are errors. ``can_see``: whether the file at a URI can
     be seen from here; None: do not ask. ``offline``: whether the command that an error proposes is to be. All requests
     wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its
@@ -248,7 +258,9 @@ def stage(
     with opened as reader:
         before = os.fstat(reader.fileno())
         try:
-            done = _write(reader, folder, size=before.st_size, limit=limit, terms=terms, can_see=can_see, emit=emit)
+            done = _write(
+                reader, folder, size=before.st_size, limit=limit, origin=origin, terms=terms, can_see=can_see, emit=emit
+            )
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
@@ -295,12 +307,13 @@ def _write(
     *,
     size: int,
     limit: int | None,
+    origin: Callable[[Method], Origin] | None,
     terms: Terms,
     can_see: CanSee | None,
     emit: EventHandler,
 ) -> _Pass:
     with private_open(folder.requests, "xb") as sink:
-        work = _Pass(reader, sink, size=size, limit=limit, terms=terms, can_see=can_see, emit=emit)
+        work = _Pass(reader, sink, size=size, limit=limit, origin=origin, terms=terms, can_see=can_see, emit=emit)
         with folder.rows(new=True) as rows:
             rows.load(work.rows())
             repeated = rows.count_duplicates()

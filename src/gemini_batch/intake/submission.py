@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +23,20 @@ from gemini_batch.intake.model_checks import (
     check_model_name,
     say,
 )
-from gemini_batch.intake.request_traits import file_id_of
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.jsonl import sha256_of, utf8_text
-from gemini_batch.report.billing import paid_again
-from gemini_batch.report.next_steps import costing
-from gemini_batch.store.records import Run
+from gemini_batch.memory.fingerprint import Origin
+from gemini_batch.store.records import Run, identity
+from gemini_batch.store.run_options import RunOptions, Selection
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
+from gemini_batch.validation.request_traits import file_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.run_options import RunOptions
     from gemini_batch.store.state_folder import RunFolder
 
 
@@ -51,7 +49,8 @@ class Submission:
     """The arguments of ``create`` or ``run``. ``model`` None: the default for the method of the requests.
 
     ``model_check`` False: no model is refused, nor a line by a rule of its model. ``lenient``: refuse only
-    lines that the service certainly refuses.
+    lines that the service certainly refuses. ``limit``, ``sample``: send only so many, the first or a random choice.
+    ``new``: send all again, whatever was answered before. ``dedupe``: send identical requests once.
     """
 
     source: Path
@@ -59,9 +58,22 @@ class Submission:
     model_check: bool = True
     name: str | None = None
     limit: int | None = None
+    sample: int | None = None
+    sample_seed: int = 0
     inline: bool = False
     new: bool = False
     lenient: bool = False
+    dedupe: bool = False
+
+    @property
+    def selection(self) -> Selection:
+        """Which of the requests are to be sent."""
+        return Selection(limit=self.limit, sample=self.sample, seed=self.sample_seed)
+
+    @property
+    def options(self) -> RunOptions:
+        """What it says about the run."""
+        return RunOptions(name=self.name, selection=self.selection, dedupe=self.dedupe or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +85,6 @@ class Entered:
     warnings: list[str]
 
 
-def identity(sha256: str, method: Method, *, model: str, backend: str, key_fingerprint: str) -> str:
-    """What identifies a run: its canonical requests, method, model, backend and key; not its name or limits."""
-    parts = (sha256, method, model, backend, key_fingerprint)
-    return "i1:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
 async def _known_run(session: Session, submission: Submission) -> Run | None:
     """The run that a file's requests already have, found by the file's hash alone, without reading its lines.
 
@@ -86,34 +92,17 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
     """
     ledger = session.ledger()
     try:
-        if submission.limit is not None or not ledger.has_run_of(submission.source.stat().st_size):
+        if not ledger.has_run_of(submission.source.stat().st_size):
             return None
         digest = await in_thread(lambda _: sha256_of(submission.source), session.emit)
     except OSError:
         return None  # staging reports what is wrong with the file
-    address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
+    address = address_of(session.settings)
     for method in Method:
-        model = _model(submission, method)
-        known = ledger.newest_with_identity(
-            identity(digest, method, model=model, backend=address, key_fingerprint=key_fingerprint)
-        )
+        known = ledger.newest_with_identity(identity(digest, method.value, _model(submission, method), address))
         if known is not None:
             return known
     return None
-
-
-def _warn_of_other_keys(session: Session, run: Run) -> None:
-    """Warn that the same requests were sent with another key: after a key rotation, they are paid for again."""
-    others = session.ledger().with_other_keys(run)
-    if others:
-        session.emit(
-            Notice(
-                f"These requests were already sent with another API key ({others[0].id}); with this key, they are "
-                f"resent{paid_again(session.settings)}.",
-                "warning",
-                Next("run", others[0].id, why=costing(others[0], "continues that run; set the earlier key first")),
-            )
-        )
 
 
 def _model(submission: Submission, method: Method) -> str:
@@ -149,7 +138,7 @@ async def enter_run(
     with session.state_folder.staging(token) as folder:
         run, said = await _stage_run(session, submission, folder, run_id=f"run-{token}", max_bytes=max_bytes)
         warnings = [*address, *said]
-        run = msgspec.structs.replace(run, options=msgspec.json.encode(options).decode())
+        run = msgspec.structs.replace(run, options=options.encoded())
         assert run.identity is not None
         if submission.new:
             await before_new(session, run.identity)
@@ -167,7 +156,6 @@ async def enter_run(
                     place.path.rename(folder.path)  # where it is removed
                 raise
             if is_new:
-                _warn_of_other_keys(session, run)
                 return Entered(run, is_new=True, warnings=warnings)
             # Another process has just entered the same requests: its run is used.
             place.path.rename(folder.path)
@@ -188,11 +176,12 @@ async def _stage_run(
         if known is not None and (not known.methods or known.status_on(today) == "gone"):
             method = known.methods[0] if known.methods else Method.GENERATE
             advise(session, submission.model, method, today, said, refuse=True)
+    address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
     staged = await in_thread(
         lambda emit: stage(
             submission.source,
             folder,
-            limit=submission.limit,
+            origin=lambda method: Origin(address, key_fingerprint, _model(submission, method)),
             max_bytes=max_bytes,
             terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
             can_see=_can_see(session) if session.settings.offline else None,
@@ -209,16 +198,15 @@ async def _stage_run(
     advise(session, model, staged.method, today, said, refuse=refuse)
     advise_on_embeddings(session, model, staged, said)
     check_modalities(session, model, staged, said, refuse=refuse)
-    address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
     run = Run(
         id=run_id,
-        identity=identity(staged.sha256, staged.method, model=model, backend=address, key_fingerprint=key_fingerprint),
+        identity=identity(staged.sha256, staged.method.value, model, address),
         origin="made",
         created_at=session.world.now(),
         method=staged.method,
         model=model,
         backend=address,
-        key_fingerprint=key_fingerprint,
+        anew=submission.new,
         requests=staged.requests,
         bytes=staged.bytes,
         sha256=staged.sha256,
@@ -269,14 +257,29 @@ def _name_unseen(session: Session, staged: Staged) -> None:
 def check_submission(submission: Submission) -> None:
     """Refuse invalid arguments before anything is read. Raises UsageError."""
     limit = catalog.load().limits.display_name_chars.value
-    if submission.limit is not None and submission.limit < 1:
-        raise UsageError("--limit must be at least 1.", field="--limit", code="bad_argument")
+    check_selection(submission.selection)
     if submission.model is not None:
         check_model_name(submission.model)
     if submission.name is not None and not (0 < len(submission.name) <= limit and submission.name.isprintable()):
         raise UsageError(
             f"A display name must have 1 to {limit} printable characters.", field="--name", code="bad_argument"
         )
+
+
+def check_selection(selection: Selection) -> None:
+    """Refuse a choice of requests that means nothing. Raises UsageError."""
+    for option, value in (("--limit", selection.limit), ("--sample", selection.sample)):
+        if value is not None and value < 1:
+            raise UsageError(f"{option} must be at least 1.", field=option, code="bad_argument")
+    if selection.limit is not None and selection.sample is not None:
+        raise UsageError(
+            "--limit and --sample exclude each other.",
+            field="--sample",
+            code="bad_argument",
+            next="Use --limit for the first requests of the file, or --sample for a random choice of them.",
+        )
+    if selection.seed and selection.sample is None:
+        raise UsageError("--sample-seed has no effect without --sample.", field="--sample-seed", code="bad_argument")
 
 
 def _sentence(source: Path, problem: Problem) -> str:

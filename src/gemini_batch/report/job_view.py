@@ -12,11 +12,12 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.report.leftovers import cancelled_elsewhere, resendable
 from gemini_batch.report.next_steps import JobErrorInfo, explained, next_for_job, next_for_run
 from gemini_batch.report.stragglers import typical
 from gemini_batch.session import KnownJob, UnknownJob
+from gemini_batch.store.conditions import HELD
 from gemini_batch.store.job_rows import sent_ordinals
-from gemini_batch.store.leftovers import cancelled_elsewhere, resendable
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import kept_options
 from gemini_batch.wire import Phase, RemoteJob, state_word
@@ -113,7 +114,9 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     """Requests that are to be sent, for the first time or again."""
     not_sent: int
-    """Those of `waiting` that were never sent."""
+    """Requests that were never sent."""
+    held_back: int
+    """Those of `not_sent` that `--limit` or `--sample` left out."""
     verdicts: dict[str, int]
     """Number of requests by verdict."""
     jobs: list[JobStatus]
@@ -145,14 +148,15 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 class RunFacts:
     """What is recorded of a run: its jobs without the dropped ones, and counts of requests as in :class:`RunStatus`.
 
-    ``lost``: its folder is gone, so nothing is known of its requests. ``stopped``: someone else cancelled a job, and
-    the user has not said what to do about it.
+    ``held``: requests that a trial leaves out. ``lost``: its folder is gone, so nothing is known of its requests.
+    ``stopped``: someone else cancelled a job, and the user has not said what to do about it.
     """
 
     run: Run
     jobs: tuple[Job, ...]
     waiting: int
     not_sent: int
+    held: int
     answered: int
     verdicts: Mapping[str, int]
     lost: bool = False
@@ -164,9 +168,16 @@ class RunFacts:
         if any(job.stage is JobStage.CREATED for job in self.jobs):
             return RunState.RUNNING
         if not any(job.stage.made for job in self.jobs):
-            return RunState.NOT_CREATED
+            if self.jobs or not self.answered:
+                return RunState.NOT_CREATED
+            return RunState.UNFINISHED if self.waiting else RunState.FINISHED  # other runs have its answers
         done = not self.waiting and all(job.stage is JobStage.COLLECTED for job in self.jobs)
         return RunState.FINISHED if done else RunState.UNFINISHED
+
+    @property
+    def unsent(self) -> int:
+        """How many requests are to be sent for the first time."""
+        return self.not_sent - self.held
 
     @property
     def in_doubt(self) -> bool:
@@ -194,7 +205,7 @@ def run_facts(session: Session, run: Run) -> RunFacts:
     lost = not folder.path.is_dir()
     if unknown or lost:
         # The requests of an adopted job are learned from its answers; those of a folder that is gone, never.
-        return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, answered=0, verdicts={}, lost=lost)
+        return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, held=0, answered=0, verdicts={}, lost=lost)
     sent = sent_ordinals(jobs)
     with folder.rows() as rows:
         return RunFacts(
@@ -202,10 +213,17 @@ def run_facts(session: Session, run: Run) -> RunFacts:
             jobs=jobs,
             waiting=rows.to_send(sent) + resendable(rows, jobs, kept_options(run).most_attempts),
             not_sent=rows.unsent(sent),
+            held=rows.at(HELD),
             answered=rows.answered(),
-            verdicts=rows.counts(),
+            verdicts=_without_unsent(rows.counts(), rows.unsent(sent)),
             stopped=bool(cancelled_elsewhere(rows, jobs)),
         )
+
+
+def _without_unsent(counts: dict[str, int], unsent: int) -> dict[str, int]:
+    """Requests by verdict; one that was never sent is not missing."""
+    missing = counts.pop("missing", 0) - unsent
+    return {**counts, "missing": missing} if missing > 0 else counts
 
 
 def describe_run(session: Session, facts: RunFacts, jobs: Sequence[JobStatus]) -> RunStatus:
@@ -219,6 +237,7 @@ def describe_run(session: Session, facts: RunFacts, jobs: Sequence[JobStatus]) -
         answered=facts.answered,
         waiting=facts.waiting,
         not_sent=facts.not_sent,
+        held_back=facts.held,
         verdicts={verdict: count for verdict, count in facts.verdicts.items() if finished or verdict != "missing"},
         jobs=list(jobs),
         backend=facts.run.backend,

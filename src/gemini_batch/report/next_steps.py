@@ -12,6 +12,7 @@ from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, Next
 from gemini_batch.report.stragglers import is_stuck
 from gemini_batch.session import UnknownJob
+from gemini_batch.store.run_options import kept_options
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
@@ -63,23 +64,26 @@ def next_for_results(
     room: Room,
     *,
     not_sent: int,
+    held: int,
     resendable: int,
     stopped: bool,
 ) -> list[Next | str]:
     """What to do after the results were read, in this order: commands, and what to fix where no command helps.
 
-    ``resendable``: how many requests ``run`` would resend without being asked for each; ``stopped``: someone else
-    cancelled a job.
+    ``held``: how many of the requests that were not sent a trial left out; ``resendable``: how many ``run`` would
+    resend without being asked for each; ``stopped``: someone else cancelled a job.
     """
     if run.origin != "made":
         return []
     first = None
     if not_sent and stopped:
         first = after_cancel(run)
-    elif not_sent:
-        first = Next("run", run.id, *_TO_FILE, why=costing(run, "sends the rest"))
+    elif not_sent > held:
+        first = Next("run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "sends the rest"))
     elif resendable:
-        first = Next("run", run.id, *_TO_FILE, why=costing(run, "resends requests that failed temporarily"))
+        first = Next(
+            "run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "resends requests that failed temporarily")
+        )
     # What failed may succeed by that first command, which then says what is left.
     later = {"blocked"} if first is None else {"blocked", "failed", "missing"}
     rest = [failure for failure in failures if failure.verdict not in later or _lasts(failure, jobs)]
@@ -88,7 +92,24 @@ def next_for_results(
         *([first] if first is not None else []),
         *retry_or_fix(run, jobs, rest, room, *_TO_FILE),
         *([_to_rewrite(blocked)] if blocked else []),
+        *([_all(run, held)] if held and not_sent == held and not stopped else []),
     ]
+
+
+def _all(run: Run, held: int) -> Next:
+    """The step after a trial."""
+    rest = (
+        "sends the request that the trial left out"
+        if held == 1
+        else f"sends the {held:,} requests that the trial left out"
+    )
+    return Next("run", run.id, *_TO_FILE, why=costing(run, rest))
+
+
+def _trial(run: Run) -> tuple[str, ...]:
+    """The options with which a run goes on with what was selected, and sends nothing else."""
+    chosen = kept_options(run).selection
+    return chosen.words if chosen is not None else ()
 
 
 def _to_rewrite(count: int) -> str:
@@ -195,11 +216,12 @@ def next_for_run(
         if (anew := create_anew(run)) is not None:
             return anew
     if in_doubt:
-        return Next("run", run.id, why=costing(run, "finds out whether its job was created, and continues"))
+        why = costing(run, "finds out whether its job was created, and continues")
+        return Next("run", run.id, *_trial(run), why=why)
     if waiting and stopped and state != "RUNNING":
         return after_cancel(run)
     if waiting and run.origin == "made":
-        return Next("run", run.id, why=costing(run, "sends the rest"))
+        return Next("run", run.id, *_trial(run), why=costing(run, "sends the rest"))
     if state == "RUNNING":
         return Next("status", run.id, "--wait")
     return Next("results", run.id, *_TO_FILE)
@@ -248,7 +270,7 @@ def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collect
             return None
         passing = seen.phase is Phase.EXPIRED or (seen.phase is Phase.FAILED and seen.error_code in RESENT_CODES)
         if passing and run.origin == "made":
-            return Next("run", run.id, *_TO_FILE, why=costing(run, "resends its requests"))
+            return Next("run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "resends its requests"))
         return Next("results", seen.name, *_TO_FILE, why="names the reason for each request")
     if seen.phase is Phase.UNKNOWN:
         return Next("status", seen.name, "--wait", why="this state is not known here and counts as alive")

@@ -125,7 +125,7 @@ def write_failures(state: StateFolder, run: Run, jobs: Sequence[Job], output: Pa
             atomic_write(target) as opened,
             open_rows(folder, jobs) as rows,
             folder.requests.open("rb") as requests,
-            RawFiles(folder.path / "raw") as raw,
+            RawFiles(folder) as raw,
         ):
             file = Recorded(opened)
             for row in rows.failures():
@@ -168,6 +168,7 @@ class _Result(msgspec.Struct, forbid_unknown_fields=True):
     key: str
     verdict: Verdict
     attempt: int
+    copied_from: str = ""
     response: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
 

@@ -68,8 +68,10 @@ class Results:
         folder = self._folder
         with contextlib.ExitStack() as stack:
             rows = stack.enter_context(open_rows(folder, self._jobs, only=self._part))
-            raw = stack.enter_context(RawFiles(folder.path / "raw"))
-            wanted = (row for row in rows.final() if row.file is not None or not self._raw)
+            raw = stack.enter_context(RawFiles(folder))
+            wanted = (
+                row for row in rows.final() if not self._raw or (row.file is not None and row.copied_from is None)
+            )
             for number, row in enumerate(wanted):
                 if limit is not None and number >= limit:
                     return
@@ -83,6 +85,7 @@ class Results:
                 reason=row.missing_reason,
                 method=self._run.method,
                 attempt=row.attempt,
+                copied_from=row.copied_from,
             )
         file.seek(row.offset)
         data = file.read(row.length)
@@ -100,6 +103,7 @@ class Results:
                 response=answer.response,
                 method=self._run.method,
                 attempt=row.attempt,
+                copied_from=row.copied_from,
                 media=media,
             )
         judged = judge(answer, method=self._run.method, expects_json=row.expects_json, dimension=row.dimension)
@@ -113,6 +117,7 @@ class Results:
             response=None if answer.response is None else bytes(answer.response),
             method=self._run.method,
             attempt=row.attempt,
+            copied_from=row.copied_from,
             media=media,
         )
 

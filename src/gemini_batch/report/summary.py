@@ -14,6 +14,7 @@ from gemini_batch.report.billing import elsewhere, says_emulated
 from gemini_batch.report.money import AnsweredBy, Money, answered_by, money
 from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import Step, next_for_results
+from gemini_batch.store.conditions import COPY, HELD, REMEMBERED
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import JobStage
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: An answer is looked for among so many of the first requests, to see who wrote it.
 _FIRST_ROWS = 1000
+#: So few repeated requests are not worth a word.
+_FEW = 10
 #: Prompts longer than this cost more with some models (docs/service.md).
 LONG_PROMPT = 200_000
 
@@ -85,8 +88,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """True if the answers say that an emulator wrote them."""
     requests: int
     """Number of requests that were sent, one result line each."""
+    remembered: int
+    """Those of `requests` that were answered before, in another run, and cost nothing here."""
     not_sent: int
     """Number of requests that were not sent; they have no result line."""
+    held_back: int
+    """Those of `not_sent` that `--limit` or `--sample` left out."""
+    identical: int
+    """Requests that repeat another one under another key, and were sent all the same."""
     verdicts: dict[str, int]
     """Number of requests by verdict."""
     failures: list[Reason]
@@ -113,6 +122,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that helps with them, in order. The first is `next`; several kinds of failure need more."""
 
     @property
+    def repeats(self) -> bool:
+        """Whether so many requests repeat another one that ``--dedupe`` is worth a word."""
+        return many_identical(self.identical, self.requests)
+
+    @property
     def answered(self) -> int:
         """Requests that have an answer of any kind."""
         return self.requests - self.verdicts.get("missing", 0)
@@ -124,10 +138,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0: every row succeeded; 1: there are results, but some rows did not or were not sent; 5: there is nothing."""
-        if self.all_succeeded and not self.not_sent:
+        """0: every row that was to be sent succeeded; 1: some did not; 5: there is nothing."""
+        if self.all_succeeded and self.not_sent <= self.held_back:
             return 0
         return 1 if self.answered else 5
+
+
+def many_identical(identical: int, requests: int) -> bool:
+    """Whether more than one request in twenty repeats another one, and more than a few do."""
+    return identical >= _FEW and identical * 20 > requests
 
 
 def summarize(
@@ -150,11 +169,14 @@ def summarize(
         failures = rows.reasons()
         room = room_for_more(folder.run(run.id), run, jobs, rows)
         quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
+        remembered, held_back, identical = (0, 0, 0) if only is not None else _places(rows)
     not_sent = 0 if only is not None or run.origin == "adopted" else run.requests - sum(counts.values())
     jobs = [job for job in jobs if job.stage.made] if only is None else [only]
     requests = sum(counts.values())
     steps = (
-        next_for_results(run, jobs, failures, room, not_sent=not_sent, resendable=resendable, stopped=stopped)
+        next_for_results(
+            run, jobs, failures, room, not_sent=not_sent, held=held_back, resendable=resendable, stopped=stopped
+        )
         if only is None
         else []
     )
@@ -171,7 +193,10 @@ def summarize(
         offline=offline,
         emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(folder.run(run.id))),
         requests=requests,
+        remembered=remembered,
         not_sent=not_sent,
+        held_back=held_back,
+        identical=identical,
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
         failures=failures,
         quarantined=quarantined,
@@ -180,12 +205,17 @@ def summarize(
         # A line that has lost its key is an answer to one of these, and it is unknown to which.
         unknown_keys=max(0, total - requests) if run.origin == "adopted" else 0,
         tokens=token_counts(usage),
-        usd=money(run, jobs, usage),
+        usd=money(run, jobs, usage) if jobs else Money(batch=0.0, interactive=0.0),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(folder.run(run.id).path),
         next=steps[0] if steps else None,
         next_steps=[Step(step) for step in steps],
     )
+
+
+def _places(rows: Rows) -> tuple[int, int, int]:
+    """How many requests were answered in other runs, are held back, and repeat another one that was sent, too."""
+    return rows.at(REMEMBERED), rows.at(HELD), 0 if rows.at(COPY) else rows.identical()
 
 
 def _says_emulated(folder: RunFolder) -> bool:
@@ -196,7 +226,7 @@ def _says_emulated(folder: RunFolder) -> bool:
     if first is None or first.file is None:
         return False
     try:
-        with (folder.path / "raw" / first.file).open("rb") as file:
+        with folder.answers(first.file).open("rb") as file:
             file.seek(first.offset)
             answer = parse_line(file.read(first.length))
     except OSError:
@@ -257,7 +287,9 @@ class Progress:
 
     def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:
         by_job = rows.answered_by_job()
-        self._answered = sum(count for job, count in by_job.items() if job in (self._settled or ()))
+        self._answered = sum(
+            count for job, count in by_job.items() if job in {*(self._settled or ()), REMEMBERED, COPY}
+        )
         usage = rows.usage(LONG_PROMPT)
         self.verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
         self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.report.durations import span
 from gemini_batch.report.job_view import run_facts
+from gemini_batch.report.leftovers import leftovers
 from gemini_batch.report.next_steps import costing
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
-from gemini_batch.store.leftovers import leftovers
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import kept_options
 
@@ -49,7 +49,9 @@ def nothing_sent(what: str, timeout: float) -> NotFinished:
 
 def work_to_go_on(run: Run, output: Path | None) -> Next:
     """The command that goes on with a run, writing to the same file."""
-    return Next("run", run.id, *(() if output is None else ("-o", str(output))), why=costing(run, "continues"))
+    chosen = kept_options(run).selection
+    words = chosen.words if chosen is not None else ()
+    return Next("run", run.id, *words, *(() if output is None else ("-o", str(output))), why=costing(run, "continues"))
 
 
 def run_not_finished(session: Session, run: Run, timeout: float, following: Next) -> NotFinished:

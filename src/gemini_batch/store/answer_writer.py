@@ -149,5 +149,9 @@ class AnswerWriter:
                 "OR (answer IS NULL AND seq IN (SELECT seq FROM answers))",
                 (self._answer_file,),
             )
+            self._db.execute(
+                "UPDATE requests SET answer = (SELECT answer FROM requests leader WHERE leader.seq = requests.copy_of) "
+                "WHERE copy_of IS NOT NULL"
+            )
             self._db.execute("COMMIT")
         self._ended = True

@@ -1,11 +1,28 @@
-"""Conditions on requests in ``rows.db``, as SQL: which were sent, which did not succeed, which are to be resent."""
+"""Where the requests in ``rows.db`` are, and conditions on them as SQL: which were sent, which are to be resent.
+
+``requests.job`` is the ordinal of the job that a request is in, from 1; NULL while it waits to be sent; or one of the
+places that are not jobs of the run.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
+
+    from gemini_batch.store.run_options import Selection
+
+#: It took an answer from another run, where it had been answered before.
+REMEMBERED = 0
+#: It is in a job of another run that has not ended; this run waits for that answer.
+ELSEWHERE = -1
+#: ``--limit`` or ``--sample`` left it out.
+HELD = -2
+#: It is the same as another request of the run (``copy_of``), whose answer it gets.
+COPY = -3
 
 _FINAL = "(SELECT {} FROM answers WHERE id = requests.answer)"
 _GIVEN = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = requests.job"
@@ -13,10 +30,39 @@ _GIVEN = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file =
 WITHOUT_LINE = f"SELECT count(*) FROM requests WHERE job = ? AND NOT EXISTS ({_GIVEN})"  # noqa: S608 - no value
 
 
-def was_sent(sent: Sequence[int]) -> str:
+def was_sent(sent: Sequence[int], name: str = "requests") -> str:
     """In more than one job; or in one that was ``sent``, or was and now waits to be resent."""
-    numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
-    return f"(attempts > 1 OR (attempts = 1 AND (job IS NULL OR job IN ({numbers}))))"
+    places = ", ".join(str(int(place)) for place in (REMEMBERED, ELSEWHERE, *sent))
+    return f"({name}.attempts > 1 OR ({name}.attempts = 1 AND ({name}.job IS NULL OR {name}.job IN ({places}))))"
+
+
+def has_result(sent: Sequence[int]) -> str:
+    """Sent, or with an answer from another run, or a copy of one of these."""
+    leader = f"(leader.job IS {REMEMBERED} OR {was_sent(sent, 'leader')})"
+    return (
+        f"({was_sent(sent)} OR requests.job IS {REMEMBERED} OR (requests.job IS {COPY} AND EXISTS "  # noqa: S608 - numbers
+        f"(SELECT 1 FROM main.requests leader WHERE leader.seq = requests.copy_of AND {leader})))"
+    )
+
+
+def selected(db: sqlite3.Connection, selection: Selection) -> str:
+    """Among the first ``limit`` requests, or among ``sample`` of them that ``seed`` chooses; every one by default.
+
+    A larger sample with the same seed contains the smaller one.
+    """
+    if selection.limit is not None:
+        return f"seq < {int(selection.limit)}"
+    if selection.sample is None:
+        return "TRUE"
+
+    def rank(seq: int) -> bytes:
+        return hashlib.blake2b(f"{selection.seed}:{seq}".encode(), digest_size=8).digest()
+
+    db.create_function("rank_of", 1, rank, deterministic=True)
+    db.execute("DROP TABLE IF EXISTS temp.sampled")
+    db.execute("CREATE TEMP TABLE sampled (seq INTEGER PRIMARY KEY)")
+    db.execute("INSERT INTO sampled SELECT seq FROM requests ORDER BY rank_of(seq) LIMIT ?", (selection.sample,))
+    return "seq IN (SELECT seq FROM temp.sampled)"
 
 
 def unlasting(
@@ -51,18 +97,11 @@ FAILURES = (
     "LEFT JOIN answer_files last ON last.id = r.job AND a.id IS NULL "
     "WHERE coalesce(a.verdict, 'missing') <> 'succeeded' ORDER BY r.seq"
 )
-#: Every request with its final answer, in input order, as ``FinalRow``.
-FINAL = (
-    "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
-    "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'TO_BE_RESENT'), "
-    "a.reason FROM requests r LEFT JOIN answers a ON a.id = r.answer "
-    "LEFT JOIN answer_files s ON s.id = a.answer_file "
-    "LEFT JOIN answer_files last ON last.id = r.job ORDER BY r.seq"
-)
 #: Requests as ``PlacedRow``: where each is, where its line is, and its final answer.
 PLACED = (
     "SELECT r.seq, r.key, r.offset, r.length, r.expects_json, r.dimension, r.job, r.attempts, a.answer_file, s.file, "
-    "coalesce(a.offset, 0), coalesce(a.length, 0), a.verdict, a.reason, last.missing_reason, v.name "
+    "coalesce(a.offset, 0), coalesce(a.length, 0), a.verdict, a.reason, last.missing_reason, v.name, leader.key "
     "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
-    "LEFT JOIN answer_files last ON last.id = r.job LEFT JOIN model_versions v ON v.id = a.model_version"
+    "LEFT JOIN answer_files last ON last.id = r.job LEFT JOIN model_versions v ON v.id = a.model_version "
+    "LEFT JOIN requests leader ON leader.seq = r.copy_of"
 )

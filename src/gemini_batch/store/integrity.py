@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """The raw answers of one job that are missing or were changed; ``what`` is a sentence that says so."""
+    """The raw answers of one job that are missing or were changed; ``what`` is a sentence that says so.
+
+    ``file``: the name in ``rows.db``.
+    """
 
     job: str
+    file: str
     path: Path
     what: str
 
@@ -37,12 +41,12 @@ def damage(folder: RunFolder, *, only: Job | None = None) -> list[Damage]:
     for file in answer_files:
         if only is not None and file["id"] != only.ordinal:
             continue
-        raw = folder.path / "raw" / file["file"]
+        raw = folder.answers(file["file"])
         if not raw.exists():
             if file["bytes"]:  # a lost job has no file
-                found.append(Damage(file["job"], raw, f"An answer file is missing: {raw}."))
+                found.append(Damage(file["job"], file["file"], raw, f"An answer file is missing: {raw}."))
         elif _size_and_digest(raw) != (file["bytes"], file["sha256"]):
-            found.append(Damage(file["job"], raw, f"An answer file was changed: {raw}."))
+            found.append(Damage(file["job"], file["file"], raw, f"An answer file was changed: {raw}."))
     return found
 
 

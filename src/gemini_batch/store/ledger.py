@@ -7,6 +7,7 @@ What always holds:
   exceptions: a create that was certainly refused returns its job to ``uploaded`` (``planned`` if it is inline), and a
   job whose input file expired before the create returns to ``planned``.
 - A remote batch belongs to one job, and a file to the job that uploaded it.
+- A job claims its requests in the transaction that writes its intent, and holds them until it is collected.
 - No API key is stored: a salted fingerprint recognises it.
 
 docs/ledger.md documents the schema and the views for users' own SQL.
@@ -27,7 +28,7 @@ from gemini_batch.store.sqlite import Alone, connect, explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gemini_batch.wire import RemoteJob
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 #: Seconds for which learned quota bounds are used.
 MEMORY = 86_400.0
+
+#: In these stages a job holds no requests: it is not sent, or its answers are here.
+_WITHOUT_CLAIMS = (JobStage.PLANNED, JobStage.UPLOADED, JobStage.COLLECTED)
 
 _RUN_FIELDS = Run.__struct_fields__
 _JOB_FIELDS = Job.__struct_fields__
@@ -56,6 +60,11 @@ class Ledger:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection itself, for claims and loans, which :mod:`gemini_batch.memory` reads and writes."""
+        return self._db
 
     def _read(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with explained(self.path, "ledger"):
@@ -146,29 +155,18 @@ class Ledger:
             self._event(at, run.id, None, "forgotten" if forgotten else "wanted again", {})
 
     def newest_with_identity(self, identity: str) -> Run | None:
-        """The newest run with the same requests, model, backend and key."""
+        """The newest run with the same requests, model and backend."""
         sql = "SELECT * FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
         rows = self._read(sql, identity)
         return run_of(rows[0]) if rows else None
 
     def earlier_with_identity(self, run: Run) -> list[Run]:
-        """The runs that were made of the same requests, model, backend and key before this one, newest first."""
+        """The runs that were made of the same requests, model and backend before this one, newest first."""
         sql = (
             "SELECT * FROM runs WHERE identity = ? AND rowid < (SELECT rowid FROM runs WHERE id = ?) "
             "ORDER BY created_at DESC, rowid DESC"
         )
         return [run_of(row) for row in self._read(sql, run.identity, run.id)]
-
-    def with_other_keys(self, run: Run) -> list[Run]:
-        """Runs of the same requests, model and address that have jobs created with other keys, newest first."""
-        sql = (
-            "SELECT * FROM runs WHERE sha256 = ? AND method = ? AND model = ? AND backend = ? AND key_fingerprint <> ? "
-            "AND EXISTS (SELECT 1 FROM jobs WHERE jobs.run = runs.id AND jobs.batch IS NOT NULL) "
-            "ORDER BY created_at DESC"
-        )
-        return [
-            run_of(row) for row in self._read(sql, run.sha256, run.method, run.model, run.backend, run.key_fingerprint)
-        ]
 
     def has_run_of(self, size: int) -> bool:
         """Whether any run has requests of this size in bytes."""
@@ -249,35 +247,27 @@ class Ledger:
         Jobs created before ``since`` have ended or expired, even if they were not polled again.
         """
         sql = (
-            "SELECT coalesce(sum(jobs.tokens), 0) AS n FROM jobs JOIN runs ON runs.id = jobs.run "
-            "WHERE runs.key_fingerprint = ? AND jobs.model = ? AND jobs.stage IN ('intended', 'created') "
-            "AND jobs.dropped_at IS NULL AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
+            "SELECT coalesce(sum(tokens), 0) AS n FROM jobs WHERE key_fingerprint = ? AND model = ? "
+            "AND stage IN ('intended', 'created') AND dropped_at IS NULL AND coalesce(created_at, intended_at) >= ?"
         )
         return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
 
     def living_jobs(self, key_fingerprint: str) -> list[Job]:
         """The jobs of that key that were alive when last polled, oldest first."""
-        sql = (
-            "SELECT jobs.* FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
-            "AND jobs.stage = 'created' ORDER BY jobs.created_at"
-        )
+        sql = "SELECT * FROM jobs WHERE key_fingerprint = ? AND stage = 'created' ORDER BY created_at"
         return [job_of(row) for row in self._read(sql, key_fingerprint)]
 
     def living(self, key_fingerprint: str, *, since: float, certain: bool = False) -> int:
         """How many jobs of that key, created since then, may be alive at the service; ``certain``: were seen there."""
         sql = (
-            "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
-            "AND (jobs.stage = 'created' OR jobs.stage = 'intended' AND NOT ?) AND jobs.dropped_at IS NULL "
-            "AND coalesce(jobs.created_at, jobs.intended_at) >= ?"
+            "SELECT count(*) AS n FROM jobs WHERE key_fingerprint = ? AND (stage = 'created' OR stage = 'intended' "
+            "AND NOT ?) AND dropped_at IS NULL AND coalesce(created_at, intended_at) >= ?"
         )
         return int(self._read(sql, key_fingerprint, certain, since)[0]["n"])
 
     def created_since(self, key_fingerprint: str, model: str, *, since: float) -> int:
         """How many jobs of that key and model were created since then, whatever became of them."""
-        sql = (
-            "SELECT count(*) AS n FROM jobs JOIN runs ON runs.id = jobs.run WHERE runs.key_fingerprint = ? "
-            "AND jobs.model = ? AND jobs.created_at >= ?"
-        )
+        sql = "SELECT count(*) AS n FROM jobs WHERE key_fingerprint = ? AND model = ? AND created_at >= ?"
         return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
 
     def integrity(self) -> list[str]:
@@ -285,9 +275,22 @@ class Ledger:
         found = [row[0] for row in self._read("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
 
-    def update_job(self, job: Job, what: str, *, at: float, **changes: object) -> Job:
-        """Write ``changes`` to a job, with an event that says what happened; returns the changed job."""
+    def update_job(
+        self,
+        job: Job,
+        what: str,
+        *,
+        at: float,
+        claim: Callable[[sqlite3.Connection], None] | None = None,
+        **changes: object,
+    ) -> Job:
+        """Write ``changes`` to a job, with an event that says what happened; returns the changed job.
+
+        ``claim``: claims its requests in the same transaction; what it raises undoes everything.
+        """
         with explained(self.path, "ledger"), transaction(self._db):
+            if claim is not None:
+                claim(self._db)
             self._set(job.id, changes)
             self._event(at, job.run, job.id, what, {n: plain(v) for n, v in changes.items() if n != "upload_url"})
         return self.job(job.id)
@@ -371,6 +374,8 @@ class Ledger:
             f"UPDATE jobs SET {names} WHERE id = ?",  # noqa: S608 - names are our own
             [*(plain(value) for value in changes.values()), job_id],
         )
+        if changes.get("dropped_at") is not None or changes.get("stage") in _WITHOUT_CLAIMS:
+            self._db.execute("DELETE FROM claims WHERE job = ?", (job_id,))
 
     def _event(self, at: float, run: str | None, job: str | None, what: str, detail: dict[str, Any]) -> None:
         self._db.execute(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_batch.store.records import identity
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
@@ -128,7 +130,43 @@ CREATE TABLE output_files (
     )
 
 
-LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (_ledger_1, _ledger_2, _ledger_3)
+def _ledger_4(db: sqlite3.Connection) -> None:
+    """Take the API key out of the identity of runs, and note it for each job; claim rows, and lend answers.
+
+    Of two runs that 1.0.0 made of the same requests with the same key, the later one was made with ``--new``.
+    """
+    _each(
+        db,
+        (
+            "ALTER TABLE jobs ADD COLUMN key_fingerprint TEXT NOT NULL DEFAULT ''",
+            "UPDATE jobs SET key_fingerprint = (SELECT key_fingerprint FROM runs WHERE runs.id = jobs.run)",
+            "ALTER TABLE runs ADD COLUMN anew INTEGER NOT NULL DEFAULT 0",
+            """
+UPDATE runs SET anew = 1 WHERE identity IS NOT NULL
+AND EXISTS (SELECT 1 FROM runs earlier WHERE earlier.identity = runs.identity AND earlier.rowid < runs.rowid)
+""",
+            "ALTER TABLE runs ADD COLUMN freed_at REAL",
+            "ALTER TABLE runs DROP COLUMN key_fingerprint",
+            """
+CREATE TABLE claims (
+    fingerprint BLOB NOT NULL, job TEXT NOT NULL REFERENCES jobs (id), PRIMARY KEY (fingerprint, job)
+) STRICT, WITHOUT ROWID
+""",
+            "CREATE INDEX claims_job ON claims (job)",
+            """
+CREATE TABLE loans (
+    borrower TEXT NOT NULL REFERENCES runs (id), lender TEXT NOT NULL REFERENCES runs (id),
+    PRIMARY KEY (borrower, lender)
+) STRICT, WITHOUT ROWID
+""",
+        ),
+    )
+    runs = db.execute("SELECT id, sha256, method, model, backend FROM runs WHERE identity IS NOT NULL").fetchall()
+    for run, *parts in runs:
+        db.execute("UPDATE runs SET identity = ? WHERE id = ?", (identity(*parts), run))
+
+
+LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (_ledger_1, _ledger_2, _ledger_3, _ledger_4)
 
 
 # A run's rows --------------------------------------------------------------------------------------------------------
@@ -223,4 +261,17 @@ def _rows_4(db: sqlite3.Connection) -> None:
     )
 
 
-ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4)
+def _rows_5(db: sqlite3.Connection) -> None:
+    """Recognise each request, and its body, in other runs; those of earlier versions are read when that is needed."""
+    _each(
+        db,
+        (
+            "ALTER TABLE requests ADD COLUMN fingerprint BLOB",
+            "ALTER TABLE requests ADD COLUMN body INTEGER",
+            "ALTER TABLE requests ADD COLUMN outside INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE requests ADD COLUMN copy_of INTEGER",
+        ),
+    )
+
+
+ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4, _rows_5)

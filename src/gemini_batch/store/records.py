@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -36,7 +37,10 @@ class JobStage(enum.Enum):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One durable piece of work. ``identity`` is None for a run adopted from a job that was created elsewhere."""
+    """One durable piece of work. ``identity`` is None for a run adopted from a job that was created elsewhere.
+
+    ``anew``: made with ``--new``, so it takes no answers from other runs. ``freed_at``: when its answers were deleted.
+    """
 
     id: str
     identity: str | None
@@ -45,13 +49,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     method: Method
     model: str
     backend: str
-    key_fingerprint: str
     requests: int
     bytes: int
     sha256: str | None
     source: str | None
     options: str | None = None
     forgotten_at: float | None = None
+    anew: bool = False
+    freed_at: float | None = None
 
 
 class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     contiguous range of that file. ``tokens`` is an estimate. ``model`` is the run's, unless a retry asked for another.
     A dropped job will not be created: its requests go to other jobs. A ``lost`` job (``JOB_GONE``, ``RESULTS_GONE``) is
     collected without its answers, because the service no longer has them. If it shows them again, the job is not lost.
+    ``key_fingerprint``: the API key that created it, or saw it last.
     """
 
     id: str
@@ -108,6 +114,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     collected_at: float | None = None
     dropped_at: float | None = None
     lost: str | None = None
+    key_fingerprint: str = ""
 
 
 class QuotaBounds(msgspec.Struct, frozen=True):
@@ -127,6 +134,11 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None
 
 
+def identity(sha256: str, method: str, model: str, backend: str) -> str:
+    """What identifies a run: its canonical requests, method, model and base URL; not its key, name or limits."""
+    return "i2:" + hashlib.sha256("\n".join((sha256, method, model, backend)).encode()).hexdigest()
+
+
 def plain(value: Any) -> Any:
     """A field's value as SQLite stores it."""
     return value.value if isinstance(value, enum.Enum) else value
@@ -135,7 +147,7 @@ def plain(value: Any) -> Any:
 def run_of(row: sqlite3.Row) -> Run:
     """Read a run from a row of ``runs``."""
     values = dict(row)
-    return Run(**{**values, "method": Method(values["method"])})
+    return Run(**{**values, "method": Method(values["method"]), "anew": bool(values["anew"])})
 
 
 def job_of(row: sqlite3.Row) -> Job:

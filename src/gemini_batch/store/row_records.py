@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from gemini_batch.answers.reasons import Verdict
 
 INSERT_REQUEST = (
-    "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, job, attempts) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, fingerprint, body, "
+    "outside, job, attempts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 
 class RequestRow(NamedTuple):
-    """One request as loaded; ``line`` is its line number in the user's file."""
+    """One request as loaded; ``line`` is its line number in the user's file.
+
+    ``fingerprint`` recognises the row in other runs, ``body`` the request without its key (:mod:`gemini_batch.memory`);
+    ``outside``: its answer depends on what is neither in the request nor in the model.
+    """
 
     seq: int
     line: int
@@ -30,6 +34,9 @@ class RequestRow(NamedTuple):
     expects_json: bool
     dimension: int | None
     tokens: int
+    fingerprint: bytes | None = None
+    body: int | None = None
+    outside: bool = False
 
 
 class Wanted(NamedTuple):
@@ -89,7 +96,10 @@ class AnswerRow(NamedTuple):
 
 
 class FinalRow(NamedTuple):
-    """One request with its final answer: where the answer is, or why there is none."""
+    """One request with its final answer: where the answer is, or why there is none.
+
+    ``copied_from``: the key of the identical request whose answer it is.
+    """
 
     seq: int
     key: str
@@ -102,6 +112,7 @@ class FinalRow(NamedTuple):
     verdict: str | None
     missing_reason: str
     reason: str | None
+    copied_from: str | None = None
 
 
 class PlacedRow(NamedTuple):
@@ -110,6 +121,7 @@ class PlacedRow(NamedTuple):
     ``job``: the ordinal of that job, None while it waits. ``answered_by``: the ordinal of the job that gave the answer;
     ``file``, ``at`` and ``size`` are the answer's place in the folder of raw files. ``missing_reason``: why requests
     without an answer have none in a job that is collected. ``model``: the model that the answer names.
+    ``copied_from``: as in ``FinalRow``.
     """
 
     seq: int
@@ -128,6 +140,7 @@ class PlacedRow(NamedTuple):
     reason: str | None
     missing_reason: str | None
     model: str | None
+    copied_from: str | None = None
 
 
 class FailureRow(NamedTuple):

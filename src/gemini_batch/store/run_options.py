@@ -47,6 +47,21 @@ class RequestOverrides(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(document)
 
 
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests of a run are to be sent: the first ``limit``, or a random ``sample`` of them; by default, all."""
+
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options that ask for it."""
+        if self.sample is not None:
+            return ("--sample", str(self.sample), *(("--sample-seed", str(self.seed)) if self.seed else ()))
+        return () if self.limit is None else ("--limit", str(self.limit))
+
+
 #: A job can hold more (the service publishes no limit), but one stuck job should not hold up everything.
 REQUESTS_A_JOB = 50_000
 ATTEMPTS = 3
@@ -61,6 +76,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     tier: int | None = None
     #: The display name of its jobs.
     name: str | None = None
+    #: Which requests are to be sent; None keeps what was chosen before.
+    selection: Selection | None = None
+    #: Send identical requests once.
+    dedupe: bool | None = None
     #: What an unfinished retry changes in the waiting requests.
     overrides: RequestOverrides | None = None
 
@@ -75,6 +94,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         return msgspec.structs.replace(kept, **said)
 
+    def encoded(self) -> str:
+        """As they are stored: that all requests are to be sent needs no word."""
+        everything = self.selection == Selection()
+        return msgspec.json.encode(msgspec.structs.replace(self, selection=None) if everything else self).decode()
+
     @property
     def most_attempts(self) -> int:
         """The maximum number of jobs that a request may be in."""
@@ -88,4 +112,4 @@ def kept_options(run: Run) -> RunOptions:
 
 def keep_options(ledger: Ledger, run: Run, options: RunOptions, *, at: float) -> Run:
     """Store the options of a run; returns the run with them. Raises StateError."""
-    return ledger.set_options(run, msgspec.json.encode(options).decode(), at=at)
+    return ledger.set_options(run, options.encoded(), at=at)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: The database that can be made again from the others.
+INDEX = "index of answered rows"
 #: Seconds for which a writer waits for another process's transaction. Most transactions are short, but collecting a
 #: very large job is a single one.
 BUSY_SECONDS = 60.0
@@ -177,6 +179,8 @@ def state_error(error: Exception, path: Path, what: str) -> StateError:
             code="damaged",
             next="Move it away (do not delete it: it names your jobs), or set GEMINI_BATCH_HOME to another folder."
             if what == "ledger"
+            else "Delete this file; the next command makes it again from the runs."
+            if what == INDEX
             else "Set GEMINI_BATCH_HOME to a new folder, then fetch the results by the job's name: the service keeps "
             "them for days or weeks.",
         )

@@ -45,6 +45,11 @@ class StateFolder:
         return self.path / "emulator"
 
     @property
+    def memory(self) -> Path:
+        """The path of the index of answered rows (:mod:`gemini_batch.memory`), whether or not it exists."""
+        return self.path / "memory.db"
+
+    @property
     def offline(self) -> StateFolder:
         """The state folder inside this one for offline work."""
         return StateFolder(self.path / _OFFLINE)
@@ -160,6 +165,11 @@ class RunFolder:
         if not new and self.requests.exists() and not self.row_database.exists():
             raise _gone("The row database of the run is missing, and with it what is known of its requests.", self.path)
         return Rows(self.row_database, alone=self.not_in_use)
+
+    def answers(self, name: str) -> Path:
+        """The path of a raw file that ``rows.db`` names: in this folder, or (``run-…/NAME``) in that of another run."""
+        run, _, file = name.rpartition("/")
+        return (self.path.parent / run if run else self.path) / "raw" / file
 
     @contextlib.contextmanager
     def not_in_use(self) -> Iterator[None]:

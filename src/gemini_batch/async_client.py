@@ -1,0 +1,386 @@
+"""The client that stays open over many calls, for ``await``. The verbs are written down here, once.
+
+:class:`gemini_batch.GeminiBatch` has the same ones without ``await``; :mod:`gemini_batch.aio` has each as a function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemini_batch.events import EventHandler, ignore_events
+from gemini_batch.session import Session
+from gemini_batch.settings import Settings, load_settings, would_be_offline
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from gemini_batch.commands.cancel import Cancelled
+    from gemini_batch.commands.clean import Cleaned
+    from gemini_batch.commands.create import Created
+    from gemini_batch.commands.doctor import Diagnosis
+    from gemini_batch.commands.show import Shown
+    from gemini_batch.commands.validate import Validated
+    from gemini_batch.report.job_view import JobStatus, RunStatus
+    from gemini_batch.report.result_set import Results
+
+
+class AsyncGeminiBatch:
+    """The verbs for ``await``, over one ledger and one connection, which are opened when they are first needed.
+
+    ``settings``: by default those of the environment and of a ``.env`` in the working folder, read at the first call
+    that needs them. ``offline``: True for the local emulator, False for the service, whatever the settings say.
+    ``on_event`` is called on the event loop's thread; see :mod:`gemini_batch.events`. Calls may overlap.
+
+    Use it as an async context manager, or call :meth:`aclose` at the end; a closed client raises ``RuntimeError``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        offline: bool | None = None,
+        on_event: EventHandler = ignore_events,
+    ) -> None:
+        self._settings = settings
+        self._offline = offline
+        self._on_event = on_event
+        self._opened: Session | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> AsyncGeminiBatch:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the ledger and the connection. Jobs are not affected."""
+        self._closed = True
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.__aexit__()
+
+    def _session(self) -> Session:
+        """What all calls share. Raises UsageError for invalid settings."""
+        if self._closed:
+            raise RuntimeError("this client is closed")
+        if self._opened is None:
+            settings = self._settings or load_settings(offline=self._offline)
+            if self._offline is not None:
+                settings = dataclasses.replace(settings, offline=self._offline)
+            self._opened = Session(settings, emit=self._on_event)
+            self._opened.name_ignored()
+        return self._opened
+
+    async def create(
+        self,
+        input_file: str | os.PathLike[str],
+        *,
+        model: str | None = None,
+        model_check: bool = True,
+        name: str | None = None,
+        limit: int | None = None,
+        sample: int | None = None,
+        sample_seed: int = 0,
+        inline: bool = False,
+        new: bool = False,
+        dedupe: bool = False,
+        lenient: bool = False,
+    ) -> Created:
+        """Create one batch job from those requests of a JSONL file that were not sent before. Costs money.
+
+        If all were sent before, attach to the job that they have. Requests that were answered in another run are not
+        sent, nor are those that are in a job of another run.
+
+        ``model``: default ``gemini-3-flash-preview``. ``model_check=False``: send to any model; what speaks
+        against it is only a warning. ``name``: the display name, sent unchanged. ``limit``: a trial of the first N
+        requests, those sent before included; without it, the rest is sent. ``sample``: a trial of N requests that
+        ``sample_seed`` chooses. ``inline``: send the requests in the call itself (under 20 MB). ``new``: send
+        everything, whatever was sent or answered before. ``dedupe``: send identical requests once. ``lenient``: refuse
+        only lines that the service certainly refuses.
+
+        Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
+        StateError for a problem with the disk or the ledger, ServiceError for one with the service or network.
+        """
+        from gemini_batch.commands import create as room
+        from gemini_batch.intake.submission import Submission
+
+        submission = Submission(
+            source=Path(input_file),
+            model=model,
+            model_check=model_check,
+            name=name,
+            limit=limit,
+            sample=sample,
+            sample_seed=sample_seed,
+            inline=inline,
+            new=new,
+            dedupe=dedupe,
+            lenient=lenient,
+        )
+        return await room.create(self._session(), submission)
+
+    async def status(
+        self,
+        job_name: str,
+        *,
+        wait: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
+    ) -> JobStatus | RunStatus:
+        """The state of a job (``batches/…``) or a run (``run-…``); with ``wait``, once its results are available.
+
+        ``timeout``: the maximum wait in seconds. Costs nothing and cancels nothing. Raises UsageError, NotFinished
+        (reason code ``timeout``) if the job has not ended by then, ServiceError, StateError.
+        """
+        from gemini_batch.commands import status as room
+
+        return await room.status(self._session(), job_name, wait=wait, timeout=timeout)
+
+    async def results(
+        self,
+        job_name: str,
+        *,
+        job_only: bool = False,
+        accept_incomplete: bool = False,
+        output: str | os.PathLike[str] | None = None,
+        media_dir: str | os.PathLike[str] | None = None,
+        raw: bool = False,
+    ) -> Results:
+        """The results of a run, named by its id or by any of its jobs: iterate over them, or read ``.summary``.
+
+        There is one result for each request that was sent, in input order; ``job_only`` selects only the answers of the
+        named job. ``accept_incomplete``: take the answers of a job that gives fewer than the service counts; the other
+        requests become ``missing``. ``output`` also writes the results to a file.
+
+        ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
+        Files that gemini-batch did not write there are never replaced. ``raw``: the lines are the service's own,
+        unchanged, and a request without an answer has none; with ``media_dir``, files are written and the lines keep
+        their data.
+
+        Answers are fetched once and kept, so another call needs no network. Raises NotFinished while the job is alive,
+        JobError if it ended without answers, UsageError, ServiceError, StateError.
+        """
+        from gemini_batch.answers.media import MediaWriter
+        from gemini_batch.commands import results as room
+        from gemini_batch.report.output_files import check_output
+
+        if output is not None:
+            check_output(self._session().state_folder, Path(output), failures=False)
+        if media_dir is not None:
+            MediaWriter(Path(media_dir)).check_place()
+        found = await room.results(self._session(), job_name, job_only=job_only, accept_incomplete=accept_incomplete)
+        if media_dir is not None:
+            found = dataclasses.replace(found, _media=MediaWriter(Path(media_dir), run=found.summary.run))
+        found = dataclasses.replace(found, _raw=raw)
+        if output is not None:
+            found.write(Path(output))
+        return found
+
+    async def run(
+        self,
+        what: str | os.PathLike[str],
+        *,
+        output: str | os.PathLike[str] | None = None,
+        model: str | None = None,
+        model_check: bool = True,
+        name: str | None = None,
+        limit: int | None = None,
+        sample: int | None = None,
+        sample_seed: int = 0,
+        new: bool = False,
+        dedupe: bool = False,
+        lenient: bool = False,
+        max_requests_per_job: int | None = None,
+        max_tokens_per_job: int | None = None,
+        attempts: int | None = None,
+        tier: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
+        webhook_url: str | None = None,
+        webhook_port: int | None = None,
+    ) -> Results:
+        """Validate a file, split it into jobs, send them as the queue has room, wait, collect, and resend temporary
+        failures; or continue a known run (``run-…``, or the name of one of its jobs). Returns the results, and writes
+        them to ``output`` if it is given. Costs money.
+
+        ``max_requests_per_job``, ``max_tokens_per_job``: the maximum size of a job. ``attempts``: the maximum attempts
+        per request (3). ``tier``: keeps enqueued tokens under that tier's limit; without it, the limit is learned from
+        refusals. ``timeout``: the maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
+        After a crash, an interruption or a timeout, the same call continues where it stopped. ``webhook_url``: the
+        public address at which the service announces the ends of new jobs, and which leads to ``webhook_port`` on this
+        machine (8787); it only makes the next poll come sooner.
+
+        Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
+        NotFinished (reason code ``timeout``) when the time is over, ServiceError if the service refuses permanently,
+        StateError.
+        """
+        from gemini_batch.commands import run as room
+        from gemini_batch.commands.listen import address
+        from gemini_batch.intake.submission import Submission, check_selection
+        from gemini_batch.store.run_options import RunOptions
+
+        options = RunOptions.of(
+            max_requests_per_job=max_requests_per_job,
+            max_tokens_per_job=max_tokens_per_job,
+            attempts=attempts,
+            tier=tier,
+        )
+        known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
+        file = Submission(
+            source=Path(what),
+            model=model,
+            model_check=model_check,
+            name=name,
+            limit=limit,
+            sample=sample,
+            sample_seed=sample_seed,
+            new=new,
+            dedupe=dedupe,
+            lenient=lenient,
+        )
+        if known:
+            check_selection(file.selection)
+            options = RunOptions(selection=file.selection, dedupe=dedupe or None).over(options or RunOptions())
+        return await room.run(
+            self._session(),
+            str(what) if known else file,
+            options,
+            output=None if output is None else Path(output),
+            timeout=timeout,
+            webhook=address(webhook_url, webhook_port),
+        )
+
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        only: Sequence[str] = ("failed", "missing"),
+        max_output_tokens: int | None = None,
+        temperature: float | None = None,
+        model: str | None = None,
+        model_check: bool = True,
+        output: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
+    ) -> Results:
+        """Resend the requests of a run whose verdict is one of ``only``. Costs money.
+
+        ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` selects another model
+        (``model_check`` as for :meth:`create`).
+        Without a change, most answers that were cut off or blocked will be cut off or blocked again. A new answer
+        replaces an earlier one that had not succeeded. Raises UsageError if there is nothing to resend, NotFinished
+        (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
+        """
+        from gemini_batch.commands import retry as room
+
+        again = room.selection(
+            only, max_output_tokens=max_output_tokens, temperature=temperature, model=model, model_check=model_check
+        )
+        return await room.retry(
+            self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
+        )
+
+    async def show(
+        self,
+        run_id: str,
+        keys: Sequence[str] | None = None,
+        *,
+        verdict: Sequence[str] | None = None,
+        grep: str | None = None,
+        sample: int | None = None,
+        sample_seed: int = 0,
+        limit: int | None = None,
+    ) -> Shown:
+        """The rows of a run, named by its id or by any of its jobs, each with its prompt and its answer as text.
+
+        Iterate over them; they are read one by one. ``keys``: only these rows. ``verdict``: only rows whose final
+        verdict is one of these. ``grep``: only rows with this text in the key, the prompt or the answer, in any case.
+        ``sample``: of the rows that are left, so many at random, the same ones for the same ``sample_seed``. ``limit``:
+        at most so many.
+
+        Only what is held on this machine is read: no key, no network. Rows that were not sent, or whose job is alive,
+        are among them; ``place`` says where each is. Raises UsageError, also for an unknown key, NotFinished if nothing
+        of the requests is known yet, StateError.
+        """
+        from gemini_batch.commands import show as room
+
+        wanted = room.row_selection(
+            keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
+        )
+        return await room.show(self._session(), run_id, wanted)
+
+    async def validate(
+        self,
+        input_file: str | os.PathLike[str],
+        *,
+        model: str | None = None,
+        model_check: bool = True,
+        limit: int | None = None,
+        lenient: bool = False,
+    ) -> Validated:
+        """Check a request file without sending it: no key, no network, nothing stored.
+
+        ``model``: check the rules of this model, too. ``model_check``, ``lenient``: as for :meth:`create`. The problems
+        of the lines are returned. Raises UsageError if the file is not a request file.
+        """
+        from gemini_batch.commands import validate as room
+
+        return await room.validate(
+            Path(input_file),
+            model=model,
+            model_check=model_check,
+            limit=limit,
+            lenient=lenient,
+            offline=would_be_offline(self._settings, self._offline),
+            emit=self._on_event,
+        )
+
+    async def list_jobs(
+        self,
+        *,
+        alive: bool = False,
+        state: str | None = None,
+        name: str | None = None,
+        model: str | None = None,
+        limit: int | None = None,
+        refresh: bool = False,
+        remote: bool = False,
+    ) -> list[JobStatus]:
+        """The jobs of this state folder, newest first, as last seen; ``refresh`` polls those that may be alive.
+
+        ``alive``, ``state``, ``name`` and ``model`` (parts of the text) and ``limit`` narrow the list. ``remote`` adds
+        the jobs of the key's project that this state folder does not know. Raises UsageError, ServiceError, StateError.
+        """
+        from gemini_batch.commands import list_jobs as room
+
+        wanted = room.Filter(alive=alive, state=state, name=name, model=model, limit=limit)
+        return await room.list_jobs(self._session(), wanted, refresh=refresh, remote=remote)
+
+    async def cancel(self, job_name: str, *, wait: bool = True) -> Cancelled:
+        """Ask the service to stop a job; with ``wait``, wait for its end and keep its answers.
+
+        Requests answered by then may be billed. Raises UsageError, ServiceError, StateError.
+        """
+        from gemini_batch.commands import cancel as room
+
+        return await room.cancel(self._session(), job_name, wait=wait)
+
+    async def clean(self, *, dry_run: bool = False, not_created: bool = False) -> Cleaned:
+        """Delete input files at the service that were uploaded from this state folder and that no active job needs.
+
+        ``dry_run``: only report them. ``not_created``: also forget runs whose job was certainly never created. Raises
+        UsageError, ServiceError, StateError.
+        """
+        from gemini_batch.commands import clean as room
+
+        return await room.clean(self._session(), dry_run=dry_run, not_created=not_created)
+
+    async def doctor(self, *, adopt: bool = False) -> Diagnosis:
+        """Check that the ledger, the run folders and the service still agree; ``adopt`` adds unknown remote jobs.
+
+        Raises StateError if the ledger cannot be opened, UsageError if ``adopt`` has no API key.
+        """
+        from gemini_batch.commands import doctor as room
+
+        return await room.doctor(self._session(), adopt_unknown=adopt)

@@ -1,0 +1,181 @@
+"""Decides about a run's requests before any is sent: which are wanted, were answered before, or are in other runs.
+
+The caller holds the run's lock. ``run`` and ``create`` both come through here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_batch.api.trouble import meaning
+from gemini_batch.engine.backoff import PollBackoff
+from gemini_batch.engine.collector import collect
+from gemini_batch.engine.planner import drop, reconcile
+from gemini_batch.engine.poller import poll_job, wait
+from gemini_batch.errors import ApiError, Next, ServiceError, StateError, UsageError
+from gemini_batch.events import Notice, in_thread
+from gemini_batch.memory.recall import Recalled, recall
+from gemini_batch.report.billing import paid_again
+from gemini_batch.report.next_steps import costing
+from gemini_batch.report.summary import many_identical
+from gemini_batch.session import KnownJob
+from gemini_batch.store.conditions import ELSEWHERE
+from gemini_batch.store.records import JobStage
+from gemini_batch.store.run_options import Selection, kept_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.run_options import RunOptions
+
+#: How many jobs a sentence names.
+_NAMED = 3
+
+
+def choose(session: Session, run: Run, options: RunOptions) -> None:
+    """Let only the wanted requests wait; what was planned for others and not sent is undone. Raises StateError."""
+    selection = options.selection or Selection()
+    before = kept_options(run).selection or Selection()
+    ledger = session.ledger()
+    with session.state_folder.run(run.id).rows() as rows:
+        if selection != before:
+            reconcile(ledger, rows, run)
+            for job in ledger.jobs_of(run.id):
+                if job.stage in {JobStage.PLANNED, JobStage.UPLOADED}:
+                    drop(ledger, rows, job, at=session.world.now())
+        rows.select(selection)
+
+
+async def remember(session: Session, run: Run, *, waits: bool) -> Recalled:
+    """Give the waiting requests of a run the answers they have in other runs, and say so, before anything is sent.
+
+    ``waits``: the caller waits for requests that are in jobs of other runs; else they are left out. Raises UsageError
+    (``other_key``) if this key cannot see one of these jobs, StateError, ServiceError.
+    """
+    found = await in_thread(lambda emit: recall(session.state_folder, run.id, emit=emit), session.emit)
+    ledger = session.ledger()
+    with session.state_folder.run(run.id).rows() as rows:
+        sending, identical = rows.waiting().requests, rows.identical()
+    dedupes = kept_options(ledger.run(run.id) or run).dedupe
+    jobs = [ledger.job(job) for job in found.jobs]
+    if found.remembered:
+        sent = "1 is sent" if sending == 1 else f"{sending:,} are sent" if sending else "none is sent"
+        also = ""
+        if found.outside:
+            also = (
+                f" The answers to {found.outside:,} of them depended on a search, on web pages or on files elsewhere, "
+                "and may be out of date."
+            )
+        said = f"{found.remembered:,} of {_requests(run.requests)} were answered before; {sent}.{also}"
+        session.emit(Notice(said, next=f"To send all of them again, use --new{paid_again(session.settings)}."))
+    if sending and not dedupes and many_identical(identical, run.requests):
+        also = "Use --dedupe to send each of them once."
+        session.emit(
+            Notice(f"{identical:,} of {_requests(run.requests)} repeat an earlier one under another key.", next=also)
+        )
+    if found.elsewhere:
+        await check_visible(session, jobs)
+        named = ", ".join(str(job.batch or job.run) for job in jobs[:_NAMED]) + (", …" if jobs[_NAMED:] else "")
+        are = "is" if found.elsewhere == 1 else "are"
+        what = f"{_requests(found.elsewhere)} {are} in {named}, which {jobs[0].run} sent"
+        how = "this run waits for the answers" if waits else "they are left out"
+        following = None if waits else Next("run", run.id, why=costing(run, "waits for them, and sends what is left"))
+        session.say_once(Notice(f"{what}; {how}.", next=following))
+    return found
+
+
+async def check_visible(session: Session, jobs: Iterable[Job]) -> None:
+    """Make sure that this API key sees the living jobs that were last seen with another one.
+
+    Raises UsageError (``other_key``) where it does not: that says nothing of the job, and its requests are not sent
+    again. Raises ServiceError.
+    """
+    for job in jobs:
+        if job.stage not in {JobStage.INTENDED, JobStage.CREATED, JobStage.ENDED}:
+            continue
+        if job.key_fingerprint == session.key_fingerprint():
+            continue
+        if job.stage is JobStage.INTENDED:
+            raise _not_visible(
+                session, job, "A create call of {run} got no answer, and it was sent with another API key."
+            )
+        try:
+            target = KnownJob(session.ledger().run_of(job), job, session.settings.offline)
+            await poll_job(session, target)
+        except ApiError as error:
+            if error.reason_code != "other_key":
+                raise
+            what = "{name} was created with another API key, and this key cannot see it. It may be alive."
+            raise _not_visible(session, job, what) from error
+
+
+def _not_visible(session: Session, job: Job, what: str) -> UsageError:
+    said = what.format(name=job.batch, run=job.run)
+    return UsageError(
+        f"{said} Nothing was sent.",
+        code="other_key",
+        next="Use a key of the project that created it. To send its requests again, use --new"
+        f"{paid_again(session.settings)}.",
+    )
+
+
+async def wait_elsewhere(session: Session, run: Run) -> bool:
+    """Wait until the jobs of other runs that hold requests of this one are collected; False if there are none.
+
+    A job whose own process has ended is polled and collected here. Raises ServiceError, NotFinished, StateError.
+    """
+    with session.state_folder.run(run.id).rows() as rows:
+        if not rows.at(ELSEWHERE):
+            return False
+    found = await remember(session, run, waits=True)
+    for job in found.jobs:
+        await _until_over(session, job)
+    return True
+
+
+async def _until_over(session: Session, job_id: str) -> None:
+    """Wait until a job of another run is collected: by its own process or, where there is none, here."""
+    ledger = session.ledger()
+    backoff = PollBackoff.of(session.settings, session.world.monotonic())
+    while True:
+        job = ledger.job(job_id)
+        if job.dropped_at is not None or job.stage in {JobStage.PLANNED, JobStage.UPLOADED, JobStage.COLLECTED}:
+            return
+        if _is_in_use(session, job):
+            await session.world.sleep(backoff.pause(session.world.monotonic()))
+            continue
+        if job.stage is JobStage.INTENDED:
+            raise _left_alone(job)
+        target = KnownJob(ledger.run_of(job), job, session.settings.offline)
+        try:
+            if job.stage is JobStage.CREATED:
+                await wait(session, target, backoff)
+            await collect(session, target)
+        except ServiceError as error:
+            if meaning(error).not_shown:
+                error.next = Next("run", job.run, why=costing(target.run, "finds out whether that job is gone"))
+            raise
+
+
+def _is_in_use(session: Session, job: Job) -> bool:
+    try:
+        with session.state_folder.run(job.run).lock(wait=0.0):
+            return False
+    except StateError as error:
+        if error.reason_code != "locked":
+            raise
+        return True
+
+
+def _left_alone(job: Job) -> StateError:
+    return StateError(
+        f"A create call of {job.run} got no answer, and that run holds requests of this one.",
+        code="in_doubt_elsewhere",
+        next=Next("run", job.run, why="finds out whether its job was created, and continues"),
+    )
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count:,} requests"

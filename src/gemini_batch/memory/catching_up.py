@@ -1,0 +1,100 @@
+"""Brings the index up to date with the ledger: answers that were collected since, and runs of earlier versions.
+
+Answers are entered when rows are next looked up, not when they are collected: collecting paid answers must not fail
+because an index cannot be written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_batch.errors import StateError
+from gemini_batch.events import EventHandler, Notice, Transfer
+from gemini_batch.memory.claims import claim_later, collected, unclaimed
+from gemini_batch.memory.fingerprint import Origin
+from gemini_batch.store.sqlite import explained, state_error, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini_batch.memory.index import Index
+    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.state_folder import RunFolder, StateFolder
+
+_BATCH = 5000
+
+
+def catch_up(state_folder: StateFolder, ledger: Ledger, index: Index, emit: EventHandler) -> None:
+    """Enter what was collected since, and claim the rows of jobs that an earlier version sent. Raises StateError."""
+    known = index.jobs()
+    news = [job for job in collected(ledger) if known.get(job.id, ...) != job.collected_at]
+    for job in news:
+        run = ledger.run_of(job)
+        try:
+            _enter(state_folder.run(run.id), index, ledger, job, emit)
+        except StateError as error:
+            if error.reason_code == "locked":
+                raise
+            # What cannot be read is not remembered; it must not keep anything else from being sent.
+            emit(Notice(f"The answers of {run.id} cannot be used again: {error.message}", "warning", error.next))
+            index.add(run.id, job.id, job.collected_at, ())
+    for job in unclaimed(ledger):
+        run = ledger.run_of(job)
+        folder = state_folder.run(run.id)
+        if folder.row_database.exists():
+            with folder.rows() as rows:
+                fill(folder, ledger, run, rows, emit)
+                claim_later(ledger, job, rows.fingerprints(job.ordinal))
+
+
+def _enter(folder: RunFolder, index: Index, ledger: Ledger, job: Job, emit: EventHandler) -> None:
+    run = ledger.run_of(job)
+    if run.freed_at is not None or not folder.row_database.exists():
+        if run.freed_at is None:
+            emit(Notice(f"The folder of {run.id} is gone, so its answers cannot be used again.", "warning"))
+        index.add(run.id, job.id, job.collected_at, ())
+        return
+    with folder.rows() as rows:
+        fill(folder, ledger, run, rows, emit)
+        if job.model == run.model:
+            index.add_job(run.id, job.id, job.collected_at, rows, job.ordinal)
+        else:
+            index.add(run.id, job.id, job.collected_at, _of_another_model(folder, run, job, rows))
+
+
+def _of_another_model(folder: RunFolder, run: Run, job: Job, rows: Rows) -> Iterator[tuple[bytes, int]]:
+    """The succeeded answers of a job that ``retry`` sent to another model: they answer rows for that model."""
+    origin = Origin(run.backend, job.key_fingerprint, job.model)
+    sql = (
+        "SELECT r.seq, r.offset, r.length FROM requests r JOIN answers a ON a.id = r.answer "
+        "WHERE a.answer_file = ? AND a.verdict = 'succeeded' AND r.length > 0 ORDER BY r.seq"
+    )
+    with explained(rows.path, "run's row database"), folder.requests.open("rb") as file:
+        for seq, offset, length in rows.connection.execute(sql, (job.ordinal,)):
+            file.seek(offset)
+            yield origin.marks(file.read(length), run.method).fingerprint, seq
+
+
+def fill(folder: RunFolder, ledger: Ledger, run: Run, rows: Rows, emit: EventHandler) -> None:
+    """Record the fingerprints of a run's requests where an earlier version has not. Raises StateError."""
+    db = rows.connection
+    with explained(rows.path, "run's row database"):
+        if run.sha256 is None or not db.execute("SELECT 1 FROM requests WHERE fingerprint IS NULL LIMIT 1").fetchone():
+            return
+        jobs = ledger.all_jobs_of(run.id)
+        origin = Origin(run.backend, jobs[0].key_fingerprint if jobs else "", run.model)
+        sql = "SELECT seq, offset, length FROM requests WHERE seq > ? AND fingerprint IS NULL ORDER BY seq LIMIT ?"
+        try:
+            with transaction(db), folder.requests.open("rb") as file:
+                last = -1
+                while batch := db.execute(sql, (last, _BATCH)).fetchall():
+                    last, marks = batch[-1]["seq"], []
+                    for seq, offset, length in batch:
+                        file.seek(offset)
+                        marks.append((*origin.marks(file.read(length), run.method), seq))
+                    db.executemany("UPDATE requests SET fingerprint = ?, body = ?, outside = ? WHERE seq = ?", marks)
+                    emit(Transfer("reading", file.tell(), run.bytes))
+        except OSError as error:
+            raise state_error(error, folder.requests, "run's requests") from error

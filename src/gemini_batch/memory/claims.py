@@ -1,0 +1,94 @@
+"""Claims and loans, in the ledger: which rows are in jobs, and which runs use the answers of others.
+
+A job claims its rows while it is being sent, is alive, or is not collected yet. Claims are taken in the ledger's
+transaction that writes the intent, so two processes never send the same row: whoever comes second finds the claim or,
+once the job is collected, the answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_batch.store.records import job_of
+from gemini_batch.store.sqlite import explained, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable
+
+    from gemini_batch.memory.index import Index
+    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.records import Job
+    from gemini_batch.store.row_reading import RowReader
+
+#: A job that may still answer its rows. One that ended and left nothing holds nobody up.
+MAY_ANSWER = (
+    "(jobs.stage <> 'ended' OR jobs.phase = 'succeeded' OR jobs.output_file IS NOT NULL OR jobs.succeeded > 0 "
+    "OR jobs.lost IS NOT NULL)"
+)
+_ANOTHER = (
+    "SELECT 1 FROM claims mine JOIN claims theirs ON theirs.fingerprint = mine.fingerprint AND theirs.job <> mine.job "  # noqa: S608 - no value
+    f"JOIN jobs ON jobs.id = theirs.job AND {MAY_ANSWER} WHERE mine.job = ? AND jobs.run <> ? LIMIT 1"
+)
+_COLLECTED = "FROM jobs WHERE stage = 'collected' AND sha256 IS NOT NULL"
+_UNCLAIMED = (
+    "SELECT * FROM jobs WHERE stage IN ('intended', 'created', 'ended') AND dropped_at IS NULL AND sha256 IS NOT NULL "
+    "AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.job = jobs.id)"
+)
+_CLAIM = "INSERT OR IGNORE INTO claims VALUES (?, ?)"
+
+
+class TakenError(Exception):
+    """Some rows of a job are in another run's job, or have been answered there. Nothing was recorded."""
+
+
+def claiming(rows: RowReader, job: Job, index: Index | None) -> Callable[[sqlite3.Connection], None]:
+    """Claims the rows of a job in a transaction of the ledger.
+
+    Raises TakenError there if any of them is claimed by another run, or answered there by the ``index``. Without an
+    index, the rows are sent whatever other runs have.
+    """
+
+    def claim(ledger: sqlite3.Connection) -> None:
+        values = ((fingerprint, job.id) for fingerprint in rows.fingerprints(job.ordinal))
+        ledger.executemany(_CLAIM, values)
+        if index is None:
+            return
+        if ledger.execute(_ANOTHER, (job.id, job.run)).fetchone() is not None:
+            raise TakenError
+        # No job can become collected while this transaction lasts. So what was answered is claimed or in the index.
+        if not index.covers(dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED}").fetchall())):
+            raise TakenError
+        if index.holds_any(rows.fingerprints(job.ordinal)):
+            raise TakenError
+
+    return claim
+
+
+def collected(ledger: Ledger) -> list[Job]:
+    """The collected jobs whose requests are known, in the order of their collection. Raises StateError."""
+    with explained(ledger.path, "ledger"):
+        sql = f"SELECT * {_COLLECTED} ORDER BY collected_at, rowid"
+        return [job_of(row) for row in ledger.connection.execute(sql)]
+
+
+def unclaimed(ledger: Ledger) -> list[Job]:
+    """The jobs that an earlier version sent and that are not collected: they claim no rows. Raises StateError."""
+    with explained(ledger.path, "ledger"):
+        return [job_of(row) for row in ledger.connection.execute(_UNCLAIMED)]
+
+
+def claim_later(ledger: Ledger, job: Job, fingerprints: Iterable[bytes]) -> None:
+    """Claim the rows of such a job, if it is not collected by now. Raises StateError."""
+    with explained(ledger.path, "ledger"), transaction(ledger.connection) as db:
+        if db.execute(f"{_UNCLAIMED} AND id = ?", (job.id,)).fetchone() is not None:
+            db.executemany(_CLAIM, ((fingerprint, job.id) for fingerprint in fingerprints))
+
+
+def lend(ledger: Ledger, *, lender: str, borrower: str) -> bool:
+    """Record that a run uses answers of another one; False if these were deleted. Raises StateError."""
+    with explained(ledger.path, "ledger"), transaction(ledger.connection) as db:
+        kept = db.execute("SELECT 1 FROM runs WHERE id = ? AND freed_at IS NULL", (lender,)).fetchone()
+        if kept is not None:
+            db.execute("INSERT OR IGNORE INTO loans (borrower, lender) VALUES (?, ?)", (borrower, lender))
+        return kept is not None

@@ -1,0 +1,132 @@
+"""What makes two rows the same: their key, request, method, model and base URL. The API key is not part of it.
+
+A request counts as JSON: spaces and escapes do not matter. The order of fields does, because the order of the fields of
+a schema changes answers. ``serviceTier`` does not count: it changes the price, not the answer. A request that names a
+resource of the project (a file, a cache, a file search store) is the same only for the same API key, because the name
+may mean something else in another project.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from gemini_batch.validation.request_traits import file_id_of, references_of
+
+if TYPE_CHECKING:
+    from gemini_batch.catalog import Method
+
+_TIERS = ("serviceTier", "service_tier")
+_STORES = ("fileSearchStoreNames", "file_search_store_names")
+#: One of these stands in every line whose answer may depend on more than the line and the model.
+_HINTS = tuple(
+    name.encode()
+    for camel, snake in (
+        ("fileUri", "file_uri"),
+        ("cachedContent", "cached_content"),
+        ("fileSearch", "file_search"),
+        ("googleSearch", "google_search"),
+        ("urlContext", "url_context"),
+        ("googleMaps", "google_maps"),
+        ("enterpriseWebSearch", "enterprise_web_search"),
+        ("serviceTier", "service_tier"),
+    )
+    for name in (camel, snake)
+)
+#: Tools whose answers come from a world that changes.
+_OUTSIDE = frozenset(
+    {
+        *(
+            "googleSearch",
+            "google_search",
+            "googleSearchRetrieval",
+            "google_search_retrieval",
+            "googleMaps",
+            "google_maps",
+        ),
+        *("urlContext", "url_context", "enterpriseWebSearch", "enterprise_web_search"),
+    }
+)
+
+
+class _Line(msgspec.Struct):
+    key: str
+    request: msgspec.Raw
+
+
+_line = msgspec.json.Decoder(_Line).decode
+_value = msgspec.json.Decoder().decode
+_json = msgspec.json.Encoder().encode
+
+
+class Marks(NamedTuple):
+    """What a row is recognised by: all of it, and its ``body``, which leaves out the key (64 bits, signed).
+
+    ``outside``: the answer depends on a search, on pages of the web or on files elsewhere.
+    """
+
+    fingerprint: bytes
+    body: int
+    outside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """For whom rows are recognised: the base URL that answers (or ``offline``), and a fingerprint of the API key."""
+
+    backend: str
+    key_fingerprint: str
+    model: str = ""
+
+    def of(self, model: str) -> Origin:
+        """The same for another model."""
+        return replace(self, model=model)
+
+    def marks(self, line: bytes, method: Method) -> Marks:
+        """The marks of one valid request line."""
+        row = _line(line)
+        outside, ours = False, ""
+        request = _value(row.request)
+        if any(hint in line for hint in _HINTS):
+            for name in _TIERS:
+                request.pop(name, None)
+            outside, owned = _ties(request, line)
+            ours = self.key_fingerprint if owned else ""
+        body = hashlib.blake2b(
+            _json(request), digest_size=16, key=_kind(method, self.model, self.backend, ours)
+        ).digest()
+        whole = hashlib.blake2b(row.key.encode(), digest_size=16, key=body).digest()
+        return Marks(whole, int.from_bytes(body[:8], "big", signed=True), outside)
+
+
+@functools.lru_cache(maxsize=64)
+def _kind(*parts: str) -> bytes:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).digest()
+
+
+def same_body(one: bytes, other: bytes) -> bool:
+    """Whether two request lines ask for the same under different keys."""
+    return _json(_value(_line(one).request)) == _json(_value(_line(other).request))
+
+
+def _ties(request: object, line: bytes) -> tuple[bool, bool]:
+    """Whether a request depends on the world outside, and whether it names a resource of the project."""
+    names = references_of(line)
+    owned = any(file_id_of(name) is not None or not name.startswith(("http:", "https:", "gs:")) for name in names)
+    outside = any(file_id_of(name) is None and name.startswith(("http:", "https:", "gs:")) for name in names)
+    waiting = [request]
+    while waiting:
+        match waiting.pop():
+            case dict() as inner:
+                outside = outside or not _OUTSIDE.isdisjoint(inner)
+                owned = owned or any(inner.get(name) for name in _STORES)
+                waiting.extend(inner.values())
+            case list() as inner:
+                waiting.extend(inner)
+            case _:
+                pass
+    return outside, owned

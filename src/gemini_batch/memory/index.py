@@ -1,0 +1,102 @@
+"""``memory.db``: which rows have been answered, and in which run. It is an index of the run folders, made from them.
+
+Deleting it loses nothing: it is made again when rows are next looked up. An entry only says where to look; whether the
+answer is still there is decided by the run that holds it.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from gemini_batch.store.sqlite import INDEX, connect, explained, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from gemini_batch.store.row_reading import RowReader
+
+_SCHEMA = (
+    "CREATE TABLE runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT",
+    "CREATE TABLE jobs (id TEXT PRIMARY KEY, collected_at REAL) STRICT, WITHOUT ROWID",
+    """
+CREATE TABLE answered (
+    fingerprint BLOB PRIMARY KEY, run INTEGER NOT NULL, seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+""",
+)
+#: The succeeded answers of one job, in the order of the index, so that its pages are written one after another.
+_ANSWERS_OF = (
+    "SELECT r.fingerprint, ?, r.seq FROM requests r JOIN answers a ON a.id = r.answer WHERE a.answer_file = ? "
+    "AND a.verdict = 'succeeded' AND r.fingerprint IS NOT NULL ORDER BY r.fingerprint"
+)
+
+
+def _first(db: sqlite3.Connection) -> None:
+    for statement in _SCHEMA:
+        db.execute(statement)
+
+
+class Index:
+    """The open index. Use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = connect(path, (_first,), what=INDEX)
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def jobs(self) -> dict[str, float | None]:
+        """The jobs whose answers are in the index, with the time at which each was collected."""
+        with explained(self.path, INDEX):
+            return dict(self._db.execute("SELECT id, collected_at FROM jobs").fetchall())
+
+    def covers(self, collected: Mapping[str, float | None]) -> bool:
+        """Whether the answers of all these jobs are in the index as they were collected last."""
+        known = self.jobs()
+        return all(known.get(job, ...) == at for job, at in collected.items())
+
+    def add(self, run: str, job: str, collected_at: float | None, answers: Iterable[tuple[bytes, int]]) -> None:
+        """Enter answered rows of a run's job, as ``(fingerprint, seq)``; the newest answer to a row counts."""
+        with self._adding(job, collected_at) as db:
+            number = self._number(run)
+            rows = ((fingerprint, number, seq) for fingerprint, seq in answers)
+            db.executemany("INSERT OR REPLACE INTO answered VALUES (?, ?, ?)", rows)
+
+    def add_job(self, run: str, job: str, collected_at: float | None, rows: RowReader, ordinal: int) -> None:
+        """Enter all succeeded answers of job ``ordinal`` of a run, from its open rows."""
+        with self._adding(job, collected_at) as db, closing(rows.connection.cursor()) as found:
+            found.execute(_ANSWERS_OF, (self._number(run), ordinal))
+            db.executemany("INSERT OR REPLACE INTO answered VALUES (?, ?, ?)", found)
+
+    @contextmanager
+    def _adding(self, job: str, collected_at: float | None) -> Iterator[sqlite3.Connection]:
+        with explained(self.path, INDEX), transaction(self._db) as db:
+            yield db
+            db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?)", (job, collected_at))
+
+    def _number(self, run: str) -> int:
+        self._db.execute("INSERT OR IGNORE INTO runs (id) VALUES (?)", (run,))
+        return int(self._db.execute("SELECT number FROM runs WHERE id = ?", (run,)).fetchone()[0])
+
+    def holds_any(self, fingerprints: Iterable[bytes]) -> bool:
+        """Whether any of these rows is in the index."""
+        sql = "SELECT 1 FROM answered WHERE fingerprint = ?"
+        with explained(self.path, INDEX):
+            return any(self._db.execute(sql, (fingerprint,)).fetchone() for fingerprint in fingerprints)
+
+    def forget(self, fingerprints: Iterable[bytes]) -> None:
+        """Remove entries whose answers are not there any more."""
+        with explained(self.path, INDEX), transaction(self._db) as db:
+            db.executemany("DELETE FROM answered WHERE fingerprint = ?", ((one,) for one in fingerprints))
+
+    def forget_run(self, run: str) -> None:
+        """Remove all entries of a run whose answers were deleted."""
+        with explained(self.path, INDEX), transaction(self._db) as db:
+            db.execute("DELETE FROM answered WHERE run = (SELECT number FROM runs WHERE id = ?)", (run,))

@@ -1,0 +1,174 @@
+"""Looks up the rows of a run that wait to be sent: what has been answered before, and what another run has sent."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini_batch.events import EventHandler, Notice, ignore_events
+from gemini_batch.memory.borrowing import borrow
+from gemini_batch.memory.catching_up import catch_up, fill
+from gemini_batch.memory.claims import MAY_ANSWER, lend
+from gemini_batch.memory.copies import copy_identical
+from gemini_batch.memory.index import Index
+from gemini_batch.store.conditions import ELSEWHERE, REMEMBERED
+from gemini_batch.store.run_options import kept_options
+from gemini_batch.store.sqlite import INDEX, explained, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.records import Run
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.state_folder import StateFolder
+
+_WHAT = "run's row database"
+_CLAIMED = "seq IN (SELECT seq FROM temp.claimed)"
+_FIND = (
+    "INSERT INTO temp.found SELECT a.run, w.seq, a.seq FROM temp.wanted w CROSS JOIN memory.answered a "
+    "ON a.fingerprint = w.fingerprint ORDER BY 1, 2"
+)
+_LENDERS = (
+    "SELECT f.run, r.id, count(*) FROM temp.found f JOIN memory.runs r ON r.number = f.run GROUP BY 1, 2 ORDER BY 1"
+)
+_CLAIMED_BY = (
+    "INSERT OR IGNORE INTO temp.claimed SELECT w.seq, c.job FROM temp.wanted w CROSS JOIN ledger.claims c "  # noqa: S608
+    f"ON c.fingerprint = w.fingerprint CROSS JOIN ledger.jobs ON jobs.id = c.job AND jobs.run <> ? AND {MAY_ANSWER} "
+    "ORDER BY 1, 2"
+)
+#: Entries of the index that lead to no answer any more.
+_STALE = (
+    "SELECT w.fingerprint FROM temp.found f JOIN temp.wanted w USING (seq) JOIN requests r USING (seq) "  # noqa: S608 - number
+    f"WHERE r.job IS NOT {REMEMBERED}"
+)
+_OUTSIDE = (
+    "SELECT count(*) FROM temp.wanted w JOIN requests r USING (seq) "  # noqa: S608 - numbers only
+    f"WHERE w.outside AND r.job = {REMEMBERED}"
+)
+_PLACE = (
+    f"UPDATE requests SET job = CASE WHEN {_CLAIMED} THEN {ELSEWHERE} END "  # noqa: S608 - numbers only
+    f"WHERE job = {ELSEWHERE} OR (job IS NULL AND {_CLAIMED})"
+)
+_JOBS = (
+    "SELECT DISTINCT c.job FROM temp.claimed c JOIN requests r USING (seq) "  # noqa: S608 - numbers only
+    f"WHERE r.job = {ELSEWHERE} ORDER BY 1"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """What was found for the waiting rows of a run.
+
+    ``remembered`` rows took an answer; those of ``outside`` among them depended on a search, on pages of the web or on
+    files elsewhere. ``elsewhere`` rows are in ``jobs`` of other runs (ids), which have not been collected.
+    """
+
+    remembered: int = 0
+    outside: int = 0
+    elsewhere: int = 0
+    jobs: tuple[str, ...] = ()
+
+
+def recalls(run: Run) -> bool:
+    """Whether a run takes answers of other runs: not one made with ``--new``, nor while ``retry`` changes requests."""
+    return run.sha256 is not None and not run.anew and kept_options(run).overrides is None
+
+
+def open_index(state_folder: StateFolder) -> Index:
+    """The index of answered rows, made if it does not exist. Raises StateError."""
+    return Index(state_folder.memory)
+
+
+def recall(state_folder: StateFolder, run_id: str, *, emit: EventHandler = ignore_events) -> Recalled:
+    """Give every waiting row the answer that it has in another run, or the place of the job that is to answer it.
+
+    With ``dedupe``, rows with the same request are put together after that. The caller holds the run's lock. Raises
+    StateError.
+    """
+    with state_folder.ledger() as ledger:
+        run = ledger.run(run_id)
+        assert run is not None
+        folder, options = state_folder.run(run_id), kept_options(run)
+        with folder.rows() as rows:
+            found = Recalled()
+            if recalls(run):
+                with open_index(state_folder) as index:
+                    fill(folder, ledger, run, rows, emit)
+                    catch_up(state_folder, ledger, index, emit)
+                    found = _look_up(state_folder, ledger, run, rows=rows, index=index, emit=emit)
+            else:
+                _release(rows)
+            if options.dedupe:
+                copy_identical(folder, rows)
+            return found
+
+
+def _release(rows: Rows) -> None:
+    with explained(rows.path, _WHAT), transaction(rows.connection) as db:
+        db.execute("UPDATE requests SET job = NULL WHERE job = ?", (ELSEWHERE,))
+
+
+def _look_up(
+    state_folder: StateFolder, ledger: Ledger, run: Run, *, rows: Rows, index: Index, emit: EventHandler
+) -> Recalled:
+    db = rows.connection
+    if not _want(rows):
+        return Recalled()
+    with explained(index.path, INDEX), _attached(db, memory=index.path):
+        db.execute(_FIND)
+        lenders = db.execute(_LENDERS).fetchall()
+    with explained(ledger.path, "ledger"), _attached(db, ledger=ledger.path):
+        db.execute(_CLAIMED_BY, (run.id,))
+    remembered = 0
+    for number, lender, count in lenders:
+        folder = state_folder.run(lender)
+        if lender == run.id or not lend(ledger, lender=lender, borrower=run.id):
+            continue
+        if folder.row_database.exists():
+            remembered += borrow(rows, folder, number, method=run.method)
+        else:
+            what = f"Answers to {count:,} of these requests are gone with the folder of {lender}."
+            emit(Notice(f"{what} The requests are sent again.", "warning"))
+    with explained(rows.path, _WHAT):
+        index.forget(row[0] for row in db.execute(_STALE).fetchall())
+        with transaction(db):
+            db.execute(_PLACE)
+        outside = db.execute(_OUTSIDE).fetchone()[0]
+        jobs = tuple(row[0] for row in db.execute(_JOBS))
+    return Recalled(remembered=remembered, outside=outside, elsewhere=rows.at(ELSEWHERE), jobs=jobs)
+
+
+@contextmanager
+def _attached(db: sqlite3.Connection, **paths: os.PathLike[str]) -> Iterator[None]:
+    """Other databases, to be read only: no transaction is begun, so none of them is locked for writing."""
+    for name, path in paths.items():
+        db.execute(f"ATTACH CAST(? AS TEXT) AS {name}", (os.fsencode(path),))
+    try:
+        yield
+    finally:
+        for name in paths:
+            db.execute(f"DETACH {name}")
+
+
+def _want(rows: Rows) -> int:
+    """Make the temporary tables, and fill ``temp.wanted`` with the waiting rows, in the order of the index.
+
+    So each page of the index is read once. Returns how many rows wait.
+    """
+    db = rows.connection
+    with explained(rows.path, _WHAT):
+        for statement in (
+            "CREATE TEMP TABLE wanted (fingerprint BLOB NOT NULL, seq INTEGER NOT NULL, outside INTEGER NOT NULL)",
+            "CREATE TEMP TABLE found (run INTEGER, seq INTEGER, theirs INTEGER, PRIMARY KEY (run, seq)) WITHOUT ROWID",
+            "CREATE TEMP TABLE claimed (seq INTEGER, job TEXT, PRIMARY KEY (seq, job)) WITHOUT ROWID",
+        ):
+            db.execute(statement)
+        return db.execute(
+            "INSERT INTO temp.wanted SELECT fingerprint, seq, outside FROM requests WHERE (job IS NULL OR job = ?) "
+            "AND fingerprint IS NOT NULL ORDER BY fingerprint",
+            (ELSEWHERE,),
+        ).rowcount

@@ -1,0 +1,224 @@
+"""What ``rows.db`` holds of a run's requests and answers, as it is read."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from gemini_batch.store import conditions, migrations
+from gemini_batch.store.conditions import ELSEWHERE, HELD
+from gemini_batch.store.row_records import FailureRow, FinalRow, Leftover, PlacedRow, Reason, Waiting, grouped, key_hash
+from gemini_batch.store.sqlite import Alone, connect, explained
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from gemini_batch.store.run_options import Selection
+
+
+class RowReader:
+    """The open database of one run folder, for reading."""
+
+    def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
+        self.path = path
+        self._db = connect(path, migrations.ROWS, what="run's row database", alone=alone)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection itself, for statements that join other databases to this one."""
+        return self._db
+
+    # The requests ----------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> Waiting:
+        """The totals of the requests that wait to be sent."""
+        sql = "SELECT count(*), coalesce(sum(length + 1), 0), coalesce(sum(tokens), 0) FROM requests WHERE job IS NULL"
+        with explained(self.path, "run's row database"):
+            return Waiting(*self._db.execute(sql).fetchone())
+
+    def to_send(self, sent: Sequence[int]) -> int:
+        """How many requests are to be sent, for the first time or again, or to be answered in another run.
+
+        ``sent`` as for :meth:`unsent`.
+        """
+        numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
+        return self._count(f"job IS NULL OR job = {ELSEWHERE} OR (job > 0 AND job NOT IN ({numbers}))")
+
+    def unsent(self, sent: Sequence[int]) -> int:
+        """How many requests were never sent and have no answer from another run.
+
+        ``sent`` holds the jobs that were created, or may have been.
+        """
+        return self._count(f"NOT {conditions.has_result(sent)}")
+
+    def at(self, place: int) -> int:
+        """How many requests are in one of the places of :mod:`gemini_batch.store.conditions`, or in a job."""
+        return self._count(f"job = {int(place)}", "main.requests")
+
+    def never_sent(self) -> int:
+        """How many of the requests that wait were never sent."""
+        return self._count("job IS NULL AND attempts = 0")
+
+    def unselected(self, selection: Selection) -> int:
+        """How many requests that were never sent, and are not waiting to be, ``selection`` would let wait."""
+        with explained(self.path, "run's row database"):
+            wanted = conditions.selected(self._db, selection)
+        return self._count(f"attempts = 0 AND job IN ({HELD}, {ELSEWHERE}) AND {wanted}")
+
+    def identical(self) -> int:
+        """How many requests have the same body as an earlier one; 0 if bodies were not recorded."""
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute("SELECT count(body) - count(DISTINCT body) FROM main.requests").fetchone()[0])
+
+    def fingerprints(self, ordinal: int) -> Iterator[bytes]:
+        """The fingerprints of the requests in a job, sorted; one that is not recorded is left out."""
+        sql = "SELECT fingerprint FROM requests WHERE job = ? AND fingerprint IS NOT NULL ORDER BY fingerprint"
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql, (ordinal,)):
+                yield row[0]
+
+    def _count(self, condition: str, table: str = "requests") -> int:
+        sql = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608 - our own numbers and names
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql).fetchone()[0])
+
+    def leftover(self, ordinal: int, *, reasons: Sequence[str], most: int, most_unanswered: int) -> Leftover:
+        """The requests that :meth:`requeue` would let wait again; changes nothing."""
+        sql, values = conditions.unlasting(ordinal, reasons, most, most_unanswered)
+        with explained(self.path, "run's row database"):
+            return Leftover(*self._db.execute(conditions.LEFTOVER + sql, values).fetchone())
+
+    def without_line(self, ordinal: int) -> int:
+        """How many of the requests in a job got no line from it."""
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(conditions.WITHOUT_LINE, (ordinal,)).fetchone()[0])
+
+    def stopped(self, ordinal: int) -> tuple[int, int]:
+        """Of the requests in a job: how many have no answer, and how many ended as CANCELLED."""
+        with explained(self.path, "run's row database"):
+            unanswered, cancelled = self._db.execute(conditions.STOPPED, (ordinal,)).fetchone()
+        return unanswered, cancelled
+
+    def answers_with(self, ordinal: int, reason: str, *, limit: int) -> list[tuple[str, int, int]]:
+        """``(file, offset, length)`` of the first answers of a job with that reason."""
+        sql = (
+            "SELECT f.file, a.offset, a.length FROM answers a JOIN answer_files f ON f.id = a.answer_file "
+            "WHERE a.answer_file = ? AND a.reason = ? LIMIT ?"
+        )
+        with explained(self.path, "run's row database"):
+            return [tuple(row) for row in self._db.execute(sql, (ordinal, reason, limit))]
+
+    def answered(self) -> int:
+        """How many requests have an answer of any kind."""
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute("SELECT count(*) FROM requests WHERE answer IS NOT NULL").fetchone()[0])
+
+    def answered_by_job(self) -> dict[int | None, int]:
+        """How many requests have an answer of any kind, by the job they are in now; None: waiting."""
+        sql = "SELECT job, count(*) FROM requests WHERE answer IS NOT NULL GROUP BY job"
+        with explained(self.path, "run's row database"):
+            return dict(self._db.execute(sql).fetchall())
+
+    def ordinals(self) -> set[int]:
+        """The ordinals of the jobs that requests are in."""
+        return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job > 0")}
+
+    def members(self, ordinal: int) -> Iterator[tuple[str, int, int]]:
+        """``(key, offset, length)`` of the requests in a job, in order."""
+        sql = "SELECT key, offset, length FROM requests WHERE job = ? ORDER BY seq"
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql, (ordinal,)):
+                yield row["key"], row["offset"], row["length"]
+
+    def count(self) -> int:
+        """How many requests there are."""
+        return int(self._db.execute("SELECT count(*) FROM requests").fetchone()[0])
+
+    # The answers -----------------------------------------------------------------------------------------------------
+
+    def answer_files(self) -> list[sqlite3.Row]:
+        """The raw files that were collected."""
+        return self._db.execute("SELECT * FROM answer_files ORDER BY id").fetchall()
+
+    def final(self) -> Iterator[FinalRow]:
+        """Every request with its final answer, in input order."""
+        sql = (
+            "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
+            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'TO_BE_RESENT'), "
+            "a.reason, leader.key FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+            "LEFT JOIN answer_files s ON s.id = a.answer_file LEFT JOIN answer_files last ON last.id = r.job "
+            "LEFT JOIN main.requests leader ON leader.seq = r.copy_of ORDER BY r.seq"
+        )
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(sql):
+                yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
+
+    def placed(self, key: str | None = None) -> Iterator[PlacedRow]:
+        """Every request, sent or not, with its place and its final answer, in input order; with ``key``, that one."""
+        which = "" if key is None else "WHERE r.hash = ?1 AND r.key = ?2 "
+        values = () if key is None else (key_hash(key), key)
+        with explained(self.path, "run's row database"):
+            yield from map(PlacedRow._make, self._db.execute(f"{conditions.PLACED} {which}ORDER BY r.seq", values))
+
+    def failures(self) -> Iterator[FailureRow]:
+        """The requests that did not succeed, in input order."""
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute(conditions.FAILURES):
+                yield FailureRow(*row)
+
+    def counts(self) -> dict[str, int]:
+        """How many requests have each verdict."""
+        sql = (
+            "SELECT coalesce(a.verdict, 'missing') AS verdict, count(*) AS n "
+            "FROM requests r LEFT JOIN answers a ON a.id = r.answer GROUP BY 1"
+        )
+        with explained(self.path, "run's row database"):
+            return {row["verdict"]: row["n"] for row in self._db.execute(sql)}
+
+    def reasons(self) -> list[Reason]:
+        """The requests that did not succeed, by verdict, reason and message, most frequent first."""
+        return grouped(self.failures())
+
+    def usage(self, long_prompt: int, *, seq: int | None = None) -> list[sqlite3.Row]:
+        """Token sums of the answers that this run received, all or those to one request, by job and by ``model``.
+
+        ``model`` is the one that the answers name, or NULL. Prompts over ``long_prompt`` tokens are summed separately
+        (``long`` = 1).
+        """
+        which = "" if seq is None else f"AND seq = {int(seq)} "
+        sql = (
+            "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "  # noqa: S608 - a number
+            "sum(output) AS output, sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, "
+            "sum(audio_input) AS audio_input, sum(image_output) AS image_output, count(*) AS answers, "
+            "sum(usage_known) AS known FROM answers LEFT JOIN model_versions m ON m.id = model_version "
+            f"WHERE answer_file > 0 {which}GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        )
+        with explained(self.path, "run's row database"):
+            return self._db.execute(sql, (long_prompt,)).fetchall()
+
+    def quarantined(self) -> dict[str, int]:
+        """Answer lines that belong to no request, by reason."""
+        sql = "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY n DESC"
+        return {row["reason"]: row["n"] for row in self._db.execute(sql)}
+
+    def unanswered(self) -> int:
+        """How often a request was in a job and got no answer from it."""
+        sql = (
+            "SELECT (SELECT coalesce(sum(attempts), 0) FROM requests) "
+            "- (SELECT count(*) FROM (SELECT DISTINCT seq, answer_file FROM answers WHERE answer_file > 0))"
+        )
+        return int(self._db.execute(sql).fetchone()[0])
+
+    def repeated(self) -> int:
+        """Answers beyond the first for a request within one job: the service sent a line twice."""
+        sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, answer_file)"
+        return int(self._db.execute(sql).fetchone()[0])

@@ -1,0 +1,451 @@
+"""What is sent and what is not: table by table."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gemini_batch.errors import ApiError, NotFinished, StateError, UsageError
+from memory.nights import Home, answers, line, right, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = [(f"k{number}", f"text {number}") for number in range(6)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def newest(home: Home) -> dict[str, str]:
+    """Keys and texts of the newest job."""
+    return home.service.texts[home.service.jobs[-1].name]
+
+
+# The same row, or another --------------------------------------------------------------------------------------------
+
+
+def test_one_line_more_sends_one(home: Home) -> None:
+    home.run(ROWS)
+
+    found = home.run([*ROWS, ("new", "news")])
+
+    assert "6 of 7 requests were answered before; 1 is sent." in home.said
+    assert newest(home) == {"new": "news"}
+    assert answers(found) == right([*ROWS, ("new", "news")])
+    assert (found.summary.remembered, found.summary.requests) == (6, 7)
+    assert found.summary.tokens.input == 4, "what was answered before is not paid for again"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sent"),
+    [
+        (line("a", "x"), line("a", "y"), True),
+        (line("a", "x"), line("b", "x"), True),
+        (line("a", "x"), b'{"key": "a",  "request": {"contents": [{"parts": [{"text": "\\u0078"}]}]}}', False),
+        (line("a", "x"), line("a", "x", serviceTier="flex"), False),
+        (line("a", "x"), line("a", "x", generationConfig={"temperature": 0.5}), True),
+    ],
+    ids=["another request", "another key of the row", "spaces and escapes", "service tier", "a setting"],
+)
+def test_what_makes_a_row_another_one(home: Home, before: bytes, after: bytes, sent: bool) -> None:
+    home.file.write_bytes(before + b"\n")
+    home.run()
+    home.file.write_bytes(after + b"\n")
+    home.run(lenient=True)
+
+    assert (len(home.service.jobs) == 2) is sent
+
+
+def test_another_model_sends_all_again(home: Home) -> None:
+    home.run(ROWS)
+    home.run([*ROWS, ("new", "news")], model="gemini-3.1-flash-lite")
+
+    assert len(newest(home)) == 7
+
+
+def test_new_sends_all_again_and_the_newest_answer_counts(home: Home) -> None:
+    home.run(ROWS)
+    home.run(new=True)
+    assert set(home.service.sent().values()) == {2}
+
+    home.run([*ROWS, ("new", "news")])
+
+    assert newest(home) == {"new": "news"}
+
+
+def test_a_row_that_failed_is_sent_again_in_another_file(home: Home) -> None:
+    home.service.fails = {"text 2"}
+    home.run(ROWS)
+    home.service.fails = set()
+
+    found = home.run([*ROWS, ("new", "news")])
+
+    assert newest(home) == {"k2": "text 2", "new": "news"}
+    assert answers(found) == right([*ROWS, ("new", "news")])
+
+
+FILE = {"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc", "mimeType": "text/plain"}}
+AWAY = {"fileData": {"fileUri": "https://example.com/a.pdf", "mimeType": "application/pdf"}}
+
+
+def with_part(key: str, part: dict[str, Any]) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode({"key": key, "request": {"contents": [{"parts": [{"text": "see"}, part]}]}}) + b"\n"
+
+
+@pytest.mark.parametrize(("part", "sent"), [(FILE, 2), (AWAY, 1)], ids=["a file of the project", "a page elsewhere"])
+def test_a_resource_of_the_project_counts_for_its_key_only(home: Home, part: dict[str, Any], sent: int) -> None:
+    home.file.write_bytes(with_part("a", part))
+    home.run()
+    home.key = "another"
+    home.file.write_bytes(with_part("a", part) + line("b", "more") + b"\n")
+    home.run()
+
+    assert len(newest(home)) == sent
+
+
+def test_answers_that_depend_on_the_world_are_counted(home: Home) -> None:
+    search: dict[str, Any] = {"tools": [{"googleSearch": {}}]}
+    home.file.write_bytes(with_part("a", AWAY) + line("b", "news", **search) + b"\n" + line("c", "fixed") + b"\n")
+    home.run()
+    home.file.write_bytes(home.file.read_bytes() + line("d", "more") + b"\n")
+    home.run()
+
+    assert "The answers to 2 of them depended on a search, on web pages or on files elsewhere" in home.said
+
+
+# Trials --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_is_part_of_the_run(home: Home) -> None:
+    first = home.run(ROWS, limit=2)
+    assert (first.summary.exit_code, first.summary.not_sent, first.summary.held_back) == (0, 4, 4)
+    assert answers(first) == right(ROWS[:2])
+    again = home.run(limit=2)
+    assert (again.summary.run, len(home.service.jobs)) == (first.summary.run, 1)
+    home.run(limit=5)
+    assert list(newest(home)) == ["k2", "k3", "k4"]
+
+    found = home.run()
+
+    assert list(newest(home)) == ["k5"]
+    assert answers(found) == right(ROWS)
+    assert set(home.service.sent().values()) == {1}
+
+
+def test_a_larger_sample_contains_the_smaller(home: Home) -> None:
+    small = {key for key, _ in answers(home.run(ROWS, sample=2, sample_seed=7))}
+    large = {key for key, _ in answers(home.run(sample=4, sample_seed=7))}
+
+    assert len(small) == 2
+    assert small < large
+    assert len(large) == 4
+    assert home.run().summary.not_sent == 0
+    assert set(home.service.sent().values()) == {1}
+
+
+def test_create_goes_on_after_its_trial(home: Home) -> None:
+    trial = home.create(ROWS, limit=2)
+    rest = home.create()
+    again = home.create()
+
+    assert (trial.held_back, rest.requests, rest.attached) == (4, 4, False)
+    assert (again.job, again.attached) == (rest.job, True)
+    assert home.run().summary.run == trial.run
+    assert set(home.service.sent().values()) == {1}
+
+
+def test_a_killed_trial_that_grows_sends_what_was_planned_once(home: Home) -> None:
+    assert home.killed(1, "before", lambda: home.run(ROWS, limit=2))
+
+    home.run(limit=1)
+    assert set(home.service.sent()) == {("k0", "text 0", "gemini-3-flash-preview")}
+    home.run()
+    assert set(home.service.sent().values()) == {1}
+
+
+def test_retry_after_a_trial_sends_only_what_failed(home: Home) -> None:
+    from gemini_batch.commands.retry import retry, selection
+
+    home.service.fails = {"text 1"}
+    found = home.run(ROWS, limit=3)
+    home.service.fails = set()
+    chosen = selection(["failed"], max_output_tokens=None, temperature=None, model=None, model_check=True)
+    again = home.do(lambda s: retry(s, found.summary.run, chosen))
+
+    assert newest(home) == {"k1": "text 1"}
+    assert answers(again) == right(ROWS[:3])
+
+
+# Other runs that are alive -------------------------------------------------------------------------------------------
+
+
+def test_create_leaves_out_what_another_run_has_sent(home: Home) -> None:
+    first = home.create(ROWS)
+    made = home.create([*ROWS[3:], ("new", "news")])
+
+    assert newest(home) == {"new": "news"}
+    assert (made.elsewhere, made.requests) == (3, 1)
+    assert f"3 requests are in {first.job}" in home.said
+    found = home.do(_finished(made.run))
+    assert answers(found) == right([*ROWS[3:], ("new", "news")])
+    assert set(home.service.sent().values()) == {1}
+
+
+def _finished(run_id: str) -> Any:
+    from gemini_batch.commands.run import run
+
+    return lambda session: run(session, run_id, None)
+
+
+def test_create_of_what_is_all_elsewhere_prints_the_run(home: Home) -> None:
+    home.create(ROWS)
+    made = home.create(ROWS[:2])
+
+    assert (made.job, made.elsewhere) == (made.run, 2)
+    with pytest.raises(NotFinished, match="in jobs of other runs"):
+        home.results(made.job)
+    assert answers(home.run()) == right(ROWS[:2])
+
+
+def test_create_of_what_was_all_answered_prints_the_run(home: Home) -> None:
+    home.run(ROWS)
+    made = home.create(ROWS[1:3])
+
+    assert (made.job, made.remembered, made.attached) == (made.run, 2, True)
+    assert answers(home.results(made.job)) == right(ROWS[1:3])
+    assert home.results(made.job).summary.usd.batch == 0
+    assert len(home.service.jobs) == 1
+
+
+def test_what_another_runs_job_did_not_answer_is_sent(home: Home) -> None:
+    home.service.ends[0] = ("BATCH_STATE_FAILED", 3)
+    home.create(ROWS)
+
+    found = home.run([*ROWS[:3], ("new", "news")])
+
+    assert answers(found) == right([*ROWS[:3], ("new", "news")])
+    assert len(home.service.jobs) == 3
+
+
+def test_a_living_job_that_this_key_cannot_see_stops_before_spending(home: Home) -> None:
+    home.create(ROWS)
+    home.key = "another"
+    home.service.faults["get", home.service.calls.count("get")] = ("before", ApiError("no", status=404, reason="NO"))
+
+    with pytest.raises(UsageError) as caught:
+        home.run([*ROWS, ("new", "news")])
+
+    assert caught.value.reason_code == "other_key"
+    assert "Nothing was sent" in str(caught.value)
+    assert len(home.service.jobs) == 1
+    found = home.run()  # a key of the same project sees it
+    assert answers(found) == right([*ROWS, ("new", "news")])
+    assert set(home.service.sent().values()) == {1}
+
+
+@pytest.mark.parametrize("rival", ["alive", "collected", "indexed"])
+def test_two_at_once_that_had_both_looked_first(home: Home, rival: str) -> None:
+    """Between the look-up and the create of one, the other sends some of its rows, and may even get the answers."""
+    import asyncio
+
+    from engine.fake import FakeSession
+    from gemini_batch.commands.create import create
+    from gemini_batch.commands.run import run
+    from gemini_batch.intake.submission import Submission
+
+    other = Submission(source=write(home.folder / "other.jsonl", ROWS[:2]))
+    third = Submission(source=write(home.folder / "third.jsonl", [("third", "file")]))
+    write(home.file, ROWS)
+
+    async def rivals() -> None:
+        async with FakeSession(home.service, home.folder / "home") as session:
+            if rival == "alive":
+                await create(session, other)
+            else:
+                await run(session, other, None)
+            if rival == "indexed":
+                await run(session, third, None)
+
+    async def both() -> Any:
+        async with FakeSession(home.service, home.folder / "home") as session:
+            upload = home.service.start_upload
+
+            async def first_the_others(**what: Any) -> str:
+                home.service.start_upload = upload  # type: ignore[method-assign]
+                await rivals()
+                return await upload(**what)
+
+            home.service.start_upload = first_the_others  # type: ignore[method-assign]
+            return await run(session, Submission(source=home.file), None)
+
+    assert answers(asyncio.run(both())) == right(ROWS)
+    assert set(home.service.sent().values()) == {1}
+
+
+# Damage --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_index_can_be_deleted(home: Home) -> None:
+    home.run(ROWS)
+    home.run([*ROWS, ("new", "news")])
+    (home.folder / "home" / "memory.db").unlink()
+    home.run([*ROWS, ("newer", "more")])
+
+    assert newest(home) == {"newer": "more"}
+
+
+def test_rows_of_an_earlier_version_are_recognised(home: Home) -> None:
+    """They have no fingerprints, and their living jobs no claims."""
+    home.run(ROWS[:3])
+    home.create(ROWS[3:])
+    for database in (home.folder / "home").glob("runs/*/rows.db"):
+        with closing(sqlite3.connect(database)) as db, db:
+            db.execute("UPDATE requests SET fingerprint = NULL, body = NULL")
+    with closing(sqlite3.connect(home.folder / "home" / "ledger.db")) as db, db:
+        db.execute("DELETE FROM claims")
+
+    found = home.run([*ROWS, ("new", "news")])
+
+    assert newest(home) == {"new": "news"}
+    assert answers(found) == right([*ROWS, ("new", "news")])
+
+
+def test_a_lender_whose_answers_are_damaged_is_to_fetch_them_first(home: Home) -> None:
+    first = home.run(ROWS).summary
+    (raw,) = (home.folder / "home").glob(f"runs/{first.run}/raw/*.jsonl")
+    raw.unlink()
+
+    with pytest.raises(StateError) as caught:
+        home.run([*ROWS, ("new", "news")])
+    assert caught.value.reason_code == "answers_damaged"
+    assert len(home.service.jobs) == 1
+
+    home.results(first.run)
+    assert answers(home.run()) == right([*ROWS, ("new", "news")])
+    assert newest(home) == {"new": "news"}
+
+
+def test_borrowed_answers_that_are_damaged_later_are_fetched_again(home: Home) -> None:
+    first = home.run(ROWS).summary
+    second = home.run([*ROWS, ("new", "news")]).summary
+    (raw,) = (home.folder / "home").glob(f"runs/{first.run}/raw/*.jsonl")
+    raw.write_bytes(b"x" * raw.stat().st_size)
+    home.service.arrange = lambda lines: lines[::-1]
+    home.service.jobs[0].lines.reverse()
+
+    assert answers(home.results(second.run)) == right([*ROWS, ("new", "news")])
+    assert len(home.service.jobs) == 2
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_folder_of_a_lender_that_was_deleted_is_said(home: Home, indexed: bool) -> None:
+    import shutil
+
+    first = home.run(ROWS).summary
+    if indexed:
+        home.run([("other", "row")])
+    shutil.rmtree(home.folder / "home" / "runs" / first.run)
+    found = home.run([*ROWS, ("new", "news")])
+
+    gone = f"Answers to 6 of these requests are gone with the folder of {first.run}"
+    assert (gone if indexed else f"The folder of {first.run} is gone") in home.said
+    assert answers(found) == right([*ROWS, ("new", "news")])
+
+
+@pytest.mark.parametrize("call", range(12))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_death_in_the_middle_of_the_five_new_rows(home: Home, call: int, when: Any) -> None:
+    """The same table with a few changed rows, killed anywhere: what was sent is not sent again."""
+    home.run(ROWS, most=2)
+    changed = [*ROWS[:3], ("k3", "other"), *ROWS[4:], ("new", "news")]
+    write(home.file, changed)
+    home.killed(call, when, lambda: home.run(most=1))
+
+    found = home.run(most=1)
+
+    assert answers(found) == right(changed)
+    assert set(home.service.sent().values()) == {1}
+
+
+# Identical requests --------------------------------------------------------------------------------------------------
+
+
+def test_identical_requests_are_sent_once_if_asked(home: Home) -> None:
+    rows = [("a", "same"), ("b", "same"), ("c", "other"), ("d", "same")]
+    found = home.run(rows, dedupe=True)
+
+    assert newest(home) == {"a": "same", "c": "other"}
+    assert answers(found) == right(rows)
+    assert [row.get("copied_from") for row in found] == [None, "a", None, "a"]
+    assert found.summary.tokens.input == 8
+    more = home.run([*rows, ("e", "same"), ("f", "new")])
+    assert newest(home) == {"e": "same", "f": "new"}, "another key of the row may be a sample on purpose"
+    assert answers(more) == right([*rows, ("e", "same"), ("f", "new")])
+
+
+def test_a_copy_fails_with_its_original(home: Home) -> None:
+    home.service.fails = {"same"}
+    found = home.run([("a", "same"), ("b", "same"), ("c", "other")], dedupe=True)
+
+    assert [row["verdict"] for row in found] == ["failed", "failed", "succeeded"]
+    assert found.summary.exit_code == 1
+
+
+def test_what_dedupe_would_save_is_said(home: Home) -> None:
+    home.run([(f"k{number}", "same") for number in range(20)], limit=1)
+    assert "19 of 20 requests repeat an earlier one under another key." in home.said
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no database, and it is longer than a header " * 100])
+def test_an_index_that_is_damaged(home: Home, content: bytes) -> None:
+    """An empty one is made anew; of any other, the error says that it can be deleted. Nothing is sent."""
+    home.run(ROWS)
+    home.run([*ROWS, ("new", "news")])
+    index = home.folder / "home" / "memory.db"
+    for path in index.parent.glob("memory.db-*"):
+        path.unlink()
+    index.write_bytes(content)
+
+    if content:
+        with pytest.raises(StateError) as caught:
+            home.run([*ROWS, ("newer", "more")])
+        assert caught.value.reason_code == "damaged"
+        assert "Delete this file" in str(caught.value.next)
+        assert len(home.service.jobs) == 2
+        index.unlink()
+    home.run([*ROWS, ("newer", "more")])
+    assert newest(home) == {"newer": "more"}
+
+
+def test_an_answer_is_judged_once_more(home: Home) -> None:
+    """The request asks for JSON, and the answer is none, whatever an earlier version thought of it."""
+    asks = {"generationConfig": {"responseMimeType": "application/json"}}
+    write(home.file, [("a", "x")], **asks)
+    first = home.run().summary
+    assert first.verdicts == {"invalid": 1}
+    with closing(sqlite3.connect(home.folder / "home" / "runs" / first.run / "rows.db")) as db, db:
+        db.execute("UPDATE answers SET verdict = 'succeeded', reason = NULL")
+
+    write(home.file, [("a", "x"), ("b", "y")], **asks)
+    home.run()
+
+    assert newest(home) == {"a": "x", "b": "y"}
+
+
+def test_a_hash_alone_makes_no_copy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gemini_batch.memory.fingerprint import Origin
+
+    marks = Origin.marks
+    monkeypatch.setattr(Origin, "marks", lambda *given: marks(*given)._replace(body=7))
+    rows = [("a", "same"), ("b", "same"), ("c", "other")]
+
+    assert answers(home.run(rows, dedupe=True)) == right(rows)
+    assert newest(home) == {"a": "same", "c": "other"}
