@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         results,
         retry,
         run,
+        show,
         status,
         validate,
     )
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis, Finding
+    from gemini_batch.commands.show import Shown, ShownRun
+    from gemini_batch.commands.shown_row import ShownRow
     from gemini_batch.commands.validate import Validated
     from gemini_batch.errors import (
         ApiError,
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from gemini_batch.settings import Secret, Settings, load_settings
     from gemini_batch.store.records import JobStage
     from gemini_batch.store.row_records import Reason
+    from gemini_batch.transcript.turns import Turn
     from gemini_batch.wire import Phase, RemoteJob
 
 __all__ = [
@@ -128,6 +132,9 @@ __all__ = [
     "Secret",
     "ServiceError",
     "Settings",
+    "Shown",
+    "ShownRow",
+    "ShownRun",
     "Shutdown",
     "StateError",
     "Step",
@@ -136,6 +143,7 @@ __all__ = [
     "TokenCounts",
     "Tokens",
     "Transfer",
+    "Turn",
     "UsageError",
     "Validated",
     "Verdict",
@@ -151,6 +159,7 @@ __all__ = [
     "results",
     "retry",
     "run",
+    "show",
     "status",
     "validate",
 ]
@@ -162,11 +171,13 @@ _ROOMS = {
     "catalog": (
         "Catalog Cost EnqueuedTokens Limit Limits LongRates Method Model Price Rates Shutdown Tokens load_catalog"
     ),
-    "client": "GeminiBatch cancel clean create doctor list_jobs results retry run status validate",
+    "client": "GeminiBatch cancel clean create doctor list_jobs results retry run show status validate",
     "commands.cancel": "Cancelled",
     "commands.clean": "Cleaned",
     "commands.create": "Created",
     "commands.doctor": "Diagnosis Finding",
+    "commands.show": "Shown ShownRun",
+    "commands.shown_row": "ShownRow",
     "commands.validate": "Validated",
     "errors": (
         "ApiError Error Interrupted InvalidInput JobError NetworkError Next "
@@ -181,6 +192,7 @@ _ROOMS = {
     "settings": "Secret Settings load_settings",
     "store.records": "JobStage",
     "store.row_records": "Reason",
+    "transcript.turns": "Turn",
     "wire": "Phase RemoteJob",
 }
 #: Names that are others there.

@@ -32,6 +32,7 @@ __all__ = [
     "results",
     "retry",
     "run",
+    "show",
     "status",
     "validate",
 ]
@@ -70,5 +71,6 @@ list_jobs = _shortcut(AsyncGeminiBatch.list_jobs)
 results = _shortcut(AsyncGeminiBatch.results)
 retry = _shortcut(AsyncGeminiBatch.retry)
 run = _shortcut(AsyncGeminiBatch.run)
+show = _shortcut(AsyncGeminiBatch.show)
 status = _shortcut(AsyncGeminiBatch.status)
 validate = _shortcut(AsyncGeminiBatch.validate)

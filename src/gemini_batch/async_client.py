@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis
+    from gemini_batch.commands.show import Shown
     from gemini_batch.commands.validate import Validated
     from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
 
 
 class AsyncGeminiBatch:
-    """The ten verbs for ``await``, over one ledger and one connection, which are opened when they are first needed.
+    """The verbs for ``await``, over one ledger and one connection, which are opened when they are first needed.
 
     ``settings``: by default those of the environment and of a ``.env`` in the working folder, read at the first call
     that needs them. ``offline``: True for the local emulator, False for the service, whatever the settings say.
@@ -279,6 +280,35 @@ class AsyncGeminiBatch:
         return await room.retry(
             self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
         )
+
+    async def show(
+        self,
+        run_id: str,
+        keys: Sequence[str] | None = None,
+        *,
+        verdict: Sequence[str] | None = None,
+        grep: str | None = None,
+        sample: int | None = None,
+        sample_seed: int = 0,
+        limit: int | None = None,
+    ) -> Shown:
+        """The rows of a run, named by its id or by any of its jobs, each with its prompt and its answer as text.
+
+        Iterate over them; they are read one by one. ``keys``: only these rows. ``verdict``: only rows whose final
+        verdict is one of these. ``grep``: only rows with this text in the key, the prompt or the answer, in any case.
+        ``sample``: of the rows that are left, so many at random, the same ones for the same ``sample_seed``. ``limit``:
+        at most so many.
+
+        Only what is held on this machine is read: no key, no network. Rows that were not sent, or whose job is alive,
+        are among them; ``place`` says where each is. Raises UsageError, also for an unknown key, NotFinished if nothing
+        of the requests is known yet, StateError.
+        """
+        from gemini_batch.commands import show as room
+
+        wanted = room.row_selection(
+            keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
+        )
+        return await room.show(self._session(), run_id, wanted)
 
     async def validate(
         self,

@@ -36,6 +36,7 @@ __all__ = [
     "results",
     "retry",
     "run",
+    "show",
     "status",
     "validate",
 ]
@@ -167,7 +168,7 @@ def _blocking(
 
 
 class GeminiBatch:
-    """The ten verbs, over one ledger and one connection, which are opened when they are first needed.
+    """The verbs, over one ledger and one connection, which are opened when they are first needed.
 
     ``settings``: by default those of the environment and of a ``.env`` in the working folder, read at the first call
     that needs them. ``offline``: True for the local emulator, False for the service, whatever the settings say.
@@ -204,6 +205,7 @@ class GeminiBatch:
     results = _blocking(AsyncGeminiBatch.results)
     run = _blocking(AsyncGeminiBatch.run)
     retry = _blocking(AsyncGeminiBatch.retry)
+    show = _blocking(AsyncGeminiBatch.show)
     validate = _blocking(AsyncGeminiBatch.validate)
     list_jobs = _blocking(AsyncGeminiBatch.list_jobs)
     cancel = _blocking(AsyncGeminiBatch.cancel)
@@ -229,5 +231,6 @@ list_jobs = _shortcut(GeminiBatch.list_jobs)
 results = _shortcut(GeminiBatch.results)
 retry = _shortcut(GeminiBatch.retry)
 run = _shortcut(GeminiBatch.run)
+show = _shortcut(GeminiBatch.show)
 status = _shortcut(GeminiBatch.status)
 validate = _shortcut(GeminiBatch.validate)

@@ -60,6 +60,8 @@ COMMANDS = [
     Row("results $JOB --json", 1),
     Row("results $JOB -o -", 1),
     Row("results $JOB -o out.jsonl", 1, answers=False),
+    Row("show $JOB", 0),
+    Row("show $JOB --json", 0),
     Row("list", 0),
     Row("cancel $JOB", 0),
     Row("clean --yes", 0),

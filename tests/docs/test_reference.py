@@ -16,7 +16,7 @@ from gemini_batch.cli import COMMANDS
 from reference.__main__ import FOLDER, PAGES
 from reference.advice import ADVICE
 from reference.error_codes import codes
-from reference.json_documents import ALSO, ERROR_FIELDS, INVALID_INPUT_FIELDS, PROBLEM, RESULTS, events, result_of
+from reference.json_documents import ALSO, ERROR_FIELDS, INVALID_INPUT_FIELDS, PROBLEM, RESULTS, ROW, events, result_of
 from reference.kinds import Kind, fields
 
 if TYPE_CHECKING:
@@ -128,6 +128,12 @@ def test_the_documents_and_events_of_a_run(documents: Any, tmp_path: Path) -> No
         assert wrong(event, (kind,), kind.value) == []
     run = last["result"]["run"]
     check("status", *documents("status", run))
+    *shown, last = documents("show", run)
+    check("show", last)
+    assert len(shown) == 2
+    for row in shown:
+        assert (row.pop("event"), row.pop("version")) == ("row", 1)
+        assert wrong(row, (Kind("object", value=ROW[1], module=ROW[0]),), "row") == []
     *_, again = documents("retry", run, "--only", "truncated", "--max-output-tokens", "8192", "-o", "results.jsonl")
     check("retry", again)
     assert again["result"]["verdicts"] == {"succeeded": 2}

@@ -37,6 +37,8 @@ from gemini_batch import (
     Secret,
     ServiceError,
     Settings,
+    Shown,
+    ShownRun,
     StateError,
     Summary,
     Transfer,
@@ -109,6 +111,10 @@ def blocking() -> None:
         assert_type(batch.retry(created.run, only=("truncated",), max_output_tokens=10, temperature=1.0), Results)
         assert_type(batch.validate("requests.jsonl", limit=1), Validated)
         assert_type(batch.list_jobs(alive=True, state="running", refresh=True, remote=False), list[JobStatus])
+        shown = batch.show(created.run, ["a"], verdict=("truncated",), grep="x", sample=2, sample_seed=1, limit=1)
+        assert_type(shown, Shown)
+        assert_type(shown.summary, ShownRun)
+        assert_type([turn.text for row in shown for turn in row.answer or ()], list[str])
         assert_type(batch.cancel(created.job, wait=False), Cancelled)
         assert_type(batch.clean(dry_run=True, not_created=True), Cleaned)
         assert_type(batch.doctor(adopt=False), Diagnosis)
@@ -126,6 +132,7 @@ async def awaited() -> None:
         assert_type(await batch.retry(created.run), Results)
         assert_type(await batch.validate("requests.jsonl"), Validated)
         assert_type(await batch.list_jobs(limit=3), list[JobStatus])
+        assert_type(await batch.show(created.run), Shown)
         assert_type(await batch.cancel(created.job), Cancelled)
         assert_type(await batch.clean(), Cleaned)
         assert_type(await batch.doctor(), Diagnosis)
@@ -142,6 +149,7 @@ def functions() -> None:
     assert_type(gemini_batch.retry("run-abc", only=["failed"]), Results)
     assert_type(gemini_batch.validate("requests.jsonl"), Validated)
     assert_type(gemini_batch.list_jobs(), list[JobStatus])
+    assert_type(gemini_batch.show("batches/abc", limit=3), Shown)
     assert_type(gemini_batch.cancel("batches/abc"), Cancelled)
     assert_type(gemini_batch.clean(dry_run=True), Cleaned)
     assert_type(gemini_batch.doctor(), Diagnosis)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gemini_batch import Event
     from gemini_batch.testing import GeminiEmulator
 
-VERBS = ["cancel", "clean", "create", "doctor", "list_jobs", "results", "retry", "run", "status", "validate"]
+VERBS = ["cancel", "clean", "create", "doctor", "list_jobs", "results", "retry", "run", "show", "status", "validate"]
 each_verb = pytest.mark.parametrize("verb", VERBS)
 
 
@@ -65,7 +65,7 @@ def test_both_clients_are_made_with_the_same_arguments() -> None:
 
 
 #: What only the command line has: settings, and what only a shell asks for.
-_SHELL = {"as_json", "quiet", "debug", "offline", "poll", "exit_code", "yes"}
+_SHELL = {"as_json", "quiet", "debug", "offline", "poll", "exit_code", "yes", "no_pager"}
 
 
 @each_verb

@@ -7,6 +7,7 @@ from mutation.breakage import Breakage
 MISTAKES = "tests/cli/test_mistakes.py"
 MEDIA = "tests/answers/test_media_folder.py"
 SETTINGS = "tests/foundation/test_settings.py"
+SHOW = "tests/cli/test_show.py"
 
 BAD_INPUT = (
     Breakage(
@@ -263,6 +264,27 @@ LOCAL = (
         old='        return f"its job is alive ({job.state})"',
         new="        return None",
         tests=("tests/engine/test_around.py::test_only_what_is_ours_and_needed_no_more_is_cleaned",),
+    ),
+    Breakage(
+        guard="a row is not shown with another row's answer",
+        file="commands/shown_row.py",
+        old="if not isinstance(answer, Answer) or answer.key != (row.copied_from or row.key):",
+        new="if not isinstance(answer, Answer):",
+        tests=(f"{SHOW}::test_an_answer_file_that_was_changed",),
+    ),
+    Breakage(
+        guard="texts of a row reach a screen without control characters",
+        file="cli/row_view.py",
+        old="        text.append(clean(words))",
+        new="        text.append(words)",
+        tests=("tests/cli/test_row_view.py::test_no_control_character_reaches_a_screen",),
+    ),
+    Breakage(
+        guard="an unknown cost of a row is not zero",
+        file="cli/row_view.py",
+        old='yield "cost unknown" if row.usd.batch is None else',
+        new='yield "$0" if row.usd.batch is None else',
+        tests=("tests/cli/test_row_view.py::test_a_header",),
     ),
 )
 

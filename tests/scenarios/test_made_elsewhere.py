@@ -9,6 +9,8 @@ import httpx2
 import pytest
 
 from cli.conftest import KEY
+from gemini_batch import NetworkError
+from gemini_batch.engine import collector
 from scenarios.story import asking
 
 if TYPE_CHECKING:
@@ -95,3 +97,30 @@ def test_a_job_made_elsewhere_that_left_nothing(stage: Stage, fault: str) -> Non
     assert (done.code, done.out) == (5, "")
     assert "left no results" in done.err
     assert not (stage.shell.folder / "results.jsonl").exists()
+
+
+def test_its_rows_are_shown_once_they_are_held(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown here: 2. Known, and nothing of it held: 6. Then its answers, without prompts."""
+    job = elsewhere(stage)
+    stage.run("status", job, "--wait")
+    unknown = stage.run("show", job, "--json")
+    with monkeypatch.context() as patched:
+
+        async def broken(*_: Any, **__: Any) -> None:
+            raise NetworkError("The connection broke.", sent=True)
+
+        patched.setattr(collector, "gather", broken)
+        assert stage.run("results", job).code == 4
+    held_not_yet = stage.run("show", job, "--json")
+    assert stage.run("results", job, "-o", "results.jsonl").code == 0
+    asked = stage.service.accounting()["totals"]
+
+    shown = stage.run("show", job)
+    *rows, _ = map(json.loads, stage.run("show", job, "--json").out.splitlines())
+
+    assert (unknown.code, unknown.document["error"]["code"]) == (2, "unknown_job")
+    assert (held_not_yet.code, held_not_yet.document["error"]["code"]) == (6, "not_finished")
+    assert f"results {job}" in held_not_yet.document["error"]["next"]
+    assert shown.out.count("prompt\n  (unknown: the job was created elsewhere)\nanswer\n  ") == 4
+    assert [(row["key"], row["prompt"], row["place"]) for row in rows] == [(key, None, "answered") for key in "abcd"]
+    assert stage.service.accounting()["totals"] == asked

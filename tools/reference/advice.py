@@ -77,6 +77,8 @@ ADVICE = {
     "storage_full": "Delete unneeded uploads with `clean`, or wait: files expire after 48 hours.",
     "terminated": "Nothing is lost. Run the same command again; the jobs continue meanwhile.",
     "too_large": "Use `run`, which splits the file into jobs, or leave out `--inline`.",
+    "unknown_job": "`results JOB` fetches its answers if the service knows it; `list` shows what is known here.",
+    "unknown_key": "Correct the key; the message names the nearest one. `show RUN --grep TEXT` searches.",
     "unknown_model": "Check the spelling; `models --all` lists every model of the catalog.",
     "unknown_run": "Check the id, or set `GEMINI_BATCH_HOME` to the folder in which the run was made.",
     "unreadable": "Check the path and its permissions.",

@@ -15,6 +15,7 @@ RESULTS = {
     "results": ("gemini_batch.report.summary", "Summary"),
     "run": ("gemini_batch.report.summary", "Summary"),
     "retry": ("gemini_batch.report.summary", "Summary"),
+    "show": ("gemini_batch.commands.show", "ShownRun"),
     "list": ("gemini_batch.report.job_view", "list[JobStatus]"),
     "cancel": ("gemini_batch.commands.cancel", "Cancelled"),
     "clean": ("gemini_batch.commands.clean", "Cleaned"),
@@ -24,6 +25,7 @@ RESULTS = {
     "doctor": ("gemini_batch.commands.doctor", "Diagnosis"),
 }
 EVENTS = ("gemini_batch.events", "Event")
+ROW = ("gemini_batch.commands.shown_row", "ShownRow")
 DELIVERY = ("gemini_batch.webhooks.signatures", "Delivery")
 PROBLEM = ("gemini_batch.errors", "Problem")
 #: Fields of a document besides ``version``, ``command`` and ``result``.
@@ -56,7 +58,7 @@ INTRODUCTION = """\
 # JSON output
 
 With `--json`, a command prints one document on one line of stdout, also if it fails. `run` and `retry` print events
-before it, one per line. Ignore fields that you do not know: later versions may add some.
+before it, and `show` prints rows, one per line. Ignore fields that you do not know: later versions may add some.
 
 This page is generated; `make docs-reference` writes it. The lines that `results -o FILE` writes have
 [their own page](../result-line.md).
@@ -97,6 +99,7 @@ def page() -> str:
         parts.append(f"| `{command}` | {words(result_of(command))} | {more} |\n")
     parts.append(EVENT_INTRODUCTION)
     parts += [f"| `{name}` | {words((kind,))} |\n" for name, kind in events().items()]
+    parts.append(f"\n`show` prints an event `row` for each row, and the document last: {words(_read(*ROW))}.\n")
     parts.append(f"\n`listen` prints an event `delivery` for each verified delivery: {words(_read(*DELIVERY))}.\n")
     parts.append("Without `--json`, it prints the same lines and no document after them.\n")
     parts.append("\n## Objects\n\nTimes are ISO 8601 in UTC and durations are seconds, unless stated otherwise.\n")
@@ -123,7 +126,12 @@ def _read(module: str, annotation: str) -> tuple[Kind, ...]:
 
 def _all_objects() -> list[Kind]:
     found = [kind for command in RESULTS for kind in objects(result_of(command))]
-    found += [*objects(_read(*DELIVERY)), *objects(_read(*PROBLEM)), *objects(tuple(events().values()))]
+    found += [
+        *objects(_read(*ROW)),
+        *objects(_read(*DELIVERY)),
+        *objects(_read(*PROBLEM)),
+        *objects(tuple(events().values())),
+    ]
     return sorted(dict.fromkeys(found), key=lambda kind: kind.value)
 
 

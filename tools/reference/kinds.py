@@ -93,7 +93,7 @@ def fields(kind: Kind) -> list[Field]:
         meaning = text_of(after.value) if isinstance(after, ast.Expr) else None
         if not meaning:
             raise LookupError(f"{kind.module}.{kind.value}.{line.target.id} needs a docstring below it")
-        found.append(Field(line.target.id, kinds(line.annotation, kind.module), meaning))
+        found.append(Field(line.target.id, kinds(line.annotation, kind.module), " ".join(meaning.split())))
         if "Next" in ast.unparse(line.annotation).split(" | "):
             found.append(Field(f"{line.target.id}_why", (Kind("string"), Kind("null")), NEXT_WHY))
     return found

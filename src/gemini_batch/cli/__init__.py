@@ -23,6 +23,7 @@ COMMANDS = {
     "results": ("results", "Fetch the answers: one line per key, in input order."),
     "run": ("run", "Do everything: check, send in as many jobs as needed, wait, collect, resend."),
     "retry": ("retry", "Resend requests of a run that did not succeed, with changed settings."),
+    "show": ("show", "Show rows of a run: prompt and answer side by side, verdict, attempts, cost."),
     "list": ("list_jobs", "List the jobs in the state folder, newest first."),
     "cancel": ("cancel", "Stop a job or a run, and keep its answers."),
     "clean": ("clean", "Delete uploaded input files that no job needs."),

@@ -9,8 +9,9 @@ import click
 
 from gemini_batch.cli.common import verb
 from gemini_batch.cli.outcome import clean as clean_text
-from gemini_batch.cli.wording import plural, size
+from gemini_batch.cli.wording import plural
 from gemini_batch.errors import UsageError
+from gemini_batch.transcript.sizes import size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gemini_batch.cli import COMMANDS, CONTEXT
-from gemini_batch.cli.outcome import terminated, write_json
+from gemini_batch.cli.outcome import documented, terminated, write_json, write_line
 from gemini_batch.cli.screen import JsonEvents, Screen
 from gemini_batch.errors import StateError
 from gemini_batch.settings import LONGEST_PAUSE
@@ -163,6 +163,7 @@ def verb(
     method: str | None = None,
     call: Callable[..., Any] | None = None,
     document: Callable[..., dict[str, object]] | None = None,
+    each: str | None = None,
     ends: Callable[..., int] | None = None,
     asks: bool = True,
     uses_stdout: Callable[..., bool] = _always,
@@ -175,7 +176,8 @@ def verb(
     ``call(batch, **options)`` stands for it where the command does more than call it. ``document`` gives the members of
     the JSON document instead of the answer as ``result``, ``ends`` the exit code where it is not always 0, both from
     the same arguments as ``show`` without the screen. ``uses_stdout``: whether the answer goes to stdout at all, from
-    the options. ``streams``: with ``--json``, events are JSON lines before it.
+    the options. ``streams``: with ``--json``, events are JSON lines before it. ``each``: with ``--json``, the answer is
+    iterated over, and its parts are JSON lines before the document, as events of that name.
     """
 
     def make(show: Callable[..., str | None]) -> click.Command:
@@ -197,6 +199,8 @@ def verb(
                         found = call(batch, as_json=as_json, **options)
                 code = ends(found, **options) if ends else 0
                 if as_json:
+                    for part in found if each else ():
+                        write_line(event=each, **documented(part))
                     body = document(found, **options) if document else {"result": found}
                     write_json(name, **body, **({"exit_code": code} if ends else {}))
                     return code

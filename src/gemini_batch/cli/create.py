@@ -8,8 +8,9 @@ import click
 
 from gemini_batch.cli.common import DEDUPE, INPUT_FILE, LENIENT, MODEL_CHECK, SELECTION, verb
 from gemini_batch.cli.outcome import invoked
-from gemini_batch.cli.wording import place, plural, size
+from gemini_batch.cli.wording import place, plural
 from gemini_batch.errors import Next
+from gemini_batch.transcript.sizes import size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen

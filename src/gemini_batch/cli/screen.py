@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -134,10 +134,10 @@ class Screen:
             _echo(clean(wording.DOT.join(part for part in parts if part)))
 
 
-def screen_width() -> int | None:
-    """The columns of the terminal that shows stderr; None where lines may have any length."""
+def screen_width(stream: TextIO | None = None) -> int | None:
+    """The columns of the terminal that shows a stream, stderr by default; None where lines may have any length."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or None
+        return os.get_terminal_size((stream or sys.stderr).fileno()).columns or None
     except (OSError, ValueError, AttributeError):  # no terminal, or a stream without a file
         return None
 

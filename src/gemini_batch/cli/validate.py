@@ -9,7 +9,8 @@ import click
 from gemini_batch.catalog import Method
 from gemini_batch.cli.common import INPUT_FILE, LENIENT, MODEL_CHECK, verb
 from gemini_batch.cli.outcome import invoked, show_problems
-from gemini_batch.cli.wording import plural, size
+from gemini_batch.cli.wording import plural
+from gemini_batch.transcript.sizes import size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.report.durations import span
 from gemini_batch.safe_text import printable
+from gemini_batch.transcript.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,16 +60,6 @@ def failure_line(failure: Reason, width: int | None) -> str:
     room = None if width is None else max(_LEAST_MESSAGE, width - len(before) - len(after) - 2)
     cut = room is not None and len(failure.message) > room
     return f"{before}: {failure.message[: room - 1] + '…' if room and cut else failure.message}{after}"
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
 
 
 def amount(count: int, unit: str) -> str:

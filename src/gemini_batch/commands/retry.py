@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.catalog import Method
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.commands.late_answers import collect_late
 from gemini_batch.commands.run import finish, known_by_name, work_off
+from gemini_batch.commands.verdict_words import parse_verdicts
 from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
@@ -65,7 +65,8 @@ def selection(
     """What a caller's arguments ask for. Raises UsageError for a verdict that cannot be resent."""
     name = None if model is None else model.removeprefix("models/")
     overrides = RequestOverrides(max_output_tokens=max_output_tokens, temperature=temperature, model=name)
-    return RetrySelection(verdicts=parse_verdicts(only), overrides=overrides, model_check=model_check)
+    verdicts = parse_verdicts(only, field="--only", what=" that can be resent", but="succeeded")
+    return RetrySelection(verdicts=verdicts, overrides=overrides, model_check=model_check)
 
 
 async def retry(
@@ -198,18 +199,3 @@ async def _check_change(session: Session, run: Run, again: RetrySelection) -> No
         check_model(session, overrides.model, run.method, refuse=again.model_check)
         if again.model_check:
             await ask_for_model(session, overrides.model)
-
-
-def parse_verdicts(words: Sequence[str]) -> tuple[str, ...]:
-    """Verdicts as a user names them. Raises UsageError for one that there is not, or for ``succeeded``."""
-    chosen = tuple(dict.fromkeys(word.strip() for part in words for word in part.split(",") if word.strip()))
-    allowed = [verdict for verdict in VERDICTS if verdict != "succeeded"]
-    for word in chosen:
-        if word not in allowed:
-            raise UsageError(
-                f"{word!r} is not a verdict that can be resent.",
-                field="--only",
-                code="bad_argument",
-                next=f"Choose from {', '.join(allowed)}.",
-            )
-    return chosen

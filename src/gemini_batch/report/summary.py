@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -51,6 +51,18 @@ class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of tool calls in the prompts."""
     unknown: int
     """Number of answers without token counts."""
+
+
+def token_counts(usage: Sequence[Any]) -> TokenCounts:
+    """The sums of ``usage``, as ``Rows.usage`` gives it."""
+    return TokenCounts(
+        input=sum(u["input"] for u in usage),
+        cached=sum(u["cached"] for u in usage),
+        output=sum(u["output"] for u in usage),
+        thoughts=sum(u["thoughts"] for u in usage),
+        tool_use=sum(u["tool_use"] for u in usage),
+        unknown=sum(u["answers"] - u["known"] for u in usage),
+    )
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,14 +204,7 @@ def summarize(
         unanswered=unanswered,
         # A line that has lost its key is an answer to one of these, and it is unknown to which.
         unknown_keys=max(0, total - requests) if run.origin == "adopted" else 0,
-        tokens=TokenCounts(
-            input=sum(u["input"] for u in usage),
-            cached=sum(u["cached"] for u in usage),
-            output=sum(u["output"] for u in usage),
-            thoughts=sum(u["thoughts"] for u in usage),
-            tool_use=sum(u["tool_use"] for u in usage),
-            unknown=sum(u["answers"] - u["known"] for u in usage),
-        ),
+        tokens=token_counts(usage),
         usd=money(run, jobs, usage) if jobs else Money(batch=0.0, interactive=0.0),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(folder.run(run.id).path),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.store import conditions, migrations
 from gemini_batch.store.conditions import ELSEWHERE, HELD
-from gemini_batch.store.row_records import FailureRow, FinalRow, Leftover, Reason, Waiting, grouped
+from gemini_batch.store.row_records import FailureRow, FinalRow, Leftover, PlacedRow, Reason, Waiting, grouped, key_hash
 from gemini_batch.store.sqlite import Alone, connect, explained
 
 if TYPE_CHECKING:
@@ -162,6 +162,13 @@ class RowReader:
             for row in self._db.execute(sql):
                 yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
 
+    def placed(self, key: str | None = None) -> Iterator[PlacedRow]:
+        """Every request, sent or not, with its place and its final answer, in input order; with ``key``, that one."""
+        which = "" if key is None else "WHERE r.hash = ?1 AND r.key = ?2 "
+        values = () if key is None else (key_hash(key), key)
+        with explained(self.path, "run's row database"):
+            yield from map(PlacedRow._make, self._db.execute(f"{conditions.PLACED} {which}ORDER BY r.seq", values))
+
     def failures(self) -> Iterator[FailureRow]:
         """The requests that did not succeed, in input order."""
         with explained(self.path, "run's row database"):
@@ -181,18 +188,19 @@ class RowReader:
         """The requests that did not succeed, by verdict, reason and message, most frequent first."""
         return grouped(self.failures())
 
-    def usage(self, long_prompt: int) -> list[sqlite3.Row]:
-        """Token sums of all answers that this run received, by job (``answer_file``: its ordinal) and by ``model``.
+    def usage(self, long_prompt: int, *, seq: int | None = None) -> list[sqlite3.Row]:
+        """Token sums of the answers that this run received, all or those to one request, by job and by ``model``.
 
         ``model`` is the one that the answers name, or NULL. Prompts over ``long_prompt`` tokens are summed separately
         (``long`` = 1).
         """
+        which = "" if seq is None else f"AND seq = {int(seq)} "
         sql = (
-            "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "
+            "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "  # noqa: S608 - a number
             "sum(output) AS output, sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, "
             "sum(audio_input) AS audio_input, sum(image_output) AS image_output, count(*) AS answers, "
             "sum(usage_known) AS known FROM answers LEFT JOIN model_versions m ON m.id = model_version "
-            "WHERE answer_file > 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+            f"WHERE answer_file > 0 {which}GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()

@@ -11,6 +11,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gemini_batch.answers.reasons import Verdict
+
 INSERT_REQUEST = (
     "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, fingerprint, body, "
     "outside, job, attempts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
@@ -110,6 +112,34 @@ class FinalRow(NamedTuple):
     verdict: str | None
     missing_reason: str
     reason: str | None
+    copied_from: str | None = None
+
+
+class PlacedRow(NamedTuple):
+    """One request: where its line is in ``requests.jsonl``, which job it is in, and its final answer.
+
+    ``job``: the ordinal of that job, None while it waits. ``answered_by``: the ordinal of the job that gave the answer;
+    ``file``, ``at`` and ``size`` are the answer's place in the folder of raw files. ``missing_reason``: why requests
+    without an answer have none in a job that is collected. ``model``: the model that the answer names.
+    ``copied_from``: as in ``FinalRow``.
+    """
+
+    seq: int
+    key: str
+    offset: int
+    length: int
+    expects_json: bool
+    dimension: int | None
+    job: int | None
+    attempts: int
+    answered_by: int | None
+    file: str | None
+    at: int
+    size: int
+    verdict: Verdict | None
+    reason: str | None
+    missing_reason: str | None
+    model: str | None
     copied_from: str | None = None
 
 
