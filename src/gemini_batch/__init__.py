@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gemini_batch.catalog import load as load_catalog
     from gemini_batch.client import (
         GeminiBatch,
+        adopt,
         cancel,
         clean,
         create,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         status,
         validate,
     )
+    from gemini_batch.commands.adopt import Adopted, Keys
     from gemini_batch.commands.cancel import Cancelled
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from gemini_batch.wire import Phase, RemoteJob
 
 __all__ = [
+    "Adopted",
     "AnsweredBy",
     "ApiError",
     "AsyncGeminiBatch",
@@ -108,6 +111,7 @@ __all__ = [
     "JobSeen",
     "JobStage",
     "JobStatus",
+    "Keys",
     "Limit",
     "Limits",
     "LongRates",
@@ -148,6 +152,7 @@ __all__ = [
     "Validated",
     "Verdict",
     "__version__",
+    "adopt",
     "aio",
     "cancel",
     "clean",
@@ -171,7 +176,8 @@ _ROOMS = {
     "catalog": (
         "Catalog Cost EnqueuedTokens Limit Limits LongRates Method Model Price Rates Shutdown Tokens load_catalog"
     ),
-    "client": "GeminiBatch cancel clean create doctor list_jobs results retry run show status validate",
+    "client": "GeminiBatch adopt cancel clean create doctor list_jobs results retry run show status validate",
+    "commands.adopt": "Adopted Keys",
     "commands.cancel": "Cancelled",
     "commands.clean": "Cleaned",
     "commands.create": "Created",

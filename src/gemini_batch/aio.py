@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncGeminiBatch",
+    "adopt",
     "cancel",
     "clean",
     "create",
@@ -63,6 +64,7 @@ def named_as(method: Callable[..., Any], function: Callable[P, T], module: str) 
     return function
 
 
+adopt = _shortcut(AsyncGeminiBatch.adopt)
 cancel = _shortcut(AsyncGeminiBatch.cancel)
 clean = _shortcut(AsyncGeminiBatch.clean)
 create = _shortcut(AsyncGeminiBatch.create)

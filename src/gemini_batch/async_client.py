@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from gemini_batch.commands.adopt import Adopted
     from gemini_batch.commands.cancel import Cancelled
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
@@ -376,11 +377,24 @@ class AsyncGeminiBatch:
 
         return await room.clean(self._session(), dry_run=dry_run, not_created=not_created)
 
-    async def doctor(self, *, adopt: bool = False) -> Diagnosis:
-        """Check that the ledger, the run folders and the service still agree; ``adopt`` adds unknown remote jobs.
+    async def adopt(
+        self, job_name: str, input_file: str | os.PathLike[str], *, output: str | os.PathLike[str] | None = None
+    ) -> Adopted:
+        """Make a run of a job that was created elsewhere and the file of its requests, joined by key; sends nothing.
 
-        Raises StateError if the ledger cannot be opened, UsageError if ``adopt`` has no API key.
+        A job that has ended is collected, and its results are written to ``output``. Raises UsageError, ServiceError,
+        StateError.
+        """
+        from gemini_batch.commands import adopt as room
+
+        to = None if output is None else Path(output)
+        return await room.adopt(self._session(), job_name, Path(input_file), output=to)
+
+    async def doctor(self) -> Diagnosis:
+        """Check that the ledger, the run folders and the service still agree.
+
+        Raises StateError if the ledger cannot be opened.
         """
         from gemini_batch.commands import doctor as room
 
-        return await room.doctor(self._session(), adopt_unknown=adopt)
+        return await room.doctor(self._session())

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GeminiBatch",
+    "adopt",
     "cancel",
     "clean",
     "create",
@@ -208,6 +209,7 @@ class GeminiBatch:
     show = _blocking(AsyncGeminiBatch.show)
     validate = _blocking(AsyncGeminiBatch.validate)
     list_jobs = _blocking(AsyncGeminiBatch.list_jobs)
+    adopt = _blocking(AsyncGeminiBatch.adopt)
     cancel = _blocking(AsyncGeminiBatch.cancel)
     clean = _blocking(AsyncGeminiBatch.clean)
     doctor = _blocking(AsyncGeminiBatch.doctor)
@@ -223,6 +225,7 @@ def _shortcut(method: Callable[Concatenate[GeminiBatch, P], T]) -> Callable[P, T
     return named_as(method, function, __name__)
 
 
+adopt = _shortcut(GeminiBatch.adopt)
 cancel = _shortcut(GeminiBatch.cancel)
 clean = _shortcut(GeminiBatch.clean)
 create = _shortcut(GeminiBatch.create)

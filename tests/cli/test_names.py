@@ -93,8 +93,8 @@ def test_run_does_not_know_a_job_made_elsewhere(shell: Shell) -> None:
     done = shell.run("run", "batches/abc", "--offline")
 
     assert done.code == 2
-    assert "was not created from this state folder" in done.err
-    assert "gemini-batch results batches/abc" in done.err
+    assert "was not made on this machine" in done.err
+    assert "gemini-batch adopt batches/abc" in done.err
 
 
 def test_a_job_of_a_run_answers_by_its_own_name(shell: Shell) -> None:

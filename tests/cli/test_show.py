@@ -236,7 +236,7 @@ def test_rows_that_are_not_paid_for_here(shell: Shell) -> None:
         (["RUN", "--verdict", "good"], 2, "bad_argument", "Choose from succeeded, truncated, "),
         (["RUN", "--limit", "0"], 2, "bad_argument", "--limit"),
         (["RUN", "--sample", "-1"], 2, "bad_argument", "--sample"),
-        (["batches/elsewhere"], 2, "unknown_job", "results batches/elsewhere"),
+        (["batches/elsewhere"], 2, "unknown_job", "adopt batches/elsewhere requests.jsonl"),
         (["run-aaaaaaaa"], 2, "unknown_run", "GEMINI_BATCH_HOME"),
         (["in.jsonl"], 2, "bad_name", "list"),
         ([""], 2, "bad_name", "list"),

@@ -9,6 +9,7 @@ from typing import assert_never, assert_type
 
 import gemini_batch
 from gemini_batch import (
+    Adopted,
     ApiError,
     AsyncGeminiBatch,
     Cancelled,
@@ -117,7 +118,8 @@ def blocking() -> None:
         assert_type([turn.text for row in shown for turn in row.answer or ()], list[str])
         assert_type(batch.cancel(created.job, wait=False), Cancelled)
         assert_type(batch.clean(dry_run=True, not_created=True), Cleaned)
-        assert_type(batch.doctor(adopt=False), Diagnosis)
+        assert_type(batch.doctor(), Diagnosis)
+        assert_type(batch.adopt(created.job, Path("in.jsonl"), output="out.jsonl"), Adopted)
         print(method, state_of(seen))
 
 
@@ -136,6 +138,7 @@ async def awaited() -> None:
         assert_type(await batch.cancel(created.job), Cancelled)
         assert_type(await batch.clean(), Cleaned)
         assert_type(await batch.doctor(), Diagnosis)
+        assert_type(await batch.adopt(created.job, "in.jsonl"), Adopted)
     assert_type(await aio.create("requests.jsonl", name="n"), Created)
     assert_type(await gemini_batch.aio.status("batches/abc"), JobStatus | RunStatus)
 
@@ -153,6 +156,7 @@ def functions() -> None:
     assert_type(gemini_batch.cancel("batches/abc"), Cancelled)
     assert_type(gemini_batch.clean(dry_run=True), Cleaned)
     assert_type(gemini_batch.doctor(), Diagnosis)
+    assert_type(gemini_batch.adopt("batches/abc", "in.jsonl"), Adopted)
 
 
 def errors() -> int:

@@ -27,7 +27,20 @@ if TYPE_CHECKING:
     from gemini_batch import Event
     from gemini_batch.testing import GeminiEmulator
 
-VERBS = ["cancel", "clean", "create", "doctor", "list_jobs", "results", "retry", "run", "show", "status", "validate"]
+VERBS = [
+    "adopt",
+    "cancel",
+    "clean",
+    "create",
+    "doctor",
+    "list_jobs",
+    "results",
+    "retry",
+    "run",
+    "show",
+    "status",
+    "validate",
+]
 each_verb = pytest.mark.parametrize("verb", VERBS)
 
 

@@ -87,7 +87,7 @@ def test_a_create_in_doubt_has_one_wording(service: FakeService, tmp_path: Path,
     found = said(service, tmp_path, verb, offline=offline)
 
     why = "finds out whether its job was created, and continues" + ("" if offline else "; this costs money")
-    assert [str(one) for one in found if "--adopt" not in str(one)] == [f"gemini-batch run {RUN}  ({why})"]
+    assert [str(one) for one in found if " adopt " not in str(one)] == [f"gemini-batch run {RUN}  ({why})"]
 
 
 @OFFLINE

@@ -196,7 +196,7 @@ def test_nothing_but_the_users_word_cancels(stage: Stage) -> None:
         ("results", job),
         ("status", job, "--wait"),
         ("list", "--refresh"),
-        ("doctor", "--adopt"),
+        ("doctor",),
         ("create", "requests.jsonl"),
     ):
         stage.run(*words)

@@ -427,7 +427,7 @@ def test_an_empty_list(stage: Stage) -> None:
     done = stage.run("list", "--remote")
     assert (done.code, done.out) == (0, "")
     assert "No jobs" in done.err
-    assert stage.run("doctor", "--adopt").code == 0
+    assert stage.run("doctor").code == 0
 
 
 @pytest.mark.parametrize("fault", ["", "P2", "P4", "same_next", "empty_page"])

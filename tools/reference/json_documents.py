@@ -17,6 +17,7 @@ RESULTS = {
     "retry": ("gemini_batch.report.summary", "Summary"),
     "show": ("gemini_batch.commands.show", "ShownRun"),
     "list": ("gemini_batch.report.job_view", "list[JobStatus]"),
+    "adopt": ("gemini_batch.commands.adopt", "Adopted"),
     "cancel": ("gemini_batch.commands.cancel", "Cancelled"),
     "clean": ("gemini_batch.commands.clean", "Cleaned"),
     "validate": ("gemini_batch.commands.validate", "Validated"),
@@ -38,6 +39,7 @@ ALSO = {
     "models": ("date",),
     "listen": ("exit_code",),
     "doctor": ("exit_code",),
+    "adopt": ("exit_code",),
 }
 ERROR_FIELDS = {
     "code": ("string", "One of the [error codes](error-codes.md)."),

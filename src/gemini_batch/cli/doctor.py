@@ -22,9 +22,6 @@ def _code(found: Diagnosis, **_: object) -> int:
 
 @verb(
     "doctor",
-    click.option(
-        "--adopt", is_flag=True, help="Add jobs to the ledger that the service lists and the ledger does not have."
-    ),
     ends=_code,
 )
 def command(found: Diagnosis, screen: Screen, **_: object) -> None:
@@ -35,8 +32,6 @@ def command(found: Diagnosis, screen: Screen, **_: object) -> None:
     for one in found.findings:
         following = f"Next: {invoked(one.next)}" if isinstance(one.next, Next) else one.next or ""
         click.echo(clean(f"{one.level}: {one.about}: {one.message} {following}".rstrip()))
-    for name in found.adopted:
-        click.echo(clean(f"adopted: {name}"))
     asked = "" if found.asked_service else " The service was not asked."
     verdict = "No problems." if found.healthy else "There are problems."
     screen.say(f"{verdict} {plural(found.runs, 'run')}, {plural(found.jobs, 'job')}.{asked}")

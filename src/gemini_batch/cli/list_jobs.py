@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gemini_batch.cli.common import verb
-from gemini_batch.cli.outcome import clean
+from gemini_batch.cli.outcome import clean, invoked
+from gemini_batch.errors import Next
 from gemini_batch.report.durations import span
+from gemini_batch.report.next_steps import to_adopt
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -37,15 +39,15 @@ def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **o
     """
     for one in found:
         click.echo(clean(_line(one)))
+    if (other := next((one.job for one in found if one.run is None and one.job), None)) is not None:
+        screen.say(f"To work with a job that was not made on this machine: {invoked(to_adopt(other))}")
     if not found:
         if any(options[name] for name in ("alive", "state", "name", "model")):
             screen.say("No job matches. To list all jobs, leave out the options.")
         else:
-            screen.say(
-                "No jobs in this state folder."
-                if offline
-                else "No jobs in this state folder. Add --offline to list offline jobs."
-            )
+            screen.say("No jobs in this state folder." + ("" if offline else " Add --offline to list offline jobs."))
+            if not options["remote"]:
+                screen.say(f"Next: {invoked(Next('list', '--remote', why='lists the jobs of the API key'))}")
 
 
 def _age(age: float, one: JobStatus) -> str:
@@ -66,6 +68,6 @@ def _line(one: JobStatus) -> str:
         expires = "" if one.expires_in is None else f"expires in {span(one.expires_in)}"
     else:
         expires = f"results {one.results}"
-    known = "" if one.run else "not in the ledger"
+    known = "" if one.run else "not made on this machine"
     parts = (one.job or one.run or "", one.state, f"{one.done}/{one.total}", age, expires, one.model, one.name, known)
     return "  ".join(part for part in parts if part)

@@ -1,6 +1,6 @@
 """``doctor``: check the ledger and the run folders against each other and against the service.
 
-Looking changes nothing; ``adopt`` writes unknown remote jobs into the ledger, and nothing else.
+Looking changes nothing.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from gemini_batch.commands.list_jobs import unknown
-from gemini_batch.engine.collector import adopt
 from gemini_batch.errors import Error, Next, ServiceError, UsageError
 from gemini_batch.jsonl import sha256_of
 from gemini_batch.report.job_view import RunState
-from gemini_batch.report.next_steps import next_for_run
+from gemini_batch.report.next_steps import next_for_run, to_adopt
 from gemini_batch.store.integrity import damage, missing, way_back
 from gemini_batch.store.records import InputFile, Job, JobStage, Run
-from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +52,6 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """Number of jobs that were checked."""
     asked_service: bool
     """False if there was no API key or no answer."""
-    adopted: list[str]
-    """Jobs that `--adopt` entered into the ledger."""
 
     @property
     def healthy(self) -> bool:
@@ -63,10 +59,10 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
         return not any(finding.level == "problem" for finding in self.findings)
 
 
-async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
+async def doctor(session: Session) -> Diagnosis:
     """Check the ledger's invariants, the run folders, and (with a key) the service's list of jobs.
 
-    Raises StateError for a ledger that cannot be opened, UsageError where ``adopt_unknown`` has no key to ask with.
+    Raises StateError for a ledger that cannot be opened.
     """
     findings: list[Finding] = []
     jobs: list[tuple[Run, Job]] = []
@@ -94,17 +90,13 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
         findings += _check_files(session, ledger.files(), {job.id: job for _, job in jobs})
         findings += _orphans(state_folder, {run.id for run, _ in jobs})
     asked = False
-    adopted: list[str] = []
     try:
-        ours = session.key_fingerprint() if state_folder.exists() or adopt_unknown else None
+        ours = session.key_fingerprint() if state_folder.exists() else None
         if ours is not None:
             findings += _other_keys(jobs, ours)
-            found, adopted = await _remote(session, adopt_unknown=adopt_unknown)
-            findings += found
+            findings += await _remote(session)
             asked = True
     except UsageError:
-        if adopt_unknown:
-            raise
         findings.append(Finding(level="note", about="service", message="No API key, so the service was not checked."))
     except ServiceError as error:
         findings.append(
@@ -115,7 +107,6 @@ async def doctor(session: Session, *, adopt_unknown: bool = False) -> Diagnosis:
         runs=len({run.id for run, _ in jobs}),
         jobs=len(jobs),
         asked_service=asked,
-        adopted=adopted,
     )
 
 
@@ -151,7 +142,7 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
     """A run's own files must be what the ledger says they are."""
     folder = state_folder.run(run.id)
     about = job.batch or run.id
-    if run.origin == "made" and folder.path.is_dir():
+    if run.requests_known and folder.path.is_dir():
         kept = "Its answers are not affected. A retry needs the requests: restore them from a backup, or do not retry."
         if not folder.requests.exists():
             message = f"Its requests are gone: {folder.requests}."
@@ -213,23 +204,13 @@ def _other_keys(jobs: list[tuple[Run, Job]], ours: str) -> Iterator[Finding]:
         )
 
 
-async def _remote(session: Session, *, adopt_unknown: bool) -> tuple[list[Finding], list[str]]:
-    findings: list[Finding] = []
-    adopted: list[str] = []
-    for one in await unknown(session):
-        assert one.job is not None
-        if adopt_unknown:
-            operation = await (await session.backend()).service.get(one.job)
-            remote = remote_job(operation)
-            session.ledger().seen(adopt(session, remote).job, remote, at=session.world.now())
-            adopted.append(one.job)
-        else:
-            findings.append(
-                Finding(
-                    level="note",
-                    about=one.job,
-                    message=f"A job at the service that is not in the ledger: {one.name or 'no name'}, {one.state}.",
-                    next=Next("doctor", "--adopt", why="adds it"),
-                )
-            )
-    return findings, adopted
+async def _remote(session: Session) -> list[Finding]:
+    return [
+        Finding(
+            level="note",
+            about=one.job or "",
+            message=f"A job at the service that was not made on this machine: {one.name or 'no name'}, {one.state}.",
+            next=to_adopt(one.job or ""),
+        )
+        for one in await unknown(session)
+    ]

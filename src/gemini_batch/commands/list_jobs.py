@@ -75,7 +75,7 @@ def _entries(session: Session) -> list[tuple[float, Run, Job | None]]:
         created = sum(job.requests for job in jobs if job.batch is not None)
         # What was resent counts twice, so that the sum says nothing of a run of several jobs.
         may_have_more = created < run.requests or len(jobs) > 1
-        if run.forgotten_at is None and run.origin == "made" and may_have_more:
+        if run.forgotten_at is None and run.requests_known and may_have_more:
             entries.append((run.created_at, run, None))
     return entries
 

@@ -25,6 +25,7 @@ from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission, display_name, enter_run
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.leftovers import resendable
+from gemini_batch.report.next_steps import to_adopt
 from gemini_batch.report.output_files import check_output, write_failures
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
@@ -124,11 +125,11 @@ def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
     """
     target = session.locate(name)
     session = session.at(target)
-    if isinstance(target, UnknownJob) or target.run.origin != "made":
+    if isinstance(target, UnknownJob) or not target.run.requests_known:
         raise UsageError(
-            f"{name} was not created from this state folder, so its requests are unknown and cannot be sent.",
+            f"{name} was not made on this machine, so its requests are unknown and cannot be sent.",
             code="not_our_run",
-            next=Next("results", name, "-o", "results.jsonl"),
+            next=to_adopt(name),
         )
     session.check_bound(target)
     session.name_blank_address()

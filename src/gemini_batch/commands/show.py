@@ -18,6 +18,7 @@ from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.jsonl import utf8_text
 from gemini_batch.report.job_view import run_facts
+from gemini_batch.report.next_steps import to_adopt
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held
 from gemini_batch.store.records import JobStage
@@ -204,7 +205,7 @@ async def show(session: Session, name: str, selection: RowSelection) -> Shown:
         raise UsageError(
             f"{target.name} was not created from this state folder, and nothing of it is held here.",
             code="unknown_job",
-            next=Next("results", target.name, why="fetches its answers, if the service knows it"),
+            next=to_adopt(target.name),
         )
     run = target.run
     facts = run_facts(session, run)
@@ -214,7 +215,7 @@ async def show(session: Session, name: str, selection: RowSelection) -> Shown:
             f"{target.name} was created elsewhere: its requests are unknown here, and its answers are not held yet.",
             job=target.name,
             state=facts.state.value,
-            next=Next("results", target.name, why="fetches its answers, if it has ended"),
+            next=to_adopt(target.name),
         )
     folder = session.state_folder.run(run.id)
     check_held(folder, run, target.name, offline=session.settings.offline)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.session import Session
     from gemini_batch.store.integrity import Damage
+    from gemini_batch.store.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteJob
 
@@ -159,7 +160,7 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
                 await gather(session, target, operation)
             except (JobError, ApiError) as error:
                 # One such answer proves nothing: the job stays ended, and the next command asks again.
-                if meaning(error).not_shown and run.origin == "made":
+                if meaning(error).not_shown and run.requests_known:
                     why = "asks for a quarter of an hour, and then continues without them"
                     error.next = Next("run", run.id, "-o", "results.jsonl", why=why)
                 raise
@@ -214,13 +215,27 @@ async def gather(
         await in_thread(lambda emit: judge_file(emit, folder, run, job, reason, stated=stated), session.emit)
     if run.origin == "adopted":
         with folder.rows() as rows:
-            ledger.set_requests(run, job, rows.count(), at=session.world.now())
+            if run.requests_known:
+                release_never_sent(rows, job)
+            else:
+                ledger.set_requests(run, job, rows.count(), at=session.world.now())
     now = session.world.now()
     done = msgspec.structs.replace(job, stage=JobStage.COLLECTED, collected_at=now)
     others = [other for other in ledger.jobs_of(run.id) if other.id != job.id]
     write_manifest(folder, ledger.run(run.id) or run, sorted([*others, done], key=lambda one: one.ordinal))
     job = ledger.update_job(job, "collected", at=now, stage=JobStage.COLLECTED, collected_at=now)
     return replace(target, run=ledger.run_of(job), job=job)
+
+
+def release_never_sent(rows: Rows, job: Job) -> int:
+    """Let requests wait that were not in an adopted job at all; returns how many.
+
+    That is certain only if every request that the service counts in the job has its line: those of this run, and those
+    whose keys belong to none of it. Otherwise a request without a line may have been in the job and been paid for.
+    """
+    foreign = rows.quarantined()
+    lines = rows.answered_in(job.ordinal) + foreign.pop("FOREIGN_KEY", 0)
+    return 0 if foreign or lines != job.total else rows.never_in(job.ordinal)
 
 
 async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
@@ -258,7 +273,7 @@ async def _ended(session: Session, target: KnownJob | UnknownJob) -> Operation:
             state=job.state,
             next=create_anew(target.run) if isinstance(target, KnownJob) else None,
         )
-    if not job.has_output and (isinstance(target, UnknownJob) or target.run.origin == "adopted"):
+    if not job.has_output and (isinstance(target, UnknownJob) or not target.run.requests_known):
         why = f": {job.error_message}" if job.error_message else ""
         raise JobError(f"{batch} ended as {job.state} and left no results{why}.", job=batch, state=job.state, next=None)
     return seen.operation

@@ -50,7 +50,7 @@ def judge_file(
             )
             with source as writer:
                 lines = _Judging(rows, writer, run, job, stated=stated).read(file, size, emit)
-                if run.origin == "made":
+                if run.requests_known:
                     # All are found before one is changed.
                     writer.explain(list(without_limit(folder, job, writer.cut_off())), MODEL_LIMIT)
                 writer.finish(lines)
@@ -70,7 +70,7 @@ class _Judging:
         self._rows, self._writer, self._job, self._ordinal = rows, writer, job.id, job.ordinal
         self._method: Method = run.method
         self._stated = stated
-        self._adopting = run.origin == "adopted"
+        self._adopting = not run.requests_known
         self._at_hand: dict[str, Wanted] = {}
         self._used = 0
         self._learned = 0

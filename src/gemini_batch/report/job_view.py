@@ -201,7 +201,7 @@ def run_facts(session: Session, run: Run) -> RunFacts:
     """Read what is recorded of a run. Raises StateError."""
     jobs = tuple(session.ledger().jobs_of(run.id))
     folder = session.state_folder.run(run.id)
-    unknown = run.origin == "adopted" and not any(job.stage is JobStage.COLLECTED for job in jobs)
+    unknown = not run.requests_known and not any(job.stage is JobStage.COLLECTED for job in jobs)
     lost = not folder.path.is_dir()
     if unknown or lost:
         # The requests of an adopted job are learned from its answers; those of a folder that is gone, never.

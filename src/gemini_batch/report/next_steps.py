@@ -35,6 +35,13 @@ def costing(run: Run, what: str = "") -> str:
     return "; ".join(filter(None, (what, "" if run.backend == OFFLINE else "this costs money")))
 
 
+def to_adopt(name: str) -> Next:
+    """What makes a job that was created elsewhere one of ours."""
+    return Next(
+        "adopt", name, "requests.jsonl", why="with the file of its requests: then run and retry work on it, too"
+    )
+
+
 def after_cancel(run: Run) -> Next:
     """What sends the rest of a run of which someone else cancelled a job."""
     return Next(
@@ -73,8 +80,8 @@ def next_for_results(
     ``held``: how many of the requests that were not sent a trial left out; ``resendable``: how many ``run`` would
     resend without being asked for each; ``stopped``: someone else cancelled a job.
     """
-    if run.origin != "made":
-        return []
+    if not run.requests_known:
+        return [to_adopt(jobs[0].batch or run.id)]
     first = None
     if not_sent and stopped:
         first = after_cancel(run)
@@ -220,7 +227,7 @@ def next_for_run(
         return Next("run", run.id, *_trial(run), why=why)
     if waiting and stopped and state != "RUNNING":
         return after_cancel(run)
-    if waiting and run.origin == "made":
+    if waiting and run.requests_known:
         return Next("run", run.id, *_trial(run), why=costing(run, "sends the rest"))
     if state == "RUNNING":
         return Next("status", run.id, "--wait")
@@ -269,7 +276,7 @@ def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collect
         if run is None:
             return None
         passing = seen.phase is Phase.EXPIRED or (seen.phase is Phase.FAILED and seen.error_code in RESENT_CODES)
-        if passing and run.origin == "made":
+        if passing and run.requests_known:
             return Next("run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "resends its requests"))
         return Next("results", seen.name, *_TO_FILE, why="names the reason for each request")
     if seen.phase is Phase.UNKNOWN:

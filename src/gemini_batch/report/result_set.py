@@ -147,7 +147,7 @@ class Results:
                 for line in self.lines():
                     file.write(line + b"\n")
                     count += 1
-                if self._run.origin == "made" and count != len(self):
+                if self._run.requests_known and count != len(self):
                     # Raised before the file takes its place: no good results are replaced by fewer.
                     raise StateError(
                         f"Only {count:,} of {len(self):,} results are stored here.", file=self._folder.path

@@ -170,7 +170,7 @@ def summarize(
         room = room_for_more(folder.run(run.id), run, jobs, rows)
         quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
         remembered, held_back, identical = (0, 0, 0) if only is not None else _places(rows)
-    not_sent = 0 if only is not None or run.origin == "adopted" else run.requests - sum(counts.values())
+    not_sent = 0 if only is not None or not run.requests_known else run.requests - sum(counts.values())
     jobs = [job for job in jobs if job.stage.made] if only is None else [only]
     requests = sum(counts.values())
     steps = (
@@ -203,7 +203,7 @@ def summarize(
         repeated=repeated,
         unanswered=unanswered,
         # A line that has lost its key is an answer to one of these, and it is unknown to which.
-        unknown_keys=max(0, total - requests) if run.origin == "adopted" else 0,
+        unknown_keys=max(0, total - requests) if not run.requests_known else 0,
         tokens=token_counts(usage),
         usd=money(run, jobs, usage) if jobs else Money(batch=0.0, interactive=0.0),
         error=next((job.error_message for job in jobs if job.error_message), None),

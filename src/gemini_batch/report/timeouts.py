@@ -60,7 +60,7 @@ def run_not_finished(session: Session, run: Run, timeout: float, following: Next
     parts = [_alive(facts.jobs)]
     if doubtful := sum(job.stage is JobStage.INTENDED for job in facts.jobs):
         parts.append(f"{doubtful} create {'call' if doubtful == 1 else 'calls'} got no answer")
-    if run.origin == "made":
+    if run.requests_known:
         parts.insert(0, f"{_done(session, facts):,} of {run.requests:,} requests are done")
     if facts.waiting:
         parts.append(f"{facts.waiting:,} are to be sent")

@@ -84,14 +84,20 @@ class Ledger:
 
     # Runs ------------------------------------------------------------------------------------------------------------
 
-    def add_run(self, run: Run, job: Job | None, *, at: float, unless: str | None = None) -> bool:
+    def add_run(
+        self, run: Run, job: Job | None, *, at: float, unless: str | None = None, instead: Job | None = None
+    ) -> bool:
         """Insert a new run, with its first job if it has one.
 
         ``unless``: the known run with this identity; if another run is now the newest, nothing is inserted.
+        ``instead``: the same job as it was entered before its requests were known; its run is forgotten.
         Returns False if another process has meanwhile created a run with the same identity, or for the same batch.
         """
         with explained(self.path, "ledger"), transaction(self._db):
             batch = job.batch if job else None
+            if instead is not None:
+                self._db.execute("DELETE FROM jobs WHERE id = ?", (instead.id,))
+                self._db.execute("UPDATE runs SET forgotten_at = ? WHERE id = ?", (at, instead.run))
             if batch is not None and self._db.execute("SELECT 1 FROM jobs WHERE batch = ?", (batch,)).fetchone():
                 return False
             if run.identity is not None:

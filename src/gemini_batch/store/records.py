@@ -37,7 +37,7 @@ class JobStage(enum.Enum):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One durable piece of work. ``identity`` is None for a run adopted from a job that was created elsewhere.
+    """One durable piece of work. ``adopted``: its first job was created elsewhere. ``identity``: None without requests.
 
     ``anew``: made with ``--new``, so it takes no answers from other runs. ``freed_at``: when its answers were deleted.
     """
@@ -57,6 +57,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     forgotten_at: float | None = None
     anew: bool = False
     freed_at: float | None = None
+
+    @property
+    def requests_known(self) -> bool:
+        """Whether its requests are in its folder: not those of a job that was created elsewhere, until `adopt`."""
+        return self.sha256 is not None
 
 
 class OutputFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,6 +122,27 @@ class RowReader:
         with explained(self.path, "run's row database"):
             return int(self._db.execute("SELECT count(*) FROM requests WHERE answer IS NOT NULL").fetchone()[0])
 
+    def answered_in(self, ordinal: int) -> int:
+        """How many requests a job has answered."""
+        sql = "SELECT count(DISTINCT seq) FROM answers WHERE answer_file = ?"
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
+
+    def keys_waiting(self, limit: int) -> list[str]:
+        """The keys of the first requests that wait and were never sent."""
+        sql = "SELECT key FROM requests WHERE job IS NULL AND attempts = 0 ORDER BY seq LIMIT ?"
+        with explained(self.path, "run's row database"):
+            return [row["key"] for row in self._db.execute(sql, (limit,))]
+
+    def foreign(self, limit: int) -> list[tuple[str, int, int]]:
+        """``(file, offset, length)`` of the first answer lines whose key belongs to no request."""
+        sql = (
+            "SELECT f.file, q.offset, q.length FROM quarantine q JOIN answer_files f ON f.id = q.answer_file "
+            "WHERE q.reason = 'FOREIGN_KEY' LIMIT ?"
+        )
+        with explained(self.path, "run's row database"):
+            return [tuple(row) for row in self._db.execute(sql, (limit,))]
+
     def answered_by_job(self) -> dict[int | None, int]:
         """How many requests have an answer of any kind, by the job they are in now; None: waiting."""
         sql = "SELECT job, count(*) FROM requests WHERE answer IS NOT NULL GROUP BY job"

@@ -130,6 +130,20 @@ class Rows(RowReader):
                 f"AND (job IS NULL OR job IN ({HELD}, {ELSEWHERE}, {COPY})) AND job IS NOT {place}"
             )
 
+    def put_all_in(self, ordinal: int) -> None:
+        """Put every request in job ``ordinal``: it was created elsewhere, of these requests."""
+        with explained(self.path, "run's row database"), transaction(self._db):
+            self._db.execute("UPDATE requests SET job = ?, attempts = 1", (ordinal,))
+
+    def never_in(self, ordinal: int) -> int:
+        """Let the requests of a job without any answer wait, as if they had never been in it; returns how many."""
+        sql = (
+            "UPDATE requests SET job = NULL, attempts = 0 WHERE job = ? AND attempts = 1 "
+            "AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.seq = requests.seq)"
+        )
+        with explained(self.path, "run's row database"), transaction(self._db):
+            return self._db.execute(sql, (ordinal,)).rowcount
+
     def release(self, ordinal: int) -> None:
         """Let the requests of job ``ordinal``, which will not be created, wait again as if never in it."""
         with explained(self.path, "run's row database"), transaction(self._db):
