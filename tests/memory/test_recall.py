@@ -215,6 +215,34 @@ def test_create_of_what_is_all_elsewhere_prints_the_run(home: Home) -> None:
     assert answers(home.run()) == right(ROWS[:2])
 
 
+def test_results_take_what_the_other_run_has_received_since(home: Home) -> None:
+    first = home.create(ROWS)
+    made = home.create([*ROWS[:2], ("new", "news")])
+    home.service.polls_to_end = 1
+    home.results(first.job)
+
+    found = home.results(made.job)
+
+    assert answers(found) == right([*ROWS[:2], ("new", "news")])
+    assert found.summary.exit_code == 0
+    assert len(home.service.jobs) == 2
+
+
+def test_a_job_of_another_run_that_the_service_does_not_show(home: Home) -> None:
+    """Nothing is sent: whether it is gone is for that run to find out, and then its requests are free."""
+    first = home.create(ROWS)
+    home.service.jobs[0].deleted = True
+
+    with pytest.raises(NotFinished) as caught:
+        home.run([*ROWS[:2], ("new", "news")])
+
+    assert caught.value.reason_code == "elsewhere_not_shown"
+    assert str(caught.value.next).startswith(f"gemini-batch run {first.run}")
+    assert set(home.service.sent().values()) == {1}
+    home.do(_finished(first.run))
+    assert answers(home.run()) == right([*ROWS[:2], ("new", "news")])
+
+
 def test_create_of_what_was_all_answered_prints_the_run(home: Home) -> None:
     home.run(ROWS)
     made = home.create(ROWS[1:3])

@@ -22,6 +22,7 @@ ADVICE = {
     "damaged": "Move the database away (do not delete it: it names your jobs), or set `GEMINI_BATCH_HOME`.",
     "disk_full": "Free disk space, then run the same command again.",
     "display_name": "Use the job's name, `batches/…`, which the message shows, instead of its display name.",
+    "elsewhere_not_shown": "Continue the other run: it finds out whether its job is gone. Then repeat the command.",
     "empty": "Give a file that contains requests.",
     "empty_file": "Give a file that contains at least one request.",
     "fewer_results": "The file has more successful results of the same run. Choose another name, or move it away.",

@@ -12,7 +12,7 @@ from gemini_batch.engine.backoff import PollBackoff
 from gemini_batch.engine.collector import collect
 from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.engine.poller import poll_job, wait
-from gemini_batch.errors import ApiError, Next, ServiceError, StateError, UsageError
+from gemini_batch.errors import ApiError, JobError, Next, NotFinished, ServiceError, StateError, UsageError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.memory.recall import Recalled, recall
 from gemini_batch.report.billing import paid_again
@@ -153,10 +153,32 @@ async def _until_over(session: Session, job_id: str) -> None:
             if job.stage is JobStage.CREATED:
                 await wait(session, target, backoff)
             await collect(session, target)
-        except ServiceError as error:
-            if meaning(error).not_shown:
-                error.next = Next("run", job.run, why=costing(target.run, "finds out whether that job is gone"))
-            raise
+        except (JobError, ServiceError) as error:
+            if not meaning(error).not_shown:
+                raise
+            raise NotFinished(
+                f"{target.name} ({job.run}) holds requests of this run, but the service does not show it or its results.",
+                job=target.name,
+                state=job.state or "",
+                code="elsewhere_not_shown",
+                next=Next("run", job.run, why=costing(target.run, "finds out whether they are gone")),
+            ) from error
+
+
+async def take_answers(session: Session, run: Run) -> None:
+    """Take the answers that other runs have received for requests of this one; nothing is asked of the service.
+
+    If another process works on the run, that one takes them. Raises StateError.
+    """
+    folder = session.state_folder.run(run.id)
+    if not folder.path.is_dir() or run.freed_at is not None:
+        return
+    with folder.rows() as rows:
+        if not rows.at(ELSEWHERE):
+            return
+    async with session.locked(folder, unless=lambda: True) as is_ours:
+        if is_ours:
+            await in_thread(lambda emit: recall(session.state_folder, run.id, emit=emit), session.emit)
 
 
 def _is_in_use(session: Session, job: Job) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.job_names import check_name
+from gemini_batch.commands.remembering import take_answers
 from gemini_batch.engine.collector import accept_incomplete as accept
 from gemini_batch.engine.collector import collect, restore
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
@@ -49,6 +50,7 @@ async def results(session: Session, name: str, *, job_only: bool = False, accept
                 next=Next("results", target.name, "--job-only", why="only its own answers"),
             )
         )
+    await take_answers(session, target.run)
     await _collect_all(session, target.run, accept_incomplete=accept_incomplete)
     return await held_results(session, target.run)
 
