@@ -14,7 +14,7 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.backend import address_of
 from gemini_batch.commands.job_names import check_name
-from gemini_batch.commands.results import held_results
+from gemini_batch.commands.results import held_results, write_out
 from gemini_batch.engine.collector import collect
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.errors import Next, StateError, UsageError
@@ -23,7 +23,7 @@ from gemini_batch.intake.staging import stage
 from gemini_batch.jsonl import private_folder, utf8_text
 from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.report.next_steps import costing
-from gemini_batch.report.output_files import check_output, write_failures
+from gemini_batch.report.output_files import check_output
 from gemini_batch.session import KnownJob, KnownRun
 from gemini_batch.store.records import Job, JobStage, Run, identity
 from gemini_batch.store.sqlite import state_error
@@ -261,9 +261,7 @@ async def _describe(session: Session, known: KnownJob, output: Path | None, *, i
         steps = [step.next for step in found.summary.next_steps if isinstance(step.next, Next)]
         following = next(iter(islice(steps, 1)), Next("results", run.id, "-o", "results.jsonl"))
         if output is not None:
-            found.write(output)
-            jobs = session.ledger().jobs_of(run.id)
-            write_failures(session.state_folder, run, jobs, output, any_failed=not found.summary.all_succeeded)
+            write_out(session, run, found, output)
             summary = found.summary
     return Adopted(
         run=run.id,

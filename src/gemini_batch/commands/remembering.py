@@ -157,7 +157,7 @@ async def _until_over(session: Session, job_id: str) -> None:
             if not meaning(error).not_shown:
                 raise
             raise NotFinished(
-                f"{target.name} ({job.run}) holds requests of this run, but the service does not show it or its results.",
+                f"{target.name} ({job.run}) holds requests of this run; the service does not show it or its results.",
                 job=target.name,
                 state=job.state or "",
                 code="elsewhere_not_shown",

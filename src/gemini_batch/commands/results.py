@@ -16,6 +16,7 @@ from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, Usage
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
 from gemini_batch.report.next_steps import RESULTS_FILE, costing, next_for_run
+from gemini_batch.report.output_files import write_failures
 from gemini_batch.report.result_set import Results
 from gemini_batch.report.summary import summarize
 from gemini_batch.session import KnownJob, UnknownJob
@@ -23,6 +24,8 @@ from gemini_batch.store.integrity import check_held
 from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gemini_batch.report.job_view import RunFacts
     from gemini_batch.session import Session, Target
     from gemini_batch.store.records import Run
@@ -70,6 +73,13 @@ async def held_results(session: Session, run: Run) -> Results:
     again = facts.waiting - facts.unsent
     summary = summarize(folder, run, jobs, offline=offline, resendable=again, stopped=facts.stopped)
     return Results(run, jobs, folder, summary)
+
+
+def write_out(session: Session, run: Run, found: Results, output: Path) -> None:
+    """Write results to ``output``, and next to it the requests that did not succeed. Raises UsageError, StateError."""
+    found.write(output)
+    jobs = session.ledger().jobs_of(run.id)
+    write_failures(session.state_folder, run, jobs, output, any_failed=not found.summary.all_succeeded)
 
 
 async def _collect(session: Session, target: KnownJob | UnknownJob, *, accept_incomplete: bool) -> KnownJob:

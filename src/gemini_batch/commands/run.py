@@ -14,7 +14,7 @@ from gemini_batch.api.trouble import meaning
 from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
-from gemini_batch.commands.results import held_results
+from gemini_batch.commands.results import held_results, write_out
 from gemini_batch.engine.planner import reconcile
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.resend import stopped_by_others
@@ -26,7 +26,7 @@ from gemini_batch.intake.submission import Submission, display_name, enter_run
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.leftovers import resendable
 from gemini_batch.report.next_steps import to_adopt
-from gemini_batch.report.output_files import check_output, write_failures
+from gemini_batch.report.output_files import check_output
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
 from gemini_batch.store.integrity import freed
@@ -249,7 +249,5 @@ async def finish(session: Session, run: Run, output: Path | None) -> Results:
         await work_off(session, run, None)  # answers that were damaged here: the run asks until it is certain
         found = await held_results(session, run)
     if output is not None:
-        found.write(output)
-        jobs = session.ledger().jobs_of(run.id)
-        write_failures(session.state_folder, run, jobs, output, any_failed=not found.summary.all_succeeded)
+        write_out(session, run, found, output)
     return found
