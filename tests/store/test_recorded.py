@@ -164,3 +164,22 @@ def test_every_made_run_has_its_request_file(old: Old) -> None:
     assert {name: (old.folder / f"{name}.jsonl").read_bytes() for name in MADE} == {
         name: run.lines(name) for name, run in MADE.items()
     }
+
+
+def test_rows_that_the_earlier_version_answered_are_not_sent_again(old: Old) -> None:
+    """A file that it has finished sends nothing; with one line more, it sends one."""
+    before = old.paid()
+    source = old.folder / "run-finished.jsonl"
+    again = old.type("run", source.name, "-o", "again.jsonl")
+    assert again.code in {0, 1}, again.err
+    assert old.paid() == before
+
+    more = json.dumps({"key": "one-more", "request": {"contents": [{"parts": [{"text": "One more"}]}]}})
+    (old.folder / "more.jsonl").write_bytes(source.read_bytes() + more.encode() + b"\n")
+    succeeded = [line["key"] for line in old.lines("again.jsonl") if line["verdict"] == "succeeded"]
+    done = old.type("run", "more.jsonl", "-o", "more.out")
+
+    assert f"{len(succeeded)} of {len(old.lines('again.jsonl')) + 1} requests were answered before" in done.err
+    sent = old.paid() - before
+    assert sent["one-more"] == 1
+    assert not set(sent) & set(succeeded)
