@@ -279,15 +279,23 @@ def test_a_living_job_that_this_key_cannot_see_stops_before_spending(home: Home)
     assert set(home.service.sent().values()) == {1}
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("rival", ["alive", "collected", "indexed"])
-def test_two_at_once_that_had_both_looked_first(home: Home, rival: str) -> None:
-    """Between the look-up and the create of one, the other sends some of its rows, and may even get the answers."""
+def test_two_at_once_that_had_both_looked_first(
+    home: Home, rival: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look-up and the create of one, the other sends some of its rows, and may even get the answers.
+
+    It does so before or after the index is searched once more for the create.
+    """
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     from engine.fake import FakeSession
     from gemini_batch.commands.create import create
     from gemini_batch.commands.run import run
     from gemini_batch.intake.submission import Submission
+    from gemini_batch.memory.claims import claiming
 
     other = Submission(source=write(home.folder / "other.jsonl", ROWS[:2]))
     third = Submission(source=write(home.folder / "third.jsonl", [("third", "file")]))
@@ -311,9 +319,21 @@ def test_two_at_once_that_had_both_looked_first(home: Home, rival: str) -> None:
                 await rivals()
                 return await upload(**what)
 
-            home.service.start_upload = first_the_others  # type: ignore[method-assign]
+            if when == "before":
+                home.service.start_upload = first_the_others  # type: ignore[method-assign]
             return await run(session, Submission(source=home.file), None)
 
+    where = "gemini_batch.engine.submitter.claiming"
+
+    def then_the_others(*what: Any) -> Any:
+        monkeypatch.setattr(where, claiming)
+        claim = claiming(*what)
+        with ThreadPoolExecutor() as other_process:
+            other_process.submit(asyncio.run, rivals()).result()
+        return claim
+
+    if when == "after":
+        monkeypatch.setattr(where, then_the_others)
     assert answers(asyncio.run(both())) == right(ROWS)
     assert set(home.service.sent().values()) == {1}
 

@@ -57,8 +57,8 @@ async def remember(session: Session, run: Run, *, waits: bool) -> Recalled:
     found = await in_thread(lambda emit: recall(session.state_folder, run.id, emit=emit), session.emit)
     ledger = session.ledger()
     with session.state_folder.run(run.id).rows() as rows:
-        sending, identical = rows.waiting().requests, rows.identical()
-    dedupes = kept_options(ledger.run(run.id) or run).dedupe
+        sending = rows.waiting().requests
+        identical = rows.identical() if sending and not kept_options(ledger.run(run.id) or run).dedupe else 0
     jobs = [ledger.job(job) for job in found.jobs]
     if found.remembered:
         sent = "1 is sent" if sending == 1 else f"{sending:,} are sent" if sending else "none is sent"
@@ -70,7 +70,7 @@ async def remember(session: Session, run: Run, *, waits: bool) -> Recalled:
             )
         said = f"{found.remembered:,} of {_requests(run.requests)} were answered before; {sent}.{also}"
         session.emit(Notice(said, next=f"To send all of them again, use --new{paid_again(session.settings)}."))
-    if sending and not dedupes and many_identical(identical, run.requests):
+    if many_identical(identical, run.requests):
         also = "Use --dedupe to send each of them once."
         session.emit(
             Notice(f"{identical:,} of {_requests(run.requests)} repeat an earlier one under another key.", next=also)

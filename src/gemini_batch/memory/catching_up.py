@@ -15,7 +15,7 @@ from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.store.sqlite import explained, state_error, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gemini_batch.memory.index import Index
     from gemini_batch.store.ledger import Ledger
@@ -29,17 +29,16 @@ _BATCH = 5000
 def catch_up(state_folder: StateFolder, ledger: Ledger, index: Index, emit: EventHandler) -> None:
     """Enter what was collected since, and claim the rows of jobs that an earlier version sent. Raises StateError."""
     known = index.jobs()
-    news = [job for job in collected(ledger) if known.get(job.id, ...) != job.collected_at]
-    for job in news:
-        run = ledger.run_of(job)
+    for jobs in _by_run(job for job in collected(ledger) if known.get(job.id, ...) != job.collected_at):
+        run = ledger.run_of(jobs[0])
         try:
-            _enter(state_folder.run(run.id), index, ledger, job, emit)
+            _enter(state_folder.run(run.id), index, ledger, jobs, emit)
         except StateError as error:
             if error.reason_code == "locked":
                 raise
             # What cannot be read is not remembered; it must not keep anything else from being sent.
             emit(Notice(f"The answers of {run.id} cannot be used again: {error.message}", "warning", error.next))
-            index.add(run.id, job.id, job.collected_at, ())
+            index.skip(jobs)
     for job in unclaimed(ledger):
         run = ledger.run_of(job)
         folder = state_folder.run(run.id)
@@ -49,19 +48,27 @@ def catch_up(state_folder: StateFolder, ledger: Ledger, index: Index, emit: Even
                 claim_later(ledger, job, rows.fingerprints(job.ordinal))
 
 
-def _enter(folder: RunFolder, index: Index, ledger: Ledger, job: Job, emit: EventHandler) -> None:
-    run = ledger.run_of(job)
+def _by_run(jobs: Iterable[Job]) -> list[list[Job]]:
+    """The jobs of each run; the run with the newest answers comes last, because these count."""
+    runs: dict[str, list[Job]] = {}
+    for job in jobs:
+        runs[job.run] = [*runs.pop(job.run, ()), job]
+    return list(runs.values())
+
+
+def _enter(folder: RunFolder, index: Index, ledger: Ledger, jobs: Sequence[Job], emit: EventHandler) -> None:
+    run = ledger.run_of(jobs[0])
     if run.freed_at is not None or not folder.row_database.exists():
         if run.freed_at is None:
             emit(Notice(f"The folder of {run.id} is gone, so its answers cannot be used again.", "warning"))
-        index.add(run.id, job.id, job.collected_at, ())
+        index.skip(jobs)
         return
     with folder.rows() as rows:
         fill(folder, ledger, run, rows, emit)
-        if job.model == run.model:
-            index.add_job(run.id, job.id, job.collected_at, rows, job.ordinal)
-        else:
-            index.add(run.id, job.id, job.collected_at, _of_another_model(folder, run, job, rows))
+        index.add_jobs(run.id, [job for job in jobs if job.model == run.model], rows)
+        for job in jobs:
+            if job.model != run.model:
+                index.add(run.id, job, _of_another_model(folder, run, job, rows))
 
 
 def _of_another_model(folder: RunFolder, run: Run, job: Job, rows: Rows) -> Iterator[tuple[bytes, int]]:

@@ -37,6 +37,14 @@ _HINTS = tuple(
     )
     for name in (camel, snake)
 )
+#: Fields of a request that hold none of these names, except those of files. Most requests have no other field, and
+#: their lines need not be searched for each name.
+_PLAIN = frozenset(
+    {
+        *("contents", "content", "generationConfig", "generation_config"),
+        *("systemInstruction", "system_instruction", "safetySettings", "safety_settings"),
+    }
+)
 #: Tools whose answers come from a world that changes.
 _OUTSIDE = frozenset(
     {
@@ -91,7 +99,7 @@ class Origin:
         row = _line(line)
         outside, ours = False, ""
         request = _value(row.request)
-        if any(hint in line for hint in _HINTS):
+        if (b"file" in line or not _PLAIN.issuperset(request)) and any(hint in line for hint in _HINTS):
             for name in _TIERS:
                 request.pop(name, None)
             outside, owned = _ties(request, line)
