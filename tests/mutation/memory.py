@@ -18,9 +18,9 @@ MEMORY = (
     Breakage(
         guard="a row that another run has collected since the look-up is not sent",
         file="memory/claims.py",
-        old='if not index.covers(dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED}").fetchall())):',
+        old="if not index.covers({one: at for one, at in held.items() if one not in unread}):",
         new="if index is None:",
-        tests=(f"{_AT_ONCE}[collected-before]",),
+        tests=(f"{_AT_ONCE}[collected-after]",),
     ),
     Breakage(
         guard="a row that is in the index since the look-up is not sent",
@@ -60,7 +60,7 @@ MEMORY = (
     Breakage(
         guard="an answer is judged once more by what the request asks for",
         file="memory/borrowing.py",
-        old="            _drop_unfit(db, lender, number, method)\n",
+        old="            _drop_unfit(db, lender, wanted, method)\n",
         new="            pass\n",
         tests=(f"{_RECALL}::test_an_answer_is_judged_once_more",),
     ),

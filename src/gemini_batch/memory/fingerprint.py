@@ -74,12 +74,14 @@ _json = msgspec.json.Encoder().encode
 class Marks(NamedTuple):
     """What a row is recognised by: all of it, and its ``body``, which leaves out the key (64 bits, signed).
 
-    ``outside``: the answer depends on a search, on pages of the web or on files elsewhere.
+    ``outside``: the answer depends on a search, on pages of the web or on files elsewhere. ``owned``: the request names
+    a resource of the project.
     """
 
     fingerprint: bytes
     body: int
     outside: bool
+    owned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Origin:
     def marks(self, line: bytes, method: Method) -> Marks:
         """The marks of one valid request line."""
         row = _line(line)
-        outside, ours = False, ""
+        outside, owned, ours = False, False, ""
         request = _value(row.request)
         if (b"file" in line or not _PLAIN.issuperset(request)) and any(hint in line for hint in _HINTS):
             for name in _TIERS:
@@ -108,7 +110,7 @@ class Origin:
             _json(request), digest_size=16, key=_kind(method, self.model, self.backend, ours)
         ).digest()
         whole = hashlib.blake2b(row.key.encode(), digest_size=16, key=body).digest()
-        return Marks(whole, int.from_bytes(body[:8], "big", signed=True), outside)
+        return Marks(whole, int.from_bytes(body[:8], "big", signed=True), outside, owned)
 
 
 @functools.lru_cache(maxsize=64)

@@ -114,7 +114,13 @@ class Index:
         with explained(self.path, INDEX), transaction(self._db) as db:
             db.executemany("DELETE FROM answered WHERE fingerprint = ?", ((one,) for one in fingerprints))
 
+    def clear(self) -> None:
+        """Forget which jobs are entered: all are entered anew when the index is next brought up to date."""
+        with explained(self.path, INDEX), transaction(self._db) as db:
+            db.execute("DELETE FROM jobs")
+
     def forget_run(self, run: str) -> None:
         """Remove all entries of a run whose answers were deleted."""
         with explained(self.path, INDEX), transaction(self._db) as db:
             db.execute("DELETE FROM answered WHERE run = (SELECT number FROM runs WHERE id = ?)", (run,))
+            db.execute("DELETE FROM jobs")  # an earlier run may hold the same answers
