@@ -9,9 +9,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemini_batch.events import EventHandler, ignore_events
-from gemini_batch.session import Session
-from gemini_batch.settings import Settings, load_settings, would_be_offline
+from gemini_batch.async_base import AsyncBase
+from gemini_batch.settings import would_be_offline
 
 if TYPE_CHECKING:
     import os
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.result_set import Results
 
 
-class AsyncGeminiBatch:
+class AsyncGeminiBatch(AsyncBase):
     """The verbs for ``await``, over one ledger and one connection, which are opened when they are first needed.
 
     ``settings``: by default those of the environment and of a ``.env`` in the working folder, read at the first call
@@ -37,44 +36,6 @@ class AsyncGeminiBatch:
 
     Use it as an async context manager, or call :meth:`aclose` at the end; a closed client raises ``RuntimeError``.
     """
-
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        offline: bool | None = None,
-        on_event: EventHandler = ignore_events,
-    ) -> None:
-        self._settings = settings
-        self._offline = offline
-        self._on_event = on_event
-        self._opened: Session | None = None
-        self._closed = False
-
-    async def __aenter__(self) -> AsyncGeminiBatch:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the ledger and the connection. Jobs are not affected."""
-        self._closed = True
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.__aexit__()
-
-    def _session(self) -> Session:
-        """What all calls share. Raises UsageError for invalid settings."""
-        if self._closed:
-            raise RuntimeError("this client is closed")
-        if self._opened is None:
-            settings = self._settings or load_settings(offline=self._offline)
-            if self._offline is not None:
-                settings = dataclasses.replace(settings, offline=self._offline)
-            self._opened = Session(settings, emit=self._on_event)
-            self._opened.name_ignored()
-        return self._opened
 
     async def create(
         self,
@@ -347,6 +308,7 @@ class AsyncGeminiBatch:
         limit: int | None = None,
         refresh: bool = False,
         remote: bool = False,
+        long: bool = False,
     ) -> list[JobStatus]:
         """The jobs of this state folder, newest first, as last seen; ``refresh`` polls those that may be alive.
 
@@ -356,7 +318,7 @@ class AsyncGeminiBatch:
         from gemini_batch.commands import list_jobs as room
 
         wanted = room.Filter(alive=alive, state=state, name=name, model=model, limit=limit)
-        return await room.list_jobs(self._session(), wanted, refresh=refresh, remote=remote)
+        return await room.list_jobs(self._session(), wanted, refresh=refresh, remote=remote, long=long)
 
     async def cancel(self, job_name: str, *, wait: bool = True) -> Cancelled:
         """Ask the service to stop a job; with ``wait``, wait for its end and keep its answers.
@@ -367,14 +329,29 @@ class AsyncGeminiBatch:
 
         return await room.cancel(self._session(), job_name, wait=wait)
 
-    async def clean(self, *, dry_run: bool = False, not_created: bool = False) -> Cleaned:
+    async def clean(
+        self,
+        *,
+        dry_run: bool = False,
+        not_created: bool = False,
+        local: bool = False,
+        older_than: float | None = None,
+        keep_results: bool = False,
+    ) -> Cleaned:
         """Delete input files at the service that were uploaded from this state folder and that no active job needs.
 
-        ``dry_run``: only report them. ``not_created``: also forget runs whose job was certainly never created. Raises
-        UsageError, ServiceError, StateError.
+        ``dry_run``: only report them. ``not_created``: also forget runs whose job was certainly never created.
+        ``local``: instead, delete requests and answers on this machine of runs that finished more than ``older_than``
+        seconds ago (90 days), unless other runs use them; their rows are forgotten, and would be paid for again.
+        Verdicts, tokens and cost are kept. ``keep_results``: delete only copies that no result needs.
+
+        Raises UsageError, ServiceError, StateError.
         """
         from gemini_batch.commands import clean as room
+        from gemini_batch.commands.clean_local import clean_local
 
+        if local:
+            return clean_local(self._session(), dry_run=dry_run, older_than=older_than, keep_results=keep_results)
         return await room.clean(self._session(), dry_run=dry_run, not_created=not_created)
 
     async def adopt(

@@ -6,7 +6,7 @@ import asyncio
 import time
 from functools import partial
 
-from gemini_batch import async_client, start
+from gemini_batch import async_base, start
 from gemini_batch.session import Session
 from gemini_batch.world import World
 
@@ -23,5 +23,5 @@ async def _sleep(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    vars(async_client)["Session"] = partial(Session, world=World(now=_now, monotonic=_now, sleep=_sleep))
+    vars(async_base)["Session"] = partial(Session, world=World(now=_now, monotonic=_now, sleep=_sleep))
     start.main()

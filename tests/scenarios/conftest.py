@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from cli.conftest import KEY, Done, Shell
-from gemini_batch import async_client
+from gemini_batch import async_base
 from gemini_batch.api import batches, bounds
 from gemini_batch.api.bounds import Bounds
 from gemini_batch.session import Session
@@ -116,7 +116,7 @@ def stage(
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", gemini_emulator.url)
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
     time_ = Time(gemini_emulator.advance)
-    monkeypatch.setattr(async_client, "Session", partial(Session, world=time_.world()))
+    monkeypatch.setattr(async_base, "Session", partial(Session, world=time_.world()))
     # An answer that never comes is given up after a moment instead of minutes.
     monkeypatch.setattr(bounds, "DEFAULT", Bounds(idle=0.4, idle_large=0.4))
     return Stage(Shell(folder, tmp_path / "home", capsys), gemini_emulator, time_)

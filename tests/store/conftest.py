@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from gemini_batch import async_client, cli
+from gemini_batch import async_base, cli
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.session import Session
 from gemini_batch.store.migrations import LEDGER
@@ -91,9 +91,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     found = Old(tmp_path, recorded["commands"], capsys)
     with contextlib.closing(sqlite3.connect(found.offline.emulator / "emulator.db")) as emulator, emulator:
         emulator.execute("INSERT INTO meta VALUES ('clock_offset', ?)", (-round(past * 1e9),))
-    monkeypatch.setattr(
-        async_client, "Session", partial(Session, world=replace(World(), now=lambda: time.time() - past))
-    )
+    monkeypatch.setattr(async_base, "Session", partial(Session, world=replace(World(), now=lambda: time.time() - past)))
     monkeypatch.setenv("GEMINI_BATCH_OFFLINE", "1")
     monkeypatch.setenv("GEMINI_BATCH_SETTLE", "0.1")
     monkeypatch.chdir(tmp_path)

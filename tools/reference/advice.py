@@ -28,6 +28,7 @@ ADVICE = {
     "endless_list": "The service's list of jobs does not end. Run the same command again later.",
     "file_changed": "Wait until nothing writes to the file, then run the same command again.",
     "file_not_found": "Check the path and the working folder.",
+    "freed": "The answers were deleted to make room. Send the file again if you need them; this costs money.",
     "in_doubt_elsewhere": "Continue the other run first: it finds out whether its job was created.",
     "internal": "Run the same command again; if it fails again, report the output of `--debug`.",
     "interrupted": "Nothing is lost. Run the same command again; the jobs continue meanwhile.",

@@ -10,6 +10,7 @@ from gemini_batch.cli.common import verb
 from gemini_batch.cli.outcome import clean, invoked
 from gemini_batch.cli.wording import plural
 from gemini_batch.errors import Next
+from gemini_batch.transcript.sizes import size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -34,4 +35,9 @@ def command(found: Diagnosis, screen: Screen, **_: object) -> None:
         click.echo(clean(f"{one.level}: {one.about}: {one.message} {following}".rstrip()))
     asked = "" if found.asked_service else " The service was not asked."
     verdict = "No problems." if found.healthy else "There are problems."
+    if found.size:
+        largest = ", ".join(f"{one.run} {size(one.size)}" for one in found.largest)
+        screen.say(
+            f"The state folder takes {size(found.size)}" + (f"; the largest runs: {largest}." if largest else ".")
+        )
     screen.say(f"{verdict} {plural(found.runs, 'run')}, {plural(found.jobs, 'job')}.{asked}")

@@ -11,6 +11,7 @@ from gemini_batch.cli.outcome import clean, invoked
 from gemini_batch.errors import Next
 from gemini_batch.report.durations import span
 from gemini_batch.report.next_steps import to_adopt
+from gemini_batch.transcript.sizes import size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     click.option(
         "--remote", is_flag=True, help="Also list the jobs of this key's project that the ledger does not have."
     ),
+    click.option("--long", is_flag=True, help="Also show how much room the run of each job takes on this machine."),
     method="list_jobs",
 )
 def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **options: Any) -> None:
@@ -68,6 +70,17 @@ def _line(one: JobStatus) -> str:
         expires = "" if one.expires_in is None else f"expires in {span(one.expires_in)}"
     else:
         expires = f"results {one.results}"
+    room = "" if one.size is None else size(one.size)
     known = "" if one.run else "not made on this machine"
-    parts = (one.job or one.run or "", one.state, f"{one.done}/{one.total}", age, expires, one.model, one.name, known)
+    parts = (
+        one.job or one.run or "",
+        one.state,
+        f"{one.done}/{one.total}",
+        age,
+        expires,
+        one.model,
+        one.name,
+        room,
+        known,
+    )
     return "  ".join(part for part in parts if part)

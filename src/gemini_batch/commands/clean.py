@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from gemini_batch.store.records import Run
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """A run whose answers are kept because other runs use them."""
+
+    run: str
+    """Id of the run, `run-…`."""
+    used_by: list[str]
+    """Ids of the runs that use its answers."""
+
+
 class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     """What was deleted and forgotten, or in a dry run what would be. Requests always stay in the run folder."""
 
@@ -41,6 +50,14 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     """Runs whose job was never created, by id."""
     forgotten: list[str]
     """Those of `not_created` that are no longer listed."""
+    freed: list[str] = []
+    """With `--local`: runs of which files were deleted on this machine."""
+    freed_bytes: int = 0
+    """Size of these files."""
+    forgotten_answers: int = 0
+    """Succeeded answers among them: their rows would be sent and paid for again."""
+    lent: list[Kept] = []
+    """Runs that were kept because other runs use their answers."""
 
 
 async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -> Cleaned:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _NEAR = 12 * 3600.0
 
 
+#: So many of the largest runs are named.
+_LARGEST = 3
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A problem, or something worth knowing (``note``)."""
 
@@ -41,6 +45,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about it."""
 
 
+class RunSize(msgspec.Struct, frozen=True):
+    """How much room a run takes."""
+
+    run: str
+    """Id of the run, `run-…`."""
+    size: int
+    """Bytes of its folder."""
+
+
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """What the checks found."""
 
@@ -50,6 +63,10 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """Number of runs that were checked."""
     jobs: int
     """Number of jobs that were checked."""
+    size: int
+    """Bytes that the state folder takes on this machine."""
+    largest: list[RunSize]
+    """The largest runs."""
     asked_service: bool
     """False if there was no API key or no answer."""
 
@@ -106,6 +123,8 @@ async def doctor(session: Session) -> Diagnosis:
         findings=findings,
         runs=len({run.id for run, _ in jobs}),
         jobs=len(jobs),
+        size=state_folder.size(),
+        largest=_largest(state_folder, sorted({run.id for run, _ in jobs})),
         asked_service=asked,
     )
 
@@ -142,6 +161,8 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
     """A run's own files must be what the ledger says they are."""
     folder = state_folder.run(run.id)
     about = job.batch or run.id
+    if run.freed_at is not None:
+        return
     if run.requests_known and folder.path.is_dir():
         kept = "Its answers are not affected. A retry needs the requests: restore them from a backup, or do not retry."
         if not folder.requests.exists():
@@ -179,6 +200,11 @@ def _check_files(session: Session, files: list[InputFile], jobs: dict[str, Job])
                 about=job.batch or job.id,
                 message=f"Its input file expires in {left / 3600:.1f} h, and the job is still in {job.state}.",
             )
+
+
+def _largest(state_folder: StateFolder, runs: list[str]) -> list[RunSize]:
+    sizes = [RunSize(run, state_folder.run(run).size()) for run in runs]
+    return sorted(sizes, key=lambda one: -one.size)[:_LARGEST]
 
 
 def _orphans(state_folder: StateFolder, known: set[str]) -> Iterator[Finding]:

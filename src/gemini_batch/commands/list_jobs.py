@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.errors import ServiceError, StateError, UsageError
 from gemini_batch.events import Notice
@@ -41,13 +43,13 @@ class Filter:
 
 
 async def list_jobs(
-    session: Session, wanted: Filter, *, refresh: bool = False, remote: bool = False
+    session: Session, wanted: Filter, *, refresh: bool = False, remote: bool = False, long: bool = False
 ) -> list[JobStatus]:
     """Jobs, newest first: as last seen, without any call, or (``refresh``) by asking for each that may be alive.
 
     Requests of a run that no job was created for yet stand in one entry of their own, under the run's id. ``remote``:
     also all jobs of the key's project that are not in the ledger. A job's absence from the service's list means
-    nothing, so nothing is concluded from it.
+    nothing, so nothing is concluded from it. ``long``: with the size of each run's folder.
     """
     found: list[tuple[float, JobStatus]] = []
     session.name_empty_state_folder()
@@ -56,7 +58,8 @@ async def list_jobs(
         for begun, run, job in sorted(entries, key=itemgetter(0), reverse=True):
             one = _unsent(session, run) if job is None else await _one(session, run, job, refresh=refresh)
             if one is not None and wanted.admits(one):
-                found.append((begun, one))
+                size = session.state_folder.run(run.id).size() if long else None
+                found.append((begun, msgspec.structs.replace(one, size=size)))
             if wanted.limit is not None and len(found) >= wanted.limit and not remote:
                 break
     if remote:

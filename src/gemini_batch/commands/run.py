@@ -29,6 +29,7 @@ from gemini_batch.report.next_steps import to_adopt
 from gemini_batch.report.output_files import check_output, write_failures
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
+from gemini_batch.store.integrity import freed
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
 
@@ -131,6 +132,8 @@ def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
             code="not_our_run",
             next=to_adopt(name),
         )
+    if target.run.freed_at is not None:
+        raise freed(target.run)
     session.check_bound(target)
     session.name_blank_address()
     return session, target.run

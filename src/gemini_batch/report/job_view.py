@@ -80,7 +80,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     error: JobErrorInfo | None
     """The service's error for the whole job."""
     results: str
-    """Where the answers are: `none yet`, `none`, `at the service` or `held here`."""
+    """Where the answers are: `none yet`, `none`, `at the service`, `held here` or `deleted here`."""
     backend: str
     """Base URL at which the job lives, or `offline`."""
     offline: bool
@@ -91,6 +91,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Number of jobs behind `usual`."""
     next: Next | None
     """The next command."""
+    size: int | None = None
+    """Bytes of the run's folder on this machine; null unless asked for."""
 
     @property
     def ended_badly(self) -> bool:
@@ -287,13 +289,28 @@ def describe(
         age=age,
         expires_in=None if created is None or not alive else created + expiry - now,
         error=explained(seen),
-        results="held here" if held else "at the service" if seen.has_output else "none yet" if alive else "none",
+        results="deleted here"
+        if held and run is not None and run.freed_at
+        else "held here"
+        if held
+        else "at the service"
+        if seen.has_output
+        else "none yet"
+        if alive
+        else "none",
         backend=run.backend if run else address_of(session.settings),
         offline=session.settings.offline,
         usual=typical(took),
         usual_of=len(took),
         next=next_for_job(seen, run, age, collected=collected),
     )
+
+
+def _where(seen: RemoteJob, *, held: bool, freed: bool, alive: bool) -> str:
+    """Where the answers of a job are."""
+    if held:
+        return "deleted here" if freed else "held here"
+    return "at the service" if seen.has_output else "none yet" if alive else "none"
 
 
 def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) -> JobStatus:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_batch.errors import Next, StateError
+from gemini_batch.errors import Next, StateError, UsageError
 from gemini_batch.jsonl import sha256_of
 from gemini_batch.store.sqlite import state_error
 
@@ -87,7 +88,23 @@ def way_back(name: str, *, offline: bool) -> str | Next:
     )
 
 
+def freed(run: Run) -> UsageError:
+    """The error for a run whose answers were deleted to make room."""
+    day = dt.datetime.fromtimestamp(run.freed_at or 0.0, dt.UTC).date()
+    what = f"The requests and answers of {run.id} were deleted on {day} by clean --local"
+    return UsageError(
+        f"{what}; its verdicts, tokens and cost are kept.",
+        code="freed",
+        next="To have the answers again, send the file again: run FILE. This costs money again.",
+    )
+
+
 def check_held(folder: RunFolder, run: Run, name: str, *, offline: bool) -> None:
-    """Refuse to write results without the folder or the row database. Raises StateError with the way back."""
+    """Refuse to write results without the folder or the row database. Raises StateError with the way back.
+
+    Raises UsageError for a run whose answers ``clean --local`` has deleted.
+    """
+    if run.freed_at is not None:
+        raise freed(run)
     for what in missing(folder, run):
         raise StateError(what, file=name, code="results_lost", next=way_back(name, offline=offline))

@@ -102,7 +102,8 @@ class Ledger:
                 return False
             if run.identity is not None:
                 newest = self._db.execute(
-                    "SELECT id FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1",
+                    "SELECT id FROM runs WHERE identity = ? AND freed_at IS NULL "
+                    "ORDER BY created_at DESC, rowid DESC LIMIT 1",
                     (run.identity,),
                 ).fetchone()
                 if (newest["id"] if newest else None) != unless:
@@ -161,16 +162,16 @@ class Ledger:
             self._event(at, run.id, None, "forgotten" if forgotten else "wanted again", {})
 
     def newest_with_identity(self, identity: str) -> Run | None:
-        """The newest run with the same requests, model and backend."""
-        sql = "SELECT * FROM runs WHERE identity = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
+        """The newest run with the same requests, model and backend whose answers were not deleted."""
+        sql = "SELECT * FROM runs WHERE identity = ? AND freed_at IS NULL ORDER BY created_at DESC, rowid DESC LIMIT 1"
         rows = self._read(sql, identity)
         return run_of(rows[0]) if rows else None
 
     def earlier_with_identity(self, run: Run) -> list[Run]:
         """The runs that were made of the same requests, model and backend before this one, newest first."""
         sql = (
-            "SELECT * FROM runs WHERE identity = ? AND rowid < (SELECT rowid FROM runs WHERE id = ?) "
-            "ORDER BY created_at DESC, rowid DESC"
+            "SELECT * FROM runs WHERE identity = ? AND freed_at IS NULL "
+            "AND rowid < (SELECT rowid FROM runs WHERE id = ?) ORDER BY created_at DESC, rowid DESC"
         )
         return [run_of(row) for row in self._read(sql, run.identity, run.id)]
 

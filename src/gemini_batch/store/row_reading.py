@@ -130,6 +130,15 @@ class RowReader:
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
 
+    def succeeded_here(self) -> int:
+        """How many requests have a succeeded answer that this run received itself."""
+        sql = (
+            "SELECT count(*) FROM main.requests r JOIN main.answers a ON a.id = r.answer "
+            "WHERE a.answer_file > 0 AND a.verdict = 'succeeded'"
+        )
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql).fetchone()[0])
+
     def keys_waiting(self, limit: int) -> list[str]:
         """The keys of the first requests that wait and were never sent."""
         sql = "SELECT key FROM requests WHERE job IS NULL AND attempts = 0 ORDER BY seq LIMIT ?"

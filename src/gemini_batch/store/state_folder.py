@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from gemini_batch.store.records import OutputFile
 
@@ -43,6 +43,10 @@ class StateFolder:
     def emulator(self) -> Path:
         """The data folder of the emulator that serves this state folder."""
         return self.path / "emulator"
+
+    def size(self) -> int:
+        """Bytes that the folder takes, that for offline work included."""
+        return _size(self.path)
 
     @property
     def memory(self) -> Path:
@@ -171,6 +175,20 @@ class RunFolder:
         run, _, file = name.rpartition("/")
         return (self.path.parent / run if run else self.path) / "raw" / file
 
+    def size(self) -> int:
+        """Bytes that the folder takes."""
+        return _size(self.path)
+
+    def spare(self, *, keep_results: bool) -> list[Path]:
+        """What can be deleted of a finished run: all but its verdicts, counts and provenance.
+
+        ``keep_results``: only what no result, retry or other run needs: inputs of jobs, and damaged or older copies.
+        """
+        found = [*self.path.glob("parts/*"), *self.path.glob("raw/*.damaged-*"), *self.path.glob("rows.v*.db")]
+        if not keep_results:
+            found = [self.requests, *self.path.glob("parts/*"), *self.path.glob("raw/*"), *self.path.glob("rows.v*.db")]
+        return sorted(path for path in set(found) if path.is_file())
+
     @contextlib.contextmanager
     def not_in_use(self) -> Iterator[None]:
         """Lock the run while a database is migrated, because another process may be of an earlier version.
@@ -229,6 +247,16 @@ class RunFolder:
         finally:
             _HELD.discard(ours)
             lock.release()
+
+
+def _size(path: Path) -> int:
+    """Bytes of all files in a folder; what goes meanwhile does not count."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(folder) / name).stat().st_size
+    return total
 
 
 def _gone(what: str, folder: Path) -> StateError:
