@@ -55,7 +55,9 @@ def main() -> int:
     """Parse, measure, show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default), {', '.join(LONG)}")
-    parser.add_argument("--rounds", type=int, default=15, help="alternating runs behind each median (15)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="alternating runs behind each median (15; memory: 3 at most)"
+    )
     parser.add_argument("--megabytes", type=int, default=300, help="size of the pile (300); five times that on disk")
     parser.add_argument(
         "--requests", type=int, default=1_000_000, help="size of the run, and of the entered file (1,000,000)"
@@ -84,7 +86,10 @@ def main() -> int:
                     **about
                 )
             )
-            print("medians of {rounds} alternating runs; a pile of {megabytes} MB".format(**about), flush=True)
+            print(
+                "up to {rounds} alternating runs behind each median; a pile of {megabytes} MB".format(**about),
+                flush=True,
+            )
         place = Place(Path(folder))
         sizes = {name: about[name] for name in ("rounds", "megabytes", "requests", "remembered")}
         for figure in measured(place, options.parts or list(PARTS), **sizes):

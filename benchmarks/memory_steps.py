@@ -187,10 +187,11 @@ async def claim(home: str, name: str, file: str) -> dict[str, object]:
             await remember(session, run, waits=True)
             job = await _plan(session, run, run.requests)
             assert job is not None
-            with folder.rows() as rows, Index(session.state_folder.memory) as index, _timed(seconds, "intent"):
-                job = ledger.update_job(
-                    job, "intends to create", at=0.0, claim=claiming(rows, job, index), stage=JobStage.INTENDED
-                )
+            with folder.rows() as rows, Index(session.state_folder.memory) as index:
+                with _timed(seconds, "search"):
+                    claims = claiming(rows, job, index)
+                with _timed(seconds, "intent"):
+                    job = ledger.update_job(job, "intends to create", at=0.0, claim=claims, stage=JobStage.INTENDED)
             with _timed(seconds, "collected"):
                 ledger.update_job(job, "collected", at=0.0, stage=JobStage.COLLECTED)
         return {"seconds": seconds, "requests": job.requests}

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 _WHAT = "run's row database"
 #: The wanted answers of the attached run, with their files: those that succeeded, and that it holds itself.
 _HELD = (
-    "FROM temp.found f CROSS JOIN lender.requests q ON q.seq = f.theirs CROSS JOIN lender.answers a ON a.id = q.answer "
+    "CROSS JOIN lender.requests q ON q.seq = f.theirs CROSS JOIN lender.answers a ON a.id = q.answer "
     "AND a.verdict = 'succeeded' AND a.answer_file > 0 CROSS JOIN lender.answer_files s ON s.id = a.answer_file"
 )
 #: Entries of the index are checked, except those for another model than that of the lender.
 _OF = "WHERE f.run = :run AND (NOT :exactly OR coalesce(q.fingerprint, f.fingerprint) = f.fingerprint)"
 _COPY = (
-    "INSERT INTO answers (seq, answer_file, attempt, offset, length, verdict, usage_known, input, cached, output, "
+    "INSERT INTO answers (seq, answer_file, attempt, offset, length, verdict, usage_known, input, cached, output, "  # noqa: S608 - no value
     "thoughts, tool_use, audio_input, image_output, model_version) SELECT f.seq, mine.id, a.attempt, a.offset, "
     "a.length, a.verdict, a.usage_known, a.input, a.cached, a.output, a.thoughts, a.tool_use, a.audio_input, "
-    f"a.image_output, named.id {_HELD} CROSS JOIN answer_files mine ON mine.job = s.job "
+    f"a.image_output, named.id FROM temp.found f {_HELD} CROSS JOIN answer_files mine ON mine.job = s.job "
     "LEFT JOIN lender.model_versions v ON v.id = a.model_version LEFT JOIN model_versions named ON named.name = v.name "
     f"{_OF} ORDER BY f.seq"
 )
@@ -48,7 +48,7 @@ def borrow(rows: Rows, lender: RunFolder, number: int, *, method: Method, exactl
     with lender.rows() as theirs, explained(rows.path, _WHAT):  # opened, so that it has the current schema
         db.execute("ATTACH CAST(? AS TEXT) AS lender", (os.fsencode(theirs.path),))
         try:
-            files = db.execute(f"SELECT DISTINCT s.* {_HELD} {_OF}", wanted).fetchall()
+            files = db.execute(f"SELECT DISTINCT s.* FROM temp.found f {_HELD} {_OF}", wanted).fetchall()  # noqa: S608 - no value
             for file in files:
                 _check(lender, file)
             _drop_unfit(db, lender, wanted, method)
@@ -90,8 +90,8 @@ def _drop_unfit(db: sqlite3.Connection, lender: RunFolder, wanted: dict[str, int
 
 def _unfit(db: sqlite3.Connection, lender: RunFolder, wanted: dict[str, int], method: Method) -> Iterator[int]:
     sql = (
-        f"SELECT f.seq, r.expects_json, r.dimension, s.file, a.offset, a.length {_HELD} "
-        f"CROSS JOIN main.requests r ON r.seq = f.seq AND (r.expects_json OR r.dimension IS NOT NULL) {_OF} "
+        "SELECT f.seq, r.expects_json, r.dimension, s.file, a.offset, a.length FROM temp.found f CROSS JOIN "  # noqa: S608 - no value
+        f"main.requests r ON r.seq = f.seq AND (r.expects_json OR r.dimension IS NOT NULL) {_HELD} {_OF} "
         "ORDER BY s.id, a.offset"
     )
     name, opened = None, None
