@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROWS = [(f"k{number}", f"text {number}") for number in range(6)]
 MORE = [*ROWS, ("new", "news")]
 DAY = 86_400.0
+FAILED = selection(["failed"], max_output_tokens=None, temperature=None, model=None, model_check=True)
 
 
 @pytest.fixture
@@ -73,6 +74,65 @@ def test_what_a_kept_run_uses_stays(home: Home) -> None:
 
     home.service.clock.pass_by(91 * DAY)
     assert cleaned(home).freed == [second, first], "the borrower goes first, in the same call"
+
+
+def test_runs_that_use_answers_of_each_other_go_together(home: Home) -> None:
+    home.service.fails = {"text 3"}
+    first = home.run(ROWS).summary.run
+    home.service.fails = set()
+    second = home.run(MORE).summary.run
+    home.do(lambda s: retry(s, first, FAILED))
+    counts = {text: count for (_, text, _), count in home.service.sent().items()}
+    assert counts["text 3"] == 2, "the retry takes the answer of the second run"
+    home.service.clock.pass_by(60 * DAY)
+    third = home.run([*MORE, ("newest", "of all")]).summary.run
+    home.service.clock.pass_by(31 * DAY)
+
+    assert [(one.run, one.used_by) for one in cleaned(home).lent] == [
+        (second, [first, third]),
+        (first, [second, third]),
+    ]
+    home.service.clock.pass_by(60 * DAY)
+    plan = cleaned(home, dry_run=True)
+    done = cleaned(home)
+
+    assert (set(done.freed), done.lent, done.forgotten_answers) == ({first, second, third}, [], 8)
+    assert (set(plan.freed), plan.freed_bytes, plan.forgotten_answers) == (set(done.freed), done.freed_bytes, 8)
+
+
+def test_a_row_that_is_held_twice_is_forgotten_with_the_last_answer(home: Home) -> None:
+    first = home.run(ROWS).summary.run
+    home.service.clock.pass_by(60 * DAY)
+    second = home.run(new=True).summary.run
+    home.run([("other", "row")])  # the answers enter the index
+    home.service.clock.pass_by(31 * DAY)
+
+    done = cleaned(home)
+    assert (done.freed, done.forgotten_answers) == ([first], 0)
+    assert home.run(MORE).summary.remembered == 6
+    home.service.clock.pass_by(91 * DAY)
+    assert second in (done := cleaned(home)).freed
+    assert done.forgotten_answers == 8
+
+
+def test_an_older_answer_that_is_kept_is_remembered(home: Home) -> None:
+    """A newer one, made with --new, was deleted; the older one stays, because a newer run uses it."""
+    first = home.run(ROWS).summary.run
+    home.service.fails = {"news"}
+    user = home.run(MORE).summary.run
+    home.service.fails = set()
+    second = home.run(ROWS, new=True).summary.run
+    home.run([("other", "row")])
+    home.service.clock.pass_by(60 * DAY)
+    home.do(lambda s: retry(s, user, FAILED))
+    home.service.clock.pass_by(31 * DAY)
+
+    done = cleaned(home)
+
+    assert second in done.freed
+    assert [one.run for one in done.lent] == [first]
+    assert done.forgotten_answers == 1, "the other row"
+    assert home.run([*ROWS, ("one", "more")]).summary.remembered == 6
 
 
 def test_its_rows_are_sent_again(home: Home) -> None:
