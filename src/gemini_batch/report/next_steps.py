@@ -215,10 +215,9 @@ def next_for_run(
 
     ``lost``: its folder is gone; ``stopped``: someone else cancelled a job of it.
     """
-    if run.freed_at is not None:
-        return send_again(run, offline=run.backend == OFFLINE)
     if state == "FINISHED":
-        return Next("results", run.id, *_TO_FILE)
+        held = run.freed_at is None
+        return Next("results", run.id, *_TO_FILE) if held else send_again(run, offline=run.backend == OFFLINE)
     if lost and state == "NOT_CREATED":
         if in_doubt:
             why = f"shows whether the job of {run.id} was created"
