@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Killed
-from gemini_batch.commands import clean_local as clean_local_module
-from gemini_batch.commands.clean import Cleaned
-from gemini_batch.commands.clean_local import clean_local
 from gemini_batch.commands.doctor import doctor
 from gemini_batch.commands.list_jobs import Filter, list_jobs
 from gemini_batch.commands.results import results
@@ -20,8 +15,7 @@ from gemini_batch.commands.show import RowSelection, show
 from gemini_batch.commands.status import status
 from gemini_batch.errors import UsageError
 from gemini_batch.memory.freeing import groups
-from gemini_batch.memory.index import Index
-from gemini_batch.store.state_folder import RunFolder, StateFolder
+from gemini_batch.store.state_folder import StateFolder
 from memory.nights import Home, answers, right
 
 if TYPE_CHECKING:
@@ -41,34 +35,21 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
-def cleaned(home: Home, **what: Any) -> Cleaned:
-    async def work(session: Any) -> Cleaned:
-        return clean_local(session, **{"dry_run": False, **what})
-
-    found: Cleaned = home.do(work)
-    return found
-
-
-def files(home: Home, run_id: str) -> set[str]:
-    folder = home.folder / "home" / "runs" / run_id
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"lock"}
-
-
 def test_only_what_is_old_enough_goes(home: Home) -> None:
     first = home.run(ROWS).summary.run
-    assert cleaned(home).freed == []
+    assert home.clean().freed == []
     home.service.clock.pass_by(91 * DAY)
     second = home.run([("other", "row")]).summary.run
 
-    plan = cleaned(home, dry_run=True)
+    plan = home.clean(dry_run=True)
     assert (plan.freed, plan.forgotten_answers) == ([first], 6)
-    assert "requests.jsonl" in files(home, first)
-    done = cleaned(home)
+    assert "requests.jsonl" in home.files(first)
+    done = home.clean()
 
     assert (done.freed, done.forgotten_answers, done.freed_bytes) == ([first], 6, plan.freed_bytes)
-    assert {name.split("-")[0].split(".")[0] for name in files(home, first)} == {"rows", "manifest"}
-    assert "requests.jsonl" in files(home, second)
-    assert cleaned(home).freed == []
+    assert {name.split("-")[0].split(".")[0] for name in home.files(first)} == {"rows", "manifest"}
+    assert "requests.jsonl" in home.files(second)
+    assert home.clean().freed == []
 
 
 def test_what_a_kept_run_uses_stays(home: Home) -> None:
@@ -76,12 +57,12 @@ def test_what_a_kept_run_uses_stays(home: Home) -> None:
     home.service.clock.pass_by(91 * DAY)
     second = home.run(MORE).summary.run
 
-    done = cleaned(home)
+    done = home.clean()
     assert (done.freed, [(one.run, one.used_by) for one in done.lent]) == ([], [(first, [second])])
     assert answers(home.results(second)) == right(MORE)
 
     home.service.clock.pass_by(91 * DAY)
-    assert cleaned(home).freed == [second, first], "the borrower goes first, in the same call"
+    assert home.clean().freed == [second, first], "the borrower goes first, in the same call"
 
 
 def test_runs_that_use_answers_of_each_other_go_together(home: Home) -> None:
@@ -96,13 +77,13 @@ def test_runs_that_use_answers_of_each_other_go_together(home: Home) -> None:
     third = home.run([*MORE, ("newest", "of all")]).summary.run
     home.service.clock.pass_by(31 * DAY)
 
-    assert [(one.run, one.used_by) for one in cleaned(home).lent] == [
+    assert [(one.run, one.used_by) for one in home.clean().lent] == [
         (second, [first, third]),
         (first, [second, third]),
     ]
     home.service.clock.pass_by(60 * DAY)
-    plan = cleaned(home, dry_run=True)
-    done = cleaned(home)
+    plan = home.clean(dry_run=True)
+    done = home.clean()
 
     assert (set(done.freed), done.lent, done.forgotten_answers) == ({first, second, third}, [], 8)
     assert (set(plan.freed), plan.freed_bytes, plan.forgotten_answers) == (set(done.freed), done.freed_bytes, 8)
@@ -115,11 +96,11 @@ def test_a_row_that_is_held_twice_is_forgotten_with_the_last_answer(home: Home) 
     home.run([("other", "row")])  # the answers enter the index
     home.service.clock.pass_by(31 * DAY)
 
-    done = cleaned(home)
+    done = home.clean()
     assert (done.freed, done.forgotten_answers) == ([first], 0)
     assert home.run(MORE).summary.remembered == 6
     home.service.clock.pass_by(91 * DAY)
-    assert second in (done := cleaned(home)).freed
+    assert second in (done := home.clean()).freed
     assert done.forgotten_answers == 8
 
 
@@ -135,7 +116,7 @@ def test_an_older_answer_that_is_kept_is_remembered(home: Home) -> None:
     home.do(lambda s: retry(s, user, FAILED))
     home.service.clock.pass_by(31 * DAY)
 
-    done = cleaned(home)
+    done = home.clean()
 
     assert second in done.freed
     assert [one.run for one in done.lent] == [first]
@@ -146,7 +127,7 @@ def test_an_older_answer_that_is_kept_is_remembered(home: Home) -> None:
 def test_its_rows_are_sent_again(home: Home) -> None:
     home.run(ROWS)
     home.service.clock.pass_by(91 * DAY)
-    cleaned(home)
+    home.clean()
 
     found = home.run(MORE)
 
@@ -158,7 +139,7 @@ def test_its_rows_are_sent_again(home: Home) -> None:
 def test_the_same_file_makes_a_new_run(home: Home) -> None:
     first = home.run(ROWS).summary.run
     home.service.clock.pass_by(91 * DAY)
-    cleaned(home)
+    home.clean()
 
     found = home.run()
 
@@ -181,12 +162,10 @@ VERBS: dict[str, Callable[[Session, str, str], Awaitable[Any]]] = {
 def test_commands_that_need_the_answers(home: Home, verb: str) -> None:
     first = home.run(ROWS).summary.run
     home.service.clock.pass_by(91 * DAY)
-    cleaned(home)
+    home.clean()
     calls = len(home.service.calls)
 
-    with pytest.raises(
-        UsageError, match=f"{first} were deleted on 20..-..-.. by clean --local; its verdicts"
-    ) as caught:
+    with pytest.raises(UsageError, match=f"{first} were deleted on 20..-..-.. by clean --local;") as caught:
         home.do(lambda s: VERBS[verb](s, first, home.service.jobs[0].name))
 
     assert (caught.value.reason_code, len(home.service.calls)) == ("freed", calls)
@@ -199,7 +178,7 @@ def test_commands_that_need_only_the_verdicts(home: Home) -> None:
     first = home.run(ROWS).summary.run
     job = home.service.jobs[0].name
     home.service.clock.pass_by(91 * DAY)
-    cleaned(home)
+    home.clean()
 
     told = home.do(lambda s: status(s, first))
     assert told.verdicts == {"succeeded": 6}
@@ -221,161 +200,31 @@ def test_keep_results(home: Home) -> None:
     home.service.fails = {"text 4"}
     home.do(lambda s: retry(s, first, FAILED))
     folder = home.folder / "home" / "runs" / first
-    needed = files(home, first)
+    needed = home.files(first)
     assert any(name.startswith("parts") for name in needed)
     spare = [folder / "parts" / "9.jsonl", folder / "raw" / "x.damaged-1", folder / "rows.v1.db"]
     for path in spare:
         path.write_bytes(b"spare")
     home.service.clock.pass_by(91 * DAY)
 
-    done = cleaned(home, keep_results=True)
+    done = home.clean(keep_results=True)
 
     assert (done.freed, done.freed_bytes, done.forgotten_answers) == ([first], 15, 0)
-    assert files(home, first) == needed
+    assert home.files(first) == needed
     for job in home.service.jobs:
         assert home.do(lambda s, job=job: results(s, job.name, job_only=True)).summary.requests == len(job.keys)
     home.service.fails = set()
     assert answers(home.do(lambda s: retry(s, first, FAILED))) == right(ROWS)
     home.run(MORE)
     assert len(home.service.texts[home.service.jobs[-1].name]) == 1
-    assert cleaned(home, keep_results=True).freed == []
+    assert home.clean(keep_results=True).freed == []
 
 
 def test_a_living_or_unfinished_run_stays(home: Home) -> None:
     home.create(ROWS)
     home.service.clock.pass_by(91 * DAY)
 
-    assert cleaned(home, older_than=0.0).freed == []
-
-
-class Death:
-    """Ends the process before or after the ``step``-th thing that ``clean`` writes."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-        self.left = step
-        for owner, name in ((clean_local_module, "free"), (clean_local_module, "_unlink"), (Index, "forget_runs")):
-            monkeypatch.setattr(owner, name, self.deadly(getattr(owner, name)))
-
-    def deadly(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any, **more: Any) -> Any:
-            self.come_nearer()
-            found = call(*args, **more)
-            self.come_nearer()
-            return found
-
-        return step
-
-    def come_nearer(self) -> None:
-        if self.left == 0:
-            raise Killed
-        self.left -= 1
-
-
-STEPS = 22
-
-
-@pytest.mark.parametrize("step", range(STEPS + 1))
-def test_a_process_that_dies_at_any_step(home: Home, step: int) -> None:
-    """What is deleted was recorded before; the next clean deletes the rest, and no row takes what is not there."""
-    first = home.run(ROWS).summary.run
-    second = home.run(MORE).summary.run  # uses the first
-    other = home.run([("other", "row")]).summary.run
-    home.service.clock.pass_by(60 * DAY)
-    third = home.run([("other", "row"), ("third", "row")]).summary.run
-    home.service.clock.pass_by(31 * DAY)
-
-    with pytest.MonkeyPatch.context() as patch:
-        Death(patch, step)
-        if step < STEPS:
-            with pytest.raises(Killed):
-                cleaned(home)
-        else:
-            cleaned(home)
-
-    for name, rows in ((first, ROWS), (second, MORE)):
-        if home.do(lambda s, name=name: freed_at(s, name)) is None:
-            assert answers(home.results(name)) == right(rows)
-        else:
-            with pytest.raises(UsageError, match="deleted on"):
-                home.results(name)
-    done = cleaned(home)
-    assert [(one.run, one.used_by) for one in done.lent] == [(other, [third])]
-    assert cleaned(home).freed == []
-    assert all("requests.jsonl" not in files(home, name) for name in (first, second))
-    assert answers(home.results(third)) == [("other", "answer to row"), ("third", "answer to row")]
-    again = home.run([*MORE, ("other", "row")])
-    assert answers(again) == [*right(MORE), ("other", "answer to row")]
-    assert again.summary.remembered == 1
-
-
-async def freed_at(session: Session, name: str) -> float | None:
-    found = session.ledger().run(name)
-    assert found is not None
-    return found.freed_at
-
-
-@pytest.mark.parametrize("keep_results", [True, False])
-@pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_two_at_once(home: Home, monkeypatch: pytest.MonkeyPatch, when: str, *, keep_results: bool) -> None:
-    """The second deletes nothing twice, whether it comes before the first has the lock, or while it deletes."""
-    first = home.run(ROWS).summary.run
-    (home.folder / "home" / "runs" / first / "rows.v1.db").write_bytes(b"old")
-    home.service.clock.pass_by(91 * DAY)
-    found: list[Cleaned] = []
-
-    def in_between(owner: Any, name: str) -> None:
-        call = getattr(owner, name)
-
-        def both(*args: Any, **more: Any) -> Any:
-            if not found:
-                found.append(
-                    Cleaned(dry_run=False, deleted=[], gone=[], kept={}, bytes=0, not_created=[], forgotten=[])
-                )
-                with ThreadPoolExecutor(1) as other:
-                    found[0] = other.submit(cleaned, home, keep_results=keep_results).result()
-            return call(*args, **more)
-
-        monkeypatch.setattr(owner, name, both)
-
-    in_between(*((RunFolder, "lock") if when == "before" else (clean_local_module, "_unlink")))
-    done = cleaned(home, keep_results=keep_results)
-
-    ours, theirs = (found[0], done) if when == "before" else (done, found[0])
-    assert (ours.freed, theirs.freed, theirs.freed_bytes, theirs.forgotten_answers) == ([first], [], 0, 0)
-    assert ours.forgotten_answers == (0 if keep_results else 6)
-    assert theirs.kept == ({} if when == "before" else {first: "Another process is working on this run."})
-
-
-def test_a_run_that_is_in_use_or_damaged_stays(home: Home) -> None:
-    first = home.run(ROWS).summary.run
-    second = home.run([("other", "row")]).summary.run
-    home.service.clock.pass_by(91 * DAY)
-    folder = StateFolder(home.folder / "home")
-    folder.run(second).row_database.write_bytes(b"not a database, and long enough to be read as one" * 100)
-
-    with folder.run(first).lock(wait=0.0):
-        for dry_run in (True, False):
-            done = cleaned(home, dry_run=dry_run)
-            assert (done.freed, set(done.kept)) == ([], {first, second})
-    assert answers(home.results(first)) == right(ROWS)
-
-
-def test_a_run_that_takes_answers_in_the_last_moment(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = home.run(ROWS).summary.run
-    home.service.clock.pass_by(91 * DAY)
-    free, made = clean_local_module.free, list[str]()
-
-    def late(*args: Any, **more: Any) -> Any:
-        if not made:
-            with ThreadPoolExecutor(1) as other:
-                made.append(other.submit(home.run, MORE).result().summary.run)
-        return free(*args, **more)
-
-    monkeypatch.setattr(clean_local_module, "free", late)
-    done = cleaned(home)
-
-    assert (done.freed, [(one.run, one.used_by) for one in done.lent]) == ([], [(first, made)])
-    assert answers(home.results(made[0])) == right(MORE)
+    assert home.clean(older_than=0.0).freed == []
 
 
 @pytest.mark.parametrize(
