@@ -46,6 +46,7 @@ def test_what_it_says(shell: Shell) -> None:
 
     told = shell.run("results", run)
     assert told.code == 2
+    assert f"{run} had 2 succeeded; " in told.err
     assert f"The requests and answers of {run} were deleted on " in told.err
     assert f"run {shell.folder / 'in.jsonl'} --model" in told.err
     shown = shell.run("status", run)

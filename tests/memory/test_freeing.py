@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,9 @@ from gemini_batch.commands.retry import retry, selection
 from gemini_batch.commands.run import run
 from gemini_batch.commands.show import RowSelection, show
 from gemini_batch.commands.status import status
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import NotFinished, UsageError
 from gemini_batch.memory.freeing import groups
+from gemini_batch.store.records import JobStage
 from gemini_batch.store.state_folder import StateFolder
 from memory.nights import Home, answers, right
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.session import Session
+    from gemini_batch.store.records import Job
 
 ROWS = [(f"k{number}", f"text {number}") for number in range(6)]
 MORE = [*ROWS, ("new", "news")]
@@ -180,6 +183,9 @@ def test_commands_that_need_only_the_verdicts(home: Home) -> None:
     home.service.clock.pass_by(91 * DAY)
     home.clean()
 
+    with pytest.raises(UsageError):
+        home.results(first)
+    assert home.said == f"{first} had 6 succeeded; 24 input and 12 output tokens; cost unknown."
     told = home.do(lambda s: status(s, first))
     assert told.verdicts == {"succeeded": 6}
     assert told.next.command == "run"
@@ -221,10 +227,20 @@ def test_keep_results(home: Home) -> None:
 
 
 def test_a_living_or_unfinished_run_stays(home: Home) -> None:
+    """The second has no living job: its requests wait for the answers of the first."""
     home.create(ROWS)
+    second = home.create(MORE)
+    for _ in range(5):  # it ends when it has been polled often enough
+        with contextlib.suppress(NotFinished):
+            home.results(second.job)
+    assert {job.stage for job in home.do(lambda s: jobs_of(s, second.run))} == {JobStage.COLLECTED}
     home.service.clock.pass_by(91 * DAY)
 
     assert home.clean(older_than=0.0).freed == []
+
+
+async def jobs_of(session: Session, run_id: str) -> list[Job]:
+    return session.ledger().jobs_of(run_id)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from engine.fake import Killed
 from gemini_batch.commands import clean_local as clean_local_module
 from gemini_batch.errors import UsageError
+from gemini_batch.memory.freeing import borrowers
 from gemini_batch.memory.index import Index
 from gemini_batch.store.state_folder import RunFolder, StateFolder
 from memory.nights import Home, answers, right
@@ -157,3 +158,24 @@ def test_a_run_that_takes_answers_in_the_last_moment(home: Home, monkeypatch: py
 
     assert (done.freed, [(one.run, one.used_by) for one in done.lent]) == ([], [(first, made)])
     assert answers(home.results(made[0])) == right(MORE)
+
+
+def test_an_index_that_still_names_a_freed_run(home: Home) -> None:
+    """The process died before it removed the entries: they lead nowhere, and nobody looks for the answers."""
+    first = home.run(ROWS).summary.run
+    home.run([("other", "row")])  # the answers enter the index
+    home.service.clock.pass_by(91 * DAY)
+    with pytest.MonkeyPatch.context() as patch:
+        Death(patch, 8)
+        with pytest.raises(Killed):
+            home.clean()
+    assert "requests.jsonl" not in home.files(first)
+
+    found = home.run(MORE)
+
+    assert (answers(found), found.summary.remembered) == (right(MORE), 0)
+    assert home.do(lambda s: users_of(s, first)) == set()
+
+
+async def users_of(session: Session, name: str) -> set[str]:
+    return borrowers(session.ledger()).get(name, set())

@@ -93,7 +93,8 @@ def send_again(run: Run, *, offline: bool) -> Next:
     if run.source is None:
         return Next("list", "--long", why="shows which runs hold answers")
     words = (run.source, "--model", run.model, *(("--offline",) if offline else ()), "-o", "results.jsonl")
-    return Next("run", *words, why="its answers were deleted; sends the file again" + ("" if offline else ", which costs money again"))
+    cost = "" if offline else ", which costs money again"
+    return Next("run", *words, why=f"its answers were deleted; sends the file again{cost}")
 
 
 def freed(run: Run, *, offline: bool) -> UsageError:
