@@ -350,6 +350,7 @@ class AsyncGeminiBatch(AsyncBase):
         from gemini_batch.commands import clean as room
         from gemini_batch.commands.clean_local import clean_local
 
+        room.check_options(not_created=not_created, local=local, older_than=older_than, keep_results=keep_results)
         if local:
             return clean_local(self._session(), dry_run=dry_run, older_than=older_than, keep_results=keep_results)
         return await room.clean(self._session(), dry_run=dry_run, not_created=not_created)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from engine.fake import Clock, FakeService, FakeSession, Job, Killed
+from gemini_batch.commands.clean_local import clean_local
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
 from gemini_batch.commands.run import run
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
     from gemini_batch.events import Event
     from gemini_batch.report.result_set import Results
+    from gemini_batch.session import Session
 
 Row = tuple[str, str]
 
@@ -120,6 +123,20 @@ class Home:
     def results(self, name: str) -> Results:
         found: Results = self.do(lambda s: results(s, name))
         return found
+
+    def clean(self, **what: Any) -> Cleaned:
+        """``clean --local``."""
+
+        async def work(session: Session) -> Cleaned:
+            return clean_local(session, **{"dry_run": False, **what})
+
+        found: Cleaned = self.do(work)
+        return found
+
+    def files(self, run_id: str) -> set[str]:
+        """The files in the folder of a run."""
+        folder = self.folder / "home" / "runs" / run_id
+        return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"lock"}
 
     def killed(self, call: int, when: Literal["before", "after"], thing: Any) -> bool:
         """Do a thing that dies at the ``call``-th call of the service from now; whether it did."""

@@ -6,6 +6,8 @@ from mutation.breakage import Breakage
 
 _RECALL = "tests/memory/test_recall.py"
 _AT_ONCE = f"{_RECALL}::test_two_at_once_that_had_both_looked_first"
+_FREEING = "tests/memory/test_freeing.py"
+_RIVALS = "tests/memory/test_freeing_rivals.py"
 
 MEMORY = (
     Breakage(
@@ -77,5 +79,61 @@ MEMORY = (
         old="            raise _not_visible(session, job, what) from error\n",
         new="            return\n",
         tests=(f"{_RECALL}::test_a_living_job_that_this_key_cannot_see_stops_before_spending",),
+    ),
+    Breakage(
+        guard="answers that a kept run uses are not deleted",
+        file="memory/freeing.py",
+        old="while staying := [run for run, theirs in left.items() if not theirs <= left.keys()]:",
+        new="while staying := [run for run, theirs in left.items() if not run]:",
+        tests=(f"{_FREEING}::test_which_runs_go_together",),
+    ),
+    Breakage(
+        guard="answers that a run has begun to use since the look-up are not deleted",
+        file="memory/freeing.py",
+        old="if any(users.get(run, set()) - set(runs) for run in runs):",
+        new="if not users and not runs:",
+        tests=(f"{_RIVALS}::test_a_run_that_takes_answers_in_the_last_moment",),
+    ),
+    Breakage(
+        guard="a run that is being freed is locked",
+        file="commands/clean_local.py",
+        old="held.enter_context(self.session.state_folder.run(run).lock(wait=0.0))",
+        new="held.enter_context(contextlib.nullcontext())",
+        tests=(f"{_RIVALS}::test_a_run_that_is_in_use_or_damaged_stays",),
+    ),
+    Breakage(
+        guard="what is deleted is decided again under the lock",
+        file="commands/clean_local.py",
+        old="if not all(files.values()):",
+        new="if not files:",
+        tests=(f"{_RIVALS}::test_two_at_once",),
+    ),
+    Breakage(
+        guard="a run that has not finished is not freed",
+        file="commands/clean_local.py",
+        old="if facts.waiting or (not jobs and not facts.answered):",
+        new="if facts.lost:",
+        tests=(f"{_FREEING}::test_a_living_or_unfinished_run_stays",),
+    ),
+    Breakage(
+        guard="a run that was freed lends nothing",
+        file="memory/claims.py",
+        old='"SELECT 1 FROM runs WHERE id = ? AND freed_at IS NULL"',
+        new='"SELECT 1 FROM runs WHERE id = ?"',
+        tests=(f"{_RIVALS}::test_an_index_that_still_names_a_freed_run",),
+    ),
+    Breakage(
+        guard="parts that a job refers to are kept with the results",
+        file="store/state_folder.py",
+        old="if path.is_file() and path.name not in (needed or ()))",
+        new="if path.is_file())",
+        tests=(f"{_FREEING}::test_keep_results",),
+    ),
+    Breakage(
+        guard="an older answer that is kept is remembered when the newer one goes",
+        file="memory/index.py",
+        old="db.executemany(_MOVE, mine)",
+        new="list(mine)",
+        tests=(f"{_FREEING}::test_an_older_answer_that_is_kept_is_remembered",),
     ),
 )

@@ -46,12 +46,6 @@ def _clean(
     **_: object,
 ) -> Cleaned:
     """What would go, the question, and then the same in earnest."""
-    if not local and (older_than is not None or keep_results):
-        raise UsageError(
-            "--older-than and --keep-results have no effect without --local.", field="--local", code="bad_argument"
-        )
-    if local and not_created:
-        raise UsageError("--local and --not-created exclude each other.", field="--local", code="bad_argument")
 
     def work(*, dry_run: bool) -> Cleaned:
         return batch.clean(

@@ -14,7 +14,7 @@ from gemini_batch.backend import address_of
 from gemini_batch.engine.input_files import delete_input
 from gemini_batch.engine.planner import drop
 from gemini_batch.engine.poller import poll_job
-from gemini_batch.errors import ApiError, ServiceError, StateError
+from gemini_batch.errors import ApiError, ServiceError, StateError, UsageError
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import InputFile, JobStage
@@ -34,7 +34,10 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
-    """What was deleted and forgotten, or in a dry run what would be. Requests always stay in the run folder."""
+    """What was deleted and forgotten, or in a dry run what would be.
+
+    Without `--local`, everything on this machine stays.
+    """
 
     dry_run: bool
     """True if nothing was deleted."""
@@ -43,7 +46,7 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     gone: list[str]
     """Input files that the service had deleted already."""
     kept: dict[str, str]
-    """Input files that are still needed, with the reason."""
+    """Input files that are still needed, and with `--local` runs that are in use or damaged, with the reason."""
     bytes: int
     """Size of the deleted files."""
     not_created: list[str]
@@ -55,9 +58,20 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     freed_bytes: int = 0
     """Size of these files."""
     forgotten_answers: int = 0
-    """Succeeded answers among them: their rows would be sent and paid for again."""
+    """Rows that no run remembers any more: they would be sent and paid for again."""
     lent: list[Kept] = []
     """Runs that were kept because other runs use their answers."""
+
+
+def check_options(*, not_created: bool, local: bool, older_than: float | None, keep_results: bool) -> None:
+    """Raises UsageError for options that do not go together: none is ignored silently."""
+    if not local and (older_than is not None or keep_results):
+        what = "--older-than and --keep-results have no effect without --local."
+        raise UsageError(what, field="--local", code="bad_argument")
+    if local and not_created:
+        raise UsageError("--local and --not-created exclude each other.", field="--local", code="bad_argument")
+    if older_than is not None and not older_than >= 0:
+        raise UsageError("--older-than must not be negative.", field="--older-than", code="bad_argument")
 
 
 async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -> Cleaned:

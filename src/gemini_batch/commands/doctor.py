@@ -126,7 +126,7 @@ async def doctor(session: Session) -> Diagnosis:
         runs=len(runs),
         jobs=len(jobs),
         size=state_folder.size(),
-        largest=_largest(state_folder, runs),
+        largest=_largest(state_folder),
         asked_service=asked,
     )
 
@@ -164,6 +164,9 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
     folder = state_folder.run(run.id)
     about = job.batch or run.id
     if run.freed_at is not None:
+        if not folder.row_database.exists():
+            message = f"Its verdicts, tokens and cost are gone: {folder.row_database}."
+            yield Finding(level="problem", about=about, message=message, next="Restore the file from a backup.")
         return
     if run.requests_known and folder.path.is_dir():
         kept = "Its answers are not affected. A retry needs the requests: restore them from a backup, or do not retry."
@@ -204,8 +207,10 @@ def _check_files(session: Session, files: list[InputFile], jobs: dict[str, Job])
             )
 
 
-def _largest(state_folder: StateFolder, runs: list[str]) -> list[RunSize]:
-    sizes = [RunSize(run, state_folder.run(run).size()) for run in runs]
+def _largest(state_folder: StateFolder) -> list[RunSize]:
+    """The largest run folders, whether or not they have jobs."""
+    folders = (state_folder.path / "runs").glob("run-*")
+    sizes = [RunSize(path.name, state_folder.run(path.name).size()) for path in sorted(folders)]
     return sorted(sizes, key=lambda one: -one.size)[:_LARGEST]
 
 

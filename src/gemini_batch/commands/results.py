@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.report.job_view import RunFacts
+    from gemini_batch.report.summary import Summary
     from gemini_batch.session import Session, Target
     from gemini_batch.store.records import Run
 
@@ -66,6 +67,8 @@ async def held_results(session: Session, run: Run) -> Results:
     run = session.ledger().run(run.id) or run
     jobs = session.ledger().jobs_of(run.id)
     folder, offline = session.state_folder, session.settings.offline
+    if run.freed_at is not None and folder.run(run.id).row_database.exists():
+        session.emit(Notice(_kept(summarize(folder, run, jobs, offline=offline))))
     check_held(folder.run(run.id), run, jobs[0].batch if len(jobs) == 1 and jobs[0].batch else run.id, offline=offline)
     await restore(session, run)
     jobs = session.ledger().jobs_of(run.id)
@@ -73,6 +76,16 @@ async def held_results(session: Session, run: Run) -> Results:
     again = facts.waiting - facts.unsent
     summary = summarize(folder, run, jobs, offline=offline, resendable=again, stopped=facts.stopped)
     return Results(run, jobs, folder, summary)
+
+
+def _kept(summary: Summary) -> str:
+    """What is still known of a run whose answers were deleted."""
+    verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in summary.verdicts.items())
+    tokens = f"{summary.tokens.input:,} input and {summary.tokens.output + summary.tokens.thoughts:,} output tokens"
+    cost = "nothing was paid (offline)"
+    if not summary.offline:
+        cost = "cost unknown" if summary.usd.batch is None else f"${summary.usd.batch:,.6f}"
+    return f"{summary.run} had {verdicts or 'no answers'}; {tokens}; {cost}."
 
 
 def write_out(session: Session, run: Run, found: Results, output: Path) -> None:

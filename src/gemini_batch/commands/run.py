@@ -133,7 +133,7 @@ def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
             next=to_adopt(name),
         )
     if target.run.freed_at is not None:
-        raise freed(target.run)
+        raise freed(target.run, offline=session.settings.offline)
     session.check_bound(target)
     session.name_blank_address()
     return session, target.run

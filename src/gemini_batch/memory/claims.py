@@ -97,24 +97,6 @@ def claim_later(ledger: Ledger, job: Job, fingerprints: Iterable[bytes]) -> None
             db.executemany(_CLAIM, ((fingerprint, job.id) for fingerprint in fingerprints))
 
 
-def borrowers(ledger: Ledger, run: str) -> list[str]:
-    """The runs that use answers of this one and were not freed. Raises StateError."""
-    sql = "SELECT borrower FROM loans JOIN runs ON id = borrower WHERE lender = ? AND freed_at IS NULL ORDER BY 1"
-    with explained(ledger.path, "ledger"):
-        return [row[0] for row in ledger.connection.execute(sql, (run,))]
-
-
-def free(ledger: Ledger, run: str, *, at: float) -> bool:
-    """Record that the answers of a run are deleted; False if another run that is kept uses them. Raises StateError."""
-    with explained(ledger.path, "ledger"), transaction(ledger.connection) as db:
-        kept = "SELECT 1 FROM loans JOIN runs ON id = borrower WHERE lender = ? AND freed_at IS NULL"
-        if db.execute(kept, (run,)).fetchone() is not None:
-            return False
-        db.execute("UPDATE runs SET freed_at = coalesce(freed_at, ?) WHERE id = ?", (at, run))
-        db.execute("INSERT INTO events (at, run, what) VALUES (?, ?, 'answers freed')", (at, run))
-        return True
-
-
 def lend(ledger: Ledger, *, lender: str, borrower: str) -> bool:
     """Record that a run uses answers of another one; False if these were deleted. Raises StateError."""
     with explained(ledger.path, "ledger"), transaction(ledger.connection) as db:

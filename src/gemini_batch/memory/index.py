@@ -6,6 +6,7 @@ answer is still there is decided by the run that holds it.
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import closing, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -36,6 +37,11 @@ _ANSWERS_OF = (
     "SELECT r.fingerprint, ?, r.seq FROM requests r JOIN answers a ON a.id = r.answer WHERE a.answer_file IN ({}) "
     "AND a.verdict = 'succeeded' AND r.fingerprint IS NOT NULL ORDER BY r.fingerprint"
 )
+_MOVE = "UPDATE answered SET run = ?, seq = ? WHERE fingerprint = ? AND run IN (SELECT run FROM temp.gone)"
+
+
+class _UndoneError(Exception):
+    """What was done in a transaction is to be undone."""
 
 
 def _first(db: sqlite3.Connection) -> None:
@@ -119,8 +125,25 @@ class Index:
         with explained(self.path, INDEX), transaction(self._db) as db:
             db.execute("DELETE FROM jobs")
 
-    def forget_run(self, run: str) -> None:
-        """Remove all entries of a run whose answers were deleted."""
-        with explained(self.path, INDEX), transaction(self._db) as db:
-            db.execute("DELETE FROM answered WHERE run = (SELECT number FROM runs WHERE id = ?)", (run,))
-            db.execute("DELETE FROM jobs")  # an earlier run may hold the same answers
+    def forget_runs(
+        self, runs: Iterable[str], held: Iterable[tuple[str, RowReader, int]] = (), *, dry_run: bool = False
+    ) -> int:
+        """Remove all entries of runs whose answers were deleted; returns how many, with ``dry_run`` without doing it.
+
+        ``held``: jobs of other runs, newest first, as ``(run, open rows, ordinal)``. A row that one of them has
+        answered leads there from now on.
+        """
+        count = 0
+        with explained(self.path, INDEX), contextlib.suppress(_UndoneError), transaction(self._db) as db:
+            db.execute("CREATE TEMP TABLE gone (run INTEGER PRIMARY KEY)")
+            db.executemany("INSERT OR IGNORE INTO gone SELECT number FROM runs WHERE id = ?", ((run,) for run in runs))
+            for run, rows, ordinal in held:
+                with closing(rows.connection.cursor()) as found:
+                    found.execute(_ANSWERS_OF.format(int(ordinal)), (self._number(run),))
+                    mine = ((number, seq, fingerprint) for fingerprint, number, seq in found)
+                    db.executemany(_MOVE, mine)
+            count = db.execute("DELETE FROM answered WHERE run IN (SELECT run FROM gone)").rowcount
+            db.execute("DROP TABLE gone")
+            if dry_run:
+                raise _UndoneError
+        return count

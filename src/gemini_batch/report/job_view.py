@@ -289,15 +289,7 @@ def describe(
         age=age,
         expires_in=None if created is None or not alive else created + expiry - now,
         error=explained(seen),
-        results="deleted here"
-        if held and run is not None and run.freed_at
-        else "held here"
-        if held
-        else "at the service"
-        if seen.has_output
-        else "none yet"
-        if alive
-        else "none",
+        results=_where(seen, held=held, freed=run is not None and run.freed_at is not None, alive=alive),
         backend=run.backend if run else address_of(session.settings),
         offline=session.settings.offline,
         usual=typical(took),

@@ -12,6 +12,7 @@ from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, Next
 from gemini_batch.report.stragglers import is_stuck
 from gemini_batch.session import UnknownJob
+from gemini_batch.store.integrity import send_again
 from gemini_batch.store.run_options import kept_options
 from gemini_batch.wire import Phase
 
@@ -215,7 +216,8 @@ def next_for_run(
     ``lost``: its folder is gone; ``stopped``: someone else cancelled a job of it.
     """
     if state == "FINISHED":
-        return Next("results", run.id, *_TO_FILE)
+        held = run.freed_at is None
+        return Next("results", run.id, *_TO_FILE) if held else send_again(run, offline=run.backend == OFFLINE)
     if lost and state == "NOT_CREATED":
         if in_doubt:
             why = f"shows whether the job of {run.id} was created"
@@ -271,6 +273,8 @@ def explained(seen: RemoteJob) -> JobErrorInfo | None:
 def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collected: bool) -> Next | None:
     """What to do with a job; ``run`` is None for one that is not in the ledger, ``age`` is in seconds."""
     if seen.phase.ended:
+        if run is not None and run.freed_at is not None:
+            return send_again(run, offline=run.backend == OFFLINE)
         if seen.phase is Phase.SUCCEEDED or seen.has_output or collected:
             return Next("results", seen.name, *_TO_FILE)
         if run is None:

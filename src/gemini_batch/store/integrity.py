@@ -88,14 +88,23 @@ def way_back(name: str, *, offline: bool) -> str | Next:
     )
 
 
-def freed(run: Run) -> UsageError:
+def send_again(run: Run, *, offline: bool) -> Next:
+    """What to do about a run whose answers were deleted to make room."""
+    if run.source is None:
+        return Next("list", "--long", why="shows which runs hold answers")
+    words = (run.source, "--model", run.model, *(("--offline",) if offline else ()), "-o", "results.jsonl")
+    cost = "" if offline else ", which costs money again"
+    return Next("run", *words, why=f"its answers were deleted; sends the file again{cost}")
+
+
+def freed(run: Run, *, offline: bool) -> UsageError:
     """The error for a run whose answers were deleted to make room."""
     day = dt.datetime.fromtimestamp(run.freed_at or 0.0, dt.UTC).date()
     what = f"The requests and answers of {run.id} were deleted on {day} by clean --local"
     return UsageError(
         f"{what}; its verdicts, tokens and cost are kept.",
         code="freed",
-        next="To have the answers again, send the file again: run FILE. This costs money again.",
+        next=send_again(run, offline=offline),
     )
 
 
@@ -105,6 +114,6 @@ def check_held(folder: RunFolder, run: Run, name: str, *, offline: bool) -> None
     Raises UsageError for a run whose answers ``clean --local`` has deleted.
     """
     if run.freed_at is not None:
-        raise freed(run)
+        raise freed(run, offline=offline)
     for what in missing(folder, run):
         raise StateError(what, file=name, code="results_lost", next=way_back(name, offline=offline))

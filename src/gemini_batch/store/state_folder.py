@@ -16,7 +16,7 @@ from gemini_batch.store.rows import Rows
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from gemini_batch.store.records import OutputFile
 
@@ -179,15 +179,17 @@ class RunFolder:
         """Bytes that the folder takes."""
         return _size(self.path)
 
-    def spare(self, *, keep_results: bool) -> list[Path]:
+    def spare(self, *, needed: Collection[str] | None) -> list[Path]:
         """What can be deleted of a finished run: all but its verdicts, counts and provenance.
 
-        ``keep_results``: only what no result, retry or other run needs: inputs of jobs, and damaged or older copies.
+        ``needed``: the names of the parts that its jobs refer to. With them, only what no result, retry or other run
+        needs: inputs of jobs that were not created, and damaged or older copies.
         """
-        found = [*self.path.glob("parts/*"), *self.path.glob("raw/*.damaged-*"), *self.path.glob("rows.v*.db")]
-        if not keep_results:
-            found = [self.requests, *self.path.glob("parts/*"), *self.path.glob("raw/*"), *self.path.glob("rows.v*.db")]
-        return sorted(path for path in set(found) if path.is_file())
+        raw = "*" if needed is None else "*.damaged-*"
+        found = [*self.path.glob("parts/*"), *self.path.glob(f"raw/{raw}"), *self.path.glob("rows.v*.db")]
+        if needed is None:
+            found.append(self.requests)
+        return sorted(path for path in found if path.is_file() and path.name not in (needed or ()))
 
     @contextlib.contextmanager
     def not_in_use(self) -> Iterator[None]:
