@@ -21,7 +21,7 @@ from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, Matche
 from gemini_batch.engine.input_files import upload_input
 from gemini_batch.engine.poller import ask, record_seen
 from gemini_batch.errors import ApiError, Next, ServiceError, StateError
-from gemini_batch.events import Notice, ignore_events, in_thread
+from gemini_batch.events import Notice
 from gemini_batch.memory.claims import BehindError, claiming
 from gemini_batch.memory.recall import open_index, recalls, update_index
 from gemini_batch.report.billing import paid_again
@@ -143,7 +143,7 @@ class Submitter:
             create = partial(self._service.create, requests=requests)
         else:
             create = partial(self._service.create, file_name=job.file)
-        job = await self._intend(job)
+        job = self._intend(job)
         try:
             operation = await create(
                 model=job.model,
@@ -179,25 +179,29 @@ class Submitter:
         job = self._ledger.update_job(job, "created", at=self._now(), stage=JobStage.CREATED, batch=remote.name)
         return record_seen(self._session, job, remote)
 
-    async def _intend(self, job: Job) -> Job:
-        """Record the intent and claim the requests; answers that other runs have received meanwhile come first."""
-        state_folder = self._session.state_folder
+    def _intend(self, job: Job) -> Job:
+        """Record the intent and claim the requests; answers that other runs have received meanwhile come first.
+
+        Nothing is awaited: until the intent is recorded, no other task of this process sees a half of it.
+        """
+        state_folder, unread = self._session.state_folder, frozenset[str]()
         for _ in range(_MOST_BEHIND):
-            unread: frozenset[str] = frozenset()
-            if recalls(self._run):
-                unread = await in_thread(lambda emit: update_index(state_folder, emit), ignore_events)
-            with contextlib.ExitStack() as stack, contextlib.suppress(BehindError):
+            with contextlib.ExitStack() as stack:
                 rows = stack.enter_context(self._folder.rows())
                 index = stack.enter_context(open_index(state_folder)) if recalls(self._run) else None
-                return self._ledger.update_job(
-                    job,
-                    "intends to create",
-                    at=self._now(),
-                    claim=claiming(rows, job, index, unread=unread),
-                    stage=JobStage.INTENDED,
-                    intended_at=self._now(),
-                    create_calls=job.create_calls + 1,
-                )
+                try:
+                    return self._ledger.update_job(
+                        job,
+                        "intends to create",
+                        at=self._now(),
+                        claim=claiming(rows, job, index, unread=unread),
+                        stage=JobStage.INTENDED,
+                        intended_at=self._now(),
+                        create_calls=job.create_calls + 1,
+                    )
+                except BehindError:
+                    pass
+            unread = update_index(state_folder)
         raise StateError(
             "Other processes collect answers all the time, so these requests may have been answered by now.",
             code="locked",
