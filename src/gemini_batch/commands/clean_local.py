@@ -148,9 +148,7 @@ class _Cleaning:
         if state_folder.memory.exists():
             with open_index(state_folder) as index:
                 known = index.jobs()
-                unknown = {
-                    run for run in now if any(known.get(job.id, ...) != job.collected_at for job in self._jobs(run))
-                }
+                unknown = {run for run in now if not self._is_in(known, run)}
                 if not self.dry_run:
                     index.forget_runs([*earlier, *unknown])
                 counted = [run for run in now if run not in unknown]
