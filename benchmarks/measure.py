@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import resource
     from collections.abc import Iterator, Mapping, Sequence
 
 HERE = Path(__file__).parent
@@ -25,9 +26,11 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A process that ended with 0: its wall time in seconds, its peak resident memory in bytes, and its stdout."""
+    """A process that ended with 0: its wall time and processor time in seconds, its peak resident memory in bytes, and
+    its stdout."""
 
     seconds: float
+    cpu: float
     peak: int
     stdout: str
 
@@ -61,14 +64,15 @@ class Place:
         with (self.folder / "stdout").open("w+b") as out, (self.folder / "stderr").open("w+b") as err:
             began = time.perf_counter()
             process = subprocess.Popen(words, env=environment, cwd=self.folder, stdout=out, stderr=err)
-            peak = peak_of(process)
+            usage = _usage_of(process)
             seconds = time.perf_counter() - began
             out.seek(0)
             err.seek(0)
             if process.returncode:
                 said = err.read().decode(errors="replace")
                 raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{said}")
-            return Ended(seconds, peak, out.read().decode().strip())
+            cpu = usage.ru_utime + usage.ru_stime
+            return Ended(seconds, cpu, usage.ru_maxrss * _RSS_UNIT, out.read().decode().strip())
 
     @contextlib.contextmanager
     def subfolder(self, name: str) -> Iterator[Path]:
@@ -106,9 +110,13 @@ class Place:
 
 def peak_of(process: subprocess.Popen[bytes]) -> int:
     """Wait for a child and return its peak resident memory in bytes."""
+    return _usage_of(process).ru_maxrss * _RSS_UNIT
+
+
+def _usage_of(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss * _RSS_UNIT
+    return usage
 
 
 def program() -> list[str]:

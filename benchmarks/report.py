@@ -83,7 +83,8 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One process with a pile: wall seconds, the bytes of the file that went through it, peak memory and its bound."""
+    """One process: wall seconds, the bytes of the file that went through it (0: not stated), peak memory and its
+    bound."""
 
     name: str
     peak: int
@@ -99,7 +100,9 @@ class Step:
     def __str__(self) -> str:
         speed = ""
         if self.seconds is not None:
-            speed = f"{self.seconds:7.1f} s   {self.bytes / MEGABYTE / self.seconds:5.0f} MB/s"
+            speed = f"{self.seconds:7.1f} s"
+            if self.bytes:
+                speed += f"   {self.bytes / MEGABYTE / self.seconds:5.0f} MB/s"
         bound = "" if self.bound is None else f" (bound {self.bound / MEGABYTE:.0f})"
         missed = "" if self.good else "   MISSED"
         return f"{self.name:<32}{speed:21}   {self.peak / MEGABYTE:5.0f} MB at most{bound}{missed}"
@@ -153,3 +156,73 @@ class Resumed:
             "bound": self.bound,
             "good": self.good,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """A file entered with memory and without: medians in seconds of the clock and of the processor, and peak memory."""
+
+    name: str
+    seconds: float
+    cpu: float
+    alone: float
+    alone_cpu: float
+    target: float
+    peak: int
+    bound: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long as without memory it takes."""
+        return self.seconds / self.alone
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The same in seconds of the processor, which other load on the machine changes less."""
+        return self.cpu / self.alone_cpu
+
+    @property
+    def good(self) -> bool:
+        """Whether it is fast enough, and within its bound of memory."""
+        return self.ratio <= self.target and self.peak < self.bound
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<32}{self.seconds:7.1f} s   {self.ratio:4.2f} times as long as without memory, "
+            f"{self.cpu_ratio:.2f} in processor time (target {self.target:g})   {self.peak / MEGABYTE:.0f} MB at most "
+            f"(bound {self.bound / MEGABYTE:.0f}){'' if self.good else '   MISSED'}"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The figures, the ratios and whether they are good."""
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu,
+            "alone": self.alone,
+            "alone_cpu_seconds": self.alone_cpu,
+            "ratio": self.ratio,
+            "cpu_ratio": self.cpu_ratio,
+            "target": self.target,
+            "peak": self.peak,
+            "bound": self.bound,
+            "good": self.good,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """The size of the index of answered rows."""
+
+    name: str
+    rows: int
+    bytes: int
+    good: bool = True
+
+    def __str__(self) -> str:
+        each = self.bytes / self.rows
+        return f"{self.name:<32}{self.bytes / MEGABYTE:7.0f} MB  {self.rows:,} rows, {each:.0f} bytes each"
+
+    def as_json(self) -> dict[str, object]:
+        """The figures."""
+        return {"name": self.name, "rows": self.rows, "bytes": self.bytes, "good": self.good}

@@ -52,7 +52,7 @@ WRITES: tuple[tuple[Any, str], ...] = (
     (recall, "lend"),
     (recall, "borrow"),
     (recall, "copy_identical"),
-    (Index, "add_job"),
+    (Index, "add_jobs"),
     (Index, "forget"),
 )
 When = Literal["before", "after"]
@@ -204,7 +204,7 @@ def test_death_at_every_step_of_the_second_night(place: Place, reaper: Reaper, w
     work(place, reaper, "plain", dedupe=True)
     expected, points = comparable(place, "plain", ""), list(reaper.steps)
     assert due(place, before) == {"n1": 1, "n2": 1}
-    assert {"catch_up", "add_job", "lend", "borrow", "copy_identical", "select"} <= set(points)
+    assert {"catch_up", "add_jobs", "lend", "borrow", "copy_identical", "select"} <= set(points)
 
     deaths = 0
     every = 1 if os.environ.get("CRASH_POINTS") == "all" else 9

@@ -95,8 +95,8 @@ def test_a_job_that_was_dropped_is_not_listed(service: FakeService, tmp_path: Pa
         do(service, tmp_path, lambda s: run(s, Submission(source=tmp_path / "in.jsonl"), None))
 
     planned = do(service, tmp_path, _jobs)
-    assert [job.dropped_at is None for job in planned].count(True) == 1
-    assert len(planned) > 1
+    left = [job for job in planned if job.dropped_at is None]
+    assert 0 < len(left) < len(planned)
     assert names(service, tmp_path) == [RunState.NOT_CREATED]
 
 

@@ -279,15 +279,23 @@ def test_a_living_job_that_this_key_cannot_see_stops_before_spending(home: Home)
     assert set(home.service.sent().values()) == {1}
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("rival", ["alive", "collected", "indexed"])
-def test_two_at_once_that_had_both_looked_first(home: Home, rival: str) -> None:
-    """Between the look-up and the create of one, the other sends some of its rows, and may even get the answers."""
+def test_two_at_once_that_had_both_looked_first(
+    home: Home, rival: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look-up and the create of one, the other sends some of its rows, and may even get the answers.
+
+    It does so before or after the index is searched once more for the create.
+    """
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     from engine.fake import FakeSession
     from gemini_batch.commands.create import create
     from gemini_batch.commands.run import run
     from gemini_batch.intake.submission import Submission
+    from gemini_batch.memory.claims import claiming
 
     other = Submission(source=write(home.folder / "other.jsonl", ROWS[:2]))
     third = Submission(source=write(home.folder / "third.jsonl", [("third", "file")]))
@@ -311,9 +319,21 @@ def test_two_at_once_that_had_both_looked_first(home: Home, rival: str) -> None:
                 await rivals()
                 return await upload(**what)
 
-            home.service.start_upload = first_the_others  # type: ignore[method-assign]
+            if when == "before":
+                home.service.start_upload = first_the_others  # type: ignore[method-assign]
             return await run(session, Submission(source=home.file), None)
 
+    where = "gemini_batch.engine.submitter.claiming"
+
+    def then_the_others(*what: Any, **more: Any) -> Any:
+        monkeypatch.setattr(where, claiming)
+        claim = claiming(*what, **more)
+        with ThreadPoolExecutor() as other_process:
+            other_process.submit(asyncio.run, rivals()).result()
+        return claim
+
+    if when == "after":
+        monkeypatch.setattr(where, then_the_others)
     assert answers(asyncio.run(both())) == right(ROWS)
     assert set(home.service.sent().values()) == {1}
 
@@ -384,7 +404,7 @@ def test_a_folder_of_a_lender_that_was_deleted_is_said(home: Home, indexed: bool
     found = home.run([*ROWS, ("new", "news")])
 
     gone = f"Answers to 6 of these requests are gone with the folder of {first.run}"
-    assert (gone if indexed else f"The folder of {first.run} is gone") in home.said
+    assert (gone if indexed else f"The answers of {first.run} cannot be used again: its folder is gone") in home.said
     assert answers(found) == right([*ROWS, ("new", "news")])
 
 
@@ -477,3 +497,135 @@ def test_a_hash_alone_makes_no_copy(home: Home, monkeypatch: pytest.MonkeyPatch)
 
     assert answers(home.run(rows, dedupe=True)) == right(rows)
     assert newest(home) == {"a": "same", "c": "other"}
+
+
+# Copies, and what stands around the look-up --------------------------------------------------------------------------
+
+
+def rows_of(found: Any) -> list[tuple[str, str]]:
+    return [(row["key"], row["verdict"]) for row in found]
+
+
+def test_a_copy_gets_the_answer_that_its_original_takes_from_another_run(home: Home) -> None:
+    same = [("a", "same"), ("b", "same")]
+    assert home.killed(1, "before", lambda: home.run(same, dedupe=True))
+    home.run([("a", "same"), ("q", "qq")])
+
+    assert answers(home.run(same, dedupe=True)) == right(same)
+
+
+def test_the_doctor_knows_runs_without_jobs(home: Home) -> None:
+    from gemini_batch.commands.doctor import doctor
+
+    home.run(ROWS)
+    home.run(ROWS[:2])
+    found = home.do(doctor)
+
+    assert (found.healthy, found.runs, found.jobs) == (True, 2, 1)
+    assert not any("not in the ledger" in finding.message for finding in found.findings)
+
+
+@pytest.mark.parametrize("alive", [True, False])
+@pytest.mark.parametrize("harm", ["emptied", "deleted"])
+def test_a_run_that_cannot_be_read_holds_up_nothing_else(home: Home, harm: str, *, alive: bool) -> None:
+    first = home.create(ROWS) if alive else home.run(ROWS).summary
+    folder = home.folder / "home" / "runs" / first.run
+    with closing(sqlite3.connect(folder / "rows.db")) as db, db:
+        db.execute("UPDATE requests SET fingerprint = NULL")
+    with closing(sqlite3.connect(home.folder / "home" / "ledger.db")) as db, db:
+        db.execute("DELETE FROM claims")
+    (folder / "requests.jsonl").unlink()
+    if harm == "emptied":
+        (folder / "requests.jsonl").write_bytes(b"")
+
+    found = home.run([("un", "related"), ("another", "row")])
+
+    assert answers(found) == right([("un", "related"), ("another", "row")])
+    assert f"The answers of {first.run} cannot be used again" in home.said
+
+
+def test_a_folder_that_is_away_for_a_while_is_remembered(home: Home) -> None:
+    first = home.run(ROWS).summary.run
+    place = home.folder / "home" / "runs" / first
+    place.rename(home.folder / "away")
+    home.run([("un", "related")])
+    (home.folder / "away").rename(place)
+
+    home.run([*ROWS, ("new", "news")])
+
+    assert newest(home) == {"new": "news"}
+
+
+@pytest.mark.parametrize("call", range(6))
+def test_a_trial_after_an_interrupted_create_sends_no_more(home: Home, call: int) -> None:
+    write(home.file, ROWS)
+    home.killed(call, "before", home.create)
+    created = len(home.service.jobs)
+
+    home.create(limit=1)
+
+    sent = sum(len(home.service.texts[job.name]) for job in home.service.jobs)
+    assert sent == (6 if created else 1)
+
+
+def test_nothing_is_uploaded_twice_because_of_other_answers(home: Home) -> None:
+    home.service.ends[0] = ("BATCH_STATE_EXPIRED", None)
+    home.run(ROWS)
+
+    assert home.service.calls.count("start_upload") == len(home.service.jobs) == 2
+    assert "Another run sent some of these requests" not in home.said
+
+
+def test_the_change_of_an_interrupted_retry_is_for_its_requests_only(home: Home) -> None:
+    from gemini_batch.commands.retry import retry, selection
+
+    home.service.fails = {"text 1"}
+    found = home.run(ROWS, limit=3)
+    home.service.fails = set()
+    chosen = selection(["failed"], max_output_tokens=None, temperature=0.9, model=None, model_check=True)
+    home.killed(1, "before", lambda: home.do(lambda s: retry(s, found.summary.run, chosen)))
+    before = len(home.service.jobs)
+
+    assert answers(home.run()) == right(ROWS)
+    hot = {
+        key
+        for job in home.service.jobs[before:]
+        for key in job.keys
+        if b"0.9" in home.service.files.get(job.file_name or "", b"")
+    }
+    assert len(home.service.jobs) == before + 2
+    assert hot <= {"k1"}
+
+
+def test_an_earlier_run_holds_the_answer_when_the_newest_is_gone(home: Home) -> None:
+    import shutil
+
+    home.run(ROWS)
+    second = home.run(new=True).summary.run
+    home.run([("un", "related")])
+    shutil.rmtree(home.folder / "home" / "runs" / second)
+
+    home.run([*ROWS, ("new", "news")])
+
+    assert newest(home) == {"new": "news"}
+
+
+def test_the_same_file_with_a_resource_of_another_project(home: Home) -> None:
+    home.file.write_bytes(with_part("a", FILE))
+    home.run()
+    home.run()
+    assert len(home.service.jobs) == 1
+    home.key = "another"
+    home.run()
+    assert len(home.service.jobs) == 2
+
+
+def test_the_first_of_two_jobs_is_enough(home: Home) -> None:
+    """Made with --new, both hold the same row; one of them never ends."""
+    first = home.create(ROWS)
+    home.create(new=True)
+    stuck, move = home.service.jobs[1], home.service._move
+    home.service._move = lambda job: None if job is stuck else move(job)  # type: ignore[method-assign]
+
+    assert answers(home.run([*ROWS, ("new", "news")])) == right([*ROWS, ("new", "news")])
+    assert first.job == home.service.jobs[0].name

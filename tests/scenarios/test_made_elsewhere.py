@@ -120,7 +120,7 @@ def test_its_rows_are_shown_once_they_are_held(stage: Stage, monkeypatch: pytest
 
     assert (unknown.code, unknown.document["error"]["code"]) == (2, "unknown_job")
     assert (held_not_yet.code, held_not_yet.document["error"]["code"]) == (6, "not_finished")
-    assert f"results {job}" in held_not_yet.document["error"]["next"]
+    assert f"adopt {job}" in held_not_yet.document["error"]["next"]
     assert shown.out.count("prompt\n  (unknown: the job was created elsewhere)\nanswer\n  ") == 4
     assert [(row["key"], row["prompt"], row["place"]) for row in rows] == [(key, None, "answered") for key in "abcd"]
     assert stage.service.accounting()["totals"] == asked

@@ -190,7 +190,13 @@ def _records(
     address, now = address_of(session.settings), session.world.now()
     run = Run(
         id=run_id,
-        identity=identity(staged.sha256, staged.method.value, model, address),
+        identity=identity(
+            staged.sha256,
+            staged.method.value,
+            model,
+            address,
+            key_fingerprint=session.key_fingerprint() if staged.owned else "",
+        ),
         origin="adopted",
         created_at=now,
         method=staged.method,

@@ -180,7 +180,8 @@ async def _drive(session: Session, submission: Submission, entered: Entered) -> 
         if not is_ours:  # another process was faster
             return _found(session, run), False
         run = ledger.run(run.id) or run
-        if entered.is_new or _may_send(session, submission, run):
+        unsent = all(job.stage in {JobStage.PLANNED, JobStage.UPLOADED} for job in ledger.jobs_of(run.id))
+        if entered.is_new or unsent or _may_send(session, submission, run):
             options = submission.options.over(kept_options(run))
             choose(session, run, options)
             run = keep_options(ledger, run, options, at=session.world.now())

@@ -83,10 +83,12 @@ async def doctor(session: Session) -> Diagnosis:
     """
     findings: list[Finding] = []
     jobs: list[tuple[Run, Job]] = []
+    runs: list[str] = []
     state_folder = session.state_folder
     session.name_empty_state_folder()
     if state_folder.exists():
         ledger = session.ledger()
+        runs = sorted(run.id for run in ledger.runs())
         findings += [
             Finding(
                 level="problem",
@@ -105,7 +107,7 @@ async def doctor(session: Session) -> Diagnosis:
                 about, message = job.batch or run.id, f"The run folder cannot be read: {error}."
                 findings.append(Finding(level="problem", about=about, message=message))
         findings += _check_files(session, ledger.files(), {job.id: job for _, job in jobs})
-        findings += _orphans(state_folder, {run.id for run, _ in jobs})
+        findings += _orphans(state_folder, set(runs))
     asked = False
     try:
         ours = session.key_fingerprint() if state_folder.exists() else None
@@ -121,7 +123,7 @@ async def doctor(session: Session) -> Diagnosis:
         )
     return Diagnosis(
         findings=findings,
-        runs=len({run.id for run, _ in jobs}),
+        runs=len(runs),
         jobs=len(jobs),
         size=state_folder.size(),
         largest=_largest(state_folder),

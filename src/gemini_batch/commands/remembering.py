@@ -11,7 +11,7 @@ from gemini_batch.api.trouble import meaning
 from gemini_batch.engine.backoff import PollBackoff
 from gemini_batch.engine.collector import collect
 from gemini_batch.engine.planner import drop, reconcile
-from gemini_batch.engine.poller import poll_job, wait
+from gemini_batch.engine.poller import poll_job
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished, ServiceError, StateError, UsageError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.memory.recall import Recalled, recall
@@ -57,8 +57,8 @@ async def remember(session: Session, run: Run, *, waits: bool) -> Recalled:
     found = await in_thread(lambda emit: recall(session.state_folder, run.id, emit=emit), session.emit)
     ledger = session.ledger()
     with session.state_folder.run(run.id).rows() as rows:
-        sending, identical = rows.waiting().requests, rows.identical()
-    dedupes = kept_options(ledger.run(run.id) or run).dedupe
+        sending = rows.waiting().requests
+        identical = rows.identical() if sending and not kept_options(ledger.run(run.id) or run).dedupe else 0
     jobs = [ledger.job(job) for job in found.jobs]
     if found.remembered:
         sent = "1 is sent" if sending == 1 else f"{sending:,} are sent" if sending else "none is sent"
@@ -70,7 +70,7 @@ async def remember(session: Session, run: Run, *, waits: bool) -> Recalled:
             )
         said = f"{found.remembered:,} of {_requests(run.requests)} were answered before; {sent}.{also}"
         session.emit(Notice(said, next=f"To send all of them again, use --new{paid_again(session.settings)}."))
-    if sending and not dedupes and many_identical(identical, run.requests):
+    if many_identical(identical, run.requests):
         also = "Use --dedupe to send each of them once."
         session.emit(
             Notice(f"{identical:,} of {_requests(run.requests)} repeat an earlier one under another key.", next=also)
@@ -130,39 +130,48 @@ async def wait_elsewhere(session: Session, run: Run) -> bool:
         if not rows.at(ELSEWHERE):
             return False
     found = await remember(session, run, waits=True)
-    for job in found.jobs:
-        await _until_over(session, job)
+    backoff = PollBackoff.of(session.settings, session.world.monotonic())
+    while found.jobs:
+        for job in found.jobs:
+            if await _is_over(session, job):
+                return True
+        await session.world.sleep(backoff.pause(session.world.monotonic()))
     return True
 
 
-async def _until_over(session: Session, job_id: str) -> None:
-    """Wait until a job of another run is collected: by its own process or, where there is none, here."""
+async def _is_over(session: Session, job_id: str) -> bool:
+    """Whether a job of another run holds no requests any more; without a process of its own, it is collected here."""
     ledger = session.ledger()
-    backoff = PollBackoff.of(session.settings, session.world.monotonic())
-    while True:
-        job = ledger.job(job_id)
-        if job.dropped_at is not None or job.stage in {JobStage.PLANNED, JobStage.UPLOADED, JobStage.COLLECTED}:
-            return
-        if _is_in_use(session, job):
-            await session.world.sleep(backoff.pause(session.world.monotonic()))
-            continue
-        if job.stage is JobStage.INTENDED:
-            raise _left_alone(job)
-        target = KnownJob(ledger.run_of(job), job, session.settings.offline)
-        try:
-            if job.stage is JobStage.CREATED:
-                await wait(session, target, backoff)
-            await collect(session, target)
-        except (JobError, ServiceError) as error:
-            if not meaning(error).not_shown:
+    job = ledger.job(job_id)
+    if job.dropped_at is not None or job.stage in {JobStage.PLANNED, JobStage.UPLOADED, JobStage.COLLECTED}:
+        return True
+    if _is_in_use(session, job):
+        return False
+    if job.stage is JobStage.INTENDED:
+        raise _left_alone(job)
+    target = KnownJob(ledger.run_of(job), job, session.settings.offline)
+    try:
+        if job.stage is JobStage.CREATED and not (await poll_job(session, target)).job.phase.ended:
+            return False
+        await collect(session, target)
+    except NotFinished as error:
+        if error.reason_code == "output_incomplete":
+            raise
+        return False  # its results are late
+    except (JobError, ServiceError) as error:
+        if not meaning(error).not_shown:
+            if not meaning(error).passes:
                 raise
-            raise NotFinished(
-                f"{target.name} ({job.run}) holds requests of this run; the service does not show it or its results.",
-                job=target.name,
-                state=job.state or "",
-                code="elsewhere_not_shown",
-                next=Next("run", job.run, why=costing(target.run, "finds out whether they are gone")),
-            ) from error
+            session.say_once(Notice(error.then("Still waiting."), "warning"))
+            return False
+        raise NotFinished(
+            f"{target.name} ({job.run}) holds requests of this run; the service does not show it or its results.",
+            job=target.name,
+            state=job.state or "",
+            code="elsewhere_not_shown",
+            next=Next("run", job.run, why=costing(target.run, "finds out whether they are gone")),
+        ) from error
+    return True
 
 
 async def take_answers(session: Session, run: Run) -> None:
@@ -186,6 +195,14 @@ def _is_in_use(session: Session, job: Job) -> bool:
         with session.state_folder.run(job.run).lock(wait=0.0):
             return False
     except StateError as error:
+        if error.reason_code == "run_folder_gone":
+            what = (
+                f"{job.batch or 'A job'} of {job.run} holds requests of this run, and the folder of {job.run} is gone."
+            )
+            new = f"To send its requests again, use --new{paid_again(session.settings)}."
+            raise StateError(
+                what, file=error.file, code="run_folder_gone", next=f"Restore the folder. {new}"
+            ) from error
         if error.reason_code != "locked":
             raise
         return True

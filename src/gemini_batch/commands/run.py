@@ -161,8 +161,9 @@ async def work_off(
         stopper = _stopper(ledger, folder, run) if leftovers else None
         if leftovers and stopper is None and _is_to_be_sent_again(ledger, folder, run):
             await collect_late(session, run)
-        if options is not None and options.selection is not None:
-            choose(session, run, options)
+        widens = options is not None and options.selection is not None
+        if widens and overrides is None:
+            choose(session, run, chosen)
         if chosen.encoded() != kept.encoded():
             run = keep_options(ledger, run, chosen, at=session.world.now())
 
@@ -195,8 +196,11 @@ async def work_off(
             if not await wait_elsewhere(session, run):
                 break
             await remember(session, run, waits=True)  # what those jobs did not answer is sent by this run
-        if overrides is not None:
-            keep_options(ledger, run, msgspec.structs.replace(chosen, overrides=None), at=session.world.now())
+        if overrides is None:
+            return
+        keep_options(ledger, run, msgspec.structs.replace(chosen, overrides=None), at=session.world.now())
+    if widens:  # the change was for the requests of that retry; others are sent as they are
+        await work_off(session, run, options, leftovers=leftovers, webhook_url=webhook_url, bell=bell)
 
 
 def _stopper(ledger: Ledger, folder: RunFolder, run: Run) -> NotFinished | None:

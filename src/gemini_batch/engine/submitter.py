@@ -20,10 +20,10 @@ from gemini_batch.engine import create_policy
 from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, Matches, ReadList, Send, Upload, next_step
 from gemini_batch.engine.input_files import upload_input
 from gemini_batch.engine.poller import ask, record_seen
-from gemini_batch.errors import ApiError, Next, ServiceError
-from gemini_batch.events import Notice
-from gemini_batch.memory.claims import claiming
-from gemini_batch.memory.recall import open_index, recalls
+from gemini_batch.errors import ApiError, Next, ServiceError, StateError
+from gemini_batch.events import Notice, ignore_events, in_thread
+from gemini_batch.memory.claims import BehindError, claiming
+from gemini_batch.memory.recall import open_index, recalls, update_index
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import JobStage
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: A create with this answer is not resent at once: it takes a while until there is room.
 _NO_ROOM = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL})
+#: How often answers that other processes have just collected are waited for.
+_MOST_BEHIND = 50
 #: How many jobs are asked for to make up for what a list does not show.
 _MOST_ASKED = 5
 
@@ -141,18 +143,7 @@ class Submitter:
             create = partial(self._service.create, requests=requests)
         else:
             create = partial(self._service.create, file_name=job.file)
-        with contextlib.ExitStack() as stack:
-            rows = stack.enter_context(self._folder.rows())
-            index = stack.enter_context(open_index(self._session.state_folder)) if recalls(self._run) else None
-            job = self._ledger.update_job(
-                job,
-                "intends to create",
-                at=self._now(),
-                claim=claiming(rows, job, index),
-                stage=JobStage.INTENDED,
-                intended_at=self._now(),
-                create_calls=job.create_calls + 1,
-            )
+        job = await self._intend(job)
         try:
             operation = await create(
                 model=job.model,
@@ -187,6 +178,31 @@ class Submitter:
             return job
         job = self._ledger.update_job(job, "created", at=self._now(), stage=JobStage.CREATED, batch=remote.name)
         return record_seen(self._session, job, remote)
+
+    async def _intend(self, job: Job) -> Job:
+        """Record the intent and claim the requests; answers that other runs have received meanwhile come first."""
+        state_folder = self._session.state_folder
+        for _ in range(_MOST_BEHIND):
+            unread: frozenset[str] = frozenset()
+            if recalls(self._run):
+                unread = await in_thread(lambda emit: update_index(state_folder, emit), ignore_events)
+            with contextlib.ExitStack() as stack, contextlib.suppress(BehindError):
+                rows = stack.enter_context(self._folder.rows())
+                index = stack.enter_context(open_index(state_folder)) if recalls(self._run) else None
+                return self._ledger.update_job(
+                    job,
+                    "intends to create",
+                    at=self._now(),
+                    claim=claiming(rows, job, index, unread=unread),
+                    stage=JobStage.INTENDED,
+                    intended_at=self._now(),
+                    create_calls=job.create_calls + 1,
+                )
+        raise StateError(
+            "Other processes collect answers all the time, so these requests may have been answered by now.",
+            code="locked",
+            next="Run the same command again.",
+        )
 
     async def _lost_its_file(self, job: Job, error: ServiceError) -> bool:
         """Whether a create was refused because its input file expired (403) or was deleted, not because of the model.

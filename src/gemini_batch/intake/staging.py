@@ -52,8 +52,8 @@ class Staged:
     """A validated set of requests in a run folder; ``bytes`` and ``sha256`` describe the canonical file.
 
     ``modalities``: what generation requests ask for besides text (``AUDIO``, ``IMAGE``). ``traits``: what embedding
-    requests contain (``taskType``, ``media``). ``unseen``: requests with files or caches that ``can_see``
-    does not know.
+    requests contain (``taskType``, ``media``). ``owned``: a request names a resource of the project. ``unseen``:
+    requests with files or caches that ``can_see`` does not know.
     """
 
     requests: int
@@ -65,6 +65,7 @@ class Staged:
     method: Method
     warnings: tuple[Problem, ...]
     warning_count: int
+    owned: bool = False
     unseen: Unseen | None = None
 
 
@@ -125,6 +126,7 @@ class _Pass:
         self.tokens = 0
         self.modalities: set[str] = set()
         self.traits: set[str] = set()
+        self.owned = False
         self.method: Method | None = None
         self.first_line = 0
         self._loaded = 0
@@ -179,6 +181,7 @@ class _Pass:
                 )
             )
             return None
+        marks = self._origin.marks(data, checked.method) if self._origin is not None else None
         row = RequestRow(
             self._seq(),
             number,
@@ -188,8 +191,9 @@ class _Pass:
             checked.expects_json,
             checked.dimension,
             estimate_tokens(data),
-            *(self._origin.marks(data, checked.method) if self._origin is not None else ()),
+            *(marks[:3] if marks is not None else ()),
         )
+        self.owned = self.owned or (marks is not None and marks.owned)
         line = data + b"\n"
         self.sink.write(line)
         if b"odalities" in data:
@@ -297,6 +301,7 @@ def stage(
         method=done.method,
         warnings=tuple(findings.warnings),
         warning_count=findings.warning_count,
+        owned=done.owned,
         unseen=done.unseen,
     )
 

@@ -99,9 +99,10 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
         return None  # staging reports what is wrong with the file
     address = address_of(session.settings)
     for method in Method:
-        known = ledger.newest_with_identity(identity(digest, method.value, _model(submission, method), address))
-        if known is not None:
-            return known
+        for key in ("", session.key_fingerprint()):
+            name = identity(digest, method.value, _model(submission, method), address, key_fingerprint=key)
+            if (known := ledger.newest_with_identity(name)) is not None:
+                return known
     return None
 
 
@@ -200,7 +201,9 @@ async def _stage_run(
     check_modalities(session, model, staged, said, refuse=refuse)
     run = Run(
         id=run_id,
-        identity=identity(staged.sha256, staged.method.value, model, address),
+        identity=identity(
+            staged.sha256, staged.method.value, model, address, key_fingerprint=key_fingerprint if staged.owned else ""
+        ),
         origin="made",
         created_at=session.world.now(),
         method=staged.method,

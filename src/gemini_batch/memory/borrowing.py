@@ -23,38 +23,39 @@ if TYPE_CHECKING:
 _WHAT = "run's row database"
 #: The wanted answers of the attached run, with their files: those that succeeded, and that it holds itself.
 _HELD = (
-    "FROM temp.found f CROSS JOIN lender.requests q ON q.seq = f.theirs CROSS JOIN lender.answers a ON a.id = q.answer "
+    "CROSS JOIN lender.requests q ON q.seq = f.theirs CROSS JOIN lender.answers a ON a.id = q.answer "
     "AND a.verdict = 'succeeded' AND a.answer_file > 0 CROSS JOIN lender.answer_files s ON s.id = a.answer_file"
 )
-_OF = "WHERE f.run = ?"
+#: Entries of the index are checked, except those for another model than that of the lender.
+_OF = "WHERE f.run = :run AND (NOT :exactly OR coalesce(q.fingerprint, f.fingerprint) = f.fingerprint)"
 _COPY = (
-    "INSERT INTO answers (seq, answer_file, attempt, offset, length, verdict, usage_known, input, cached, output, "
+    "INSERT INTO answers (seq, answer_file, attempt, offset, length, verdict, usage_known, input, cached, output, "  # noqa: S608 - no value
     "thoughts, tool_use, audio_input, image_output, model_version) SELECT f.seq, mine.id, a.attempt, a.offset, "
     "a.length, a.verdict, a.usage_known, a.input, a.cached, a.output, a.thoughts, a.tool_use, a.audio_input, "
-    f"a.image_output, named.id {_HELD} CROSS JOIN answer_files mine ON mine.job = s.job "
+    f"a.image_output, named.id FROM temp.found f {_HELD} CROSS JOIN answer_files mine ON mine.job = s.job "
     "LEFT JOIN lender.model_versions v ON v.id = a.model_version LEFT JOIN model_versions named ON named.name = v.name "
     f"{_OF} ORDER BY f.seq"
 )
 
 
-def borrow(rows: Rows, lender: RunFolder, number: int, *, method: Method) -> int:
+def borrow(rows: Rows, lender: RunFolder, number: int, *, method: Method, exactly: bool) -> int:
     """Give the rows of ``temp.found`` under this ``number`` the answers that the lender has; returns how many.
 
-    Where the request asks for JSON, or for a vector of some length, the answer is judged once more. Raises StateError
-    if the lender's answers cannot be read.
+    Where the request asks for JSON, or for a vector of some length, the answer is judged once more. ``exactly``: the
+    lender's requests are for the same model. Raises StateError if the lender's answers cannot be read.
     """
-    db = rows.connection
+    db, wanted = rows.connection, {"run": number, "exactly": int(exactly)}
     with lender.rows() as theirs, explained(rows.path, _WHAT):  # opened, so that it has the current schema
         db.execute("ATTACH CAST(? AS TEXT) AS lender", (os.fsencode(theirs.path),))
         try:
-            files = db.execute(f"SELECT DISTINCT s.* {_HELD} {_OF}", (number,)).fetchall()
+            files = db.execute(f"SELECT DISTINCT s.* FROM temp.found f {_HELD} {_OF}", wanted).fetchall()  # noqa: S608 - no value
             for file in files:
                 _check(lender, file)
-            _drop_unfit(db, lender, number, method)
+            _drop_unfit(db, lender, wanted, method)
             with closing(db.cursor()) as work:
                 work.execute("BEGIN")  # only this database is written; the lender's may be, by its own process
                 try:
-                    count = _copy(work, lender.path.name, number, files)
+                    count = _copy(work, lender.path.name, wanted, files)
                 except BaseException:
                     work.execute("ROLLBACK")
                     raise
@@ -81,21 +82,21 @@ def _check(lender: RunFolder, file: sqlite3.Row) -> None:
         )
 
 
-def _drop_unfit(db: sqlite3.Connection, lender: RunFolder, number: int, method: Method) -> None:
+def _drop_unfit(db: sqlite3.Connection, lender: RunFolder, wanted: dict[str, int], method: Method) -> None:
     """Let entries of ``temp.found`` lead nowhere whose answer does not have the form that the request asks for."""
-    unfit = [(number, seq) for seq in _unfit(db, lender, number, method)]
+    unfit = [(wanted["run"], seq) for seq in _unfit(db, lender, wanted, method)]
     db.executemany("UPDATE temp.found SET theirs = NULL WHERE run = ? AND seq = ?", unfit)
 
 
-def _unfit(db: sqlite3.Connection, lender: RunFolder, number: int, method: Method) -> Iterator[int]:
+def _unfit(db: sqlite3.Connection, lender: RunFolder, wanted: dict[str, int], method: Method) -> Iterator[int]:
     sql = (
-        f"SELECT f.seq, r.expects_json, r.dimension, s.file, a.offset, a.length {_HELD} "
-        f"CROSS JOIN main.requests r ON r.seq = f.seq AND (r.expects_json OR r.dimension IS NOT NULL) {_OF} "
+        "SELECT f.seq, r.expects_json, r.dimension, s.file, a.offset, a.length FROM temp.found f CROSS JOIN "  # noqa: S608 - no value
+        f"main.requests r ON r.seq = f.seq AND (r.expects_json OR r.dimension IS NOT NULL) {_HELD} {_OF} "
         "ORDER BY s.id, a.offset"
     )
     name, opened = None, None
     try:
-        for seq, expects_json, dimension, file, offset, length in db.execute(sql, (number,)):
+        for seq, expects_json, dimension, file, offset, length in db.execute(sql, wanted):
             if file != name:
                 if opened is not None:
                     opened.close()
@@ -115,7 +116,7 @@ def _unfit(db: sqlite3.Connection, lender: RunFolder, number: int, method: Metho
             opened.close()
 
 
-def _copy(db: sqlite3.Cursor, run: str, number: int, files: list[sqlite3.Row]) -> int:
+def _copy(db: sqlite3.Cursor, run: str, wanted: dict[str, int], files: list[sqlite3.Row]) -> int:
     last = db.execute("SELECT coalesce(max(id), 0) FROM answers").fetchone()[0]
     for file in files:
         db.execute(
@@ -124,7 +125,7 @@ def _copy(db: sqlite3.Cursor, run: str, number: int, files: list[sqlite3.Row]) -
             (file["job"], f"{run}/{file['file']}", file["bytes"], file["sha256"]),
         )
     db.execute("INSERT OR IGNORE INTO model_versions (name) SELECT name FROM lender.model_versions")
-    db.execute(_COPY, (number,))
+    db.execute(_COPY, wanted)
     taken = db.execute(
         "UPDATE requests SET job = ?, answer = a.id FROM answers a WHERE a.id > ? AND a.seq = requests.seq",
         (REMEMBERED, last),

@@ -6,7 +6,10 @@ because an index cannot be written.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gemini_batch.errors import StateError
 from gemini_batch.events import EventHandler, Notice, Transfer
@@ -15,8 +18,9 @@ from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.store.sqlite import explained, state_error, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from gemini_batch.memory.fingerprint import Marks
     from gemini_batch.memory.index import Index
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Job, Run
@@ -26,42 +30,62 @@ if TYPE_CHECKING:
 _BATCH = 5000
 
 
-def catch_up(state_folder: StateFolder, ledger: Ledger, index: Index, emit: EventHandler) -> None:
-    """Enter what was collected since, and claim the rows of jobs that an earlier version sent. Raises StateError."""
-    known = index.jobs()
-    news = [job for job in collected(ledger) if known.get(job.id, ...) != job.collected_at]
-    for job in news:
-        run = ledger.run_of(job)
-        try:
-            _enter(state_folder.run(run.id), index, ledger, job, emit)
-        except StateError as error:
-            if error.reason_code == "locked":
-                raise
-            # What cannot be read is not remembered; it must not keep anything else from being sent.
-            emit(Notice(f"The answers of {run.id} cannot be used again: {error.message}", "warning", error.next))
-            index.add(run.id, job.id, job.collected_at, ())
+def catch_up(state_folder: StateFolder, ledger: Ledger, index: Index, emit: EventHandler) -> frozenset[str]:
+    """Enter what was collected since, and claim the rows of jobs that an earlier version sent.
+
+    Returns the jobs (ids) whose answers cannot be read now. They are not remembered, and are tried again the next time;
+    they keep nothing else from being sent. Raises StateError where trying again may help at once: a folder that is in
+    use, a full disk.
+    """
+    known, unread = index.jobs(), set[str]()
+    for jobs in _by_run(job for job in collected(ledger) if known.get(job.id, ...) != job.collected_at):
+        run = ledger.run_of(jobs[0])
+        with _tolerant(run, emit, unread, jobs):
+            _enter(state_folder.run(run.id), index, ledger, jobs, emit)
     for job in unclaimed(ledger):
         run = ledger.run_of(job)
         folder = state_folder.run(run.id)
-        if folder.row_database.exists():
-            with folder.rows() as rows:
-                fill(folder, ledger, run, rows, emit)
-                claim_later(ledger, job, rows.fingerprints(job.ordinal))
+        with _tolerant(run, emit, unread, [job]):
+            if folder.row_database.exists():
+                with folder.rows() as rows:
+                    fill(folder, ledger, run, rows, emit)
+                    claim_later(ledger, job, rows.fingerprints(job.ordinal))
+    return frozenset(unread)
 
 
-def _enter(folder: RunFolder, index: Index, ledger: Ledger, job: Job, emit: EventHandler) -> None:
-    run = ledger.run_of(job)
-    if run.freed_at is not None or not folder.row_database.exists():
-        if run.freed_at is None:
-            emit(Notice(f"The folder of {run.id} is gone, so its answers cannot be used again.", "warning"))
-        index.add(run.id, job.id, job.collected_at, ())
+@contextmanager
+def _tolerant(run: Run, emit: EventHandler, unread: set[str], jobs: Iterable[Job]) -> Iterator[None]:
+    """What cannot be read of a run is said, and noted in ``unread``."""
+    try:
+        yield
+    except StateError as error:
+        if error.reason_code in {"locked", "disk_full"}:
+            raise
+        emit(Notice(f"The answers of {run.id} cannot be used again: {error.message}", "warning", error.next))
+        unread.update(job.id for job in jobs)
+
+
+def _by_run(jobs: Iterable[Job]) -> list[list[Job]]:
+    """The jobs of each run; the run with the newest answers comes last, because these count."""
+    runs: dict[str, list[Job]] = {}
+    for job in jobs:
+        runs[job.run] = [*runs.pop(job.run, ()), job]
+    return list(runs.values())
+
+
+def _enter(folder: RunFolder, index: Index, ledger: Ledger, jobs: Sequence[Job], emit: EventHandler) -> None:
+    run = ledger.run_of(jobs[0])
+    if run.freed_at is not None:
+        index.skip(jobs)
         return
+    if not folder.row_database.exists():
+        raise StateError("its folder is gone.", file=folder.path, code="run_folder_gone")
     with folder.rows() as rows:
         fill(folder, ledger, run, rows, emit)
-        if job.model == run.model:
-            index.add_job(run.id, job.id, job.collected_at, rows, job.ordinal)
-        else:
-            index.add(run.id, job.id, job.collected_at, _of_another_model(folder, run, job, rows))
+        index.add_jobs(run.id, [job for job in jobs if job.model == run.model], rows)
+        for job in jobs:
+            if job.model != run.model:
+                index.add(run.id, job, _of_another_model(folder, run, job, rows))
 
 
 def _of_another_model(folder: RunFolder, run: Run, job: Job, rows: Rows) -> Iterator[tuple[bytes, int]]:
@@ -74,7 +98,14 @@ def _of_another_model(folder: RunFolder, run: Run, job: Job, rows: Rows) -> Iter
     with explained(rows.path, "run's row database"), folder.requests.open("rb") as file:
         for seq, offset, length in rows.connection.execute(sql, (job.ordinal,)):
             file.seek(offset)
-            yield origin.marks(file.read(length), run.method).fingerprint, seq
+            yield _marks(origin, file.read(length), run, folder).fingerprint, seq
+
+
+def _marks(origin: Origin, line: bytes, run: Run, folder: RunFolder) -> Marks:
+    try:
+        return origin.marks(line, run.method)
+    except msgspec.DecodeError as error:
+        raise StateError(f"Its requests were changed: {error}.", file=folder.requests, code="damaged") from error
 
 
 def fill(folder: RunFolder, ledger: Ledger, run: Run, rows: Rows, emit: EventHandler) -> None:
@@ -93,7 +124,7 @@ def fill(folder: RunFolder, ledger: Ledger, run: Run, rows: Rows, emit: EventHan
                     last, marks = batch[-1]["seq"], []
                     for seq, offset, length in batch:
                         file.seek(offset)
-                        marks.append((*origin.marks(file.read(length), run.method), seq))
+                        marks.append((*_marks(origin, file.read(length), run, folder)[:3], seq))
                     db.executemany("UPDATE requests SET fingerprint = ?, body = ?, outside = ? WHERE seq = ?", marks)
                     emit(Transfer("reading", file.tell(), run.bytes))
         except OSError as error:

@@ -38,16 +38,26 @@ _UNCLAIMED = (
 _CLAIM = "INSERT OR IGNORE INTO claims VALUES (?, ?)"
 
 
+class BehindError(Exception):
+    """Jobs were collected since the index was brought up to date. Nothing was recorded."""
+
+
 class TakenError(Exception):
     """Some rows of a job are in another run's job, or have been answered there. Nothing was recorded."""
 
 
-def claiming(rows: RowReader, job: Job, index: Index | None) -> Callable[[sqlite3.Connection], None]:
+def claiming(
+    rows: RowReader, job: Job, index: Index | None, *, unread: frozenset[str] = frozenset()
+) -> Callable[[sqlite3.Connection], None]:
     """Claims the rows of a job in a transaction of the ledger.
 
-    Raises TakenError there if any of them is claimed by another run, or answered there by the ``index``. Without an
-    index, the rows are sent whatever other runs have.
+    Raises TakenError there if any of them is claimed by another run, or answered there by the ``index``, and
+    BehindError if the index lacks jobs that were collected since, apart from those that cannot be read (``unread``).
+    Without an index, the rows are sent whatever other runs have. The index is searched here, before the transaction,
+    because that takes as long as everything else; it is searched again only if answers have been entered since.
     """
+    known = None if index is None else index.jobs()
+    answered = index is not None and index.holds_any(rows.fingerprints(job.ordinal))
 
     def claim(ledger: sqlite3.Connection) -> None:
         values = ((fingerprint, job.id) for fingerprint in rows.fingerprints(job.ordinal))
@@ -57,9 +67,11 @@ def claiming(rows: RowReader, job: Job, index: Index | None) -> Callable[[sqlite
         if ledger.execute(_ANOTHER, (job.id, job.run)).fetchone() is not None:
             raise TakenError
         # No job can become collected while this transaction lasts. So what was answered is claimed or in the index.
-        if not index.covers(dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED}").fetchall())):
-            raise TakenError
-        if index.holds_any(rows.fingerprints(job.ordinal)):
+        held = dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED}").fetchall())
+        if not index.covers({one: at for one, at in held.items() if one not in unread}):
+            raise BehindError
+        found = answered if index.jobs() == known else index.holds_any(rows.fingerprints(job.ordinal))
+        if found:
             raise TakenError
 
     return claim

@@ -37,6 +37,14 @@ _HINTS = tuple(
     )
     for name in (camel, snake)
 )
+#: Fields of a request that hold none of these names, except those of files. Most requests have no other field, and
+#: their lines need not be searched for each name.
+_PLAIN = frozenset(
+    {
+        *("contents", "content", "generationConfig", "generation_config"),
+        *("systemInstruction", "system_instruction", "safetySettings", "safety_settings"),
+    }
+)
 #: Tools whose answers come from a world that changes.
 _OUTSIDE = frozenset(
     {
@@ -66,12 +74,14 @@ _json = msgspec.json.Encoder().encode
 class Marks(NamedTuple):
     """What a row is recognised by: all of it, and its ``body``, which leaves out the key (64 bits, signed).
 
-    ``outside``: the answer depends on a search, on pages of the web or on files elsewhere.
+    ``outside``: the answer depends on a search, on pages of the web or on files elsewhere. ``owned``: the request names
+    a resource of the project.
     """
 
     fingerprint: bytes
     body: int
     outside: bool
+    owned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +99,9 @@ class Origin:
     def marks(self, line: bytes, method: Method) -> Marks:
         """The marks of one valid request line."""
         row = _line(line)
-        outside, ours = False, ""
+        outside, owned, ours = False, False, ""
         request = _value(row.request)
-        if any(hint in line for hint in _HINTS):
+        if (b"file" in line or not _PLAIN.issuperset(request)) and any(hint in line for hint in _HINTS):
             for name in _TIERS:
                 request.pop(name, None)
             outside, owned = _ties(request, line)
@@ -100,7 +110,7 @@ class Origin:
             _json(request), digest_size=16, key=_kind(method, self.model, self.backend, ours)
         ).digest()
         whole = hashlib.blake2b(row.key.encode(), digest_size=16, key=body).digest()
-        return Marks(whole, int.from_bytes(body[:8], "big", signed=True), outside)
+        return Marks(whole, int.from_bytes(body[:8], "big", signed=True), outside, owned)
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import closing, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gemini_batch.store.sqlite import INDEX, connect, explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from gemini_batch.store.records import Job
     from gemini_batch.store.row_reading import RowReader
 
+#: So many rows are looked up by one statement.
+_BATCH = 500
 _SCHEMA = (
     "CREATE TABLE runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT",
     "CREATE TABLE jobs (id TEXT PRIMARY KEY, collected_at REAL) STRICT, WITHOUT ROWID",
@@ -28,9 +32,9 @@ CREATE TABLE answered (
 ) STRICT, WITHOUT ROWID
 """,
 )
-#: The succeeded answers of one job, in the order of the index, so that its pages are written one after another.
+#: The succeeded answers of some jobs, in the order of the index, so that its pages are written one after another.
 _ANSWERS_OF = (
-    "SELECT r.fingerprint, ?, r.seq FROM requests r JOIN answers a ON a.id = r.answer WHERE a.answer_file = ? "
+    "SELECT r.fingerprint, ?, r.seq FROM requests r JOIN answers a ON a.id = r.answer WHERE a.answer_file IN ({}) "
     "AND a.verdict = 'succeeded' AND r.fingerprint IS NOT NULL ORDER BY r.fingerprint"
 )
 _MOVE = "UPDATE answered SET run = ?, seq = ? WHERE fingerprint = ? AND run IN (SELECT run FROM temp.gone)"
@@ -68,24 +72,33 @@ class Index:
         known = self.jobs()
         return all(known.get(job, ...) == at for job, at in collected.items())
 
-    def add(self, run: str, job: str, collected_at: float | None, answers: Iterable[tuple[bytes, int]]) -> None:
+    def add(self, run: str, job: Job, answers: Iterable[tuple[bytes, int]]) -> None:
         """Enter answered rows of a run's job, as ``(fingerprint, seq)``; the newest answer to a row counts."""
-        with self._adding(job, collected_at) as db:
+        with self._adding([job]) as db:
             number = self._number(run)
             rows = ((fingerprint, number, seq) for fingerprint, seq in answers)
             db.executemany("INSERT OR REPLACE INTO answered VALUES (?, ?, ?)", rows)
 
-    def add_job(self, run: str, job: str, collected_at: float | None, rows: RowReader, ordinal: int) -> None:
-        """Enter all succeeded answers of job ``ordinal`` of a run, from its open rows."""
-        with self._adding(job, collected_at) as db, closing(rows.connection.cursor()) as found:
-            found.execute(_ANSWERS_OF, (self._number(run), ordinal))
+    def add_jobs(self, run: str, jobs: Sequence[Job], rows: RowReader) -> None:
+        """Enter all succeeded answers of some jobs of a run, from its open rows.
+
+        Even a small job changes most pages of a large index, so all of them are entered at once.
+        """
+        ordinals = ", ".join(str(int(job.ordinal)) for job in jobs)
+        with self._adding(jobs) as db, closing(rows.connection.cursor()) as found:
+            found.execute(_ANSWERS_OF.format(ordinals), (self._number(run),))
             db.executemany("INSERT OR REPLACE INTO answered VALUES (?, ?, ?)", found)
 
+    def skip(self, jobs: Iterable[Job]) -> None:
+        """Enter jobs without answers, which cannot be used again."""
+        with self._adding(jobs):
+            pass
+
     @contextmanager
-    def _adding(self, job: str, collected_at: float | None) -> Iterator[sqlite3.Connection]:
+    def _adding(self, jobs: Iterable[Job]) -> Iterator[sqlite3.Connection]:
         with explained(self.path, INDEX), transaction(self._db) as db:
             yield db
-            db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?)", (job, collected_at))
+            db.executemany("INSERT OR REPLACE INTO jobs VALUES (?, ?)", [(job.id, job.collected_at) for job in jobs])
 
     def _number(self, run: str) -> int:
         self._db.execute("INSERT OR IGNORE INTO runs (id) VALUES (?)", (run,))
@@ -93,14 +106,24 @@ class Index:
 
     def holds_any(self, fingerprints: Iterable[bytes]) -> bool:
         """Whether any of these rows is in the index."""
-        sql = "SELECT 1 FROM answered WHERE fingerprint = ?"
+        source = iter(fingerprints)
         with explained(self.path, INDEX):
-            return any(self._db.execute(sql, (fingerprint,)).fetchone() for fingerprint in fingerprints)
+            while batch := list(islice(source, _BATCH)):
+                marks = ", ".join("?" * len(batch))
+                sql = f"SELECT 1 FROM answered WHERE fingerprint IN ({marks}) LIMIT 1"  # noqa: S608 - marks only
+                if self._db.execute(sql, batch).fetchone() is not None:
+                    return True
+        return False
 
     def forget(self, fingerprints: Iterable[bytes]) -> None:
         """Remove entries whose answers are not there any more."""
         with explained(self.path, INDEX), transaction(self._db) as db:
             db.executemany("DELETE FROM answered WHERE fingerprint = ?", ((one,) for one in fingerprints))
+
+    def clear(self) -> None:
+        """Forget which jobs are entered: all are entered anew when the index is next brought up to date."""
+        with explained(self.path, INDEX), transaction(self._db) as db:
+            db.execute("DELETE FROM jobs")
 
     def forget_runs(
         self, runs: Iterable[str], held: Iterable[tuple[str, RowReader, int]] = (), *, dry_run: bool = False
@@ -116,7 +139,7 @@ class Index:
             db.executemany("INSERT OR IGNORE INTO gone SELECT number FROM runs WHERE id = ?", ((run,) for run in runs))
             for run, rows, ordinal in held:
                 with closing(rows.connection.cursor()) as found:
-                    found.execute(_ANSWERS_OF, (self._number(run), ordinal))
+                    found.execute(_ANSWERS_OF.format(int(ordinal)), (self._number(run),))
                     mine = ((number, seq, fingerprint) for fingerprint, number, seq in found)
                     db.executemany(_MOVE, mine)
             count = db.execute("DELETE FROM answered WHERE run IN (SELECT run FROM gone)").rowcount

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gemini_batch.events import EventHandler, Notice, ignore_events
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _WHAT = "run's row database"
 _CLAIMED = "seq IN (SELECT seq FROM temp.claimed)"
 _FIND = (
-    "INSERT INTO temp.found SELECT a.run, w.seq, a.seq FROM temp.wanted w CROSS JOIN memory.answered a "
+    "INSERT INTO temp.found SELECT a.run, w.seq, a.seq, w.fingerprint FROM temp.wanted w CROSS JOIN memory.answered a "
     "ON a.fingerprint = w.fingerprint ORDER BY 1, 2"
 )
 _LENDERS = (
@@ -71,6 +71,8 @@ class Recalled:
     outside: int = 0
     elsewhere: int = 0
     jobs: tuple[str, ...] = ()
+    #: Whether answers were found in runs whose folders are gone, or were freed.
+    gone: bool = False
 
 
 def recalls(run: Run) -> bool:
@@ -81,6 +83,12 @@ def recalls(run: Run) -> bool:
 def open_index(state_folder: StateFolder) -> Index:
     """The index of answered rows, made if it does not exist. Raises StateError."""
     return Index(state_folder.memory)
+
+
+def update_index(state_folder: StateFolder, emit: EventHandler = ignore_events) -> frozenset[str]:
+    """Enter what was collected since; returns the jobs whose answers cannot be read now. Raises StateError."""
+    with state_folder.ledger() as ledger, open_index(state_folder) as index:
+        return catch_up(state_folder, ledger, index, emit)
 
 
 def recall(state_folder: StateFolder, run_id: str, *, emit: EventHandler = ignore_events) -> Recalled:
@@ -100,10 +108,16 @@ def recall(state_folder: StateFolder, run_id: str, *, emit: EventHandler = ignor
                     fill(folder, ledger, run, rows, emit)
                     catch_up(state_folder, ledger, index, emit)
                     found = _look_up(state_folder, ledger, run, rows=rows, index=index, emit=emit)
+                    if found.gone:  # an earlier run may hold the same answers
+                        index.clear()
+                        catch_up(state_folder, ledger, index, ignore_events)
+                        again = _look_up(state_folder, ledger, run, rows=rows, index=index, emit=emit)
+                        found = replace(again, remembered=found.remembered + again.remembered)
             else:
                 _release(rows)
             if options.dedupe:
                 copy_identical(folder, rows)
+            rows.answer_copies()
             return found
 
 
@@ -123,23 +137,26 @@ def _look_up(
         lenders = db.execute(_LENDERS).fetchall()
     with explained(ledger.path, "ledger"), _attached(db, ledger=ledger.path):
         db.execute(_CLAIMED_BY, (run.id,))
-    remembered = 0
+    remembered, gone = 0, False
     for number, lender, count in lenders:
-        folder = state_folder.run(lender)
-        if lender == run.id or not lend(ledger, lender=lender, borrower=run.id):
+        folder, theirs = state_folder.run(lender), ledger.run(lender)
+        if lender == run.id:
             continue
-        if folder.row_database.exists():
-            remembered += borrow(rows, folder, number, method=run.method)
+        if not folder.row_database.exists():
+            gone = True
+            emit(Notice(f"Answers to {count:,} of these requests are gone with the folder of {lender}.", "warning"))
+        elif theirs is None or not lend(ledger, lender=lender, borrower=run.id):
+            gone = True
         else:
-            what = f"Answers to {count:,} of these requests are gone with the folder of {lender}."
-            emit(Notice(f"{what} The requests are sent again.", "warning"))
+            remembered += borrow(rows, folder, number, method=run.method, exactly=theirs.model == run.model)
     with explained(rows.path, _WHAT):
         index.forget(row[0] for row in db.execute(_STALE).fetchall())
         with transaction(db):
             db.execute(_PLACE)
         outside = db.execute(_OUTSIDE).fetchone()[0]
         jobs = tuple(row[0] for row in db.execute(_JOBS))
-    return Recalled(remembered=remembered, outside=outside, elsewhere=rows.at(ELSEWHERE), jobs=jobs)
+    elsewhere = rows.at(ELSEWHERE)
+    return Recalled(remembered=remembered, outside=outside, elsewhere=elsewhere, jobs=jobs, gone=gone)
 
 
 @contextmanager
@@ -162,8 +179,10 @@ def _want(rows: Rows) -> int:
     db = rows.connection
     with explained(rows.path, _WHAT):
         for statement in (
+            *(f"DROP TABLE IF EXISTS temp.{table}" for table in ("wanted", "found", "claimed")),
             "CREATE TEMP TABLE wanted (fingerprint BLOB NOT NULL, seq INTEGER NOT NULL, outside INTEGER NOT NULL)",
-            "CREATE TEMP TABLE found (run INTEGER, seq INTEGER, theirs INTEGER, PRIMARY KEY (run, seq)) WITHOUT ROWID",
+            "CREATE TEMP TABLE found (run INTEGER, seq INTEGER, theirs INTEGER, fingerprint BLOB)",
+            "CREATE UNIQUE INDEX temp.found_by_run ON found (run, seq)",
             "CREATE TEMP TABLE claimed (seq INTEGER, job TEXT, PRIMARY KEY (seq, job)) WITHOUT ROWID",
         ):
             db.execute(statement)

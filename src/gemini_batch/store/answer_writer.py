@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from gemini_batch.store.conditions import ANSWER_COPIES
 from gemini_batch.store.row_records import INSERT_REQUEST, key_hash
 from gemini_batch.store.sqlite import explained
 
@@ -149,9 +150,6 @@ class AnswerWriter:
                 "OR (answer IS NULL AND seq IN (SELECT seq FROM answers))",
                 (self._answer_file,),
             )
-            self._db.execute(
-                "UPDATE requests SET answer = (SELECT answer FROM requests leader WHERE leader.seq = requests.copy_of) "
-                "WHERE copy_of IS NOT NULL"
-            )
+            self._db.execute(ANSWER_COPIES)
             self._db.execute("COMMIT")
         self._ended = True

@@ -30,6 +30,13 @@ _GIVEN = "SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file =
 WITHOUT_LINE = f"SELECT count(*) FROM requests WHERE job = ? AND NOT EXISTS ({_GIVEN})"  # noqa: S608 - no value
 
 
+#: Each copy has the answer of its original, whatever that is.
+ANSWER_COPIES = (
+    "UPDATE requests SET answer = (SELECT answer FROM requests leader WHERE leader.seq = requests.copy_of) "
+    "WHERE copy_of IS NOT NULL"
+)
+
+
 def was_sent(sent: Sequence[int], name: str = "requests") -> str:
     """In more than one job; or in one that was ``sent``, or was and now waits to be resent."""
     places = ", ".join(str(int(place)) for place in (REMEMBERED, ELSEWHERE, *sent))

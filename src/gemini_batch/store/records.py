@@ -139,9 +139,13 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None
 
 
-def identity(sha256: str, method: str, model: str, backend: str) -> str:
-    """What identifies a run: its canonical requests, method, model and base URL; not its key, name or limits."""
-    return "i2:" + hashlib.sha256("\n".join((sha256, method, model, backend)).encode()).hexdigest()
+def identity(sha256: str, method: str, model: str, backend: str, *, key_fingerprint: str = "") -> str:
+    """What identifies a run: its canonical requests, method, model and base URL; not its name or limits.
+
+    ``key_fingerprint``: only if the requests name resources of the key's project.
+    """
+    parts = (sha256, method, model, backend, *((key_fingerprint,) if key_fingerprint else ()))
+    return "i2:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -77,7 +77,9 @@ class RowReader:
     def identical(self) -> int:
         """How many requests have the same body as an earlier one; 0 if bodies were not recorded."""
         with explained(self.path, "run's row database"):
-            return int(self._db.execute("SELECT count(body) - count(DISTINCT body) FROM main.requests").fetchone()[0])
+            # Grouping sorts the bodies; count(DISTINCT) would look each of them up, which takes three times as long.
+            sql = "SELECT coalesce(sum(uses - 1), 0) FROM (SELECT count(body) AS uses FROM main.requests GROUP BY body)"
+            return int(self._db.execute(f"{sql} WHERE uses > 1").fetchone()[0])
 
     def fingerprints(self, ordinal: int) -> Iterator[bytes]:
         """The fingerprints of the requests in a job, sorted; one that is not recorded is left out."""

@@ -130,6 +130,11 @@ class Rows(RowReader):
                 f"AND (job IS NULL OR job IN ({HELD}, {ELSEWHERE}, {COPY})) AND job IS NOT {place}"
             )
 
+    def answer_copies(self) -> None:
+        """Give each copy the answer that its original has now."""
+        with explained(self.path, "run's row database"), transaction(self._db):
+            self._db.execute(conditions.ANSWER_COPIES)
+
     def put_all_in(self, ordinal: int) -> None:
         """Put every request in job ``ordinal``: it was created elsewhere, of these requests."""
         with explained(self.path, "run's row database"), transaction(self._db):
