@@ -249,7 +249,8 @@ def test_create_of_what_was_all_answered_prints_the_run(home: Home) -> None:
 
     assert (made.job, made.remembered, made.attached) == (made.run, 2, True)
     assert answers(home.results(made.job)) == right(ROWS[1:3])
-    assert home.results(made.job).summary.usd.batch == 0
+    summary = home.results(made.job).summary
+    assert (summary.state, summary.usd.batch) == ("no job", 0)
     assert len(home.service.jobs) == 1
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: An answer is looked for among so many of the first requests, to see who wrote it.
 _FIRST_ROWS = 1000
+#: The state of a run whose requests were all answered in other runs.
+_NO_JOB = "no job"
 #: So few repeated requests are not worth a word.
 _FEW = 10
 #: Prompts longer than this cost more with some models (docs/service.md).
@@ -75,7 +77,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """Display name of the newest job."""
     state: str
-    """State of the job, or the number of jobs and their states."""
+    """State of the job, or the number of jobs and their states; `no job` if other runs have all answers."""
     model: str
     """Models that were asked, separated by commas."""
     answered_by: list[AnsweredBy]
@@ -181,7 +183,7 @@ def summarize(
         else []
     )
     total = sum(job.total or 0 for job in jobs)
-    states = {job.state for job in jobs if job.state} or {""}
+    states = {job.state for job in jobs if job.state} or {"" if jobs else _NO_JOB}
     return Summary(
         job=jobs[0].batch if len(jobs) == 1 else None,
         run=run.id,
