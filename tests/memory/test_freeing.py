@@ -127,6 +127,23 @@ def test_an_older_answer_that_is_kept_is_remembered(home: Home) -> None:
     assert home.run([*ROWS, ("one", "more")]).summary.remembered == 6
 
 
+def test_an_older_answer_of_a_run_that_is_too_new_is_remembered(home: Home) -> None:
+    """A newer answer, made with --new, was deleted; the older one is in a run that went on later."""
+    home.service.fails = {"text 3"}
+    first = home.run(ROWS).summary.run
+    second = home.run(ROWS, new=True).summary.run
+    home.service.fails = set()
+    home.service.clock.pass_by(60 * DAY)
+    home.do(lambda s: retry(s, first, FAILED))
+    home.service.clock.pass_by(31 * DAY)
+
+    plan, done = home.clean(dry_run=True), home.clean()
+
+    assert (plan.freed, plan.lent, plan.forgotten_answers) == (done.freed, done.lent, done.forgotten_answers)
+    assert (done.freed, done.lent, done.forgotten_answers) == ([second], [], 0)
+    assert home.run(MORE).summary.remembered == 6
+
+
 def test_its_rows_are_sent_again(home: Home) -> None:
     home.run(ROWS)
     home.service.clock.pass_by(91 * DAY)

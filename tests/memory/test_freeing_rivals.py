@@ -10,7 +10,7 @@ import pytest
 from engine.fake import Killed
 from gemini_batch.commands import clean_local as clean_local_module
 from gemini_batch.errors import UsageError
-from gemini_batch.memory.freeing import borrowers
+from gemini_batch.memory.freeing import borrowers, free
 from gemini_batch.memory.index import Index
 from gemini_batch.store.state_folder import RunFolder, StateFolder
 from memory.nights import Home, answers, right
@@ -145,7 +145,7 @@ def test_a_run_that_is_in_use_or_damaged_stays(home: Home) -> None:
 def test_a_run_that_takes_answers_in_the_last_moment(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     first = home.run(ROWS).summary.run
     home.service.clock.pass_by(91 * DAY)
-    free, made = vars(clean_local_module)["free"], list[str]()
+    made: list[str] = []
 
     def late(*args: Any, **more: Any) -> Any:
         if not made:

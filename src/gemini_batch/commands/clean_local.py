@@ -83,12 +83,11 @@ class _Cleaning:
         users = borrowers(ledger)
         for group in groups({run: users.get(run, set()) for run in old}):
             self._delete(group)
-        left = [run for run in old if run not in self.freed]
         users = borrowers(ledger)
-        for run in left:
-            if run not in self.kept and (using := users.get(run, set()) - set(self.freed)):
+        for run in old:
+            if run not in self.freed and run not in self.kept and (using := users.get(run, set()) - set(self.freed)):
                 self.lent.append(Kept(run, sorted(using)))
-        self._forget([run for run in self.freed if run not in freed], freed, left)
+        self._forget([run for run in self.freed if run not in freed], freed)
 
     def _is_spare(self, run_id: str) -> bool:
         try:
@@ -139,34 +138,36 @@ class _Cleaning:
             self.freed += group
             self.size += sum(sizes.values())
 
-    def _forget(self, now: Sequence[str], earlier: Sequence[str], left: Sequence[str]) -> None:
+    def _forget(self, now: Sequence[str], earlier: Sequence[str]) -> None:
         """Count the rows that no run remembers any more, and remove them from the index.
 
-        A row with a newer answer in another run is not among them, nor one with an older answer in a run that is left.
+        A row with a newer answer in another run is not among them, nor one with an older answer in a run that is kept.
         """
         state_folder, unknown = self.session.state_folder, set(now)
         if state_folder.memory.exists():
             with open_index(state_folder) as index:
                 known = index.jobs()
-                unknown = {
-                    run for run in now if any(known.get(job.id, ...) != job.collected_at for job in self._jobs(run))
-                }
+                unknown = {run for run in now if not self._is_in(known, run)}
                 if not self.dry_run:
                     index.forget_runs([*earlier, *unknown])
                 counted = [run for run in now if run not in unknown]
-                self.forgotten += index.forget_runs(counted, self._held(left), dry_run=self.dry_run)
+                self.forgotten += index.forget_runs(counted, self._held(), dry_run=self.dry_run)
         for run in unknown:  # nothing was sent since they were collected
             with state_folder.run(run).rows() as rows:
                 self.forgotten += rows.succeeded_here() if self._jobs(run) else 0
 
-    def _held(self, runs: Sequence[str]) -> Iterator[tuple[str, Rows, int]]:
-        """The jobs of these runs whose answers the index may name, newest first, with their open rows."""
-        for run in runs:
-            model = self._run(run).model
-            with self.session.state_folder.run(run).rows() as rows:
-                for job in reversed(self._jobs(run)):
-                    if job.model == model:
-                        yield run, rows, job.ordinal
+    def _held(self) -> Iterator[tuple[str, Rows, int]]:
+        """The old jobs of runs that are kept, newest first, with their open rows: they can hold older answers."""
+        freed = set(self.freed)
+        for run in self.session.ledger().runs():
+            folder = self.session.state_folder.run(run.id)
+            if run.freed_at is not None or run.id in freed or not folder.row_database.exists():
+                continue
+            jobs = [job for job in reversed(self._jobs(run.id)) if job.model == run.model]
+            if jobs := [job for job in jobs if job.collected_at is not None and job.collected_at <= self.before]:
+                with contextlib.suppress(StateError), folder.rows() as rows:
+                    for job in jobs:
+                        yield run.id, rows, job.ordinal
 
     def _is_in(self, known: Mapping[str, float | None], run: str) -> bool:
         """Whether all answers of a run are in the index, as they were collected last."""
