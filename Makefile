@@ -16,11 +16,11 @@ dev: .venv/.ready-dev  ## Create .venv with the development tools, too
 	$(PIP) install --upgrade "pip>=25.1"
 
 .venv/.ready: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) install --editable .
+	$(PIP) install --editable ".[tables]"
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready
-	$(PIP) install --editable ".[speed,webhooks]" --group dev
+	$(PIP) install --editable ".[speed,tables,webhooks]" --group dev
 	@touch $@
 
 demo: setup  ## Run the first example of the README, offline, without a key
