@@ -44,7 +44,7 @@ ADVICE = {
     "list_incomplete": "The service's list leaves out jobs that exist. Nothing was sent; run the command again later.",
     "local_state": "Fix what the message names on this machine, then run the same command again.",
     "locked": "Wait until the other process has finished, then run the same command again.",
-    "missing_extra": "Install what the message names: `pip install 'gemini-batch[webhooks]'`.",
+    "missing_extra": "Install what the message names: `pip install 'gemini-batch[webhooks]'`, for example.",
     "model_not_usable": "Choose a model that `models` lists; `--model-check off` overrules this.",
     "model_refused": "Choose another `--model`, or fix what the service names. No job was created.",
     "network": "Check the connection, proxy and base URL, then run the same command again.",

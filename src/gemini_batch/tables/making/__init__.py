@@ -1,0 +1,1 @@
+"""From a row to its request: templates, settings, keys, attachments."""

@@ -1,0 +1,1 @@
+"""Tables in: what holds rows, and how it becomes a snapshot."""
