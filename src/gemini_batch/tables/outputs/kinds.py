@@ -83,7 +83,7 @@ def fit(kind: Kind) -> Fit:
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
+    if isinstance(value, str) or value is None:
         return value
     raise Unfit("is not text")
 
@@ -105,8 +105,8 @@ def _whole(value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | None:
-    if value is None:
-        return None
+    if isinstance(value, float) or value is None:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Unfit("is not a number")
     try:
