@@ -119,9 +119,8 @@ class Builder:
         """The request of a row, as JSON, or why none is sent. Raises RowError."""
         if self._fast is not None and not self._problems and (made := self._quickly(self._fast, row)) is not None:
             return made
-        for at in self._problems:
-            if not is_empty(row[at]):
-                return Skipped("EARLIER_PROBLEM", f"An earlier step had a problem with this row: {shown(row[at])}")
+        if (earlier := self._earlier(row)) is not None:
+            return earlier
         parts = []
         for template in self._attachments:
             part = self._part(template, row)
@@ -145,6 +144,13 @@ class Builder:
             return b'{"content":{' + content + tail
         return b'{"contents":[' + self._turns(row) + b'{"role":"user",' + content + b"]" + tail
 
+    def _earlier(self, row: Sequence[Any]) -> Skipped | None:
+        """What an earlier command had against the row, if the table is its output."""
+        for at in self._problems:
+            if not is_empty(row[at]):
+                return Skipped("EARLIER_PROBLEM", f"An earlier step had a problem with this row: {shown(row[at])}")
+        return None
+
     def _quickly(self, pieces: list[bytes | int], row: Sequence[Any]) -> bytes | None:
         """The request of a row whose values are texts, and the first of them not empty; None for any other row."""
         for at in self._says:
@@ -153,7 +159,7 @@ class Builder:
         if not row[self._says[0]].strip():
             return None
         try:
-            return b"".join([piece if type(piece) is bytes else _encode(row[piece])[1:-1] for piece in pieces])  # type: ignore[index, misc]
+            return b"".join([piece if type(piece) is bytes else _encode(row[piece])[1:-1] for piece in pieces])  # type: ignore[index]
         except UnicodeEncodeError:
             return None  # the error names the field
 

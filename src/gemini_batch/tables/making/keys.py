@@ -23,7 +23,7 @@ class Keys:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.execute("PRAGMA journal_mode = MEMORY")
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute("PRAGMA cache_size = -32768")
         self._db.execute("CREATE TABLE used (key TEXT PRIMARY KEY, row INTEGER, count INTEGER) WITHOUT ROWID")

@@ -14,6 +14,7 @@ from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.jsonl import private_open
 from gemini_batch.tables.making.builder import Builder, RowError, Skipped
 from gemini_batch.tables.making.keys import Keys, derived
+from gemini_batch.tables.note import SkippedRow
 from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
@@ -27,15 +28,6 @@ if TYPE_CHECKING:
 _KEPT = 1000
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-
-
-class SkippedRow(msgspec.Struct, frozen=True):
-    """A row of the table that is not sent: its number (from 1), its key if it has one of its own, and why."""
-
-    row: int
-    key: str | None
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +169,7 @@ def _line(key: str, body: bytes) -> bytes:
 def _batches(db: Any, snapshot: Snapshot, names: Sequence[str]) -> Iterator[Sequence[Sequence[Any]]]:
     """The rows of a snapshot, in order, with these columns; JSON is decoded."""
     asked = ", ".join(map(duck.name, names)) or "1"
-    db.execute(f"SELECT {asked} FROM read_parquet({duck.text(str(snapshot.path))})")  # noqa: S608 - quoted
+    db.execute(f"SELECT {asked} FROM read_parquet({duck.text(str(snapshot.path))})")
     packed = [at for at, name in enumerate(names) if snapshot.columns[name] == "JSON"]
     while batch := db.fetchmany(duck.FETCHED):
         yield [_unpacked(row, packed) for row in batch] if packed else batch

@@ -119,10 +119,11 @@ class Templates:
 
     def _used(self, tree: Any) -> set[str]:
         used: set[str] = self._meta.find_undeclared_variables(tree)
-        for item in tree.find_all(self._nodes.Getitem):
-            if isinstance(item.node, self._nodes.Name) and item.node.name == ROW and ROW not in self._places:
-                if isinstance(item.arg, self._nodes.Const) and isinstance(item.arg.value, str):
-                    used.add(item.arg.value)
+        nodes = self._nodes
+        for item in tree.find_all(nodes.Getitem):
+            of_row = isinstance(item.node, nodes.Name) and item.node.name == ROW and ROW not in self._places
+            if of_row and isinstance(item.arg, nodes.Const) and isinstance(item.arg.value, str):
+                used.add(item.arg.value)
         return used
 
     def _pieces(self, tree: Any) -> list[str | int] | None:

@@ -48,7 +48,10 @@ class Dialect:
 
 def opened(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked. Raises OSError."""
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
+    if path.suffix.lower() != ".gz":
+        return path.open("rb")
+    unpacked: IO[bytes] = gzip.open(path, "rb")  # type: ignore[assignment]  # noqa: SIM115 - the caller closes it
+    return unpacked
 
 
 def detect(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Dialect:

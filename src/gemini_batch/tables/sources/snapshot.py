@@ -84,7 +84,7 @@ def take_snapshot(
 
 
 def _describe(db: Any, relation: str) -> dict[str, str]:
-    return {row[0]: row[1] for row in db.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}  # noqa: S608 - quoted
+    return {row[0]: row[1] for row in db.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
 
 
 def _kept(column: str, kind: str) -> str:
@@ -116,11 +116,11 @@ def _relation(
         case Kind.CSV:
             return _csv(db, source, scratch, encoding=encoding, delimiter=delimiter)
         case Kind.EXCEL:
-            return _spooled(db, read_sheet(source.path, source.part), scratch, source.name), []
+            return _spooled(read_sheet(source.path, source.part), scratch, source.name), []
         case Kind.SQLITE:
-            return _spooled(db, read_table(source.path, source.part), scratch, source.name), []
+            return _spooled(read_table(source.path, source.part), scratch, source.name), []
         case Kind.FILES:
-            return _spooled(db, read_folder(source.path), scratch, source.name), []
+            return _spooled(read_folder(source.path), scratch, source.name), []
         case Kind.ROWS:
             raise AssertionError("rows are given as such")
         case _:
@@ -140,10 +140,10 @@ def _given(db: Any, rows: Any, scratch: Path) -> str:
             code="not_a_table",
             next="Give a file name, a data frame, or an iterable of dicts, dataclasses or pydantic objects.",
         )
-    return _spooled(db, rows, scratch, "the rows")
+    return _spooled(rows, scratch, "the rows")
 
 
-def _spooled(db: Any, rows: Iterable[object], scratch: Path, name: str) -> str:
+def _spooled(rows: Iterable[object], scratch: Path, name: str) -> str:
     """Rows of Python values: written to a file as JSON lines, from which duckdb reads them with their types."""
     path = scratch / _SPOOL
     with private_open(path, "wb") as file:
@@ -157,7 +157,7 @@ def _typed(path: Path, columns: dict[str, str]) -> str:
     spec = ", ".join(f"{duck.text(name)}: 'JSON'" for name in columns)
     casts = ", ".join(_cast(name, kind) for name, kind in columns.items())
     return (
-        f"(SELECT {casts} FROM read_json({duck.text(str(path))}, format = 'newline_delimited', "  # noqa: S608 - quoted
+        f"(SELECT {casts} FROM read_json({duck.text(str(path))}, format = 'newline_delimited', "
         f"columns = {{{spec}}}, maximum_object_size = {_LONGEST_OBJECT}))"
     )
 
@@ -192,22 +192,23 @@ def _json(db: Any, source: Source, files: str, scratch: Path) -> str:
             raise UsageError("The JSON values are not objects.", file=source.name, code="not_a_table", next=hint)
         check_names(list(columns), source.name)
         asked = ", ".join(f"CAST({duck.name(name)} AS JSON) AS {duck.name(name)}" for name in columns)
-        db.execute(f"COPY (SELECT {asked} FROM {reader}) TO {duck.text(str(raw))} (FORMAT parquet)")  # noqa: S608 - quoted
+        db.execute(f"COPY (SELECT {asked} FROM {reader}) TO {duck.text(str(raw))} (FORMAT parquet)")
         stored = f"read_parquet({duck.text(str(raw))})"
-        facts = db.execute(f"SELECT {', '.join(map(_facts, columns))} FROM {stored}").fetchone()  # noqa: S608 - quoted
+        facts = db.execute(f"SELECT {', '.join(map(_facts, columns))} FROM {stored}").fetchone()
     casts = ", ".join(_cast(name, _json_type(*facts[at])) for at, name in enumerate(columns))
-    return f"(SELECT {casts} FROM {stored})"  # noqa: S608 - quoted
+    return f"(SELECT {casts} FROM {stored})"
 
 
 def _facts(name: str) -> str:
     """The JSON types of a column's values, the longest integer, and whether all numbers are what doubles are."""
     value = duck.name(name)
     written = f"({value} ->> '$')"
+    fraction = f"regexp_matches({written}, '[.eE]')"
+    double = f"try_cast({written} AS DOUBLE)"
     return (
         f"(coalesce(array_sort(array_agg(DISTINCT json_type({value})) FILTER (json_type({value}) <> 'NULL')), []), "
-        f"coalesce(bool_and(try_cast({written} AS BIGINT) IS NOT NULL AND NOT regexp_matches({written}, '[.eE]')), true), "
-        f"coalesce(bool_and(isfinite(try_cast({written} AS DOUBLE)) AND (regexp_matches({written}, '[.eE]') OR "
-        f"abs(try_cast({written} AS DOUBLE)) <= 9007199254740992)), true))"
+        f"coalesce(bool_and(try_cast({written} AS BIGINT) IS NOT NULL AND NOT {fraction}), true), "
+        f"coalesce(bool_and(isfinite({double}) AND ({fraction} OR abs({double}) <= 9007199254740992)), true))"
     )
 
 
@@ -257,7 +258,7 @@ def _csv(
                 with private_open(spooled, "wb") as file:
                     spool(rows, file, source.name)
             relation = _typed(spooled, dict.fromkeys(dialect.columns, "VARCHAR"))
-        parts.append(f"SELECT {wanted} FROM {relation}")  # noqa: S608 - quoted
+        parts.append(f"SELECT {wanted} FROM {relation}")
     return f"({' UNION ALL '.join(parts)})", notes
 
 
@@ -280,7 +281,7 @@ def _reads(db: Any, relation: str, path: Path) -> bool:
     if path.suffix.lower() == ".gz":
         return False
     try:
-        db.execute(f"SELECT count(*) FROM (SELECT COLUMNS(*) FROM {relation})").fetchone()  # noqa: S608 - quoted
+        db.execute(f"SELECT count(*) FROM (SELECT COLUMNS(*) FROM {relation})").fetchone()
     except needed("duckdb", "Reading a table").Error:
         return False
     return True

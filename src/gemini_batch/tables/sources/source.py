@@ -86,7 +86,7 @@ def find_source(what: str) -> Source:
     if path.is_dir():
         return _folder(path, what)
     if not path.exists() and _WILD & set(name):
-        return _several(sorted(Path(found) for found in glob.glob(name, recursive=True)), what)
+        return _several(sorted(Path(found) for found in glob.glob(name, recursive=True)), what)  # noqa: PTH207 - an absolute pattern, too
     kind = kind_of(path)
     if part is not None and kind not in {Kind.EXCEL, Kind.SQLITE}:
         raise UsageError(

@@ -76,7 +76,7 @@ class Spool:
             case _:
                 return "JSON" if "JSON" in kinds else "VARCHAR"
 
-    def _kept(self, name: str, value: object) -> tuple[str, object]:  # noqa: C901 - a table
+    def _kept(self, name: str, value: object) -> tuple[str, object]:  # noqa: C901, PLR0911, PLR0912 - a table
         match value:
             case enum.Enum():
                 return self._kept(name, value.value)
