@@ -9,8 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemini_batch.async_base import AsyncBase
-from gemini_batch.settings import would_be_offline
+from gemini_batch.async_files import AsyncFiles
 
 if TYPE_CHECKING:
     import os
@@ -23,13 +22,12 @@ if TYPE_CHECKING:
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis
     from gemini_batch.commands.show import Shown
-    from gemini_batch.commands.validate import Validated
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
     from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
 
 
-class AsyncGeminiBatch(AsyncBase):
+class AsyncGeminiBatch(AsyncFiles):
     """The verbs for ``await``, over one ledger and one connection, which are opened when they are first needed.
 
     ``settings``: by default those of the environment and of a ``.env`` in the working folder, read at the first call
@@ -280,32 +278,6 @@ class AsyncGeminiBatch(AsyncBase):
             keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
         )
         return await room.show(self._session(), run_id, wanted)
-
-    async def validate(
-        self,
-        input_file: str | os.PathLike[str],
-        *,
-        model: str | None = None,
-        model_check: bool = True,
-        limit: int | None = None,
-        lenient: bool = False,
-    ) -> Validated:
-        """Check a request file without sending it: no key, no network, nothing stored.
-
-        ``model``: check the rules of this model, too. ``model_check``, ``lenient``: as for :meth:`create`. The problems
-        of the lines are returned. Raises UsageError if the file is not a request file.
-        """
-        from gemini_batch.commands import validate as room
-
-        return await room.validate(
-            Path(input_file),
-            model=model,
-            model_check=model_check,
-            limit=limit,
-            lenient=lenient,
-            offline=would_be_offline(self._settings, self._offline),
-            emit=self._on_event,
-        )
 
     async def list_jobs(
         self,

@@ -130,6 +130,19 @@ def submission(what: object, table: TableOptions, **arguments: Any) -> Submissio
     return Submission(source=Path() if rows is not None else Path(cast("str", what)), table=rows, **arguments)
 
 
+def needed_table(what: object, options: TableOptions) -> TableInput:
+    """The table that an input must be. Raises UsageError."""
+    found = table_input(what, options)
+    if found is None or (found.rows is None and found.sql is None):
+        raise UsageError(
+            "There is no table." if found is not None or what is None else "There is no prompt.",
+            field="--prompt",
+            code="no_prompt",
+            next='Name a table, and say what to ask of each row: --prompt "Classify this review: {{ review }}"',
+        )
+    return found
+
+
 def refuse_table(run: str, table: TableOptions) -> None:
     """Refuse options for a table with a known run, which has its requests. Raises UsageError."""
     if any(value not in (None, "", (), []) for name, value in table.items() if name != "key_duplicates"):
