@@ -21,8 +21,7 @@ from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import say
-from gemini_batch.intake.submission import display_name, enter_run
-from gemini_batch.intake.tabular import prepared
+from gemini_batch.intake.submission import display_name, enter_run, prepared
 from gemini_batch.memory.claims import TakenError
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts

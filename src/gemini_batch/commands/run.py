@@ -22,8 +22,7 @@ from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
-from gemini_batch.intake.submission import Submission, display_name, enter_run
-from gemini_batch.intake.tabular import prepared
+from gemini_batch.intake.submission import Submission, display_name, enter_run, prepared
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.leftovers import resendable
 from gemini_batch.report.next_steps import to_adopt

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from gemini_batch.intake.model_checks import (
     say,
 )
 from gemini_batch.intake.staging import Staged, stage
+from gemini_batch.intake.tabular import prepare
 from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.store.records import Run, identity
@@ -35,7 +37,7 @@ from gemini_batch.validation.inputfile import check_file
 from gemini_batch.validation.request_traits import file_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gemini_batch.intake.tabular import Prepared, TableInput
     from gemini_batch.session import Session
@@ -94,6 +96,31 @@ class Entered:
     run: Run
     is_new: bool
     warnings: list[str]
+
+
+@asynccontextmanager
+async def prepared(session: Session, submission: Submission) -> AsyncIterator[Submission]:
+    """The submission with the requests of its table, which exist until the end; one without a table as it is.
+
+    Raises UsageError for what is no table or a prompt that does not fit it, StateError.
+    """
+    if submission.table is None:
+        yield submission
+        return
+    key_of(session.settings)  # without one, nothing is worth the work
+    token, table = session.world.token(8), submission.table
+    with session.state_folder.staging(session.world.token(8)) as scratch:
+        terms = (
+            Terms(submission.model or "", submission.lenient)
+            if submission.model_check
+            else Terms("", submission.lenient)
+        )
+        done = await in_thread(
+            lambda emit: prepare(table, scratch.path, name=token, terms=terms, emit=emit), session.emit
+        )
+        for sentence in done.notes:
+            session.emit(Notice(sentence))
+        yield replace(submission, source=done.requests, prepared=done, model=submission.model or done.recipe.model)
 
 
 async def _known_run(session: Session, submission: Submission) -> Run | None:

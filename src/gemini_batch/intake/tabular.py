@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.backend import key_of
 from gemini_batch.errors import InvalidInput, UsageError
-from gemini_batch.events import Notice, Transfer, in_thread
+from gemini_batch.events import Transfer
 from gemini_batch.jsonl import private_open, utf8_text
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.making.prepare import make_requests
@@ -21,16 +19,14 @@ from gemini_batch.tables.making.recipe import Asked, Recipe, make_recipe
 from gemini_batch.tables.note import SkippedRow, TableNote
 from gemini_batch.tables.sources.snapshot import Given, take_snapshot
 from gemini_batch.tables.sources.source import find_source, query
-from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
 
     from gemini_batch.events import EventHandler
-    from gemini_batch.intake.submission import Submission
-    from gemini_batch.session import Session
     from gemini_batch.tables.sources.source import Source
+    from gemini_batch.validation.conform import Terms
 
 #: The name of standard input.
 STDIN = "-"
@@ -172,28 +168,3 @@ def _check_recipe(requests: Path, terms: Terms) -> None:
         code="invalid_input",
         next=first.next,
     )
-
-
-@asynccontextmanager
-async def prepared(session: Session, submission: Submission) -> AsyncIterator[Submission]:
-    """The submission with the requests of its table, which exist until the end; one without a table as it is.
-
-    Raises what :func:`prepare` raises.
-    """
-    if submission.table is None:
-        yield submission
-        return
-    key_of(session.settings)  # without one, nothing is worth the work
-    token, table = session.world.token(8), submission.table
-    with session.state_folder.staging(session.world.token(8)) as scratch:
-        terms = (
-            Terms(submission.model or "", submission.lenient)
-            if submission.model_check
-            else Terms("", submission.lenient)
-        )
-        done = await in_thread(
-            lambda emit: prepare(table, scratch.path, name=token, terms=terms, emit=emit), session.emit
-        )
-        for sentence in done.notes:
-            session.emit(Notice(sentence))
-        yield replace(submission, source=done.requests, prepared=done, model=submission.model or done.recipe.model)
