@@ -205,10 +205,11 @@ def _facts(name: str) -> str:
     written = f"({value} ->> '$')"
     fraction = f"regexp_matches({written}, '[.eE]')"
     double = f"try_cast({written} AS DOUBLE)"
+    there = f"FILTER ({written} IS NOT NULL)"
     return (
         f"(coalesce(array_sort(array_agg(DISTINCT json_type({value})) FILTER (json_type({value}) <> 'NULL')), []), "
-        f"coalesce(bool_and(try_cast({written} AS BIGINT) IS NOT NULL AND NOT {fraction}), true), "
-        f"coalesce(bool_and(isfinite({double}) AND ({fraction} OR abs({double}) <= 9007199254740992)), true))"
+        f"coalesce(bool_and(try_cast({written} AS BIGINT) IS NOT NULL AND NOT {fraction}) {there}, true), "
+        f"coalesce(bool_and(isfinite({double}) AND ({fraction} OR abs({double}) <= 9007199254740992)) {there}, true))"
     )
 
 
