@@ -37,7 +37,7 @@ _decode = msgspec.json.Decoder(_Entry).decode
 class MediaFolder:
     """One folder; it is created for the first file.
 
-    ``run``: the run whose files are written, for the manifest. ``option``: the option that names the folder, for errors.
+    ``run``: the run whose files are written, for the manifest. ``option``: what named the folder, for errors.
     """
 
     def __init__(self, path: Path, *, run: str = "", option: str = "--media-dir") -> None:

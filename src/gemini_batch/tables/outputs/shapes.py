@@ -1,7 +1,7 @@
 """From a JSON schema to the types of columns: one for each property of an answer.
 
-JSON Schema and the service's own ``Schema`` (``"type": "STRING"``, ``nullable``) are both understood. What has no single
-type becomes JSON text, so a schema never stops a table.
+JSON Schema and the service's own ``Schema`` (``"type": "STRING"``, ``nullable``) are both understood. What has no
+single type becomes JSON text, so a schema never stops a table.
 """
 
 from __future__ import annotations
