@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,21 +33,29 @@ def cells(answer: tuple[dict[str, Any], list[str] | None, str | None] | None) ->
     return fill(facts, json.dumps(answer[0], ensure_ascii=False))
 
 
-def expected(source: dict[str, Any], answer: Any, ending: str) -> dict[str, Any]:
-    values = dict.fromkeys([*ANSWER, "media", "verdict", "problem"])
-    if answer is not None:
-        values |= {**answer[0], "media": answer[1], "verdict": "succeeded", "problem": answer[2]}
-    if ending != ".parquet" and values["media"] is not None:
-        values["media"] = json.dumps(values["media"], ensure_ascii=False, separators=(",", ":"))
-    row = source | values
-    if ending == ".ndjson":
-        row["media"] = None if answer is None else answer[1]
-    if ending == ".xlsx":  # a sheet has no empty text
-        row = {name: None if value == "" else value for name, value in row.items()}
-    return row
+def expected(rows: list[Any], ending: str) -> list[dict[str, Any]]:
+    """What a reader must find, where the format is not less than the table: see docs/tables.md."""
+    wanted = []
+    for source, answer in rows:
+        values = dict.fromkeys([*ANSWER, "media", "verdict", "problem"])
+        if answer is not None:
+            values |= {**answer[0], "media": answer[1], "verdict": "succeeded", "problem": answer[2]}
+        row = {name: source[name] for name in SOURCE} | values
+        if ending == ".xlsx":  # a sheet has no empty text
+            row = {name: None if value in ("", b"") else value for name, value in row.items()}
+        if ending in {".db", ".xlsx"} and row["float"] == 0:  # they have one zero
+            row["float"] = 0.0
+        wanted.append(row)
+    return wanted
 
 
-def same_rows(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
+def _empty(row: dict[str, Any]) -> bool:
+    return all(value is None for value in row.values())
+
+
+def same_rows(found: list[dict[str, Any]], wanted: list[dict[str, Any]], ending: str = "") -> None:
+    if ending == ".xlsx":  # readers do not see rows without a value at the end
+        found, wanted = (list(reversed(list(dropwhile(_empty, reversed(rows))))) for rows in (found, wanted))
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
         assert list(one) == list(other)
@@ -65,7 +74,7 @@ def test_any_table_through_every_format(ending: str, rows: list[Any], tmp_path_f
     count = write_table(folder / "table.parquet", (cells(answer) for _, answer in rows), COLUMNS, output)
 
     assert count == len(rows)
-    same_rows(READERS[ending](output), [expected(source, answer, ending) for source, answer in rows])
+    same_rows(READERS[ending](output), expected(rows, ending), ending)
     assert {path.name for path in folder.iterdir()} == {"table.parquet", output.name}
 
 
