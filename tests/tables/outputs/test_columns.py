@@ -15,6 +15,12 @@ def shown(*args: Any, **options: Any) -> list[tuple[str, str]]:
 
 
 END = [("verdict", "VARCHAR"), ("problem", "VARCHAR")]
+
+
+def named(prefix: str) -> list[tuple[str, str]]:
+    return [(f"{prefix}_{name}", kind) for name, kind in [("text", "VARCHAR"), *END]]
+
+
 DETAILS = [
     ("tokens_input", "BIGINT"),
     ("tokens_output", "BIGINT"),
@@ -34,15 +40,16 @@ DETAILS = [
         ({"details": True}, [("text", "VARCHAR"), *END, *DETAILS]),
         ({"method": "embed"}, [("embedding", "FLOAT[]"), *END]),
         ({"method": "embed", "dimensions": 768}, [("embedding", "FLOAT[768]"), *END]),
-        ({"prefix": "answer"}, [("answer_text", "VARCHAR"), ("answer_verdict", "VARCHAR"), ("answer_problem", "VARCHAR")]),
+        ({"prefix": "answer"}, named("answer")),
         ({"taken": ["Text "]}, [("text", "VARCHAR"), *END]),
-        ({"taken": ["text", "verdict"], "prefix": "new"}, [("new_text", "VARCHAR"), ("new_verdict", "VARCHAR"), ("new_problem", "VARCHAR")]),
+        ({"taken": ["text", "verdict"], "prefix": "new"}, named("new")),
     ],
 )  # fmt: skip
 def test_columns_without_a_schema(options: dict[str, Any], columns: list[tuple[str, str]]) -> None:
     assert shown(None, **options) == columns
 
 
+TEXT = {"type": "string"}
 NODE: dict[str, Any] = {"type": "object", "properties": {"child": {"$ref": "#/$defs/Node"}, "n": {"type": "integer"}}}
 
 
@@ -83,7 +90,7 @@ NODE: dict[str, Any] = {"type": "object", "properties": {"child": {"$ref": "#/$d
         ({"type": "array", "items": {}}, "JSON[]"),
         ({"type": "object"}, "JSON"),
         ({"type": "object", "properties": {}}, "JSON"),
-        ({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}, 'STRUCT("a" VARCHAR)'),
+        ({"type": "object", "properties": {"a": TEXT}, "additionalProperties": False}, 'STRUCT("a" VARCHAR)'),
         ({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": True}, "JSON"),
         ({"type": "object", "properties": {"a": {"type": "string"}, "A": {"type": "string"}}}, "JSON"),
         ({"type": "object", "properties": {"": {"type": "string"}}}, "JSON"),

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
-import openpyxl
-import pyarrow as pa
-import pyarrow.parquet as pq
+import openpyxl  # type: ignore[import-untyped]
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,8 +54,8 @@ def expected(rows: list[Any], ending: str) -> list[dict[str, Any]]:
         row = {name: source[name] for name in SOURCE} | values
         if ending == ".xlsx":  # a sheet has no empty text
             row |= {name: row[name] or None for name in ("text", "bytes", "label", "problem")}
-        if ending in {".db", ".xlsx"} and row["float"] == 0:  # they have one zero
-            row["float"] = 0.0
+        if ending in {".db", ".xlsx"}:  # they have one zero
+            row |= {name: 0.0 for name in ("float", "score") if row[name] == 0}
         wanted.append(row)
     return wanted
 
@@ -187,7 +187,7 @@ def test_the_temporary_files_are_private_and_where_they_are_wanted(tmp_path: Pat
     scratch, out = tmp_path / "scratch", tmp_path / "out"
     scratch.mkdir()
     out.mkdir()
-    modes = []
+    modes: list[int] = []
 
     def answers() -> Iterator[Cells]:
         modes.extend(stat.S_IMODE(path.stat().st_mode) for path in scratch.iterdir())

@@ -7,11 +7,10 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from gemini_batch.errors import StateError, UsageError
@@ -23,6 +22,7 @@ from gemini_batch.tables.outputs.write import ENDINGS, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 TEXT = answer_columns(None, method="generate")
 GOOD = [Cells(["a", "succeeded", None]), Cells(None), Cells(["c", "succeeded", None])]

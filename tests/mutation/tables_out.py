@@ -1,0 +1,66 @@
+"""Guards of tables out: every row with its own answer, nothing that a spreadsheet runs, nothing half written."""
+
+from __future__ import annotations
+
+from mutation.breakage import Breakage
+
+_TESTS = "tests/tables/outputs"
+
+TABLES_OUT = (
+    Breakage(
+        guard="there are as many answers as rows",
+        file="tables/outputs/join.py",
+        old="if source is not None and source.rows != spool.rows:",
+        new="if source is not None and source.rows < 0:",
+        tests=(f"{_TESTS}/test_wrong.py::test_as_many_answers_as_rows",),
+    ),
+    Breakage(
+        guard="the spool of answers is private",
+        file="tables/outputs/join.py",
+        old="with part_of(near, private=True) as file:",
+        new="with part_of(near) as file:",
+        tests=(f"{_TESTS}/test_formats.py::test_the_temporary_files_are_private_and_where_they_are_wanted",),
+    ),
+    Breakage(
+        guard="text that a spreadsheet would run gets an apostrophe",
+        file="tables/outputs/lines.py",
+        old="            if spreadsheet:",
+        new="            if spreadsheet and at < 0:",
+        tests=(f"{_TESTS}/test_spreadsheets.py::test_text_that_a_spreadsheet_would_run_gets_an_apostrophe",),
+    ),
+    Breakage(
+        guard="text in a workbook is no formula",
+        file="tables/outputs/workbook.py",
+        old="        cell.data_type = kind\n",
+        new="",
+        tests=(f"{_TESTS}/test_spreadsheets.py::test_text_in_a_workbook_is_text",),
+    ),
+    Breakage(
+        guard="a text that is too long for a sheet is not cut off",
+        file="tables/outputs/workbook.py",
+        old="> CHARACTERS:\n            where",
+        new="> 9 * CHARACTERS:\n            where",
+        tests=(f"{_TESTS}/test_wrong.py::test_a_text_that_is_too_long_for_a_sheet",),
+    ),
+    Breakage(
+        guard="no new column takes the name of another",
+        file="tables/outputs/columns.py",
+        old="    if theirs:\n",
+        new="    if theirs and not taken:\n",
+        tests=(f"{_TESTS}/test_columns.py::test_a_name_that_would_be_used_twice_is_refused",),
+    ),
+    Breakage(
+        guard="a whole number beyond 64 bits is a problem of its cell",
+        file="tables/outputs/kinds.py",
+        old="if not -(2**63) <= whole < 2**63:",
+        new="if not whole:",
+        tests=(f"{_TESTS}/test_cells.py::test_what_does_not_fit_is_an_empty_cell_and_a_problem",),
+    ),
+    Breakage(
+        guard="nothing is fetched from the network",
+        file="tables/outputs/engine.py",
+        old='db.execute("SET autoload_known_extensions = false")',
+        new="pass",
+        tests=(f"{_TESTS}/test_wrong.py::test_no_extension_is_fetched_and_none_is_loaded",),
+    ),
+)
