@@ -61,14 +61,19 @@ def result_line(
     if response is not None:
         pieces += (b',"response":', _response(key, response, method=method, text=text, media=media))
     if verdict != "succeeded":
-        why = reason or verdict.upper()
-        words = message or MESSAGES.get(why) or "No further explanation is available."
-        pieces += (b',"error":', _encode({"code": code, "reason": why, "message": words}))
+        reason, words = why(verdict, reason, message)
+        pieces += (b',"error":', _encode({"code": code, "reason": reason, "message": words}))
     pieces += (b',"attempt":', str(attempt).encode())
     if copied_from is not None:
         pieces += (b',"copied_from":', _encode(copied_from))
     pieces.append(b"}")
     return b"".join(pieces)
+
+
+def why(verdict: Verdict, reason: str | None, message: str | None) -> tuple[str, str]:
+    """The reason code of a request that did not succeed, and a sentence about it."""
+    code = reason or verdict.upper()
+    return code, message or MESSAGES.get(code) or "No further explanation is available."
 
 
 def _response(key: str, response: bytes, *, method: Method, text: bool, media: MediaWriter | None) -> bytes:

@@ -13,7 +13,7 @@ from gemini_batch.answers.reasons import MESSAGES, MODEL_LIMIT, Verdict
 from gemini_batch.answers.verdict import judge
 from gemini_batch.report.billing import EMULATED
 from gemini_batch.report.money import Money, money
-from gemini_batch.report.raw_files import RawFiles
+from gemini_batch.report.outcome import RawFiles
 from gemini_batch.report.summary import LONG_PROMPT, TokenCounts, token_counts
 from gemini_batch.store import conditions
 from gemini_batch.store.records import JobStage

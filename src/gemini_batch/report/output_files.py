@@ -14,7 +14,7 @@ from gemini_batch.answers.reasons import Verdict  # noqa: TC001 - msgspec needs 
 from gemini_batch.answers.verdict import error_code
 from gemini_batch.errors import StateError, UsageError
 from gemini_batch.jsonl import LongLine, atomic_write, read_all_lines, read_lines, sha256_of, utf8_text
-from gemini_batch.report.raw_files import RawFiles
+from gemini_batch.report.outcome import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import OutputFile
 from gemini_batch.store.sqlite import state_error

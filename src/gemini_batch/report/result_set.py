@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.answers.parse import Answer, parse_line
-from gemini_batch.answers.reasons import MODEL_LIMIT
-from gemini_batch.answers.result_line import result_line
-from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
+from gemini_batch.report.outcome import Outcome, RawFiles, outcome_of
 from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output
-from gemini_batch.report.raw_files import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.report.summary import Summary
     from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import FinalRow
     from gemini_batch.store.state_folder import RunFolder, StateFolder
 
 
@@ -65,61 +61,25 @@ class Results:
         return self._lines(limit, self._media)
 
     def _lines(self, limit: int | None, media: MediaWriter | None) -> Iterator[bytes]:
-        folder = self._folder
-        with contextlib.ExitStack() as stack:
-            rows = stack.enter_context(open_rows(folder, self._jobs, only=self._part))
-            raw = stack.enter_context(RawFiles(folder))
+        method = self._run.method
+        with closing(self._outcomes()) as outcomes:
             wanted = (
-                row for row in rows.final() if not self._raw or (row.file is not None and row.copied_from is None)
+                one for one in outcomes if not self._raw or (one.data is not None and one.row.copied_from is None)
             )
-            for number, row in enumerate(wanted):
-                if limit is not None and number >= limit:
-                    return
-                yield self._line(row, None if row.file is None else raw[row.file], media)
+            for one in islice(wanted, limit):
+                if not self._raw:
+                    yield one.line(method, media)
+                    continue
+                assert one.data is not None
+                if media is not None and one.response is not None:
+                    media.move_out(one.row.key, one.response)
+                yield one.data
 
-    def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
-        if file is None:
-            return result_line(
-                row.key,
-                "missing",
-                reason=row.missing_reason,
-                method=self._run.method,
-                attempt=row.attempt,
-                copied_from=row.copied_from,
-            )
-        file.seek(row.offset)
-        data = file.read(row.length)
-        answer = parse_line(data)
-        if not isinstance(answer, Answer):  # it was one when it was judged, and raw files never change
-            raise StateError(f"An answer file was changed: {file.name}.", file=self._folder.path)
-        if self._raw:
-            if media is not None and answer.response is not None:
-                media.move_out(row.key, answer.response)
-            return data
-        if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
-            return result_line(
-                row.key,
-                "succeeded",
-                response=answer.response,
-                method=self._run.method,
-                attempt=row.attempt,
-                copied_from=row.copied_from,
-                media=media,
-            )
-        judged = judge(answer, method=self._run.method, expects_json=row.expects_json, dimension=row.dimension)
-        own_limit = row.reason == MODEL_LIMIT  # the answer alone does not tell
-        return result_line(
-            row.key,
-            judged.verdict,
-            reason=row.reason if own_limit else judged.reason,
-            code=judged.code,
-            message=None if own_limit else judged.message,
-            response=None if answer.response is None else bytes(answer.response),
-            method=self._run.method,
-            attempt=row.attempt,
-            copied_from=row.copied_from,
-            media=media,
-        )
+    def _outcomes(self) -> Generator[Outcome]:
+        folder, method = self._folder, self._run.method
+        with open_rows(folder, self._jobs, only=self._part) as rows, RawFiles(folder) as raw:
+            for row in rows.final():
+                yield outcome_of(row, None if row.file is None else raw[row.file], method, folder.path)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The same as decoded objects."""
