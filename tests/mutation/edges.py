@@ -65,8 +65,8 @@ EDGES = (
     Breakage(
         guard="the ledger takes the name of every request file",
         file="intake/submission.py",
-        old="source=utf8_text(str(submission.source.absolute())),",
-        new="source=str(submission.source.absolute()),",
+        old="else utf8_text(str(submission.source.absolute()))",
+        new="else str(submission.source.absolute())",
         tests=(f"{ENCODINGS}::test_a_file_whose_name_is_not_text_has_its_results",),
     ),
     Breakage(
@@ -93,8 +93,8 @@ EDGES = (
     Breakage(
         guard="raw lines keep the service's bytes",
         file="report/result_set.py",
-        old="            return data\n",
-        new="            return data.lower()\n",
+        old="                yield one.data\n",
+        new="                yield one.data.lower()\n",
         tests=("tests/cli/test_raw_results.py::test_the_lines_are_those_of_the_service",),
     ),
 )

@@ -99,7 +99,7 @@ def table_input(what: object, options: TableOptions) -> TableInput | None:
         or not (what is None or isinstance(what, (str, Path)) or hasattr(what, "__fspath__"))
     )
     if not is_table:
-        if stated.keys() - {"key_duplicates"}:
+        if stated:
             option = "--" + {"prefix": "as", "tools": "tool"}.get(first := min(stated), first).replace("_", "-")
             raise UsageError(
                 f"{option} is for tables, and the input is read as a file of requests.",
@@ -145,7 +145,7 @@ def needed_table(what: object, options: TableOptions) -> TableInput:
 
 def refuse_table(run: str, table: TableOptions) -> None:
     """Refuse options for a table with a known run, which has its requests. Raises UsageError."""
-    if any(value not in (None, "", (), []) for name, value in table.items() if name != "key_duplicates"):
+    if any(value not in (None, "", (), []) for value in table.values()):
         raise UsageError(
             f"{run} has its requests already; options for a table make new ones.",
             code="bad_argument",
