@@ -280,10 +280,10 @@ def _sweep(ours: Path, prefix: str) -> None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
-    """Write a file next to ``path``, sync it, then rename it to ``path``; on any error, nothing is left or replaced.
+def part_of(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
+    """A new file next to ``path`` for what will become it, or is needed to make it; it is removed at the end.
 
-    The new file keeps the permissions of the one it replaces, so private answers stay private. ``private``: only the
+    Its ``name`` is its path. Parts that killed processes left next to the same path are removed. ``private``: only the
     owner may read it. Raises ``OSError`` from the file system.
     """
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
@@ -292,15 +292,27 @@ def atomic_write(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
             _lock(file)
             _sweep(part, f".{path.name[:100]}.")
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
+    """Write a file next to ``path``, sync it, then rename it to ``path``; on any error, nothing is left or replaced.
+
+    The new file keeps the permissions of the one it replaces, so private answers stay private. ``private``: only the
+    owner may read it. Raises ``OSError`` from the file system.
+    """
+    with part_of(path, private=private) as file:
+        part = path.with_name(os.path.basename(file.name))  # noqa: PTH119 - names may hold bytes that are not text
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
         if not private:
             with contextlib.suppress(FileNotFoundError):
                 part.chmod(stat.S_IMODE(path.stat().st_mode))
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     sync_folder(path.parent)
 
 

@@ -216,15 +216,15 @@ LOCAL = (
     Breakage(
         guard="a file that broke off gets no name",
         file="jsonl.py",
-        old="    except BaseException:\n        part.unlink(missing_ok=True)",
-        new="    except BaseException:\n        part.replace(path)",
+        old="    finally:\n        part.unlink(missing_ok=True)",
+        new="    finally:\n        if part.exists():\n            part.replace(path)",
         tests=("tests/foundation/test_atomic_write.py::test_any_error_leaves_what_was_there",),
     ),
     Breakage(
         guard="bytes are on the disk before the name is",
         file="jsonl.py",
-        old="            file.flush()\n            os.fsync(file.fileno())",
-        new="            file.flush()",
+        old="        file.flush()\n        os.fsync(file.fileno())",
+        new="        file.flush()",
         tests=("tests/foundation/test_atomic_write.py::test_bytes_are_on_the_disk_before_the_name_is",),
     ),
     Breakage(
