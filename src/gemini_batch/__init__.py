@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
     from gemini_batch.report.money import AnsweredBy, Money
     from gemini_batch.report.next_steps import JobErrorInfo, Step
-    from gemini_batch.report.result_set import Results
+    from gemini_batch.report.result_set import Results, TableStyle
     from gemini_batch.report.summary import Summary, TokenCounts
     from gemini_batch.settings import Secret, Settings, load_settings
     from gemini_batch.store.records import JobStage
@@ -149,6 +149,7 @@ __all__ = [
     "Step",
     "Summary",
     "TableOptions",
+    "TableStyle",
     "Terminated",
     "TokenCounts",
     "Tokens",
@@ -201,7 +202,7 @@ _ROOMS = {
     "intake.table_options": "ArrowStream TableOptions",
     "report.job_view": "JobStatus RunState RunStatus",
     "report.next_steps": "JobErrorInfo Step",
-    "report.result_set": "Results",
+    "report.result_set": "Results TableStyle",
     "report.money": "AnsweredBy Money",
     "report.summary": "Summary TokenCounts",
     "settings": "Secret Settings load_settings",

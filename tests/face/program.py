@@ -30,6 +30,7 @@ from gemini_batch import (
     NetworkError,
     Next,
     Notice,
+    PreparedFile,
     Problem,
     Results,
     RowError,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Verdict = Literal["succeeded", "truncated", "blocked", "empty", "invalid", "failed", "missing"]
+Verdict = Literal["succeeded", "truncated", "blocked", "empty", "invalid", "failed", "missing", "skipped"]
 """What became of a request; docs/verdicts.md explains each."""
 #: In the order of reports: success, what a changed request may fix, what failed, what is absent.
 VERDICTS: tuple[Verdict, ...] = ("succeeded", "truncated", "blocked", "empty", "invalid", "failed", "missing")

@@ -314,6 +314,9 @@ def text_of(response: bytes) -> str | None:
         found, _ = shapes.read_generated(response)
     except shapes.Unreadable:
         return None
-    if not found.candidates or found.candidates[0].content is None:
-        return None
-    return _text(found.candidates[0].content.parts)
+    return text_in(found.candidates[0]) if found.candidates else None
+
+
+def text_in(candidate: response_types.Candidate) -> str | None:
+    """The text of a candidate: its text parts that are not thoughts, joined. None if it has none."""
+    return None if candidate.content is None else _text(candidate.content.parts)

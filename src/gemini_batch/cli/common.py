@@ -117,6 +117,16 @@ SELECTION = (
     ),
 )
 
+#: How results become a table.
+STYLE = (
+    click.option(
+        "--details", is_flag=True, help="In a table, add tokens, cost, finish reason, model and attempt of each row."
+    ),
+    click.option(
+        "--spreadsheet", is_flag=True, help="Write CSV that spreadsheets open safely: marked as UTF-8, no formulas."
+    ),
+)
+
 DEDUPE = click.option(
     "--dedupe", is_flag=True, help="Send identical requests once, and give the answer to each of their keys."
 )

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, UsageError
 from gemini_batch.events import Transfer
 from gemini_batch.jsonl import private_open, utf8_text
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.making.prepare import make_requests
-from gemini_batch.tables.making.recipe import Asked, Recipe, make_recipe
+from gemini_batch.tables.making.recipe import Asked, Kind, Recipe, make_recipe
 from gemini_batch.tables.note import SkippedRow, TableNote
+from gemini_batch.tables.outputs.columns import answer_columns
 from gemini_batch.tables.sources.snapshot import Given, take_snapshot
 from gemini_batch.tables.sources.source import find_source, query
 from gemini_batch.validation.validate import Checked, check_line
@@ -97,6 +99,13 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
     try:
         recipe = make_recipe(table.asked, load_schema)
         snapshot = take_snapshot(_source(table, scratch), scratch, encoding=table.encoding, delimiter=table.delimiter)
+        answer_columns(
+            recipe.schema,
+            method="embed" if recipe.method is Method.EMBED else "generate",
+            media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
+            prefix=table.prefix,
+            taken=list(snapshot.columns),
+        )  # what would collide is said before the work is done
         made = make_requests(
             snapshot,
             recipe,
@@ -107,12 +116,16 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
     except OSError as error:
         raise state_error(error, scratch, "run folder") from error
     _check_recipe(made.path, terms)
+    dimensions = recipe.settings.get("outputDimensionality")
     note = TableNote(
         name=name,
         source=utf8_text(table.name),
+        columns=list(snapshot.columns),
         rows=snapshot.rows,
         skipped=made.reasons,
         schema=recipe.schema,
+        dimensions=dimensions if isinstance(dimensions, int) else None,
+        media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
         prefix=table.prefix,
     )
     return Prepared(

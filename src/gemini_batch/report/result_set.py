@@ -12,20 +12,37 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gemini_batch.answers.media import MediaWriter
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
 from gemini_batch.report.outcome import Outcome, RawFiles, outcome_of
-from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output
+from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record
+from gemini_batch.report.table_file import TableView, skipped_line
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.tables.note import SkippedRow, table_of
+from gemini_batch.tables.outputs.write import format_of, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from gemini_batch.answers.media import MediaWriter
     from gemini_batch.report.summary import Summary
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder, StateFolder
+    from gemini_batch.tables.outputs.write import Format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableStyle:
+    """How results become a table.
+
+    ``details``: with tokens, cost, finish reason, model and attempt. ``spreadsheet``: CSV that spreadsheets open
+    safely. ``prefix``: what the names of the new columns begin with; by default, as the run was entered.
+    """
+
+    details: bool = False
+    spreadsheet: bool = False
+    prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +59,8 @@ class Results:
     _media: MediaWriter | None = None
     #: Lines are the service's own, unchanged; a request without an answer has none.
     _raw: bool = False
+    #: How tables are written.
+    _style: TableStyle = TableStyle()
 
     @property
     def _folder(self) -> RunFolder:
@@ -66,7 +85,11 @@ class Results:
             wanted = (
                 one for one in outcomes if not self._raw or (one.data is not None and one.row.copied_from is None)
             )
-            for one in islice(wanted, limit):
+            lines = islice(wanted if self._raw else self._view().with_skipped(wanted), limit)
+            for one in lines:
+                if isinstance(one, SkippedRow):
+                    yield skipped_line(one)
+                    continue
                 if not self._raw:
                     yield one.line(method, media)
                     continue
@@ -88,15 +111,19 @@ class Results:
             yield decode(line)
 
     def __len__(self) -> int:
-        return self.summary.answered if self._raw else self.summary.requests
+        return self.summary.answered if self._raw else self.summary.requests + sum(self.summary.skipped.values())
 
     def write(self, path: Path) -> int:
-        """Write all result lines to ``path``: complete or not at all; returns how many.
+        """Write all results to ``path``: complete or not at all; returns how many.
 
-        Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
+        The end of the name says what is written: a table for ``.parquet``, ``.csv``, ``.tsv``, ``.ndjson``, ``.db`` and
+        ``.xlsx``, result lines for any other. Raises UsageError where the file is one that must not be replaced,
+        StateError where it cannot be written.
         """
-        state, succeeded = self._state_folder, self.summary.verdicts.get("succeeded", 0)
+        state, succeeded = self._state_folder, self._succeeded
         check_output(state, path, failures=False)
+        if (form := format_of(path)) is not None:
+            return self._write_table(path, form)
         damaged = any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures)
         try:
             # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
@@ -117,3 +144,46 @@ class Results:
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count
+
+    def _write_table(self, path: Path, form: Format) -> int:
+        state, style = self._state_folder, self._style
+        view = self._view(path)
+        columns = view.columns()
+        try:
+            if view.media is not None and (checker := view.media.checker()):
+                for outcome in self._outcomes():
+                    if outcome.response is not None:
+                        checker.move_out(outcome.row.key, outcome.response)
+            check_not_fewer(state, path, self._run, self._succeeded, damaged=False)
+            return write_table(
+                view.snapshot,
+                view.cells(self._outcomes(), columns),
+                columns,
+                Path(os.path.realpath(path)) if path.is_file() else path,
+                spreadsheet=style.spreadsheet,
+                as_format=form,
+                record=lambda sha256: record(
+                    state, path, self._run, "results", sha256=sha256, succeeded=self._succeeded
+                ),
+            )
+        except OSError as error:
+            raise state_error(error, path, "table") from error
+
+    def _view(self, path: Path | None = None) -> TableView:
+        """What is written of these results as a table, to ``path``."""
+        summary, table, media = self.summary, table_of(self._folder.path), self._media
+        if media is None and path is not None and table is not None and table.note.media:
+            media = MediaWriter(path.with_name(f"{path.stem}-media"), run=self._run.id)
+        return TableView(
+            self._run,
+            self._jobs,
+            table,
+            partial=not summary.skipped,
+            details=self._style.details,
+            media=media,
+            prefix=self._style.prefix,
+        )
+
+    @property
+    def _succeeded(self) -> int:
+        return self.summary.verdicts.get("succeeded", 0)

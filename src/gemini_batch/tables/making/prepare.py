@@ -59,7 +59,7 @@ def make_requests(
     UsageError, InvalidInput with the rows from which no request can be made.
     """
     builder = Builder(recipe, tuple(snapshot.columns), attach=attach)
-    narrow = Builder(recipe, builder.needed, attach=attach) if builder.needed else builder
+    narrow = Builder(recipe, builder.needed, attach=attach, problems=builder.problems) if builder.needed else builder
     path, skipped_path = scratch / "made.jsonl", scratch / "skipped.jsonl"
     work = _Work(narrow, name, number=recipe.number_duplicates)
     with (
