@@ -32,6 +32,7 @@ def _package() -> "ModuleType | None":
     try:
         from gemini_batch import start
     except Exception:  # noqa: BLE001 - not installed, or for a later Python
+        sys.modules.pop("gemini_batch", None)  # a folder of that name is not the package
         return None
     return start
 
