@@ -12,6 +12,7 @@ import skill_copy
 from gemini_batch import __version__, errors
 from gemini_batch.commands import skill
 from gemini_batch.commands.skill import RECORD, install, plan
+from gemini_batch.jsonl import sha256_of
 
 if TYPE_CHECKING:
     from cli.conftest import Shell
@@ -222,7 +223,7 @@ def test_a_record_removes_nothing_but_files_of_the_skill(version: Path, tmp_path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("precious")
     record = json.loads((folder / RECORD).read_text())
-    record["files"][name] = skill.sha256_of(target)
+    record["files"][name] = sha256_of(target)
     (folder / RECORD).write_text(json.dumps(record))
 
     assert install(folder, source=version).removed == []

@@ -122,7 +122,14 @@ def test_library_skills_from_the_wheel(person: Person, wheel: Path) -> None:
     python = interpreter("library-skills", f"library-skills=={PYTHON_TOOLS['library-skills']}")
     environment = person.project / ".venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    pip = [environment / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    pip: list[str | Path] = [
+        environment / "bin" / "python",
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "install",
+    ]
     subprocess.run([*pip, wheel], check=True, env={**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")})
     (person.project / "pyproject.toml").touch()
 
@@ -135,7 +142,7 @@ def test_library_skills_from_the_wheel(person: Person, wheel: Path) -> None:
     usage = person.types(sys.executable, "-S", "-E", folder / "scripts" / "run_batch.py", "--help")
     assert usage.startswith("Usage: run_batch.py")
     copied = person.types(environment / "bin" / "gemini-batch", "skill", "install", "--claude")
-    assert copied.endswith(".claude/skills/gemini-batch\n")
+    assert copied.startswith(".claude/skills/gemini-batch\n")
     assert skill_copy.files(person.project / ".claude" / "skills" / "gemini-batch") == skill_copy.files(ROOT)
 
 
