@@ -244,8 +244,10 @@ def test_embeddings_through_the_three_scripts(offline_shell: Shell) -> None:
 
 def test_without_the_library_a_script_says_what_to_type(offline_shell: Shell) -> None:
     del offline_shell.env["PYTHONPATH"]
-    (offline_shell.folder / "Makefile").touch()
-    done = offline_shell.run("python -S scripts/create_batch.py requests.jsonl", code=3)
+    (offline_shell.folder / "src" / "gemini_batch").mkdir(parents=True)
+    (offline_shell.folder / "src" / "gemini_batch" / "__init__.py").touch()
+    (offline_shell.bin / "gemini-batch").unlink()
+    done = offline_shell.run(f"PATH={offline_shell.bin}; python -S scripts/create_batch.py requests.jsonl", code=3)
     assert done.stdout == ""
     assert re.fullmatch(r"create: .* is not installed\. Type: make -C '.*' setup .*uv run.*\n", done.stderr)
 

@@ -76,6 +76,7 @@ ADVICE = {
     "results_lost": "Answers that were stored here are missing. The message shows how to fetch them again.",
     "run_folder_gone": "Restore the run folder from a backup, or fetch the answers with another state folder.",
     "service": "Run the same command again in a few minutes.",
+    "skill_edited": "Move the folder away, or let `skill install --force` replace the files that the message names.",
     "stdout": "Redirect stdout elsewhere, then run the command again, without `--new`. What it did is kept.",
     "timeout": "The time given with `--timeout` is over. Nothing was cancelled; the same command continues.",
     "storage_full": "Delete unneeded uploads with `clean`, or wait: files expire after 48 hours.",

@@ -24,6 +24,7 @@ RESULTS = {
     "models": ("gemini_batch.cli.models", "list[ModelFacts]"),
     "listen": ("gemini_batch.cli.listen", "Received"),
     "doctor": ("gemini_batch.commands.doctor", "Diagnosis"),
+    "skill": ("gemini_batch.commands.skill", "InstalledSkill"),
 }
 EVENTS = ("gemini_batch.events", "Event")
 ROW = ("gemini_batch.commands.shown_row", "ShownRow")

@@ -43,7 +43,12 @@ _COME_BACK = {
 }
 
 
-_SCRIPTS = {"create": "create_batch.py", "status": "check_status.py", "results": "get_results.py"}
+_SCRIPTS = {
+    "create": "create_batch.py",
+    "status": "check_status.py",
+    "results": "get_results.py",
+    "run": "run_batch.py",
+}
 
 
 def invoked(following: Next) -> str:
