@@ -15,6 +15,7 @@ from gemini_batch.errors import InvalidInput, UsageError
 from gemini_batch.events import Transfer
 from gemini_batch.jsonl import private_open, utf8_text
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.tables.making.builder import Builder
 from gemini_batch.tables.making.prepare import make_requests
 from gemini_batch.tables.making.recipe import Asked, Kind, Recipe, make_recipe
 from gemini_batch.tables.note import SkippedRow, TableNote
@@ -99,13 +100,14 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
     try:
         recipe = make_recipe(table.asked, load_schema)
         snapshot = take_snapshot(_source(table, scratch), scratch, encoding=table.encoding, delimiter=table.delimiter)
+        Builder(recipe, tuple(snapshot.columns))  # what does not fit is said before the work is done
         answer_columns(
             recipe.schema,
             method="embed" if recipe.method is Method.EMBED else "generate",
             media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
             prefix=table.prefix,
             taken=list(snapshot.columns),
-        )  # what would collide is said before the work is done
+        )
         made = make_requests(
             snapshot,
             recipe,
@@ -156,7 +158,7 @@ def _source(table: TableInput, scratch: Path) -> Source | Given:
                 next="Leave out the input file; write select … from 'file.parquet'.",
             )
         return query(table.sql)
-    if table.rows == STDIN:
+    if isinstance(table.rows, str) and table.rows == STDIN:
         return replace(find_source(str(_from_stdin(scratch))), name="standard input", folder=Path())
     return find_source(str(table.rows)) if isinstance(table.rows, (str, Path)) else Given(table.rows)
 
