@@ -19,7 +19,7 @@
 #   "uvicorn>=0.40",
 # ]
 # ///
-"""Check a request file or a table, upload it and create one batch job; prints its name. The same as gemini-batch create."""
+"""Check a file of requests or a table, create one batch job; prints its name. The same as gemini-batch create."""
 
 from launcher import run
 
