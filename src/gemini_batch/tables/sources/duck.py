@@ -62,7 +62,7 @@ def said(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def explained(what: str, *, file: Path | str | None, code: str = "not_a_table", next: str) -> Iterator[None]:  # noqa: A002
+def explained(what: str, *, file: Path | str | None, next: str) -> Iterator[None]:  # noqa: A002
     """Turn duckdb's errors into UsageError: the input cannot be read. Raises StateError where the disk is full."""
     module = needed("duckdb", "Reading and writing tables")
     try:
@@ -71,4 +71,4 @@ def explained(what: str, *, file: Path | str | None, code: str = "not_a_table", 
         message = said(error)
         if isinstance(error, (module.IOException, module.OutOfMemoryException)) and "o space left" in str(error):
             raise StateError(f"{what}: {message}.", code="disk_full", next="Free disk space.") from error
-        raise UsageError(f"{what}: {message}.", file=file, code=code, next=next) from error
+        raise UsageError(f"{what}: {message}.", file=file, code="not_a_table", next=next) from error
