@@ -17,6 +17,7 @@ from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
+from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output
 from gemini_batch.report.raw_files import RawFiles
 from gemini_batch.store.job_rows import open_rows
@@ -75,9 +76,10 @@ class Results:
             for number, row in enumerate(wanted):
                 if limit is not None and number >= limit:
                     return
-                yield self._line(row, None if row.file is None else raw[row.file], media)
+                file = None if row.file is None else raw[row.file]
+                yield self._line(row, file, rows.schema(row.schema) if row.verdict != "succeeded" else None, media)
 
-    def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
+    def _line(self, row: FinalRow, file: IO[bytes] | None, schema: bytes | None, media: MediaWriter | None) -> bytes:
         if file is None:
             return result_line(
                 row.key,
@@ -104,9 +106,16 @@ class Results:
                 method=self._run.method,
                 attempt=row.attempt,
                 copied_from=row.copied_from,
+                parsed=row.expects_json,
                 media=media,
             )
-        judged = judge(answer, method=self._run.method, expects_json=row.expects_json, dimension=row.dimension)
+        judged = judge(
+            answer,
+            method=self._run.method,
+            expects_json=row.expects_json,
+            checker=checker_of(schema),
+            dimension=row.dimension,
+        )
         own_limit = row.reason == MODEL_LIMIT  # the answer alone does not tell
         return result_line(
             row.key,
