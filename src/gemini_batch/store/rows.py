@@ -218,7 +218,8 @@ class Rows(RowReader):
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
                 "schema, tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM "
                 "main.answers a WHERE a.seq = r.seq AND a.answer_file > 0 AND a.answer_file < ?1) END AS attempts, "
-                "(SELECT id FROM main.answers a WHERE a.seq = r.seq AND a.answer_file = ?1 ORDER BY (a.verdict = 'succeeded') DESC, "
+                "(SELECT id FROM main.answers a WHERE a.seq = r.seq AND a.answer_file = ?1 "
+                "ORDER BY (a.verdict = 'succeeded') DESC, "
                 "a.id LIMIT 1) AS answer, NULL AS copy_of FROM main.requests r JOIN members USING (seq) ORDER BY seq",
                 (number,),
             )
