@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _VALUE = "\x00"
 #: The longest part of a value, or of a list of names, that a message shows.
 _SHOWN = 60
-_NAME = re.compile(r"[^\W\d]\w*")
+_NAME = re.compile(r"\$?[^\W\d]\w*")
 #: RFC 3339. Models, like people, often leave out the time zone.
 _TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?"
 _DATE_TIME = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[Tt ]{_TIME}")

@@ -8,7 +8,7 @@ import operator
 import re
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_origin
 
 import msgspec
 
@@ -155,6 +155,8 @@ def _imported(spec: str, folder: Path) -> tuple[_Source, Any]:
 
 def _schema_of(model: Any, source: _Source) -> Any:
     """The JSON Schema of a class, by whichever library made it."""
+    if not isinstance(model, type) and get_origin(model) is None:
+        raise source.refused("it is not a class that describes an answer", _HOW)
     try:
         if callable(getattr(model, "model_json_schema", None)):
             return model.model_json_schema()
@@ -166,7 +168,8 @@ def _schema_of(model: Any, source: _Source) -> Any:
 
             return TypeAdapter(model).json_schema()
     except Exception as error:  # whatever a model of the user's raises
-        raise source.refused(f"it has no JSON Schema: {type(error).__name__}: {error}") from error
+        why = (str(error).strip().splitlines() or [""])[0]
+        raise source.refused(f"it has no JSON Schema: {type(error).__name__}: {why}") from error
     raise source.refused("it is not a class that describes an answer", _HOW)
 
 

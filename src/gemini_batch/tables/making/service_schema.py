@@ -166,7 +166,7 @@ class _Maker:
         if truths := {value for value in values if isinstance(value, bool)}:
             made.append({"type": "BOOLEAN"})
             if len(truths) == 1:
-                self._note((*place, word), "that it is always the same of the two is checked in the answers")
+                self._note((*place, word), "is sent as a choice of both values; it is checked in the answers")
         made += [{"type": kind, "minimum": low, "maximum": high} for kind, low, high in _runs(values)]
         if not made:
             return {"type": "NULL"}
