@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def value_of(line: Mapping[str, Any], model: Any) -> Any:
     """The answer of a decoded result line (docs/result-line.md) as a ``model``.
 
-    ``model``: a pydantic model, a dataclass, a TypedDict, a msgspec Struct, or a type made of them, such as a list. None
-    stands for the decoded JSON itself. Returns None if the request did not succeed, or was answered without a text.
+    ``model``: a pydantic model, a dataclass, a TypedDict, a msgspec Struct, or a type made of them, such as a list.
+    None stands for the decoded JSON itself. Returns None if the request did not succeed, or was answered without a text.
     Raises ``ValueError`` if the answer is no ``model``: a class can ask for more than its schema says.
     """
     if line["verdict"] != "succeeded":
@@ -31,8 +31,9 @@ def value_of(line: Mapping[str, Any], model: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def _reader(model: Any) -> Callable[[bytes], Any]:
-    if callable(read := getattr(model, "model_validate_json", None)):
-        return lambda data: read(data)
+    read: Callable[[bytes], Any] | None = getattr(model, "model_validate_json", None)
+    if read is not None:
+        return read
     if "pydantic" in sys.modules and _is_of_pydantic(model):
         from pydantic import TypeAdapter
 

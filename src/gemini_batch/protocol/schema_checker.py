@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _VALUE = "\x00"
 #: The longest part of a value, or of a list of names, that a message shows.
 _SHOWN = 60
+_LONGEST_PATH = 200
 _NAME = re.compile(r"\$?[^\W\d]\w*")
 #: RFC 3339. Models, like people, often leave out the time zone.
 _TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?"
@@ -111,6 +112,8 @@ def _worded(error: ValidationError) -> Flaw:
 
 
 def _at(path: str, text: str) -> str:
+    if len(path) > _LONGEST_PATH:
+        path = f"{path[: _LONGEST_PATH // 2]}…{path[-_LONGEST_PATH // 2 :]}"
     return f"{path}: {text}" if path else text
 
 
