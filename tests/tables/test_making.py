@@ -24,16 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def no_schema(_schema: Any, _folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    raise AssertionError
-
-
 def made(folder: Path, rows: Sequence[Mapping[str, Any]], **asked: Any) -> Requests:
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
     for left in scratch.iterdir():
         left.unlink()
-    recipe = make_recipe(Asked(**asked), no_schema)
+    recipe = make_recipe(Asked(**asked))
     return make_requests(take_snapshot(Given(rows), scratch), recipe, scratch, name="table")
 
 

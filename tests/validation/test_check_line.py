@@ -421,7 +421,6 @@ ACCEPTED = [
     config(response_modalities=["TEXT", "IMAGE"], imageConfig={"aspectRatio": "1:1", "imageSize": "1K"}),
     config(responseModalities=["AUDIO"], speechConfig={"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}),
     config(thinking_config={"thinking_level": "LOW", "include_thoughts": True}),
-    config(responseMimeType="text/x.enum", responseSchema={"type": "STRING", "enum": ["a"]}),
     part({"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}),
     part({"inline_data": {"mime_type": "image/png", "data": "iVBOR-_0KGgo"}}),
     part({"fileData": {"mimeType": "image/png", "fileUri": "https://x/v1beta/files/abc"}, "videoMetadata": {"fps": 1}}),

@@ -139,6 +139,7 @@ MESSAGES: dict[str, str] = {
     # not what was requested
     "NOT_JSON": "JSON was requested, but the text is not a single JSON value.",
     "JSON_IN_FENCES": "JSON was requested, but the text has it inside a Markdown code block.",
+    "SCHEMA": "The answer does not satisfy the schema of the request.",
     "BROKEN_MEDIA": "An image, audio or other file in the answer has no data, or its data is not base64.",
     "BAD_VECTOR": "The embedding contains a value that is not a finite number.",
     "DIMENSION": "The embedding does not have the requested length.",

@@ -25,6 +25,11 @@ TABLE = (
         "--schema", metavar="FILE|MODULE:MODEL", help="Schema of the answers; they are checked, and become columns."
     ),
     click.option(
+        "--schema-field",
+        type=click.Choice(["auto", "responseSchema", "responseJsonSchema"]),
+        help="The field that tells the service the schema (default auto).",
+    ),
+    click.option(
         "--attach",
         metavar="COLUMN|TEMPLATE",
         multiple=True,

@@ -69,7 +69,14 @@ async def prepare(
         def work(told: EventHandler) -> tuple[Prepared, PreparedFile]:
             made = prepare_table(table, scratch, name="table", terms=terms, emit=told)
             try:
-                staged = stage(made.requests, RunFolder(scratch), max_bytes=None, terms=terms, emit=told)
+                staged = stage(
+                    made.requests,
+                    RunFolder(scratch),
+                    max_bytes=None,
+                    terms=terms,
+                    answer_schema=made.answer_schema,
+                    emit=told,
+                )
             except InvalidInput as error:
                 raise made.in_rows(error) from error
             _put(made.requests, output, force=force)

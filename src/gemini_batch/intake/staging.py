@@ -110,10 +110,12 @@ class _Pass:
         limit: int | None,
         origin: Callable[[Method], Origin] | None,
         terms: Terms,
+        answer_schema: bytes | None,
         can_see: CanSee | None,
         emit: EventHandler,
     ) -> None:
         self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
+        self._answer_schema = answer_schema
         self.terms = terms
         self._origin_of = origin
         self._origin: Origin | None = None
@@ -191,6 +193,7 @@ class _Pass:
             checked.expects_json,
             checked.dimension,
             estimate_tokens(data),
+            self._answer_schema or checked.schema,
             *(marks[:3] if marks is not None else ()),
         )
         self.owned = self.owned or (marks is not None and marks.owned)
@@ -241,6 +244,7 @@ def stage(
     origin: Callable[[Method], Origin] | None = None,
     max_bytes: int | None,
     terms: Terms = _NO_TERMS,
+    answer_schema: bytes | None = None,
     can_see: CanSee | None = None,
     offline: bool = False,
     emit: EventHandler = ignore_events,
@@ -249,7 +253,8 @@ def stage(
 
     ``limit``: only this many requests, from the first. ``origin``: for whom rows are recognised in other runs, by the
     method of the requests. ``max_bytes``: a larger file is refused. ``terms``: the model
-    whose own rules count, too, and whether only certain refusals are errors. ``can_see``: whether the file at a URI can
+    whose own rules count, too, and whether only certain refusals are errors. ``answer_schema``: the JSON Schema, as
+    JSON, that answers are to satisfy instead of the schema in each request. ``can_see``: whether the file at a URI can
     be seen from here; None: do not ask. ``offline``: whether the command that an error proposes is to be. All requests
     wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its
     lines, StateError if ``folder`` cannot be written.
@@ -263,7 +268,15 @@ def stage(
         before = os.fstat(reader.fileno())
         try:
             done = _write(
-                reader, folder, size=before.st_size, limit=limit, origin=origin, terms=terms, can_see=can_see, emit=emit
+                reader,
+                folder,
+                size=before.st_size,
+                limit=limit,
+                origin=origin,
+                terms=terms,
+                answer_schema=answer_schema,
+                can_see=can_see,
+                emit=emit,
             )
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
@@ -314,11 +327,22 @@ def _write(
     limit: int | None,
     origin: Callable[[Method], Origin] | None,
     terms: Terms,
+    answer_schema: bytes | None,
     can_see: CanSee | None,
     emit: EventHandler,
 ) -> _Pass:
     with private_open(folder.requests, "xb") as sink:
-        work = _Pass(reader, sink, size=size, limit=limit, origin=origin, terms=terms, can_see=can_see, emit=emit)
+        work = _Pass(
+            reader,
+            sink,
+            size=size,
+            limit=limit,
+            origin=origin,
+            terms=terms,
+            answer_schema=answer_schema,
+            can_see=can_see,
+            emit=emit,
+        )
         with folder.rows(new=True) as rows:
             rows.load(work.rows())
             repeated = rows.count_duplicates()

@@ -242,6 +242,7 @@ async def _stage_run(
                 terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
                 can_see=_can_see(session) if session.settings.offline else None,
                 offline=session.settings.offline,
+                answer_schema=None if submission.prepared is None else submission.prepared.answer_schema,
                 emit=emit,
             ),
             session.emit,

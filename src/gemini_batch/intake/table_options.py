@@ -54,6 +54,8 @@ class TableOptions(TypedDict, total=False):
     """Name of a prebuilt voice."""
     schema: Any
     """Schema of the answers: a JSON file, `module:Model`, a class, or a JSON Schema as an object."""
+    schema_field: Literal["auto", "responseSchema", "responseJsonSchema"]
+    """The field that tells the service the schema (`auto`)."""
     attach: str | Sequence[str]
     """Columns, or templates, with paths or URLs of files that belong to the prompt."""
     attach_root: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

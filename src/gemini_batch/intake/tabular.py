@@ -71,6 +71,11 @@ class Prepared:
     count: int
     notes: tuple[str, ...]
 
+    @property
+    def answer_schema(self) -> bytes | None:
+        """The schema that answers are checked with, as JSON."""
+        return None if self.recipe.schema is None else self.recipe.schema.json
+
     def in_rows(self, error: InvalidInput) -> InvalidInput:
         """The problems of request lines, by the rows of the table that they were made of."""
         decode = msgspec.json.Decoder(SkippedRow).decode
@@ -98,11 +103,12 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
     made (InvalidInput); StateError if ``scratch`` cannot be written.
     """
     try:
-        recipe = make_recipe(table.asked, load_schema)
+        recipe = make_recipe(table.asked)
         snapshot = take_snapshot(_source(table, scratch), scratch, encoding=table.encoding, delimiter=table.delimiter)
         Builder(recipe, tuple(snapshot.columns))  # what does not fit is said before the work is done
+        schema = recipe.schema
         answer_columns(
-            recipe.schema,
+            None if schema is None else schema.original,
             method="embed" if recipe.method is Method.EMBED else "generate",
             media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
             prefix=table.prefix,
@@ -118,6 +124,7 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
     except OSError as error:
         raise state_error(error, scratch, "run folder") from error
     _check_recipe(made.path, terms)
+    said = () if schema is None else (*schema.notes, *((schema.notice,) if schema.notice else ()))
     dimensions = recipe.settings.get("outputDimensionality")
     note = TableNote(
         name=name,
@@ -125,7 +132,7 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
         columns=list(snapshot.columns),
         rows=snapshot.rows,
         skipped=made.reasons,
-        schema=recipe.schema,
+        schema=recipe.schema.original if recipe.schema is not None else None,
         dimensions=dimensions if isinstance(dimensions, int) else None,
         media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
         prefix=table.prefix,
@@ -137,15 +144,8 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
         note=note,
         recipe=recipe,
         count=made.count,
-        notes=(*snapshot.notes, *made.notes),
+        notes=(*snapshot.notes, *said, *made.notes),
     )
-
-
-def load_schema(schema: Any, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    import json
-
-    read = json.loads((folder / schema).read_text()) if isinstance(schema, str) else schema
-    return read, {"responseMimeType": "application/json", "responseJsonSchema": read}
 
 
 def _source(table: TableInput, scratch: Path) -> Source | Given:

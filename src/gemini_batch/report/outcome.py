@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.answers.reasons import Verdict
     from gemini_batch.catalog import Method
+    from gemini_batch.protocol.schema_checker import Checker
     from gemini_batch.store.row_records import FinalRow
     from gemini_batch.store.state_folder import RunFolder
 
@@ -79,12 +80,18 @@ class Outcome(NamedTuple):
             method=method,
             attempt=self.row.attempt,
             copied_from=self.row.copied_from,
+            parsed=self.verdict == "succeeded" and self.row.expects_json,
             media=media,
         )
 
 
-def outcome_of(row: FinalRow, file: IO[bytes] | None, method: Method, folder: Path) -> Outcome:
-    """What became of a row whose answer is in ``file``. Raises StateError where what was collected has changed."""
+def outcome_of(
+    row: FinalRow, file: IO[bytes] | None, method: Method, folder: Path, *, checker: Checker | None
+) -> Outcome:
+    """What became of a row whose answer is in ``file``; ``checker`` has the schema of one that did not succeed.
+
+    Raises StateError where what was collected has changed.
+    """
     if file is None:
         return Outcome(row, "missing", reason=row.missing_reason)
     file.seek(row.offset)
@@ -95,7 +102,7 @@ def outcome_of(row: FinalRow, file: IO[bytes] | None, method: Method, folder: Pa
     response = None if answer.response is None else bytes(answer.response)
     if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
         return Outcome(row, "succeeded", data, response)
-    judged = judge(answer, method=method, expects_json=row.expects_json, dimension=row.dimension)
+    judged = judge(answer, method=method, expects_json=row.expects_json, checker=checker, dimension=row.dimension)
     own_limit = row.reason == MODEL_LIMIT  # the answer alone does not tell
     return Outcome(
         row,

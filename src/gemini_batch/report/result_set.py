@@ -15,6 +15,7 @@ import msgspec
 from gemini_batch.answers.media import MediaWriter
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
+from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.report.outcome import Outcome, RawFiles, outcome_of
 from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record
 from gemini_batch.report.table_file import TableView, skipped_line
@@ -102,7 +103,9 @@ class Results:
         folder, method = self._folder, self._run.method
         with open_rows(folder, self._jobs, only=self._part) as rows, RawFiles(folder) as raw:
             for row in rows.final():
-                yield outcome_of(row, None if row.file is None else raw[row.file], method, folder.path)
+                schema = rows.schema(row.schema) if row.verdict != "succeeded" else None
+                file = None if row.file is None else raw[row.file]
+                yield outcome_of(row, file, method, folder.path, checker=checker_of(schema))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The same as decoded objects."""

@@ -274,4 +274,15 @@ def _rows_5(db: sqlite3.Connection) -> None:
     )
 
 
-ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4, _rows_5)
+def _rows_6(db: sqlite3.Connection) -> None:
+    """Keep the JSON Schema that each answer is to satisfy; answers to earlier requests are judged without it."""
+    _each(
+        db,
+        (
+            "CREATE TABLE schemas (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json BLOB NOT NULL) STRICT",
+            "ALTER TABLE requests ADD COLUMN schema INTEGER REFERENCES schemas (id)",
+        ),
+    )
+
+
+ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6)

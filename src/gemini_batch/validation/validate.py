@@ -20,7 +20,7 @@ from gemini_batch.validation import fields, repairs
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.embed import check_embed
 from gemini_batch.validation.findings import Findings, clip, kind, pick
-from gemini_batch.validation.generate import check_generate
+from gemini_batch.validation.generate import Asked, check_generate
 
 if TYPE_CHECKING:
     from gemini_batch.errors import Problem
@@ -72,6 +72,7 @@ class Checked(msgspec.Struct, frozen=True):
     """A line that can be sent. ``problems`` holds only warnings.
 
     ``expects_json``: the request asks for JSON answers. ``dimension``: the requested length of the vector, or None.
+    ``schema``: the JSON Schema that answers are to satisfy, as JSON, or None.
     """
 
     key: str
@@ -79,6 +80,7 @@ class Checked(msgspec.Struct, frozen=True):
     expects_json: bool = False
     dimension: int | None = None
     problems: tuple[Problem, ...] = ()
+    schema: bytes | None = None
 
 
 def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | tuple[Problem, ...]:
@@ -107,17 +109,17 @@ def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | 
         _check_request_kind(line, request, found)
         return tuple(found.problems)
     method = Method.EMBED if _is_embedding(request) else Method.GENERATE
-    expects_json, dimension = False, None
+    asked, dimension = Asked(), None
     try:
         if method is Method.EMBED:
             dimension = check_embed(request, found, terms)
         else:
-            expects_json = check_generate(request, found, terms)
+            asked = check_generate(request, found, terms)
     except RecursionError:
         found.error("request", "The request is nested too deeply.", "Flatten it.")
     if found.errors or type(key) is not str:
         return tuple(found.problems)
-    return Checked(key, method, expects_json, dimension, tuple(found.problems))
+    return Checked(key, method, asked.expects_json, dimension, tuple(found.problems), asked.schema)
 
 
 def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
