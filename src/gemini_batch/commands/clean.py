@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.backend import address_of
-from gemini_batch.engine.input_files import delete_input
 from gemini_batch.engine.planner import drop
 from gemini_batch.engine.poller import poll_job
+from gemini_batch.engine.uploads.input_files import delete_input
 from gemini_batch.errors import ApiError, ServiceError, StateError, UsageError
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.session import KnownJob

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.state_folder import RunFolder
+    from gemini_batch.tables.making.attachments import Stored
 
 
 _SHOWN_WARNINGS = 20
@@ -64,6 +65,8 @@ class Submission:
     new: bool = False
     lenient: bool = False
     dedupe: bool = False
+    #: The files that the requests name by placeholders.
+    attachments: tuple[Stored, ...] = ()
 
     @property
     def selection(self) -> Selection:
@@ -186,6 +189,7 @@ async def _stage_run(
             max_bytes=max_bytes,
             terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
             can_see=_can_see(session) if session.settings.offline else None,
+            attachments=submission.attachments,
             offline=session.settings.offline,
             emit=emit,
         ),
