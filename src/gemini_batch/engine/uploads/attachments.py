@@ -182,7 +182,7 @@ class JobAttachments:
             if meaning(error) is Trouble.BAD_REQUEST:
                 error.file = error.file or file.path
                 error.next = (
-                    error.next or "The service refuses this file. Remove or convert it, then run the table again."
+                    error.next or "The service refuses this file. Convert or remove it; then run the table again."
                 )
             raise
         return self._recorded(job, record.held, remote, "attachment uploaded", uploaded_at=self._now(), upload_url=None)
@@ -289,8 +289,8 @@ def _changed(file: Stored) -> UsageError:
         "The attached file was changed after its requests were made, so they were not sent.",
         file=file.path,
         code="attachment_changed",
-        next="Run the table again: rows with a changed file are new requests, the others are not sent again. Or restore "
-        "the file.",
+        next="Run the table again: rows with a changed file are new requests, and the others are not sent twice. Or "
+        "restore the file.",
     )
 
 

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -22,11 +21,12 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.safe_text import printable
 from gemini_batch.tables.making import mime
+from gemini_batch.tables.making.builder import Skipped
 from gemini_batch.tables.making.local_files import NotAFileError, mark_of, opened, status_of
 from gemini_batch.validation.file_uri import mistake_of, placeholder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 #: A file of at most this many bytes is written into the request by default: as base64 it adds a third to its size, and
 #: it needs no upload and does not expire. Every row that uses it holds a copy.
@@ -67,6 +67,8 @@ _ENDINGS = {
 
 Part = dict[str, Any]
 
+_encode = msgspec.json.Encoder().encode
+
 
 class Inline(msgspec.Struct, frozen=True):
     """A small file, for the request itself. ``data``: base64."""
@@ -105,10 +107,10 @@ class Remote(msgspec.Struct, frozen=True):
 
 
 class RowProblem(msgspec.Struct, frozen=True):
-    """Why a row cannot be sent. ``reason`` is one word of a fixed set, ``message`` one sentence or two.
+    """Why a row cannot be sent. ``reason`` is one of a fixed set, ``message`` a sentence or two.
 
-    ``reason``: ``outside``, ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``too_large``, ``unsupported_type``
-    or ``bad_uri``.
+    ``reason``: ``ATTACHMENT_`` and ``OUTSIDE``, ``MISSING``, ``UNREADABLE``, ``NOT_A_FILE``, ``EMPTY``, ``TOO_LARGE``,
+    ``UNSUPPORTED_TYPE`` or ``BAD_URI``.
     """
 
     reason: str
@@ -130,52 +132,59 @@ class Attachments:
     """Resolves the cells of one preparation; each file is read once, as long as it does not change.
 
     ``folder``: that of the table, for relative paths. ``roots``: other folders whose files may be sent. ``inline_max``:
-    the largest file, in bytes, that is written into a request. Memory is bounded, whatever the number of files.
+    the largest file, in bytes, that is written into a request. ``uploads``: whether larger ones can be uploaded; else
+    they are problems of their rows. Memory is bounded, whatever the number of files.
     """
 
-    def __init__(self, folder: Path, roots: Iterable[Path] = (), inline_max: int = INLINE_MAX) -> None:
+    def __init__(
+        self, folder: Path, roots: Iterable[Path] = (), inline_max: int = INLINE_MAX, *, uploads: bool = True
+    ) -> None:
         self._folder = Path(os.path.realpath(folder))
         self._roots = (self._folder, *(Path(os.path.realpath(root)) for root in roots))
-        self._inline_max = inline_max
+        self._inline_max, self._uploads = inline_max, uploads
         self._known: dict[_Known, Inline | Stored | RowProblem] = {}
         self._inline_bytes = 0
         #: The files to upload that any row has named so far, by content hash.
         self.stored: dict[str, Stored] = {}
 
+    def part(self, cell: str) -> bytes | Skipped | None:
+        """The part of a request for a cell, as JSON, or why its row cannot be sent; None for a blank cell."""
+        found = self.resolve(cell)
+        if isinstance(found, RowProblem):
+            return Skipped(found.reason, found.message)
+        return None if found is None else _encode(found.part())
+
     def resolve(self, cell: str | None) -> Attachment | None:
         """What a cell attaches; None for a null or blank one. Never raises for what a cell says."""
         if cell is None or not cell.strip():
             return None
-        address = cell.strip()
-        if _URL.match(address):
-            return _remote(address)
+        if _URL.match(cell.strip()):
+            return _remote(cell.strip())
         try:
-            path = Path(os.path.realpath(self._folder / cell))
-        except ValueError:  # a NUL, or a lone surrogate
-            return RowProblem("missing", f"The attachment {_shown(cell)} is not a path.")
-        if not any(path.is_relative_to(root) for root in self._roots):
-            return self._outside(cell)
-        try:
-            found = self._local(path, cell)
-        except FileNotFoundError:
-            if _FILE_NAME.fullmatch(address):
-                return _remote(address)
-            return RowProblem("missing", f"The attachment {_shown(cell)} does not exist{_home(cell)}.")
+            found = self._in_folder(cell)
+        except (FileNotFoundError, ValueError):  # a NUL, or half of a surrogate pair, is in no path
+            if _FILE_NAME.fullmatch(cell.strip()):
+                return _remote(cell.strip())
+            home = "; `~` is not replaced by your home folder" if cell.lstrip().startswith("~") else ""
+            found = RowProblem("ATTACHMENT_MISSING", f"The attachment {_shown(cell)} does not exist{home}.")
         except NotAFileError as error:
-            return RowProblem("not_a_file", f"The attachment {_shown(cell)} is {error}, not a file.")
+            found = RowProblem("ATTACHMENT_NOT_A_FILE", f"The attachment {_shown(cell)} is {error}, not a file.")
         except OSError as error:
             why = (error.strerror or str(error)).lower()
-            return RowProblem("unreadable", f"The attachment {_shown(cell)} cannot be read: {why}.")
+            found = RowProblem("ATTACHMENT_UNREADABLE", f"The attachment {_shown(cell)} cannot be read: {why}.")
         if isinstance(found, Stored):
             self.stored.setdefault(found.sha256, found)
         return found
 
-    def _outside(self, cell: str) -> RowProblem:
-        return RowProblem(
-            "outside",
-            f"The attachment {_shown(cell)} is outside the table's folder. It was not read; allow its folder with "
-            "--attach-root.",
-        )
+    def _in_folder(self, cell: str) -> Inline | Stored | RowProblem:
+        path = Path(os.path.realpath(self._folder / cell))
+        if not any(path.is_relative_to(root) for root in self._roots):
+            return RowProblem(
+                "ATTACHMENT_OUTSIDE",
+                f"The attachment {_shown(cell)} is outside the table's folder, so it was not read. --attach-root "
+                "allows another folder.",
+            )
+        return self._local(path, cell)
 
     def _local(self, path: Path, cell: str) -> Inline | Stored | RowProblem:
         status = status_of(path)
@@ -183,6 +192,8 @@ class Attachments:
         found = self._known.pop(known, None)
         if found is None:
             found = _read(path, status.st_size, _shown(cell), self._inline_max)
+            if isinstance(found, Stored) and not self._uploads:
+                found = _too_large(_shown(cell), found.size, self._inline_max, "a file in a request file")
             self._inline_bytes += _weight(found)
         self._known[known] = found  # the newest are at the end
         while len(self._known) > _KEPT or (self._inline_bytes > _KEPT_BYTES and len(self._known) > 1):
@@ -197,7 +208,7 @@ def _weight(found: Inline | Stored | RowProblem) -> int:
 def _read(path: Path, size: int, shown: str, inline_max: int) -> Inline | Stored | RowProblem:
     """Read a regular file once: its type, its hash and, if it is small, its bytes. Raises ``OSError``."""
     if size == 0:
-        return RowProblem("empty", f"The attachment {shown} is empty.")
+        return RowProblem("ATTACHMENT_EMPTY", f"The attachment {shown} is empty.")
     limits = catalog.load().limits
     if size > limits.input_file_bytes.value:
         return _too_large(shown, size, limits.input_file_bytes.value, "a file")
@@ -208,12 +219,12 @@ def _read(path: Path, size: int, shown: str, inline_max: int) -> Inline | Stored
             return _too_large(shown, before[0], limits.pdf_bytes.value, "a PDF")
         digest = content.read()
         if mark_of(file) != before or content.size != before[0]:
-            return RowProblem("unreadable", f"The attachment {shown} was changed while it was read.")
+            return RowProblem("ATTACHMENT_UNREADABLE", f"The attachment {shown} was changed while it was read.")
     if content.mime is None:
         return RowProblem(
-            "unsupported_type",
-            f"The attachment {shown} is {content.unread}, which models do not read. Convert it to a picture (PNG, JPEG, "
-            "WebP), a PDF, a recording, a video or UTF-8 text.",
+            "ATTACHMENT_UNSUPPORTED_TYPE",
+            f"The attachment {shown} is {content.unread}, which models do not read. Convert it to PNG, JPEG, WebP, "
+            "PDF, UTF-8 text, or a common format of recordings or videos.",
         )
     if content.kept is not None:
         return Inline(content.mime, base64.b64encode(content.kept).decode(), digest)
@@ -257,14 +268,15 @@ class _Content:
 
 def _too_large(shown: str, size: int, most: int, what: str) -> RowProblem:
     return RowProblem(
-        "too_large", f"The attachment {shown} has {size:,} bytes; the service takes at most {most:,} of {what}."
+        "ATTACHMENT_TOO_LARGE",
+        f"The attachment {shown} has {size:,} bytes; the service takes at most {most:,} of {what}.",
     )
 
 
 def _remote(uri: str) -> Remote | RowProblem:
     if mistake := mistake_of(uri):
         why, what_to_do = (text.replace("`fileUri`", f"The attachment {_shown(uri)}") for text in mistake)
-        return RowProblem("bad_uri", f"{why} {what_to_do}")
+        return RowProblem("ATTACHMENT_BAD_URI", f"{why} {what_to_do}")
     path = re.split(r"[?#]", uri, maxsplit=1)[0]
     return Remote(uri, _ENDINGS.get(path.rpartition(".")[2].lower()))
 
@@ -275,14 +287,10 @@ def _shown(cell: str) -> str:
     return f"`{text[:_SHOWN]}{'…' if len(text) > _SHOWN else ''}`"
 
 
-def _home(cell: str) -> str:
-    return "; `~` is not replaced by your home folder" if cell.lstrip().startswith("~") else ""
-
-
 def write_manifest(write: Callable[[bytes], object], files: Iterable[Stored]) -> None:
     """Write what has to be uploaded for a run: one line of JSON a file."""
     for file in files:
-        write(msgspec.json.encode(file) + b"\n")
+        write(_encode(file) + b"\n")
 
 
 def read_manifest(path: Path) -> dict[str, Stored]:
