@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, TYPE_CHECKING
 
+import msgspec
+
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
-from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, atomic_write, decode, private_open, read_lines
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
-from gemini_batch.tables.making.attachments import write_manifest
+from gemini_batch.tables.making.attachments import read_manifest, write_manifest
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.file_uri import attached_to, is_placeholder, placeholder
 from gemini_batch.validation.inputfile import check_file
@@ -244,6 +246,18 @@ class _Pass:
         return self._loaded - 1
 
 
+def list_attachments(folder: RunFolder, attachments: Collection[Stored]) -> None:
+    """Note in a run folder where its attachments are now: the files may have been moved. Raises StateError."""
+    try:
+        listed = read_manifest(folder.attachments) if folder.attachments.exists() else {}
+        wanted = {**listed, **{file.sha256: file for file in attachments}}
+        if wanted != listed:
+            with atomic_write(folder.attachments, private=True) as file:
+                write_manifest(file, wanted.values())
+    except (OSError, msgspec.DecodeError) as error:
+        raise state_error(error, folder.path, "run folder") from error
+
+
 def _kind(method: str) -> str:
     return "an embedding" if method is Method.EMBED else "generated content"
 
@@ -345,8 +359,7 @@ def _write(
 ) -> _Pass:
     if attachments:
         terms = terms._replace(prepared=True)
-        with private_open(folder.attachments, "xb") as listed:
-            write_manifest(listed.write, attachments)
+        list_attachments(folder, attachments)
     with private_open(folder.requests, "xb") as sink:
         work = _Pass(reader, sink, size=size, limit=limit, origin=origin, terms=terms, can_see=can_see, emit=emit)
         work.attachments = frozenset(file.sha256 for file in attachments)

@@ -26,7 +26,7 @@ from gemini_batch.tables.making.local_files import NotAFileError, mark_of, opene
 from gemini_batch.validation.file_uri import mistake_of, placeholder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 #: A file of at most this many bytes is written into the request by default: as base64 it adds a third to its size, and
 #: it needs no upload and does not expire. Every row that uses it holds a copy.
@@ -287,10 +287,9 @@ def _shown(cell: str) -> str:
     return f"`{text[:_SHOWN]}{'…' if len(text) > _SHOWN else ''}`"
 
 
-def write_manifest(write: Callable[[bytes], object], files: Iterable[Stored]) -> None:
+def write_manifest(target: IO[bytes], files: Iterable[Stored]) -> None:
     """Write what has to be uploaded for a run: one line of JSON a file."""
-    for file in files:
-        write(_encode(file) + b"\n")
+    target.writelines(_encode(file) + b"\n" for file in files)
 
 
 def read_manifest(path: Path) -> dict[str, Stored]:
