@@ -14,6 +14,7 @@ import pytest
 
 from gemini_batch.protocol.rules import is_media_type
 from gemini_batch.tables.making import attachments as module
+from gemini_batch.tables.making import local_files
 from gemini_batch.tables.making.attachments import Attachments, Inline, Remote, RowProblem, Stored
 from gemini_batch.tables.making.builder import Skipped
 
@@ -418,7 +419,7 @@ def test_an_unreadable_file_is_a_problem(folder: Path) -> None:
 @pytest.mark.parametrize("inline_max", [0, 10**6])
 def test_a_file_is_read_once_until_it_changes(folder: Path, monkeypatch: pytest.MonkeyPatch, inline_max: int) -> None:
     read: list[Path] = []
-    real = module.opened
+    real = local_files.opened
     monkeypatch.setattr(module, "opened", lambda path: read.append(path) or real(path))  # type: ignore[func-returns-value]
     attachments = Attachments(folder, inline_max=inline_max)
 

@@ -133,8 +133,9 @@ class JobAttachments:
             elif held.name not in self._seen:
                 held = await self._seen_again(job, held)
             if held is not None and (held := await self._processed(job, held)) is not None:
+                is_news = held.name not in self._seen
                 self._seen.add(held.name)
-                if held.state == "failed":
+                if held.state == "failed" and is_news:
                     self._session.emit(
                         Notice(
                             f"The service cannot process {file.path}; the requests that attach it will fail.", "warning"
