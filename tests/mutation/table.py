@@ -6,6 +6,7 @@ its file exactly once.
 
 from __future__ import annotations
 
+from mutation.attachments import ATTACHMENTS
 from mutation.edges import EDGES
 from mutation.emulator import BOUNDED, CALLERS, CALLS, FILES, OPENAI, PRIVATE, REHEARSAL
 from mutation.hostile import HOSTILE_SERVICE
@@ -17,7 +18,7 @@ from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
 from mutation.webhooks import WEBHOOKS
 
-HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY
+HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY + ATTACHMENTS
 SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE
 EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + FILES + OPENAI + WEBHOOKS
 BREAKAGES = HERE + SERVICE + EMULATOR

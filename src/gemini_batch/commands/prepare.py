@@ -67,7 +67,7 @@ async def prepare(
         scratch = Path(folder)
 
         def work(told: EventHandler) -> tuple[Prepared, PreparedFile]:
-            made = prepare_table(table, scratch, name="table", terms=terms, emit=told)
+            made = prepare_table(table, scratch, name="table", terms=terms, emit=told, uploads=False)
             try:
                 staged = stage(
                     made.requests,

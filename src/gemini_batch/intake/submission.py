@@ -24,7 +24,7 @@ from gemini_batch.intake.model_checks import (
     check_model_name,
     say,
 )
-from gemini_batch.intake.staging import Staged, stage
+from gemini_batch.intake.staging import Staged, list_attachments, stage
 from gemini_batch.intake.tabular import prepare
 from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.memory.fingerprint import Origin
@@ -212,6 +212,7 @@ def _keep_table(submission: Submission, folder: RunFolder) -> None:
         return  # it is kept already, or the folder is gone, which is said later
     try:
         keep_table(folder.path, made.note, made.snapshot, made.skipped)
+        list_attachments(folder, made.attachments)
     except OSError as error:
         raise state_error(error, folder.path, "run folder") from error
 
@@ -241,6 +242,7 @@ async def _stage_run(
                 max_bytes=max_bytes,
                 terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
                 can_see=_can_see(session) if session.settings.offline else None,
+                attachments=submission.prepared.attachments if submission.prepared else (),
                 offline=session.settings.offline,
                 answer_schema=None if submission.prepared is None else submission.prepared.answer_schema,
                 emit=emit,

@@ -117,6 +117,7 @@ def table_input(what: object, options: TableOptions) -> TableInput | None:
         encoding=options.get("encoding"),
         delimiter=options.get("delimiter"),
         prefix=options.get("prefix"),
+        attach_roots=tuple(map(Path, _several(stated.get("attach_root", ())))),
     )
 
 

@@ -15,6 +15,7 @@ from gemini_batch.errors import InvalidInput, UsageError
 from gemini_batch.events import Transfer
 from gemini_batch.jsonl import private_open, utf8_text
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.tables.making.attachments import INLINE_MAX, Attachments
 from gemini_batch.tables.making.builder import Builder
 from gemini_batch.tables.making.prepare import make_requests
 from gemini_batch.tables.making.recipe import Asked, Kind, Recipe, make_recipe
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gemini_batch.events import EventHandler
+    from gemini_batch.tables.making.attachments import Stored
     from gemini_batch.tables.sources.source import Source
     from gemini_batch.validation.conform import Terms
 
 #: The name of standard input.
 STDIN = "-"
 _PIECE = 1024 * 1024
+#: The largest attachment in a request that must hold it: as base64 it stays below the service's 20 MiB.
+_INLINE_MOST = 15_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,8 @@ class TableInput:
     """A table and what is asked of each row.
 
     ``rows``: a file name, ``-`` for standard input, or the rows themselves; None if ``sql`` selects them. ``prefix``:
-    what the names of new columns begin with.
+    what the names of new columns begin with. ``attach_roots``: folders from which files may be attached, besides the
+    table's own.
     """
 
     rows: Any
@@ -50,6 +55,7 @@ class TableInput:
     encoding: str | None = None
     delimiter: str | None = None
     prefix: str | None = None
+    attach_roots: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -70,6 +76,7 @@ class Prepared:
     recipe: Recipe
     count: int
     notes: tuple[str, ...]
+    attachments: tuple[Stored, ...]
 
     @property
     def answer_schema(self) -> bytes | None:
@@ -96,15 +103,19 @@ def _row(line: int, skipped: Iterable[int]) -> int:
     return line
 
 
-def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: EventHandler) -> Prepared:
+def prepare(
+    table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: EventHandler, uploads: bool = True
+) -> Prepared:
     """Write the snapshot and the requests of a table to ``scratch``, a private folder. ``name``: of the snapshot.
 
+    ``uploads``: whether large attachments can be uploaded; else they must fit into their requests.
     Raises UsageError for what is no table, for a prompt that does not fit it and for rows from which no request can be
     made (InvalidInput); StateError if ``scratch`` cannot be written.
     """
     try:
         recipe = make_recipe(table.asked)
-        snapshot = take_snapshot(_source(table, scratch), scratch, encoding=table.encoding, delimiter=table.delimiter)
+        source = _source(table, scratch)
+        snapshot = take_snapshot(source, scratch, encoding=table.encoding, delimiter=table.delimiter)
         Builder(recipe, tuple(snapshot.columns))  # what does not fit is said before the work is done
         schema = recipe.schema
         answer_columns(
@@ -114,16 +125,23 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
             prefix=table.prefix,
             taken=list(snapshot.columns),
         )
+        attachments = Attachments(
+            Path() if isinstance(source, Given) else source.folder,
+            table.attach_roots,
+            INLINE_MAX if uploads else _INLINE_MOST,
+            uploads=uploads,
+        )
         made = make_requests(
             snapshot,
             recipe,
             scratch,
             name=table.name,
+            attach=attachments.part,
             progress=lambda done, total: emit(Transfer("preparing", done, total, "rows")),
         )
     except OSError as error:
         raise state_error(error, scratch, "run folder") from error
-    _check_recipe(made.path, terms)
+    _check_recipe(made.path, terms._replace(prepared=True))
     said = () if schema is None else (*schema.notes, *((schema.notice,) if schema.notice else ()))
     dimensions = recipe.settings.get("outputDimensionality")
     note = TableNote(
@@ -145,6 +163,7 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
         recipe=recipe,
         count=made.count,
         notes=(*snapshot.notes, *said, *made.notes),
+        attachments=tuple(attachments.stored.values()),
     )
 
 

@@ -93,7 +93,7 @@ def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | 
         line = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _not_json(data, number)
-    found = Findings(number)
+    found = Findings(number, prepared=terms.prepared)
     if type(line) is not dict:
         _not_an_object(line, found)
         return tuple(found.problems)
