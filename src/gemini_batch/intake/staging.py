@@ -19,7 +19,7 @@ from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_o
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.validation.conform import Terms
-from gemini_batch.validation.inputfile import check_file
+from gemini_batch.validation.inputfile import check_file, check_unchanged
 from gemini_batch.validation.repairs import for_file
 from gemini_batch.validation.request_traits import (
     REFERENCES,
@@ -268,13 +268,7 @@ def stage(
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise UsageError(
-            "The file changed while it was read; nothing was sent.",
-            file=source,
-            code="file_changed",
-            next="Wait until no other program writes it, then run the same command again.",
-        )
+    check_unchanged(before, after, source)
     findings = done.findings
     if findings.error_count:
         raise InvalidInput(

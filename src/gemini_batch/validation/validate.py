@@ -50,7 +50,7 @@ _HINTS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"\{\s*'", "This is a printed Python dict; write it with `json.dumps(row, ensure_ascii=False)`."),
         (
             rb'"|[{}\[\]],?$',
-            "Write each object on one line: use `jq -c . FILE`, or `jq -c '.[]' FILE` for a list.",
+            f"Write each object on one line: `{repairs.FIX}`.",
         ),
         (rb".*,$", "Remove the comma at the end; JSONL has no commas between lines."),
     )
@@ -157,7 +157,7 @@ def _is_another_form(line: dict[str, object], found: Findings) -> bool:
         found.error(
             None,
             "The line is the body of a call that creates a job, with all its requests in it.",
-            f"Make request lines of it: `{repairs.UNPACK}`.",
+            f"Make request lines of it: `{repairs.FIX}`.",
         )
         return True
     loose = next((name for name in ("contents", "content") if line.get(name) is not None), None)
@@ -166,7 +166,7 @@ def _is_another_form(line: dict[str, object], found: Findings) -> bool:
     found.error(
         loose,
         f"`{loose}` is not inside `request`; the line itself is a request.",
-        f'Wrap it: `{{"key": "…", "request": {{"{loose}": …}}}}`. For a whole file: `{repairs.WRAP}`.',
+        f'Wrap it: `{{"key": "…", "request": {{"{loose}": …}}}}`. For a whole file: `{repairs.FIX}`.',
     )
     return True
 
@@ -196,7 +196,7 @@ def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
         else:
             fix = 'Give each line a unique `"key"`; answers are joined by it.'
             if type(line.get("request")) is dict:
-                fix += f" To number the lines: `{repairs.NUMBER}`."
+                fix += f" To number the lines: `{repairs.FIX}`."
             found.error("key", "The line has no `key`.", fix)
 
 
