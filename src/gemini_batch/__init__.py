@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         create,
         doctor,
         list_jobs,
+        prepare,
         results,
         retry,
         run,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis, Finding
+    from gemini_batch.commands.prepare import PreparedFile
     from gemini_batch.commands.show import Shown, ShownRun
     from gemini_batch.commands.shown_row import ShownRow
     from gemini_batch.commands.validate import Validated
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gemini_batch.events import Event, EventHandler, JobSeen, Notice, RunProgress, Transfer
+    from gemini_batch.intake.table_options import ArrowStream, TableOptions
     from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
     from gemini_batch.report.money import AnsweredBy, Money
     from gemini_batch.report.next_steps import JobErrorInfo, Step
@@ -91,6 +94,7 @@ __all__ = [
     "Adopted",
     "AnsweredBy",
     "ApiError",
+    "ArrowStream",
     "AsyncGeminiBatch",
     "Cancelled",
     "Catalog",
@@ -123,6 +127,7 @@ __all__ = [
     "NotFinished",
     "Notice",
     "Phase",
+    "PreparedFile",
     "Price",
     "Problem",
     "Rates",
@@ -143,6 +148,7 @@ __all__ = [
     "StateError",
     "Step",
     "Summary",
+    "TableOptions",
     "Terminated",
     "TokenCounts",
     "Tokens",
@@ -161,6 +167,7 @@ __all__ = [
     "list_jobs",
     "load_catalog",
     "load_settings",
+    "prepare",
     "results",
     "retry",
     "run",
@@ -176,12 +183,13 @@ _ROOMS = {
     "catalog": (
         "Catalog Cost EnqueuedTokens Limit Limits LongRates Method Model Price Rates Shutdown Tokens load_catalog"
     ),
-    "client": "GeminiBatch adopt cancel clean create doctor list_jobs results retry run show status validate",
+    "client": "GeminiBatch adopt cancel clean create doctor list_jobs prepare results retry run show status validate",
     "commands.adopt": "Adopted Keys",
     "commands.cancel": "Cancelled",
     "commands.clean": "Cleaned",
     "commands.create": "Created",
     "commands.doctor": "Diagnosis Finding",
+    "commands.prepare": "PreparedFile",
     "commands.show": "Shown ShownRun",
     "commands.shown_row": "ShownRow",
     "commands.validate": "Validated",
@@ -190,6 +198,7 @@ _ROOMS = {
         "NotFinished Problem RowError ServiceError StateError Terminated UsageError"
     ),
     "events": "Event EventHandler JobSeen Notice RunProgress Transfer",
+    "intake.table_options": "ArrowStream TableOptions",
     "report.job_view": "JobStatus RunState RunStatus",
     "report.next_steps": "JobErrorInfo Step",
     "report.result_set": "Results",

@@ -30,6 +30,7 @@ __all__ = [
     "create",
     "doctor",
     "list_jobs",
+    "prepare",
     "results",
     "retry",
     "run",
@@ -70,6 +71,7 @@ clean = _shortcut(AsyncGeminiBatch.clean)
 create = _shortcut(AsyncGeminiBatch.create)
 doctor = _shortcut(AsyncGeminiBatch.doctor)
 list_jobs = _shortcut(AsyncGeminiBatch.list_jobs)
+prepare = _shortcut(AsyncGeminiBatch.prepare)
 results = _shortcut(AsyncGeminiBatch.results)
 retry = _shortcut(AsyncGeminiBatch.retry)
 run = _shortcut(AsyncGeminiBatch.run)

@@ -9,12 +9,12 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemini_batch.async_base import AsyncBase
-from gemini_batch.settings import would_be_offline
+from gemini_batch.async_files import AsyncFiles
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import Unpack
 
     from gemini_batch.commands.adopt import Adopted
     from gemini_batch.commands.cancel import Cancelled
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis
     from gemini_batch.commands.show import Shown
-    from gemini_batch.commands.validate import Validated
+    from gemini_batch.intake.table_options import ArrowStream, TableOptions
     from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
 
 
-class AsyncGeminiBatch(AsyncBase):
+class AsyncGeminiBatch(AsyncFiles):
     """The verbs for ``await``, over one ledger and one connection, which are opened when they are first needed.
 
     ``settings``: by default those of the environment and of a ``.env`` in the working folder, read at the first call
@@ -39,7 +39,7 @@ class AsyncGeminiBatch(AsyncBase):
 
     async def create(
         self,
-        input_file: str | os.PathLike[str],
+        input_file: str | os.PathLike[str] | Iterable[object] | ArrowStream | None = None,
         *,
         model: str | None = None,
         model_check: bool = True,
@@ -51,6 +51,7 @@ class AsyncGeminiBatch(AsyncBase):
         new: bool = False,
         dedupe: bool = False,
         lenient: bool = False,
+        **table: Unpack[TableOptions],
     ) -> Created:
         """Create one batch job from those requests of a JSONL file that were not sent before. Costs money.
 
@@ -68,10 +69,11 @@ class AsyncGeminiBatch(AsyncBase):
         StateError for a problem with the disk or the ledger, ServiceError for one with the service or network.
         """
         from gemini_batch.commands import create as room
-        from gemini_batch.intake.submission import Submission
+        from gemini_batch.intake.table_options import submission
 
-        submission = Submission(
-            source=Path(input_file),
+        file = submission(
+            input_file,
+            table,
             model=model,
             model_check=model_check,
             name=name,
@@ -83,7 +85,7 @@ class AsyncGeminiBatch(AsyncBase):
             dedupe=dedupe,
             lenient=lenient,
         )
-        return await room.create(self._session(), submission)
+        return await room.create(self._session(), file)
 
     async def status(
         self,
@@ -143,7 +145,7 @@ class AsyncGeminiBatch(AsyncBase):
 
     async def run(
         self,
-        what: str | os.PathLike[str],
+        what: str | os.PathLike[str] | Iterable[object] | ArrowStream | None = None,
         *,
         output: str | os.PathLike[str] | None = None,
         model: str | None = None,
@@ -162,6 +164,7 @@ class AsyncGeminiBatch(AsyncBase):
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
         webhook_url: str | None = None,
         webhook_port: int | None = None,
+        **table: Unpack[TableOptions],
     ) -> Results:
         """Validate a file, split it into jobs, send them as the queue has room, wait, collect, and resend temporary
         failures; or continue a known run (``run-…``, or the name of one of its jobs). Returns the results, and writes
@@ -180,7 +183,8 @@ class AsyncGeminiBatch(AsyncBase):
         """
         from gemini_batch.commands import run as room
         from gemini_batch.commands.listen import address
-        from gemini_batch.intake.submission import Submission, check_selection
+        from gemini_batch.intake.submission import check_selection
+        from gemini_batch.intake.table_options import refuse_table, submission
         from gemini_batch.store.run_options import RunOptions
 
         options = RunOptions.of(
@@ -190,8 +194,11 @@ class AsyncGeminiBatch(AsyncBase):
             tier=tier,
         )
         known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
-        file = Submission(
-            source=Path(what),
+        if known:
+            refuse_table(str(what), table)
+        file = submission(
+            what,
+            table,
             model=model,
             model_check=model_check,
             name=name,
@@ -271,32 +278,6 @@ class AsyncGeminiBatch(AsyncBase):
             keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
         )
         return await room.show(self._session(), run_id, wanted)
-
-    async def validate(
-        self,
-        input_file: str | os.PathLike[str],
-        *,
-        model: str | None = None,
-        model_check: bool = True,
-        limit: int | None = None,
-        lenient: bool = False,
-    ) -> Validated:
-        """Check a request file without sending it: no key, no network, nothing stored.
-
-        ``model``: check the rules of this model, too. ``model_check``, ``lenient``: as for :meth:`create`. The problems
-        of the lines are returned. Raises UsageError if the file is not a request file.
-        """
-        from gemini_batch.commands import validate as room
-
-        return await room.validate(
-            Path(input_file),
-            model=model,
-            model_check=model_check,
-            limit=limit,
-            lenient=lenient,
-            offline=would_be_offline(self._settings, self._offline),
-            emit=self._on_event,
-        )
 
     async def list_jobs(
         self,

@@ -34,6 +34,7 @@ __all__ = [
     "create",
     "doctor",
     "list_jobs",
+    "prepare",
     "results",
     "retry",
     "run",
@@ -207,6 +208,7 @@ class GeminiBatch:
     run = _blocking(AsyncGeminiBatch.run)
     retry = _blocking(AsyncGeminiBatch.retry)
     show = _blocking(AsyncGeminiBatch.show)
+    prepare = _blocking(AsyncGeminiBatch.prepare)
     validate = _blocking(AsyncGeminiBatch.validate)
     list_jobs = _blocking(AsyncGeminiBatch.list_jobs)
     adopt = _blocking(AsyncGeminiBatch.adopt)
@@ -231,6 +233,7 @@ clean = _shortcut(GeminiBatch.clean)
 create = _shortcut(GeminiBatch.create)
 doctor = _shortcut(GeminiBatch.doctor)
 list_jobs = _shortcut(GeminiBatch.list_jobs)
+prepare = _shortcut(GeminiBatch.prepare)
 results = _shortcut(GeminiBatch.results)
 retry = _shortcut(GeminiBatch.retry)
 run = _shortcut(GeminiBatch.run)

@@ -39,13 +39,13 @@ class Notice:
 class Transfer:
     """Progress of long local work or of a transfer; it is over when ``done`` has reached ``total``."""
 
-    what: Literal["reading", "uploading", "downloading", "judging", "writing"]
+    what: Literal["preparing", "reading", "uploading", "downloading", "judging", "writing"]
     """The step that is in progress."""
     done: int
     """Units that are done."""
     total: int | None
     """Units in all; null if that is not known."""
-    unit: Literal["bytes", "requests"] = "bytes"
+    unit: Literal["bytes", "requests", "rows"] = "bytes"
     """What `done` and `total` count."""
     job: str | None = None
     """Id here (`run-…-2`) of the job it is done for; null if it is for all of a run."""

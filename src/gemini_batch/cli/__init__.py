@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: name -> (module, one line for --help). Written out here so that help needs no command's own imports.
 COMMANDS = {
-    "create": ("create", "Check a JSONL file, upload it and create one batch job."),
+    "create": ("create", "Check a request file or a table, upload it and create one batch job."),
     "status": ("status", "Show the state of a job or a run; --wait blocks until it ends."),
     "results": ("results", "Fetch the answers: one line per key, in input order."),
     "run": ("run", "Do everything: check, send in as many jobs as needed, wait, collect, resend."),
@@ -28,6 +28,7 @@ COMMANDS = {
     "adopt": ("adopt", "Make a run of a job that was created elsewhere."),
     "cancel": ("cancel", "Stop a job or a run, and keep its answers."),
     "clean": ("clean", "Delete uploaded input files that no job needs."),
+    "prepare": ("prepare", "Make the request file of a table without sending it."),
     "validate": ("validate", "Check a request file without sending it."),
     "models": ("models", "List the models that support batches, with prices and shutdown dates."),
     "listen": ("listen", "Receive webhooks: print one JSON line for each verified delivery."),

@@ -48,6 +48,7 @@ class Number(click.FloatRange):
 # The options of several commands.
 JOB_NAME = click.argument("job_name", metavar="JOB_NAME")
 INPUT_FILE = click.argument("input_file", metavar="INPUT_FILE", type=click.Path())
+INPUT = click.argument("input_file", metavar="[INPUT]", required=False)
 POLL = click.option(
     "--poll",
     type=Number(0, LONGEST_PAUSE),
@@ -218,7 +219,12 @@ def verb(
 def call_method(batch: GeminiBatch, name: str, /, **options: Any) -> Any:
     """Call the library's verb with those of the options that are its arguments."""
     method = getattr(batch, name)
-    arguments = inspect.signature(method).parameters.keys()
+    parameters = inspect.signature(method).parameters
+    arguments = set(parameters)
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        from gemini_batch.intake.table_options import TableOptions
+
+        arguments |= TableOptions.__annotations__.keys()
     return method(**{option: value for option, value in options.items() if option in arguments})
 
 

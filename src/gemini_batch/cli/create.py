@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import DEDUPE, INPUT_FILE, LENIENT, MODEL_CHECK, SELECTION, verb
+from gemini_batch.cli.common import DEDUPE, INPUT, LENIENT, MODEL_CHECK, SELECTION, verb
 from gemini_batch.cli.outcome import invoked
+from gemini_batch.cli.table_options import TABLE
 from gemini_batch.cli.wording import place, plural
 from gemini_batch.errors import Next
 from gemini_batch.transcript.sizes import size
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @verb(
     "create",
-    INPUT_FILE,
+    INPUT,
     click.option(
         "--model", "-m", metavar="MODEL", help="Default: gemini-3-flash-preview (embedding lines: gemini-embedding-2)."
     ),
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     ),
     DEDUPE,
     LENIENT,
+    *TABLE,
 )
 def command(made: Created, screen: Screen, **_: object) -> str:
     """Check a JSONL file, upload it and create one batch job.

@@ -10,6 +10,7 @@ import click
 from gemini_batch.cli.common import DEDUPE, LENIENT, MODEL_CHECK, POLL, SELECTION, TIMEOUT, is_stdout, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.results import exit_code, step_lines, summary_lines
+from gemini_batch.cli.table_options import TABLE
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.webhooks import PORT
 
@@ -63,7 +64,7 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
 
 @verb(
     "run",
-    click.argument("what", metavar="INPUT_FILE|RUN"),
+    click.argument("what", metavar="[INPUT|RUN]", required=False),
     OUTPUT,
     click.option("--model", "-m", metavar="MODEL", help="The model; default as for create."),
     MODEL_CHECK,
@@ -74,6 +75,7 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     ),
     DEDUPE,
     LENIENT,
+    *TABLE,
     click.option(
         "--max-requests-per-job", type=click.IntRange(min=1), metavar="N", help="Requests per job (default 50000)."
     ),

@@ -21,7 +21,7 @@ from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import say
-from gemini_batch.intake.submission import display_name, enter_run
+from gemini_batch.intake.submission import display_name, enter_run, prepared
 from gemini_batch.memory.claims import TakenError
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
@@ -89,6 +89,11 @@ async def create(session: Session, submission: Submission) -> Created:
 
     Raises UsageError (InvalidInput with all problems) before anything is sent, StateError, ServiceError.
     """
+    async with prepared(session, submission) as made:
+        return await _create(session, made)
+
+
+async def _create(session: Session, submission: Submission) -> Created:
     limits = catalog.load().limits
     everything = submission.selection == Selection()
     most = limits.input_file_bytes.value if everything else None
@@ -366,14 +371,14 @@ def _check_size(submission: Submission, run: Run, waiting: Waiting) -> None:
         if size > most:
             raise UsageError(
                 f"{size:,} bytes are too many to send inline; the service accepts {most:,}.",
-                file=submission.source,
+                file=submission.named,
                 code="too_large",
                 next="Leave out --inline: a file may be up to 2 GB.",
             )
     elif waiting.bytes > limits.input_file_bytes.value:
         raise UsageError(
             f"{waiting.bytes:,} bytes exceed the limit for the file of one job ({limits.input_file_bytes.value:,}).",
-            file=submission.source,
+            file=submission.named,
             code="too_large",
             next=Next("run", run.id, why=costing(run, "sends it as several jobs")),
         )

@@ -22,7 +22,7 @@ from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
-from gemini_batch.intake.submission import Submission, display_name, enter_run
+from gemini_batch.intake.submission import Submission, display_name, enter_run, prepared
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.leftovers import resendable
 from gemini_batch.report.next_steps import to_adopt
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.commands.listen import Address
+    from gemini_batch.intake.submission import Entered
     from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
@@ -92,9 +93,9 @@ async def _worked_off(
     if isinstance(what, Submission):
         options = what.options.over(options or RunOptions())
         try:
-            entered = await deadline.bound(enter_run(session, what, options, before_new=refuse_late))
+            entered = await deadline.bound(_entered(session, what, options))
         except TimeoutError:
-            raise nothing_sent(str(what.source), deadline.seconds) from None
+            raise nothing_sent(what.named, deadline.seconds) from None
         run = entered.run
         known = "These requests have a run already. Continuing"
         session.emit(
@@ -117,6 +118,11 @@ async def _worked_off(
             error.next = error.next.writing_to(str(output))
         raise
     return session, run
+
+
+async def _entered(session: Session, submission: Submission, options: RunOptions) -> Entered:
+    async with prepared(session, submission) as made:
+        return await enter_run(session, made, options, before_new=refuse_late)
 
 
 def known_by_name(session: Session, name: str) -> tuple[Session, Run]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.backend import address_of, held_offline, key_of
 from gemini_batch.catalog import Method
-from gemini_batch.errors import Next, Problem, UsageError
+from gemini_batch.errors import InvalidInput, Next, Problem, UsageError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.model_checks import (
     advise,
@@ -24,17 +25,21 @@ from gemini_batch.intake.model_checks import (
     say,
 )
 from gemini_batch.intake.staging import Staged, stage
+from gemini_batch.intake.tabular import prepare
 from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.store.records import Run, identity
 from gemini_batch.store.run_options import RunOptions, Selection
+from gemini_batch.store.sqlite import state_error
+from gemini_batch.tables.note import keep_table
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
 from gemini_batch.validation.request_traits import file_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from gemini_batch.intake.tabular import Prepared, TableInput
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.state_folder import RunFolder
@@ -50,7 +55,8 @@ class Submission:
 
     ``model_check`` False: no model is refused, nor a line by a rule of its model. ``lenient``: refuse only
     lines that the service certainly refuses. ``limit``, ``sample``: send only so many, the first or a random choice.
-    ``new``: send all again, whatever was answered before. ``dedupe``: send identical requests once.
+    ``new``: send all again, whatever was answered before. ``dedupe``: send identical requests once. ``table``: the
+    rows of which the requests are made; ``source`` is their file once they are (``prepared``).
     """
 
     source: Path
@@ -64,6 +70,13 @@ class Submission:
     new: bool = False
     lenient: bool = False
     dedupe: bool = False
+    table: TableInput | None = None
+    prepared: Prepared | None = None
+
+    @property
+    def named(self) -> str:
+        """The file or table, as messages name it."""
+        return str(self.source) if self.table is None else self.table.name
 
     @property
     def selection(self) -> Selection:
@@ -83,6 +96,31 @@ class Entered:
     run: Run
     is_new: bool
     warnings: list[str]
+
+
+@asynccontextmanager
+async def prepared(session: Session, submission: Submission) -> AsyncIterator[Submission]:
+    """The submission with the requests of its table, which exist until the end; one without a table as it is.
+
+    Raises UsageError for what is no table or a prompt that does not fit it, StateError.
+    """
+    if submission.table is None:
+        yield submission
+        return
+    key_of(session.settings)  # without one, nothing is worth the work
+    token, table = session.world.token(8), submission.table
+    with session.state_folder.staging(session.world.token(8)) as scratch:
+        terms = (
+            Terms(submission.model or "", submission.lenient)
+            if submission.model_check
+            else Terms("", submission.lenient)
+        )
+        done = await in_thread(
+            lambda emit: prepare(table, scratch.path, name=token, terms=terms, emit=emit), session.emit
+        )
+        for sentence in done.notes:
+            session.emit(Notice(sentence))
+        yield replace(submission, source=done.requests, prepared=done, model=submission.model or done.recipe.model)
 
 
 async def _known_run(session: Session, submission: Submission) -> Run | None:
@@ -134,11 +172,14 @@ async def enter_run(
     ledger = session.ledger()
     old = besides.id if besides else None
     if not submission.new and besides is None and (known := await _known_run(session, submission)) is not None:
+        _keep_table(submission, session.state_folder.run(known.id))
         return Entered(known, is_new=False, warnings=address)
     token = session.world.token(8)
     with session.state_folder.staging(token) as folder:
         run, said = await _stage_run(session, submission, folder, run_id=f"run-{token}", max_bytes=max_bytes)
         warnings = [*address, *said]
+        if submission.prepared is not None and options.name is None:
+            options = msgspec.structs.replace(options, name=default_name(Path(submission.named), run.id))
         run = msgspec.structs.replace(run, options=options.encoded())
         assert run.identity is not None
         if submission.new:
@@ -147,7 +188,9 @@ async def enter_run(
         while True:
             newest = ledger.newest_with_identity(run.identity)
             if newest is not None and not submission.new and newest.id != old:
+                _keep_table(submission, session.state_folder.run(newest.id))
                 return Entered(newest, is_new=False, warnings=warnings)
+            _keep_table(submission, folder)
             # The folder exists before the ledger names it; a folder unknown to the ledger only takes disk space.
             folder.path.rename(place.path)
             try:
@@ -160,6 +203,17 @@ async def enter_run(
                 return Entered(run, is_new=True, warnings=warnings)
             # Another process has just entered the same requests: its run is used.
             place.path.rename(folder.path)
+
+
+def _keep_table(submission: Submission, folder: RunFolder) -> None:
+    """Make the table of a submission that of its run. Raises StateError."""
+    made = submission.prepared
+    if made is None or not made.snapshot.exists() or not folder.path.is_dir():
+        return  # it is kept already, or the folder is gone, which is said later
+    try:
+        keep_table(folder.path, made.note, made.snapshot, made.skipped)
+    except OSError as error:
+        raise state_error(error, folder.path, "run folder") from error
 
 
 async def _stage_run(
@@ -178,20 +232,25 @@ async def _stage_run(
             method = known.methods[0] if known.methods else Method.GENERATE
             advise(session, submission.model, method, today, said, refuse=True)
     address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
-    staged = await in_thread(
-        lambda emit: stage(
-            submission.source,
-            folder,
-            origin=lambda method: Origin(address, key_fingerprint, _model(submission, method)),
-            max_bytes=max_bytes,
-            terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
-            can_see=_can_see(session) if session.settings.offline else None,
-            offline=session.settings.offline,
-            emit=emit,
-        ),
-        session.emit,
-    )
-    _warn(session, submission.source, staged, said)
+    try:
+        staged = await in_thread(
+            lambda emit: stage(
+                submission.source,
+                folder,
+                origin=lambda method: Origin(address, key_fingerprint, _model(submission, method)),
+                max_bytes=max_bytes,
+                terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
+                can_see=_can_see(session) if session.settings.offline else None,
+                offline=session.settings.offline,
+                emit=emit,
+            ),
+            session.emit,
+        )
+    except InvalidInput as error:
+        if submission.prepared is None:
+            raise
+        raise submission.prepared.in_rows(error) from error
+    _warn(session, Path(submission.named), staged, said)
     _name_unseen(session, staged)
     model = _model(submission, staged.method)
     if refuse:
@@ -213,7 +272,7 @@ async def _stage_run(
         requests=staged.requests,
         bytes=staged.bytes,
         sha256=staged.sha256,
-        source=utf8_text(str(submission.source.absolute())),
+        source=None if submission.prepared else utf8_text(str(submission.source.absolute())),
     )
     return run, said
 

@@ -1,0 +1,76 @@
+"""The verbs over files, which contact no service; they are part of :class:`gemini_batch.AsyncGeminiBatch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemini_batch.async_base import AsyncBase
+from gemini_batch.settings import would_be_offline
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+    from typing import Unpack
+
+    from gemini_batch.commands.prepare import PreparedFile
+    from gemini_batch.commands.validate import Validated
+    from gemini_batch.intake.table_options import ArrowStream, TableOptions
+
+
+class AsyncFiles(AsyncBase):
+    """Checks and makes request files."""
+
+    async def validate(
+        self,
+        input_file: str | os.PathLike[str],
+        *,
+        model: str | None = None,
+        model_check: bool = True,
+        limit: int | None = None,
+        lenient: bool = False,
+    ) -> Validated:
+        """Check a request file without sending it: no key, no network, nothing stored.
+
+        ``model``: check the rules of this model, too. ``model_check``, ``lenient``: as for :meth:`create`. The problems
+        of the lines are returned. Raises UsageError if the file is not a request file.
+        """
+        from gemini_batch.commands import validate as room
+
+        return await room.validate(
+            Path(input_file),
+            model=model,
+            model_check=model_check,
+            limit=limit,
+            lenient=lenient,
+            offline=would_be_offline(self._settings, self._offline),
+            emit=self._on_event,
+        )
+
+    async def prepare(
+        self,
+        input_file: str | os.PathLike[str] | Iterable[object] | ArrowStream | None = None,
+        *,
+        output: str | os.PathLike[str],
+        model: str | None = None,
+        lenient: bool = False,
+        force: bool = False,
+        **table: Unpack[TableOptions],
+    ) -> PreparedFile:
+        """Write the requests of a table to ``output`` without sending them: no key, no network, nothing stored.
+
+        ``model``: check the rules of this model, too. ``force``: replace a file with other content. Raises UsageError,
+        StateError.
+        """
+        from gemini_batch.commands import prepare as room
+        from gemini_batch.intake.table_options import needed_table
+
+        return await room.prepare(
+            needed_table(input_file, table),
+            Path(output),
+            model=model,
+            lenient=lenient,
+            force=force,
+            offline=would_be_offline(self._settings, self._offline),
+            emit=self._on_event,
+        )

@@ -1,0 +1,170 @@
+"""From a table to the file of its requests, and to what the run keeps of the table."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch.events import Transfer
+from gemini_batch.jsonl import private_open, utf8_text
+from gemini_batch.store.sqlite import state_error
+from gemini_batch.tables.making.prepare import make_requests
+from gemini_batch.tables.making.recipe import Asked, Recipe, make_recipe
+from gemini_batch.tables.note import SkippedRow, TableNote
+from gemini_batch.tables.sources.snapshot import Given, take_snapshot
+from gemini_batch.tables.sources.source import find_source, query
+from gemini_batch.validation.validate import Checked, check_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gemini_batch.events import EventHandler
+    from gemini_batch.tables.sources.source import Source
+    from gemini_batch.validation.conform import Terms
+
+#: The name of standard input.
+STDIN = "-"
+_PIECE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableInput:
+    """A table and what is asked of each row.
+
+    ``rows``: a file name, ``-`` for standard input, or the rows themselves; None if ``sql`` selects them. ``prefix``:
+    what the names of new columns begin with.
+    """
+
+    rows: Any
+    asked: Asked
+    sql: str | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    prefix: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The table as messages name it."""
+        if self.sql is not None:
+            return "--sql"
+        return str(self.rows) if isinstance(self.rows, (str, Path)) else "the rows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The requests of a table in a scratch folder, and what a run keeps of the table."""
+
+    requests: Path
+    snapshot: Path
+    skipped: Path
+    note: TableNote
+    recipe: Recipe
+    count: int
+    notes: tuple[str, ...]
+
+    def in_rows(self, error: InvalidInput) -> InvalidInput:
+        """The problems of request lines, by the rows of the table that they were made of."""
+        decode = msgspec.json.Decoder(SkippedRow).decode
+        with self.skipped.open("rb") as file:
+            skipped = [decode(line).row for line in file]
+        problems = [
+            replace(one, message=f"Row {_row(one.line, skipped):,}: {one.message}", line=None) if one.line else one
+            for one in error.problems
+        ]
+        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings)
+
+
+def _row(line: int, skipped: Iterable[int]) -> int:
+    for row in skipped:
+        if row > line:
+            break
+        line += 1
+    return line
+
+
+def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: EventHandler) -> Prepared:
+    """Write the snapshot and the requests of a table to ``scratch``, a private folder. ``name``: of the snapshot.
+
+    Raises UsageError for what is no table, for a prompt that does not fit it and for rows from which no request can be
+    made (InvalidInput); StateError if ``scratch`` cannot be written.
+    """
+    try:
+        recipe = make_recipe(table.asked, load_schema)
+        snapshot = take_snapshot(_source(table, scratch), scratch, encoding=table.encoding, delimiter=table.delimiter)
+        made = make_requests(
+            snapshot,
+            recipe,
+            scratch,
+            name=table.name,
+            progress=lambda done, total: emit(Transfer("preparing", done, total, "rows")),
+        )
+    except OSError as error:
+        raise state_error(error, scratch, "run folder") from error
+    _check_recipe(made.path, terms)
+    note = TableNote(
+        name=name,
+        source=utf8_text(table.name),
+        rows=snapshot.rows,
+        skipped=made.reasons,
+        schema=recipe.schema,
+        prefix=table.prefix,
+    )
+    return Prepared(
+        requests=made.path,
+        snapshot=snapshot.path,
+        skipped=made.skipped,
+        note=note,
+        recipe=recipe,
+        count=made.count,
+        notes=(*snapshot.notes, *made.notes),
+    )
+
+
+def load_schema(schema: Any, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    import json
+
+    read = json.loads((folder / schema).read_text()) if isinstance(schema, str) else schema
+    return read, {"responseMimeType": "application/json", "responseJsonSchema": read}
+
+
+def _source(table: TableInput, scratch: Path) -> Source | Given:
+    if table.sql is not None:
+        if table.rows is not None:
+            raise UsageError(
+                "--sql names its tables itself.",
+                field="--sql",
+                code="bad_argument",
+                next="Leave out the input file; write select … from 'file.parquet'.",
+            )
+        return query(table.sql)
+    if table.rows == STDIN:
+        return replace(find_source(str(_from_stdin(scratch))), name="standard input", folder=Path())
+    return find_source(str(table.rows)) if isinstance(table.rows, (str, Path)) else Given(table.rows)
+
+
+def _from_stdin(scratch: Path) -> Path:
+    path = scratch / "stdin"
+    with private_open(path, "wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file, _PIECE)
+    return path
+
+
+def _check_recipe(requests: Path, terms: Terms) -> None:
+    """Refuse settings that no row can be sent with, once instead of for every row. Raises UsageError."""
+    with requests.open("rb") as file:
+        checked = check_line(file.readline().rstrip(b"\n"), 1, terms)
+    if isinstance(checked, Checked):
+        return
+    first = next(problem for problem in checked if problem.severity == "error")
+    raise UsageError(
+        f"The requests cannot be sent: {first.message}",
+        field=first.field and first.field.removeprefix("request."),
+        code="invalid_input",
+        next=first.next,
+    )

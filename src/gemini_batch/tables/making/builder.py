@@ -1,0 +1,233 @@
+"""From a row to its request, or to the reason why none is sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from gemini_batch.errors import UsageError
+from gemini_batch.tables.making.keys import from_columns
+from gemini_batch.tables.making.recipe import Kind
+from gemini_batch.tables.making.settings import Varying
+from gemini_batch.tables.making.template import RenderError, Templates, is_empty, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gemini_batch.tables.making.recipe import Recipe
+    from gemini_batch.tables.making.template import Template
+
+_encode = msgspec.json.Encoder().encode
+#: Columns of our own in a table that an earlier command wrote.
+_VERDICT, _PROBLEM = "verdict", "problem"
+
+
+class Skipped(NamedTuple):
+    """Why a row is not sent: a reason code and a sentence."""
+
+    reason: str
+    message: str
+
+
+class RowError(ValueError):
+    """A row from which no request can be made; ``field`` is the option or column that is at fault."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Builder:
+    """Makes the requests of a table with these ``columns``, of which only ``columns`` are looked at.
+
+    ``attach`` turns the path or URL of an attachment into a part of the request. Raises UsageError for a recipe that
+    does not fit the table.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        columns: Sequence[str],
+        *,
+        attach: Callable[[str], bytes | Skipped | None] | None = None,
+    ) -> None:
+        self._recipe = recipe
+        self.columns = tuple(columns)
+        self._attach = attach
+        self._templates = templates = Templates(columns)
+        self._prompt = templates.compile(recipe.prompt, "--prompt")
+        self._system = templates.compile(recipe.system, "--system") if recipe.system else None
+        self._examples = [
+            (templates.compile(one.user, "examples.user"), templates.compile(one.model, "examples.model"))
+            for one in recipe.examples
+        ]
+        self._settings = Varying(recipe.settings, templates, "settings")
+        self._attachments = [self._attachment(one) for one in recipe.attach]
+        self._key = [self._place(name, "--key") for name in recipe.key]
+        self._problems = [
+            at
+            for at, name in enumerate(columns)
+            if name.endswith(_PROBLEM) and name.removesuffix(_PROBLEM) + _VERDICT in columns
+        ]
+        self._says = [self._place(name, "--prompt") for name in self._prompt.columns]
+        if not self._prompt.columns and not self._attachments:
+            raise UsageError(
+                "The prompt uses no column, so it would be the same for every row.",
+                field="--prompt",
+                code="no_column",
+                next=f"Write {{{{ column }}}} where a row's value belongs, for example {{{{ {self.columns[0]} }}}}.",
+            )
+        #: How many of the rows that are sent have a null in a column of the prompt.
+        self.nulls: Counter[str] = Counter()
+        fixed = not self._settings.varies and (self._system is None or not self._system.columns)
+        self._tail = self._rest(()) if fixed else None
+        self._embed = recipe.kind is Kind.EMBED
+        self._fast = self._shortcut()
+
+    def _shortcut(self) -> list[bytes | int] | None:
+        """The request as fixed bytes and the indexes of columns in turn, if it is nothing else than that."""
+        pieces = self._prompt.pieces
+        fixed = not any(template.columns for pair in self._examples for template in pair)
+        if pieces is None or not self._says or self._tail is None or self._attachments or not fixed:
+            return None
+        before = b'{"content":{' if self._embed else b'{"contents":[' + self._turns(()) + b'{"role":"user",'
+        after = b'"}]}' + (b"" if self._embed else b"]") + self._tail
+        texts = [_encode(piece)[1:-1] if isinstance(piece, str) else piece for piece in pieces]
+        return [before + b'"parts":[{"text":"', *texts, after]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that are looked at, in the order of the table."""
+        used = {*self._prompt.columns, *self._settings.columns, *self._recipe.key}
+        used |= {self.columns[at] for at in self._problems}
+        for one in (self._system, *(template for pair in self._examples for template in pair), *self._attachments):
+            used |= set(one.columns) if one is not None else set()
+        return tuple(name for name in self.columns if name in used)
+
+    def key(self, row: Sequence[Any]) -> str | None:
+        """The key of a row from its key columns; None if it is derived from the request. Raises RowError."""
+        if not self._key:
+            return None
+        try:
+            return from_columns(row, self._key)
+        except RenderError as error:
+            raise RowError(f"the key has no value: {error}", "|".join(self._recipe.key)) from error
+
+    def body(self, row: Sequence[Any]) -> bytes | Skipped:
+        """The request of a row, as JSON, or why none is sent. Raises RowError."""
+        if self._fast is not None and not self._problems and (made := self._quickly(self._fast, row)) is not None:
+            return made
+        if (earlier := self._earlier(row)) is not None:
+            return earlier
+        parts = []
+        for template in self._attachments:
+            part = self._part(template, row)
+            if isinstance(part, Skipped):
+                return part
+            if part is not None:
+                parts.append(part)
+        if not parts and all(is_empty(row[at]) for at in self._says):
+            return Skipped("EMPTY_PROMPT", self._nothing())
+        text = self._rendered(self._prompt, row, "--prompt")
+        if not parts and not text.strip():
+            return Skipped("EMPTY_PROMPT", "The prompt comes out empty.")
+        for at in self._says:
+            if row[at] is None:
+                self.nulls[self.columns[at]] += 1
+        if text.strip():
+            parts.append(b'{"text":' + self._json(text, "--prompt") + b"}")
+        content = b'"parts":[' + b",".join(parts) + b"]}"
+        tail = self._rest(row) if self._tail is None else self._tail
+        if self._embed:
+            return b'{"content":{' + content + tail
+        return b'{"contents":[' + self._turns(row) + b'{"role":"user",' + content + b"]" + tail
+
+    def _earlier(self, row: Sequence[Any]) -> Skipped | None:
+        """What an earlier command had against the row, if the table is its output."""
+        for at in self._problems:
+            if not is_empty(row[at]):
+                return Skipped("EARLIER_PROBLEM", f"An earlier step had a problem with this row: {shown(row[at])}")
+        return None
+
+    def _quickly(self, pieces: list[bytes | int], row: Sequence[Any]) -> bytes | None:
+        """The request of a row whose values are texts, and the first of them not empty; None for any other row."""
+        for at in self._says:
+            if type(row[at]) is not str:
+                return None
+        if not row[self._says[0]].strip():
+            return None
+        try:
+            return b"".join([piece if type(piece) is bytes else _encode(row[piece])[1:-1] for piece in pieces])  # type: ignore[index]
+        except UnicodeEncodeError:
+            return None  # the error names the field
+
+    def _nothing(self) -> str:
+        names = [self.columns[at] for at in self._says]
+        if self._recipe.attach:
+            return "The row has no attachment." if not names else f"{_listed(names)} and the attachment are empty."
+        return f"{_listed(names)} {'is' if len(names) == 1 else 'are'} empty."
+
+    def _turns(self, row: Sequence[Any]) -> bytes:
+        made = b""
+        for user, model in self._examples:
+            for role, template in (("user", user), ("model", model)):
+                text = self._json(self._rendered(template, row, f"examples.{role}"), "examples")
+                made += b'{"role":"' + role.encode() + b'","parts":[{"text":' + text + b"}]},"
+        return made
+
+    def _rest(self, row: Sequence[Any]) -> bytes:
+        """The fields of the request that follow its contents, and the closing brace."""
+        try:
+            fields = self._settings.of(row)
+        except RenderError as error:
+            raise RowError(str(error), "settings") from error
+        if self._system is not None:
+            text = self._rendered(self._system, row, "--system")
+            if text.strip():
+                fields = {"systemInstruction": {"parts": [{"text": text}]}, **fields}
+        try:
+            return b"," + _encode(fields)[1:] if fields else b"}"
+        except (TypeError, UnicodeEncodeError, msgspec.EncodeError) as error:
+            raise RowError(str(error), "settings") from error
+
+    def _rendered(self, template: Template, row: Sequence[Any], field: str) -> str:
+        try:
+            return template.render(row)
+        except RenderError as error:
+            raise RowError(str(error), field) from error
+
+    def _json(self, text: str, field: str) -> bytes:
+        try:
+            return _encode(text)
+        except UnicodeEncodeError as error:
+            raise RowError("the text has half of a surrogate pair", field) from error
+
+    def _attachment(self, text: str) -> Template:
+        """A column by its name, or a template."""
+        if text in self.columns:
+            text = "{{ row[" + msgspec.json.encode(text).decode() + "] }}"
+        elif "{" not in text:
+            raise self._templates.no_column(text, "--attach")
+        return self._templates.compile(text, "--attach")
+
+    def _part(self, template: Template, row: Sequence[Any]) -> bytes | Skipped | None:
+        if all(is_empty(row[self._place(name, "--attach")]) for name in template.columns):
+            return None
+        if self._attach is None:
+            raise UsageError("Attachments are not supported here.", field="--attach", code="bad_argument")
+        return self._attach(self._rendered(template, row, "--attach"))
+
+    def _place(self, name: str, field: str) -> int:
+        try:
+            return self.columns.index(name)
+        except ValueError:
+            raise self._templates.no_column(name, field) from None
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > 4:
+        return f"{', '.join(f'`{name}`' for name in names[:4])} and {len(names) - 4} more"
+    quoted = [f"`{name}`" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

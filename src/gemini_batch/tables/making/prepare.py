@@ -1,0 +1,183 @@
+"""Makes the requests of a whole table: one pass over its snapshot."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_batch.errors import InvalidInput, Problem, UsageError
+from gemini_batch.jsonl import private_open
+from gemini_batch.tables.making.builder import Builder, RowError, Skipped
+from gemini_batch.tables.making.keys import Keys, derived
+from gemini_batch.tables.note import SkippedRow
+from gemini_batch.tables.sources import duck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from gemini_batch.tables.making.recipe import Recipe
+    from gemini_batch.tables.sources.snapshot import Snapshot
+
+#: Problems that are kept for the report; more are only counted.
+_KEPT = 1000
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The requests of a table: ``path`` holds one line for each row but those in ``skipped``, in order.
+
+    ``reasons``: how many rows are not sent, by reason code. ``notes``: what the user should know, as sentences.
+    """
+
+    path: Path
+    skipped: Path
+    count: int
+    reasons: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def make_requests(
+    snapshot: Snapshot,
+    recipe: Recipe,
+    scratch: Path,
+    *,
+    name: str,
+    attach: Callable[[str], bytes | Skipped | None] | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Requests:
+    """Write the request of every row of ``snapshot`` to a file in ``scratch``, and which rows have none to another.
+
+    ``name``: of the table, for errors. ``progress`` is called with the number of rows done, and of all. Raises
+    UsageError, InvalidInput with the rows from which no request can be made.
+    """
+    builder = Builder(recipe, tuple(snapshot.columns), attach=attach)
+    narrow = Builder(recipe, builder.needed, attach=attach) if builder.needed else builder
+    path, skipped_path = scratch / "made.jsonl", scratch / "skipped.jsonl"
+    work = _Work(narrow, name, number=recipe.number_duplicates)
+    with (
+        closing(Keys(scratch / "keys.db")) as keys,
+        private_open(path, "wb") as file,
+        private_open(skipped_path, "wb") as skipped,
+        duck.duckdb(scratch) as db,
+    ):
+        number = 1
+        for rows in _batches(db, snapshot, narrow.columns):
+            made = work.requests(number, rows, keys)
+            file.writelines(line for line in made if type(line) is bytes)
+            if len(made) != len(rows) or work.reasons:
+                skipped.writelines(_encode(row) + b"\n" for row in made if type(row) is SkippedRow)
+            number += len(rows)
+            progress(number - 1, snapshot.rows)
+        for one in (file, skipped):
+            one.flush()
+            os.fsync(one.fileno())
+    (scratch / "keys.db").unlink()
+    progress(snapshot.rows, snapshot.rows)
+    work.check()
+    return Requests(path, skipped_path, work.made, dict(work.reasons), tuple(work.notes()))
+
+
+class _Work:
+    """The requests so far."""
+
+    def __init__(self, builder: Builder, name: str, *, number: bool) -> None:
+        self._builder, self._name, self._number = builder, name, number
+        self._problems: list[Problem] = []
+        self._count = 0
+        self.made = 0
+        self.reasons: Counter[str] = Counter()
+
+    def requests(self, number: int, rows: Sequence[Sequence[Any]], keys: Keys) -> list[bytes | SkippedRow]:
+        """The lines of rows from ``number`` on, with their line endings; what is wrong with rows is noted."""
+        found: list[tuple[int, str | None, bytes]] = []
+        made: list[bytes | SkippedRow] = []
+        for at, row in enumerate(rows, number):
+            try:
+                key = self._builder.key(row)
+                body = self._builder.body(row)
+            except RowError as error:
+                self._add(Problem(message=f"Row {at:,}: {error}.", field=error.field))
+                continue
+            if type(body) is bytes:
+                found.append((at, key, body))
+            else:
+                assert isinstance(body, Skipped)
+                self.reasons[body.reason] += 1
+                made.append(SkippedRow(at, key, *body))
+        named: list[str | None] = [derived(body) if key is None else key for _, key, body in found]
+        if not keys.all_new([(key, at) for key, (at, _, _) in zip(named, found, strict=True) if key is not None]):
+            named = [self._named(at, own, key or "", keys) for key, (at, own, _) in zip(named, found, strict=True)]
+        lines = [_line(key, body) for key, (_, _, body) in zip(named, found, strict=True) if key is not None]
+        self.made += len(lines)
+        return [*made, *lines]
+
+    def _named(self, at: int, own: str | None, key: str, keys: Keys) -> str | None:
+        """The key of a row; None if it has the key of another one, which is noted."""
+        if own is None or self._number:
+            return keys.numbered(key, at)
+        first = keys.first(key, at)
+        if first is not None:
+            self._add(
+                Problem(
+                    message=f"Rows {first:,} and {at:,} have the same key {key!r}.",
+                    field="--key",
+                    next="Use another column, several of them, or --key-duplicates number.",
+                )
+            )
+        return key if first is None else None
+
+    def _add(self, problem: Problem) -> None:
+        self._count += 1
+        if len(self._problems) < _KEPT:
+            self._problems.append(problem)
+
+    def check(self) -> None:
+        """Raise what is wrong with the rows, if anything is."""
+        if self._count:
+            raise InvalidInput(self._name, self._problems, total=self._count, warnings=0)
+        if not self.made:
+            why = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
+            raise UsageError(
+                f"No row can be sent: {why}.",
+                file=self._name,
+                code="nothing_to_send",
+                next="Check that the prompt uses the right columns.",
+            )
+
+    def notes(self) -> Iterator[str]:
+        """What was done with rows that lack something."""
+        for column, count in self._builder.nulls.items():
+            rows = "1 row has" if count == 1 else f"{count:,} rows have"
+            yield f"{rows} no value in `{column}`; the prompt says nothing there."
+        for reason, count in self.reasons.most_common():
+            rows = "1 row is" if count == 1 else f"{count:,} rows are"
+            yield f"{rows} skipped ({reason})."
+
+
+def _line(key: str, body: bytes) -> bytes:
+    return b'{"key":' + _encode(key) + b',"request":' + body + b"}\n"
+
+
+def _batches(db: Any, snapshot: Snapshot, names: Sequence[str]) -> Iterator[Sequence[Sequence[Any]]]:
+    """The rows of a snapshot, in order, with these columns; JSON is decoded."""
+    asked = ", ".join(map(duck.name, names)) or "1"
+    db.execute(f"SELECT {asked} FROM read_parquet({duck.text(str(snapshot.path))})")
+    packed = [at for at, name in enumerate(names) if snapshot.columns[name] == "JSON"]
+    while batch := db.fetchmany(duck.FETCHED):
+        yield [_unpacked(row, packed) for row in batch] if packed else batch
+
+
+def _unpacked(row: Sequence[Any], packed: Sequence[int]) -> list[Any]:
+    values = list(row)
+    for at in packed:
+        if values[at] is not None:
+            values[at] = _decode(values[at])
+    return values

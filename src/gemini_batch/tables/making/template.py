@@ -1,0 +1,202 @@
+"""Templates over the columns of a row: Jinja, in a sandbox, or plain concatenation where that is all there is.
+
+``{{ column }}`` is a column; ``{{ row["any name"] }}`` is one whose name is not an identifier. A null renders as
+nothing, true and false as in JSON, lists and objects as JSON, dates as ISO 8601.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_batch.errors import UsageError
+from gemini_batch.tables.extra import needed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: The name under which a template finds all columns.
+ROW = "row"
+
+
+class RenderError(ValueError):
+    """A template cannot be rendered for a row; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled template. ``columns``: the columns that it uses, in the order of the table.
+
+    ``render`` takes the values of all columns, in the order of the table, and returns text; it raises RenderError.
+    ``pieces``: literal text and the indexes of columns in turn, if the template is nothing else.
+    """
+
+    columns: tuple[str, ...]
+    render: Callable[[Sequence[Any]], str]
+    pieces: tuple[str | int, ...] | None = None
+
+    @property
+    def whole(self) -> int | None:
+        """The index of the column, if the template is that column and nothing else."""
+        only = self.pieces[0] if self.pieces is not None and len(self.pieces) == 1 else None
+        return only if isinstance(only, int) else None
+
+
+def shown(value: object) -> str:
+    """A value as templates show it."""
+    if type(value) is str:
+        return value
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case dt.datetime() | dt.date() | dt.time():
+            return value.isoformat()
+        case dict() | list() | tuple():
+            return msgspec.json.encode(value).decode()
+        case bytes():
+            raise RenderError("it holds bytes, which are not text")
+        case _:
+            return str(value)
+
+
+class Templates:
+    """Compiles templates for a table with these columns."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        self._places = {name: at for at, name in enumerate(columns)}
+        jinja = needed("jinja2.sandbox", "A prompt with columns")
+        self._meta = needed("jinja2.meta", "A prompt with columns")
+        self._nodes = needed("jinja2.nodes", "A prompt with columns")
+        self._errors = needed("jinja2", "A prompt with columns").TemplateError
+        strict = needed("jinja2", "A prompt with columns").StrictUndefined
+        self._env = jinja.ImmutableSandboxedEnvironment(
+            undefined=strict, finalize=self._finalized, keep_trailing_newline=True, autoescape=False
+        )
+        self._undefined = strict
+
+    def compile(self, text: str, field: str) -> Template:
+        """The template ``text`` of an option or a field of the request file. Raises UsageError, with ``field``."""
+        if "{" not in text:
+            return Template((), lambda _row: text)
+        try:
+            tree = self._env.parse(text)
+            pieces = self._pieces(tree)
+            used = self._used(tree)
+        except self._errors as error:
+            line = f" on line {error.lineno}" if getattr(error, "lineno", None) and "\n" in text else ""
+            raise UsageError(
+                f"The template is not valid{line}: {error.message}.",
+                field=field,
+                code="bad_template",
+                next="Write {{ column }} for a column. Literal braces are written {{ '{{' }}.",
+            ) from error
+        unknown = sorted(used - self._places.keys() - {ROW} - set(self._env.globals))
+        if unknown:
+            raise self.no_column(unknown[0], field)
+        if pieces is not None:
+            return self._plain(pieces)
+        if ROW in used and ROW not in self._places:
+            names = frozenset(self._places)
+        else:
+            names = frozenset(used & self._places.keys())
+        return self._general(text, names)
+
+    def no_column(self, name: str, field: str) -> UsageError:
+        """The error for a column that the table has not."""
+        near = difflib.get_close_matches(name, self.columns, 1, 0.6) or [
+            column for column in self.columns if column.lower() == name.lower()
+        ]
+        hint = f"Did you mean `{near[0]}`?" if near else f"It has: {', '.join(self.columns[:30])}."
+        return UsageError(f"The table has no column `{name}`.", field=field, code="no_column", next=hint)
+
+    def _used(self, tree: Any) -> set[str]:
+        used: set[str] = self._meta.find_undeclared_variables(tree)
+        nodes = self._nodes
+        for item in tree.find_all(nodes.Getitem):
+            of_row = isinstance(item.node, nodes.Name) and item.node.name == ROW and ROW not in self._places
+            if of_row and isinstance(item.arg, nodes.Const) and isinstance(item.arg.value, str):
+                used.add(item.arg.value)
+        return used
+
+    def _pieces(self, tree: Any) -> list[str | int] | None:
+        """Literal text and indexes of columns in turn, or None if the template does more."""
+        pieces: list[str | int] = []
+        for node in tree.body:
+            if not isinstance(node, self._nodes.Output):
+                return None
+            for part in node.nodes:
+                if isinstance(part, self._nodes.TemplateData):
+                    pieces.append(part.data)
+                elif (name := self._column(part)) is not None:
+                    pieces.append(self._places[name])
+                else:
+                    return None
+        return pieces
+
+    def _column(self, part: Any) -> str | None:
+        if isinstance(part, self._nodes.Name) and part.name in self._places:
+            name: str = part.name
+            return name
+        if (
+            isinstance(part, self._nodes.Getitem)
+            and isinstance(part.node, self._nodes.Name)
+            and part.node.name == ROW
+            and isinstance(part.arg, self._nodes.Const)
+            and part.arg.value in self._places
+        ):
+            return str(part.arg.value)
+        return None
+
+    def _plain(self, pieces: list[str | int]) -> Template:
+        used = sorted({piece for piece in pieces if isinstance(piece, int)})
+
+        def render(row: Sequence[Any]) -> str:
+            texts = []
+            for piece in pieces:
+                if type(piece) is str:
+                    texts.append(piece)
+                else:
+                    value = row[piece]  # type: ignore[index]
+                    try:
+                        texts.append(value if type(value) is str else shown(value))
+                    except RenderError as error:
+                        raise RenderError(f"`{self.columns[piece]}`: {error}") from error  # type: ignore[index]
+            return "".join(texts)
+
+        return Template(tuple(self.columns[at] for at in used), render, tuple(pieces))
+
+    def _general(self, text: str, names: frozenset[str]) -> Template:
+        compiled = self._env.from_string(text)
+        places = [(name, at) for name, at in self._places.items() if name in names]
+
+        def render(row: Sequence[Any]) -> str:
+            values: dict[str, Any] = {name: row[at] for name, at in places}
+            try:
+                rendered: str = compiled.render({**values, ROW: values} if ROW not in values else values)
+            except RenderError:
+                raise
+            except Exception as error:
+                raise RenderError(f"{type(error).__name__}: {error}") from error
+            return rendered
+
+        return Template(tuple(name for name, _ in places), render)
+
+    def _finalized(self, value: object) -> object:
+        return value if isinstance(value, self._undefined) else shown(value)
+
+
+def is_empty(value: object) -> bool:
+    """Whether a value says nothing: null, white space, or an empty list or object."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return not value.strip()
+    return isinstance(value, (list, tuple, Mapping)) and not value

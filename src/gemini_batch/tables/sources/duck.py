@@ -1,0 +1,74 @@
+"""duckdb: opened without network and with bounded memory; names and text for its SQL; its errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from gemini_batch.errors import StateError, UsageError
+from gemini_batch.tables.extra import needed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: Above it, duckdb writes what it holds to the scratch folder.
+MEMORY_LIMIT = "1GB"
+#: Rows that are fetched at a time.
+FETCHED = 4096
+_ADVICE = re.compile(r"\n\s*(Possible fixes:|Possible solutions?:|Possible Solution:|LINE \d+:|Candidate).*", re.DOTALL)
+_KIND = re.compile(r"^(?:[A-Z][A-Za-z]* )+Error: ")
+
+
+@contextlib.contextmanager
+def duckdb(scratch: Path) -> Iterator[Any]:
+    """A connection whose temporary files are in ``scratch``; it never installs anything from the network."""
+    made = needed("duckdb", "Reading and writing tables").connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": str(scratch),
+            "preserve_insertion_order": True,
+        }
+    )
+    try:
+        made.execute("SET TimeZone = 'UTC'")
+        made.execute("SET enable_progress_bar = false")
+        yield made
+    finally:
+        made.close()
+
+
+def text(value: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def name(value: str) -> str:
+    """A name of a column or table as SQL writes it."""
+    return '"' + value.replace('"', '""') + '"'
+
+
+def paths(files: tuple[Path, ...]) -> str:
+    """A list of files as SQL writes it."""
+    return "[" + ", ".join(text(str(file)) for file in files) + "]"
+
+
+def said(error: Exception) -> str:
+    """What an error of duckdb says, without its kind and its advice, on one line."""
+    message = _ADVICE.sub("", _KIND.sub("", str(error).strip()))
+    return " ".join(message.split()).removesuffix(".")[:400]
+
+
+@contextlib.contextmanager
+def explained(what: str, *, file: Path | str | None, code: str = "not_a_table", next: str) -> Iterator[None]:  # noqa: A002
+    """Turn duckdb's errors into UsageError: the input cannot be read. Raises StateError where the disk is full."""
+    module = needed("duckdb", "Reading and writing tables")
+    try:
+        yield
+    except module.Error as error:
+        message = said(error)
+        if isinstance(error, (module.IOException, module.OutOfMemoryException)) and "o space left" in str(error):
+            raise StateError(f"{what}: {message}.", code="disk_full", next="Free disk space.") from error
+        raise UsageError(f"{what}: {message}.", file=file, code=code, next=next) from error

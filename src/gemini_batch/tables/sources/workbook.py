@@ -1,0 +1,64 @@
+"""The rows of an Excel sheet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini_batch.errors import UsageError
+from gemini_batch.tables.extra import needed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def read_sheet(path: Path, sheet: str | None) -> Iterator[dict[str, object]]:
+    """The rows of a sheet below its header, empty rows left out; by default, of the first sheet. Raises UsageError."""
+    try:
+        book = needed("openpyxl", "Reading an Excel file").load_workbook(path, read_only=True, data_only=True)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"The workbook cannot be read: {error}.",
+            file=path,
+            code="not_a_table",
+            next="Save it again as .xlsx, without a password.",
+        ) from error
+    try:
+        if sheet is not None and sheet not in book.sheetnames:
+            names = ", ".join(book.sheetnames[:20])
+            raise UsageError(
+                f"The workbook has no sheet {sheet!r}. It has: {names}.",
+                file=path,
+                code="not_a_table",
+                next=f"Name one of them: {path.name}::{book.sheetnames[0]}",
+            )
+        yield from _rows(book[sheet] if sheet is not None else book.worksheets[0], path)
+    finally:
+        book.close()
+
+
+def _rows(sheet: Any, path: Path) -> Iterator[dict[str, object]]:
+    sheet.reset_dimensions()
+    rows = sheet.iter_rows(values_only=True)
+    header: list[str] = []
+    for row in rows:
+        if any(cell is not None for cell in row):
+            header = [str(cell).strip() if cell is not None else f"column_{at}" for at, cell in enumerate(row, 1)]
+            break
+    while header and header[-1] == f"column_{len(header)}":
+        header.pop()
+    if not header:
+        raise UsageError("The sheet is empty.", file=path, code="empty", next="Name another sheet: FILE::SHEET")
+    for row in rows:
+        if any(cell is not None for cell in row):
+            beyond = next((at for at in range(len(header), len(row)) if row[at] is not None), None)
+            if beyond is not None:
+                raise UsageError(
+                    f"A row has a value in column {beyond + 1}, and the header names {len(header)} columns.",
+                    file=path,
+                    code="not_a_table",
+                    next="Name the column in the first row, or remove the value.",
+                )
+            yield dict(zip(header, row[: len(header)], strict=False)) | dict.fromkeys(header[len(row) :])
