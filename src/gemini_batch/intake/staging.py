@@ -243,6 +243,7 @@ def stage(
     terms: Terms = _NO_TERMS,
     can_see: CanSee | None = None,
     offline: bool = False,
+    whole: bool = True,
     emit: EventHandler = ignore_events,
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
@@ -250,11 +251,12 @@ def stage(
     ``limit``: only this many requests, from the first. ``origin``: for whom rows are recognised in other runs, by the
     method of the requests. ``max_bytes``: a larger file is refused. ``terms``: the model
     whose own rules count, too, and whether only certain refusals are errors. ``can_see``: whether the file at a URI can
-    be seen from here; None: do not ask. ``offline``: whether the command that an error proposes is to be. All requests
-    wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its
+    be seen from here; None: do not ask. ``offline``: whether the command that an error proposes is to be. ``whole``
+    False: only lines are checked, not what the file is as a whole. All requests wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its
     lines, StateError if ``folder`` cannot be written.
     """
-    check_file(source, limit=None if limit is not None else max_bytes, offline=offline)
+    if whole:
+        check_file(source, limit=None if limit is not None else max_bytes, offline=offline)
     try:
         opened = source.open("rb")
     except OSError as error:

@@ -68,6 +68,7 @@ def refusal(path: Path, what: str, expected: str, head: bytes, *, whole: bool, o
     """
     found = columns(head, whole=whole)
     name = max(found, key=lambda column: column[1])[0] if found else "COLUMN"
+    column = name if name.isidentifier() else f'row["{name}"]'
     why = "sends a request for each row" if found else "sends a request for each row; COLUMN is one of its columns"
     return UsageError(
         f"{what} {expected}",
@@ -76,7 +77,7 @@ def refusal(path: Path, what: str, expected: str, head: bytes, *, whole: bool, o
             "run",
             str(path),
             "--prompt",
-            f"… {{{{ {name if name.isidentifier() else f'row[{name!r}]'} }}}} …",
+            f"… {{{{ {column} }}}} …",
             *(["--offline"] if offline else []),
             why=why if offline else f"{why}; this costs money",
         ),

@@ -34,7 +34,7 @@ _GOOD, _KEYLESS, _REPEATED = 0, 1, 2
 
 
 class Kind(NamedTuple):
-    """One kind of change: in how many lines, and the first of them, as the original counts."""
+    """One kind of change: how many lines it was made in, and the first of them, as the original counts."""
 
     count: int
     lines: tuple[int, ...]
@@ -111,8 +111,13 @@ class Draft:
                 self._tally.add(row.number, changed)
                 tell(source.tell())
 
+    def remove(self) -> None:
+        """Delete the files of the draft."""
+        self._lines.unlink()
+        self._records.unlink()
+
     def copy(self, sink: IO[bytes], origins: Origins, duplicates: KeyDuplicates) -> None:
-        """Give each line its key, and write it with a line end."""
+        """Give each line its key, and write it with a line end. ``count`` is then the number of lines of the copy."""
         number = 1
         with self._lines.open("rb") as lines, self._records.open("rb") as records:
             while record := records.read(_RECORD.size):
@@ -128,10 +133,11 @@ class Draft:
                 sink.write(data + b"\n")
                 origins.add(line)
                 number += 1
+        self.count = number - 1
 
     def _with_key(self, line: int, data: bytes, key: str) -> bytes:
         self._tally.add(line, ("numbered lines without a key",))
-        return exact.encode({"key": self._keys.new(key), **exact.decode(data)})
+        return exact.encode({"key": None, **exact.decode(data)} | {"key": self._keys.new(key)})
 
     def _renumbered(self, line: int, data: bytes) -> bytes:
         self._tally.add(line, ("numbered keys that an earlier line has",))
@@ -163,6 +169,6 @@ def _key_of(value: Any) -> str | None:
     if type(value) is not dict:
         return ""
     key = value.get("key")
-    if type(key) is str:
+    if type(key) is str and key:
         return key
-    return None if key is None and type(value.get("request")) is dict else ""
+    return None if key in (None, "") and type(value.get("request")) is dict else ""  # a key of another type stays

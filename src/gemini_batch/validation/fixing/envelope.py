@@ -145,7 +145,6 @@ def _find_key(line: Object, request: object, notes: Notes, given: str | None, ke
         return
     if key not in (None, ""):
         return
-    line.pop("key", None)
     if key_from is not None:
         return
     for name in [*KEY_WORDS, *(name for name in line if name not in KEY_WORDS and fields.near(name, _KEY))]:

@@ -191,8 +191,21 @@ def _field_at(message: str, path: list[str]) -> Field:
     return messages()[message].lookup[name]
 
 
-def _move(obj: Object, old: str, message: str, around: tuple[str, ...], notes: Notes, *, path: str = "") -> None:
-    """Move a field of a request into one of its objects, if its value fits there and no other one is there."""
+def _move(
+    obj: Object,
+    old: str,
+    message: str,
+    around: tuple[str, ...],
+    notes: Notes,
+    *,
+    path: str = "",
+    place: str = "request",
+) -> None:
+    """Move a field into an object at ``around`` in ``obj``, if its value fits there and no other one is there.
+
+    ``message``: what that object is. ``path``: its place and name there, if they are not ``old``. ``place``: where
+    ``obj`` is.
+    """
     steps = (path or camel(old)).split(".")
     field, value = _field_at(message, steps), obj[old]
     if field.shape == "list" and type(value) is str:
@@ -209,7 +222,7 @@ def _move(obj: Object, old: str, message: str, around: tuple[str, ...], notes: N
     if target is not None and put(target, (name, *_other(name)), value):
         if target is not obj or name != old:
             del obj[old]
-        notes.moved(old, ".".join(("request", *around, *steps)))
+        notes.moved(old, ".".join((place, *around, *steps)))
 
 
 def _peek(around: Object, path: Iterable[str]) -> Object | None:
@@ -271,7 +284,7 @@ def _rename_settings(config: Object, notes: Notes) -> None:
     """Give settings inside ``generationConfig`` their own names."""
     for name in [name for name in config if name not in fields.GENERATION_CONFIG]:
         if path := fields.SETTING_WORDS.get(camel(name)):
-            _move(config, name, "GenerationConfig", (), notes, path=path)
+            _move(config, name, "GenerationConfig", (), notes, path=path, place=_CONFIG)
     name, speech = pick(config, "speechConfig", "speech_config")
     if type(speech) is str:
         config[name] = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": speech}}}
