@@ -20,6 +20,7 @@ from gemini_batch.validation.conform import Terms
 if TYPE_CHECKING:
     from gemini_batch.intake.tabular import Prepared, TableInput
 
+
 class PreparedFile(msgspec.Struct, frozen=True, kw_only=True):
     """What ``prepare`` wrote."""
 

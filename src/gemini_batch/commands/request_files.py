@@ -26,7 +26,6 @@ def check_place(output: Path) -> None:
             next="Name a file in a folder that exists.",
         )
 
-
     if output.exists() and not output.is_file():
         raise UsageError(
             "This is not a regular file.", file=output, field="--output", code="bad_output", next="Name a file."

@@ -16,6 +16,7 @@ from gemini_batch.events import EventHandler, ignore_events, in_thread
 from gemini_batch.intake.model_checks import check_model_name
 from gemini_batch.intake.staging import stage
 from gemini_batch.store.state_folder import RunFolder
+from gemini_batch.validation import repairs
 from gemini_batch.validation.conform import Terms
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem]
     """Errors and warnings in the order of the lines, at most 10,000."""
     next: Next | None
-    """The command that sends the requests; null if there are errors."""
+    """The command that sends the requests. If there are errors: the command that corrects the file; null with `--fix`."""
     fixed: Correction | None
     """What `--fix` changed; null without it."""
 
@@ -122,7 +123,7 @@ async def validate(
             errors=found.total,
             warnings=found.warnings,
             problems=list(found.problems),
-            next=None,
+            next=repairs.fixed(source) if fixed is None else None,
             fixed=fixed,
         )
     first = () if limit is None else ("--limit", str(limit))

@@ -252,8 +252,9 @@ def stage(
     method of the requests. ``max_bytes``: a larger file is refused. ``terms``: the model
     whose own rules count, too, and whether only certain refusals are errors. ``can_see``: whether the file at a URI can
     be seen from here; None: do not ask. ``offline``: whether the command that an error proposes is to be. ``whole``
-    False: only lines are checked, not what the file is as a whole. All requests wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its
-    lines, StateError if ``folder`` cannot be written.
+    False: only lines are checked, not what the file is as a whole. All requests wait to be planned. Raises UsageError
+    for a file that is not a request file, InvalidInput with all problems of its lines, StateError if ``folder`` cannot
+    be written.
     """
     if whole:
         check_file(source, limit=None if limit is not None else max_bytes, offline=offline)

@@ -70,8 +70,8 @@ def check_file(path: Path, *, limit: int | None = None, offline: bool = False, f
     """Refuse what cannot be a request file, by its name, its size and its first bytes.
 
     ``limit``: the maximum bytes of one job; None for no limit. ``offline``: whether the proposed command is to be.
-    ``fixing``: what ``validate --fix`` corrects is not refused. A UTF-8 byte order mark and Windows line endings are accepted; the code that reads the lines removes them. Raises
-    :class:`UsageError`. Single lines are not checked.
+    ``fixing``: what ``validate --fix`` corrects is not refused. A UTF-8 byte order mark and Windows line endings are
+    accepted; the code that reads the lines removes them. Raises :class:`UsageError`. Single lines are not checked.
     """
     size = _check_place(path)
     try:
@@ -225,7 +225,7 @@ def _check_direction(path: Path, head: bytes, size: int, *, offline: bool, fixin
         "results": "The file contains results, not requests.",
         "raw": "The file contains the service's raw answers, not requests.",
         "failures": "The file lists failed requests, with each request in the field `line`. To edit and resend them, "
-        f"extract them: `{fixed(path)}`.",
+        f"extract them: `{fixed(path).typed()}`.",
     }[kind]
     raise UsageError(
         f"{what} To resend every request, use the original request file.",

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 
 _PACKED = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
+_WHY = "writes a corrected copy"
 FIX = str(Next("validate", "FILE", "--fix", "-o", "NEW"))
 
 
 def fixed(path: Path) -> Next:
     """The command that writes a corrected copy of a file."""
-    return Next("validate", str(path), "--fix", "-o", _new_path(path))
+    return Next("validate", str(path), "--fix", "-o", _new_path(path), why=_WHY)
 
 
 def for_file(problems: Iterable[Problem], path: Path) -> list[Problem]:
     """The problems of a file, with its name in their commands."""
-    command = str(fixed(path))
+    command = fixed(path).typed()
     return [
         dataclasses.replace(one, next=one.next.replace(FIX, command)) if one.next and FIX in one.next else one
         for one in problems

@@ -81,5 +81,5 @@ def refusal(path: Path, what: str, expected: str, head: bytes, *, whole: bool, o
             *(["--offline"] if offline else []),
             why=why if offline else f"{why}; this costs money",
         ),
-        code="table",
+        code="not_jsonl",
     )

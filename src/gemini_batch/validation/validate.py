@@ -132,7 +132,10 @@ def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
     except ValueError as bad:
         column = getattr(bad, "column", None)
         message = f"Not valid JSON{'' if column is None else f' at column {column}'}: {bad}."
-    fix = next((fix for pattern, fix in _HINTS if pattern.match(start)), f"Write one JSON object on the line: {_SHAPE}")
+    usual = f"Write one JSON object on the line: {_SHAPE}"
+    if "more text after the first" in message:
+        usual = f"Write each object on its own line: `{repairs.FIX}`."
+    fix = next((fix for pattern, fix in _HINTS if pattern.match(start)), usual)
     for word, better in _BETTER:
         if word in message:
             fix = better

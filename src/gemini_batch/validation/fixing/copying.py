@@ -10,10 +10,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.fixing import exact
 from gemini_batch.validation.fixing.fixers import fix_lines
-from gemini_batch.validation.fixing.keys import Keys
 from gemini_batch.validation.fixing.reading import Row, rows
 from gemini_batch.validation.validate import Checked, check_line
 
@@ -21,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from gemini_batch.validation.fixing.keys import KeyDuplicates
+    from gemini_batch.validation.conform import Terms
+    from gemini_batch.validation.fixing.keys import KeyDuplicates, Keys
 
 #: Lines that are named for each kind of change.
 FIRST_LINES = 5

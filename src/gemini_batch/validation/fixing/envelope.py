@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_batch.protocol.spelling import camel
 from gemini_batch.validation import fields
+from gemini_batch.validation.findings import pick
 from gemini_batch.validation.fixing import exact
 from gemini_batch.validation.fixing.notes import put, rename
 
@@ -118,8 +119,10 @@ def _fill_request(line: Object, request: Object, notes: Notes) -> None:
                 del line[name]
                 notes.moved(name, f"request.{camel(name)}")
         elif name in _OF_CONFIG or name == "config":
-            # Its place is found among the settings of the request.
-            if request.get(name) is None or request[name] == value:
+            # Its place is found among the settings of the request, if they do not say otherwise.
+            settings = pick(request, "generationConfig", "generation_config")[1]
+            there = pick(settings, camel(name), name)[1] if type(settings) is dict else None
+            if all(one is None or one == value for one in (request.get(name), there)):
                 request[name] = value
                 del line[name]
                 notes.moved(name, "request")

@@ -93,10 +93,11 @@ def _line(line: Line, lines: _Lines) -> Iterator[Row]:
     elif (several := _several(data)) is not None:
         for one in several:
             yield Row(line.number, one.data, (*changes, *one.changes))
-    elif (spread := _spread(line, lines)) is not None:
-        yield Row(line.number, spread, (*changes, "wrote objects of several lines on one line"))
     else:
         fixed, more = _json(data)
+        if not more and (spread := _spread(line, lines)) is not None:
+            fixed, more = spread
+            more = ("wrote objects of several lines on one line", *more)
         yield Row(line.number, fixed, (*changes, *more))
 
 
@@ -174,7 +175,7 @@ def _is_plain(value: Any) -> bool:
     return all(map(_is_plain, value)) if type(value) is list else value is None or type(value) in (str, int, bool)
 
 
-def _spread(first: Line, lines: _Lines) -> bytes | None:
+def _spread(first: Line, lines: _Lines) -> tuple[bytes, tuple[str, ...]] | None:
     """An object that continues on the next lines, on one line. None, and no line is used, if it is none.
 
     A line that begins an object at the indentation of the first, or further left, is the next object: then the first
@@ -197,9 +198,9 @@ def _spread(first: Line, lines: _Lines) -> bytes | None:
         if b'"' in rest or begins_another or not kept[0].startswith(b"{") or size > jsonl.MAX_LINE:
             break
         if depth <= 0:
-            data, _ = _json(b"\n".join(kept).removesuffix(b","))
+            data, changes = _json(b"\n".join(kept).removesuffix(b","))
             if _is_json(data):
-                return data
+                return data, changes
             break
         line = next(lines, None)
     lines.put_back(used)

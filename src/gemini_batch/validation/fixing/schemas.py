@@ -17,7 +17,7 @@ _ANNOTATIONS = frozenset({"title", "description", "default"})
 _MOST = 10_000
 
 
-class _NotInlined(Exception):  # noqa: N818 - not an error: the schema stays
+class _NotInlined(Exception):
     """A reference leads elsewhere, nowhere, or into itself, or the schema becomes too large."""
 
 

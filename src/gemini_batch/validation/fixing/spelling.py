@@ -9,7 +9,7 @@ from gemini_batch.protocol.reading import DEEPEST, scalar
 from gemini_batch.protocol.tables import enums, messages, names
 from gemini_batch.validation import fields
 from gemini_batch.validation.findings import clip
-from gemini_batch.validation.fixing.notes import Object, rename
+from gemini_batch.validation.fixing.notes import Object, rename, taken
 
 if TYPE_CHECKING:
     from gemini_batch.protocol.tables import Field
@@ -28,12 +28,15 @@ def fix_names(message: str, value: Object, notes: Notes, depth: int = 0) -> None
         if value[name] is None:
             del value[name]
             notes.add("removed unknown fields that are null")
-        elif meant is not None and fits(field := known.lookup[meant], value[name]):
-            if value.get(field.name) is None and value.get(field.proto) is None:
-                value.pop(field.name, None)
-                value.pop(field.proto, None)
-                rename(value, name, meant, value[name])
-                notes.renamed(name, meant)
+        elif (
+            meant is not None
+            and fits(field := known.lookup[meant], value[name])
+            and not taken(value, field.name, field.proto)
+        ):
+            value.pop(field.name, None)
+            value.pop(field.proto, None)
+            rename(value, name, meant, value[name])
+            notes.renamed(name, meant)
     for field in known.fields:
         if field.proto != field.name and field.proto in value and field.name in value:
             _once(field, value, notes)
@@ -44,7 +47,7 @@ def fix_names(message: str, value: Object, notes: Notes, depth: int = 0) -> None
 
 
 def _meant(message: str, name: str) -> str | None:
-    """The field that a name stands for. In a schema other words have a meaning of their own: only its case may differ."""
+    """The field that a name stands for. In a schema, other words have a meaning; there only the case may differ."""
     near = fields.near(name, names(message))
     if message in rules.CLOSED and near is not None and near.lower() != name.lower().replace("_", "").replace("-", ""):
         return None

@@ -67,6 +67,8 @@ class Splitter:
                 number = self._line()
                 start = self._at
                 end = self._end_of_value(first)
+                if end - start > self._limit:
+                    raise LineTooLong(number, 0, self._limit)
                 yield Piece(number, bytes(self._buffer[start:end]).rstrip())
                 self._at = end
                 self._forget()
@@ -77,7 +79,7 @@ class Splitter:
         self._ended = not chunk
         self._buffer += chunk
         if len(self._buffer) - self._at > self._limit + 2 * _CHUNK:
-            raise LineTooLong(self._number, 0, self._limit)
+            raise LineTooLong(self._line(), 0, self._limit)
         return bool(chunk)
 
     def _skip(self) -> bool:
@@ -110,7 +112,7 @@ class Splitter:
 
     def _find(self, pattern: re.Pattern[bytes], start: int) -> int | None:
         while (found := pattern.search(self._buffer, start)) is None:
-            start = len(self._buffer)
+            start = max(start, len(self._buffer))  # an escape may end beyond it
             if not self._more():
                 return None
         return found.start()
