@@ -87,7 +87,7 @@ def _show_changes(fixed: Correction, copy: str, screen: Screen) -> None:
 
 
 def _shown(change: Change) -> str:
-    """``renamed `id` to `key`: 2 lines (1, 2)``."""
+    """``renamed `id` to `key`: 2 (line 1, 2)``."""
     first = ", ".join(map(str, change.lines))
     more = ", …" if change.count > len(change.lines) else ""
-    return f"{change.what}: {plural(change.count, 'line')} ({first}{more})"
+    return f"{change.what}: {change.count:,} (line {first}{more})"

@@ -34,9 +34,9 @@ class Change(msgspec.Struct, frozen=True):
     what: str
     """What was changed, in words."""
     count: int
-    """Number of lines of the original."""
+    """Number of requests, or lines, to which it was done."""
     lines: list[int]
-    """The first of these lines, at most 5."""
+    """The first of their lines in the original, at most 5."""
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):

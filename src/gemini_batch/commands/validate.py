@@ -45,7 +45,7 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem]
     """Errors and warnings in the order of the lines, at most 10,000."""
     next: Next | None
-    """The command that sends the requests. If there are errors: the command that corrects the file; null with `--fix`."""
+    """The command that sends the requests or, if there are errors, corrects the file; null if `--fix` left errors."""
     fixed: Correction | None
     """What `--fix` changed; null without it."""
 

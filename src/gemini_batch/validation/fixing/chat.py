@@ -140,14 +140,15 @@ def format_of(wanted: object) -> Object | None:
 
 def declared(tool: object) -> Object | None:
     """A function among ``tools``, or among ``functions``, as its declaration."""
+    if type(tool) is not dict:
+        return None
     match tool:
         case {"type": "function", "function": dict(function)}:
             pass
         case {"name": str(), "parameters": dict()}:
             function = tool
         case {"name": str(), "input_schema": dict(schema)}:
-            function = {**tool, "parameters": schema}
-            del function["input_schema"]
+            function = {name: value for name, value in tool.items() if name != "input_schema"} | {"parameters": schema}
         case _:
             return None
     if type(function.get("name")) is not str or not _only(function, "name", "description", "parameters", "strict"):

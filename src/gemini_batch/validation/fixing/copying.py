@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 from gemini_batch.validation.fixing import exact
 from gemini_batch.validation.fixing.fixers import fix_lines
@@ -32,11 +32,12 @@ _RECORD = struct.Struct("<QQB")
 _GOOD, _KEYLESS, _REPEATED = 0, 1, 2
 
 
-class Kind(NamedTuple):
-    """One kind of change: how many lines it was made in, and the first of them, as the original counts."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of change: how many values it was made to, and the first of their lines, as the original counts."""
 
-    count: int
-    lines: tuple[int, ...]
+    count: int = 0
+    lines: tuple[int, ...] = ()
 
 
 @dataclass
@@ -44,16 +45,16 @@ class Tally:
     """The changes to a file by kind, in the order in which they were made first."""
 
     kinds: dict[str, Kind] = field(default_factory=dict)
-    lines: int = 0
 
     def add(self, line: int, changes: tuple[str, ...]) -> None:
-        """Count the changes to one line."""
+        """Count the changes to one value."""
         for change in dict.fromkeys(changes):
             kind = change if change in self.kinds or len(self.kinds) < _MOST_KINDS else _OTHERS
-            count, first = self.kinds.get(kind, Kind(0, ()))
+            before = self.kinds.get(kind, Kind())
+            first = before.lines
             if len(first) < FIRST_LINES and line not in first:
                 first = (*first, line)
-            self.kinds[kind] = Kind(count + 1, first)
+            self.kinds[kind] = Kind(before.count + 1, first)
 
 
 class Origins:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from gemini_batch.protocol.spelling import camel
 from gemini_batch.validation import fields
 from gemini_batch.validation.findings import pick
 from gemini_batch.validation.fixing import exact
 from gemini_batch.validation.fixing.notes import put, rename
+from gemini_batch.validation.fixing.settings import DIMENSIONS
 
 if TYPE_CHECKING:
     from gemini_batch.validation.fixing.notes import Notes, Object
@@ -25,6 +26,7 @@ _OF_BARE = (
     | fields.both("systemPrompt responseFormat reasoningEffort toolChoice")
     | {"model", "config", "role", "system", *_PROMPTS}
 )
+_OF_EMBEDDING = fields.EMBED_CONFIG | {"title", *DIMENSIONS}
 _OPENAI = frozenset({"custom_id", "method", "url", "body"})
 _KEY, _REQUEST = frozenset({"key"}), frozenset({"request"})
 
@@ -41,7 +43,7 @@ def fix_line(line: Object, notes: Notes, key_from: str | None = None) -> None:
         _find_key(line, request, notes, key, key_from)
 
 
-def _is_key(value: object) -> bool:
+def _is_key(value: object) -> TypeGuard[str]:
     return type(value) is str and value != ""
 
 
@@ -84,8 +86,8 @@ def _find_request(line: Object, notes: Notes) -> None:
         return
     if len([name for name in _PROMPTS if line.get(name) is not None]) == 1:
         line.pop("request", None)
-        titled = line.get("content") is not None
-        names = [name for name in line if name in _OF_BARE or (titled and name == "title")]
+        embeds = line.get("content") is not None
+        names = [name for name in line if name in _OF_BARE or (embeds and name in _OF_EMBEDDING)]
         request = {name: line.pop(name) for name in names}
         line["request"] = request
         notes.add("put the fields of a request into `request`")

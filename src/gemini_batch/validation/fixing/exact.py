@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -27,7 +27,7 @@ def encode(value: object) -> bytes:
     return _encode(value)
 
 
-def is_object(text: object) -> bool:
+def is_object(text: object) -> TypeGuard[str]:
     """Whether a value is a string that looks like an encoded object."""
     return type(text) is str and text.lstrip()[:1] == "{"
 

@@ -29,7 +29,8 @@ _NOTHING = frozenset(
 )  # fmt: skip
 _PROMPTS = ("prompt", "text", "input")
 _SYSTEM = ("system", "systemPrompt", "system_prompt")
-_DIMENSIONS = ("dimensions", "dimension", "output_dimension", "outputDimension")
+#: Names of other providers for the length of a vector.
+DIMENSIONS = ("dimensions", "dimension", "output_dimension", "outputDimension")
 
 
 def fix_settings(request: Object, notes: Notes) -> None:
@@ -61,7 +62,7 @@ def fix_embedding(request: Object, notes: Notes) -> None:
     ):
         del request["config"]
         notes.renamed("config", "embedContentConfig")
-    for name in _DIMENSIONS:
+    for name in DIMENSIONS:
         if name in request and put(request, ("outputDimensionality", "output_dimensionality"), request[name]):
             del request[name]
             notes.renamed(name, "outputDimensionality")
@@ -101,10 +102,9 @@ def _take_prompt(request: Object, notes: Notes) -> None:
     for name in _SYSTEM:
         value = request.get(name)
         if value is not None and type(value) in (str, list, dict):
-            instruction = content_of(value, notes, "the system instruction") if type(value) is dict else None
             parts = chat.parts_of(value)
-            instruction = instruction or (parts and {"parts": parts})
-            if instruction and put(request, ("systemInstruction", "system_instruction"), instruction):
+            instruction = {"parts": parts} if parts else content_of(value, notes, "the system instruction")
+            if instruction is not None and put(request, ("systemInstruction", "system_instruction"), instruction):
                 del request[name]
                 notes.renamed(name, "systemInstruction")
 

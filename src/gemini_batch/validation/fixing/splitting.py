@@ -56,7 +56,7 @@ class Splitter:
     def __iter__(self) -> Iterator[Piece]:
         inside = False
         while self._skip():
-            first = self._buffer[self._at : self._at + 1]
+            first = bytes(self._buffer[self._at : self._at + 1])
             if first == b"[" and not inside:
                 inside = self.arrays = True
                 self._at += 1
