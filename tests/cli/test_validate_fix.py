@@ -163,6 +163,16 @@ def test_no_file_is_lost(shell: Shell, name: str, there: object, said: str) -> N
         assert (shell.folder / name).read_bytes() == there
 
 
+@pytest.mark.parametrize("name", ["in.jsonl", "link.jsonl"])
+def test_the_original_is_not_replaced_by_force(shell: Shell, name: str) -> None:
+    path = shell.write("in.jsonl", {"request": ASK})
+    (shell.folder / "link.jsonl").symlink_to(path)
+    before = path.read_bytes()
+    done = shell.run("validate", "in.jsonl", "--fix", "-o", name, "--force")
+    assert done.code == 2
+    assert path.read_bytes() == before
+
+
 def test_an_earlier_copy(shell: Shell) -> None:
     """The same content may be there; other content only with --force."""
     shell.write("in.jsonl", {"request": ASK})

@@ -92,6 +92,31 @@ def test_a_broken_line_costs_only_itself(data: bytes) -> None:
     assert changes(data) == set()
 
 
+def test_lines_after_a_cut_are_not_read_again() -> None:
+    """The next object of a file in which all are cut off is found at once, not at its end."""
+
+    class Lines(io.BytesIO):
+        longest = 0
+
+        def readline(self, size: int | None = -1, /) -> bytes:
+            line = super().readline(size)
+            self.longest = max(self.longest, self.tell() - self.done)
+            return line
+
+        done = 0
+
+    source = Lines(b'{"key": [\n' * 1000)
+    for row in rows(source):
+        source.done += len(row.data) + 1
+    assert source.longest == 20
+
+
+def test_an_escape_at_the_end_of_a_chunk() -> None:
+    """What follows it, in the next chunk, is not the end of the string."""
+    text = b'{"a": "\\"} x"}'
+    assert [piece.data for piece in Splitter(Slow(text, 8))] == [text]
+
+
 @pytest.mark.parametrize(
     ("data", "found"),
     [

@@ -138,6 +138,7 @@ FIXED: dict[str, Case] = {
         {"key": "a", "request": {"model": None, "contents": [{"parts": [{"video_metadata": None, "inline_data": None, "text": "Hi"}], "role": "user"}], "systemInstruction": {"parts": [{"text": "Be brief"}]}, "generationConfig": {"temperature": 0.1, "response_mime_type": "application/json", "response_schema": {"type": "OBJECT", "properties": {"n": {"type": "STRING"}}}, "thinking_config": {"thinking_budget": 0}}, "tools": [{"google_search": {}}]}},
         "unknown fields that are null", "moved the settings in `config`", "put the system instruction into `parts`",
     ),
+    "a config that contradicts in part": becomes(line(config={"temperature": 2, "seed": 3}, generationConfig={"temperature": 1}), line(config={"temperature": 2}, generationConfig={"temperature": 1, "seed": 3}), "moved the settings in `config`"),
     "config in the request": becomes(line(config={"temperature": 1, "safetySettings": []}), line(generationConfig={"temperature": 1}, safetySettings=[]), "moved the settings in `config`"),
     "the voice of the SDK": becomes(setting(speech_config="Kore"), setting(speech_config={"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}), "name of the voice"),
     "contents, a string": becomes(line(contents="Hi"), line(), "into `parts`"),
@@ -195,6 +196,8 @@ LEFT: dict[str, Any] = {
     "settings in the request that contradict": line(temperature=2, generationConfig={"temperature": 1}),
     "spellings that contradict": setting(topK=1, top_k=2),
     "a setting of another type": line(temperature="warm"),
+    "a config that contradicts": line(config={"temperature": 2}, generationConfig={"temperature": 1}),
+    "a config where there are no settings": line(config={"temperature": 2}, generationConfig=7),
     "an unknown setting": setting(numberOfImages=2),
     "a setting that is no object": line(generationConfig="x", temperature=1),
     "an unknown part": part({"type": "video_url", "video_url": {"url": "https://x.example/v"}}),
@@ -242,7 +245,7 @@ def test_what_is_fixed_is_valid(name: str) -> None:
     assert not isinstance(refused, Checked) or refused.problems
     for one in case.lines:
         found = check_line(exact.encode(one), 1)
-        assert isinstance(found, Checked), found
+        assert isinstance(found, Checked) != ("in part" in name), found
 
 
 @pytest.mark.parametrize("value", LEFT.values(), ids=LEFT)

@@ -23,10 +23,10 @@ def _code(found: Validated, **_: object) -> int:
     return 0 if found.valid else 1
 
 
-def _call(batch: GeminiBatch, *, fix: bool, output: str | None, **options: Any) -> Any:
-    if fix != (output is not None):
+def _call(batch: GeminiBatch, *, fixing: bool, fix: str | None, **options: Any) -> Any:
+    if fixing != (fix is not None):
         raise click.UsageError("--fix and --output belong together: --fix -o FIXED.jsonl")
-    return call_method(batch, "validate", fix=output, **options)
+    return call_method(batch, "validate", fix=fix, **options)
 
 
 @verb(
@@ -36,8 +36,8 @@ def _call(batch: GeminiBatch, *, fix: bool, output: str | None, **options: Any) 
     MODEL_CHECK,
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Check only the first N requests."),
     LENIENT,
-    click.option("--fix", is_flag=True, help="Write a corrected copy, list the changes, and check the copy."),
-    click.option("--output", "-o", metavar="FILE", help="With --fix: where to write the copy."),
+    click.option("--fix", "fixing", is_flag=True, help="Write a corrected copy, list the changes, and check the copy."),
+    click.option("--output", "-o", "fix", metavar="FILE", help="With --fix: where to write the copy."),
     click.option(
         "--key-from",
         metavar="PATH",

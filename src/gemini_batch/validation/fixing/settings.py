@@ -159,6 +159,8 @@ def _take_config(request: Object, notes: Notes) -> None:
             known = name if name in fields.GENERATION_CONFIG else shape
             if inner is None or not put(inner, (known, *_other(known)), _without_nulls(value)):
                 left[name] = value
+    if left and len(left) == len(config):
+        return
     if left:
         request["config"] = left
     else:
