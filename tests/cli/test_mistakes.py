@@ -54,7 +54,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "a pipe": (fifo, CREATE, ("in.jsonl",)),
     "empty": (raw("in.jsonl", b""), CREATE, ("in.jsonl", "empty")),
     "blank lines only": (raw("in.jsonl", b"\n \n\r\n"), CREATE, ("in.jsonl", "blank")),
-    "an array": (raw("in.json", b"[" + GOOD + b"]"), ("create", "in.json"), ("array", "jq -c '.[]'")),
+    "an array": (raw("in.json", b"[" + GOOD + b"]"), ("create", "in.json"), ("array", "validate in.json --fix -o in.jsonl")),
     "an array called jsonl": (raw("in.jsonl", b"[" + GOOD + b"]"), CREATE, ("array",)),
     "csv": (raw("in.csv", b"key,text\na,b\n"), ("create", "in.csv"), ("in.csv", "table")),
     "gzip": (raw("in.jsonl", gzip.compress(GOOD)), CREATE, ("gzip", "gunzip")),

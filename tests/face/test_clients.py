@@ -81,7 +81,7 @@ def test_both_clients_are_made_with_the_same_arguments() -> None:
 
 
 #: What only the command line has: settings, and what only a shell asks for.
-_SHELL = {"as_json", "quiet", "debug", "offline", "poll", "exit_code", "yes", "no_pager"}
+_SHELL = {"as_json", "quiet", "debug", "offline", "poll", "exit_code", "yes", "no_pager", "fixing"}
 
 
 @each_verb

@@ -23,7 +23,7 @@ from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.making.attachments import read_manifest, write_manifest
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.file_uri import attached_to, is_placeholder, placeholder
-from gemini_batch.validation.inputfile import check_file
+from gemini_batch.validation.inputfile import check_file, check_unchanged
 from gemini_batch.validation.repairs import for_file
 from gemini_batch.validation.request_traits import (
     REFERENCES,
@@ -277,6 +277,7 @@ def stage(
     can_see: CanSee | None = None,
     attachments: Collection[Stored] = (),
     offline: bool = False,
+    whole: bool = True,
     emit: EventHandler = ignore_events,
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
@@ -286,11 +287,13 @@ def stage(
     whose own rules count, too, and whether only certain refusals are errors. ``answer_schema``: the JSON Schema, as
     JSON, that answers are to satisfy instead of the schema in each request. ``can_see``: whether the file at a URI can
     be seen from here; None: do not ask. ``attachments``: the files that the requests name by placeholders; they are
-    listed in ``folder``. ``offline``: whether the command that an error proposes is to be. All requests
-    wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its
-    lines, StateError if ``folder`` cannot be written.
+    listed in ``folder``. ``offline``: whether the command that an error proposes is to be. ``whole``
+    False: only lines are checked, not what the file is as a whole. All requests wait to be planned. Raises UsageError
+    for a file that is not a request file, InvalidInput with all problems of its lines, StateError if ``folder`` cannot
+    be written.
     """
-    check_file(source, limit=None if limit is not None else max_bytes, offline=offline)
+    if whole:
+        check_file(source, limit=None if limit is not None else max_bytes, offline=offline)
     try:
         opened = source.open("rb")
     except OSError as error:
@@ -313,13 +316,7 @@ def stage(
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise UsageError(
-            "The file changed while it was read; nothing was sent.",
-            file=source,
-            code="file_changed",
-            next="Wait until no other program writes it, then run the same command again.",
-        )
+    check_unchanged(before, after, source)
     findings = done.findings
     if findings.error_count:
         raise InvalidInput(

@@ -50,7 +50,7 @@ _HINTS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"\{\s*'", "This is a printed Python dict; write it with `json.dumps(row, ensure_ascii=False)`."),
         (
             rb'"|[{}\[\]],?$',
-            "Write each object on one line: use `jq -c . FILE`, or `jq -c '.[]' FILE` for a list.",
+            f"Write each object on one line: `{repairs.FIX}`.",
         ),
         (rb".*,$", "Remove the comma at the end; JSONL has no commas between lines."),
     )
@@ -134,7 +134,10 @@ def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
     except ValueError as bad:
         column = getattr(bad, "column", None)
         message = f"Not valid JSON{'' if column is None else f' at column {column}'}: {bad}."
-    fix = next((fix for pattern, fix in _HINTS if pattern.match(start)), f"Write one JSON object on the line: {_SHAPE}")
+    usual = f"Write one JSON object on the line: {_SHAPE}"
+    if "more text after the first" in message:
+        usual = f"Write each object on its own line: `{repairs.FIX}`."
+    fix = next((fix for pattern, fix in _HINTS if pattern.match(start)), usual)
     for word, better in _BETTER:
         if word in message:
             fix = better
@@ -159,7 +162,7 @@ def _is_another_form(line: dict[str, object], found: Findings) -> bool:
         found.error(
             None,
             "The line is the body of a call that creates a job, with all its requests in it.",
-            f"Make request lines of it: `{repairs.UNPACK}`.",
+            f"Make request lines of it: `{repairs.FIX}`.",
         )
         return True
     loose = next((name for name in ("contents", "content") if line.get(name) is not None), None)
@@ -168,7 +171,7 @@ def _is_another_form(line: dict[str, object], found: Findings) -> bool:
     found.error(
         loose,
         f"`{loose}` is not inside `request`; the line itself is a request.",
-        f'Wrap it: `{{"key": "…", "request": {{"{loose}": …}}}}`. For a whole file: `{repairs.WRAP}`.',
+        f'Wrap it: `{{"key": "…", "request": {{"{loose}": …}}}}`. For a whole file: `{repairs.FIX}`.',
     )
     return True
 
@@ -198,7 +201,7 @@ def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
         else:
             fix = 'Give each line a unique `"key"`; answers are joined by it.'
             if type(line.get("request")) is dict:
-                fix += f" To number the lines: `{repairs.NUMBER}`."
+                fix += f" To number the lines: `{repairs.FIX}`."
             found.error("key", "The line has no `key`.", fix)
 
 
