@@ -66,8 +66,9 @@ def _origin(attribute: griffe.Attribute, package: griffe.Module) -> griffe.Funct
     try:
         place = package[owner] if owner else package
         while name not in place.members and isinstance(place, griffe.Class):  # it may be that of a base class
-            place = package[place.bases[0].canonical_path.removeprefix(f"{package.path}.")]
+            base = place.bases[0]
+            place = package[("" if isinstance(base, str) else base.canonical_path).removeprefix(f"{package.path}.")]
         found = place.members[name]
-    except (KeyError, IndexError, AttributeError, griffe.AliasResolutionError):
+    except (KeyError, IndexError, ValueError, griffe.AliasResolutionError):
         return None
     return found if isinstance(found, griffe.Function) else None

@@ -20,6 +20,7 @@ from gemini_batch._version import __version__
 if TYPE_CHECKING:
     from gemini_batch import aio
     from gemini_batch.answers.reasons import Verdict
+    from gemini_batch.answers.typed import ResultRow
     from gemini_batch.async_client import AsyncGeminiBatch
     from gemini_batch.catalog import (
         Catalog,
@@ -133,6 +134,7 @@ __all__ = [
     "Rates",
     "Reason",
     "RemoteJob",
+    "ResultRow",
     "Results",
     "RowError",
     "RunProgress",
@@ -181,6 +183,7 @@ __all__ = [
 _ROOMS = {
     "async_client": "AsyncGeminiBatch",
     "answers.reasons": "Verdict",
+    "answers.typed": "ResultRow",
     "catalog": (
         "Catalog Cost EnqueuedTokens Limit Limits LongRates Method Model Price Rates Shutdown Tokens load_catalog"
     ),

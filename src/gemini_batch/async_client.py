@@ -222,7 +222,7 @@ class AsyncGeminiBatch(AsyncFiles):
         if known:
             check_selection(file.selection)
             options = RunOptions(selection=file.selection, dedupe=dedupe or None).over(options or RunOptions())
-        return await room.run(
+        found = await room.run(
             self._session(),
             str(what) if known else file,
             options,
@@ -231,6 +231,8 @@ class AsyncGeminiBatch(AsyncFiles):
             webhook=address(webhook_url, webhook_port),
             style=TableStyle(details=details, spreadsheet=spreadsheet),
         )
+        model = table.get("schema")
+        return dataclasses.replace(found, _model=model) if isinstance(model, type) else found
 
     async def retry(
         self,

@@ -41,6 +41,7 @@ RAN_WHOLE += [
     DOCS / "result-line.md",
     DOCS / "memory.md",
     DOCS / "install-skill.md",  # by test_install.py
+    DOCS / "attachments.md",
 ]
 RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/emulator/responders
 #: A line of code that calls another program, whose words and options are its own.
@@ -237,6 +238,21 @@ def test_the_page_about_memory_as_written(offline_shell: Shell) -> None:
     assert "1 of 2 requests were answered before; 1 is sent." in said
     assert said.count("requests were answered before") == 1
     assert [row["key"] for row in offline_shell.rows("answers.jsonl")] == ["sky", "sea"]
+
+
+def test_the_page_about_attachments_as_written(offline_shell: Shell) -> None:
+    """Two pictures in three rows, below the folder of the table."""
+    (block,) = blocks_in(DOCS / "attachments.md", "bash")
+    offline_shell.run(block.text)
+    assert [row["verdict"] for row in offline_shell.rows("shop/described.jsonl")] == ["succeeded"] * 3
+    requests = offline_shell.home.parent.rglob("requests.jsonl")
+    assert sum(file.read_bytes().count(b'"mimeType":"image/png"') for file in requests) == 2
+
+
+def test_the_page_about_attachments_names_every_reason() -> None:
+    source = (ROOT / "src" / "gemini_batch" / "tables" / "making" / "attachments.py").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(ATTACHMENT_\w+)` \|", read(DOCS / "attachments.md"), re.MULTILINE)
+    assert set(told) == set(re.findall(r'"(ATTACHMENT_[A-Z_]+)"', source))
 
 
 def test_the_readers_on_the_page_about_result_lines(offline_shell: Shell) -> None:

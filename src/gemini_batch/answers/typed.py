@@ -6,10 +6,53 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from gemini_batch.answers.reasons import Verdict  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.jsonl import decode_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+class ResultRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One request with its answer, for programs."""
+
+    key: str
+    """Key of the request."""
+    verdict: Verdict
+    """What became of it; `invalid` also if the answer is no instance of the class that was asked for."""
+    value: Any
+    """The answer: an instance, the object that the schema describes, the text, or the embedding; None unless the
+    request succeeded."""
+    text: str | None
+    """The text of the answer, also of one that was cut off."""
+    problem: str | None
+    """What is wrong, as a sentence; None if nothing is."""
+    line: dict[str, Any]
+    """The decoded result line."""
+
+
+def row_of(line: dict[str, Any], model: Any = None) -> ResultRow:
+    """A decoded result line as a row; ``model`` as for :func:`value_of`."""
+    response, verdict = line.get("response") or {}, line["verdict"]
+    problem = line["error"]["message"] if "error" in line else None
+    value: Any = None
+    if verdict == "succeeded":
+        try:
+            value = _value(line, response, model)
+        except ValueError as error:
+            verdict, problem = "invalid", f"The answer is no {getattr(model, '__name__', model)}: {error}"
+    text = response.get("text")
+    return ResultRow(key=line["key"], verdict=verdict, value=value, text=text, problem=problem, line=line)
+
+
+def _value(line: dict[str, Any], response: dict[str, Any], model: Any) -> Any:
+    if model is not None:
+        return value_of(line, model)
+    if "embedding" in response:
+        return response["embedding"].get("values")
+    return response["parsed"] if "parsed" in response else response.get("text")
 
 
 def value_of(line: Mapping[str, Any], model: Any) -> Any:

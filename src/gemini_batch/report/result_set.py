@@ -8,11 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from gemini_batch.answers.media import MediaWriter
+from gemini_batch.answers.typed import ResultRow, row_of
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
 from gemini_batch.protocol.schema_checker import checker_of
@@ -22,15 +24,24 @@ from gemini_batch.report.table_file import TableView, skipped_line
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.note import SkippedRow, table_of
+from gemini_batch.tables.outputs.arrow import to_arrow, to_pandas, to_polars
 from gemini_batch.tables.outputs.write import format_of, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
 
     from gemini_batch.report.summary import Summary
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder, StateFolder
+    from gemini_batch.tables.outputs.cells import Cells
+    from gemini_batch.tables.outputs.columns import Column
     from gemini_batch.tables.outputs.write import Format
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +73,8 @@ class Results:
     _raw: bool = False
     #: How tables are written.
     _style: TableStyle = TableStyle()
+    #: The class of the answers, for rows.
+    _model: Any = None
 
     @property
     def _folder(self) -> RunFolder:
@@ -112,6 +125,34 @@ class Results:
         decode = loads if self._raw else msgspec.json.decode  # the service's JSON is not always strict
         for line in self.lines():
             yield decode(line)
+
+    def rows(self, model: Any = None) -> Iterator[ResultRow]:
+        """The same as rows, with the answer as ``value``.
+
+        ``model``: a class whose instances the values are (pydantic, a dataclass, a TypedDict, a msgspec Struct); by
+        default, the one that ``run`` was given as ``schema``, or none: the value is then decoded JSON, text or a
+        vector.
+        """
+        for line in self:
+            yield row_of(line, model if model is not None else self._model)
+
+    def to_arrow(self) -> pa.Table:
+        """The table of the run with its answers, for pyarrow. Raises UsageError if pyarrow is not installed."""
+        return self._as_frame(to_arrow)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The same as a ``pandas.DataFrame`` with Arrow types. Raises UsageError if pandas is not installed."""
+        return self._as_frame(to_pandas)
+
+    def to_polars(self) -> pl.DataFrame:
+        """The same as a ``polars.DataFrame``. Raises UsageError if polars is not installed."""
+        return self._as_frame(to_polars)
+
+    def _as_frame(self, convert: Callable[[Path | None, Iterable[Cells], Sequence[Column], Path], T]) -> T:
+        view = self._view()
+        columns = view.columns()
+        with TemporaryDirectory(prefix="gemini-batch-") as folder:
+            return convert(view.snapshot, view.cells(self._outcomes(), columns), columns, Path(folder))
 
     def __len__(self) -> int:
         return self.summary.answered if self._raw else self.summary.requests + sum(self.summary.skipped.values())
