@@ -148,7 +148,7 @@ _json = st.recursive(
 
 
 @given(_json, st.sampled_from([None, 1, "\t"]), st.booleans())
-def test_any_value_comes_through(value: Any, indent: Any, ascii_only: bool) -> None:  # noqa: FBT001 - drawn
+def test_any_value_comes_through(value: Any, indent: Any, ascii_only: Any) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     made = line(text)
     assert made.count(b"\n") == 0

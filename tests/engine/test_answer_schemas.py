@@ -187,7 +187,8 @@ def test_another_schema_can_take_the_place_of_that_in_the_requests(tmp_path: Pat
     [
         ({**JSON, "responseSchema": {"type": "STRING", "pattern": "("}}, "responseSchema"),
         ({**JSON, "response_json_schema": {"type": "string", "pattern": "("}}, "response_json_schema"),
-        ({"responseFormat": {"text": {"mimeType": "APPLICATION_JSON", "schema": {"pattern": "("}}}}, "responseFormat.text.schema"),
+        ({"responseFormat": {"text": {"mimeType": "APPLICATION_JSON", "schema": {"pattern": "("}}}},
+         "responseFormat.text.schema"),
     ],
 )  # fmt: skip
 def test_a_schema_that_cannot_be_used_is_said_and_stops_nothing(

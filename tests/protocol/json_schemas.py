@@ -25,7 +25,7 @@ def bounds(low: str, high: str, least: int, most: int, gap: int = 0) -> st.Searc
     return st.one_of(st.just({}), two, two.map(lambda made: {low: made[low]}), two.map(lambda made: {high: made[high]}))
 
 
-_steps = st.sampled_from([{}, {}, {"multipleOf": 2}, {"multipleOf": 3}])
+_steps: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, {}, {"multipleOf": 2}, {"multipleOf": 3}])
 _numeric = st.one_of(bounds("minimum", "maximum", -20, 20, 8), bounds("exclusiveMinimum", "exclusiveMaximum", -9, 9, 8))
 
 _leaves = st.one_of(
@@ -49,7 +49,7 @@ _leaves = st.one_of(
 @st.composite
 def _objects(draw: st.DrawFn, inner: st.SearchStrategy[dict[str, Any]]) -> dict[str, Any]:
     properties = draw(st.dictionaries(names, inner, min_size=1, max_size=4))
-    made = {"type": "object", "properties": properties, **draw(notes)}
+    made: dict[str, Any] = {"type": "object", "properties": properties, **draw(notes)}
     if required := draw(st.lists(st.sampled_from(sorted(properties)), unique=True)):
         made["required"] = required
     match draw(st.integers(0, 5)):

@@ -1,4 +1,4 @@
-"""Generated schemas of the form that ``responseSchema`` has, values for them, and what such a schema says in plain code."""
+"""Generated schemas in the form of ``responseSchema``, values for them, and what such a schema says in plain code."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ def joined(*parts: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[
     return st.tuples(*parts).map(lambda made: {name: value for part in made for name, value in part.items()})
 
 
-nullable = st.sampled_from([{}, {}, {"nullable": True}, {"nullable": False}])
-notes = st.sampled_from([{}, {}, {"title": "T"}, {"description": "What it is"}, {"example": 7}, {"default": None}])
+nullable: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, {}, {"nullable": True}, {"nullable": False}])
+notes: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [{}, {}, {"title": "T"}, {"description": "What it is"}, {"example": 7}, {"default": None}]
+)
 
 
 def of(kind: str, *more: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
@@ -56,7 +58,7 @@ leaves = st.one_of(
 def objects(draw: st.DrawFn, inner: st.SearchStrategy[dict[str, Any]]) -> dict[str, Any]:
     properties = draw(st.dictionaries(names, inner, min_size=1, max_size=4))
     required = draw(st.lists(st.sampled_from(sorted(properties)), unique=True))
-    made = {"type": "OBJECT", "properties": properties, **draw(nullable), **draw(notes)}
+    made: dict[str, Any] = {"type": "OBJECT", "properties": properties, **draw(nullable), **draw(notes)}
     if required:
         made["required"] = required
     if draw(st.booleans()):

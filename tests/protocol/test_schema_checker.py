@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from gemini_batch.protocol.schema_checker import NotASchema, checker_of, compile_schema
 from protocol.json_schemas import recursive_schemas
@@ -21,7 +20,7 @@ DOG = {"properties": {"kind": {"const": "dog"}}, "required": ["kind"]}
 
 def flaw(schema: Any, value: Any) -> tuple[str, str] | None:
     found = compile_schema(json.dumps(schema).encode()).flaw(value)
-    return None if found is None else tuple(found)
+    return None if found is None else (found.exact, found.general)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime  # noqa: TC003 - pydantic reads the annotations
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 
-class Mood(str, Enum):
+class Mood(StrEnum):
     GOOD = "good"
     BAD = "bad"
 

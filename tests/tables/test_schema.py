@@ -1,4 +1,4 @@
-"""The schema of answers: where it comes from, how the service is told about it, and what is said if it cannot be used."""
+"""The schema of answers: where it comes from, how the service is told, and what is said if it cannot be used."""
 
 from __future__ import annotations
 
@@ -241,17 +241,20 @@ def test_a_few_references_can_ask_for_billions_of_parts() -> None:
         ({"anyOf": [{"type": "null"}, {"type": "string"}]}, {"type": "STRING", "nullable": True}),
         ({"anyOf": [{"type": "null"}]}, {"type": "NULL"}),
         ({"type": "string", "properties": {"a": True}, "minimum": 1}, {"type": "STRING"}),
-        ({"type": "integer", "exclusiveMinimum": 1.5, "exclusiveMaximum": 4}, {"type": "INTEGER", "minimum": 2, "maximum": 3}),
+        ({"type": "integer", "exclusiveMinimum": 1.5, "exclusiveMaximum": 4},
+         {"type": "INTEGER", "minimum": 2, "maximum": 3}),
         ({"allOf": [{"type": "string", "minLength": 1}, {"minLength": 2}]}, {"type": "STRING", "minLength": 2}),
         ({"type": "array", "prefixItems": [{"type": "string"}] * 2, "items": False, "maxItems": 2},
          {"type": "ARRAY", "items": {"type": "STRING"}, "maxItems": 2}),
         ({"type": "object", "properties": {"a": False, "b": {"type": "null"}}},
          {"type": "OBJECT", "properties": {"b": {"type": "NULL"}}, "propertyOrdering": ["b"]}),
         ({"properties": {"a": {"type": "null"}, "b": {"type": "null"}}, "propertyOrdering": ["b"]},
-         {"type": "OBJECT", "properties": {"b": {"type": "NULL"}, "a": {"type": "NULL"}}, "propertyOrdering": ["b", "a"]}),
+         {"type": "OBJECT", "properties": {"b": {"type": "NULL"}, "a": {"type": "NULL"}},
+          "propertyOrdering": ["b", "a"]}),
         ({"$ref": "#/$defs/T", "title": "Mine", "$defs": {"T": {"type": "string", "title": "Theirs"}}},
          {"type": "STRING", "title": "Mine"}),
-        ({"type": "STRING", "format": "date", "nullable": True}, {"type": "STRING", "format": "date", "nullable": True}),
+        ({"type": "STRING", "format": "date", "nullable": True},
+         {"type": "STRING", "format": "date", "nullable": True}),
     ],
 )  # fmt: skip
 def test_how_response_schema_says_it(schema: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -261,8 +264,10 @@ def test_how_response_schema_says_it(schema: dict[str, Any], expected: dict[str,
 @pytest.mark.parametrize(
     ("schema", "note"),
     [
-        ({"type": "number", "multipleOf": 0.5}, "`multipleOf` is checked in the answers; `responseSchema` does not have it."),
-        ({"type": "string", "not": {"const": "x"}}, "`not` is checked in the answers; `responseSchema` does not have it."),
+        ({"type": "number", "multipleOf": 0.5},
+         "`multipleOf` is checked in the answers; `responseSchema` does not have it."),
+        ({"type": "string", "not": {"const": "x"}},
+         "`not` is checked in the answers; `responseSchema` does not have it."),
         ({"type": "string", "minlength": 3}, "`minlength` is not a word of JSON Schema and has no effect."),
         ({"const": True}, "`const` is sent as a choice of both values; it is checked in the answers."),
         ({"enum": ["abc"], "minLength": 3}, "What stands next to `enum` is checked in the answers."),
@@ -318,10 +323,10 @@ def test_a_schema_in_the_form_of_the_service_is_sent_as_it_was_meant(
         ("no schema", "The schema no schema cannot be used: there is no such file."),
         ("models:Nothing", "The schema models:Nothing cannot be used: there is no Nothing in "),
         ("models:NUMBER", "The schema models:NUMBER cannot be used: it is not a class that describes an answer."),
-        ("nomodule:Model", "the module nomodule could not be imported: ModuleNotFoundError: No module named 'nomodule'."),
+        ("nomodule:Model", "the module nomodule could not be imported: ModuleNotFoundError: No module named"),
         (int, None),
-        ({"sentiment": "positive"}, "it has none of the words of a schema at its top, such as `type` and `properties`."),
-        ({"type": "object", "properties": {"a": {"type": "text"}}}, "`properties.a.type` must be one of string, number"),
+        ({"sentiment": "positive"}, "it has none of the words of a schema at its top, such as `type`"),
+        ({"type": "object", "properties": {"a": {"type": "text"}}}, "`properties.a.type` must be one of string"),
         ({"type": "object", "properties": {"a": 5}}, "`properties.a` must be a schema, in an object."),
         ({"type": "array", "items": {"$ref": "#/$defs/X"}}, "`items.$ref` must be a place in this schema, such as"),
         ({"$ref": "https://example.com/x.json"}, "`$ref` must be a place in this schema"),

@@ -59,8 +59,8 @@ def value_of(line: Mapping[str, Any], model: Any) -> Any:
     """The answer of a decoded result line (docs/result-line.md) as a ``model``.
 
     ``model``: a pydantic model, a dataclass, a TypedDict, a msgspec Struct, or a type made of them, such as a list.
-    None stands for the decoded JSON itself. Returns None if the request did not succeed, or was answered without a text.
-    Raises ``ValueError`` if the answer is no ``model``: a class can ask for more than its schema says.
+    None stands for the decoded JSON itself. Returns None if the request did not succeed, or was answered without a
+    text. Raises ``ValueError`` if the answer is no ``model``: a class can ask for more than its schema says.
     """
     if line["verdict"] != "succeeded":
         return None
@@ -80,8 +80,7 @@ def _reader(model: Any) -> Callable[[bytes], Any]:
     if "pydantic" in sys.modules and _is_of_pydantic(model):
         from pydantic import TypeAdapter
 
-        adapter = TypeAdapter(model)
-        return lambda data: adapter.validate_json(data)
+        return TypeAdapter(model).validate_json
     return lambda data: decode_as(data, model)
 
 

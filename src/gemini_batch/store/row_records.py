@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gemini_batch.answers.reasons import Verdict
 
 INSERT_REQUEST = (
-    "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, schema, fingerprint, "
-    "body, outside, job, attempts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO requests (seq, line, key, offset, length, expects_json, dimension, tokens, schema, fingerprint, "
+    "body, outside, hash, job, attempts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 
@@ -134,7 +134,6 @@ class PlacedRow(NamedTuple):
     length: int
     expects_json: bool
     dimension: int | None
-    schema: int | None
     job: int | None
     attempts: int
     answered_by: int | None
@@ -146,6 +145,7 @@ class PlacedRow(NamedTuple):
     missing_reason: str | None
     model: str | None
     copied_from: str | None = None
+    schema: int | None = None
 
 
 class FailureRow(NamedTuple):

@@ -50,7 +50,7 @@ class Rows(RowReader):
         """Insert all requests in one transaction, then index their hashes."""
         with explained(self.path, "run's row database"), transaction(self._db):
             schemas = _SchemaIds(self._db)
-            source = ((*r[:3], key_hash(r.key), *r[3:8], schemas.of(r.schema), *r[9:], None, 0) for r in rows)
+            source = (schemas.entered(row) for row in rows)
             while batch := list(islice(source, _BATCH)):
                 self._db.executemany(INSERT_REQUEST, batch)
             self._db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
@@ -274,13 +274,15 @@ class _SchemaIds:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._known: dict[bytes, int] = {}
-        self._last: tuple[bytes | None, int | None] = (None, None)
+        self._last: tuple[bytes, int] = (b"", 0)
 
-    def of(self, schema: bytes | None) -> int | None:
-        """The id of a schema; None for None."""
-        if schema is not self._last[0]:  # most requests of a file have the same
-            self._last = (schema, None if schema is None else self._id(schema))
-        return self._last[1]
+    def entered(self, row: RequestRow) -> tuple[object, ...]:
+        """The values of :data:`INSERT_REQUEST` for a request that waits; its schema is entered if it is new."""
+        if row.schema is None:
+            return (*row, key_hash(row.key), None, 0)
+        if row.schema is not self._last[0]:  # most requests of a file have the same
+            self._last = (row.schema, self._id(row.schema))
+        return (*row[:8], self._last[1], *row[9:], key_hash(row.key), None, 0)
 
     def _id(self, schema: bytes) -> int:
         digest = hashlib.sha256(schema).digest()
