@@ -1,4 +1,4 @@
-"""A folder for media files, which may hold files of the user's too: those are never replaced.
+"""A folder for the files of answers, which may hold files of the user's too: those are never replaced.
 
 A manifest in the folder lists each file that was written there, with its hash, before the file appears. An existing
 file is replaced only if it is in the manifest with the hash that it has now. Everything else is the user's: a link, a
@@ -35,21 +35,25 @@ _decode = msgspec.json.Decoder(_Entry).decode
 
 
 class MediaFolder:
-    """One folder; it is created for the first file. ``run``: the run whose files are written, for the manifest."""
+    """One folder; it is created for the first file.
 
-    def __init__(self, path: Path, *, run: str = "") -> None:
+    ``run``: the run whose files are written, for the manifest. ``option``: what named the folder, for errors.
+    """
+
+    def __init__(self, path: Path, *, run: str = "", option: str = "--media-dir") -> None:
         self.path = path
         self._run = run
+        self._option = option
         self._ours: frozenset[tuple[str, str]] | None = None
 
     def check_place(self) -> None:
         """Refuse a path that is not a folder and cannot become one. Raises UsageError."""
         if (self.path.exists() or self.path.is_symlink()) and not self.path.is_dir():
             what = "a link to nothing" if self.path.is_symlink() and not self.path.exists() else "not a folder"
-            raise _refused(self.path, f"This is {what}.", "Name a folder, or a name that is not taken.")
+            raise self._refused(self.path, f"This is {what}.", "Name a folder, or a name that is not taken.")
         manifest = self.path / MANIFEST
         if _mode(manifest) is not None and not _is_regular(manifest):
-            raise _refused(manifest, "This is not a file.", "Move it away.")
+            raise self._refused(manifest, "This is not a file.", "Move it away.")
 
     def is_empty(self) -> bool:
         """Whether there is nothing that a file could replace."""
@@ -69,12 +73,12 @@ class MediaFolder:
         if mode is None:
             return True
         if not stat.S_ISREG(mode):
-            raise _refused(path, "--media-dir would replace this, and it is not a file.")
+            raise self._refused(path, f"{self._option} would replace this, and it is not a file.")
         held = sha256_of(path)
         if held == hashlib.sha256(data).hexdigest():
             return False
         if (name, held) not in self._written():
-            raise _refused(path, "--media-dir would replace this file, which gemini-batch did not write.")
+            raise self._refused(path, f"{self._option} would replace this file, which gemini-batch did not write.")
         return True
 
     def write(self, name: str, data: bytes) -> bool:
@@ -103,6 +107,11 @@ class MediaFolder:
             self._ours = frozenset(found)
         return self._ours
 
+    def _refused(
+        self, path: Path, message: str, following: str = "Choose another folder, or move it away."
+    ) -> UsageError:
+        return UsageError(message, file=path, field=self._option, code="bad_output", next=following)
+
 
 def _mode(path: Path) -> int | None:
     """The mode of what has this name, of a link itself; None if nothing has it."""
@@ -115,7 +124,3 @@ def _mode(path: Path) -> int | None:
 def _is_regular(path: Path) -> bool:
     mode = _mode(path)
     return mode is not None and stat.S_ISREG(mode)
-
-
-def _refused(path: Path, message: str, following: str = "Choose another folder, or move it away.") -> UsageError:
-    return UsageError(message, file=path, field="--media-dir", code="bad_output", next=following)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gemini_batch.errors import UsageError
 from gemini_batch.tables.outputs.kinds import BIGINT, DOUBLE, FLOAT, VARCHAR, Kind, list_of
 from gemini_batch.tables.outputs.shapes import properties
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)

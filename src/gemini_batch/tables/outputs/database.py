@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch.errors import UsageError
-from gemini_batch.tables.outputs.kinds import quoted
 from gemini_batch.tables.outputs.texts import FLOATS, WHOLE, as_text, type_id
+from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
     from gemini_batch.tables.outputs.join import Joined
@@ -46,8 +46,8 @@ def write_sqlite(table: Joined, path: str, name: str = TABLE) -> None:
         )
     declared, chosen, floats = [], [], []
     for at, (column, kind) in enumerate(zip(table.columns, table.types, strict=True)):
-        affinity, value = _stored(quoted(column), kind)
-        declared.append(f"{quoted(column)} {affinity}")
+        affinity, value = _stored(duck.name(column), kind)
+        declared.append(f"{duck.name(column)} {affinity}")
         chosen.append(value)
         if type_id(kind) in FLOATS:
             floats.append(at)
@@ -59,11 +59,11 @@ def write_sqlite(table: Joined, path: str, name: str = TABLE) -> None:
             db.execute("PRAGMA journal_mode = OFF")
             db.execute("PRAGMA synchronous = OFF")
             db.execute("BEGIN")
-            db.execute(f"CREATE TABLE {quoted(name)} ({', '.join(declared)})")
-            found = table.db.execute(f"SELECT {', '.join(chosen)} FROM ({table.query})")  # noqa: S608
+            db.execute(f"CREATE TABLE {duck.name(name)} ({', '.join(declared)})")
+            found = table.db.execute(f"SELECT {', '.join(chosen)} FROM ({table.query})")
             while rows := found.fetchmany(min(_ROWS, table.group)):
                 written = [_with_words(row, floats) for row in rows] if floats else rows
-                db.executemany(f"INSERT INTO {quoted(name)} VALUES ({marks})", written)  # noqa: S608
+                db.executemany(f"INSERT INTO {duck.name(name)} VALUES ({marks})", written)
             db.execute("COMMIT")
     except sqlite3.DataError as error:  # a text of a gigabyte
         raise UsageError(

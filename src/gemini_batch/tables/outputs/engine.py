@@ -8,8 +8,7 @@ import glob
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch.errors import StateError, UsageError
-from gemini_batch.tables.extra import needed
-from gemini_batch.tables.outputs.kinds import literal
+from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,31 +26,23 @@ def connected(temporary: Path, *, memory: int = MEMORY) -> Iterator[Any]:
     ``temporary``: a folder that it creates if it needs more than ``memory`` bytes. Its errors become ``OSError`` (the
     disk) and StateError (memory).
     """
-    duckdb = needed("duckdb", "A table")
-    settings = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "memory_limit": f"{memory // MEGABYTE}MiB",
-        "preserve_insertion_order": "true",
-        "temp_directory": path_text(temporary),
-    }
-    with duckdb.connect(":memory:", config=settings) as db:
-        db.execute("SET TimeZone = 'UTC'")
+    path_text(temporary)
+    with duck.duckdb(temporary) as db:
+        import duckdb
+
+        db.execute("SET autoload_known_extensions = false")
+        db.execute(f"SET memory_limit = '{memory // MEGABYTE}MiB'")
         try:
             yield db
         except duckdb.OutOfMemoryException as error:
             raise StateError(
-                f"Joining the table needs more than {memory // MEGABYTE} MB of memory ({_first_line(error)}).",
+                f"Joining the table needs more than {memory // MEGABYTE} MB of memory ({duck.said(error)}).",
                 next="Free some disk space, so that the rest can be kept there, and run the same command again.",
             ) from error
         except duckdb.IOException as error:
-            text = _first_line(error)
+            text = duck.said(error)
             full = "No space left" in text or "not enough space" in text
             raise OSError(errno.ENOSPC if full else errno.EIO, "No space left on device" if full else text) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def path_text(path: Path) -> str:
@@ -71,4 +62,4 @@ def path_text(path: Path) -> str:
 
 def reading(path: Path) -> str:
     """The path of one file to read, as SQL: its name is not a pattern."""
-    return literal(glob.escape(path_text(path)))
+    return duck.text(glob.escape(path_text(path)))

@@ -17,7 +17,7 @@ import msgspec
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import dumps, part_of
 from gemini_batch.tables.outputs.engine import MEGABYTE, MEMORY, connected, reading
-from gemini_batch.tables.outputs.kinds import quoted
+from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -124,14 +124,13 @@ class _Source:
             raise StateError("The copy of the table is gone.", file=snapshot)
         try:
             # The folders above it may be called key=value: that is not a part of the table.
-            sql = f"read_parquet({reading(snapshot)}, hive_partitioning = false)"  # noqa: S608 - a quoted literal
+            sql = f"read_parquet({reading(snapshot)}, hive_partitioning = false)"
             columns = tuple(db.sql(f"FROM {sql}").columns)
             (rows, size), *_ = db.execute(
-                f"SELECT (SELECT count(*) FROM {sql}), sum(total_uncompressed_size) FROM parquet_metadata({reading(snapshot)})"  # noqa: S608,E501
+                f"SELECT (SELECT count(*) FROM {sql}), sum(total_uncompressed_size) FROM parquet_metadata({reading(snapshot)})"  # noqa: E501
             ).fetchall()
         except duckdb.Error as error:
-            what = str(error).partition("\n")[0]
-            raise StateError(f"The copy of the table cannot be read ({what}).", file=snapshot) from error
+            raise StateError(f"The copy of the table cannot be read ({duck.said(error)}).", file=snapshot) from error
         return cls(sql, columns, rows, int(size or 0))
 
 
@@ -143,10 +142,10 @@ def _query(source: _Source | None, columns: Sequence[Column], spool: _Spool, pat
         f"read_json({reading(path)}, format = 'newline_delimited', compression = 'none', "
         f"maximum_object_size = {room}, columns = {{{listed}}})"
     )
-    chosen = [] if source is None else [f"s.{quoted(name)}" for name in source.columns]
+    chosen = [] if source is None else [f"s.{duck.name(name)}" for name in source.columns]
     for at, column in enumerate(columns):
         value = f"CAST(a.c{at} AS {column.kind.sql()})" if column.kind.holds_json else f"a.c{at}"
-        chosen.append(f"{value} AS {quoted(column.name)}")
+        chosen.append(f"{value} AS {duck.name(column.name)}")
     tables = f"{cells} a" if source is None else f"{source.sql} s POSITIONAL JOIN {cells} a"
     where = "" if spool.kept == spool.rows else f" WHERE coalesce(a.{_KEEP}, true)"
-    return f"SELECT {', '.join(chosen)} FROM {tables}{where}"  # noqa: S608 - every name is quoted
+    return f"SELECT {', '.join(chosen)} FROM {tables}{where}"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
+
+from gemini_batch.jsonl import dumps
+from gemini_batch.tables.sources import duck
 
 #: Turns a value of an answer into the value of a cell. Raises :class:`Unfit`.
 Fit = Callable[[Any], Any]
@@ -35,7 +39,7 @@ class Kind:
         if self.item is not None:
             return f"{self.item.sql(json)}[{'' if self.size is None else self.size}]"
         if self.members:
-            return f"STRUCT({', '.join(f'{quoted(name)} {kind.sql(json)}' for name, kind in self.members)})"
+            return f"STRUCT({', '.join(f'{duck.name(name)} {kind.sql(json)}' for name, kind in self.members)})"
         return json if self.name == "JSON" else self.name
 
     @property
@@ -63,16 +67,6 @@ def struct_of(members: Sequence[tuple[str, Kind]]) -> Kind:
     return Kind("STRUCT", members=tuple(members))
 
 
-def quoted(name: str) -> str:
-    """A name as SQL takes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text as SQL takes it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def fit(kind: Kind) -> Fit:
     """How values become values of this type. None stays None; whatever the type cannot hold raises :class:`Unfit`."""
     if kind.item is not None:
@@ -83,7 +77,7 @@ def fit(kind: Kind) -> Fit:
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
+    if isinstance(value, str) or value is None:
         return value
     raise Unfit("is not text")
 
@@ -105,14 +99,17 @@ def _whole(value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | None:
-    if value is None:
-        return None
+    if isinstance(value, float) or value is None:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Unfit("is not a number")
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:
-        raise Unfit("is too large for a floating-point number") from None
+        number = math.inf
+    if not math.isfinite(number):
+        raise Unfit("is too large for a floating-point number")
+    return number
 
 
 def _truth(value: Any) -> bool | None:
@@ -125,7 +122,12 @@ _encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else _encode_json(value).decode()
+    if value is None:
+        return None
+    try:
+        return _encode_json(value).decode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return dumps(value).decode()
 
 
 _SCALARS: dict[str, Fit] = {

@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 from gemini_batch.jsonl import UTF8_BOM
-from gemini_batch.tables.outputs.kinds import literal, quoted
 from gemini_batch.tables.outputs.texts import PLAIN, as_json, as_text, type_id
+from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
     from gemini_batch.tables.outputs.join import Joined
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Rows that are fetched at a time.
 _ROWS = 1024
 #: What makes a spreadsheet run the text of a cell, or lets it see one where another begins.
-_FORMULA = "=+-@\t\r\n＝＋－＠"  # noqa: RUF001 - the wide forms are meant
+_FORMULA = "=+-@\t\r\n＝＋－＠"
 
 
 def write_csv(table: Joined, file: IO[bytes], *, separator: str = ",", spreadsheet: bool = False) -> None:
@@ -28,34 +28,34 @@ def write_csv(table: Joined, file: IO[bytes], *, separator: str = ",", spreadshe
 
     ``spreadsheet``: begin with a byte order mark, and put an apostrophe before text that a spreadsheet would run.
     """
-    special = f"[{separator}\"\n\r]"
+    special = f'[{separator}"\n\r]'
     names = [_harmless(name) if spreadsheet else name for name in table.columns]
     file.write(UTF8_BOM if spreadsheet else b"")
     file.write(separator.join(_field(name, separator) for name in names).encode() + b"\n")
     texts, fields = [], []
     for at, (name, kind) in enumerate(zip(table.columns, table.types, strict=True)):
-        text, field = as_text(quoted(name), kind), f"t{at}"
+        text, field = as_text(duck.name(name), kind), f"t{at}"
         if type_id(kind) in PLAIN:
             fields.append(f"coalesce({field}, '')")
         else:
             if spreadsheet:
-                text = f"regexp_replace({text}, {literal(f'^[{_pattern(_FORMULA)}]')}, '''\\0')"
+                text = f"regexp_replace({text}, {duck.text(f'^[{_pattern(_FORMULA)}]')}, '''\\0')"
             fields.append(
-                f"CASE WHEN {field} IS NULL THEN '' WHEN {field} = '' OR regexp_matches({field}, {literal(special)}) "
+                f"CASE WHEN {field} IS NULL THEN '' WHEN {field} = '' OR regexp_matches({field}, {duck.text(special)}) "
                 f"THEN '\"' || replace({field}, '\"', '\"\"') || '\"' ELSE {field} END"
             )
         texts.append(f"{text} AS {field}")
-    line = f" || {literal(separator)} || ".join(fields)
-    _write(table, f"SELECT {line} FROM (SELECT {', '.join(texts)} FROM ({table.query}))", file)  # noqa: S608
+    line = f" || {duck.text(separator)} || ".join(fields)
+    _write(table, f"SELECT {line} FROM (SELECT {', '.join(texts)} FROM ({table.query}))", file)
 
 
 def write_ndjson(table: Joined, file: IO[bytes]) -> None:
     """Write each row as a JSON object on a line of its own, with all columns in their order."""
-    members = []
+    members: list[str] = []
     for name, kind in zip(table.columns, table.types, strict=True):
         before = f"{',' if members else '{'}{msgspec.json.encode(name).decode()}:"
-        members.append(f"{literal(before)} || coalesce({as_json(quoted(name), kind)}, 'null')")
-    _write(table, f"SELECT {' || '.join(members)} || '}}' FROM ({table.query})", file)  # noqa: S608
+        members.append(f"{duck.text(before)} || coalesce({as_json(duck.name(name), kind)}, 'null')")
+    _write(table, f"SELECT {' || '.join(members)} || '}}' FROM ({table.query})", file)
 
 
 def _write(table: Joined, query: str, file: IO[bytes]) -> None:

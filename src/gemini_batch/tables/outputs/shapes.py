@@ -1,7 +1,7 @@
 """From a JSON schema to the types of columns: one for each property of an answer.
 
-JSON Schema and the service's own ``Schema`` (``"type": "STRING"``, ``nullable``) are both understood. What has no single
-type becomes JSON text, so a schema never stops a table.
+JSON Schema and the service's own ``Schema`` (``"type": "STRING"``, ``nullable``) are both understood. What has no
+single type becomes JSON text, so a schema never stops a table.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from gemini_batch.tables.outputs.kinds import BIGINT, BOOLEAN, DOUBLE, JSON, VARCHAR, Kind, list_of, struct_of
 
 _SCALARS = {"string": VARCHAR, "integer": BIGINT, "number": DOUBLE, "boolean": BOOLEAN}
-#: Schemas are followed to this depth; what is deeper becomes JSON text. Recursive schemas have no end.
+#: Schemas are followed to this depth; what is deeper becomes JSON text.
 _DEPTH = 12
 
 
@@ -21,32 +21,39 @@ def properties(schema: Mapping[str, Any] | None) -> list[tuple[str, Kind]] | Non
     if schema is None:
         return None
     reader = _Reader(schema)
-    top = reader.resolved(schema)
+    top, place = reader.resolved(schema)
     found = top.get("properties")
     if _types(top) - {"null"} not in ({"object"}, set()) or not isinstance(found, Mapping) or not found:
         return None
     order = top.get("propertyOrdering")
     names = [name for name in order if name in found] if isinstance(order, list) else []
-    return [(name, reader.kind(found[name], 1)) for name in dict.fromkeys([*names, *found])]
+    return [(name, reader.kind(found[name], place)) for name in dict.fromkeys([*names, *found])]
+
+
+#: The references that lead to a place in a schema.
+_Places = tuple[str, ...]
 
 
 class _Reader:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
 
-    def resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a reference inside the same schema points to, and what stands alone in a choice, apart from null."""
+    def resolved(self, schema: Mapping[str, Any], within: _Places = ()) -> tuple[Mapping[str, Any], _Places]:
+        """What a reference inside the same schema points to, and what stands alone in a choice, apart from null.
+
+        ``within``: the references that were followed to come here. One that leads back into itself gives no schema.
+        """
         for _ in range(_DEPTH):
             if isinstance(place := schema.get("$ref"), str):
-                target = self._at(place)
+                target = None if place in within else self._at(place)
                 if target is None:
-                    return {}
-                schema = target
+                    return {}, within
+                schema, within = target, (*within, place)
             elif isinstance(inside := _alone(schema), Mapping):
                 schema = inside
             else:
-                return schema
-        return {}
+                return schema, within
+        return {}, within
 
     def _at(self, place: str) -> Mapping[str, Any] | None:
         if place != "#" and not place.startswith("#/"):
@@ -57,14 +64,14 @@ class _Reader:
             value = value.get(name) if isinstance(value, Mapping) else None
         return value if isinstance(value, Mapping) else None
 
-    def kind(self, schema: Any, depth: int) -> Kind:
+    def kind(self, schema: Any, within: _Places, depth: int = 1) -> Kind:
         """The type of the values that a schema allows."""
         if not isinstance(schema, Mapping) or depth > _DEPTH:
             return JSON
-        schema = self.resolved(schema)
+        schema, within = self.resolved(schema, within)
         choices = _choices(schema)
         if choices:
-            kinds = {self.kind(choice, depth + 1) for choice in choices}
+            kinds = {self.kind(choice, within, depth + 1) for choice in choices}
             return kinds.pop() if len(kinds) == 1 else JSON
         types = _types(schema) - {"null"} or _types_of_values(schema)
         if types == {"integer", "number"}:
@@ -73,16 +80,13 @@ class _Reader:
             return JSON
         (name,) = types
         if name == "array":
-            return self._list(schema, depth)
-        return self._struct(schema, depth) if name == "object" else _SCALARS.get(name, JSON)
+            items = schema.get("items")
+            if not isinstance(items, Mapping) or "prefixItems" in schema:
+                return JSON
+            return list_of(self.kind(items, within, depth + 1))
+        return self._struct(schema, within, depth) if name == "object" else _SCALARS.get(name, JSON)
 
-    def _list(self, schema: Mapping[str, Any], depth: int) -> Kind:
-        items = schema.get("items")
-        if not isinstance(items, Mapping) or "prefixItems" in schema:
-            return JSON
-        return list_of(self.kind(items, depth + 1))
-
-    def _struct(self, schema: Mapping[str, Any], depth: int) -> Kind:
+    def _struct(self, schema: Mapping[str, Any], within: _Places, depth: int) -> Kind:
         """A struct, if every member that an answer can have is known."""
         found = schema.get("properties")
         more = schema.get("additionalProperties", False)
@@ -90,7 +94,7 @@ class _Reader:
             return JSON
         if len({name.casefold() for name in found} - {""}) < len(found):
             return JSON  # the names of a struct's members differ in more than case
-        return struct_of([(name, self.kind(part, depth + 1)) for name, part in found.items()])
+        return struct_of([(name, self.kind(part, within, depth + 1)) for name, part in found.items()])
 
 
 def _choices(schema: Mapping[str, Any]) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gemini_batch.tables.outputs.kinds import literal
+from gemini_batch.tables.sources import duck
 
 WHOLE = frozenset({"tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger"})
 _LARGE = frozenset({"ubigint", "hugeint", "uhugeint", "bignum"})
@@ -20,7 +20,7 @@ _NUMBERS = WHOLE | _LARGE | FLOATS | {"decimal"}
 #: Types whose text is made of digits, letters and a few signs: it needs no quotes, and no spreadsheet runs it.
 PLAIN = _NUMBERS | {"boolean", "date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "uuid"}
 ZONED = frozenset({"timestamp with time zone"})
-_NESTED = frozenset({"list", "array", "struct", "tuple", "map", "union", "variant"})
+_NESTED = frozenset({"list", "array", "struct", "map", "tuple", "union", "variant"})
 
 
 def type_id(kind: Any) -> str:
@@ -57,22 +57,23 @@ def as_json(value: str, kind: Any, depth: int = 0) -> str:
         # Outside of its strings, JSON may have line ends; inside them they are escaped.
         line = f"replace(replace({value}::VARCHAR, chr(10), ' '), chr(13), ' ')"
         return f"CASE WHEN json_valid({value}::VARCHAR) THEN {line} ELSE to_json({value}::VARCHAR)::VARCHAR END"
+    if name in _NESTED:
+        return _nested(name, value, kind, depth)
+    return f"CAST(to_json({as_text(value, kind)}) AS VARCHAR)"
+
+
+def _nested(name: str, value: str, kind: Any, depth: int) -> str:
     if name in {"list", "array"}:
         return _list(value, dict(kind.children)["child"], depth)
-    if name == "struct":
-        members = [(member, f"struct_extract({value}, {literal(member)})", part) for member, part in kind.children]
-        return _object(value, [(literal(f"{_json_name(name)}:"), as_json(got, part, depth)) for name, got, part in members])
-    if name == "tuple":
-        parts = [
-            f"coalesce({as_json(f'struct_extract({value}, {at})', part, depth)}, 'null')"
-            for at, (_, part) in enumerate(kind.children, 1)
-        ]
-        return f"CASE WHEN {value} IS NOT NULL THEN '[' || {_joined(parts)} || ']' END"
     if name == "map":
         return _map(value, dict(kind.children), depth)
-    if name in _NESTED:
-        return f"CAST(to_json({value}) AS VARCHAR)"
-    return f"CAST(to_json({as_text(value, kind)}) AS VARCHAR)"
+    if name == "struct":
+        members = []
+        for member, part in kind.children:
+            text = as_json(f"struct_extract({value}, {duck.text(member)})", part, depth)
+            members.append(f"{duck.text(_json_name(member) + ':')} || coalesce({text}, 'null')")
+        return f"CASE WHEN {value} IS NOT NULL THEN '{{' || {_joined(members)} || '}}' END"
+    return f"CAST(to_json({value}) AS VARCHAR)"
 
 
 def _json_name(name: str) -> str:
@@ -83,18 +84,13 @@ def _joined(parts: list[str]) -> str:
     return " || ',' || ".join(parts)
 
 
-def _object(value: str, members: list[tuple[str, str]]) -> str:
-    parts = [f"{name} || coalesce({text}, 'null')" for name, text in members]
-    return f"CASE WHEN {value} IS NOT NULL THEN '{{' || {_joined(parts)} || '}}' END"
-
-
 def _list(value: str, item: Any, depth: int) -> str:
     name = type_id(item)
     if name == "boolean" or name in _NUMBERS:  # the text of such a list is JSON, apart from a few words
         text = f"replace(replace({value}::VARCHAR, ', ', ','), 'NULL', 'null')"
         if name in FLOATS:
             for word, written in (("nan", '"NaN"'), ("inf", '"Infinity"'), ('-"Infinity"', '"-Infinity"')):
-                text = f"replace({text}, {literal(word)}, {literal(written)})"
+                text = f"replace({text}, {duck.text(word)}, {duck.text(written)})"
         return text
     one = f"v{depth}"
     text = f"coalesce({as_json(one, item, depth + 1)}, 'null')"
@@ -106,4 +102,3 @@ def _map(value: str, parts: dict[str, Any], depth: int) -> str:
     name = f"to_json({as_text(f'{one}.key', parts['key'])})::VARCHAR"
     text = f"{name} || ':' || coalesce({as_json(f'{one}.value', parts['value'], depth + 1)}, 'null')"
     return f"'{{' || array_to_string(list_transform(map_entries({value}), lambda {one}: {text}), ',') || '}}'"
-

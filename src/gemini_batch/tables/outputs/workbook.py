@@ -9,14 +9,15 @@ character.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from datetime import date, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from gemini_batch.errors import UsageError
 from gemini_batch.tables.extra import needed
-from gemini_batch.tables.outputs.kinds import quoted
 from gemini_batch.tables.outputs.texts import FLOATS, WHOLE, as_text, type_id
+from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,14 +75,18 @@ def write_workbook(table: Joined, file: IO[bytes], title: str = "results") -> No
     try:
         sheet.append([shown(name, 0, name) for name in table.columns])
         written = [_written(kind) for kind in table.types]
-        chosen = [select(quoted(name)) for name, (select, _) in zip(table.columns, written, strict=True)]
+        chosen = [select(duck.name(name)) for name, (select, _) in zip(table.columns, written, strict=True)]
         columns = [(name, value) for name, (_, value) in zip(table.columns, written, strict=True)]
-        found = table.db.execute(f"SELECT {', '.join(chosen)} FROM ({table.query})")  # noqa: S608 - quoted names
-        number = 0
+        found = table.db.execute(f"SELECT {', '.join(chosen)} FROM ({table.query})")
+        numbers = itertools.count(1)
         while rows := found.fetchmany(_FETCHED):
-            for number, row in enumerate(rows, number + 1):
-                cellular = zip(columns, row, strict=True)
-                sheet.append([None if got is None else shown(value(got), number, name) for (name, value), got in cellular])
+            for number, row in zip(numbers, rows, strict=False):
+                sheet.append(
+                    [
+                        None if got is None else shown(value(got), number, name)
+                        for (name, value), got in zip(columns, row, strict=True)
+                    ]
+                )
         book.save(file)
     except BaseException:
         _abandon(sheet)
@@ -130,9 +135,10 @@ def _escaped(text: str) -> str:
 
 def _abandon(sheet: Any) -> None:
     """Remove openpyxl's temporary file of rows, which it would keep until the program ends."""
-    for end in (sheet.close, lambda: sheet._writer.cleanup()):
-        with contextlib.suppress(Exception):
-            end()
+    with contextlib.suppress(Exception):  # it can be closed already
+        sheet.close()
+    with contextlib.suppress(Exception):
+        sheet._writer.cleanup()  # noqa: SLF001 - nothing else removes it
 
 
 def _too_large(message: str) -> UsageError:
