@@ -100,7 +100,7 @@ def test_a_prompt_that_does_not_fit_is_refused_once(tmp_path: Path, template: st
 
 
 def test_a_row_that_cannot_be_rendered_is_named(tmp_path: Path) -> None:
-    rows = [{"f": {"name": "a"}}, {"f": {"nam": "b"}}, {"f": {"name": "c"}}]
+    rows: list[dict[str, Any]] = [{"f": {"name": "a"}}, {"f": {"nam": "b"}}, {"f": {"name": "c"}}]
 
     with pytest.raises(InvalidInput) as found:
         made(tmp_path, rows, prompt="{{ f.name }}")
