@@ -12,6 +12,7 @@ ADVICE = {
     "bad_dotenv": "Save `.env` as UTF-8, with plain values instead of references to other variables.",
     "bad_name": "Copy the whole name again: `batches/…` or `run-…`.",
     "bad_output": "Choose another file for `--output`, or remove what the message names.",
+    "bad_schema": "Correct the schema at the place that the message names, or the name of its file or class.",
     "bad_setting": "Correct the environment variable that the message names.",
     "bad_webhook_secret": "Copy the secret again; only the answer that created or replaced it shows it.",
     "base_url_without_key": "Put the key into the same `.env` as the base URL, or export the base URL yourself.",
