@@ -14,11 +14,12 @@ from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.memory import MEMORY
 from mutation.requests import REQUESTS
 from mutation.runs import RUNS
+from mutation.schemas import SCHEMAS
 from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
 from mutation.webhooks import WEBHOOKS
 
-HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY + ATTACHMENTS
+HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY + ATTACHMENTS + SCHEMAS
 SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE
 EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + FILES + OPENAI + WEBHOOKS
 BREAKAGES = HERE + SERVICE + EMULATOR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,9 @@ from hypothesis import given
 from gemini_batch.protocol.schema_checker import NotASchema, checker_of, compile_schema
 from protocol.json_schemas import recursive_schemas
 from protocol.schemas import values
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CAT = {"properties": {"kind": {"const": "cat"}, "lives": {"type": "integer"}}, "required": ["kind", "lives"]}
 DOG = {"properties": {"kind": {"const": "dog"}}, "required": ["kind"]}
@@ -89,6 +92,12 @@ def test_what_is_no_schema(schema: bytes, message: str) -> None:
     with pytest.raises(NotASchema, match=re.escape(message)):
         compile_schema(schema)
     assert checker_of(schema) is None
+
+
+def test_no_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"type": "string"}')
+    with pytest.raises(NotASchema, match="Retrieval is disabled"):
+        compile_schema(json.dumps({"$ref": (tmp_path / "other.json").as_uri()}).encode())
 
 
 @pytest.mark.parametrize(

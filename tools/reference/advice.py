@@ -15,6 +15,7 @@ ADVICE = {
     "bad_output": "Choose another file for `--output`, or remove what the message names.",
     "bad_request_file": "Correct the TOML file; the message names the field.",
     "bad_row": "Give rows as dicts, dataclasses or pydantic objects, with values that a table can hold.",
+    "bad_schema": "Correct the schema at the place that the message names, or the name of its file or class.",
     "bad_setting": "Correct the environment variable that the message names.",
     "bad_setting_path": "Write the setting by the service's own name, `--set topK=40` for example.",
     "bad_template": "Correct the template. `{{ column }}` stands for a value; literal braces are `{{ '{{' }}`.",

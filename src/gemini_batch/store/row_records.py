@@ -181,7 +181,8 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     """Reason code; the page on verdicts lists all codes."""
     message: str | None
-    """The service's message, or its first 300 characters. Null if it sent none, or too many different ones to list."""
+    """The service's message, or what the answers lack of their schema; at most 300 characters. Null if there is none,
+    or if there are too many different ones to list."""
     count: int
     """Number of requests."""
     keys: list[str]
