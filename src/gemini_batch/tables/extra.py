@@ -8,7 +8,7 @@ from typing import Any
 from gemini_batch.errors import UsageError
 
 
-def needed(name: str, what: str) -> Any:
+def needed(name: str, what: str, install: str = "'gemini-batch[tables]'") -> Any:
     """The module of that name. Raises UsageError with the line that installs it; ``what`` is what needs it."""
     try:
         return importlib.import_module(name)
@@ -18,5 +18,5 @@ def needed(name: str, what: str) -> Any:
         raise UsageError(
             f"{what} needs the library {name.partition('.')[0]}, which is not installed.",
             code="missing_extra",
-            next="Run pip install 'gemini-batch[tables]'.",
+            next=f"Run pip install {install}.",
         ) from error

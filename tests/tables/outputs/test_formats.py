@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
+import sqlite3
+import stat
+import struct
+from concurrent.futures import ThreadPoolExecutor
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +26,7 @@ from gemini_batch.tables.outputs.write import ENDINGS, write_table
 from tables.outputs.tables import ANSWER, READERS, SCHEMA, SOURCE, rows_of, same, texts, write_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 COLUMNS = answer_columns(SCHEMA, method="generate", media=True, taken=list(SOURCE))
@@ -42,7 +53,7 @@ def expected(rows: list[Any], ending: str) -> list[dict[str, Any]]:
             values |= {**answer[0], "media": answer[1], "verdict": "succeeded", "problem": answer[2]}
         row = {name: source[name] for name in SOURCE} | values
         if ending == ".xlsx":  # a sheet has no empty text
-            row = {name: None if value in ("", b"") else value for name, value in row.items()}
+            row |= {name: row[name] or None for name in ("text", "bytes", "label", "problem")}
         if ending in {".db", ".xlsx"} and row["float"] == 0:  # they have one zero
             row["float"] = 0.0
         wanted.append(row)
@@ -64,7 +75,7 @@ def same_rows(found: list[dict[str, Any]], wanted: list[dict[str, Any]], ending:
 
 
 @pytest.mark.parametrize("ending", READERS)
-@settings(max_examples=30)
+@settings(max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "25")))
 @given(rows=tables)
 def test_any_table_through_every_format(ending: str, rows: list[Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("k=v [x]*")
@@ -80,3 +91,148 @@ def test_any_table_through_every_format(ending: str, rows: list[Any], tmp_path_f
 
 def test_every_format_has_a_reader_here() -> None:
     assert set(ENDINGS) - {".sqlite"} == set(READERS)
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Path:
+    """Three rows: 0, 1, 2 in the column ``n``."""
+    pq.write_table(pa.table({"n": [0, 1, 2]}), tmp_path / "table.parquet")
+    return tmp_path / "table.parquet"
+
+
+TEXT = answer_columns(None, method="generate")
+
+
+def text_cells(*words: str | None) -> list[Cells]:
+    return [Cells(None if word is None else [word, "succeeded", None]) for word in words]
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_very_long_text(ending: str, tmp_path: Path, snapshot: Path) -> None:
+    long = 'a"é\n' * (8_000 if ending == ".xlsx" else 2_000_000)
+
+    write_table(snapshot, text_cells("x", long, "y"), TEXT, tmp_path / f"out{ending}")
+
+    assert [row["text"] for row in READERS[ending](tmp_path / f"out{ending}")] == ["x", long, "y"]
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_rows_that_are_not_kept_are_left_out_and_no_other_moves(ending: str, tmp_path: Path, snapshot: Path) -> None:
+    first, second, third = text_cells("a", "b", None)
+
+    count = write_table(snapshot, [first, second._replace(keep=False), third], TEXT, tmp_path / f"out{ending}")
+
+    assert count == 2
+    found = READERS[ending](tmp_path / f"out{ending}")
+    assert [(str(row["n"]), row["text"]) for row in found] == [("0", "a"), ("2", None)]
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_many_rows_stay_in_their_order(ending: str, tmp_path: Path) -> None:
+    """More rows than the engine reads, or writes, at a time."""
+    count = 3_000 if ending == ".xlsx" else 150_000
+    pq.write_table(pa.table({"n": range(count)}), tmp_path / "table.parquet", row_group_size=10_000)
+
+    write_table(tmp_path / "table.parquet", text_cells(*map(str, range(count))), TEXT, tmp_path / f"out{ending}")
+
+    found = READERS[ending](tmp_path / f"out{ending}")
+    assert [(int(row["n"]), int(row["text"])) for row in found] == [(number, number) for number in range(count)]
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_without_a_table_there_are_keys(ending: str, tmp_path: Path) -> None:
+    answers = [Cells(["k\n1", "x", "succeeded", None]), Cells(["k2", None, "failed", "No answer."])]
+
+    assert write_table(None, answers, (KEY, *TEXT), tmp_path / f"out{ending}") == 2
+
+    assert READERS[ending](tmp_path / f"out{ending}") == [
+        {"key": "k\n1", "text": "x", "verdict": "succeeded", "problem": None},
+        {"key": "k2", "text": None, "verdict": "failed", "problem": "No answer."},
+    ]
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_no_rows_is_a_table_with_a_header(ending: str, tmp_path: Path) -> None:
+    assert write_table(None, [], (KEY, *TEXT), tmp_path / f"out{ending}") == 0
+
+    assert READERS[ending](tmp_path / f"out{ending}") == []
+    if ending in {".csv", ".tsv"}:
+        assert (tmp_path / f"out{ending}").read_bytes().split(b"\n")[1:] == [b""]
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_the_hash_is_that_of_the_file_and_is_known_before_it_appears(
+    ending: str, tmp_path: Path, snapshot: Path
+) -> None:
+    output, seen = tmp_path / f"out{ending}", []
+    output.write_bytes(b"old")
+
+    def record(digest: str) -> None:
+        assert output.read_bytes() == b"old"
+        seen.append(digest)
+
+    write_table(snapshot, text_cells("a", "b", "c"), TEXT, output, record=record)
+
+    assert seen == [hashlib.sha256(output.read_bytes()).hexdigest()]
+
+
+def test_half_a_surrogate_pair_becomes_a_sign_of_its_own(tmp_path: Path, snapshot: Path) -> None:
+    write_table(snapshot, text_cells("a\ud83d", "b", "c"), TEXT, tmp_path / "out.ndjson")
+
+    assert [row["text"] for row in READERS[".ndjson"](tmp_path / "out.ndjson")] == ["a\ufffd", "b", "c"]
+
+
+def test_the_temporary_files_are_private_and_where_they_are_wanted(tmp_path: Path, snapshot: Path) -> None:
+    scratch, out = tmp_path / "scratch", tmp_path / "out"
+    scratch.mkdir()
+    out.mkdir()
+    modes = []
+
+    def answers() -> Iterator[Cells]:
+        modes.extend(stat.S_IMODE(path.stat().st_mode) for path in scratch.iterdir())
+        assert list(out.iterdir()) == []
+        yield from text_cells("a", "b", "c")
+
+    write_table(snapshot, answers(), TEXT, out / "out.parquet", temporary=scratch)
+
+    assert modes == [0o600]
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".ndjson"])
+def test_text_is_written_to_a_pipe(ending: str, tmp_path: Path, snapshot: Path) -> None:
+    pipe, wanted = tmp_path / f"pipe{ending}", tmp_path / f"file{ending}"
+    os.mkfifo(pipe)
+    write_table(snapshot, text_cells("a", "b", "c"), TEXT, wanted)
+
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        assert write_table(snapshot, text_cells("a", "b", "c"), TEXT, pipe, temporary=tmp_path) == 3
+
+    assert read.result(timeout=10) == wanted.read_bytes()
+
+
+def test_the_name_of_a_table_and_of_a_sheet(tmp_path: Path, snapshot: Path) -> None:
+    name = 'my "table"; drop'
+    write_table(snapshot, text_cells("a", "b", "c"), TEXT, tmp_path / "out.sqlite", table=name)
+    write_table(snapshot, text_cells("a", "b", "c"), TEXT, tmp_path / "out.xlsx", table="a/b:" + "c" * 40)
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "out.sqlite")) as db:
+        assert db.execute("SELECT name FROM sqlite_master").fetchall() == [(name,)]
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert openpyxl.load_workbook(tmp_path / "out.xlsx").sheetnames == ["a_b_" + "c" * 27]
+
+
+def test_an_embedding_has_a_fixed_length(tmp_path: Path, snapshot: Path) -> None:
+    columns = answer_columns(None, method="embed", dimensions=2)
+    answers = [Cells([[0.1, -1e-7], "succeeded", None]), Cells(None), Cells([[3, 4], "succeeded", None])]
+
+    write_table(snapshot, answers, columns, tmp_path / "out.parquet")
+    write_table(snapshot, answers, columns, tmp_path / "out.ndjson")
+
+    vectors = pq.read_table(tmp_path / "out.parquet")["embedding"]
+    assert vectors.type.value_type == pa.float32()
+    single = [struct.unpack("2f", struct.pack("2f", *pair)) for pair in ((0.1, -1e-7), (3, 4))]
+    assert vectors.to_pylist() == [list(single[0]), None, list(single[1])]
+    lines = (tmp_path / "out.ndjson").read_text().splitlines()
+    assert [json.loads(line)["embedding"] for line in lines] == [[0.1, -1e-7], None, [3.0, 4.0]]

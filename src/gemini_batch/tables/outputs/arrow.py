@@ -25,7 +25,7 @@ def to_arrow(snapshot: Path | None, answers: Iterable[Cells], columns: Sequence[
     ``temporary``: the folder for the spool. For the rest, and for what it raises, see
     :func:`~gemini_batch.tables.outputs.write.write_table`. Raises UsageError if pyarrow is not installed.
     """
-    needed("pyarrow", "An Arrow table")
+    needed("pyarrow", "An Arrow table", "pyarrow")
     with joined(snapshot, answers, columns, temporary / "table") as found:
         table: pa.Table = found.db.sql(found.query).to_arrow_table()
         return table
@@ -38,7 +38,7 @@ def to_pandas(
 
     Raises UsageError if pandas or pyarrow is not installed.
     """
-    pandas = needed("pandas", "A DataFrame of pandas")
+    pandas = needed("pandas", "A DataFrame of pandas", "pandas")
     frame: pd.DataFrame = to_arrow(snapshot, answers, columns, temporary).to_pandas(types_mapper=pandas.ArrowDtype)
     return frame
 
@@ -47,7 +47,7 @@ def to_polars(
     snapshot: Path | None, answers: Iterable[Cells], columns: Sequence[Column], temporary: Path
 ) -> pl.DataFrame:
     """The table as a ``polars.DataFrame``; pyarrow is not needed. Raises UsageError if polars is not installed."""
-    polars = needed("polars", "A DataFrame of polars")
+    polars = needed("polars", "A DataFrame of polars", "polars")
     with joined(snapshot, answers, columns, temporary / "table") as found:
         source: Any = found.db.sql(found.query)
         frame: pl.DataFrame = polars.DataFrame(source)

@@ -76,7 +76,21 @@ def joined(
             found = db.sql(query)
             size = (spool.bytes + (source.bytes if source else 0)) // max(1, spool.rows)
             group = min(_MOST, max(_FEWEST, _GROUP // max(1, size)))
-            yield Joined(db, query, tuple(found.columns), tuple(found.types), spool.kept, group)
+            try:
+                yield Joined(db, query, tuple(found.columns), tuple(found.types), spool.kept, group)
+            except _damage() as error:
+                raise _unreadable(snapshot, error) from error
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What the engine raises where a file is not what it was when it was opened."""
+    import duckdb
+
+    return duckdb.InvalidInputException, duckdb.SerializationException, duckdb.ConversionException
+
+
+def _unreadable(snapshot: Path | None, error: Exception) -> StateError:
+    return StateError(f"The copy of the table cannot be read ({duck.said(error)}).", file=snapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +144,7 @@ class _Source:
                 f"SELECT (SELECT count(*) FROM {sql}), sum(total_uncompressed_size) FROM parquet_metadata({reading(snapshot)})"  # noqa: E501
             ).fetchall()
         except duckdb.Error as error:
-            raise StateError(f"The copy of the table cannot be read ({duck.said(error)}).", file=snapshot) from error
+            raise _unreadable(snapshot, error) from error
         return cls(sql, columns, rows, int(size or 0))
 
 
