@@ -37,7 +37,8 @@ def peak(folder: Path, form: str, rows: int) -> int:
     child = os.posix_spawn(sys.executable, [*words, "--key-duplicates", "number"], os.environ)
     _, status, used = os.wait4(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert sum(1 for _ in output.open("rb")) == rows
+    with output.open("rb") as copy:
+        assert sum(1 for _ in copy) == rows
     source.unlink()
     output.unlink()
     return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
