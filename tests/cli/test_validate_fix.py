@@ -11,6 +11,7 @@ from cli.conftest import Shell, request
 from gemini_batch import GeminiBatch
 from gemini_batch.commands import fixing
 from gemini_batch.errors import UsageError
+from gemini_batch.validation.inputfile import check_unchanged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,12 +243,11 @@ def test_a_copy_that_cannot_be_written_leaves_nothing(shell: Shell, monkeypatch:
 def test_a_file_that_changes_meanwhile(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """No copy of a file that is being written."""
     path = shell.write("in.jsonl", {"request": ASK})
-    before = fixing.check_unchanged
 
     def grown(*facts: Any) -> None:
         with path.open("ab") as file:
             file.write(b"{}\n")
-        before(facts[0], path.stat(), facts[2])
+        check_unchanged(facts[0], path.stat(), facts[2])
 
     monkeypatch.setattr(fixing, "check_unchanged", grown)
     done = shell.run(*FIX)

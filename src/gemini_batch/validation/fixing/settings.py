@@ -243,12 +243,15 @@ def _take_other_formats(request: Object, notes: Notes) -> None:
     """Tools, the choice of a tool, and the format of answers, from OpenAI's names."""
     for name in ("response_format", "responseFormat"):
         made = chat.format_of(request.get(name))
-        if made is not None and (config := _inner(request, ("generationConfig",))) is not None:
-            if all(put(config, (one, snake(one)), value) for one, value in made.items()):
-                del request[name]
-                notes.add(f"translated `{name}` into settings of `{_CONFIG}`")
-            if not config:
-                del request["generationConfig"]
+        there = _peek(request, ("generationConfig",))
+        if made is None or there is None:
+            continue
+        if all(pick(there, one, snake(one))[1] in (None, value) for one, value in made.items()):
+            for one, value in made.items():
+                if (config := _inner(request, ("generationConfig",))) is not None:
+                    put(config, (one, snake(one)), value)
+            del request[name]
+            notes.add(f"translated `{name}` into settings of `{_CONFIG}`")
     for name in ("tools", "functions"):
         tools = request.get(name)
         declared = [chat.declared(one) for one in tools] if type(tools) is list and tools else [None]
@@ -267,6 +270,8 @@ def _place_settings(request: Object, notes: Notes) -> None:
     """Move settings and tools that stand next to ``contents``."""
     for name in [name for name in request if name not in fields.GENERATE]:
         shape = camel(name)
+        if shape == "responseFormat" and chat.format_of(request[name]) is not None:
+            continue  # the format of another provider, which contradicts the settings
         if name in fields.GENERATION_CONFIG:
             _move(request, name, "GenerationConfig", ("generationConfig",), notes)
         elif shape in fields.SETTING_WORDS:
