@@ -12,6 +12,7 @@ from engine.attaching import HOUR, NAMES, Store, content, keys, made, make_table
 from engine.fake import Clock, FakeSession, Killed, answer_line
 from engine.steps import again, sentences
 from gemini_batch.commands.create import create
+from gemini_batch.engine.uploads import attachments
 from gemini_batch.errors import ApiError, ServiceError, UsageError
 from gemini_batch.intake import tabular
 from gemini_batch.store.ledger import Ledger
@@ -135,6 +136,31 @@ def test_rows_without_an_attachment_need_no_upload(service: Store, tmp_path: Pat
     assert service.uploaded == ["a"]
 
 
+def test_a_few_are_uploaded_at_the_same_time(service: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = 0
+    most = 0
+    real = Store.send_upload
+
+    async def sending(self: Store, *what: Any, **how: Any) -> RemoteFile | None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        try:
+            return await real(self, *what, **how)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(Store, "send_upload", sending)
+    monkeypatch.setattr(attachments, "_AT_ONCE", 2)
+
+    work(service, tmp_path)
+
+    assert most == 2
+    assert service.paid() == keys()
+
+
 # Ready when the job is created ---------------------------------------------------------------------------------------
 
 
@@ -253,7 +279,10 @@ def after_the_first(service: Store, happens: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("what", ["changed", "missing", "a link", "a folder"])
-def test_a_file_that_is_not_what_it_was_is_not_sent(service: Store, tmp_path: Path, what: str) -> None:
+def test_a_file_that_is_not_what_it_was_is_not_sent(
+    service: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(attachments, "_AT_ONCE", 1)
     b = tmp_path / "img" / "b.png"
 
     def change() -> None:
@@ -287,7 +316,10 @@ def test_a_file_that_is_not_what_it_was_is_not_sent(service: Store, tmp_path: Pa
     assert service.uploaded == ["a", "b", "c"]
 
 
-def test_a_file_that_changes_during_the_upload_is_not_used(service: Store, tmp_path: Path) -> None:
+def test_a_file_that_changes_during_the_upload_is_not_used(
+    service: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attachments, "_AT_ONCE", 1)
     service.chunk = 64
     real = Store.send_upload
 

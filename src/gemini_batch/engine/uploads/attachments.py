@@ -31,7 +31,7 @@ from gemini_batch.validation.file_uri import attached_to, with_uris
 from gemini_batch.validation.request_traits import file_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from typing import IO
 
     from gemini_batch.api.files import ReadAt
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 _LONGEST = 3600.0
 #: How often a file that the service has lost is uploaded again before that counts as trouble.
 _TIMES = 3
+#: How many files of a job are uploaded, or waited for, at the same time.
+_AT_ONCE = 4
 _PIECE = 1024 * 1024
 #: Where the service keeps a file, if it does not say.
 _URIS = "https://generativelanguage.googleapis.com/v1beta/"
@@ -59,7 +61,7 @@ class JobAttachments:
         self._now, self._clock = session.world.now, session.world.monotonic
         self._held = HeldAttachments(ledger, backend=run.backend, key_fingerprint=session.key_fingerprint())
         #: Jobs of a run share contents, and each is uploaded once.
-        self._one_at_a_time = asyncio.Lock()
+        self._one_job = asyncio.Lock()
         #: Files that the service was seen to have, in this process.
         self._seen: set[str] = set()
         self._listed: dict[str, Stored] | None = None
@@ -73,15 +75,15 @@ class JobAttachments:
         planned = self._folder.input(f"{job.ordinal}.jsonl")
         if not self._folder.attachments.exists() or not planned.exists():
             return job
-        async with self._one_at_a_time:
+        async with self._one_job:
             with self._explained():
                 contents = await in_thread(lambda emit: _attached(planned, emit), self._session.emit)
                 if not contents:
                     return job
                 files = self._files()
-            held = {sha256: await self._usable(job, files[sha256]) for sha256 in contents}
-            self._held.set_used(job, [one.name for one in held.values()])
-            uris = {sha256: one.uri or "" for sha256, one in held.items()}
+            held = await self._all_usable(job, [files[sha256] for sha256 in contents])
+            self._held.set_used(job, [one.name for one in held])
+            uris = {one.sha256: one.uri or "" for one in held}
             part = f"{job.ordinal}.sent.jsonl"
             with self._explained():
                 size, sha256 = await in_thread(
@@ -121,6 +123,23 @@ class JobAttachments:
             yield
         except (OSError, msgspec.DecodeError) as error:
             raise state_error(error, self._folder.path, "run folder") from error
+
+    async def _all_usable(self, job: Job, files: Iterable[Stored]) -> list[Held]:
+        """The contents at the service, ready for use. The first error ends the work on all of them."""
+        found: list[Held] = []
+        left = iter(files)
+
+        async def work() -> None:
+            found.extend([await self._usable(job, file) for file in left])
+
+        workers = [asyncio.ensure_future(work()) for _ in range(_AT_ONCE)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return found
 
     # One content -----------------------------------------------------------------------------------------------------
 
