@@ -77,6 +77,10 @@ class _Form(NamedTuple):
     checker: Checker | None
 
 
+#: Made once: most requests have no schema, and a file has millions of answers.
+_ANY_TEXT, _ANY_JSON = _Form(expects_json=False, checker=None), _Form(expects_json=True, checker=None)
+
+
 def judge(
     answer: Answer,
     *,
@@ -95,7 +99,8 @@ def judge(
         finding: _Finding | None = _Finding("empty", "NO_RESPONSE")
         usage, model = UNKNOWN, None
     elif method is Method.GENERATE:
-        finding, usage, model = _judge_generated(response, _Form(expects_json, checker))
+        form = _ANY_JSON if expects_json else _ANY_TEXT
+        finding, usage, model = _judge_generated(response, form if checker is None else _Form(expects_json, checker))
     else:
         finding, usage, model = _judge_embedded(response, dimension)
     if answer.error is not None:
