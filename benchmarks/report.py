@@ -226,3 +226,53 @@ class Index:
     def as_json(self) -> dict[str, object]:
         """The figures."""
         return {"name": self.name, "rows": self.rows, "bytes": self.bytes, "good": self.good}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """Answers joined to a table, by this package and by a loop over pyarrow: medians in seconds, and peak memory."""
+
+    name: str
+    seconds: float
+    loop: float
+    cpu: float
+    loop_cpu: float
+    target: float
+    peak: int
+    loop_peak: int
+    bound: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster the join is."""
+        return self.loop / self.seconds
+
+    @property
+    def good(self) -> bool:
+        """Whether it is fast enough, and within its bound of memory."""
+        return self.ratio >= self.target and self.peak < self.bound
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<32}{self.seconds:7.1f} s   pyarrow {self.loop:5.1f} s   {self.ratio:4.1f} times faster, "
+            f"{self.loop_cpu / self.cpu:.1f} in processor time (target {self.target:g})   "
+            f"{self.peak / MEGABYTE:.0f} MB at most (bound {self.bound / MEGABYTE:.0f}, pyarrow "
+            f"{self.loop_peak / MEGABYTE:.0f}){'' if self.good else '   MISSED'}"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The figures, the ratios and whether they are good."""
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "loop": self.loop,
+            "cpu_seconds": self.cpu,
+            "loop_cpu_seconds": self.loop_cpu,
+            "ratio": self.ratio,
+            "cpu_ratio": self.loop_cpu / self.cpu,
+            "target": self.target,
+            "peak": self.peak,
+            "loop_peak": self.loop_peak,
+            "bound": self.bound,
+            "good": self.good,
+        }

@@ -145,7 +145,10 @@ ANSWER: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     ),
     "anything": (JSON, _any_json),
 }
-TYPES = {name: kind for name, (kind, _) in (SOURCE | ANSWER).items()} | {"media": pa.list_(pa.string())}
+TYPES = {name: kind for name, (kind, _) in (SOURCE | ANSWER).items()} | {
+    "media": pa.list_(pa.string()),
+    "n": pa.int64(),
+}
 
 
 def rows_of(columns: dict[str, tuple[Any, st.SearchStrategy[Any]]]) -> st.SearchStrategy[dict[str, Any]]:

@@ -74,8 +74,9 @@ def same_rows(found: list[dict[str, Any]], wanted: list[dict[str, Any]], ending:
             assert same(one[name], other[name]), (name, one[name], other[name])
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("ending", READERS)
-@settings(max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "25")))
+@settings(max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "15")))
 @given(rows=tables)
 def test_any_table_through_every_format(ending: str, rows: list[Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("k=v [x]*")

@@ -20,6 +20,13 @@ _NUMBERS = WHOLE | _LARGE | FLOATS | {"decimal"}
 #: Types whose text is made of digits, letters and a few signs: it needs no quotes, and no spreadsheet runs it.
 PLAIN = _NUMBERS | {"boolean", "date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "uuid"}
 ZONED = frozenset({"timestamp with time zone"})
+#: How duckdb writes numbers in lists that JSON does not have, in this order: NaN can have a sign.
+_NOT_JSON = (
+    ("nan", '"NaN"'),
+    ('-"NaN"', '"NaN"'),
+    ("inf", '"Infinity"'),
+    ('-"Infinity"', '"-Infinity"'),
+)
 _NESTED = frozenset({"list", "array", "struct", "map", "tuple", "union", "variant"})
 
 
@@ -89,7 +96,7 @@ def _list(value: str, item: Any, depth: int) -> str:
     if name == "boolean" or name in _NUMBERS:  # the text of such a list is JSON, apart from a few words
         text = f"replace(replace({value}::VARCHAR, ', ', ','), 'NULL', 'null')"
         if name in FLOATS:
-            for word, written in (("nan", '"NaN"'), ("inf", '"Infinity"'), ('-"Infinity"', '"-Infinity"')):
+            for word, written in _NOT_JSON:
                 text = f"replace({text}, {duck.text(word)}, {duck.text(written)})"
         return text
     one = f"v{depth}"

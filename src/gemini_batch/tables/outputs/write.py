@@ -129,4 +129,11 @@ def _write_parquet(found: Joined, file: IO[bytes]) -> None:
             fcntl.flock(file, fcntl.LOCK_UN)
     path = duck.text(path_text(Path(file.name)))
     options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {found.group}, USE_TMP_FILE false"
-    found.db.execute(f"COPY ({found.query}) TO {path} ({options})")
+    # Parquet has no lists of a fixed size, and duckdb writes them so that null rows cannot be read.
+    arrays = [
+        f"{name}::{kind.children[0][1]}[] AS {name}"
+        for name, kind in ((duck.name(column), kind) for column, kind in zip(found.columns, found.types, strict=True))
+        if kind.id == "array"
+    ]
+    chosen = f"* REPLACE ({', '.join(arrays)})" if arrays else "*"
+    found.db.execute(f"COPY (SELECT {chosen} FROM ({found.query})) TO {path} ({options})")
