@@ -167,7 +167,7 @@ def test_the_fast_way_makes_the_same_requests(
 
 
 def test_rows_without_content_are_skipped_with_their_reason(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": "a", "review": "good", "brand": None},
         {"id": "b", "review": None, "brand": None},
         {"id": "c", "review": " \n", "brand": ""},

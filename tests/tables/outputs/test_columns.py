@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - sentences as they are shown
 """Which columns a run adds: their names, their order, their types; and that no name is used twice."""
 
 from __future__ import annotations

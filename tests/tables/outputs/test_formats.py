@@ -187,7 +187,7 @@ def test_the_temporary_files_are_private_and_where_they_are_wanted(tmp_path: Pat
     scratch, out = tmp_path / "scratch", tmp_path / "out"
     scratch.mkdir()
     out.mkdir()
-    modes = []
+    modes: list[int] = []
 
     def answers() -> Iterator[Cells]:
         modes.extend(stat.S_IMODE(path.stat().st_mode) for path in scratch.iterdir())

@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ from gemini_batch.tables.outputs.write import ENDINGS, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 TEXT = answer_columns(None, method="generate")
 GOOD = [Cells(["a", "succeeded", None]), Cells(None), Cells(["c", "succeeded", None])]

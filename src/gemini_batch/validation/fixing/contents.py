@@ -47,8 +47,6 @@ def content_of(value: Any, notes: Notes, what: str) -> Object | None:
 
 
 def _contents(said: Any, notes: Notes) -> Any:
-    if type(said) is dict:
-        notes.add("made a list of `contents`")
     values = said if type(said) is list else [said]
     if not all(type(one) in (str, dict) for one in values):
         return said

@@ -27,7 +27,14 @@ _OF_BARE = (
     | {"model", "config", "role", "system", *_PROMPTS}
 )
 _OF_EMBEDDING = fields.EMBED_CONFIG | {"title", *DIMENSIONS}
-_OPENAI = frozenset({"custom_id", "method", "url", "body"})
+#: Where other providers' batch formats have the request, and what else their lines have.
+_BODIES = {
+    "body": frozenset({"key", "id", "custom_id", "method", "url", "body"}),
+    "params": frozenset({"key", "id", "custom_id", "params"}),
+}
+_PROVIDERS = {"body": "OpenAI", "params": "Anthropic"}
+#: What their requests say to the provider, not to the model.
+_TO_PROVIDER = ("user", "metadata", "store", "service_tier")
 _KEY, _REQUEST = frozenset({"key"}), frozenset({"request"})
 
 
@@ -75,9 +82,10 @@ def _find_request(line: Object, notes: Notes) -> None:
         return
     if written is not None:
         return
-    if type(body := line.get("body")) is dict and line.keys() <= _OPENAI | {"key", "id"}:
-        _take_body(line, body, notes)
-        return
+    for name, known in _BODIES.items():
+        if type(body := line.get(name)) is dict and line.keys() <= known:
+            _take_body(line, name, body, notes)
+            return
     near = next((name for name in line if fields.near(name, _REQUEST) and type(line[name]) is dict), None)
     if near is not None:
         line.pop("request", None)
@@ -93,8 +101,8 @@ def _find_request(line: Object, notes: Notes) -> None:
         notes.add("put the fields of a request into `request`")
 
 
-def _take_body(line: Object, body: Object, notes: Notes) -> None:
-    """A line of OpenAI's batch format; its body is fixed as a request."""
+def _take_body(line: Object, place: str, body: Object, notes: Notes) -> None:
+    """A line of another provider's batch format; its body is fixed as a request."""
     said = body.pop("input", None) if "messages" not in body else None
     if said is not None:
         texts = [said] if type(said) is str else said
@@ -106,10 +114,18 @@ def _take_body(line: Object, body: Object, notes: Notes) -> None:
         if body.get("encoding_format") == "float":
             del body["encoding_format"]
     body.pop("model", None)
+    for name in _TO_PROVIDER:
+        if body.pop(name, None) is not None:
+            notes.removed(name, f"{_PROVIDERS[place]}'s own")
+    if type(wanted := body.get("logprobs")) is bool:
+        rename(body, "logprobs", "responseLogprobs", wanted)
+        if type(count := body.get("top_logprobs")) is int:
+            rename(body, "top_logprobs", "logprobs", count)
     for name in ("method", "url"):
         line.pop(name, None)
-    rename(line, "body", "request", body)
-    notes.add("made a request of a line of OpenAI's batch format (give the model of the job with `--model`)")
+    rename(line, place, "request", body)
+    what = f"a line of {_PROVIDERS[place]}'s batch format"
+    notes.add(f"made a request of {what} (give the model of the job with `--model`)")
 
 
 def _fill_request(line: Object, request: Object, notes: Notes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini_batch.protocol.spelling import snake
 from gemini_batch.validation.findings import pick
 from gemini_batch.validation.fixing.exact import fresh
 
@@ -27,6 +28,7 @@ def fix_schemas(request: Object, notes: Notes) -> None:
     if type(config) is dict:
         for name in ("responseSchema", "response_schema"):
             _fix(config, name, notes)
+        _add_type(config, notes)
     tools = request.get("tools")
     for tool in tools if type(tools) is list else ():
         functions = pick(tool, "functionDeclarations", "function_declarations")[1] if type(tool) is dict else None
@@ -34,6 +36,19 @@ def fix_schemas(request: Object, notes: Notes) -> None:
             if type(function) is dict:
                 for name in ("parameters", "response"):
                     _fix(function, name, notes)
+
+
+def _add_type(config: Object, notes: Notes) -> None:
+    """Ask for JSON where an object or a list has a schema; a schema of words may be meant for ``text/x.enum``."""
+    if pick(config, "responseMimeType", "response_mime_type")[1] is not None:
+        return
+    for name in ("responseSchema", "responseJsonSchema"):
+        schema = pick(config, name, snake(name))[1]
+        if type(schema) is dict and str(schema.get("type")).lower() in ("object", "array"):
+            config.pop("response_mime_type", None)
+            config["responseMimeType"] = "application/json"
+            notes.add("added `responseMimeType`, which a schema requires")
+            return
 
 
 def _fix(around: Object, name: str, notes: Notes) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CONFIG = "request.generationConfig"
 #: Fields of a request that the SDK has in its ``config``.
-_BESIDE = frozenset({"systemInstruction", "tools", "toolConfig", "safetySettings", "cachedContent"})
+_BESIDE = frozenset({"systemInstruction", "tools", "toolConfig", "safetySettings", "cachedContent", "labels"})
 #: What belongs to the job, to the SDK or to an interactive call; the value says nothing that a batch could do.
 _NOTHING = frozenset(
     {"stream", "streamOptions", "httpOptions", "automaticFunctionCalling", "priority", "displayName",
@@ -45,9 +45,6 @@ def fix_settings(request: Object, notes: Notes) -> None:
     if type(config) is dict:
         _rename_settings(config, notes)
         _move_up(request, config, notes)
-    if type(request.get("tools")) is dict:
-        request["tools"] = [request["tools"]]
-        notes.add("made a list of `tools`")
 
 
 def fix_embedding(request: Object, notes: Notes) -> None:

@@ -43,7 +43,7 @@ def fix_names(message: str, value: Object, notes: Notes, depth: int = 0) -> None
     if depth < DEEPEST:
         for name, inner in value.items():
             if (found := known.lookup.get(name)) is not None:
-                value[name] = _inside(found, inner, notes, depth + 1)
+                value[name] = _inside(name, found, inner, notes, depth + 1)
 
 
 def _meant(message: str, name: str) -> str | None:
@@ -86,10 +86,13 @@ def _plain(value: Any) -> Any:
     return value if value is None or type(value) in (str, bool, int, list, dict) else float(value)
 
 
-def _inside(field: Field, value: Any, notes: Notes, depth: int) -> Any:
+def _inside(name: str, field: Field, value: Any, notes: Notes, depth: int) -> Any:
     if field.type == "b" and type(value) is str and value in _TRUTH:
         notes.add(f"wrote {clip(field.name)} as true or false, without quotes")
         return _TRUTH[value]
+    if field.shape == "list" and value is not None and type(value) is not list and fits(field, value):
+        notes.add(f"made a list of {clip(name)}")
+        value = [value]
     if field.type in messages():
         inner = list(value.values()) if field.shape == "map" and type(value) is dict else value
         for one in inner if type(inner) is list else [inner]:
