@@ -115,6 +115,8 @@ class AsyncGeminiBatch(AsyncFiles):
         details: bool = False,
         spreadsheet: bool = False,
         prefix: str | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
+        markdown: bool = False,
     ) -> Results:
         """The results of a run, named by its id or by any of its jobs: iterate over them, or read ``.summary``.
 
@@ -122,7 +124,8 @@ class AsyncGeminiBatch(AsyncFiles):
         named job. ``accept_incomplete``: take the answers of a job that gives fewer than the service counts; the other
         requests become ``missing``. ``output`` also writes the results to a file: the rows of the table with their
         answers if its name ends as that of a table. ``details``, ``spreadsheet``, ``prefix``: how it is written
-        (:class:`~gemini_batch.TableStyle`).
+        (:class:`~gemini_batch.TableStyle`). ``output_dir``: also write each text to a file of its own in this folder,
+        ``.md`` with ``markdown``.
 
         ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
         Files that gemini-batch did not write there are never replaced. ``raw``: the lines are the service's own,
@@ -148,6 +151,8 @@ class AsyncGeminiBatch(AsyncFiles):
         found = dataclasses.replace(found, _raw=raw, _style=style)
         if output is not None:
             found.write(Path(output))
+        if output_dir is not None:
+            found.write_texts(Path(output_dir), markdown=markdown)
         return found
 
     async def run(
@@ -173,6 +178,8 @@ class AsyncGeminiBatch(AsyncFiles):
         webhook_port: int | None = None,
         details: bool = False,
         spreadsheet: bool = False,
+        output_dir: str | os.PathLike[str] | None = None,
+        markdown: bool = False,
         **table: Unpack[TableOptions],
     ) -> Results:
         """Validate a file, split it into jobs, send them as the queue has room, wait, collect, and resend temporary
@@ -196,7 +203,10 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.intake.table_options import refuse_table, submission
         from gemini_batch.report.result_set import TableStyle
         from gemini_batch.store.run_options import RunOptions
+        from gemini_batch.tables.outputs.folder import TextFolder
 
+        if output_dir is not None:
+            TextFolder(Path(output_dir)).check_place()  # before anything is sent
         options = RunOptions.of(
             max_requests_per_job=max_requests_per_job,
             max_tokens_per_job=max_tokens_per_job,
@@ -231,6 +241,8 @@ class AsyncGeminiBatch(AsyncFiles):
             webhook=address(webhook_url, webhook_port),
             style=TableStyle(details=details, spreadsheet=spreadsheet),
         )
+        if output_dir is not None:
+            found.write_texts(Path(output_dir), markdown=markdown)
         model = table.get("schema")
         return dataclasses.replace(found, _model=model) if isinstance(model, type) else found
 

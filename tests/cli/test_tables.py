@@ -78,6 +78,61 @@ def test_reviews_are_one_trial_and_one_command(shell: Shell) -> None:
     assert sorted(job["total"] for job in jobs) == [5, 111]
 
 
+def test_a_sample_is_joined_to_its_own_rows(shell: Shell) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": f"number {at}"} for at in range(40)])
+
+    assert shell.run("run", "t.csv", "-p", "{{ a }}.", "--sample", "5", "-o", "s.csv", "--offline", "-q").code == 0
+
+    found = read_csv(shell.folder / "s.csv")
+    assert len(found) == 5
+    assert all(f"{row['a']}." in row["text"] for row in found)
+
+
+def test_another_schema_for_the_same_requests_judges_the_answers_anew(shell: Shell) -> None:
+    """A word that the service is not told changes only what the answers are checked for; what fails is asked again."""
+    write_csv(shell.folder / "t.csv", [{"a": "x"}])
+    schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    verdicts = []
+    for more in ({}, {"multipleOf": 1_000_003}, {}):
+        schema["properties"]["n"] = {"type": "integer", **more}
+        (shell.folder / "s.json").write_bytes(msgspec.json.encode(schema))
+        ask = (
+            "run",
+            "t.csv",
+            "-p",
+            "{{ a }}",
+            "--schema",
+            "s.json",
+            "--schema-field",
+            "responseSchema",
+            "--offline",
+            "-q",
+        )
+        shell.run(*ask, "-o", "o.csv")
+        verdicts.append(read_csv(shell.folder / "o.csv")[0]["verdict"])
+
+    assert verdicts == ["succeeded", "invalid", "succeeded"]
+    assert len(shell.run("list", "--offline", "--json").document["result"]) == 2
+
+
+def test_texts_are_files_of_their_own(shell: Shell) -> None:
+    write_csv(shell.folder / "t.csv", [{"id": "a", "t": "x"}, {"id": "../b", "t": "y"}, {"id": "c", "t": ""}])
+    ask = ("run", "t.csv", "-p", "Say {{ t }}", "--key", "id", "--offline", "-q", "--output-dir", "texts")
+
+    assert shell.run(*ask).code == 1
+
+    names = sorted(path.name for path in (shell.folder / "texts").iterdir() if path.suffix == ".txt")
+    assert names[0] == "a.txt"
+    assert names[1].startswith("b-")
+    assert len(names) == 2
+    assert "Say x" in (shell.folder / "texts" / "a.txt").read_text()
+    (shell.folder / "texts" / "a.txt").write_text("mine")
+    assert shell.run(*ask).code == 2
+    assert (shell.folder / "texts" / "a.txt").read_text() == "mine"
+    (shell.folder / "file").write_text("x")
+    assert shell.run(*ask[:-1], "file", "--new").code == 2
+
+
 def test_only_changed_rows_are_sent_the_next_night(shell: Shell) -> None:
     rows = [{"id": str(at), "what": f"text {at}", "price": str(at)} for at in range(30)]
     write_csv(shell.folder / "t.csv", rows)

@@ -125,6 +125,8 @@ STYLE = (
     click.option(
         "--spreadsheet", is_flag=True, help="Write CSV that spreadsheets open safely: marked as UTF-8, no formulas."
     ),
+    click.option("--output-dir", metavar="DIR", help="Write the text of each row to a file of its own in DIR."),
+    click.option("--markdown", is_flag=True, help="With --output-dir, let the files end in .md instead of .txt."),
 )
 
 DEDUPE = click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -138,10 +139,21 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
     address = address_of(session.settings)
     for method in Method:
         for key in ("", session.key_fingerprint()):
-            name = identity(digest, method.value, _model(submission, method), address, key_fingerprint=key)
+            name = identity(
+                _content(submission, digest), method.value, _model(submission, method), address, key_fingerprint=key
+            )
             if (known := ledger.newest_with_identity(name)) is not None:
                 return known
     return None
+
+
+def _content(submission: Submission, sha256: str) -> str:
+    """What a run is recognised by, besides model and address: its requests, and the schema of the answers.
+
+    With another schema, the same requests make another run, which takes the answers and judges them anew.
+    """
+    schema = submission.prepared.answer_schema if submission.prepared is not None else None
+    return sha256 if schema is None else hashlib.sha256(sha256.encode() + schema).hexdigest()
 
 
 def _model(submission: Submission, method: Method) -> str:
@@ -264,7 +276,11 @@ async def _stage_run(
     run = Run(
         id=run_id,
         identity=identity(
-            staged.sha256, staged.method.value, model, address, key_fingerprint=key_fingerprint if staged.owned else ""
+            _content(submission, staged.sha256),
+            staged.method.value,
+            model,
+            address,
+            key_fingerprint=key_fingerprint if staged.owned else "",
         ),
         origin="made",
         created_at=session.world.now(),

@@ -25,6 +25,7 @@ from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.note import SkippedRow, table_of
 from gemini_batch.tables.outputs.arrow import to_arrow, to_pandas, to_polars
+from gemini_batch.tables.outputs.folder import TextFolder
 from gemini_batch.tables.outputs.write import format_of, write_table
 
 if TYPE_CHECKING:
@@ -125,6 +126,23 @@ class Results:
         decode = loads if self._raw else msgspec.json.decode  # the service's JSON is not always strict
         for line in self.lines():
             yield decode(line)
+
+    def write_texts(self, folder: Path, *, markdown: bool = False) -> int:
+        """Write the text of each answer that succeeded to a file of its own, named by its key; returns how many.
+
+        ``markdown``: the files end in ``.md`` instead of ``.txt``. Files that gemini-batch did not write are never
+        replaced. Raises UsageError, before any file is written, StateError.
+        """
+        texts = TextFolder(folder, ending="md" if markdown else "txt", run=self._run.id)
+        texts.check_place()
+        try:
+            for writer in (texts.checker(), texts):
+                for row in self.rows() if writer is not None else ():
+                    if writer is not None and row.verdict == "succeeded" and row.text is not None:
+                        writer.write(row.key, row.text)
+        except OSError as error:
+            raise state_error(error, folder, "folder for the texts") from error
+        return texts.files
 
     def rows(self, model: Any = None) -> Iterator[ResultRow]:
         """The same as rows, with the answer as ``value``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,14 @@ def name(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
+def reading(file: Path) -> str:
+    """The path of one file to read as SQL writes it: its name is no pattern."""
+    return text(glob.escape(str(file)))
+
+
 def paths(files: tuple[Path, ...]) -> str:
-    """A list of files as SQL writes it."""
-    return "[" + ", ".join(text(str(file)) for file in files) + "]"
+    """A list of files to read as SQL writes it."""
+    return "[" + ", ".join(map(reading, files)) + "]"
 
 
 def said(error: Exception) -> str:
