@@ -60,10 +60,9 @@ types: dev  ## Run mypy in strict mode
 floors: dev  ## Check that nothing imports upward
 	$(BIN)/lint-imports --no-logo
 
-skill: dev  ## Check the skill against the Agent Skills rules, on a copy in a folder with the right name
-	@rm -rf .venv/skill && mkdir -p .venv/skill/gemini-batch
-	@cp -r SKILL.md scripts references .venv/skill/gemini-batch/
-	$(BIN)/agentskills validate .venv/skill/gemini-batch
+skill: dev  ## Write skills/gemini-batch, the copy of the skill for installers, and check it against the Agent Skills rules
+	PYTHONPATH=tools $(BIN)/python -m skill_copy
+	$(BIN)/agentskills validate skills/gemini-batch
 
 PAGES := README.md SKILL.md ARCHITECTURE.md CONTRIBUTING.md SECURITY.md CHANGELOG.md LICENSE docs references examples
 

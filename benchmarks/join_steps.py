@@ -85,9 +85,9 @@ def ours(table: Path, answers: Path, output: Path) -> int:
 
 def pyarrow(table: Path, answers: Path, output: Path) -> int:
     """A loop over batches of rows, as a program with pyarrow does it."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.csv  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
 
     source = pq.ParquetFile(table)
     text, names = pa.string(), ("sentiment", "summary", "score", "topics", "verdict", "problem")

@@ -10,6 +10,15 @@ export GEMINI_BATCH_HOME GEMINI_BATCH_OFFLINE
 python() { "$python" "$@"; }
 say() { printf '\n$ %s\n' "$*"; }
 
+cat > demo-work/reviews.csv <<'END'
+id,review
+101,"Bright, light, lasts all night."
+102,
+103,Broke on the second day.
+END
+cat > demo-work/review.json <<'END'
+{"type": "object", "properties": {"sentiment": {"enum": ["positive", "negative"]}, "complaint": {"type": "boolean"}}}
+END
 cat > demo-work/requests.jsonl <<'END'
 {"key": "sky", "request": {"contents": [{"parts": [{"text": "Why is the sky blue?"}]}]}}
 {"key": "moons", "request": {"contents": [{"parts": [{"text": "Name three moons of Jupiter."}]}]}}
@@ -22,6 +31,17 @@ with open("demo-work/results.jsonl", encoding="utf-8") as file:
     for row in map(json.loads, file):
         print(row["key"], "->", row["error"]["message"] if "error" in row else row["response"]["text"])
 END
+
+say 'cat demo-work/reviews.csv demo-work/review.json'
+cat demo-work/reviews.csv demo-work/review.json
+
+say 'python scripts/run_batch.py demo-work/reviews.csv --prompt "Classify: {{ review }}" --schema demo-work/review.json -o demo-work/answers.csv; echo "exit code $?"'
+code=0
+python scripts/run_batch.py demo-work/reviews.csv --prompt "Classify: {{ review }}" --schema demo-work/review.json -o demo-work/answers.csv || code=$?
+echo "exit code $code"
+
+say 'cat demo-work/answers.csv'
+cat demo-work/answers.csv
 
 say 'cat demo-work/requests.jsonl'
 cat demo-work/requests.jsonl

@@ -61,9 +61,14 @@ def _origin(attribute: griffe.Attribute, package: griffe.Module) -> griffe.Funct
     call = attribute.value
     if not isinstance(call, griffe.ExprCall) or len(call.arguments) != 1 or isinstance(call.arguments[0], str):
         return None
-    path = call.arguments[0].canonical_path
+    path = call.arguments[0].canonical_path.removeprefix(f"{package.path}.")
+    owner, _, name = path.rpartition(".")
     try:
-        found = package[path.removeprefix(f"{package.path}.")]
-    except (KeyError, griffe.AliasResolutionError):
+        place = package[owner] if owner else package
+        while name not in place.members and isinstance(place, griffe.Class):  # it may be that of a base class
+            base = place.bases[0]
+            place = package[("" if isinstance(base, str) else base.canonical_path).removeprefix(f"{package.path}.")]
+        found = place.members[name]
+    except (KeyError, IndexError, ValueError, griffe.AliasResolutionError):
         return None
     return found if isinstance(found, griffe.Function) else None

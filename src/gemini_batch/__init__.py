@@ -20,6 +20,7 @@ from gemini_batch._version import __version__
 if TYPE_CHECKING:
     from gemini_batch import aio
     from gemini_batch.answers.reasons import Verdict
+    from gemini_batch.answers.typed import ResultRow
     from gemini_batch.async_client import AsyncGeminiBatch
     from gemini_batch.catalog import (
         Catalog,
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
     from gemini_batch.report.money import AnsweredBy, Money
     from gemini_batch.report.next_steps import JobErrorInfo, Step
-    from gemini_batch.report.result_set import Results
+    from gemini_batch.report.result_set import Results, TableStyle
     from gemini_batch.report.summary import Summary, TokenCounts
     from gemini_batch.settings import Secret, Settings, load_settings
     from gemini_batch.store.records import JobStage
@@ -133,6 +134,7 @@ __all__ = [
     "Rates",
     "Reason",
     "RemoteJob",
+    "ResultRow",
     "Results",
     "RowError",
     "RunProgress",
@@ -149,6 +151,7 @@ __all__ = [
     "Step",
     "Summary",
     "TableOptions",
+    "TableStyle",
     "Terminated",
     "TokenCounts",
     "Tokens",
@@ -180,6 +183,7 @@ __all__ = [
 _ROOMS = {
     "async_client": "AsyncGeminiBatch",
     "answers.reasons": "Verdict",
+    "answers.typed": "ResultRow",
     "catalog": (
         "Catalog Cost EnqueuedTokens Limit Limits LongRates Method Model Price Rates Shutdown Tokens load_catalog"
     ),
@@ -201,7 +205,7 @@ _ROOMS = {
     "intake.table_options": "ArrowStream TableOptions",
     "report.job_view": "JobStatus RunState RunStatus",
     "report.next_steps": "JobErrorInfo Step",
-    "report.result_set": "Results",
+    "report.result_set": "Results TableStyle",
     "report.money": "AnsweredBy Money",
     "report.summary": "Summary TokenCounts",
     "settings": "Secret Settings load_settings",

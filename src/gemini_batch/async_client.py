@@ -112,12 +112,20 @@ class AsyncGeminiBatch(AsyncFiles):
         output: str | os.PathLike[str] | None = None,
         media_dir: str | os.PathLike[str] | None = None,
         raw: bool = False,
+        details: bool = False,
+        spreadsheet: bool = False,
+        prefix: str | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
+        markdown: bool = False,
     ) -> Results:
         """The results of a run, named by its id or by any of its jobs: iterate over them, or read ``.summary``.
 
         There is one result for each request that was sent, in input order; ``job_only`` selects only the answers of the
         named job. ``accept_incomplete``: take the answers of a job that gives fewer than the service counts; the other
-        requests become ``missing``. ``output`` also writes the results to a file.
+        requests become ``missing``. ``output`` also writes the results to a file: the rows of the table with their
+        answers if its name ends as that of a table. ``details``, ``spreadsheet``, ``prefix``: how it is written
+        (:class:`~gemini_batch.TableStyle`). ``output_dir``: also write each text to a file of its own in this folder,
+        ``.md`` with ``markdown``.
 
         ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
         Files that gemini-batch did not write there are never replaced. ``raw``: the lines are the service's own,
@@ -130,6 +138,7 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.answers.media import MediaWriter
         from gemini_batch.commands import results as room
         from gemini_batch.report.output_files import check_output
+        from gemini_batch.report.result_set import TableStyle
 
         if output is not None:
             check_output(self._session().state_folder, Path(output), failures=False)
@@ -138,9 +147,12 @@ class AsyncGeminiBatch(AsyncFiles):
         found = await room.results(self._session(), job_name, job_only=job_only, accept_incomplete=accept_incomplete)
         if media_dir is not None:
             found = dataclasses.replace(found, _media=MediaWriter(Path(media_dir), run=found.summary.run))
-        found = dataclasses.replace(found, _raw=raw)
+        style = TableStyle(details=details, spreadsheet=spreadsheet, prefix=prefix)
+        found = dataclasses.replace(found, _raw=raw, _style=style)
         if output is not None:
             found.write(Path(output))
+        if output_dir is not None:
+            found.write_texts(Path(output_dir), markdown=markdown)
         return found
 
     async def run(
@@ -164,6 +176,10 @@ class AsyncGeminiBatch(AsyncFiles):
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
         webhook_url: str | None = None,
         webhook_port: int | None = None,
+        details: bool = False,
+        spreadsheet: bool = False,
+        output_dir: str | os.PathLike[str] | None = None,
+        markdown: bool = False,
         **table: Unpack[TableOptions],
     ) -> Results:
         """Validate a file, split it into jobs, send them as the queue has room, wait, collect, and resend temporary
@@ -185,8 +201,12 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.commands.listen import address
         from gemini_batch.intake.submission import check_selection
         from gemini_batch.intake.table_options import refuse_table, submission
+        from gemini_batch.report.result_set import TableStyle
         from gemini_batch.store.run_options import RunOptions
+        from gemini_batch.tables.outputs.folder import TextFolder
 
+        if output_dir is not None:
+            TextFolder(Path(output_dir)).check_place()  # before anything is sent
         options = RunOptions.of(
             max_requests_per_job=max_requests_per_job,
             max_tokens_per_job=max_tokens_per_job,
@@ -212,14 +232,19 @@ class AsyncGeminiBatch(AsyncFiles):
         if known:
             check_selection(file.selection)
             options = RunOptions(selection=file.selection, dedupe=dedupe or None).over(options or RunOptions())
-        return await room.run(
+        found = await room.run(
             self._session(),
             str(what) if known else file,
             options,
             output=None if output is None else Path(output),
             timeout=timeout,
             webhook=address(webhook_url, webhook_port),
+            style=TableStyle(details=details, spreadsheet=spreadsheet),
         )
+        if output_dir is not None:
+            found.write_texts(Path(output_dir), markdown=markdown)
+        model = table.get("schema")
+        return dataclasses.replace(found, _model=model) if isinstance(model, type) else found
 
     async def retry(
         self,

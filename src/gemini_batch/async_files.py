@@ -11,7 +11,7 @@ from gemini_batch.settings import would_be_offline
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
-    from typing import Unpack
+    from typing import Literal, Unpack
 
     from gemini_batch.commands.prepare import PreparedFile
     from gemini_batch.commands.validate import Validated
@@ -29,11 +29,23 @@ class AsyncFiles(AsyncBase):
         model_check: bool = True,
         limit: int | None = None,
         lenient: bool = False,
+        fix: str | os.PathLike[str] | None = None,
+        key_from: str | None = None,
+        key_duplicates: Literal["error", "number", "first"] = "error",
+        force: bool = False,
     ) -> Validated:
         """Check a request file without sending it: no key, no network, nothing stored.
 
         ``model``: check the rules of this model, too. ``model_check``, ``lenient``: as for :meth:`create`. The problems
-        of the lines are returned. Raises UsageError if the file is not a request file.
+        of the lines are returned.
+
+        ``fix``: write a corrected copy to this path, complete or not at all, and check the copy. Lines without a key
+        take it from the dotted path ``key_from``; without it, they are numbered. ``key_duplicates``: what to do with a
+        line that repeats a key: report it (``error``), number its key (``number``), or leave the line out (``first``).
+        ``force``: replace a file that has other content.
+
+        Raises UsageError if the file is not a request file, and with ``fix`` if the copy would replace another file;
+        StateError if the copy cannot be written.
         """
         from gemini_batch.commands import validate as room
 
@@ -43,6 +55,10 @@ class AsyncFiles(AsyncBase):
             model_check=model_check,
             limit=limit,
             lenient=lenient,
+            fix=None if fix is None else Path(fix),
+            key_from=key_from,
+            key_duplicates=key_duplicates,
+            force=force,
             offline=would_be_offline(self._settings, self._offline),
             emit=self._on_event,
         )

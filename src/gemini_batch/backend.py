@@ -36,8 +36,11 @@ _OFFLINE_KEY = "offline"
 class Service(Protocol):
     """What a run needs from a batch service. Every method raises ApiError, NetworkError or ServiceError."""
 
-    async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
-        """Open an upload session for the file id ``name``; returns the URL that :meth:`send_upload` needs."""
+    async def start_upload(self, *, name: str, display_name: str, size: int, mime_type: str | None = None) -> str:
+        """Open an upload session for the file id ``name``; returns the URL that :meth:`send_upload` needs.
+
+        ``mime_type``: None for request lines.
+        """
         ...
 
     async def query_upload(self, session: str) -> tuple[str, int]:
@@ -45,7 +48,14 @@ class Service(Protocol):
         ...
 
     async def send_upload(
-        self, session: str, read_at: ReadAt, *, size: int, offset: int, progress: Callable[[int], None]
+        self,
+        session: str,
+        read_at: ReadAt,
+        *,
+        size: int,
+        offset: int,
+        progress: Callable[[int], None],
+        mime_type: str | None = None,
     ) -> RemoteFile | None:
         """Send the rest of the bytes and finalize; None if the description of the file was lost."""
         ...
@@ -104,8 +114,10 @@ class GeminiService:
         self._send = partial(files.send_upload, client)
         self._mime_types = list(files.MIME_TYPES)
 
-    async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
-        """Open a session; if the service refuses the MIME type, try its next spelling."""
+    async def start_upload(self, *, name: str, display_name: str, size: int, mime_type: str | None = None) -> str:
+        """Open a session; if the service refuses the MIME type of request lines, try its next spelling."""
+        if mime_type is not None:
+            return await self._start(name=name, display_name=display_name, mime_type=mime_type, size=size)
         while True:
             mime_type = self._mime_types[0]
             try:
@@ -115,7 +127,14 @@ class GeminiService:
                     raise
 
     async def send_upload(
-        self, session: str, read_at: ReadAt, *, size: int, offset: int, progress: Callable[[int], None]
+        self,
+        session: str,
+        read_at: ReadAt,
+        *,
+        size: int,
+        offset: int,
+        progress: Callable[[int], None],
+        mime_type: str | None = None,
     ) -> RemoteFile | None:
         """Send the rest. Raises SessionLost if the MIME type is refused only now and there is another to try."""
         from gemini_batch.api.files import SessionLost
@@ -123,7 +142,7 @@ class GeminiService:
         try:
             return await self._send(session, read_at, size=size, offset=offset, progress=progress)
         except ApiError as error:
-            if self._turn_to_next_type(error):
+            if mime_type is None and self._turn_to_next_type(error):
                 raise SessionLost(error.message) from error
             raise
 

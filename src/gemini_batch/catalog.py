@@ -64,6 +64,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     concurrent_jobs: Limit
     input_file_bytes: Limit
+    pdf_bytes: Limit
     storage_bytes: Limit
     inline_body_bytes: Limit
     target_hours: Limit

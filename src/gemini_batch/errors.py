@@ -167,12 +167,15 @@ class Problem:
     """How to fix it."""
     severity: Literal["error", "warning"] = "error"
     """An `error` stops the file; a `warning` does not."""
+    original: int | None = None
+    """In a corrected copy: the line of the original, from 1, from which the line was made; otherwise null."""
 
     def as_json(self) -> dict[str, object]:
-        """The same five facts, for ``--json``."""
+        """The same facts, for ``--json``."""
         return {
             "severity": self.severity,
             "line": self.line,
+            "original": self.original,
             "field": self.field,
             "message": self.message,
             "next": self.next,

@@ -15,6 +15,8 @@ from gemini_batch.answers.reasons import FINISHES, GRPC_NAMES, MESSAGES, TRANSIE
 from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.catalog import Method
+from gemini_batch.protocol.schema_checker import checker_of
+from gemini_batch.validation.validate import Checked, check_line
 
 DOCS = Path(__file__).parents[2] / "docs"
 VERDICT_PAGE = (DOCS / "verdicts.md").read_text("utf-8")
@@ -57,6 +59,24 @@ def test_texts_that_should_be_json(row: list[str]) -> None:
     check(answer(response=json.dumps(body)), row[1], row[2], expects_json=True)
 
 
+@pytest.mark.parametrize("row", table("Requests with a schema"), ids=lambda row: f"{row[0][:40]} {row[1]}")
+def test_texts_that_should_satisfy_a_schema(row: list[str]) -> None:
+    body = {"candidates": [{"content": {"parts": [{"text": row[1]}]}, "finishReason": "STOP"}]}
+    schema = json.loads(row[0])
+    field = "responseSchema" if schema["type"].isupper() else "responseJsonSchema"
+    config = {"responseMimeType": "application/json", field: schema}
+    line = {"key": "a", "request": {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": config}}
+    checked = check_line(json.dumps(line).encode(), 1)
+    assert isinstance(checked, Checked)
+    check(
+        answer(response=json.dumps(body)),
+        row[2],
+        row[3],
+        expects_json=checked.expects_json,
+        checker=checker_of(checked.schema),
+    )
+
+
 @pytest.mark.parametrize("row", table("Row errors"), ids=lambda row: row[0])
 def test_row_errors(row: list[str]) -> None:
     found = judge(answer(error=row[0]), method=Method.GENERATE)
@@ -93,6 +113,7 @@ EXAMPLES = re.findall(r"^```json\n(.*)\n```$", LINE_PAGE, flags=re.MULTILINE)
 def test_there_is_an_example_of_each_kind() -> None:
     assert [json.loads(line)["verdict"] for line in EXAMPLES] == [
         "succeeded",
+        "succeeded",
         "truncated",
         "blocked",
         "failed",
@@ -106,9 +127,11 @@ def test_there_is_an_example_of_each_kind() -> None:
 def test_an_example_is_what_we_write(line: str) -> None:
     shown = json.loads(line)
     response, error = shown.get("response"), shown.get("error", {})
+    parsed = None
     media = {} if response is None else {"media": response.pop("media", None)}
     if response is not None:
         response.pop("text", None)
+        parsed = response.pop("parsed", None)
     embedding = response is not None and "embedding" in response
     written = result_line(
         shown["key"],
@@ -119,19 +142,21 @@ def test_an_example_is_what_we_write(line: str) -> None:
         response=None if response is None else json.dumps(response, separators=(",", ":")).encode(),
         method=Method.EMBED if embedding else Method.GENERATE,
         attempt=shown["attempt"],
+        parsed=parsed is not None,
     ).decode()
     if media.get("media"):
         written = written.replace('},"attempt"', f',"media":{json.dumps(media["media"])}}},"attempt"')
     assert written == line
 
 
-@pytest.mark.parametrize("line", [line for line in EXAMPLES if '"response"' in line], ids=range(5))
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if '"response"' in line], ids=range(6))
 def test_an_example_has_the_verdict_of_its_response(line: str) -> None:
     shown = json.loads(line)
     method: Any = Method.EMBED if "embedding" in shown["response"] else Method.GENERATE
     if "media" in shown["response"]:
         shown["response"]["candidates"][0]["content"]["parts"][1]["inlineData"]["data"] = "iVBORw=="
-    found = judge(answer(response=json.dumps(shown["response"])), method=method)
+    asked: Any = {"expects_json": "parsed" in shown["response"]}
+    found = judge(answer(response=json.dumps(shown["response"])), method=method, **asked)
     assert (found.verdict, found.reason) == (shown["verdict"], shown.get("error", {}).get("reason"))
     assert found.message == shown.get("error", {}).get("message")
 

@@ -66,6 +66,8 @@ COMMANDS: list[tuple[list[str | bytes], int]] = [
     (["models"], 0),
     (["models", b"\xff"], 2),
     (["doctor"], 0),
+    (["skill", "install"], 0),
+    (["skill", b"\xff"], 2),
 ]
 WITHOUT_JSON: list[tuple[list[str | bytes], int]] = [
     (["--help"], 0),

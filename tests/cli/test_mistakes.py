@@ -54,7 +54,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "a pipe": (fifo, CREATE, ("in.jsonl",)),
     "empty": (raw("in.jsonl", b""), CREATE, ("in.jsonl", "empty")),
     "blank lines only": (raw("in.jsonl", b"\n \n\r\n"), CREATE, ("in.jsonl", "blank")),
-    "an array": (raw("in.json", b"[" + GOOD + b"]"), ("create", "in.json"), ("array", "jq -c '.[]'")),
+    "an array": (raw("in.json", b"[" + GOOD + b"]"), ("create", "in.json"), ("array", "validate in.json --fix -o in.jsonl")),
     "an array called jsonl": (raw("in.jsonl", b"[" + GOOD + b"]"), CREATE, ("array",)),
     "csv": (raw("in.csv", b"key,text\na,b\n"), ("create", "in.csv"), ("in.csv", "table")),
     "gzip": (raw("in.jsonl", gzip.compress(GOOD)), CREATE, ("gzip", "gunzip")),
@@ -114,7 +114,7 @@ CASES: dict[str, tuple[Callable[[Shell], object], tuple[str, ...], tuple[str, ..
     "model with a slash path": (lines(request()), (*CREATE, "-m", "../x"), ("--model", "name")),
     "model of spaces": (lines(request()), (*CREATE, "-m", " "), ("--model",)),
     # arguments
-    "no file": (lambda _: None, ("create",), ("INPUT_FILE",)),
+    "no file": (lambda _: None, ("create",), ("There is no input", "--sql")),
     "two files": (lines(request()), ("create", "in.jsonl", "more.jsonl"), ("more.jsonl",)),
     "unknown option": (lambda _: None, ("create", "--fast"), ("--fast", "create --help")),
     "unknown command": (lambda _: None, ("submit",), ("submit", "--help")),
@@ -251,7 +251,7 @@ def float_options() -> list[tuple[str, str]]:
 def test_a_number_that_is_none(shell: Shell, word: str, option: str) -> None:
     """Every option that takes a fraction refuses what is no number, and what is far beyond its use."""
     for odd in ("nan", "inf", "1e400", "1e300", "-1"):
-        done = shell.run(word, option, odd)
+        done = shell.run(word, option, odd, *(("-o", "out.jsonl") if word == "prepare" else ()))
         assert done.code == 2, (odd, done)
         assert option in done.err
 

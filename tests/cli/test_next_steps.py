@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cli.conftest import Done
 
 SOURCE = Path(gemini_batch.__file__).parent
-SCRIPTS = ("create_batch.py", "check_status.py", "get_results.py")
+SCRIPTS = ("create_batch.py", "check_status.py", "get_results.py", "run_batch.py")
 CUT = {"generationConfig": {"maxOutputTokens": 8}}
 
 

@@ -68,6 +68,8 @@ COMMANDS = [
     Row("validate fresh.jsonl", 0),
     Row("doctor", 0, silent=True),
     Row("models", 0),
+    Row("skill install", 0),
+    Row("skill install --json", 0),
     Row("emulator --list-scenarios", 0),
     Row("--help", 0),
     Row("--version", 0),
@@ -155,7 +157,12 @@ def test_the_answer_is_the_same_without_stderr(typed: Run) -> None:
 
 # The ways in ----------------------------------------------------------------------------------------------------------
 
-_SCRIPTS = {"create_batch.py": "create", "check_status.py": "status", "get_results.py": "results"}
+_SCRIPTS = {
+    "create_batch.py": "create",
+    "check_status.py": "status",
+    "get_results.py": "results",
+    "run_batch.py": "run",
+}
 _STARTS = {
     "python -m": f"{sys.executable} -m gemini_batch %s",
     "console script": f"{Path(sys.executable).with_name('gemini-batch')} %s",
@@ -170,9 +177,9 @@ def start(name: str, command: str) -> str:
 
 @pytest.mark.parametrize("name", _STARTS)
 def test_every_way_in_survives_its_streams(typed: Run, name: str) -> None:
-    words = {"create": "fresh.jsonl", "status": "$JOB", "results": "$JOB"}
+    words = {"create": "fresh.jsonl", "status": "$JOB", "results": "$JOB", "run": "old.jsonl"}
     command = _SCRIPTS.get(name, "status")
-    code = {"create": 0, "status": 0, "results": 1}[command]
+    code = {"create": 0, "status": 0, "results": 1, "run": 1}[command]
 
     for connected, broken in STREAMS.values():
         done = typed(f"{start(name, command)} {words[command]} {connected}")
@@ -199,11 +206,11 @@ def test_a_broken_installation_is_named(typed: Run, broken: Callable[[str, str],
     """Whenever the module is needed: at the start, or once the command works."""
     prefix = broken(module, "import no_such_module_anywhere")
     command = _SCRIPTS.get(name, "create")
-    words = "fresh.jsonl" if command == "create" else "batches/unknown"
+    words = "fresh.jsonl" if command in {"create", "run"} else "batches/unknown"
 
     done = typed(f"{prefix} {start(name, command)} {words}")
 
-    if module == "filelock" and command != "create":
+    if module == "filelock" and command not in {"create", "run"}:
         assert done.returncode in {3, 4}  # nothing is locked for a name that is unknown
         return
     assert done.returncode == 3, done
@@ -250,7 +257,7 @@ def test_a_script_without_the_package(tmp_path: Path, script: str, connected: st
     """A copy of the scripts alone, with a Python that has nothing installed."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
 
-    done = _typed(tmp_path, f"{sys.executable} -S -E {tmp_path}/scripts/{script} x {connected}")
+    done = _typed(tmp_path, f"PATH= {sys.executable} -S -E {tmp_path}/scripts/{script} x {connected}")
 
     assert done.returncode == 3, done
     assert connected or "the gemini-batch library is not installed" in done.stderr

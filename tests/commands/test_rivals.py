@@ -83,9 +83,9 @@ class Interrupted(FakeService):
         await self._come("get")
         return await super().get(name, server_timeout=server_timeout)
 
-    async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
+    async def start_upload(self, **upload: Any) -> str:
         await self._come("start_upload")
-        return await super().start_upload(name=name, display_name=display_name, size=size)
+        return await super().start_upload(**upload)
 
 
 def test_create_pays_for_nothing_that_a_run_is_about_to_resend(tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_create_waits_for_a_run_no_longer_than_until_it_has_a_job(tmp_path: Path
     clock = OrderedClock()
 
     class Service(FakeService):
-        async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
+        async def start_upload(self, **upload: Any) -> str:
             await clock.sleep(3.0)
-            return await super().start_upload(name=name, display_name=display_name, size=size)
+            return await super().start_upload(**upload)
 
     service = Service(clock, polls_to_end=10**6)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TOP = ("SKILL.md", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-LANGUAGES = frozenset({"bash", "python", "sql", "json", "jsonl", "console", "sh", "text"})
+LANGUAGES = frozenset({"bash", "python", "sql", "json", "jsonl", "console", "sh", "text", "toml"})
 _FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{1,4} (.+)$", re.MULTILINE)
 _SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")

@@ -228,7 +228,7 @@ class FakeService:
 
     # Files -----------------------------------------------------------------------------------------------------------
 
-    async def start_upload(self, *, name: str, display_name: str, size: int) -> str:
+    async def start_upload(self, *, name: str, display_name: str, size: int, mime_type: str | None = None) -> str:
         end = self._begin("start_upload")
         url = f"https://fake.invalid/upload/{len(self.uploads)}"
         self.uploads[url] = (name, bytearray())
@@ -244,7 +244,14 @@ class FakeService:
         return ("final" if f"files/{name}" in self.files else "active"), len(data)
 
     async def send_upload(
-        self, session: str, read_at: ReadAt, *, size: int, offset: int, progress: Callable[[int], None]
+        self,
+        session: str,
+        read_at: ReadAt,
+        *,
+        size: int,
+        offset: int,
+        progress: Callable[[int], None],
+        mime_type: str | None = None,
     ) -> RemoteFile | None:
         while True:
             end = self._begin("chunk")

@@ -14,7 +14,7 @@ from gemini_batch.engine.backoff import GONE_TIMES
 from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.intake.submission import Submission
-from gemini_batch.report.raw_files import RawFiles
+from gemini_batch.report.outcome import RawFiles
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.records import QuotaBounds
 from gemini_batch.store.run_options import RunOptions

@@ -30,6 +30,7 @@ from gemini_batch import (
     NetworkError,
     Next,
     Notice,
+    PreparedFile,
     Problem,
     Results,
     RowError,
@@ -111,6 +112,8 @@ def blocking() -> None:
         )
         assert_type(batch.retry(created.run, only=("truncated",), max_output_tokens=10, temperature=1.0), Results)
         assert_type(batch.validate("requests.jsonl", limit=1), Validated)
+        assert_type(batch.prepare("reviews.csv", output="requests.jsonl", prompt="{{ a }}", key="id"), PreparedFile)
+        assert_type(batch.run([{"a": 1}], prompt="{{ a }}", schema={"type": "object"}, output="o.csv"), Results)
         assert_type(batch.list_jobs(alive=True, state="running", refresh=True, remote=False), list[JobStatus])
         shown = batch.show(created.run, ["a"], verdict=("truncated",), grep="x", sample=2, sample_seed=1, limit=1)
         assert_type(shown, Shown)
@@ -133,6 +136,7 @@ async def awaited() -> None:
         assert_type(await batch.run("requests.jsonl"), Results)
         assert_type(await batch.retry(created.run), Results)
         assert_type(await batch.validate("requests.jsonl"), Validated)
+        assert_type(await batch.prepare([{"a": 1}], output="requests.jsonl", prompt="{{ a }}"), PreparedFile)
         assert_type(await batch.list_jobs(limit=3), list[JobStatus])
         assert_type(await batch.show(created.run), Shown)
         assert_type(await batch.cancel(created.job), Cancelled)
@@ -151,6 +155,7 @@ def functions() -> None:
     assert_type(gemini_batch.run("requests.jsonl", output="results.jsonl"), Results)
     assert_type(gemini_batch.retry("run-abc", only=["failed"]), Results)
     assert_type(gemini_batch.validate("requests.jsonl"), Validated)
+    assert_type(gemini_batch.prepare(sql="select 1 as a", output="r.jsonl", prompt="{{ a }}"), PreparedFile)
     assert_type(gemini_batch.list_jobs(), list[JobStatus])
     assert_type(gemini_batch.show("batches/abc", limit=3), Shown)
     assert_type(gemini_batch.cancel("batches/abc"), Cancelled)

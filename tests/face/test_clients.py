@@ -18,6 +18,7 @@ from gemini_batch import AsyncGeminiBatch, GeminiBatch, JobSeen, Settings, Trans
 from gemini_batch.api.client import Client
 from gemini_batch.cli import COMMANDS
 from gemini_batch.engine import judging
+from gemini_batch.intake.table_options import TableOptions
 from gemini_batch.store.state_folder import StateFolder
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ VERBS = [
     "create",
     "doctor",
     "list_jobs",
+    "prepare",
     "results",
     "retry",
     "run",
@@ -49,7 +51,8 @@ each_verb = pytest.mark.parametrize("verb", VERBS)
 
 def test_the_verbs_are_the_same_everywhere() -> None:
     def verbs(owner: type) -> list[str]:
-        return sorted(name for name in vars(owner) if not name.startswith("_") and name not in {"close", "aclose"})
+        own = {name for room in owner.__mro__ for name in vars(room) if room is not object}
+        return sorted(name for name in own if not name.startswith("_") and name not in {"close", "aclose"})
 
     assert verbs(GeminiBatch) == verbs(AsyncGeminiBatch) == VERBS
     assert [name for name in aio.__all__ if name != "AsyncGeminiBatch"] == VERBS
@@ -78,7 +81,7 @@ def test_both_clients_are_made_with_the_same_arguments() -> None:
 
 
 #: What only the command line has: settings, and what only a shell asks for.
-_SHELL = {"as_json", "quiet", "debug", "offline", "poll", "exit_code", "yes", "no_pager"}
+_SHELL = {"as_json", "quiet", "debug", "offline", "poll", "exit_code", "yes", "no_pager", "fixing"}
 
 
 @each_verb
@@ -88,6 +91,9 @@ def test_a_verb_and_its_command_have_the_same_words_and_defaults(verb: str) -> N
     options = {parameter.name for parameter in command.params}
     arguments = dict(inspect.signature(getattr(GeminiBatch, verb)).parameters)
     del arguments["self"]
+    if arguments.pop("table", None) is not None:
+        assert options >= TableOptions.__annotations__.keys()
+        options -= TableOptions.__annotations__.keys()
 
     assert options - _SHELL == arguments.keys()
     for name, argument in arguments.items():

@@ -112,8 +112,8 @@ def test_invalid_input_carries_every_problem() -> None:
     told = InvalidInput("a.jsonl", PROBLEMS, total=7).as_json()
     assert told["total"] == 7
     assert told["problems"] == [
-        {"severity": "error", "line": 3, "field": "key", "message": "No key.", "next": "Add one."},
-        {"severity": "warning", "line": None, "field": None, "message": "Odd.", "next": None},
+        {"severity": "error", "line": 3, "original": None, "field": "key", "message": "No key.", "next": "Add one."},
+        {"severity": "warning", "line": None, "original": None, "field": None, "message": "Odd.", "next": None},
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from interop import test_interactive
+from interop import test_installers, test_interactive
 from interop.test_clients import CLIENTS
 from interop.test_openai_servers import SERVERS
 
@@ -34,3 +34,10 @@ def test_the_servers_and_their_versions() -> None:
 def test_the_interactive_clients_and_their_versions() -> None:
     run = dict(one.rsplit("@", 1) for one in test_interactive.CLIENTS)
     assert table("Interactive calls") == run
+
+
+def test_the_installers_and_their_versions() -> None:
+    """On the page about the skill; a row without a version was not run."""
+    page = (Path(__file__).parents[2] / "docs" / "install-skill.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| (\S+) \| (\d[\d.]+) \|", page, re.MULTILINE))
+    assert told == {**test_installers.PYTHON_TOOLS, **test_installers.NODE_TOOLS}

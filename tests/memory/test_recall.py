@@ -489,6 +489,22 @@ def test_an_answer_is_judged_once_more(home: Home) -> None:
     assert newest(home) == {"a": "x", "b": "y"}
 
 
+@pytest.mark.parametrize("mime_type", ["application/json", "text/x.enum"])
+def test_an_answer_is_compared_with_the_schema_of_the_row_that_takes_it(home: Home, mime_type: str) -> None:
+    """An earlier version compared nothing, so its answer may not satisfy the schema."""
+    asks = {"generationConfig": {"responseMimeType": mime_type, "responseSchema": {"type": "STRING", "enum": ["x"]}}}
+    write(home.file, [("a", "x")], **asks)
+    first = home.run().summary
+    assert first.verdicts == {"invalid": 1}
+    with closing(sqlite3.connect(home.folder / "home" / "runs" / first.run / "rows.db")) as db, db:
+        db.execute("UPDATE answers SET verdict = 'succeeded', reason = NULL")
+
+    write(home.file, [("a", "x"), ("b", "y")], **asks)
+    home.run()
+
+    assert newest(home) == {"a": "x", "b": "y"}
+
+
 def test_a_hash_alone_makes_no_copy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from gemini_batch.memory.fingerprint import Origin
 

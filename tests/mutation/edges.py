@@ -8,6 +8,7 @@ STREAMS = "tests/cli/test_streams.py"
 COMMANDS = f"{STREAMS}::test_every_command_with_streams_that_cannot_be_written"
 HALF_MADE = "tests/cli/test_half_made.py"
 ENCODINGS = "tests/cli/test_encodings.py"
+SKILL = "tests/cli/test_skill_install.py"
 
 EDGES = (
     Breakage(
@@ -65,8 +66,8 @@ EDGES = (
     Breakage(
         guard="the ledger takes the name of every request file",
         file="intake/submission.py",
-        old="source=utf8_text(str(submission.source.absolute())),",
-        new="source=str(submission.source.absolute()),",
+        old="else utf8_text(str(submission.source.absolute()))",
+        new="else str(submission.source.absolute())",
         tests=(f"{ENCODINGS}::test_a_file_whose_name_is_not_text_has_its_results",),
     ),
     Breakage(
@@ -93,8 +94,36 @@ EDGES = (
     Breakage(
         guard="raw lines keep the service's bytes",
         file="report/result_set.py",
-        old="            return data\n",
-        new="            return data.lower()\n",
+        old="                yield one.data\n",
+        new="                yield one.data.lower()\n",
         tests=("tests/cli/test_raw_results.py::test_the_lines_are_those_of_the_service",),
+    ),
+    Breakage(
+        guard="a record from elsewhere removes no other file",
+        file="commands/skill.py",
+        old="for name, digest in record.files.items() if _is_ours(name)}",
+        new="for name, digest in record.files.items()}",
+        tests=(f"{SKILL}::test_a_record_removes_nothing_but_files_of_the_skill",),
+    ),
+    Breakage(
+        guard="a file of the skill that was edited is not replaced unasked",
+        file="commands/skill.py",
+        old="if in_the_way and not force:",
+        new="if obstacles and not force:",
+        tests=(f"{SKILL}::test_a_record_that_cannot_be_read_protects_the_files",),
+    ),
+    Breakage(
+        guard="the skill is not written through a link",
+        file="commands/skill.py",
+        old="if path.is_symlink() or (path.exists() and not path.is_dir()):",
+        new="if path.exists() and not path.is_dir():",
+        tests=(f"{SKILL}::test_nothing_is_written_through_a_link",),
+    ),
+    Breakage(
+        guard="an old file of the skill that was edited is not removed",
+        file="commands/skill.py",
+        old="[name for name in gone if there.get(name) == recorded[name]]",
+        new="[name for name in gone if name in there]",
+        tests=(f"{SKILL}::test_an_old_file_that_was_edited_stays", f"{SKILL}::test_the_plan"),
     ),
 )

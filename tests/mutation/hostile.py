@@ -91,8 +91,8 @@ HOSTILE_SERVICE = (
     ),
     Breakage(
         guard="an upload is stored under the name that was chosen",
-        file="engine/input_files.py",
-        old="if remote.name != job.file:",
+        file="engine/uploads/transfer.py",
+        old="if remote.name != name:",
         new="if not remote:",
         tests=(f"{DOUBT}::test_what_the_service_says_of_an_upload_is_what_was_sent",),
     ),

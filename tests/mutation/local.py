@@ -56,7 +56,7 @@ BAD_INPUT = (
     ),
     Breakage(
         guard="a file that somebody is still writing",
-        file="intake/staging.py",
+        file="validation/inputfile.py",
         old="if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):",
         new="if before is None:",
         tests=(f"{MISTAKES}::test_a_file_that_changes_while_it_is_read",),

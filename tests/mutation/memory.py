@@ -62,7 +62,7 @@ MEMORY = (
     Breakage(
         guard="an answer is judged once more by what the request asks for",
         file="memory/borrowing.py",
-        old="            _drop_unfit(db, lender, wanted, method)\n",
+        old="            _drop_unfit(rows, lender, wanted, method)\n",
         new="            pass\n",
         tests=(f"{_RECALL}::test_an_answer_is_judged_once_more",),
     ),

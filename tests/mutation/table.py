@@ -6,6 +6,7 @@ its file exactly once.
 
 from __future__ import annotations
 
+from mutation.attachments import ATTACHMENTS
 from mutation.edges import EDGES
 from mutation.emulator import BOUNDED, CALLERS, CALLS, FILES, OPENAI, PRIVATE, REHEARSAL
 from mutation.hostile import HOSTILE_SERVICE
@@ -13,12 +14,14 @@ from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.memory import MEMORY
 from mutation.requests import REQUESTS
 from mutation.runs import RUNS
+from mutation.schemas import SCHEMAS
 from mutation.service import COLLECTING, CREATING
 from mutation.state import MIGRATING
+from mutation.tables import TABLES
 from mutation.tables_out import TABLES_OUT
 from mutation.webhooks import WEBHOOKS
 
-HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY + TABLES_OUT
+HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY + ATTACHMENTS + SCHEMAS + TABLES + TABLES_OUT
 SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE
 EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + FILES + OPENAI + WEBHOOKS
 BREAKAGES = HERE + SERVICE + EMULATOR

@@ -57,12 +57,18 @@ def check_output(output: Path, *, failures: bool) -> None:
     output_files.check_output(StateFolder(output.parent / "home"), output, failures=failures)
 
 
+def written_to(output: Path, kind: str) -> Path:
+    beside = failures_beside(output)
+    assert beside is not None
+    return output if kind == "results" else beside
+
+
 @pytest.mark.parametrize("kind", ["results", "failures"])
 @pytest.mark.parametrize("content", CONTENTS)
 def test_only_its_own_kind_is_replaced(tmp_path: Path, content: str, kind: str) -> None:
     data, holds = CONTENTS[content]
     output = tmp_path / "results.jsonl"
-    (output if kind == "results" else failures_beside(output)).write_bytes(data)
+    written_to(output, kind).write_bytes(data)
 
     if holds in {kind, "either"}:
         check_output(output, failures=True)
@@ -81,7 +87,7 @@ def test_only_its_own_kind_is_replaced(tmp_path: Path, content: str, kind: str) 
 @pytest.mark.parametrize("kind", ["results", "failures"])
 def test_a_folder_is_not_replaced(tmp_path: Path, kind: str) -> None:
     output = tmp_path / "results.jsonl"
-    (output if kind == "results" else failures_beside(output)).mkdir()
+    written_to(output, kind).mkdir()
 
     with pytest.raises(UsageError, match="This is a folder") as caught:
         check_output(output, failures=True)
@@ -94,7 +100,7 @@ def test_a_pipe_takes_results_and_not_failures(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
     os.mkfifo(output)
     check_output(output, failures=True)
-    os.mkfifo(failures_beside(output))
+    os.mkfifo(written_to(output, "failures"))
 
     with pytest.raises(UsageError, match="something other than failures"):
         check_output(output, failures=True)

@@ -37,8 +37,8 @@ ADDED: dict[str, tuple[str, ...]] = {
     "answers": ("message", "model_version"),
     "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint"),
     "jobs": ("key_fingerprint",),
-    "requests": ("fingerprint", "body", "outside", "copy_of"),
-    **dict.fromkeys(("messages", "model_versions", "output_files", "claims", "loans"), ()),
+    "requests": ("fingerprint", "body", "outside", "copy_of", "schema"),
+    **dict.fromkeys(("messages", "model_versions", "output_files", "claims", "loans", "schemas"), ()),
 }
 #: Indexes that every version makes when it needs them.
 MADE_LATER = {"requests_hash", "answers_seq"}

@@ -5,9 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +39,12 @@ def refusal(path: Path, *, limit: int | None = None) -> UsageError:
         ("no-end.jsonl", LINE.strip()),
         ("separators.jsonl", LINE.replace(b"Hello", "a\u2028b\u0085c".encode())),
         ("wrong-but-a-line.jsonl", b"{'key': 1}\n"),
+        ("prose.txt", b"Hello, world\nThis is a text.\n"),
+        ("a-header-alone.jsonl", b"id,text\n"),
+        ("one-column.jsonl", b"text\nhi\n"),
+        ("uneven.jsonl", b"id,text\n1,hi,there\n"),
+        ("same-names.jsonl", b"id,id\n1,2\n"),
+        ("key-words.jsonl", b'"key": "a", "x"\n"key": "b", "x"\n'),
     ],
 )
 def test_what_may_hold_requests_passes(tmp_path: Path, name: str, data: bytes) -> None:
@@ -60,7 +63,9 @@ def test_what_may_hold_requests_passes(tmp_path: Path, name: str, data: bytes) -
         ("a.jsonl", gzip.compress(LINE, mtime=0), "not_jsonl", "gzip", "gunzip -c"),
         ("a.jsonl.gz", gzip.compress(LINE, mtime=0), "not_jsonl", "gzip", "gunzip -c"),
         ("a.jsonl", b"PK\x03\x04rest", "not_jsonl", "zip archive", "Unzip it"),
-        ("a.parquet", b"PAR1rest", "not_jsonl", "Parquet", "one request for each row"),
+        ("a.parquet", b"PAR1rest", "not_jsonl", "Parquet", "a.parquet --prompt '… {{ COLUMN }} …'"),
+        ("a.jsonl", b"PAR1rest", "not_jsonl", "Parquet", "a.jsonl --prompt"),
+        ("a.xlsx", b"PK\x03\x04rest", "not_jsonl", "a spreadsheet", "a.xlsx --prompt '… {{ COLUMN }} …'"),
         ("a.jsonl", b"\x28\xb5\x2f\xfdrest", "not_jsonl", "Zstandard", "zstd -dc"),
         ("a.jsonl", b"BZh9rest", "not_jsonl", "bzip2", "bunzip2"),
         ("a.jsonl", b"\xfd7zXZ\x00rest", "not_jsonl", "xz", "xz -dc"),
@@ -70,12 +75,16 @@ def test_what_may_hold_requests_passes(tmp_path: Path, name: str, data: bytes) -
         ("a.jsonl", LINE.decode().encode("utf-16-le"), "not_utf8", "UTF-16-LE", "iconv -f UTF-16-LE"),
         ("a.jsonl", LINE.decode().encode("utf-16-be"), "not_utf8", "UTF-16-BE", "iconv -f UTF-16-BE"),
         ("a.jsonl", LINE + b"\x00\x01", "not_jsonl", "NUL", "how the file was created"),
-        ("a.jsonl", b" [" + LINE.strip() + b"]", "json_array", "one JSON array", "jq -c '.[]'"),
+        ("a.jsonl", b" [" + LINE.strip() + b"]", "json_array", "one JSON array", "a-2.jsonl"),
         ("a.json", b"[" + LINE.strip() + b"]", "json_array", "one JSON array", "a.jsonl"),
-        ("a.json", b'{\n  "key": "a"\n}', "json_spread", "several lines", "jq -c ."),
-        ("a.jsonl", b'{\r\n  "key": "a"\r\n}', "json_spread", "several lines", "jq -c ."),
-        ("a.csv", b"id,text\n1,hi\n", "not_jsonl", "`.csv`", "one request for each row"),
-        ("a.tsv", b"id\ttext\n", "not_jsonl", "a table", "one request for each row"),
+        ("a.json", b'{\n  "key": "a"\n}', "json_spread", "several lines", "--fix -o"),
+        ("a.jsonl", b'{\r\n  "key": "a"\r\n}', "json_spread", "several lines", "--fix -o"),
+        ("a.csv", b"id,text\n1,hi\n", "not_jsonl", "`.csv`", "a.csv --prompt '… {{ text }} …'"),
+        ("a.tsv", b"id\ttext\n1\tHi, there\n", "not_jsonl", "a table", "a.tsv --prompt '… {{ text }} …'"),
+        ("a.csv", b"review\nfine\n", "not_jsonl", "a table", "{{ COLUMN }}"),
+        ("a.jsonl", b"\xef\xbb\xbfid;review text\n1;hi\n", "not_jsonl", "a table", '{{ row["review text"] }}'),
+        ("a.jsonl", b'id,text,"note"\r\n1,"a\r\nlong, long one",\r\n', "not_jsonl", "a table", "{{ text }}"),
+        ("a.txt", b"id|text\n1|hi\n" + b"2|x\n" * 40_000, "not_jsonl", "a table", "{{ text }}"),
         ("a.yaml", b"key: a\n", "not_jsonl", "YAML", ".jsonl"),
     ],
 )
@@ -108,7 +117,7 @@ FAILURE = b'{"key":"a","verdict":"failed","reason":"INTERNAL","line":{"key":"a",
         (RAW, "raw answers", "retry RUN"),
         (b'{"key": "a", "response": {"text": "' + b"x" * 100_000 + b'"}}\n', "raw answers", "retry RUN"),
         (b'{"key": "a", "error": {"code": 3, "message": "no"}}\n', "raw answers", "retry RUN"),
-        (FAILURE, "jq -c .line", "retry RUN"),
+        (FAILURE, "results.jsonl --fix -o", "retry RUN"),
     ],
     ids=["results", "blank first", "bom", "only missing", "long line", "raw", "long raw", "raw error", "failures"],
 )
@@ -228,13 +237,21 @@ def test_sizes_are_told_in_units_of_people(tmp_path: Path) -> None:
     assert "limit for one job is 2 GB" in error.message
 
 
-def test_the_conversion_of_an_array_works_as_printed(tmp_path: Path) -> None:
-    path = tmp_path / "my array.json"
-    rows = [{"key": "ä", "request": {}}, {"key": "b", "request": {}}]
-    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(rows, ensure_ascii=False).encode())
-    command = str(refusal(path).next).split("`")[3]
-    assert command.startswith("python -c ")
-    words = shlex.split(command)
-    done = subprocess.run([sys.executable, *words[1 : words.index(">")]], capture_output=True, check=True)
-    assert [json.loads(line) for line in done.stdout.splitlines()] == rows
-    assert words[words.index(">") + 1] == str(path.with_suffix(".jsonl"))
+def test_the_proposed_command_is_for_the_next_run(tmp_path: Path) -> None:
+    """Offline stays offline; what costs money says so."""
+    path = tmp_path / "my reviews.csv"
+    path.write_bytes(b"id,text\n1,hi\n")
+    assert str(refusal(path).next) == (
+        f"gemini-batch run '{path}' --prompt '… {{{{ text }}}} …'  (sends a request for each row; this costs money)"
+    )
+    with pytest.raises(UsageError) as caught:
+        check_file(path, offline=True)
+    assert "--offline  (sends a request for each row)" in str(caught.value.next)
+
+
+@pytest.mark.parametrize("data", [b"[" + LINE + b"]", b'{\n  "key": "a"\n}', FAILURE])
+def test_what_can_be_fixed_is_taken_to_be_fixed(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(data)
+    assert "--fix" in f"{refusal(path).message} {refusal(path).next}"
+    check_file(path, fixing=True)

@@ -10,9 +10,9 @@ WIDTH = 88
 INTRODUCTION = """\
 # Command line
 
-What `--help` prints, for every command. The scripts of the skill are three of them: `create_batch.py` is `create`,
-`check_status.py` is `status`, `get_results.py` is `results`, with the same options. [JSON output](json.md) describes
-what `--json` prints, [exit codes](../exit-codes.md) how each command ends.
+What `--help` prints, for every command. The scripts of the skill are four of them: `create_batch.py` is `create`,
+`check_status.py` is `status`, `get_results.py` is `results`, `run_batch.py` is `run`, with the same options. [JSON
+output](json.md) describes what `--json` prints, [exit codes](../exit-codes.md) how each command ends.
 
 This page is generated; `make docs-reference` writes it.
 """

@@ -20,10 +20,12 @@ RESULTS = {
     "adopt": ("gemini_batch.commands.adopt", "Adopted"),
     "cancel": ("gemini_batch.commands.cancel", "Cancelled"),
     "clean": ("gemini_batch.commands.clean", "Cleaned"),
+    "prepare": ("gemini_batch.commands.prepare", "PreparedFile"),
     "validate": ("gemini_batch.commands.validate", "Validated"),
     "models": ("gemini_batch.cli.models", "list[ModelFacts]"),
     "listen": ("gemini_batch.cli.listen", "Received"),
     "doctor": ("gemini_batch.commands.doctor", "Diagnosis"),
+    "skill": ("gemini_batch.commands.skill", "InstalledSkill"),
 }
 EVENTS = ("gemini_batch.events", "Event")
 ROW = ("gemini_batch.commands.shown_row", "ShownRow")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Verdict = Literal["succeeded", "truncated", "blocked", "empty", "invalid", "failed", "missing"]
+Verdict = Literal["succeeded", "truncated", "blocked", "empty", "invalid", "failed", "missing", "skipped"]
 """What became of a request; docs/verdicts.md explains each."""
 #: In the order of reports: success, what a changed request may fix, what failed, what is absent.
 VERDICTS: tuple[Verdict, ...] = ("succeeded", "truncated", "blocked", "empty", "invalid", "failed", "missing")
@@ -139,6 +139,7 @@ MESSAGES: dict[str, str] = {
     # not what was requested
     "NOT_JSON": "JSON was requested, but the text is not a single JSON value.",
     "JSON_IN_FENCES": "JSON was requested, but the text has it inside a Markdown code block.",
+    "SCHEMA": "The answer does not satisfy the schema of the request.",
     "BROKEN_MEDIA": "An image, audio or other file in the answer has no data, or its data is not base64.",
     "BAD_VECTOR": "The embedding contains a value that is not a finite number.",
     "DIMENSION": "The embedding does not have the requested length.",

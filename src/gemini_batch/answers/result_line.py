@@ -28,6 +28,7 @@ class _Added(msgspec.Struct):
     """The fields that this program adds; a response has them only if this program wrote it before."""
 
     text: msgspec.Raw = msgspec.Raw()
+    parsed: msgspec.Raw = msgspec.Raw()
     media: msgspec.Raw = msgspec.Raw()
 
 
@@ -48,22 +49,23 @@ def result_line(
     attempt: int,
     copied_from: str | None = None,
     text: bool = True,
+    parsed: bool = False,
     media: MediaWriter | None = None,
 ) -> bytes:
     """One result as one line of JSON, without a line ending: ``key, verdict, response, error, attempt``, in this order.
 
     ``response`` is present if the service sent one, ``error`` with every verdict but ``succeeded``. ``text=False``
-    leaves the response unchanged. ``copied_from``: the key of the identical request whose answer it is. With ``media``,
+    leaves the response unchanged. ``parsed``: the text is JSON, and the response gets its value as well, or null if
+    there is no text. ``copied_from``: the key of the identical request whose answer it is. With ``media``,
     images and audio are written to files and the line has their paths. Raises ``ValueError`` if ``response`` is not
     JSON, ``OSError`` if a media file cannot be written.
     """
     pieces = [b'{"key":', _encode(key), b',"verdict":"', verdict.encode(), b'"']
     if response is not None:
-        pieces += (b',"response":', _response(key, response, method=method, text=text, media=media))
+        pieces += (b',"response":', _response(key, response, method=method, text=text, parsed=parsed, media=media))
     if verdict != "succeeded":
-        why = reason or verdict.upper()
-        words = message or MESSAGES.get(why) or "No further explanation is available."
-        pieces += (b',"error":', _encode({"code": code, "reason": why, "message": words}))
+        reason, words = why(verdict, reason, message)
+        pieces += (b',"error":', _encode({"code": code, "reason": reason, "message": words}))
     pieces += (b',"attempt":', str(attempt).encode())
     if copied_from is not None:
         pieces += (b',"copied_from":', _encode(copied_from))
@@ -71,19 +73,37 @@ def result_line(
     return b"".join(pieces)
 
 
-def _response(key: str, response: bytes, *, method: Method, text: bool, media: MediaWriter | None) -> bytes:
+def why(verdict: Verdict, reason: str | None, message: str | None) -> tuple[str, str]:
+    """The reason code of a request that did not succeed, and a sentence about it."""
+    code = reason or verdict.upper()
+    return code, message or MESSAGES.get(code) or "No further explanation is available."
+
+
+def _response(
+    key: str, response: bytes, *, method: Method, text: bool, parsed: bool, media: MediaWriter | None
+) -> bytes:
     response, there = _read(response)
     if method is Method.EMBED or there is None:
         return response
     added: dict[str, object] = {}
     if text:
-        added["text"] = text_of(response)
+        added["text"] = words = text_of(response)
+        if parsed:
+            added["parsed"] = _value(words)
     if media is not None:
         response, added["media"] = media.move_out(key, response)
-    if bytes(there.text) or bytes(there.media):
+    if bytes(there.text) or bytes(there.parsed) or bytes(there.media):
         fields = _decode_object(response)
         response = _encode({name: value for name, value in fields.items() if name not in added})
     return _append(response, added)
+
+
+def _value(text: str | None) -> msgspec.Raw | None:
+    """The JSON of an answer as it stands, with every digit of its numbers, on one line."""
+    if text is None or not text.strip():
+        return None
+    # As below: only between two tokens can a line ending stand unescaped.
+    return msgspec.Raw(text.strip().replace("\r", " ").replace("\n", " ").encode())
 
 
 def _read(response: bytes) -> tuple[bytes, _Added | None]:

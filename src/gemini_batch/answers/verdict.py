@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemini_batch.answers.parse import Answer
+    from gemini_batch.protocol.schema_checker import Checker
 
 
 _FENCE = re.compile(r"```[A-Za-z0-9]*[ \t]*\r?\n(.*?)```", re.DOTALL)
@@ -37,8 +38,10 @@ class Judged(msgspec.Struct, frozen=True):
     """The verdict on one answer.
 
     ``reason``: a code such as ``MAX_TOKENS`` or ``INTERNAL``, None if succeeded. ``code``: the gRPC code of a row
-    error. ``said``: the service's message, or what names an unknown code of it; None if there is no such thing.
-    ``message``: the same, else ours, after the number of the candidate if there are several; None if succeeded.
+    error. ``said``: what a run keeps of the message: the service's own, what names an unknown code of it, or what the
+    answer's JSON lacks of its schema, without index and value; None if there is no such thing.
+    ``message``: the whole message, ours if the service sends none, after the number of the candidate if there are
+    several; None if succeeded.
     """
 
     key: str
@@ -53,9 +56,9 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class _Finding(msgspec.Struct, frozen=True):
-    """A verdict that is not ``succeeded``, with its reason; ``message`` as in ``Judged.said``, ``ours``: our own.
+    """A verdict that is not ``succeeded``, with its reason; ``message``: the service's, ``ours``: our own.
 
-    ``where``: what precedes either of them.
+    ``where``: what precedes either of them. ``kept``: ours as in ``Judged.said``.
     """
 
     verdict: Verdict
@@ -64,16 +67,40 @@ class _Finding(msgspec.Struct, frozen=True):
     code: int | None = None
     ours: str | None = None
     where: str = ""
+    kept: str | None = None
 
 
-def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimension: int | None = None) -> Judged:
-    """Judge one answer line. ``expects_json`` and ``dimension`` say what the request asked for. Never raises."""
+class _Form(NamedTuple):
+    """The form of answer that a request asks for."""
+
+    expects_json: bool
+    checker: Checker | None
+
+
+#: Made once: most requests have no schema, and a file has millions of answers.
+_ANY_TEXT, _ANY_JSON = _Form(expects_json=False, checker=None), _Form(expects_json=True, checker=None)
+
+
+def judge(
+    answer: Answer,
+    *,
+    method: Method,
+    expects_json: bool = False,
+    checker: Checker | None = None,
+    dimension: int | None = None,
+) -> Judged:
+    """Judge one answer line. Never raises.
+
+    ``expects_json``, ``checker`` and ``dimension`` say what the request asked for. ``checker`` compares the JSON with a
+    schema, or the text itself if no JSON is expected.
+    """
     response = answer.response
     if response is None:
         finding: _Finding | None = _Finding("empty", "NO_RESPONSE")
         usage, model = UNKNOWN, None
     elif method is Method.GENERATE:
-        finding, usage, model = _judge_generated(response, expects_json=expects_json)
+        form = _ANY_JSON if expects_json else _ANY_TEXT
+        finding, usage, model = _judge_generated(response, form if checker is None else _Form(expects_json, checker))
     else:
         finding, usage, model = _judge_embedded(response, dimension)
     if answer.error is not None:
@@ -81,6 +108,7 @@ def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimensi
     if finding is None:
         return Judged(answer.key, "succeeded", None, None, None, usage, True, model)
     said = printable(finding.message or "").strip() or None
+    kept = said or printable(finding.kept or "").strip() or None
     return Judged(
         answer.key,
         finding.verdict,
@@ -90,7 +118,7 @@ def judge(answer: Answer, *, method: Method, expects_json: bool = False, dimensi
         usage,
         response is not None,
         model,
-        said,
+        kept,
     )
 
 
@@ -99,12 +127,12 @@ def _ours(finding: _Finding) -> str:
     return printable(finding.ours or "") or MESSAGES.get(finding.reason) or f"The service says {finding.reason}."
 
 
-def _judge_generated(response: bytes, *, expects_json: bool) -> tuple[_Finding | None, Usage, str | None]:
+def _judge_generated(response: bytes, form: _Form) -> tuple[_Finding | None, Usage, str | None]:
     try:
         found, readable = shapes.read_generated(response)
     except shapes.Unreadable as bad:
         return _Finding("failed", "UNREADABLE", ours=f"The answer cannot be used: {bad}."), UNKNOWN, None
-    finding = _judge_candidates(found.candidates or [], expects_json=expects_json)
+    finding = _judge_candidates(found.candidates or [], form)
     if finding is None and not readable:
         finding = _Finding("failed", "UNREADABLE")
     elif not found.candidates:
@@ -119,10 +147,10 @@ def _judge_prompt(feedback: response_types.Feedback | None) -> _Finding | None:
     return _Finding("blocked", f"PROMPT_{reason}", feedback.block_reason_message)
 
 
-def _judge_candidates(candidates: Sequence[response_types.Candidate], *, expects_json: bool) -> _Finding | None:
+def _judge_candidates(candidates: Sequence[response_types.Candidate], form: _Form) -> _Finding | None:
     """The first candidate that did not succeed decides; its number is in the message if there are several."""
     for number, candidate in enumerate(candidates, 1):
-        finding = _judge_candidate(candidate, expects_json=expects_json)
+        finding = _judge_candidate(candidate, form)
         if finding is not None:
             if len(candidates) == 1:
                 return finding
@@ -130,7 +158,7 @@ def _judge_candidates(candidates: Sequence[response_types.Candidate], *, expects
     return None
 
 
-def _judge_candidate(candidate: response_types.Candidate, *, expects_json: bool) -> _Finding | None:
+def _judge_candidate(candidate: response_types.Candidate, form: _Form) -> _Finding | None:
     finish = candidate.finish_reason
     if finish != "STOP":
         if not finish or finish == "FINISH_REASON_UNSPECIFIED":
@@ -151,7 +179,7 @@ def _judge_candidate(candidate: response_types.Candidate, *, expects_json: bool)
         text = None
     if blobs and BlobState.EMPTY in blobs:
         return _Finding("invalid", "BROKEN_MEDIA")
-    return _judge_json(text) if expects_json and text is not None else None
+    return None if text is None else _judge_form(text, form)
 
 
 def _blobs(parts: list[response_types.Part]) -> set[BlobState] | None:
@@ -196,13 +224,18 @@ def _holds(raw: msgspec.Raw) -> bool:
     return len(memoryview(raw)) > 4 and bytes(memoryview(raw)[:1]) == b"{"
 
 
-def _judge_json(text: str) -> _Finding | None:
-    try:
-        msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    else:
-        return None
+def _judge_form(text: str, form: _Form) -> _Finding | None:
+    value: Any = text
+    if form.expects_json:
+        try:
+            value = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            return _not_json(text)
+    flaw = None if form.checker is None else form.checker.flaw(value)
+    return None if flaw is None else _Finding("invalid", "SCHEMA", ours=flaw.exact, kept=flaw.general)
+
+
+def _not_json(text: str) -> _Finding:
     fenced = _FENCE.search(text)
     if fenced is not None and _is_json(fenced[1]):
         return _Finding("invalid", "JSON_IN_FENCES")
@@ -314,6 +347,9 @@ def text_of(response: bytes) -> str | None:
         found, _ = shapes.read_generated(response)
     except shapes.Unreadable:
         return None
-    if not found.candidates or found.candidates[0].content is None:
-        return None
-    return _text(found.candidates[0].content.parts)
+    return text_in(found.candidates[0]) if found.candidates else None
+
+
+def text_in(candidate: response_types.Candidate) -> str | None:
+    """The text of a candidate: its text parts that are not thoughts, joined. None if it has none."""
+    return None if candidate.content is None else _text(candidate.content.parts)

@@ -110,6 +110,7 @@ _BY_CODE = {
     "upload_session_lost": Trouble.PASSING,
     "upload_damaged": Trouble.PASSING,
     "upload_failed": Trouble.PASSING,
+    "attachment_processing": Trouble.PASSING,
     "create_unanswered": Trouble.PASSING,
     "create_ambiguous": Trouble.LOCAL,
 }

@@ -33,6 +33,7 @@ COMMANDS = {
     "models": ("models", "List the models that support batches, with prices and shutdown dates."),
     "listen": ("listen", "Receive webhooks: print one JSON line for each verified delivery."),
     "doctor": ("doctor", "Check the ledger and the run folders against the service."),
+    "skill": ("skill", "Install the skill for coding agents that comes with this package."),
     "emulator": ("emulator", "Serve a local Gemini API for tests and trials."),
 }
 

@@ -84,7 +84,7 @@ def _clean(
     call=_clean,
 )
 def command(done: Cleaned, screen: Screen, *, not_created: bool, **_: object) -> None:
-    """Delete input files at the service that were uploaded from this state folder and that no active job needs.
+    """Delete input files and attachments at the service, uploaded from this state folder, that no active job needs.
 
     Nothing else is touched: no results, no jobs, no files from elsewhere. Prints the names of the
     files and, with --not-created, the ids of the forgotten runs. To create the job of a forgotten run after all, repeat

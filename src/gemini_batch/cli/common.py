@@ -117,6 +117,18 @@ SELECTION = (
     ),
 )
 
+#: How results become a table.
+STYLE = (
+    click.option(
+        "--details", is_flag=True, help="In a table, add tokens, cost, finish reason, model and attempt of each row."
+    ),
+    click.option(
+        "--spreadsheet", is_flag=True, help="Write CSV that spreadsheets open safely: marked as UTF-8, no formulas."
+    ),
+    click.option("--output-dir", metavar="DIR", help="Write the text of each row to a file of its own in DIR."),
+    click.option("--markdown", is_flag=True, help="With --output-dir, let the files end in .md instead of .txt."),
+)
+
 DEDUPE = click.option(
     "--dedupe", is_flag=True, help="Send identical requests once, and give the answer to each of their keys."
 )

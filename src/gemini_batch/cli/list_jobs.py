@@ -9,9 +9,8 @@ import click
 from gemini_batch.cli.common import verb
 from gemini_batch.cli.outcome import clean, invoked
 from gemini_batch.errors import Next
-from gemini_batch.report.durations import span
 from gemini_batch.report.next_steps import to_adopt
-from gemini_batch.transcript.sizes import size
+from gemini_batch.transcript.sizes import size, span
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen

@@ -43,7 +43,12 @@ _COME_BACK = {
 }
 
 
-_SCRIPTS = {"create": "create_batch.py", "status": "check_status.py", "results": "get_results.py"}
+_SCRIPTS = {
+    "create": "create_batch.py",
+    "status": "check_status.py",
+    "results": "get_results.py",
+    "run": "run_batch.py",
+}
 
 
 def invoked(following: Next) -> str:
@@ -196,7 +201,7 @@ def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> 
         sign = "Warning: " if same[0].severity == "warning" else ""
         click.echo(clean(sign + problem_line(same[0], file)), err=True)
         if len(same) > 1:
-            more = ", ".join(str(one.line) for one in same[1 : 1 + _SHOWN_LINES])
+            more = ", ".join(_lines(one) for one in same[1 : 1 + _SHOWN_LINES])
             dots = ", …" if len(same) > 1 + _SHOWN_LINES else ""
             click.echo(f"    the same in {len(same) - 1:,} more: line {more}{dots}", err=True)
     if left:
@@ -204,9 +209,15 @@ def show_problems(problems: Sequence[Problem], total: int, file: str | None) -> 
 
 
 def problem_line(problem: Problem, file: str | None) -> str:
-    """``file:line:field: what — what to do``."""
+    """``file:line:field: message (hint)``; of a corrected copy, the line of the original follows."""
     place = ":".join(str(p) for p in (file, problem.line, problem.field) if p is not None)
-    return f"{place}: {problem.message}" + (f" — {problem.next}" if problem.next else "")
+    hint = f" ({problem.next})" if problem.next else ""
+    origin = "" if problem.original is None else f" [line {problem.original} of the original]"
+    return f"{place}: {problem.message}{hint}{origin}"
+
+
+def _lines(problem: Problem) -> str:
+    return str(problem.line) if problem.original is None else f"{problem.line} [{problem.original}]"
 
 
 def documented(content: object) -> Any:

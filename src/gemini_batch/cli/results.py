@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli.common import JOB_NAME, call_method, is_stdout, verb
+from gemini_batch.cli.common import JOB_NAME, STYLE, call_method, is_stdout, verb
 from gemini_batch.cli.outcome import clean, invoked
 from gemini_batch.cli.screen import screen_width
 from gemini_batch.cli.wording import failure_line, place, plural, usd
@@ -62,8 +62,11 @@ def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> 
         "-o",
         metavar="FILE",
         callback=_spelt,
-        help="Write all result lines to FILE; - for stdout (/dev/stdout is the same).",
+        help="Write all results to FILE: a table if it ends in .csv, .tsv, .parquet, .ndjson, .db or .xlsx, else "
+        "result lines; - for lines on stdout.",
     ),
+    *STYLE,
+    click.option("--as", "prefix", metavar="NAME", help="In a table, begin the names of the new columns with NAME_."),
     click.option("--job-only", is_flag=True, help="Only the answers of this job, not those of its whole run."),
     click.option(
         "--accept-incomplete",
@@ -123,6 +126,9 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         yield f"  … and {plural(more, 'more request')} for other reasons (--json has all)"
     for other in summary.answered_by[:10]:
         yield f"  {plural(other.answers, 'answer')} by {other.model}; {other.asked} was asked"
+    for reason, count in summary.skipped.items():
+        rows = "row was" if count == 1 else "rows were"
+        yield f"  {count:,} {rows} never sent: {reason} (verdict skipped)"
     yield from _not_sent(summary)
     if summary.error and summary.failures:
         yield f"  the service's error for the job: {summary.error}"

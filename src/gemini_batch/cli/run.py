@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import DEDUPE, LENIENT, MODEL_CHECK, POLL, SELECTION, TIMEOUT, is_stdout, verb
+from gemini_batch.cli.common import DEDUPE, LENIENT, MODEL_CHECK, POLL, SELECTION, STYLE, TIMEOUT, is_stdout, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.results import exit_code, step_lines, summary_lines
 from gemini_batch.cli.table_options import TABLE
@@ -36,8 +36,8 @@ OUTPUT = click.option(
     "-o",
     metavar="FILE",
     callback=file_name,
-    help="Write all result lines of the run to FILE, and the requests that did not succeed next to it: to "
-    "failures.jsonl if FILE is results.jsonl, else to NAME.failures.jsonl.",
+    help="Write the results to FILE: a table if it ends in .csv, .tsv, .parquet, .ndjson, .db or .xlsx, else result "
+    "lines, with the requests that did not succeed next to it (failures.jsonl, or NAME.failures.jsonl).",
 )
 
 
@@ -53,8 +53,9 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     summary = found.summary
     for line in summary_lines(summary, output):
         screen.say(line)
-    if output is not None and not summary.all_succeeded:
-        screen.say(f"Requests that did not succeed, with verdict and reason: {failures_beside(Path(output))}")
+    beside = failures_beside(Path(output)) if output is not None else None
+    if beside is not None and not summary.all_succeeded:
+        screen.say(f"Requests that did not succeed, with verdict and reason: {beside}")
     if output is None:
         screen.say(f"Next: {invoked(Next('results', summary.run, '-o', 'results.jsonl'))}")
     for line in step_lines(summary, output, "Next" if output is not None else "Then"):
@@ -76,6 +77,7 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     DEDUPE,
     LENIENT,
     *TABLE,
+    *STYLE,
     click.option(
         "--max-requests-per-job", type=click.IntRange(min=1), metavar="N", help="Requests per job (default 50000)."
     ),

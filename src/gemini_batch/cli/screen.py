@@ -12,7 +12,7 @@ import click
 from gemini_batch.cli import wording
 from gemini_batch.cli.outcome import clean, documented, invoked, write_line
 from gemini_batch.errors import Next
-from gemini_batch.report.durations import span
+from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import click
 from gemini_batch.cli.common import JOB_NAME, POLL, TIMEOUT, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.wording import place, plural, tally
-from gemini_batch.report.durations import span
+from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from gemini_batch.cli.common import Number
+
 TABLE = (
     click.option(
         "--prompt",
@@ -21,6 +23,11 @@ TABLE = (
     ),
     click.option(
         "--schema", metavar="FILE|MODULE:MODEL", help="Schema of the answers; they are checked, and become columns."
+    ),
+    click.option(
+        "--schema-field",
+        type=click.Choice(["auto", "responseSchema", "responseJsonSchema"]),
+        help="The field that tells the service the schema (default auto).",
     ),
     click.option(
         "--attach",
@@ -41,7 +48,6 @@ TABLE = (
     click.option(
         "--key-duplicates",
         type=click.Choice(["error", "number"]),
-        default="error",
         help="number: give rows with the same key a number.",
     ),
     click.option(
@@ -49,7 +55,7 @@ TABLE = (
         type=click.Choice(["text", "embed", "image", "speech"]),
         help="What the answers are (default text).",
     ),
-    click.option("--temperature", type=float, metavar="T", help="Temperature of the answers."),
+    click.option("--temperature", type=Number(0, 2), metavar="T", help="Temperature of the answers."),
     click.option("--max-output-tokens", type=click.IntRange(min=1), metavar="N", help="Maximum tokens of an answer."),
     click.option("--thinking", metavar="LEVEL|TOKENS", help="minimal, low, medium, high, off, auto, or a budget."),
     click.option(

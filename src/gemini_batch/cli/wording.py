@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gemini_batch.report.durations import span
 from gemini_batch.safe_text import printable
-from gemini_batch.transcript.sizes import size
+from gemini_batch.transcript.sizes import size, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""``clean``: delete input files at the service that no active job needs, and forget runs that were never sent.
+"""``clean``: delete files at the service that no active job needs, and forget runs that were never sent.
 
 Only what this home has put there is touched. A run is forgotten only when asked for, and never while it is in doubt
 whether its job exists.
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.backend import address_of
-from gemini_batch.engine.input_files import delete_input
 from gemini_batch.engine.planner import drop
 from gemini_batch.engine.poller import poll_job
+from gemini_batch.engine.uploads.attachments import delete_attachment
+from gemini_batch.engine.uploads.held import HeldAttachments
+from gemini_batch.engine.uploads.input_files import delete_input
 from gemini_batch.errors import ApiError, ServiceError, StateError, UsageError
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.session import KnownJob
@@ -42,11 +44,11 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool
     """True if nothing was deleted."""
     deleted: list[str]
-    """Input files that were deleted at the service, `files/…`."""
+    """Input files and attachments that were deleted at the service, `files/…`."""
     gone: list[str]
-    """Input files that the service had deleted already."""
+    """Those that the service had deleted already."""
     kept: dict[str, str]
-    """Input files that are still needed, and with `--local` runs that are in use or damaged, with the reason."""
+    """Those that are still needed, and with `--local` runs that are in use or damaged, with the reason."""
     bytes: int
     """Size of the deleted files."""
     not_created: list[str]
@@ -109,6 +111,7 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
                 continue
             deleted.append(file.name)
             freed += file.bytes
+        freed += await _clean_attachments(session, deleted, gone, kept, dry_run=dry_run)
     return Cleaned(
         dry_run=dry_run,
         deleted=deleted,
@@ -118,6 +121,34 @@ async def clean(session: Session, *, dry_run: bool, not_created: bool = False) -
         not_created=[run.id for run in waiting],
         forgotten=[run.id for run in forgotten],
     )
+
+
+async def _clean_attachments(
+    session: Session, deleted: list[str], gone: list[str], kept: dict[str, str], *, dry_run: bool
+) -> int:
+    """Delete the attachments that no job needs, as far as is known after the jobs were polled; returns their bytes."""
+    address, ledger, now, freed = address_of(session.settings), session.ledger(), session.world.now(), 0
+    records = HeldAttachments(ledger, backend=address, key_fingerprint=session.key_fingerprint())
+    for held, used in records.all():
+        if not records.is_ours(held):
+            elsewhere = held.backend != address
+            kept[held.name] = f"uploaded to {held.backend}" if elsewhere else "uploaded with another key"
+        elif used:
+            kept[held.name] = "a job needs it"
+        elif held.expires_at is not None and held.expires_at <= now:
+            gone.append(held.name)
+            if not dry_run:
+                records.gone(held, at=now, why="expired")
+        else:
+            there: bool | None = True
+            if not dry_run:
+                there = await delete_attachment((await session.backend()).service, records, held, at=now)
+            if there is None:
+                kept[held.name] = "a job needs it"
+                continue
+            (deleted if there else gone).append(held.name)
+            freed += held.bytes if there else 0
+    return freed
 
 
 def _was_never_sent(session: Session, run: Run) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,19 +9,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.catalog import Method  # noqa: TC001 - msgspec needs the type itself
-from gemini_batch.errors import InvalidInput, Next, UsageError
+from gemini_batch.commands.request_files import check_place, put
+from gemini_batch.errors import InvalidInput, Next
 from gemini_batch.events import EventHandler, Notice, ignore_events, in_thread
 from gemini_batch.intake.staging import stage
 from gemini_batch.intake.tabular import prepare as prepare_table
-from gemini_batch.jsonl import atomic_write, sha256_of
-from gemini_batch.store.sqlite import state_error
 from gemini_batch.store.state_folder import RunFolder
 from gemini_batch.validation.conform import Terms
 
 if TYPE_CHECKING:
     from gemini_batch.intake.tabular import Prepared, TableInput
-
-_PIECE = 1024 * 1024
 
 
 class PreparedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,18 +57,25 @@ async def prepare(
     ``force``: replace a file that has other content. Raises UsageError (InvalidInput with the rows from which no
     request can be made), StateError.
     """
-    _check_place(output)
+    check_place(output)
     terms = Terms((model or "").removeprefix("models/"), lenient)
     with tempfile.TemporaryDirectory(prefix=".gemini-batch-prepare-", dir=output.parent) as folder:
         scratch = Path(folder)
 
         def work(told: EventHandler) -> tuple[Prepared, PreparedFile]:
-            made = prepare_table(table, scratch, name="table", terms=terms, emit=told)
+            made = prepare_table(table, scratch, name="table", terms=terms, emit=told, uploads=False)
             try:
-                staged = stage(made.requests, RunFolder(scratch), max_bytes=None, terms=terms, emit=told)
+                staged = stage(
+                    made.requests,
+                    RunFolder(scratch),
+                    max_bytes=None,
+                    terms=terms,
+                    answer_schema=made.answer_schema,
+                    emit=told,
+                )
             except InvalidInput as error:
                 raise made.in_rows(error) from error
-            _put(made.requests, output, force=force)
+            put(made.requests, output, force=force)
             where = ("--offline",) if offline else ()
             found = PreparedFile(
                 file=str(output),
@@ -90,33 +93,3 @@ async def prepare(
     for sentence in (*made.notes, *found.warnings):
         emit(Notice(sentence))
     return found
-
-
-def _check_place(output: Path) -> None:
-    if output.is_dir() or not output.parent.is_dir():
-        raise UsageError(
-            "This is a folder." if output.is_dir() else "The folder for the file does not exist.",
-            file=output if output.is_dir() else output.parent,
-            field="--output",
-            code="bad_output",
-            next="Name a file in a folder that exists.",
-        )
-
-
-def _put(requests: Path, output: Path, *, force: bool) -> None:
-    """Copy the requests to their place. Raises UsageError for a file that would be lost, StateError."""
-    try:
-        if output.is_file() and output.stat().st_size and not force:
-            if sha256_of(output) == sha256_of(requests):
-                return
-            raise UsageError(
-                "This file exists and has other content, which would be lost.",
-                file=output,
-                field="--output",
-                code="bad_output",
-                next="Choose another name, or use --force.",
-            )
-        with requests.open("rb") as source, atomic_write(output) as file:
-            shutil.copyfileobj(source, file, _PIECE)
-    except OSError as error:
-        raise state_error(error, output, "request file") from error

@@ -5,6 +5,7 @@ The same command again, or ``run RUN``, goes on where it stopped, whatever stopp
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.commands.listen import Address
     from gemini_batch.intake.submission import Entered
-    from gemini_batch.report.result_set import Results
+    from gemini_batch.report.result_set import Results, TableStyle
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
@@ -54,13 +55,15 @@ async def run(
     output: Path | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
     webhook: Address | None = None,
+    style: TableStyle | None = None,
 ) -> Results:
     """Work a file (an :class:`Submission`) or a known run (its id) off to the end, and write its results to ``output``.
 
     Next to ``output`` stand the requests without a good answer, where there are any (:func:`failures_beside`). Raises
     UsageError (InvalidInput with all problems) before anything is sent, ServiceError where the service refuses for
     good, NotFinished after ``timeout`` seconds, StateError. Whatever ends it, the same call goes on where it stopped.
-    ``webhook``: where the service announces the ends of new jobs; an announcement makes the next poll come at once.
+    ``style``: how results become a table. ``webhook``: where the service
+    announces the ends of new jobs; an announcement makes the next poll come at once.
     """
     check_timeout(timeout)
     deadline = session.world.deadline(timeout)
@@ -76,7 +79,7 @@ async def run(
             webhook_url=None if webhook is None else webhook.url,
             bell=bell,
         )
-    return await finish(session, run, output)
+    return await finish(session, run, output, style)
 
 
 async def _worked_off(
@@ -249,7 +252,7 @@ def _limits(name: str, options: RunOptions) -> Limits:
     )
 
 
-async def finish(session: Session, run: Run, output: Path | None) -> Results:
+async def finish(session: Session, run: Run, output: Path | None, style: TableStyle | None = None) -> Results:
     """The results of a finished run, written to ``output`` and next to it. Raises StateError."""
     try:
         found = await held_results(session, run)
@@ -258,6 +261,8 @@ async def finish(session: Session, run: Run, output: Path | None) -> Results:
             raise
         await work_off(session, run, None)  # answers that were damaged here: the run asks until it is certain
         found = await held_results(session, run)
+    if style is not None:
+        found = dataclasses.replace(found, _style=style)
     if output is not None:
         write_out(session, run, found, output)
     return found

@@ -11,9 +11,10 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import MESSAGES, MODEL_LIMIT, Verdict
 from gemini_batch.answers.verdict import judge
+from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.report.billing import EMULATED
 from gemini_batch.report.money import Money, money
-from gemini_batch.report.raw_files import RawFiles
+from gemini_batch.report.outcome import RawFiles
 from gemini_batch.report.summary import LONG_PROMPT, TokenCounts, token_counts
 from gemini_batch.store import conditions
 from gemini_batch.store.records import JobStage
@@ -181,7 +182,8 @@ class ShownRowReader:
         method, expects_json = self.run.method, bool(row.expects_json)
         message = None
         if row.verdict != "succeeded" and row.reason != MODEL_LIMIT:  # of that, the answer alone says nothing
-            judged = judge(answer, method=method, expects_json=expects_json, dimension=row.dimension)
+            checker = checker_of(self.rows.schema(row.schema))
+            judged = judge(answer, method=method, expects_json=expects_json, checker=checker, dimension=row.dimension)
             message = judged.message
         reply = None
         if answer.response is not None:

@@ -12,6 +12,7 @@ from gemini_batch.answers.reasons import MODEL_LIMIT
 from gemini_batch.answers.verdict import judge
 from gemini_batch.events import EventHandler, Transfer
 from gemini_batch.jsonl import LongLine, read_all_lines, sha256_of, utf8_text
+from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.safe_text import printable
 from gemini_batch.store.job_rows import without_limit
 from gemini_batch.store.row_records import AnswerRow, RequestRow, Wanted
@@ -112,7 +113,13 @@ class _Judging:
         if wanted is None:
             self._writer.quarantine(offset, len(data), "FOREIGN_KEY")
             return
-        judged = judge(answer, method=self._method, expects_json=wanted.expects_json, dimension=wanted.dimension)
+        judged = judge(
+            answer,
+            method=self._method,
+            expects_json=wanted.expects_json,
+            checker=checker_of(self._rows.schema(wanted.schema)),
+            dimension=wanted.dimension,
+        )
         message = None if judged.said is None else self._writer.message(judged.reason or "", judged.said)
         self._verdicts.append(answer_row(wanted, offset, len(data), judged, message, stated=self._stated))
 

@@ -68,7 +68,8 @@ async def plan_job(
     if chunk is None:
         return None
     try:
-        if chunk.whole and rewrite is None:
+        # A part with placeholders stays as it is: what is sent is made from it when its attachments have URIs.
+        if chunk.whole and rewrite is None and not folder.attachments.exists():
             part, offset, size = None, chunk.offset, chunk.bytes
             all_of_it = chunk.requests == run.requests and run.sha256 is not None
             sha256 = (

@@ -12,9 +12,9 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.errors import NotFinished
 from gemini_batch.events import Notice
-from gemini_batch.report.durations import span
 from gemini_batch.report.leftovers import cancelled_elsewhere, leftover, rule_for
 from gemini_batch.report.next_steps import after_cancel
+from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,13 +17,15 @@ from gemini_batch.api.trouble import Trouble, meaning, too_large
 from gemini_batch.engine import scheduler as s
 from gemini_batch.engine.backoff import Backoff, Disappearance, PollBackoff
 from gemini_batch.engine.collector import gather_ended, lose
-from gemini_batch.engine.input_files import delete_input, inputs_of, needless_inputs
 from gemini_batch.engine.planner import drop, plan_job, reconcile
 from gemini_batch.engine.poller import Poller
 from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import Resender, stopped_by_others
 from gemini_batch.engine.submitter import Submitter
-from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
+from gemini_batch.engine.uploads.attachments import JobAttachments
+from gemini_batch.engine.uploads.input_files import forget_inputs, inputs_of
+from gemini_batch.engine.uploads.room import make_room
+from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice, RunProgress, in_thread
 from gemini_batch.memory.claims import TakenError
 from gemini_batch.memory.recall import recall
@@ -37,7 +39,7 @@ from gemini_batch.world import Tasks
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.session import Session
-    from gemini_batch.store.records import InputFile, Run
+    from gemini_batch.store.records import Run
     from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RequestOverrides
@@ -85,6 +87,7 @@ class Runner:
         self._stopper, self._closed = stopper, stopper is not None
         self._store_full = False
         self._stuck: set[str] = set()
+        self._attachments = JobAttachments(session, service, self._ledger, run, self._folder)
         self._began = self._clock()
         self._waiting: Waiting | None = None
         self._progress = Progress()
@@ -192,6 +195,7 @@ class Runner:
             self._ledger,
             self._run,
             self._folder,
+            attachments=self._attachments,
             may_send=self._quota.fits,
             webhook_url=self._webhook_url,
         )
@@ -202,6 +206,9 @@ class Runner:
             made = await submitter.make(job)
         except TakenError:
             await self._recall(rows, self._ledger.job(job.id))
+            return
+        except UsageError as error:  # an attached file is not what it was
+            self._close(error)
             return
         except ServiceError as error:
             try:
@@ -218,11 +225,11 @@ class Runner:
         trouble = meaning(error)
         if trouble is Trouble.STORE_FULL:
             self._store_full = True
-            freed = await self._forget(
-                needless_inputs(self._ledger, key_fingerprint=self._key, backend=self._run.backend)
+            freed = await make_room(
+                self._service, self._ledger, key_fingerprint=self._key, backend=self._run.backend, at=self._now()
             )
             pause = self._quota.store_full(freed, error)
-            then = f"deleted {_counted(freed, 'unneeded input file')}" if freed else f"trying again in {pause:.0f} s"
+            then = f"deleted {_counted(freed, 'unneeded file')}" if freed else f"trying again in {pause:.0f} s"
             self._emit(Notice(f"The file store is full; {then}.", "warning"))
         elif error.reason_code == "over_quota":  # the create itself; a 429 of another call passes
             if not self._quota.refused(job, queued, error):
@@ -256,7 +263,7 @@ class Runner:
         async with self._writing:
             self._waiting = None
             drop(self._ledger, rows, job, at=self._now())
-        await self._forget(inputs_of(self._ledger, job))
+        await self._forget_input(job)
 
     def _close(self, error: Error) -> None:
         """Send nothing more, because the service refuses for good or someone cancelled; existing jobs are collected."""
@@ -272,15 +279,8 @@ class Runner:
             self._stopper = error
         self._closed = True
 
-    async def _forget(self, files: list[InputFile]) -> int:
-        """Delete input files that no job needs any more; returns how many the service still had."""
-        forgotten = 0
-        for file in files:
-            try:
-                forgotten += await delete_input(self._service, self._ledger, file, at=self._now())
-            except ServiceError:
-                continue  # it stays in the ledger for `clean`, and expires on its own
-        return forgotten
+    async def _forget_input(self, job: Job) -> None:
+        await forget_inputs(self._service, self._ledger, inputs_of(self._ledger, job), at=self._now())
 
     # Polling ---------------------------------------------------------------------------------------------------------
 
@@ -317,7 +317,7 @@ class Runner:
             else:
                 self._note_leftovers(rows, job)
         if self._store_full:
-            await self._forget(inputs_of(self._ledger, job))
+            await self._forget_input(job)
         self._quota.freed()
 
     def _postpone(self, job: Job, error: Error) -> None:

@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from gemini_batch.api.trouble import Trouble, meaning, too_large
+from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine import create_policy
 from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, Matches, ReadList, Send, Upload, next_step
-from gemini_batch.engine.input_files import upload_input
 from gemini_batch.engine.poller import ask, record_seen
+from gemini_batch.engine.refusals import differs, explained
+from gemini_batch.engine.uploads.attachments import JobAttachments
+from gemini_batch.engine.uploads.input_files import upload_input
 from gemini_batch.errors import ApiError, Next, ServiceError, StateError
 from gemini_batch.events import Notice
 from gemini_batch.memory.claims import BehindError, claiming
 from gemini_batch.memory.recall import open_index, recalls, update_index
 from gemini_batch.report.billing import paid_again
-from gemini_batch.report.next_steps import costing
 from gemini_batch.store.records import JobStage
-from gemini_batch.wire import contradiction, remote_job
+from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,11 +60,13 @@ class Submitter:
         run: Run,
         folder: RunFolder,
         *,
+        attachments: JobAttachments | None = None,
         may_send: Callable[[Job], bool] | None = None,
         webhook_url: str | None = None,
     ) -> None:
         self._session, self._service, self._ledger = session, service, ledger
         self._run, self._folder, self._may_send, self._webhook_url = run, folder, may_send, webhook_url
+        self._attachments = attachments or JobAttachments(session, service, ledger, run, folder)
         self._now = session.world.now
         self._doubt: ServiceError | None = None
         self._has_uploaded = False
@@ -76,7 +79,7 @@ class Submitter:
         Raises ServiceError if that is not possible now; nothing is lost. Raises TakenError, with the job as it was, if
         other runs have sent or answered some of its requests by now.
         """
-        job = self._with_this_key(job)
+        job = self._attachments.renewed(self._with_this_key(job))
         facts = Facts(
             stage=job.stage, input_kind=job.input_kind, intended_at=job.intended_at, create_calls=job.create_calls
         )
@@ -90,6 +93,7 @@ class Submitter:
                 await self._believe_list()
             match step:
                 case Upload():
+                    job = await self._attachments.fill(job)
                     job = await upload_input(self._session, self._service, self._ledger, self._folder, job)
                     self._has_uploaded = True
                     facts = replace(facts, stage=job.stage)
@@ -139,6 +143,7 @@ class Submitter:
     async def _send(self, job: Job) -> Job:
         """Record the intent, send the create once, and record the answer."""
         if job.input_kind == "inline":
+            job = await self._attachments.fill(job)
             requests = await asyncio.to_thread(self._inline_requests, job)
             create = partial(self._service.create, requests=requests)
         else:
@@ -165,12 +170,12 @@ class Submitter:
                 if await self._lost_its_file(job, error):
                     self._session.emit(Notice("The service no longer has the input file; uploading it again."))
                     return self._ledger.input_gone(job, at=self._now())
-                raise _explained(self._run, job, error) from error
+                raise explained(self._run, job, error) from error
             self._doubt = error
             self._session.emit(Notice(error.then("Checking whether the job was created anyway."), "warning"))
             return job
         remote = remote_job(operation)
-        what = f"{remote.name}, which {differs}" if (differs := _differs(job, remote)) else None
+        what = f"{remote.name}, which {why}" if (why := differs(job, remote)) else None
         if not remote.name or remote.name in self._ledger.batches():
             what = f"{remote.name}, which is another job" if remote.name else "no job"
         if what is not None:
@@ -223,14 +228,13 @@ class Submitter:
 
     def _inline_requests(self, job: Job) -> list[tuple[str, msgspec.Raw]]:
         class _Line(msgspec.Struct):
+            key: str
             request: msgspec.Raw
 
-        with self._folder.rows() as rows, self._folder.requests.open("rb") as file:
-            found = []
-            for key, offset, length in rows.members(job.ordinal):
-                file.seek(offset)
-                found.append((key, msgspec.json.decode(file.read(length), type=_Line).request))
-        return found
+        with self._folder.input(job.part).open("rb") as file:
+            file.seek(job.offset)
+            lines = [msgspec.json.decode(line, type=_Line) for line in file.read(job.bytes).split(b"\n") if line]
+        return [(line.key, line.request) for line in lines]
 
     async def _read_list(self, job: Job, facts: Facts, wait: float) -> Facts:
         """Read the list once to its end. A failed reading does not count; the list is read again.
@@ -358,44 +362,3 @@ class Submitter:
             next=(self._doubt.next if self._doubt and self._doubt.reason_code == "redirected" else None)
             or "Nothing is lost. Run the same command again later.",
         )
-
-
-def _differs(job: Job, remote: RemoteJob) -> str | None:
-    """How the answer to a create contradicts what was sent: then it is another job's, and this create is in doubt."""
-    file = job.file if job.input_kind == "file" else None
-    return contradiction(remote, file=file, model=job.model, display_name=job.display_name, requests=job.requests)
-
-
-def _explained(run: Run, job: Job, error: ServiceError) -> ServiceError:
-    """The error of a create that certainly created no job, with what to do next."""
-    match meaning(error):
-        case Trouble.ABSENT if isinstance(error, ApiError):
-            return ApiError(
-                f"The service cannot run a batch with {job.model}: {error.message}",
-                status=error.status,
-                reason=error.reason,
-                code="model_refused",
-                next=Next("models", why="lists the models to choose from with --model; no job was created"),
-            )
-        case Trouble.NOT_SENT:
-            error.next = "No job was created. Run the same command again; nothing is uploaded twice."
-        case Trouble.BAD_REQUEST if too_large(error):
-            why = "sends the requests in smaller jobs; no job was created"
-            smaller = Next("run", run.id, why=costing(run, why))
-            error.next = smaller if job.requests > 1 else "No job was created. Make the request smaller."
-        case Trouble.BAD_REQUEST:
-            error.next = error.next or "No job was created. Fix what the service names, then run the command again."
-        case Trouble.WITHDRAWN if job.file is not None and job.file.removeprefix("files/") in error.message:
-            error.next = (
-                "The service says that the uploaded file is gone, or belongs to the project of another key. No job was "
-                "created. Check the key, then run the same command again; it uploads the file again if it is gone."
-            )
-        case Trouble.WITHDRAWN | Trouble.BILLING:
-            error.next = error.next or (
-                Next(
-                    "models", why="lists the models; the key may have no access to this one, or its project no billing"
-                )
-            )
-        case _:
-            pass
-    return error

@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, TYPE_CHECKING
 
+import msgspec
+
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
-from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, atomic_write, decode, private_open, read_lines
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.tables.making.attachments import read_manifest, write_manifest
 from gemini_batch.validation.conform import Terms
-from gemini_batch.validation.inputfile import check_file
+from gemini_batch.validation.file_uri import attached_to, is_placeholder, placeholder
+from gemini_batch.validation.inputfile import check_file, check_unchanged
 from gemini_batch.validation.repairs import for_file
 from gemini_batch.validation.request_traits import (
     REFERENCES,
@@ -32,11 +36,12 @@ from gemini_batch.validation.request_traits import (
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from gemini_batch.memory.fingerprint import Origin
     from gemini_batch.store.state_folder import RunFolder
+    from gemini_batch.tables.making.attachments import Stored
 
     CanSee = Callable[[str], bool]
 
@@ -110,14 +115,17 @@ class _Pass:
         limit: int | None,
         origin: Callable[[Method], Origin] | None,
         terms: Terms,
+        answer_schema: bytes | None,
         can_see: CanSee | None,
         emit: EventHandler,
     ) -> None:
         self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
+        self._answer_schema = answer_schema
         self.terms = terms
         self._origin_of = origin
         self._origin: Origin | None = None
         self.can_see = can_see
+        self.attachments: frozenset[str] = frozenset()
         self.unseen: Unseen | None = None
         self.findings = _Findings()
         self.hash = hashlib.sha256()
@@ -161,6 +169,9 @@ class _Pass:
 
     def _row(self, data: bytes, number: int) -> RequestRow | None:
         checked = check_line(data, number, self.terms)
+        if isinstance(checked, Checked) and not self._knows_attachments(data):
+            unknown = "The request names an attachment that was not prepared with it."
+            checked = (Problem(message=unknown, line=number, next="Attach files with `--attach` only."),)
         if not isinstance(checked, Checked):
             for problem in checked:
                 self.findings.add(problem)
@@ -191,6 +202,7 @@ class _Pass:
             checked.expects_json,
             checked.dimension,
             estimate_tokens(data),
+            self._answer_schema or checked.schema,
             *(marks[:3] if marks is not None else ()),
         )
         self.owned = self.owned or (marks is not None and marks.owned)
@@ -208,8 +220,16 @@ class _Pass:
         self.requests += 1
         return row
 
+    def _knows_attachments(self, data: bytes) -> bool:
+        """Whether each placeholder of a line stands where it will be replaced, and for a file that is known."""
+        if b"attachment:sha256-" not in data:
+            return True
+        named = [uri for uri in references_of(data) if is_placeholder(uri)]
+        found = attached_to(data)
+        return named == [placeholder(sha256) for sha256 in found] and self.attachments.issuperset(found)
+
     def _note_unseen(self, key: str, data: bytes, can_see: CanSee) -> None:
-        uri = next((uri for uri in references_of(data) if not can_see(uri)), None)
+        uri = next((uri for uri in references_of(data) if not is_placeholder(uri) and not can_see(uri)), None)
         if uri is not None:
             self.unseen = self.unseen or Unseen(key, uri)
             self.unseen.requests += 1
@@ -229,6 +249,18 @@ class _Pass:
         return self._loaded - 1
 
 
+def list_attachments(folder: RunFolder, attachments: Collection[Stored]) -> None:
+    """Note in a run folder where its attachments are now: the files may have been moved. Raises StateError."""
+    try:
+        listed = read_manifest(folder.attachments) if folder.attachments.exists() else {}
+        wanted = {**listed, **{file.sha256: file for file in attachments}}
+        if wanted != listed:
+            with atomic_write(folder.attachments, private=True) as file:
+                write_manifest(file, wanted.values())
+    except (OSError, msgspec.DecodeError) as error:
+        raise state_error(error, folder.path, "run folder") from error
+
+
 def _kind(method: str) -> str:
     return "an embedding" if method is Method.EMBED else "generated content"
 
@@ -241,20 +273,27 @@ def stage(
     origin: Callable[[Method], Origin] | None = None,
     max_bytes: int | None,
     terms: Terms = _NO_TERMS,
+    answer_schema: bytes | None = None,
     can_see: CanSee | None = None,
+    attachments: Collection[Stored] = (),
     offline: bool = False,
+    whole: bool = True,
     emit: EventHandler = ignore_events,
 ) -> Staged:
     """Validate ``source`` line by line and write its canonical copy and row index into ``folder``.
 
     ``limit``: only this many requests, from the first. ``origin``: for whom rows are recognised in other runs, by the
     method of the requests. ``max_bytes``: a larger file is refused. ``terms``: the model
-    whose own rules count, too, and whether only certain refusals are errors. ``can_see``: whether the file at a URI can
-    be seen from here; None: do not ask. ``offline``: whether the command that an error proposes is to be. All requests
-    wait to be planned. Raises UsageError for a file that is not a request file, InvalidInput with all problems of its
-    lines, StateError if ``folder`` cannot be written.
+    whose own rules count, too, and whether only certain refusals are errors. ``answer_schema``: the JSON Schema, as
+    JSON, that answers are to satisfy instead of the schema in each request. ``can_see``: whether the file at a URI can
+    be seen from here; None: do not ask. ``attachments``: the files that the requests name by placeholders; they are
+    listed in ``folder``. ``offline``: whether the command that an error proposes is to be. ``whole``
+    False: only lines are checked, not what the file is as a whole. All requests wait to be planned. Raises UsageError
+    for a file that is not a request file, InvalidInput with all problems of its lines, StateError if ``folder`` cannot
+    be written.
     """
-    check_file(source, limit=None if limit is not None else max_bytes, offline=offline)
+    if whole:
+        check_file(source, limit=None if limit is not None else max_bytes, offline=offline)
     try:
         opened = source.open("rb")
     except OSError as error:
@@ -263,18 +302,21 @@ def stage(
         before = os.fstat(reader.fileno())
         try:
             done = _write(
-                reader, folder, size=before.st_size, limit=limit, origin=origin, terms=terms, can_see=can_see, emit=emit
+                reader,
+                folder,
+                size=before.st_size,
+                limit=limit,
+                origin=origin,
+                terms=terms,
+                answer_schema=answer_schema,
+                can_see=can_see,
+                attachments=attachments,
+                emit=emit,
             )
         except OSError as error:
             raise state_error(error, folder.path, "run folder") from error
         after = os.fstat(reader.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise UsageError(
-            "The file changed while it was read; nothing was sent.",
-            file=source,
-            code="file_changed",
-            next="Wait until no other program writes it, then run the same command again.",
-        )
+    check_unchanged(before, after, source)
     findings = done.findings
     if findings.error_count:
         raise InvalidInput(
@@ -314,11 +356,27 @@ def _write(
     limit: int | None,
     origin: Callable[[Method], Origin] | None,
     terms: Terms,
+    answer_schema: bytes | None,
     can_see: CanSee | None,
+    attachments: Collection[Stored],
     emit: EventHandler,
 ) -> _Pass:
+    if attachments:
+        terms = terms._replace(prepared=True)
+        list_attachments(folder, attachments)
     with private_open(folder.requests, "xb") as sink:
-        work = _Pass(reader, sink, size=size, limit=limit, origin=origin, terms=terms, can_see=can_see, emit=emit)
+        work = _Pass(
+            reader,
+            sink,
+            size=size,
+            limit=limit,
+            origin=origin,
+            terms=terms,
+            answer_schema=answer_schema,
+            can_see=can_see,
+            emit=emit,
+        )
+        work.attachments = frozenset(file.sha256 for file in attachments)
         with folder.rows(new=True) as rows:
             rows.load(work.rows())
             repeated = rows.count_duplicates()

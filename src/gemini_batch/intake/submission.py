@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from gemini_batch.intake.model_checks import (
     check_model_name,
     say,
 )
-from gemini_batch.intake.staging import Staged, stage
+from gemini_batch.intake.staging import Staged, list_attachments, stage
 from gemini_batch.intake.tabular import prepare
 from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.memory.fingerprint import Origin
@@ -138,10 +139,21 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
     address = address_of(session.settings)
     for method in Method:
         for key in ("", session.key_fingerprint()):
-            name = identity(digest, method.value, _model(submission, method), address, key_fingerprint=key)
+            name = identity(
+                _content(submission, digest), method.value, _model(submission, method), address, key_fingerprint=key
+            )
             if (known := ledger.newest_with_identity(name)) is not None:
                 return known
     return None
+
+
+def _content(submission: Submission, sha256: str) -> str:
+    """What a run is recognised by, besides model and address: its requests, and the schema of the answers.
+
+    With another schema, the same requests make another run, which takes the answers and judges them anew.
+    """
+    schema = submission.prepared.answer_schema if submission.prepared is not None else None
+    return sha256 if schema is None else hashlib.sha256(sha256.encode() + schema).hexdigest()
 
 
 def _model(submission: Submission, method: Method) -> str:
@@ -212,6 +224,7 @@ def _keep_table(submission: Submission, folder: RunFolder) -> None:
         return  # it is kept already, or the folder is gone, which is said later
     try:
         keep_table(folder.path, made.note, made.snapshot, made.skipped)
+        list_attachments(folder, made.attachments)
     except OSError as error:
         raise state_error(error, folder.path, "run folder") from error
 
@@ -241,7 +254,9 @@ async def _stage_run(
                 max_bytes=max_bytes,
                 terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
                 can_see=_can_see(session) if session.settings.offline else None,
+                attachments=submission.prepared.attachments if submission.prepared else (),
                 offline=session.settings.offline,
+                answer_schema=None if submission.prepared is None else submission.prepared.answer_schema,
                 emit=emit,
             ),
             session.emit,
@@ -261,7 +276,11 @@ async def _stage_run(
     run = Run(
         id=run_id,
         identity=identity(
-            staged.sha256, staged.method.value, model, address, key_fingerprint=key_fingerprint if staged.owned else ""
+            _content(submission, staged.sha256),
+            staged.method.value,
+            model,
+            address,
+            key_fingerprint=key_fingerprint if staged.owned else "",
         ),
         origin="made",
         created_at=session.world.now(),

@@ -54,6 +54,8 @@ class TableOptions(TypedDict, total=False):
     """Name of a prebuilt voice."""
     schema: Any
     """Schema of the answers: a JSON file, `module:Model`, a class, or a JSON Schema as an object."""
+    schema_field: Literal["auto", "responseSchema", "responseJsonSchema"]
+    """The field that tells the service the schema (`auto`)."""
     attach: str | Sequence[str]
     """Columns, or templates, with paths or URLs of files that belong to the prompt."""
     attach_root: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -99,7 +101,7 @@ def table_input(what: object, options: TableOptions) -> TableInput | None:
         or not (what is None or isinstance(what, (str, Path)) or hasattr(what, "__fspath__"))
     )
     if not is_table:
-        if stated.keys() - {"key_duplicates"}:
+        if stated:
             option = "--" + {"prefix": "as", "tools": "tool"}.get(first := min(stated), first).replace("_", "-")
             raise UsageError(
                 f"{option} is for tables, and the input is read as a file of requests.",
@@ -115,6 +117,7 @@ def table_input(what: object, options: TableOptions) -> TableInput | None:
         encoding=options.get("encoding"),
         delimiter=options.get("delimiter"),
         prefix=options.get("prefix"),
+        attach_roots=tuple(map(Path, _several(stated.get("attach_root", ())))),
     )
 
 
@@ -145,7 +148,7 @@ def needed_table(what: object, options: TableOptions) -> TableInput:
 
 def refuse_table(run: str, table: TableOptions) -> None:
     """Refuse options for a table with a known run, which has its requests. Raises UsageError."""
-    if any(value not in (None, "", (), []) for name, value in table.items() if name != "key_duplicates"):
+    if any(value not in (None, "", (), []) for value in table.values()):
         raise UsageError(
             f"{run} has its requests already; options for a table make new ones.",
             code="bad_argument",

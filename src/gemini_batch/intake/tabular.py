@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, UsageError
 from gemini_batch.events import Transfer
 from gemini_batch.jsonl import private_open, utf8_text
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.tables.making.attachments import INLINE_MAX, Attachments
+from gemini_batch.tables.making.builder import Builder
 from gemini_batch.tables.making.prepare import make_requests
-from gemini_batch.tables.making.recipe import Asked, Recipe, make_recipe
+from gemini_batch.tables.making.recipe import Asked, Kind, Recipe, make_recipe
 from gemini_batch.tables.note import SkippedRow, TableNote
+from gemini_batch.tables.outputs.columns import answer_columns
 from gemini_batch.tables.sources.snapshot import Given, take_snapshot
 from gemini_batch.tables.sources.source import find_source, query
 from gemini_batch.validation.validate import Checked, check_line
@@ -25,12 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gemini_batch.events import EventHandler
+    from gemini_batch.tables.making.attachments import Stored
     from gemini_batch.tables.sources.source import Source
     from gemini_batch.validation.conform import Terms
 
 #: The name of standard input.
 STDIN = "-"
 _PIECE = 1024 * 1024
+#: The largest attachment in a request that must hold it: as base64 it stays below the service's 20 MiB.
+_INLINE_MOST = 15_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +45,8 @@ class TableInput:
     """A table and what is asked of each row.
 
     ``rows``: a file name, ``-`` for standard input, or the rows themselves; None if ``sql`` selects them. ``prefix``:
-    what the names of new columns begin with.
+    what the names of new columns begin with. ``attach_roots``: folders from which files may be attached, besides the
+    table's own.
     """
 
     rows: Any
@@ -47,6 +55,7 @@ class TableInput:
     encoding: str | None = None
     delimiter: str | None = None
     prefix: str | None = None
+    attach_roots: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -67,6 +76,12 @@ class Prepared:
     recipe: Recipe
     count: int
     notes: tuple[str, ...]
+    attachments: tuple[Stored, ...]
+
+    @property
+    def answer_schema(self) -> bytes | None:
+        """The schema that answers are checked with, as JSON."""
+        return None if self.recipe.schema is None else self.recipe.schema.json
 
     def in_rows(self, error: InvalidInput) -> InvalidInput:
         """The problems of request lines, by the rows of the table that they were made of."""
@@ -88,31 +103,56 @@ def _row(line: int, skipped: Iterable[int]) -> int:
     return line
 
 
-def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: EventHandler) -> Prepared:
+def prepare(
+    table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: EventHandler, uploads: bool = True
+) -> Prepared:
     """Write the snapshot and the requests of a table to ``scratch``, a private folder. ``name``: of the snapshot.
 
+    ``uploads``: whether large attachments can be uploaded; else they must fit into their requests.
     Raises UsageError for what is no table, for a prompt that does not fit it and for rows from which no request can be
     made (InvalidInput); StateError if ``scratch`` cannot be written.
     """
     try:
-        recipe = make_recipe(table.asked, load_schema)
-        snapshot = take_snapshot(_source(table, scratch), scratch, encoding=table.encoding, delimiter=table.delimiter)
+        recipe = make_recipe(table.asked)
+        source = _source(table, scratch)
+        snapshot = take_snapshot(source, scratch, encoding=table.encoding, delimiter=table.delimiter)
+        Builder(recipe, tuple(snapshot.columns))  # what does not fit is said before the work is done
+        schema = recipe.schema
+        answer_columns(
+            None if schema is None else schema.original,
+            method="embed" if recipe.method is Method.EMBED else "generate",
+            media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
+            prefix=table.prefix,
+            taken=list(snapshot.columns),
+        )
+        attachments = Attachments(
+            Path() if isinstance(source, Given) else source.folder,
+            table.attach_roots,
+            INLINE_MAX if uploads else _INLINE_MOST,
+            uploads=uploads,
+        )
         made = make_requests(
             snapshot,
             recipe,
             scratch,
             name=table.name,
+            attach=attachments.part,
             progress=lambda done, total: emit(Transfer("preparing", done, total, "rows")),
         )
     except OSError as error:
         raise state_error(error, scratch, "run folder") from error
-    _check_recipe(made.path, terms)
+    _check_recipe(made.path, terms._replace(prepared=True))
+    said = () if schema is None else (*schema.notes, *((schema.notice,) if schema.notice else ()))
+    dimensions = recipe.settings.get("outputDimensionality")
     note = TableNote(
         name=name,
         source=utf8_text(table.name),
+        columns=list(snapshot.columns),
         rows=snapshot.rows,
         skipped=made.reasons,
-        schema=recipe.schema,
+        schema=recipe.schema.original if recipe.schema is not None else None,
+        dimensions=dimensions if isinstance(dimensions, int) else None,
+        media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
         prefix=table.prefix,
     )
     return Prepared(
@@ -122,15 +162,9 @@ def prepare(table: TableInput, scratch: Path, *, name: str, terms: Terms, emit: 
         note=note,
         recipe=recipe,
         count=made.count,
-        notes=(*snapshot.notes, *made.notes),
+        notes=(*snapshot.notes, *said, *made.notes),
+        attachments=tuple(attachments.stored.values()),
     )
-
-
-def load_schema(schema: Any, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    import json
-
-    read = json.loads((folder / schema).read_text()) if isinstance(schema, str) else schema
-    return read, {"responseMimeType": "application/json", "responseJsonSchema": read}
 
 
 def _source(table: TableInput, scratch: Path) -> Source | Given:
@@ -143,7 +177,7 @@ def _source(table: TableInput, scratch: Path) -> Source | Given:
                 next="Leave out the input file; write select … from 'file.parquet'.",
             )
         return query(table.sql)
-    if table.rows == STDIN:
+    if isinstance(table.rows, str) and table.rows == STDIN:
         return replace(find_source(str(_from_stdin(scratch))), name="standard input", folder=Path())
     return find_source(str(table.rows)) if isinstance(table.rows, (str, Path)) else Given(table.rows)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import Next, StateError
+from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.store.conditions import REMEMBERED
 from gemini_batch.store.sqlite import explained, state_error, transaction
 
@@ -41,7 +42,8 @@ _COPY = (
 def borrow(rows: Rows, lender: RunFolder, number: int, *, method: Method, exactly: bool) -> int:
     """Give the rows of ``temp.found`` under this ``number`` the answers that the lender has; returns how many.
 
-    Where the request asks for JSON, or for a vector of some length, the answer is judged once more. ``exactly``: the
+    Where the request asks for JSON, with or without a schema, or for a vector of some length, the answer is judged
+    once more. ``exactly``: the
     lender's requests are for the same model. Raises StateError if the lender's answers cannot be read.
     """
     db, wanted = rows.connection, {"run": number, "exactly": int(exactly)}
@@ -51,7 +53,7 @@ def borrow(rows: Rows, lender: RunFolder, number: int, *, method: Method, exactl
             files = db.execute(f"SELECT DISTINCT s.* FROM temp.found f {_HELD} {_OF}", wanted).fetchall()  # noqa: S608 - no value
             for file in files:
                 _check(lender, file)
-            _drop_unfit(db, lender, wanted, method)
+            _drop_unfit(rows, lender, wanted, method)
             with closing(db.cursor()) as work:
                 work.execute("BEGIN")  # only this database is written; the lender's may be, by its own process
                 try:
@@ -82,21 +84,22 @@ def _check(lender: RunFolder, file: sqlite3.Row) -> None:
         )
 
 
-def _drop_unfit(db: sqlite3.Connection, lender: RunFolder, wanted: dict[str, int], method: Method) -> None:
+def _drop_unfit(rows: Rows, lender: RunFolder, wanted: dict[str, int], method: Method) -> None:
     """Let entries of ``temp.found`` lead nowhere whose answer does not have the form that the request asks for."""
-    unfit = [(wanted["run"], seq) for seq in _unfit(db, lender, wanted, method)]
-    db.executemany("UPDATE temp.found SET theirs = NULL WHERE run = ? AND seq = ?", unfit)
+    unfit = [(wanted["run"], seq) for seq in _unfit(rows, lender, wanted, method)]
+    rows.connection.executemany("UPDATE temp.found SET theirs = NULL WHERE run = ? AND seq = ?", unfit)
 
 
-def _unfit(db: sqlite3.Connection, lender: RunFolder, wanted: dict[str, int], method: Method) -> Iterator[int]:
+def _unfit(rows: Rows, lender: RunFolder, wanted: dict[str, int], method: Method) -> Iterator[int]:
     sql = (
-        "SELECT f.seq, r.expects_json, r.dimension, s.file, a.offset, a.length FROM temp.found f CROSS JOIN "  # noqa: S608 - no value
-        f"main.requests r ON r.seq = f.seq AND (r.expects_json OR r.dimension IS NOT NULL) {_HELD} {_OF} "
+        "SELECT f.seq, r.expects_json, r.dimension, r.schema, s.file, a.offset, a.length FROM temp.found f "  # noqa: S608 - no value
+        "CROSS JOIN main.requests r ON r.seq = f.seq AND (r.expects_json OR r.dimension IS NOT NULL "
+        f"OR r.schema IS NOT NULL) {_HELD} {_OF} "
         "ORDER BY s.id, a.offset"
     )
     name, opened = None, None
     try:
-        for seq, expects_json, dimension, file, offset, length in db.execute(sql, wanted):
+        for seq, expects_json, dimension, schema, file, offset, length in rows.connection.execute(sql, wanted):
             if file != name:
                 if opened is not None:
                     opened.close()
@@ -104,8 +107,11 @@ def _unfit(db: sqlite3.Connection, lender: RunFolder, wanted: dict[str, int], me
             assert opened is not None
             opened.seek(offset)
             answer = parse_line(opened.read(length))
+            checker = checker_of(rows.schema(schema))
             if not isinstance(answer, Answer) or (
-                judge(answer, method=method, expects_json=bool(expects_json), dimension=dimension).verdict
+                judge(
+                    answer, method=method, expects_json=bool(expects_json), checker=checker, dimension=dimension
+                ).verdict
                 != "succeeded"
             ):
                 yield seq

@@ -3,7 +3,7 @@
 A request counts as JSON: spaces and escapes do not matter. The order of fields does, because the order of the fields of
 a schema changes answers. ``serviceTier`` does not count: it changes the price, not the answer. A request that names a
 resource of the project (a file, a cache, a file search store) is the same only for the same API key, because the name
-may mean something else in another project.
+may mean something else in another project. An attachment counts by its content, which is the same in every project.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from gemini_batch.validation.file_uri import is_placeholder
 from gemini_batch.validation.request_traits import file_id_of, references_of
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def same_body(one: bytes, other: bytes) -> bool:
 
 def _ties(request: object, line: bytes) -> tuple[bool, bool]:
     """Whether a request depends on the world outside, and whether it names a resource of the project."""
-    names = references_of(line)
+    names = [name for name in references_of(line) if not is_placeholder(name)]
     owned = any(file_id_of(name) is not None or not name.startswith(("http:", "https:", "gs:")) for name in names)
     outside = any(file_id_of(name) is None and name.startswith(("http:", "https:", "gs:")) for name in names)
     waiting = [request]

@@ -14,6 +14,7 @@ from gemini_batch.wire import is_alias, same_model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gemini_batch.answers.usage import Usage
     from gemini_batch.store.records import Job, Run
 
 
@@ -78,13 +79,39 @@ def _priced_as(stated: str | None, asked: str) -> catalog.Model | None:
     return book.find(stated) or (book.find(asked) if _is(stated, asked) else None)
 
 
+def _day(run: Run, jobs: Sequence[Job]) -> dt.date:
+    """The day whose prices count: when the first job was made."""
+    made = min((job.created_at for job in jobs if job.created_at), default=run.created_at)
+    return dt.datetime.fromtimestamp(made, dt.UTC).date()
+
+
+def usd_of(run: Run, jobs: Sequence[Job], usage: Usage, stated: str | None, *, long: bool) -> float | None:
+    """What one answer cost at batch price; None where a price or a count is not known.
+
+    ``stated``: the model that the answer names. ``long``: whether the prompt is priced as a long one.
+    """
+    model = _priced_as(stated, jobs[0].model if jobs else run.model)
+    price = model.price_on(_day(run, jobs)) if model is not None and usage.known else None
+    if price is None:
+        return None
+    tokens = catalog.Tokens(
+        input=max(0, usage.input + usage.tool_use - usage.cached - usage.audio_input),
+        cached=usage.cached,
+        output=max(0, usage.output - usage.image_output) + usage.thoughts,
+        audio_input=usage.audio_input,
+        image_output=usage.image_output,
+        long=long,
+    )
+    cost = price.cost(tokens)
+    return None if cost is None else cost.batch
+
+
 def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
     """What the answers cost, by the model that each names, on the day the first job was made.
 
     It is unknown as soon as one part is. ``usage``: as ``Rows.usage`` gives it.
     """
-    made = min((job.created_at for job in jobs if job.created_at), default=run.created_at)
-    day = dt.datetime.fromtimestamp(made, dt.UTC).date()
+    day = _day(run, jobs)
     models = {job.ordinal: job.model for job in jobs}
     if not usage or any(u["known"] < u["answers"] for u in usage):
         return Money(batch=None, interactive=None)

@@ -14,10 +14,11 @@ from gemini_batch.answers.reasons import Verdict  # noqa: TC001 - msgspec needs 
 from gemini_batch.answers.verdict import error_code
 from gemini_batch.errors import StateError, UsageError
 from gemini_batch.jsonl import LongLine, atomic_write, read_all_lines, read_lines, sha256_of, utf8_text
-from gemini_batch.report.raw_files import RawFiles
+from gemini_batch.report.outcome import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import OutputFile
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.tables.outputs.write import format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 _Kind = Literal["results", "failures"]
 
 
-def failures_beside(output: Path) -> Path:
-    """Where requests that did not succeed go: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name."""
+def failures_beside(output: Path) -> Path | None:
+    """Where requests that did not succeed go: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name.
+
+    None for a table, which has a column for what is wrong.
+    """
+    if format_of(output) is not None:
+        return None
     return output.with_name("failures.jsonl" if output.stem == "results" else f"{output.stem}.failures.jsonl")
 
 
@@ -45,8 +51,8 @@ def check_output(state: StateFolder, output: Path, *, failures: bool) -> None:
         if not output.parent.is_dir():
             raise _no_folder(output.parent)
         _check(state, output, "results")
-        if failures:
-            _check(state, failures_beside(output), "failures")
+        if failures and (beside := failures_beside(output)) is not None:
+            _check(state, beside, "failures")
     except OSError as error:
         raise UsageError(
             f"The file cannot be written: {error.strerror}.",
@@ -103,9 +109,15 @@ class Recorded:
 
     def record(self, state: StateFolder, path: Path, run: Run, kind: _Kind, succeeded: int = 0) -> None:
         """Record the file before it takes its place: a file that is there unrecorded could not be replaced."""
-        with state.ledger() as ledger:
-            digest, place = self._hash.hexdigest(), _recorded_path(path)
-            ledger.add_output(OutputFile(sha256=digest, kind=kind, path=place, run=run.id, succeeded=succeeded))
+        record(state, path, run, kind, sha256=self._hash.hexdigest(), succeeded=succeeded)
+
+
+def record(state: StateFolder, path: Path, run: Run, kind: _Kind, *, sha256: str, succeeded: int) -> None:
+    """Record the content of a file for the user. Raises StateError."""
+    with state.ledger() as ledger:
+        ledger.add_output(
+            OutputFile(sha256=sha256, kind=kind, path=_recorded_path(path), run=run.id, succeeded=succeeded)
+        )
 
 
 def write_failures(state: StateFolder, run: Run, jobs: Sequence[Job], output: Path, *, any_failed: bool) -> None:
@@ -115,6 +127,8 @@ def write_failures(state: StateFolder, run: Run, jobs: Sequence[Job], output: Pa
     is one that must not be replaced, StateError where it cannot be written.
     """
     target, folder = failures_beside(output), state.run(run.id)
+    if target is None:
+        return
     _check(state, target, "failures")
     if not any_failed:
         if os.path.exists(target) and _is_ours(state, target, "failures"):  # noqa: PTH110 - a name that we chose

@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from gemini_batch.answers.parse import Answer, parse_line
-from gemini_batch.answers.reasons import MODEL_LIMIT
-from gemini_batch.answers.result_line import result_line
-from gemini_batch.answers.verdict import judge
+from gemini_batch.answers.media import MediaWriter
+from gemini_batch.answers.typed import ResultRow, row_of
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
-from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output
-from gemini_batch.report.raw_files import RawFiles
+from gemini_batch.protocol.schema_checker import checker_of
+from gemini_batch.report.outcome import Outcome, RawFiles, outcome_of
+from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record
+from gemini_batch.report.table_file import TableView, skipped_line
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.tables.note import SkippedRow, table_of
+from gemini_batch.tables.outputs.arrow import to_arrow, to_pandas, to_polars
+from gemini_batch.tables.outputs.folder import TextFolder
+from gemini_batch.tables.outputs.write import format_of, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-    from gemini_batch.answers.media import MediaWriter
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
     from gemini_batch.report.summary import Summary
     from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import FinalRow
     from gemini_batch.store.state_folder import RunFolder, StateFolder
+    from gemini_batch.tables.outputs.cells import Cells
+    from gemini_batch.tables.outputs.columns import Column
+    from gemini_batch.tables.outputs.write import Format
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableStyle:
+    """How results become a table.
+
+    ``details``: with tokens, cost, finish reason, model and attempt. ``spreadsheet``: CSV that spreadsheets open
+    safely. ``prefix``: what the names of the new columns begin with; by default, as the run was entered.
+    """
+
+    details: bool = False
+    spreadsheet: bool = False
+    prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +72,10 @@ class Results:
     _media: MediaWriter | None = None
     #: Lines are the service's own, unchanged; a request without an answer has none.
     _raw: bool = False
+    #: How tables are written.
+    _style: TableStyle = TableStyle()
+    #: The class of the answers, for rows.
+    _model: Any = None
 
     @property
     def _folder(self) -> RunFolder:
@@ -65,61 +95,31 @@ class Results:
         return self._lines(limit, self._media)
 
     def _lines(self, limit: int | None, media: MediaWriter | None) -> Iterator[bytes]:
-        folder = self._folder
-        with contextlib.ExitStack() as stack:
-            rows = stack.enter_context(open_rows(folder, self._jobs, only=self._part))
-            raw = stack.enter_context(RawFiles(folder))
+        method = self._run.method
+        with closing(self._outcomes()) as outcomes:
             wanted = (
-                row for row in rows.final() if not self._raw or (row.file is not None and row.copied_from is None)
+                one for one in outcomes if not self._raw or (one.data is not None and one.row.copied_from is None)
             )
-            for number, row in enumerate(wanted):
-                if limit is not None and number >= limit:
-                    return
-                yield self._line(row, None if row.file is None else raw[row.file], media)
+            lines = islice(wanted if self._raw else self._view().with_skipped(wanted), limit)
+            for one in lines:
+                if isinstance(one, SkippedRow):
+                    yield skipped_line(one)
+                    continue
+                if not self._raw:
+                    yield one.line(method, media)
+                    continue
+                assert one.data is not None
+                if media is not None and one.response is not None:
+                    media.move_out(one.row.key, one.response)
+                yield one.data
 
-    def _line(self, row: FinalRow, file: IO[bytes] | None, media: MediaWriter | None) -> bytes:
-        if file is None:
-            return result_line(
-                row.key,
-                "missing",
-                reason=row.missing_reason,
-                method=self._run.method,
-                attempt=row.attempt,
-                copied_from=row.copied_from,
-            )
-        file.seek(row.offset)
-        data = file.read(row.length)
-        answer = parse_line(data)
-        if not isinstance(answer, Answer):  # it was one when it was judged, and raw files never change
-            raise StateError(f"An answer file was changed: {file.name}.", file=self._folder.path)
-        if self._raw:
-            if media is not None and answer.response is not None:
-                media.move_out(row.key, answer.response)
-            return data
-        if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
-            return result_line(
-                row.key,
-                "succeeded",
-                response=answer.response,
-                method=self._run.method,
-                attempt=row.attempt,
-                copied_from=row.copied_from,
-                media=media,
-            )
-        judged = judge(answer, method=self._run.method, expects_json=row.expects_json, dimension=row.dimension)
-        own_limit = row.reason == MODEL_LIMIT  # the answer alone does not tell
-        return result_line(
-            row.key,
-            judged.verdict,
-            reason=row.reason if own_limit else judged.reason,
-            code=judged.code,
-            message=None if own_limit else judged.message,
-            response=None if answer.response is None else bytes(answer.response),
-            method=self._run.method,
-            attempt=row.attempt,
-            copied_from=row.copied_from,
-            media=media,
-        )
+    def _outcomes(self) -> Generator[Outcome]:
+        folder, method = self._folder, self._run.method
+        with open_rows(folder, self._jobs, only=self._part) as rows, RawFiles(folder) as raw:
+            for row in rows.final():
+                schema = rows.schema(row.schema) if row.verdict != "succeeded" else None
+                file = None if row.file is None else raw[row.file]
+                yield outcome_of(row, file, method, folder.path, checker=checker_of(schema))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The same as decoded objects."""
@@ -127,16 +127,65 @@ class Results:
         for line in self.lines():
             yield decode(line)
 
+    def write_texts(self, folder: Path, *, markdown: bool = False) -> int:
+        """Write the text of each answer that succeeded to a file of its own, named by its key; returns how many.
+
+        ``markdown``: the files end in ``.md`` instead of ``.txt``. Files that gemini-batch did not write are never
+        replaced. Raises UsageError, before any file is written, StateError.
+        """
+        texts = TextFolder(folder, ending="md" if markdown else "txt", run=self._run.id)
+        texts.check_place()
+        try:
+            for writer in (texts.checker(), texts):
+                for row in self.rows() if writer is not None else ():
+                    if writer is not None and row.verdict == "succeeded" and row.text is not None:
+                        writer.write(row.key, row.text)
+        except OSError as error:
+            raise state_error(error, folder, "folder for the texts") from error
+        return texts.files
+
+    def rows(self, model: Any = None) -> Iterator[ResultRow]:
+        """The same as rows, with the answer as ``value``.
+
+        ``model``: a class whose instances the values are (pydantic, a dataclass, a TypedDict, a msgspec Struct); by
+        default, the one that ``run`` was given as ``schema``, or none: the value is then decoded JSON, text or a
+        vector.
+        """
+        for line in self:
+            yield row_of(line, model if model is not None else self._model)
+
+    def to_arrow(self) -> pa.Table:
+        """The table of the run with its answers, for pyarrow. Raises UsageError if pyarrow is not installed."""
+        return self._as_frame(to_arrow)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The same as a ``pandas.DataFrame`` with Arrow types. Raises UsageError if pandas is not installed."""
+        return self._as_frame(to_pandas)
+
+    def to_polars(self) -> pl.DataFrame:
+        """The same as a ``polars.DataFrame``. Raises UsageError if polars is not installed."""
+        return self._as_frame(to_polars)
+
+    def _as_frame(self, convert: Callable[[Path | None, Iterable[Cells], Sequence[Column], Path], T]) -> T:
+        view = self._view()
+        columns = view.columns()
+        with TemporaryDirectory(prefix="gemini-batch-") as folder:
+            return convert(view.snapshot, view.cells(self._outcomes(), columns), columns, Path(folder))
+
     def __len__(self) -> int:
-        return self.summary.answered if self._raw else self.summary.requests
+        return self.summary.answered if self._raw else self.summary.requests + sum(self.summary.skipped.values())
 
     def write(self, path: Path) -> int:
-        """Write all result lines to ``path``: complete or not at all; returns how many.
+        """Write all results to ``path``: complete or not at all; returns how many.
 
-        Raises UsageError where the file is one that must not be replaced, StateError where it cannot be written.
+        The end of the name says what is written: a table for ``.parquet``, ``.csv``, ``.tsv``, ``.ndjson``, ``.db`` and
+        ``.xlsx``, result lines for any other. Raises UsageError where the file is one that must not be replaced,
+        StateError where it cannot be written.
         """
-        state, succeeded = self._state_folder, self.summary.verdicts.get("succeeded", 0)
+        state, succeeded = self._state_folder, self._succeeded
         check_output(state, path, failures=False)
+        if (form := format_of(path)) is not None:
+            return self._write_table(path, form)
         damaged = any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures)
         try:
             # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
@@ -157,3 +206,46 @@ class Results:
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count
+
+    def _write_table(self, path: Path, form: Format) -> int:
+        state, style = self._state_folder, self._style
+        view = self._view(path)
+        columns = view.columns()
+        try:
+            if view.media is not None and (checker := view.media.checker()):
+                for outcome in self._outcomes():
+                    if outcome.response is not None:
+                        checker.move_out(outcome.row.key, outcome.response)
+            check_not_fewer(state, path, self._run, self._succeeded, damaged=False)
+            return write_table(
+                view.snapshot,
+                view.cells(self._outcomes(), columns),
+                columns,
+                Path(os.path.realpath(path)) if path.is_file() else path,
+                spreadsheet=style.spreadsheet,
+                as_format=form,
+                record=lambda sha256: record(
+                    state, path, self._run, "results", sha256=sha256, succeeded=self._succeeded
+                ),
+            )
+        except OSError as error:
+            raise state_error(error, path, "table") from error
+
+    def _view(self, path: Path | None = None) -> TableView:
+        """What is written of these results as a table, to ``path``."""
+        summary, table, media = self.summary, table_of(self._folder.path), self._media
+        if media is None and path is not None and table is not None and table.note.media:
+            media = MediaWriter(path.with_name(f"{path.stem}-media"), run=self._run.id)
+        return TableView(
+            self._run,
+            self._jobs,
+            table,
+            partial=not summary.skipped,
+            details=self._style.details,
+            media=media,
+            prefix=self._style.prefix,
+        )
+
+    @property
+    def _succeeded(self) -> int:
+        return self.summary.verdicts.get("succeeded", 0)

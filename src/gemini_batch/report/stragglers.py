@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_batch import catalog
 from gemini_batch.events import Notice
-from gemini_batch.report.durations import span
 from gemini_batch.store.records import JobStage
+from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,6 +17,7 @@ from gemini_batch.report.next_steps import Step, next_for_results
 from gemini_batch.store.conditions import COPY, HELD, REMEMBERED
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import JobStage
+from gemini_batch.tables.note import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +99,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Those of `not_sent` that `--limit` or `--sample` left out."""
     identical: int
     """Requests that repeat another one under another key, and were sent all the same."""
+    skipped: dict[str, int]
+    """Rows of the table that are never sent, by reason; empty while other rows wait to be sent."""
     verdicts: dict[str, int]
     """Number of requests by verdict."""
     failures: list[Reason]
@@ -141,7 +144,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def exit_code(self) -> int:
         """0: every row that was to be sent succeeded; 1: some did not; 5: there is nothing."""
-        if self.all_succeeded and self.not_sent <= self.held_back:
+        if self.all_succeeded and self.not_sent <= self.held_back and not self.skipped:
             return 0
         return 1 if self.answered else 5
 
@@ -172,6 +175,7 @@ def summarize(
         room = room_for_more(folder.run(run.id), run, jobs, rows)
         quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
         remembered, held_back, identical = (0, 0, 0) if only is not None else _places(rows)
+    table = table_of(folder.run(run.id).path)
     not_sent = 0 if only is not None or not run.requests_known else run.requests - sum(counts.values())
     jobs = [job for job in jobs if job.stage.made] if only is None else [only]
     requests = sum(counts.values())
@@ -199,6 +203,7 @@ def summarize(
         not_sent=not_sent,
         held_back=held_back,
         identical=identical,
+        skipped={} if only is not None or not_sent or table is None else table.note.skipped,
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
         failures=failures,
         quarantined=quarantined,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import Next, NotFinished, UsageError
-from gemini_batch.report.durations import span
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.leftovers import leftovers
 from gemini_batch.report.next_steps import costing
@@ -13,6 +12,7 @@ from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import kept_options
+from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

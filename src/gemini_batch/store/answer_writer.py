@@ -69,7 +69,7 @@ class AnswerWriter:
         """Add a request that is known only by its answer: the job was created elsewhere."""
         self._db.execute(
             INSERT_REQUEST,
-            (row.seq, row.line, row.key, key_hash(row.key), *row[3:], self._answer_file, 1),
+            (*row, key_hash(row.key), self._answer_file, 1),
         )
 
     def message(self, reason: str, text: str) -> int | None:

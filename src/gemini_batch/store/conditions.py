@@ -106,9 +106,10 @@ FAILURES = (
 )
 #: Requests as ``PlacedRow``: where each is, where its line is, and its final answer.
 PLACED = (
-    "SELECT r.seq, r.key, r.offset, r.length, r.expects_json, r.dimension, r.job, r.attempts, a.answer_file, s.file, "
-    "coalesce(a.offset, 0), coalesce(a.length, 0), a.verdict, a.reason, last.missing_reason, v.name, leader.key "
-    "FROM requests r LEFT JOIN answers a ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
+    "SELECT r.seq, r.key, r.offset, r.length, r.expects_json, r.dimension, r.job, r.attempts, a.answer_file, "
+    "s.file, coalesce(a.offset, 0), coalesce(a.length, 0), a.verdict, a.reason, last.missing_reason, v.name, "
+    "leader.key, r.schema FROM requests r LEFT JOIN answers a ON a.id = r.answer "
+    "LEFT JOIN answer_files s ON s.id = a.answer_file "
     "LEFT JOIN answer_files last ON last.id = r.job LEFT JOIN model_versions v ON v.id = a.model_version "
     "LEFT JOIN requests leader ON leader.seq = r.copy_of"
 )

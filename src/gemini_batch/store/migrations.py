@@ -166,7 +166,31 @@ CREATE TABLE loans (
         db.execute("UPDATE runs SET identity = ? WHERE id = ?", (identity(*parts), run))
 
 
-LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (_ledger_1, _ledger_2, _ledger_3, _ledger_4)
+def _ledger_5(db: sqlite3.Connection) -> None:
+    """Remember the attachments at the service, and which jobs use them."""
+    _each(
+        db,
+        (
+            """
+CREATE TABLE attachments (
+    name TEXT PRIMARY KEY, sha256 TEXT NOT NULL, mime TEXT NOT NULL, bytes INTEGER NOT NULL, backend TEXT NOT NULL,
+    key_fingerprint TEXT NOT NULL, run TEXT NOT NULL REFERENCES runs (id),
+    state TEXT NOT NULL CHECK (state IN ('chosen', 'uploaded', 'active', 'failed')),
+    upload_url TEXT, uri TEXT, uploaded_at REAL, expires_at REAL, deleted_at REAL
+) STRICT
+""",
+            "CREATE INDEX attachments_content ON attachments (sha256)",
+            """
+CREATE TABLE job_attachments (
+    job TEXT NOT NULL REFERENCES jobs (id), name TEXT NOT NULL REFERENCES attachments (name), PRIMARY KEY (job, name)
+) STRICT, WITHOUT ROWID
+""",
+            "CREATE INDEX job_attachments_name ON job_attachments (name)",
+        ),
+    )
+
+
+LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (_ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5)
 
 
 # A run's rows --------------------------------------------------------------------------------------------------------
@@ -274,4 +298,15 @@ def _rows_5(db: sqlite3.Connection) -> None:
     )
 
 
-ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4, _rows_5)
+def _rows_6(db: sqlite3.Connection) -> None:
+    """Keep the JSON Schema that each answer is to satisfy; answers to earlier requests are judged without it."""
+    _each(
+        db,
+        (
+            "CREATE TABLE schemas (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json BLOB NOT NULL) STRICT",
+            "ALTER TABLE requests ADD COLUMN schema INTEGER REFERENCES schemas (id)",
+        ),
+    )
+
+
+ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6)

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from gemini_batch.store.run_options import Selection
 
 
+#: So many schemas are in memory at a time.
+_MOST_SCHEMAS = 64
+
+
 class RowReader:
     """The open database of one run folder, for reading."""
 
     def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
         self.path = path
         self._db = connect(path, migrations.ROWS, what="run's row database", alone=alone)
+        self._schemas: dict[int, bytes] = {}
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -175,6 +180,19 @@ class RowReader:
         """How many requests there are."""
         return int(self._db.execute("SELECT count(*) FROM requests").fetchone()[0])
 
+    def schema(self, number: int | None) -> bytes | None:
+        """The JSON Schema with this id, as JSON; None for None. The last ones that were read are kept in memory."""
+        if number is None:
+            return None
+        found = self._schemas.get(number)
+        if found is None:
+            if len(self._schemas) >= _MOST_SCHEMAS:
+                self._schemas.clear()
+            with explained(self.path, "run's row database"):
+                found = self._db.execute("SELECT json FROM schemas WHERE id = ?", (number,)).fetchone()[0]
+            self._schemas[number] = found
+        return found
+
     # The answers -----------------------------------------------------------------------------------------------------
 
     def answer_files(self) -> list[sqlite3.Row]:
@@ -184,10 +202,11 @@ class RowReader:
     def final(self) -> Iterator[FinalRow]:
         """Every request with its final answer, in input order."""
         sql = (
-            "SELECT r.seq, r.key, r.expects_json, r.dimension, s.file, coalesce(a.offset, 0), coalesce(a.length, 0), "
-            "coalesce(a.attempt, max(r.attempts, 1)), a.verdict, coalesce(last.missing_reason, 'TO_BE_RESENT'), "
-            "a.reason, leader.key FROM requests r LEFT JOIN answers a ON a.id = r.answer "
-            "LEFT JOIN answer_files s ON s.id = a.answer_file LEFT JOIN answer_files last ON last.id = r.job "
+            "SELECT r.seq, r.key, r.expects_json, r.dimension, r.schema, s.file, coalesce(a.offset, 0), "
+            "coalesce(a.length, 0), coalesce(a.attempt, max(r.attempts, 1)), a.verdict, "
+            "coalesce(last.missing_reason, 'TO_BE_RESENT'), a.reason, leader.key FROM requests r LEFT JOIN answers a "
+            "ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
+            "LEFT JOIN answer_files last ON last.id = r.job "
             "LEFT JOIN main.requests leader ON leader.seq = r.copy_of ORDER BY r.seq"
         )
         with explained(self.path, "run's row database"):

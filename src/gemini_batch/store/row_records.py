@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from gemini_batch.answers.reasons import Verdict
 
 INSERT_REQUEST = (
-    "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, fingerprint, body, "
-    "outside, job, attempts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO requests (seq, line, key, offset, length, expects_json, dimension, tokens, schema, fingerprint, "
+    "body, outside, hash, job, attempts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 
 class RequestRow(NamedTuple):
     """One request as loaded; ``line`` is its line number in the user's file.
 
-    ``fingerprint`` recognises the row in other runs, ``body`` the request without its key (:mod:`gemini_batch.memory`);
-    ``outside``: its answer depends on what is neither in the request nor in the model.
+    ``schema``: the JSON Schema that its answer is to satisfy, as JSON. ``fingerprint`` recognises the row in other
+    runs, ``body`` the request without its key (:mod:`gemini_batch.memory`); ``outside``: its answer depends on what is
+    neither in the request nor in the model.
     """
 
     seq: int
@@ -34,18 +35,20 @@ class RequestRow(NamedTuple):
     expects_json: bool
     dimension: int | None
     tokens: int
+    schema: bytes | None = None
     fingerprint: bytes | None = None
     body: int | None = None
     outside: bool = False
 
 
 class Wanted(NamedTuple):
-    """What judging an answer needs to know about its request."""
+    """What judging an answer needs to know about its request; ``schema``: the id of its schema."""
 
     seq: int
     expects_json: bool
     dimension: int | None
     attempt: int
+    schema: int | None = None
 
 
 class Chunk(NamedTuple):
@@ -98,13 +101,14 @@ class AnswerRow(NamedTuple):
 class FinalRow(NamedTuple):
     """One request with its final answer: where the answer is, or why there is none.
 
-    ``copied_from``: the key of the identical request whose answer it is.
+    ``schema``: the id of its schema. ``copied_from``: the key of the identical request whose answer it is.
     """
 
     seq: int
     key: str
     expects_json: bool
     dimension: int | None
+    schema: int | None
     file: str | None
     offset: int
     length: int
@@ -121,7 +125,7 @@ class PlacedRow(NamedTuple):
     ``job``: the ordinal of that job, None while it waits. ``answered_by``: the ordinal of the job that gave the answer;
     ``file``, ``at`` and ``size`` are the answer's place in the folder of raw files. ``missing_reason``: why requests
     without an answer have none in a job that is collected. ``model``: the model that the answer names.
-    ``copied_from``: as in ``FinalRow``.
+    ``schema`` and ``copied_from``: as in ``FinalRow``.
     """
 
     seq: int
@@ -141,6 +145,7 @@ class PlacedRow(NamedTuple):
     missing_reason: str | None
     model: str | None
     copied_from: str | None = None
+    schema: int | None = None
 
 
 class FailureRow(NamedTuple):
@@ -176,7 +181,8 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     """Reason code; the page on verdicts lists all codes."""
     message: str | None
-    """The service's message, or its first 300 characters. Null if it sent none, or too many different ones to list."""
+    """The service's message, or what the answers lack of their schema; at most 300 characters. Null if there is none,
+    or if there are too many different ones to list."""
     count: int
     """Number of requests."""
     keys: list[str]

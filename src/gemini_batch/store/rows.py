@@ -17,6 +17,7 @@ Keys are found by a 64-bit hash, indexed after loading, and then compared. Memor
 
 from __future__ import annotations
 
+import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,15 @@ from gemini_batch.store.row_records import INSERT_REQUEST, Chunk, RequestRow, Wa
 from gemini_batch.store.sqlite import explained, transaction
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
     from gemini_batch.store.run_options import Selection
 
 
 _BATCH = 5000
+#: So many ids of schemas are remembered while requests are loaded; each request may have a schema of its own.
+_REMEMBERED = 1000
 
 
 class Rows(RowReader):
@@ -45,12 +49,10 @@ class Rows(RowReader):
     def load(self, rows: Iterable[RequestRow]) -> None:
         """Insert all requests in one transaction, then index their hashes."""
         with explained(self.path, "run's row database"), transaction(self._db):
-            source = iter(rows)
+            schemas = _SchemaIds(self._db)
+            source = (schemas.entered(row) for row in rows)
             while batch := list(islice(source, _BATCH)):
-                self._db.executemany(
-                    INSERT_REQUEST,
-                    [(r.seq, r.line, r.key, key_hash(r.key), *r[3:], None, 0) for r in batch],
-                )
+                self._db.executemany(INSERT_REQUEST, batch)
             self._db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
 
     def duplicates(self, limit: int) -> Iterator[tuple[str, int, int]]:
@@ -180,19 +182,21 @@ class Rows(RowReader):
     def wanted_from(self, seq: int, count: int, ordinal: int) -> dict[str, Wanted]:
         """The next ``count`` requests of a job from ``seq``, by key: answers usually come in that order."""
         sql = (
-            "SELECT seq, key, expects_json, dimension, attempts FROM requests WHERE seq >= ? AND job = ? "
+            "SELECT seq, key, expects_json, dimension, attempts, schema FROM requests WHERE seq >= ? AND job = ? "
             "ORDER BY seq LIMIT ?"
         )
         return {
-            r["key"]: Wanted(r["seq"], bool(r["expects_json"]), r["dimension"], r["attempts"])
+            r["key"]: Wanted(r["seq"], bool(r["expects_json"]), r["dimension"], r["attempts"], r["schema"])
             for r in self._db.execute(sql, (seq, ordinal, count))
         }
 
     def wanted(self, key: str, ordinal: int) -> Wanted | None:
         """The request with this key, if it is in this job."""
-        sql = "SELECT seq, expects_json, dimension, attempts FROM requests WHERE hash = ? AND key = ? AND job = ?"
+        sql = (
+            "SELECT seq, expects_json, dimension, attempts, schema FROM requests WHERE hash = ? AND key = ? AND job = ?"
+        )
         row = self._db.execute(sql, (key_hash(key), key, ordinal)).fetchone()
-        return None if row is None else Wanted(row["seq"], bool(row["expects_json"]), row["dimension"], row["attempts"])
+        return None if row is None else Wanted(row[0], bool(row[1]), *row[2:])
 
     def begin_answers(
         self, ordinal: int, job: str, *, file: str, size: int, sha256: str, missing_reason: str
@@ -212,9 +216,10 @@ class Rows(RowReader):
             # A request without an answer here that was resent since: its attempt is counted from earlier answers.
             self._db.execute(
                 "CREATE TEMP TABLE requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "
-                "tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM main.answers a "
-                "WHERE a.seq = r.seq AND a.answer_file > 0 AND a.answer_file < ?1) END AS attempts, (SELECT id FROM "
-                "main.answers a WHERE a.seq = r.seq AND a.answer_file = ?1 ORDER BY (a.verdict = 'succeeded') DESC, "
+                "schema, tokens, ?1 AS job, CASE job WHEN ?1 THEN attempts ELSE 1 + (SELECT count(*) FROM "
+                "main.answers a WHERE a.seq = r.seq AND a.answer_file > 0 AND a.answer_file < ?1) END AS attempts, "
+                "(SELECT id FROM main.answers a WHERE a.seq = r.seq AND a.answer_file = ?1 "
+                "ORDER BY (a.verdict = 'succeeded') DESC, "
                 "a.id LIMIT 1) AS answer, NULL AS copy_of FROM main.requests r JOIN members USING (seq) ORDER BY seq",
                 (number,),
             )
@@ -254,10 +259,37 @@ class Rows(RowReader):
         if self.to_send(sent) or self.at(HELD) or self.at(COPY):
             sql = (
                 "CREATE TEMP VIEW requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "  # noqa: S608 - numbers only
-                f"tokens, CASE job WHEN {COPY} THEN (SELECT job FROM main.requests leader WHERE leader.seq = "
+                f"schema, tokens, CASE job WHEN {COPY} THEN (SELECT job FROM main.requests leader WHERE leader.seq = "
                 "requests.copy_of) ELSE job END AS job, "
                 f"attempts - (coalesce(job, 0) > 0 AND job NOT IN ({numbers})) AS attempts, "
                 f"answer, copy_of FROM main.requests WHERE {conditions.has_result(sent)}"
             )
             with explained(self.path, "run's row database"):
                 self._db.execute(sql)
+
+
+class _SchemaIds:
+    """The ids of the distinct schemas of a run; a new one is entered."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._known: dict[bytes, int] = {}
+        self._last: tuple[bytes, int] = (b"", 0)
+
+    def entered(self, row: RequestRow) -> tuple[object, ...]:
+        """The values of :data:`INSERT_REQUEST` for a request that waits; its schema is entered if it is new."""
+        if row.schema is None:
+            return (*row, key_hash(row.key), None, 0)
+        if row.schema is not self._last[0]:  # most requests of a file have the same
+            self._last = (row.schema, self._id(row.schema))
+        return (*row[:8], self._last[1], *row[9:], key_hash(row.key), None, 0)
+
+    def _id(self, schema: bytes) -> int:
+        digest = hashlib.sha256(schema).digest()
+        if digest not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._db.execute("INSERT OR IGNORE INTO schemas (hash, json) VALUES (?, ?)", (digest, schema))
+            found = self._db.execute("SELECT id FROM schemas WHERE hash = ?", (digest,)).fetchone()
+            self._known[digest] = int(found[0])
+        return self._known[digest]

@@ -155,6 +155,11 @@ class RunFolder:
         return self.requests if part is None else self.path / "parts" / part
 
     @property
+    def attachments(self) -> Path:
+        """The files to upload that the requests name by placeholders, one line each; absent if there are none."""
+        return self.path / "attachments.jsonl"
+
+    @property
     def manifest(self) -> Path:
         """Provenance: hashes, settings, job names, counts, tokens."""
         return self.path / "manifest.json"
@@ -188,7 +193,7 @@ class RunFolder:
         raw = "*" if needed is None else "*.damaged-*"
         found = [*self.path.glob("parts/*"), *self.path.glob(f"raw/{raw}"), *self.path.glob("rows.v*.db")]
         if needed is None:
-            found.append(self.requests)
+            found += [self.requests, self.attachments]
         return sorted(path for path in found if path.is_file() and path.name not in (needed or ()))
 
     @contextlib.contextmanager

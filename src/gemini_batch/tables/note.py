@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, private_folder, sync_folder
 
 if TYPE_CHECKING:
@@ -34,12 +35,18 @@ class TableNote(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the folder with the snapshot."""
     source: str
     """What the user named."""
+    columns: list[str]
+    """Names of its columns."""
     rows: int
     """Number of rows."""
     skipped: dict[str, int]
     """Number of rows that are not sent, by reason."""
     schema: dict[str, Any] | None = None
     """The schema of the answers; its properties become columns."""
+    dimensions: int | None = None
+    """The length of the embeddings, if it was asked for."""
+    media: bool = False
+    """Whether the answers are images or speech."""
     prefix: str | None = None
     """What the names of the new columns begin with."""
 
@@ -65,12 +72,14 @@ class Table:
 
 
 def table_of(folder: Path) -> Table | None:
-    """The table of the run in ``folder``, if it has one. Raises OSError, msgspec's errors for a damaged note."""
+    """The table of the run in ``folder``, if it has one. Raises StateError if the note about it cannot be read."""
+    path = folder / _NOTE
     try:
-        data = (folder / _NOTE).read_bytes()
+        return Table(folder, msgspec.json.decode(path.read_bytes(), type=TableNote))
     except FileNotFoundError:
         return None
-    return Table(folder, msgspec.json.decode(data, type=TableNote))
+    except (OSError, msgspec.DecodeError) as error:
+        raise StateError(f"The note about the table cannot be read: {error}.", file=path, code="damaged") from error
 
 
 def keep_table(folder: Path, note: TableNote, snapshot: Path, skipped: Path) -> None:

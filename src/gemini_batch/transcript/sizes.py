@@ -1,4 +1,4 @@
-"""A number of bytes in words."""
+"""Sizes and durations in words."""
 
 from __future__ import annotations
 
@@ -11,3 +11,18 @@ def size(count: float) -> str:
             return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.2f} GB"
+
+
+def span(seconds: float) -> str:
+    """A duration for people: ``42 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

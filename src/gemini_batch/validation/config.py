@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_batch import jsonl
 from gemini_batch.protocol import rules
+from gemini_batch.protocol.openapi_schema import json_schema_of, lowered
+from gemini_batch.protocol.schema_checker import NotASchema, compile_schema
 from gemini_batch.protocol.spelling import camel, snake
 from gemini_batch.validation import fields
 from gemini_batch.validation.findings import clip, kind, pick, strangers
@@ -102,9 +105,33 @@ def has_mcp_servers(tools: object) -> bool:
     )
 
 
-def has_schema(config: dict[str, object]) -> bool:
-    """Whether ``generationConfig`` has a response schema."""
-    return (
-        pick(config, "responseSchema", "response_schema")[1] is not None
-        or pick(config, "responseJsonSchema", "response_json_schema")[1] is not None
-    )
+def schema_of(config: dict[str, object]) -> tuple[str, object]:
+    """The response schema in ``generationConfig``, with the name of its field as it is spelled; None if it has none."""
+    for camel_name in ("responseJsonSchema", "responseSchema"):
+        name, schema = pick(config, camel_name, snake(camel_name))
+        if schema is not None:
+            return name, schema
+    name, form = pick(config, "responseFormat", "response_format")
+    text = form.get("text") if type(form) is dict else None
+    return f"{name}.text.schema", text.get("schema") if type(text) is dict else None
+
+
+def answer_schema(config: dict[str, object], path: str, found: Findings, *, expects_json: bool) -> bytes | None:
+    """The JSON Schema that answers are compared with, as JSON; None if there is none, or none that can be used."""
+    name, schema = schema_of(config)
+    mime = pick(config, "responseMimeType", "response_mime_type")[1]
+    if schema is None or not (expects_json or (type(mime) is str and mime.strip().lower() == "text/x.enum")):
+        return None
+    field = f"{path}.{name}"
+    made = jsonl.encode(json_schema_of(schema) if camel(name) == "responseSchema" else lowered(schema))
+    try:
+        compile_schema(made)
+    except NotASchema as error:
+        if not found.has(field, severity="error") and not found.has_below(field):
+            found.warn(
+                field,
+                f"Answers cannot be compared with this schema: {error}.",
+                "Correct the schema. As it is, an answer only has to be JSON.",
+            )
+        return None
+    return made

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 
 class Terms(NamedTuple):
-    """By what a request is judged: the model, empty if unknown, and whether only certain refusals are errors."""
+    """By what a request is judged: the model, empty if unknown, and whether only certain refusals are errors.
+
+    ``prepared``: this program made the requests from a table, so they may name attachments by placeholders.
+    """
 
     model: str = ""
     lenient: bool = False
+    prepared: bool = False
 
 
 _NOUNS = {

@@ -13,7 +13,7 @@ from gemini_batch.protocol.reading import is_base64
 from gemini_batch.protocol.spelling import camel
 from gemini_batch.protocol.tables import names
 from gemini_batch.validation import fields
-from gemini_batch.validation.file_uri import mistake_of
+from gemini_batch.validation.file_uri import is_placeholder, mistake_of
 from gemini_batch.validation.findings import clip, kind, pick, strangers
 
 if TYPE_CHECKING:
@@ -229,6 +229,8 @@ def _check_blob(blob: dict[str, object], path: str, found: Findings) -> None:
 
 def _check_file(file: dict[str, object], path: str, found: Findings) -> None:
     name, uri = pick(file, "fileUri", "file_uri")
+    if type(uri) is str and found.prepared and is_placeholder(uri):
+        return
     if type(uri) is str and uri and (mistake := mistake_of(uri)):
         found.error(f"{path}.{name}", *mistake)
     elif type(uri) is str and uri.startswith("gs://"):

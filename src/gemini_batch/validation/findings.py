@@ -15,12 +15,16 @@ MAX_FINDINGS = 20
 
 
 class Findings:
-    """The problems of one line, in the order in which they were found."""
+    """The problems of one line, in the order in which they were found.
 
-    __slots__ = ("errors", "line", "problems", "warnings")
+    ``prepared``: this program made the line from a table, so it may name attachments by placeholders.
+    """
 
-    def __init__(self, line: int) -> None:
+    __slots__ = ("errors", "line", "prepared", "problems", "warnings")
+
+    def __init__(self, line: int, *, prepared: bool = False) -> None:
         self.line = line
+        self.prepared = prepared
         self.problems: list[Problem] = []
         self.errors = 0
         self.warnings = 0

@@ -26,24 +26,31 @@ _NO_TERMS = Terms()
 KEPT = 64 * 1024
 
 
+class Asked(NamedTuple):
+    """The form of answer that a request asks for: JSON or not, and the JSON Schema of the answer, as JSON."""
+
+    expects_json: bool = False
+    schema: bytes | None = None
+
+
 class _Checked(NamedTuple):
-    """What was found about the settings of a request, without a line number, and whether JSON answers are expected."""
+    """What was found about the settings of a request, without a line number, and the answer that they ask for."""
 
     problems: tuple[Problem, ...]
-    expects_json: bool
+    asked: Asked
 
 
-def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_TERMS) -> bool:
-    """Check a ``GenerateContentRequest``. Returns whether it asks for JSON answers."""
+def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_TERMS) -> Asked:
+    """Check a ``GenerateContentRequest``. Returns the form of answer that it asks for."""
     said = request.get("contents")
-    expects_json = False
+    asked = Asked()
     if len(request) > ("contents" in request):
         rest = {name: value for name, value in request.items() if name != "contents"}
         encoded = jsonl.encode(rest)
         check = _settings if len(encoded) <= KEPT else _settings.__wrapped__
         checked = check(encoded, terms)
         found.take(checked.problems)
-        expects_json = checked.expects_json
+        asked = checked.asked
         if said is not None and rest.get("content") is not None:
             found.error(
                 "request.content",
@@ -66,7 +73,7 @@ def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_
         found.error(
             "request.contents", "The request has no `contents`.", 'Add `"contents": [{"parts": [{"text": "…"}]}]`.'
         )
-    return expects_json
+    return asked
 
 
 @lru_cache(maxsize=64)
@@ -81,7 +88,7 @@ def _settings(encoded: bytes, terms: Terms) -> _Checked:
     tools = request.get("tools")
     if tools is not None:
         settings.check_tools(tools, "request.tools", found)
-        if type(config) is dict and settings.has_mcp_servers(tools) and settings.has_schema(config):
+        if type(config) is dict and settings.has_mcp_servers(tools) and settings.schema_of(config)[1] is not None:
             found.warn(
                 "request.tools",
                 "In a batch, every request that has both MCP servers and a response schema fails.",
@@ -94,7 +101,10 @@ def _settings(encoded: bytes, terms: Terms) -> _Checked:
         lambda made: checks.broken_settings(_MESSAGE, made, model=terms.model),
         lenient=terms.lenient,
     )
-    return _Checked(tuple(found.problems), expects_json)
+    schema = None
+    if type(config) is dict:
+        schema = settings.answer_schema(config, f"request.{name}", found, expects_json=expects_json)
+    return _Checked(tuple(found.problems), Asked(expects_json, schema))
 
 
 def _has_stand_in(request: dict[str, Any]) -> bool:

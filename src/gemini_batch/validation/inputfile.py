@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from gemini_batch import jsonl
 from gemini_batch.errors import Next, UsageError
-from gemini_batch.validation.repairs import new_name
+from gemini_batch.validation import table_files
+from gemini_batch.validation.repairs import fixed, new_name
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 
@@ -25,7 +27,6 @@ _MAGIC = (
         "a zip archive (or a spreadsheet)",
         "unzip it, or export the sheet and write one request for each row",
     ),
-    (b"PAR1", "Parquet", "write one request for each row, as gemini-batch's examples/parquet.py does"),
     (b"\x28\xb5\x2f\xfd", "Zstandard", "zstd -dc {0} > {1}"),
     (b"BZh", "bzip2", "bunzip2 -c {0} > {1}"),
     (b"\xfd7zXZ\x00", "xz", "xz -dc {0} > {1}"),
@@ -43,12 +44,8 @@ _MARKS = (
 )
 
 _ENDINGS = {
-    ".csv": "a table",
-    ".tsv": "a table",
-    ".xlsx": "a spreadsheet",
     ".xls": "a spreadsheet",
     ".ods": "a spreadsheet",
-    ".parquet": "a table",
     ".feather": "a table",
     ".arrow": "a table",
     ".yaml": "YAML",
@@ -69,12 +66,12 @@ _FAILURE_FIELDS = {"key", "verdict", "reason", "line"}
 _SPREAD = re.compile(rb'\{\s*\n\s*(?:"|\})')
 
 
-def check_file(path: Path, *, limit: int | None = None, offline: bool = False) -> None:
+def check_file(path: Path, *, limit: int | None = None, offline: bool = False, fixing: bool = False) -> None:
     """Refuse what cannot be a request file, by its name, its size and its first bytes.
 
-    ``limit``: the maximum bytes of one job; None for no limit. ``offline``: whether the proposed command is to be. A
-    UTF-8 byte order mark and Windows line endings are accepted; the code that reads the lines removes them. Raises
-    :class:`UsageError`. Single lines are not checked.
+    ``limit``: the maximum bytes of one job; None for no limit. ``offline``: whether the proposed command is to be.
+    ``fixing``: what ``validate --fix`` corrects is not refused. A UTF-8 byte order mark and Windows line endings are
+    accepted; the code that reads the lines removes them. Raises :class:`UsageError`. Single lines are not checked.
     """
     size = _check_place(path)
     try:
@@ -87,9 +84,10 @@ def check_file(path: Path, *, limit: int | None = None, offline: bool = False) -
             next="Check its permissions.",
             code="unreadable",
         ) from None
+    _check_table(path, head, size, offline=offline)
     _check_bytes(path, head)
-    _check_shape(path, head.removeprefix(jsonl.UTF8_BOM))
-    _check_direction(path, head.removeprefix(jsonl.UTF8_BOM), size, offline=offline)
+    _check_shape(path, head.removeprefix(jsonl.UTF8_BOM), fixing=fixing)
+    _check_direction(path, head.removeprefix(jsonl.UTF8_BOM), size, offline=offline, fixing=fixing)
     if path.suffix.lower() in _ENDINGS:
         raise UsageError(
             f"By its extension, `{path.suffix}`, the file is {_ENDINGS[path.suffix.lower()]}. {_EXPECTED}",
@@ -179,26 +177,34 @@ def _check_bytes(path: Path, head: bytes) -> None:
         )
 
 
-def _check_shape(path: Path, head: bytes) -> None:
-    quoted, target = shlex.quote(str(path)), new_name(path)
+def _check_table(path: Path, head: bytes, size: int, *, offline: bool) -> None:
+    what = None
+    whole = size <= _HEAD
+    if head.startswith(b"PAR1"):
+        what = "The file is Parquet."
+    elif (suffix := path.suffix.lower()) in table_files.ENDINGS:
+        what = f"By its extension, `{path.suffix}`, the file is {table_files.ENDINGS[suffix]}."
+    elif b"\0" not in head and table_files.columns(head, whole=whole):
+        what = "The file is a table: its lines are rows of cells, not JSON."
+    if what is not None:
+        raise table_files.refusal(path, what, _EXPECTED, head, whole=whole, offline=offline)
+
+
+def _check_shape(path: Path, head: bytes, *, fixing: bool) -> None:
     start = head.lstrip()
     if not start:
         raise UsageError(
             "The file has only blank lines.", file=path, next=f"Write one request on each line: {_SHAPE}", code="empty"
         )
+    if fixing:
+        return
     if start.startswith(b"["):
-        code = "import json,sys; [print(json.dumps(x)) for x in json.load(open(sys.argv[1], encoding='utf-8-sig'))]"
-        raise UsageError(
-            f"The file is one JSON array. {_EXPECTED}",
-            file=path,
-            next=f"Convert it: `jq -c '.[]' {quoted} > {target}`, or `python -c \"{code}\" {quoted} > {target}`.",
-            code="json_array",
-        )
+        raise UsageError(f"The file is one JSON array. {_EXPECTED}", file=path, next=fixed(path), code="json_array")
     if _SPREAD.match(start):
         raise UsageError(
             f"The file has JSON objects that span several lines. {_EXPECTED}",
             file=path,
-            next=f"Convert it: `jq -c . {quoted} > {target}`.",
+            next=fixed(path),
             code="json_spread",
         )
 
@@ -207,19 +213,19 @@ def _costing(what: str, offline: bool) -> str:
     return what if offline else f"{what}; this costs money"
 
 
-def _check_direction(path: Path, head: bytes, size: int, *, offline: bool) -> None:
+def _check_direction(path: Path, head: bytes, size: int, *, offline: bool, fixing: bool) -> None:
     """Refuse a file of answers by its first line: one error for the file instead of one for each line."""
     start = head.lstrip()
     first, _, rest = start.partition(b"\n")
     whole = bool(rest) or size <= _HEAD
     kind = _kind_of_answer(first) if whole else _kind_of_long_line(first)
-    if kind is None:
+    if kind is None or (kind == "failures" and fixing):
         return
     what = {
         "results": "The file contains results, not requests.",
         "raw": "The file contains the service's raw answers, not requests.",
         "failures": "The file lists failed requests, with each request in the field `line`. To edit and resend them, "
-        f"extract them: `jq -c .line {shlex.quote(str(path))} > {new_name(path)}`.",
+        f"extract them: `{fixed(path).typed()}`.",
     }[kind]
     raise UsageError(
         f"{what} To resend every request, use the original request file.",
@@ -248,6 +254,17 @@ def _kind_of_long_line(beginning: bytes) -> Literal["results", "raw"] | None:
     if _OUR_RESULT.match(beginning):
         return "results"
     return "raw" if _RAW_RESULT.match(beginning) and b'"request"' not in beginning else None
+
+
+def check_unchanged(before: os.stat_result, after: os.stat_result, path: Path) -> None:
+    """Refuse what was read of a file that another program wrote meanwhile. Raises :class:`UsageError`."""
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise UsageError(
+            "The file changed while it was read; nothing was sent.",
+            file=path,
+            code="file_changed",
+            next="Wait until no other program writes it, then run the same command again.",
+        )
 
 
 def _working_folder(path: Path) -> str:

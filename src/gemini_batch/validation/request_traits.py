@@ -89,8 +89,9 @@ _BASE64 = re.compile(rb'"data"\s*:\s*"[A-Za-z0-9+/=_-]{64,}"')
 
 
 def estimate_tokens(line: bytes) -> int:
-    """The approximate number of tokens of a request's prompt; base64 media count as media, not as text."""
-    media = 0
+    """The approximate number of tokens of a request's prompt; media, in base64 or attached, do not count as text."""
+    media = line.count(b'"attachment:sha256-')
     if len(line) > 512 and b'"data"' in line:
-        line, media = _BASE64.subn(b"", line)
+        line, inline = _BASE64.subn(b"", line)
+        media += inline
     return max(1, len(line) // _CHARS_A_TOKEN) + media * _MEDIA_TOKENS

@@ -20,7 +20,7 @@ from gemini_batch.validation import fields, repairs
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.embed import check_embed
 from gemini_batch.validation.findings import Findings, clip, kind, pick
-from gemini_batch.validation.generate import check_generate
+from gemini_batch.validation.generate import Asked, check_generate
 
 if TYPE_CHECKING:
     from gemini_batch.errors import Problem
@@ -50,7 +50,7 @@ _HINTS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"\{\s*'", "This is a printed Python dict; write it with `json.dumps(row, ensure_ascii=False)`."),
         (
             rb'"|[{}\[\]],?$',
-            "Write each object on one line: use `jq -c . FILE`, or `jq -c '.[]' FILE` for a list.",
+            f"Write each object on one line: `{repairs.FIX}`.",
         ),
         (rb".*,$", "Remove the comma at the end; JSONL has no commas between lines."),
     )
@@ -72,6 +72,7 @@ class Checked(msgspec.Struct, frozen=True):
     """A line that can be sent. ``problems`` holds only warnings.
 
     ``expects_json``: the request asks for JSON answers. ``dimension``: the requested length of the vector, or None.
+    ``schema``: the JSON Schema that answers are to satisfy, as JSON, or None.
     """
 
     key: str
@@ -79,6 +80,7 @@ class Checked(msgspec.Struct, frozen=True):
     expects_json: bool = False
     dimension: int | None = None
     problems: tuple[Problem, ...] = ()
+    schema: bytes | None = None
 
 
 def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | tuple[Problem, ...]:
@@ -91,7 +93,7 @@ def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | 
         line = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _not_json(data, number)
-    found = Findings(number)
+    found = Findings(number, prepared=terms.prepared)
     if type(line) is not dict:
         _not_an_object(line, found)
         return tuple(found.problems)
@@ -107,17 +109,17 @@ def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | 
         _check_request_kind(line, request, found)
         return tuple(found.problems)
     method = Method.EMBED if _is_embedding(request) else Method.GENERATE
-    expects_json, dimension = False, None
+    asked, dimension = Asked(), None
     try:
         if method is Method.EMBED:
             dimension = check_embed(request, found, terms)
         else:
-            expects_json = check_generate(request, found, terms)
+            asked = check_generate(request, found, terms)
     except RecursionError:
         found.error("request", "The request is nested too deeply.", "Flatten it.")
     if found.errors or type(key) is not str:
         return tuple(found.problems)
-    return Checked(key, method, expects_json, dimension, tuple(found.problems))
+    return Checked(key, method, asked.expects_json, dimension, tuple(found.problems), asked.schema)
 
 
 def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
@@ -132,7 +134,10 @@ def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:
     except ValueError as bad:
         column = getattr(bad, "column", None)
         message = f"Not valid JSON{'' if column is None else f' at column {column}'}: {bad}."
-    fix = next((fix for pattern, fix in _HINTS if pattern.match(start)), f"Write one JSON object on the line: {_SHAPE}")
+    usual = f"Write one JSON object on the line: {_SHAPE}"
+    if "more text after the first" in message:
+        usual = f"Write each object on its own line: `{repairs.FIX}`."
+    fix = next((fix for pattern, fix in _HINTS if pattern.match(start)), usual)
     for word, better in _BETTER:
         if word in message:
             fix = better
@@ -157,7 +162,7 @@ def _is_another_form(line: dict[str, object], found: Findings) -> bool:
         found.error(
             None,
             "The line is the body of a call that creates a job, with all its requests in it.",
-            f"Make request lines of it: `{repairs.UNPACK}`.",
+            f"Make request lines of it: `{repairs.FIX}`.",
         )
         return True
     loose = next((name for name in ("contents", "content") if line.get(name) is not None), None)
@@ -166,7 +171,7 @@ def _is_another_form(line: dict[str, object], found: Findings) -> bool:
     found.error(
         loose,
         f"`{loose}` is not inside `request`; the line itself is a request.",
-        f'Wrap it: `{{"key": "…", "request": {{"{loose}": …}}}}`. For a whole file: `{repairs.WRAP}`.',
+        f'Wrap it: `{{"key": "…", "request": {{"{loose}": …}}}}`. For a whole file: `{repairs.FIX}`.',
     )
     return True
 
@@ -196,7 +201,7 @@ def _check_key(line: dict[str, object], key: object, found: Findings) -> None:
         else:
             fix = 'Give each line a unique `"key"`; answers are joined by it.'
             if type(line.get("request")) is dict:
-                fix += f" To number the lines: `{repairs.NUMBER}`."
+                fix += f" To number the lines: `{repairs.FIX}`."
             found.error("key", "The line has no `key`.", fix)
 
 

@@ -12,9 +12,9 @@ from gemini_batch.emulator.responders.chat_format import (
     chat_request,
     embedding_answer,
     embedding_request,
-    json_schema,
 )
 from gemini_batch.errors import RowError
+from gemini_batch.protocol.openapi_schema import translated
 
 HELLO = [{"role": "user", "parts": [{"text": "Hello."}]}]
 
@@ -112,7 +112,7 @@ def test_a_response_schema_becomes_json_schema() -> None:
         "required": ["tags"],
         "propertyOrdering": ["when", "kind"],
     }
-    made = json_schema(schema)
+    made = translated(schema)
     assert made == {
         "type": "object",
         "properties": {

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
-import openpyxl  # type: ignore[import-untyped]
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -13,13 +13,12 @@ from gemini_batch import jsonl
 from gemini_batch.emulator.messages.openai_names import AUDIO, FINISH, JSON, MODES, SETTINGS
 from gemini_batch.emulator.responders.builtin import OFFLINE
 from gemini_batch.errors import RowError
+from gemini_batch.protocol.openapi_schema import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 #: Keywords of the API's Schema that JSON Schema lacks or expresses differently.
-_NOT_JSON_SCHEMA = frozenset({"nullable", "propertyOrdering", "example"})
-_COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
 
 
 class _Call(NamedTuple):
@@ -45,43 +44,6 @@ def chat_request(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
     if made := _response_format(config):
         body["response_format"] = made
     return body | _tools(request)
-
-
-def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The API's ``Schema`` (an OpenAPI subset, types in capitals) as JSON Schema.
-
-    Properties keep the order of ``propertyOrdering``: servers that enforce the schema write them in that order.
-    """
-    made = {name: _keyword(name, value, schema) for name, value in schema.items() if name not in _NOT_JSON_SCHEMA}
-    if made.get("type") == "type_unspecified":
-        del made["type"]
-    if made.get("format") == "enum":
-        del made["format"]
-    if schema.get("nullable"):
-        if "type" in made:
-            made["type"] = [made["type"], "null"]
-        if "enum" in made:
-            made["enum"] = [*made["enum"], None]
-        if "anyOf" in made:
-            made["anyOf"] = [*made["anyOf"], {"type": "null"}]
-    return made
-
-
-def _keyword(name: str, value: Any, schema: Mapping[str, Any]) -> Any:
-    if name in _COUNTS:
-        return int(value)  # int64 is a string in the API's JSON
-    match name:
-        case "type":
-            return str(value).lower()
-        case "properties":
-            order = [key for key in schema.get("propertyOrdering") or () if key in value]
-            return {key: json_schema(value[key]) for key in dict.fromkeys([*order, *value])}
-        case "items":
-            return json_schema(value)
-        case "anyOf":
-            return [json_schema(one) for one in value]
-        case _:
-            return value
 
 
 def chat_answer(model: str, completion: Any, *, thoughts: bool = False) -> dict[str, Any]:
@@ -238,7 +200,7 @@ def _response_format(config: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     schema = config.get("responseJsonSchema", text.get("schema"))
     if schema is None and config.get("responseSchema") is not None:
-        schema = json_schema(config["responseSchema"])
+        schema = translated(config["responseSchema"])
     if schema is None:
         return {"type": "json_object"}
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
@@ -256,7 +218,7 @@ def _tools(request: Mapping[str, Any]) -> dict[str, Any]:
                 continue
             parameters = function.get("parametersJsonSchema")
             if parameters is None and function.get("parameters"):
-                parameters = json_schema(function["parameters"])
+                parameters = translated(function["parameters"])
             known = {"name": function.get("name"), "description": function.get("description"), "parameters": parameters}
             made.append({"type": "function", "function": {key: value for key, value in known.items() if value}})
     if not made:

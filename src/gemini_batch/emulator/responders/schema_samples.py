@@ -236,6 +236,8 @@ class _Maker:
                 yield chr(value)
             elif operation is sre.ANY:
                 yield "x"
+            elif operation is sre.NOT_LITERAL:
+                yield "x" if value != ord("x") else "y"
             elif operation is sre.IN:
                 yield self.member(value)
             elif operation is sre.BRANCH:

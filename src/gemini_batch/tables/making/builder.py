@@ -42,6 +42,7 @@ class RowError(ValueError):
 class Builder:
     """Makes the requests of a table with these ``columns``, of which only ``columns`` are looked at.
 
+    ``problems``: the columns in which an earlier command said what is wrong; by default, those that look like it.
     ``attach`` turns the path or URL of an attachment into a part of the request. Raises UsageError for a recipe that
     does not fit the table.
     """
@@ -52,6 +53,7 @@ class Builder:
         columns: Sequence[str],
         *,
         attach: Callable[[str], bytes | Skipped | None] | None = None,
+        problems: Sequence[str] | None = None,
     ) -> None:
         self._recipe = recipe
         self.columns = tuple(columns)
@@ -66,11 +68,8 @@ class Builder:
         self._settings = Varying(recipe.settings, templates, "settings")
         self._attachments = [self._attachment(one) for one in recipe.attach]
         self._key = [self._place(name, "--key") for name in recipe.key]
-        self._problems = [
-            at
-            for at, name in enumerate(columns)
-            if name.endswith(_PROBLEM) and name.removesuffix(_PROBLEM) + _VERDICT in columns
-        ]
+        self.problems = problem_columns(columns) if problems is None else problems
+        self._problems = [self.columns.index(name) for name in self.problems]
         self._says = [self._place(name, "--prompt") for name in self._prompt.columns]
         if not self._prompt.columns and not self._attachments:
             raise UsageError(
@@ -101,7 +100,7 @@ class Builder:
     def needed(self) -> tuple[str, ...]:
         """The columns that are looked at, in the order of the table."""
         used = {*self._prompt.columns, *self._settings.columns, *self._recipe.key}
-        used |= {self.columns[at] for at in self._problems}
+        used |= set(self.problems)
         for one in (self._system, *(template for pair in self._examples for template in pair), *self._attachments):
             used |= set(one.columns) if one is not None else set()
         return tuple(name for name in self.columns if name in used)
@@ -224,6 +223,11 @@ class Builder:
             return self.columns.index(name)
         except ValueError:
             raise self._templates.no_column(name, field) from None
+
+
+def problem_columns(columns: Sequence[str]) -> list[str]:
+    """The columns of a table in which an earlier command said what is wrong with a row."""
+    return [name for name in columns if name.endswith(_PROBLEM) and name.removesuffix(_PROBLEM) + _VERDICT in columns]
 
 
 def _listed(names: Sequence[str]) -> str:

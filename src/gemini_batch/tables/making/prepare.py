@@ -59,7 +59,7 @@ def make_requests(
     UsageError, InvalidInput with the rows from which no request can be made.
     """
     builder = Builder(recipe, tuple(snapshot.columns), attach=attach)
-    narrow = Builder(recipe, builder.needed, attach=attach) if builder.needed else builder
+    narrow = Builder(recipe, builder.needed, attach=attach, problems=builder.problems) if builder.needed else builder
     path, skipped_path = scratch / "made.jsonl", scratch / "skipped.jsonl"
     work = _Work(narrow, name, number=recipe.number_duplicates)
     with (
@@ -169,7 +169,7 @@ def _line(key: str, body: bytes) -> bytes:
 def _batches(db: Any, snapshot: Snapshot, names: Sequence[str]) -> Iterator[Sequence[Sequence[Any]]]:
     """The rows of a snapshot, in order, with these columns; JSON is decoded."""
     asked = ", ".join(map(duck.name, names)) or "1"
-    db.execute(f"SELECT {asked} FROM read_parquet({duck.text(str(snapshot.path))})")
+    db.execute(f"SELECT {asked} FROM read_parquet({duck.reading(snapshot.path)})")
     packed = [at for at, name in enumerate(names) if snapshot.columns[name] == "JSON"]
     while batch := db.fetchmany(duck.FETCHED):
         yield [_unpacked(row, packed) for row in batch] if packed else batch

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import UsageError
 from gemini_batch.tables.making import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from gemini_batch.tables.making.schema import AnswerSchema, Via, load_schema
 
 
 class Kind(StrEnum):
@@ -71,6 +70,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     aspect_ratio: str | None = None
     voice: str | None = None
     schema: Any = None
+    schema_field: Via = "auto"
     attach: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
     number_duplicates: bool = False
@@ -81,7 +81,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return any(one is not None for one in (self.prompt, self.prompt_file, self.request_file, self.kind))
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
     """What is asked of each row. Texts and settings are templates; ``settings`` holds fields of the request."""
 
     kind: Kind
@@ -89,7 +90,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     system: str | None
     examples: tuple[Example, ...]
     settings: dict[str, Any]
-    schema: dict[str, Any] | None
+    schema: AnswerSchema | None
     attach: tuple[str, ...]
     key: tuple[str, ...]
     number_duplicates: bool
@@ -105,11 +106,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         return {Kind.IMAGE: IMAGE_MODEL, Kind.SPEECH: SPEECH_MODEL}.get(self.kind)
 
 
-def make_recipe(asked: Asked, load_schema: Callable[[Any, Path], tuple[dict[str, Any], dict[str, Any]]]) -> Recipe:
+def make_recipe(asked: Asked) -> Recipe:
     """Put options and request file together; an option wins over the file.
 
-    ``load_schema(schema, folder)`` gives a schema for the answers and the settings that ask for it. Reads the files
-    that are named. Raises UsageError.
+    Reads the files that are named. Raises UsageError.
     """
     file = _read(asked.request_file) if asked.request_file is not None else RequestFile()
     folder = asked.request_file.parent if asked.request_file is not None else Path()
@@ -129,8 +129,8 @@ def make_recipe(asked: Asked, load_schema: Callable[[Any, Path], tuple[dict[str,
     if schema is not None:
         if kind is not Kind.TEXT:
             raise _no_use("--schema", kind)
-        checked, fields = load_schema(schema, Path() if asked.schema is not None else folder)
-        for name, value in fields.items():
+        checked = load_schema(schema, folder=Path() if asked.schema is not None else folder, via=asked.schema_field)
+        for name, value in checked.settings.items():
             settings.put(made, ("generationConfig", name), value)
     _add_options(made, asked, kind)
     system = asked.system if asked.system is not None else file.system

@@ -56,7 +56,8 @@ def placed(path: Sequence[str], field: str, *, embed: bool) -> tuple[str, ...]:
         return (first, *rest)
     if not embed and first in config:
         return ("generationConfig", first, *rest)
-    near = difflib.get_close_matches(first, {camel(name) for name in known | config}, 1)
+    names = {name.lower(): name for name in sorted(map(camel, known | config))}
+    near = [names[word] for word in difflib.get_close_matches(first.lower(), names, 1)]
     raise UsageError(
         f"`{'.'.join(path)}` is not a setting of a request.",
         field=field,

@@ -28,7 +28,8 @@ def write_csv(table: Joined, file: IO[bytes], *, separator: str = ",", spreadshe
 
     ``spreadsheet``: begin with a byte order mark, and put an apostrophe before text that a spreadsheet would run.
     """
-    special = f'[{separator}"\n\r]'
+    # Four searches for one sign each are faster than a pattern.
+    special = " OR ".join(f"contains({{0}}, {duck.text(sign)})" for sign in (separator, '"', "\n", "\r"))
     names = [_harmless(name) if spreadsheet else name for name in table.columns]
     file.write(UTF8_BOM if spreadsheet else b"")
     file.write(separator.join(_field(name, separator) for name in names).encode() + b"\n")
@@ -41,11 +42,11 @@ def write_csv(table: Joined, file: IO[bytes], *, separator: str = ",", spreadshe
             if spreadsheet:
                 text = f"regexp_replace({text}, {duck.text(f'^[{_pattern(_FORMULA)}]')}, '''\\0')"
             fields.append(
-                f"CASE WHEN {field} IS NULL THEN '' WHEN {field} = '' OR regexp_matches({field}, {duck.text(special)}) "
+                f"CASE WHEN {field} IS NULL THEN '' WHEN {field} = '' OR {special.format(field)} "
                 f"THEN '\"' || replace({field}, '\"', '\"\"') || '\"' ELSE {field} END"
             )
         texts.append(f"{text} AS {field}")
-    line = f" || {duck.text(separator)} || ".join(fields)
+    line = f"concat_ws({duck.text(separator)}, {', '.join(fields)})"  # one copy, and not one for each field
     _write(table, f"SELECT {line} FROM (SELECT {', '.join(texts)} FROM ({table.query}))", file)
 
 
@@ -54,8 +55,8 @@ def write_ndjson(table: Joined, file: IO[bytes]) -> None:
     members: list[str] = []
     for name, kind in zip(table.columns, table.types, strict=True):
         before = f"{',' if members else '{'}{msgspec.json.encode(name).decode()}:"
-        members.append(f"{duck.text(before)} || coalesce({as_json(duck.name(name), kind)}, 'null')")
-    _write(table, f"SELECT {' || '.join(members)} || '}}' FROM ({table.query})", file)
+        members.append(f"{duck.text(before)}, coalesce({as_json(duck.name(name), kind)}, 'null')")
+    _write(table, f"SELECT concat({', '.join(members)}, '}}') FROM ({table.query})", file)
 
 
 def _write(table: Joined, query: str, file: IO[bytes]) -> None:

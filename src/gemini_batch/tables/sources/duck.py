@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,14 @@ def name(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
+def reading(file: Path) -> str:
+    """The path of one file to read as SQL writes it: its name is no pattern."""
+    return text(glob.escape(str(file)))
+
+
 def paths(files: tuple[Path, ...]) -> str:
-    """A list of files as SQL writes it."""
-    return "[" + ", ".join(text(str(file)) for file in files) + "]"
+    """A list of files to read as SQL writes it."""
+    return "[" + ", ".join(map(reading, files)) + "]"
 
 
 def said(error: Exception) -> str:
@@ -62,7 +68,7 @@ def said(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def explained(what: str, *, file: Path | str | None, code: str = "not_a_table", next: str) -> Iterator[None]:  # noqa: A002
+def explained(what: str, *, file: Path | str | None, next: str) -> Iterator[None]:  # noqa: A002
     """Turn duckdb's errors into UsageError: the input cannot be read. Raises StateError where the disk is full."""
     module = needed("duckdb", "Reading and writing tables")
     try:
@@ -71,4 +77,4 @@ def explained(what: str, *, file: Path | str | None, code: str = "not_a_table", 
         message = said(error)
         if isinstance(error, (module.IOException, module.OutOfMemoryException)) and "o space left" in str(error):
             raise StateError(f"{what}: {message}.", code="disk_full", next="Free disk space.") from error
-        raise UsageError(f"{what}: {message}.", file=file, code=code, next=next) from error
+        raise UsageError(f"{what}: {message}.", file=file, code="not_a_table", next=next) from error

@@ -75,7 +75,7 @@ def take_snapshot(
                 f"COPY (SELECT {kept} FROM {relation}) TO {duck.text(str(path))} (FORMAT parquet, COMPRESSION zstd)"
             )
             rows = db.fetchone()[0]
-            columns = _describe(db, f"read_parquet({duck.text(str(path))})")
+            columns = _describe(db, f"read_parquet({duck.reading(path)})")
     for part in scratch.glob(f"*{_SPOOL}"):
         part.unlink()
     if not rows:
@@ -157,7 +157,7 @@ def _typed(path: Path, columns: dict[str, str]) -> str:
     spec = ", ".join(f"{duck.text(name)}: 'JSON'" for name in columns)
     casts = ", ".join(_cast(name, kind) for name, kind in columns.items())
     return (
-        f"(SELECT {casts} FROM read_json({duck.text(str(path))}, format = 'newline_delimited', "
+        f"(SELECT {casts} FROM read_json({duck.reading(path)}, format = 'newline_delimited', "
         f"columns = {{{spec}}}, maximum_object_size = {_LONGEST_OBJECT}))"
     )
 
@@ -193,7 +193,7 @@ def _json(db: Any, source: Source, files: str, scratch: Path) -> str:
         check_names(list(columns), source.name)
         asked = ", ".join(f"CAST({duck.name(name)} AS JSON) AS {duck.name(name)}" for name in columns)
         db.execute(f"COPY (SELECT {asked} FROM {reader}) TO {duck.text(str(raw))} (FORMAT parquet)")
-        stored = f"read_parquet({duck.text(str(raw))})"
+        stored = f"read_parquet({duck.reading(raw)})"
         facts = db.execute(f"SELECT {', '.join(map(_facts, columns))} FROM {stored}").fetchone()
     casts = ", ".join(_cast(name, _json_type(*facts[at])) for at, name in enumerate(columns))
     return f"(SELECT {casts} FROM {stored})"
@@ -266,7 +266,7 @@ def _csv(
 def _csv_relation(path: Path, columns: tuple[str, ...], delimiter: str) -> str:
     spec = ", ".join(f"{duck.text(name)}: 'VARCHAR'" for name in columns)
     return (
-        f"read_csv({duck.text(str(path))}, auto_detect = false, header = true, columns = {{{spec}}}, "
+        f"read_csv({duck.reading(path)}, auto_detect = false, header = true, columns = {{{spec}}}, "
         f"delim = {duck.text(delimiter)}, quote = '\"', escape = '\"', strict_mode = true, "
         f"max_line_size = {_LONGEST_LINE})"
     )

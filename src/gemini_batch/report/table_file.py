@@ -1,0 +1,165 @@
+"""The answers of a run as new columns of its table: every row of the table once, in its order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gemini_batch.answers import shapes
+from gemini_batch.answers.result_line import result_line
+from gemini_batch.answers.usage import UNKNOWN, usage_of
+from gemini_batch.answers.verdict import text_in
+from gemini_batch.catalog import Method
+from gemini_batch.report.money import usd_of
+from gemini_batch.report.summary import LONG_PROMPT
+from gemini_batch.tables.note import SkippedRow
+from gemini_batch.tables.outputs.cells import Cells, Filler
+from gemini_batch.tables.outputs.columns import KEY, Column, answer_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from gemini_batch.answers.media import MediaWriter
+    from gemini_batch.answers.reasons import Verdict
+    from gemini_batch.report.outcome import Outcome
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.tables.note import Table
+
+#: The verdict of a row that is not sent.
+SKIPPED: Verdict = "skipped"
+_LEFT_OUT = Cells(None, keep=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """What is written of a run as a table. ``table``: the table that it was made of, if it was.
+
+    ``partial``: rows that are never sent are left out, as those are that were not sent yet. ``details``: with tokens,
+    cost, finish reason, model and attempt. ``media``: writes images and sound to files. ``prefix``: what the names of
+    the new columns begin with; by default, as the run was entered.
+    """
+
+    run: Run
+    jobs: Sequence[Job]
+    table: Table | None
+    partial: bool
+    details: bool = False
+    media: MediaWriter | None = None
+    prefix: str | None = None
+
+    @property
+    def snapshot(self) -> Path | None:
+        """The rows of the table."""
+        return None if self.table is None else self.table.snapshot
+
+    def columns(self) -> tuple[Column, ...]:
+        """The new columns. Raises UsageError if one has the name of a column of the table."""
+        note = None if self.table is None else self.table.note
+        found = answer_columns(
+            note.schema if note else None,
+            method="embed" if self.run.method is Method.EMBED else "generate",
+            media=self.media is not None or bool(note and note.media),
+            details=self.details,
+            prefix=self.prefix or (note.prefix if note else None),
+            taken=note.columns if note else ["key"],
+            dimensions=note.dimensions if note else None,
+        )
+        return found if note else (KEY, *found)
+
+    def cells(self, outcomes: Iterable[Outcome], columns: Sequence[Column]) -> Iterator[Cells]:
+        """The new cells of every row of the table. Raises OSError where a media file cannot be written."""
+        fill = Filler(columns)
+        if self.table is None:
+            for outcome in outcomes:
+                yield fill(*self._filled(outcome))
+            return
+        for one in self._rows(outcomes, self.table):
+            if one is None:
+                yield _LEFT_OUT
+            elif isinstance(one, SkippedRow):
+                yield fill({"key": one.key, "verdict": SKIPPED, "problem": one.message})
+            else:
+                yield fill(*self._filled(one))
+
+    def with_skipped(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome | SkippedRow]:
+        """The outcomes, with the rows that are never sent in their places."""
+        if self.table is None or self.partial:
+            yield from outcomes
+        else:
+            yield from (one for one in self._rows(outcomes, self.table) if one is not None)
+
+    def _rows(self, outcomes: Iterable[Outcome], table: Table) -> Iterator[Outcome | SkippedRow | None]:
+        """Every row of the table; None for one that is left out."""
+        following, skipped = iter(outcomes), table.skipped()
+        coming, apart, seq = next(following, None), next(skipped, None), 0
+        for number in range(1, table.note.rows + 1):
+            if apart is not None and apart.row == number:
+                yield None if self.partial else apart
+                apart = next(skipped, None)
+                continue
+            if coming is not None and coming.row.seq == seq:
+                yield coming
+                coming = next(following, None)
+            else:
+                yield None
+            seq += 1
+
+    def _filled(self, outcome: Outcome) -> tuple[dict[str, Any], str | None]:
+        facts: dict[str, Any] = {
+            "key": outcome.row.key,
+            "verdict": outcome.verdict,
+            "problem": outcome.problem,
+            "attempt": outcome.row.attempt,
+        }
+        text = None
+        if outcome.response is not None:
+            if self.run.method is Method.EMBED:
+                self._embedded(facts, outcome.response, good=outcome.verdict == "succeeded")
+            else:
+                text = self._generated(facts, outcome)
+        return facts, text
+
+    def _embedded(self, facts: dict[str, Any], response: bytes, *, good: bool) -> None:
+        try:
+            found, values = shapes.read_embedded(response)
+        except shapes.Unreadable:
+            return
+        if good:
+            facts["embedding"] = values
+        self._spent(facts, usage_of(found.usage_metadata, found.token_count), found.model_version)
+
+    def _generated(self, facts: dict[str, Any], outcome: Outcome) -> str | None:
+        assert outcome.response is not None
+        try:
+            found, _ = shapes.read_generated(outcome.response)
+        except shapes.Unreadable:
+            return None
+        first = found.candidates[0] if found.candidates else None
+        facts["finish_reason"] = first.finish_reason if first is not None else None
+        self._spent(facts, usage_of(found.usage_metadata), found.model_version)
+        if outcome.verdict != "succeeded" or first is None:
+            return None
+        if self.media is not None:
+            facts["media"] = self.media.move_out(outcome.row.key, outcome.response)[1]
+        text = text_in(first)
+        facts["text"] = text
+        return text
+
+    def _spent(self, facts: dict[str, Any], usage: Any, model: str | None) -> None:
+        facts["model"] = model
+        if not self.details or usage is UNKNOWN:
+            return
+        long = usage.input > LONG_PROMPT
+        facts |= {
+            "tokens_input": usage.input,
+            "tokens_output": usage.output,
+            "tokens_thoughts": usage.thoughts,
+            "usd": usd_of(self.run, self.jobs, usage, model, long=long),
+        }
+
+
+def skipped_line(row: SkippedRow) -> bytes:
+    """The result line of a row that is not sent; without a key of its own, its number stands for it."""
+    key = row.key or f"row-{row.row}"
+    return result_line(key, SKIPPED, reason=row.reason, message=row.message, method=Method.GENERATE, attempt=0)

@@ -1,0 +1,381 @@
+"""From rows to requests: templates, settings, keys, and what is not sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch.tables.making.prepare import Requests, make_requests
+from gemini_batch.tables.making.recipe import Asked, make_recipe
+from gemini_batch.tables.making.template import Templates
+from gemini_batch.tables.note import SkippedRow
+from gemini_batch.tables.sources.snapshot import Given, take_snapshot
+from gemini_batch.validation.validate import Checked, check_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def made(folder: Path, rows: Sequence[Mapping[str, Any]], **asked: Any) -> Requests:
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    for left in scratch.iterdir():
+        left.unlink()
+    recipe = make_recipe(Asked(**asked))
+    return make_requests(take_snapshot(Given(rows), scratch), recipe, scratch, name="table")
+
+
+def lines(found: Requests) -> list[dict[str, Any]]:
+    read = [json.loads(line) for line in found.path.read_bytes().split(b"\n") if line]
+    assert len(read) == found.count
+    return read
+
+
+def skipped(found: Requests) -> list[SkippedRow]:
+    return [msgspec.json.decode(line, type=SkippedRow) for line in found.skipped.read_bytes().splitlines()]
+
+
+def prompts(found: Requests) -> list[str]:
+    return [line["request"]["contents"][-1]["parts"][-1]["text"] for line in lines(found)]
+
+
+# Prompts -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "row", "expected"),
+    [
+        ("Say {{ a }}.", {"a": 'x "y"\n\u2028'}, 'Say x "y"\n\u2028.'),
+        ("{{ a }}{{ b }}", {"a": 1, "b": 2.5}, "12.5"),
+        ("{{ row['a b'] }}", {"a b": True}, "true"),
+        ("{{ a }}", {"a": [1, {"x": "ü"}]}, '[1,{"x":"ü"}]'),
+        ("{% if stars > 3 %}good{% else %}bad{% endif %} {{ t|upper }}", {"stars": 4, "t": "x"}, "good X"),
+        (
+            "{% for f in features %}- {{ f.name }}\n{% endfor %}",
+            {"features": [{"name": "a"}, {"name": "b"}]},
+            "- a\n- b\n",
+        ),
+        ("{{ '{{' }} {{ a }}", {"a": "x"}, "{{ x"),
+        ("{{ a or 'nothing' }}", {"a": None, "b": "x"}, None),
+        ("{{ a }} {{ b }}", {"a": None, "b": "x"}, " x"),
+        ("{{ row.items() | list | length }}", {"a": 1, "b": 2}, "2"),
+    ],
+)
+def test_prompts(tmp_path: Path, template: str, row: dict[str, Any], expected: str | None) -> None:
+    if expected is None:
+        with pytest.raises(UsageError, match="No row can be sent: 1 EMPTY_PROMPT"):
+            made(tmp_path, [row], prompt=template)
+    else:
+        assert prompts(made(tmp_path, [row], prompt=template)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("template", "said", "code"),
+    [
+        ("{{ reveiw }}", "no column `reveiw`", "no_column"),
+        ("{{ row['x'] }}", "no column `x`", "no_column"),
+        ("{{ review", "not valid", "bad_template"),
+        ("{% if review %}", "not valid", "bad_template"),
+        ("{{ review|nofilter }}", "not valid", "bad_template"),
+        ("the same for all", "uses no column", "no_column"),
+        ("", "no prompt|uses no column", None),
+    ],
+)
+def test_a_prompt_that_does_not_fit_is_refused_once(tmp_path: Path, template: str, said: str, code: str | None) -> None:
+    with pytest.raises(UsageError, match=said) as found:
+        made(tmp_path, [{"review": "x"}] * 3, prompt=template)
+
+    assert not isinstance(found.value, InvalidInput)
+    assert code is None or found.value.reason_code == code
+    if code == "no_column" and "reveiw" in template:
+        assert "Did you mean `review`?" in str(found.value)
+
+
+def test_a_row_that_cannot_be_rendered_is_named(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"f": {"name": "a"}}, {"f": {"nam": "b"}}, {"f": {"name": "c"}}]
+
+    with pytest.raises(InvalidInput) as found:
+        made(tmp_path, rows, prompt="{{ f.name }}")
+
+    assert [problem.field for problem in found.value.problems] == ["--prompt"]
+    assert "Row 2: " in found.value.problems[0].message
+    assert "name" in found.value.problems[0].message
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ a.__class__.__mro__ }}",
+        "{{ ''.__class__.__base__.__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{% include '/etc/passwd' %}",
+        "{{ a }}{{ range(10**9)|list|length }}",
+    ],
+)
+def test_a_template_reaches_nothing_but_the_row(tmp_path: Path, template: str) -> None:
+    with pytest.raises(UsageError):
+        made(tmp_path, [{"a": "x"}], prompt=template)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+
+
+@given(
+    st.lists(st.one_of(TEXT.map(lambda text: text.replace("{", "(")), st.sampled_from([0, 1, 2])), max_size=5),
+    st.data(),
+)
+def test_a_plain_template_is_what_jinja_makes_of_it(pieces: list[str | int], data: st.DataObject) -> None:
+    """Concatenation is only a faster way: for any text around any columns, Jinja gives the same."""
+    names = ("a", "b", "c")
+    text = "".join(piece if isinstance(piece, str) else f"{{{{ {names[piece]} }}}}" for piece in pieces)
+    row = [data.draw(st.one_of(TEXT, st.integers(), st.none())) for _ in names]
+
+    compiled = Templates(names).compile(text, "--prompt")
+
+    shown = {name: "" if value is None else value for name, value in zip(names, row, strict=True)}
+    assert compiled.render(row) == jinja2.Environment(keep_trailing_newline=True).from_string(text).render(shown)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=8))
+def test_the_fast_way_makes_the_same_requests(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]]
+) -> None:
+    """A comment at the end keeps a template from being plain; nothing else changes."""
+    rows = [{"a": a, "b": b} for a, b in cells]
+    if not any(a.strip() or b.strip() for a, b in cells):
+        return
+    folder = tmp_path_factory.mktemp("t")
+
+    plain = made(folder, rows, prompt="A {{ a }} and {{ b }}\n", system="Be kind.", set=("topK=4",))
+    fast, left_out = plain.path.read_bytes(), skipped(plain)
+    slow = made(folder, rows, prompt="A {{ a }} and {{ b }}\n{# #}", system="Be kind.", set=("topK=4",))
+
+    assert slow.path.read_bytes() == fast
+    assert skipped(slow) == left_out
+    assert all(isinstance(check_line(line, 1), Checked) for line in fast.split(b"\n") if line)
+
+
+# Rows that are not sent ----------------------------------------------------------------------------------------------
+
+
+def test_rows_without_content_are_skipped_with_their_reason(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "review": "good", "brand": None},
+        {"id": "b", "review": None, "brand": None},
+        {"id": "c", "review": " \n", "brand": ""},
+        {"id": "d", "review": None, "brand": "x"},
+    ]
+
+    found = made(tmp_path, rows, prompt="{{ review }} of {{ brand }}", key=("id",))
+
+    assert [line["key"] for line in lines(found)] == ["a", "d"]
+    assert [(row.row, row.key, row.reason) for row in skipped(found)] == [
+        (2, "b", "EMPTY_PROMPT"),
+        (3, "c", "EMPTY_PROMPT"),
+    ]
+    assert skipped(found)[0].message == "`review` and `brand` are empty."
+    assert found.reasons == {"EMPTY_PROMPT": 2}
+    assert found.notes[:2] == (
+        "1 row has no value in `brand`; the prompt says nothing there.",
+        "1 row has no value in `review`; the prompt says nothing there.",
+    )
+
+
+def test_rows_with_an_earlier_problem_flow_through(tmp_path: Path) -> None:
+    rows = [
+        {"text": "x", "verdict": "succeeded", "problem": None, "sum_verdict": "succeeded", "sum_problem": ""},
+        {"text": "cut", "verdict": "truncated", "problem": "It was cut off.", "sum_verdict": None, "sum_problem": None},
+        {"text": "y", "verdict": "succeeded", "problem": None, "sum_verdict": "blocked", "sum_problem": "No."},
+    ]
+
+    found = made(tmp_path, rows, prompt="{{ text }}")
+
+    assert prompts(found) == ["x"]
+    assert [row.reason for row in skipped(found)] == ["EARLIER_PROBLEM"] * 2
+    assert "It was cut off." in skipped(found)[0].message
+    own = made(tmp_path, [{"text": "x", "problem": "a user's own column"}], prompt="{{ text }}")
+    assert own.count == 1
+
+
+# Keys ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_derived_key_depends_on_the_request_alone(tmp_path: Path) -> None:
+    first = [line["key"] for line in lines(made(tmp_path, [{"a": "x", "n": 1}, {"a": "y", "n": 2}], prompt="{{ a }}"))]
+    rows = [{"a": "new", "n": 0}, {"a": "x", "n": 7}, {"a": "y", "n": 8}, {"a": "x", "n": 9}]
+
+    again = [line["key"] for line in lines(made(tmp_path, rows, prompt="{{ a }}"))]
+
+    assert again[1:] == [*first, f"{first[0]}-2"]
+    assert len(first[0]) == 20
+    changed = lines(made(tmp_path, rows, prompt="{{ a }}", temperature=0.5))
+    assert not {line["key"] for line in changed} & set(again)
+
+
+def test_keys_from_columns(tmp_path: Path) -> None:
+    rows = [{"a": "x", "n": 1}, {"a": "x", "n": 2}, {"a": "x", "n": 1}]
+
+    assert [line["key"] for line in lines(made(tmp_path, rows[:2], prompt="{{ a }}", key=("a", "n")))] == ["x|1", "x|2"]
+    with pytest.raises(InvalidInput) as found:
+        made(tmp_path, rows, prompt="{{ a }}", key=("a", "n"))
+    assert [problem.message for problem in found.value.problems] == ["Rows 1 and 3 have the same key 'x|1'."]
+    numbered = made(tmp_path, [*rows, {"a": "x|1-2", "n": None}], prompt="{{ a }}", key=("a",), number_duplicates=True)
+    assert [line["key"] for line in lines(numbered)] == ["x", "x-2", "x-3", "x|1-2"]
+    with pytest.raises(InvalidInput, match="1 problem"):
+        made(tmp_path, [{"a": "x", "n": None}], prompt="{{ a }}", key=("n",))
+    with pytest.raises(UsageError, match="no column `idd`"):
+        made(tmp_path, [{"a": "x", "id": 1}], prompt="{{ a }}", key=("idd",))
+
+
+@given(st.lists(st.sampled_from(["x", "x-2", "x-3", "y", "x-2-2"]), min_size=1, max_size=12), st.booleans())
+def test_numbered_keys_are_unique(tmp_path_factory: pytest.TempPathFactory, names: list[str], derive: bool) -> None:
+    rows = [{"k": name, "a": name} for name in names]
+    key = () if derive else ("k",)
+
+    keys = [
+        line["key"]
+        for line in lines(made(tmp_path_factory.mktemp("k"), rows, prompt="{{ a }}", key=key, number_duplicates=True))
+    ]
+
+    assert len(set(keys)) == len(keys) == len(names)
+
+
+# Settings ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (
+            {"temperature": 0.5, "max_output_tokens": 9},
+            {"generationConfig": {"temperature": 0.5, "maxOutputTokens": 9}},
+        ),
+        ({"thinking": "low"}, {"generationConfig": {"thinkingConfig": {"thinkingLevel": "LOW"}}}),
+        ({"thinking": "off"}, {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}),
+        ({"thinking": "128"}, {"generationConfig": {"thinkingConfig": {"thinkingBudget": 128}}}),
+        ({"tools": ("google-search", "url_context")}, {"tools": [{"googleSearch": {}}, {"urlContext": {}}]}),
+        ({"system": "Be {{ tone }}."}, {"systemInstruction": {"parts": [{"text": "Be kind."}]}}),
+        ({"set": ("top_k=40", "seed=1")}, {"generationConfig": {"topK": 40, "seed": 1}}),
+        ({"set": ('generationConfig.stopSequences=["END"]',)}, {"generationConfig": {"stopSequences": ["END"]}}),
+        ({"set": ("cachedContent=cachedContents/x",)}, {"cachedContent": "cachedContents/x"}),
+        ({"set": ("temperature={{ t }}",)}, {"generationConfig": {"temperature": 0.25}}),
+        ({"set": ("temperature={{ gone }}", "topK=3")}, {"generationConfig": {"topK": 3}}),
+        (
+            {"kind": "image", "aspect_ratio": "16:9"},
+            {"generationConfig": {"responseModalities": ["TEXT", "IMAGE"], "imageConfig": {"aspectRatio": "16:9"}}},
+        ),
+        (
+            {"kind": "speech", "voice": "{{ voice }}"},
+            {
+                "generationConfig": {
+                    "responseModalities": ["AUDIO"],
+                    "speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}},
+                }
+            },
+        ),
+    ],
+)
+def test_settings(tmp_path: Path, asked: dict[str, Any], expected: dict[str, Any]) -> None:
+    row = {"a": "x", "tone": "kind", "t": 0.25, "gone": None, "voice": "Kore"}
+
+    found = made(tmp_path, [row], prompt="{{ a }}", **asked)
+
+    request = lines(found)[0]["request"]
+    assert request == {"contents": [{"role": "user", "parts": [{"text": "x"}]}], **expected}
+    assert isinstance(check_line(found.path.read_bytes().strip(), 1), Checked)
+
+
+def test_embeddings(tmp_path: Path) -> None:
+    found = made(
+        tmp_path, [{"a": "x"}], prompt="{{ a }}", kind="embed", dimensions=256, set=("taskType=RETRIEVAL_DOCUMENT",)
+    )
+
+    assert lines(found)[0]["request"] == {
+        "content": {"parts": [{"text": "x"}]},
+        "outputDimensionality": 256,
+        "taskType": "RETRIEVAL_DOCUMENT",
+    }
+    assert isinstance(check_line(found.path.read_bytes().strip(), 1), Checked)
+
+
+def test_a_request_file(tmp_path: Path) -> None:
+    (tmp_path / "ask.toml").write_text(
+        """
+prompt_file = "prompt.txt"
+system = "You review {{ what }}."
+key = "id"
+tools = ["google-search", { functionDeclarations = [{ name = "f" }] }]
+
+[[examples]]
+user = "Great!"
+model = "positive"
+
+[generationConfig]
+temperature = 0.2
+thinkingConfig = { thinkingLevel = "LOW" }
+
+[request]
+safetySettings = [{ category = "HARM_CATEGORY_HARASSMENT", threshold = "BLOCK_NONE" }]
+"""
+    )
+    (tmp_path / "prompt.txt").write_text("Classify: {{ review }}\n")
+
+    found = made(
+        tmp_path, [{"id": 7, "review": "x", "what": "beds"}], request_file=tmp_path / "ask.toml", temperature=1.0
+    )
+
+    assert lines(found) == [
+        {
+            "key": "7",
+            "request": {
+                "contents": [
+                    {"role": "user", "parts": [{"text": "Great!"}]},
+                    {"role": "model", "parts": [{"text": "positive"}]},
+                    {"role": "user", "parts": [{"text": "Classify: x"}]},
+                ],
+                "systemInstruction": {"parts": [{"text": "You review beds."}]},
+                "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
+                "generationConfig": {"temperature": 1.0, "thinkingConfig": {"thinkingLevel": "LOW"}},
+                "tools": [{"googleSearch": {}}, {"functionDeclarations": [{"name": "f"}]}],
+            },
+        }
+    ]
+    assert isinstance(check_line(found.path.read_bytes().strip(), 1), Checked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "There is no prompt"),
+        ({"prompt": "x", "prompt_file": Path("p")}, "exclude each other"),
+        ({"prompt_file": Path("gone.txt")}, "cannot be read"),
+        ({"prompt": "{{ a }}", "thinking": "hard"}, "neither a level nor a budget"),
+        ({"prompt": "{{ a }}", "tools": ("web",)}, "no tool 'web'"),
+        ({"prompt": "{{ a }}", "set": ("topk",)}, "not PATH=VALUE"),
+        ({"prompt": "{{ a }}", "set": ("topkk=1",)}, "Did you mean `topK`"),
+        ({"prompt": "{{ a }}", "set": ("topK={{ b }}",)}, "no column `b`"),
+        ({"prompt": "{{ a }}", "dimensions": 3}, "needs --kind embed"),
+        ({"prompt": "{{ a }}", "voice": "Kore"}, "needs --kind speech"),
+        ({"prompt": "{{ a }}", "kind": "embed", "system": "x"}, "cannot be combined with --kind embed"),
+        ({"prompt": "{{ a }}", "kind": "embed", "temperature": 1.0}, "cannot be combined with --kind embed"),
+        ({"request_file": Path("bad.toml")}, "not TOML"),
+        ({"request_file": Path("odd.toml")}, "cannot be used"),
+    ],
+)
+def test_mistakes_of_what_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.toml").write_text("prompt = ")
+    Path("odd.toml").write_text("promt = 'x'")
+
+    with pytest.raises(UsageError, match=said):
+        made(tmp_path, [{"a": "x"}], **asked)
