@@ -38,7 +38,9 @@ ADDED: dict[str, tuple[str, ...]] = {
     "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint"),
     "jobs": ("key_fingerprint",),
     "requests": ("fingerprint", "body", "outside", "copy_of"),
-    **dict.fromkeys(("messages", "model_versions", "output_files", "claims", "loans"), ()),
+    **dict.fromkeys(
+        ("messages", "model_versions", "output_files", "claims", "loans", "attachments", "job_attachments"), ()
+    ),
 }
 #: Indexes that every version makes when it needs them.
 MADE_LATER = {"requests_hash", "answers_seq"}

@@ -26,7 +26,7 @@ ADVICE = {
     "empty": "Give a file that contains requests.",
     "empty_file": "Give a file that contains at least one request.",
     "fewer_results": "The file has more successful results of the same run. Choose another name, or move it away.",
-    "attachment_changed": "Run the table again: rows that attach the changed file are new requests. Or restore the file.",
+    "attachment_changed": "Run the table again: rows with a changed file are new requests. Or restore the file.",
     "attachment_missing": "Restore the file and run the same command again, or run a table that does not name it.",
     "attachment_processing": "Run the same command again later: the service is still processing the file.",
     "endless_list": "The service's list of jobs does not end. Run the same command again later.",
