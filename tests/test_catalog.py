@@ -173,7 +173,6 @@ def test_limits_are_the_documented_ones() -> None:
         "file_id_chars": 40,
         "display_name_chars": 512,
         "upload_granularity_bytes": 262_144,
-        "pdf_bytes": 50 * 1024**2,
     }
 
 

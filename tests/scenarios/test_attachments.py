@@ -47,20 +47,21 @@ def test_every_row_is_answered(shop: Stage, scenario: str) -> None:
 
     done = run(shop)
 
-    assert done.code == 0, done.err
-    assert [row["verdict"] for row in shop.read()] == ["succeeded"] * 4
+    assert done.code == 1, done.err
+    assert [row["verdict"] for row in shop.read()] == ["succeeded"] * 4 + ["skipped"]
     assert sorted(held(shop).values()) == ["application/pdf", "image/png", "text/plain"]
     assert shop.made() == 1
     assert "ATTACHMENT_OUTSIDE" in done.err
 
 
 def test_a_file_that_cannot_be_processed_is_named(shop: Stage) -> None:
-    """U7b: every file of media fails here."""
+    """U7b: the first file of media fails here."""
     shop.arm("U7b")
 
     done = run(shop)
 
-    assert str(shop.shell.folder / "img" / "a.png") in done.err
+    # Files are uploaded at the same time, so any of them may be the first.
+    assert f"The service cannot process {shop.shell.folder / 'img'}" in done.err
     assert shop.made() == 1
 
 
@@ -79,11 +80,11 @@ def test_a_refused_type_is_said_with_the_file(shop: Stage) -> None:
 
 def test_waiting_for_days_and_cleaning(shop: Stage) -> None:
     """Two days later another run needs them again; `clean` deletes what no job needs."""
-    assert run(shop).code == 0
+    assert run(shop).code == 1  # a row was skipped
     first = held(shop)
     shop.time.jump(40 * HOUR)
 
-    assert shop.run("run", "in.csv", "--prompt", "And {{ id }}?", *PROMPT[2:], "-o", "more.jsonl").code == 0
+    assert shop.run("run", "in.csv", "--prompt", "And {{ id }}?", *PROMPT[2:], "-o", "more.jsonl").code == 1
 
     assert len(held(shop)) == 6
     assert held(shop).keys() > first.keys()
