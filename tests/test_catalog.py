@@ -163,6 +163,7 @@ def test_limits_are_the_documented_ones() -> None:
     assert got == {
         "concurrent_jobs": 100,
         "input_file_bytes": 2 * 1024**3,
+        "pdf_bytes": 50 * 1024**2,
         "storage_bytes": 20 * 1024**3,
         "inline_body_bytes": 20_971_520,
         "target_hours": 24,

@@ -38,7 +38,10 @@ ADDED: dict[str, tuple[str, ...]] = {
     "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint"),
     "jobs": ("key_fingerprint",),
     "requests": ("fingerprint", "body", "outside", "copy_of", "schema"),
-    **dict.fromkeys(("messages", "model_versions", "output_files", "claims", "loans", "schemas"), ()),
+    **dict.fromkeys(
+        ("messages", "model_versions", "output_files", "claims", "loans", "schemas", "attachments", "job_attachments"),
+        (),
+    ),
 }
 #: Indexes that every version makes when it needs them.
 MADE_LATER = {"requests_hash", "answers_seq"}

@@ -63,7 +63,7 @@ def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> 
         metavar="FILE",
         callback=_spelt,
         help="Write all results to FILE: a table if it ends in .csv, .tsv, .parquet, .ndjson, .db or .xlsx, else "
-        "result lines; - for lines on stdout.",
+        "result lines; - for stdout.",
     ),
     *STYLE,
     click.option("--as", "prefix", metavar="NAME", help="In a table, begin the names of the new columns with NAME_."),
