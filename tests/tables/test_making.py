@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch.tables.making.builder import Builder
 from gemini_batch.tables.making.prepare import Requests, make_requests
 from gemini_batch.tables.making.recipe import Asked, make_recipe
 from gemini_batch.tables.making.template import Templates
@@ -30,7 +31,8 @@ def made(folder: Path, rows: Sequence[Mapping[str, Any]], **asked: Any) -> Reque
     for left in scratch.iterdir():
         left.unlink()
     recipe = make_recipe(Asked(**asked))
-    return make_requests(take_snapshot(Given(rows), scratch), recipe, scratch, name="table")
+    snapshot = take_snapshot(Given(rows), scratch)
+    return make_requests(snapshot, Builder(recipe, tuple(snapshot.columns)), scratch, name="table")
 
 
 def lines(found: Requests) -> list[dict[str, Any]]:

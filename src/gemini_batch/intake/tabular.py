@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, UsageError
 from gemini_batch.events import Transfer
 from gemini_batch.jsonl import private_open, utf8_text
@@ -19,8 +18,7 @@ from gemini_batch.tables.making.attachments import INLINE_MAX, Attachments
 from gemini_batch.tables.making.builder import Builder
 from gemini_batch.tables.making.prepare import make_requests
 from gemini_batch.tables.making.recipe import Asked, Kind, Recipe, make_recipe
-from gemini_batch.tables.note import SkippedRow, TableNote
-from gemini_batch.tables.outputs.columns import answer_columns
+from gemini_batch.tables.note import SkippedRow, TableNote, new_columns
 from gemini_batch.tables.sources.snapshot import Given, take_snapshot
 from gemini_batch.tables.sources.source import find_source, query
 from gemini_batch.validation.validate import Checked, check_line
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.events import EventHandler
     from gemini_batch.tables.making.attachments import Stored
+    from gemini_batch.tables.sources.snapshot import Snapshot
     from gemini_batch.tables.sources.source import Source
     from gemini_batch.validation.conform import Terms
 
@@ -74,7 +73,6 @@ class Prepared:
     skipped: Path
     note: TableNote
     recipe: Recipe
-    count: int
     notes: tuple[str, ...]
     attachments: tuple[Stored, ...]
 
@@ -116,54 +114,51 @@ def prepare(
         recipe = make_recipe(table.asked)
         source = _source(table, scratch)
         snapshot = take_snapshot(source, scratch, encoding=table.encoding, delimiter=table.delimiter)
-        Builder(recipe, tuple(snapshot.columns))  # what does not fit is said before the work is done
-        schema = recipe.schema
-        answer_columns(
-            None if schema is None else schema.original,
-            method="embed" if recipe.method is Method.EMBED else "generate",
-            media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
-            prefix=table.prefix,
-            taken=list(snapshot.columns),
-        )
         attachments = Attachments(
             Path() if isinstance(source, Given) else source.folder,
             table.attach_roots,
             INLINE_MAX if uploads else _INLINE_MOST,
             uploads=uploads,
         )
+        builder = Builder(recipe, tuple(snapshot.columns), attach=attachments.part)
+        note = _note(table, recipe, snapshot, name)
+        new_columns(note, recipe.method)  # what would collide is said before the work is done
         made = make_requests(
             snapshot,
-            recipe,
+            builder,
             scratch,
             name=table.name,
-            attach=attachments.part,
             progress=lambda done, total: emit(Transfer("preparing", done, total, "rows")),
         )
     except OSError as error:
         raise state_error(error, scratch, "run folder") from error
     _check_recipe(made.path, terms._replace(prepared=True))
+    schema = recipe.schema
     said = () if schema is None else (*schema.notes, *((schema.notice,) if schema.notice else ()))
-    dimensions = recipe.settings.get("outputDimensionality")
-    note = TableNote(
-        name=name,
-        source=utf8_text(table.name),
-        columns=list(snapshot.columns),
-        rows=snapshot.rows,
-        skipped=made.reasons,
-        schema=recipe.schema.original if recipe.schema is not None else None,
-        dimensions=dimensions if isinstance(dimensions, int) else None,
-        media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
-        prefix=table.prefix,
-    )
     return Prepared(
         requests=made.path,
         snapshot=snapshot.path,
         skipped=made.skipped,
-        note=note,
+        note=msgspec.structs.replace(note, skipped=made.reasons),
         recipe=recipe,
-        count=made.count,
         notes=(*snapshot.notes, *said, *made.notes),
         attachments=tuple(attachments.stored.values()),
+    )
+
+
+def _note(table: TableInput, recipe: Recipe, snapshot: Snapshot, name: str) -> TableNote:
+    """What a run keeps of a table of which no row is skipped."""
+    dimensions = recipe.settings.get("outputDimensionality")
+    return TableNote(
+        name=name,
+        source=utf8_text(table.name),
+        columns=list(snapshot.columns),
+        rows=snapshot.rows,
+        skipped={},
+        schema=None if recipe.schema is None else recipe.schema.original,
+        dimensions=dimensions if isinstance(dimensions, int) else None,
+        media=recipe.kind in {Kind.IMAGE, Kind.SPEECH},
+        prefix=table.prefix,
     )
 
 

@@ -12,7 +12,7 @@ from gemini_batch.report.billing import EMULATED
 from gemini_batch.wire import is_alias, same_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gemini_batch.answers.usage import Usage
     from gemini_batch.store.records import Job, Run
@@ -85,25 +85,37 @@ def _day(run: Run, jobs: Sequence[Job]) -> dt.date:
     return dt.datetime.fromtimestamp(made, dt.UTC).date()
 
 
-def usd_of(run: Run, jobs: Sequence[Job], usage: Usage, stated: str | None, *, long: bool) -> float | None:
-    """What one answer cost at batch price; None where a price or a count is not known.
-
-    ``stated``: the model that the answer names. ``long``: whether the prompt is priced as a long one.
-    """
-    model = _priced_as(stated, jobs[0].model if jobs else run.model)
-    price = model.price_on(_day(run, jobs)) if model is not None and usage.known else None
+def _cost(stated: str | None, asked: str, day: dt.date, usage: Mapping[str, Any]) -> catalog.Cost | None:
+    """What ``usage`` costs, counts by the names of ``Rows.usage``; None where a price is not known."""
+    model = _priced_as(stated, asked)
+    price = model.price_on(day) if model is not None else None
     if price is None:
         return None
     tokens = catalog.Tokens(
-        input=max(0, usage.input + usage.tool_use - usage.cached - usage.audio_input),
-        cached=usage.cached,
-        output=max(0, usage.output - usage.image_output) + usage.thoughts,
-        audio_input=usage.audio_input,
-        image_output=usage.image_output,
-        long=long,
+        input=max(0, usage["input"] + usage["tool_use"] - usage["cached"] - usage["audio_input"]),
+        cached=usage["cached"],
+        output=max(0, usage["output"] - usage["image_output"]) + usage["thoughts"],
+        audio_input=usage["audio_input"],
+        image_output=usage["image_output"],
+        long=bool(usage["long"]),
     )
-    cost = price.cost(tokens)
-    return None if cost is None else cost.batch
+    return price.cost(tokens)
+
+
+def pricing(run: Run, jobs: Sequence[Job]) -> Callable[[Usage, str | None, bool], float | None]:
+    """What tells the cost of one answer at batch price, from its usage, the model it names, and whether it is long.
+
+    It gives None where a price or a count is not known.
+    """
+    day, asked = _day(run, jobs), jobs[0].model if jobs else run.model
+
+    def usd(usage: Usage, stated: str | None, long: bool) -> float | None:
+        if not usage.known:
+            return None
+        cost = _cost(stated, asked, day, {**msgspec.structs.asdict(usage), "long": long})
+        return None if cost is None else cost.batch
+
+    return usd
 
 
 def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
@@ -117,19 +129,7 @@ def money(run: Run, jobs: Sequence[Job], usage: list[Any]) -> Money:
         return Money(batch=None, interactive=None)
     cost = catalog.Cost()
     for u in usage:
-        model = _priced_as(u["model"], models.get(u["answer_file"], run.model))
-        price = model.price_on(day) if model else None
-        if price is None:
-            return Money(batch=None, interactive=None)
-        tokens = catalog.Tokens(
-            input=max(0, u["input"] + u["tool_use"] - u["cached"] - u["audio_input"]),
-            cached=u["cached"],
-            output=max(0, u["output"] - u["image_output"]) + u["thoughts"],
-            audio_input=u["audio_input"],
-            image_output=u["image_output"],
-            long=bool(u["long"]),
-        )
-        part = price.cost(tokens)
+        part = _cost(u["model"], models.get(u["answer_file"], run.model), day, u)
         if part is None:
             return Money(batch=None, interactive=None)
         cost += part

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gemini_batch.answers import shapes
 from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.usage import UNKNOWN, usage_of
 from gemini_batch.answers.verdict import text_in
 from gemini_batch.catalog import Method
-from gemini_batch.report.money import usd_of
+from gemini_batch.report.money import pricing
 from gemini_batch.report.summary import LONG_PROMPT
-from gemini_batch.tables.note import SkippedRow
+from gemini_batch.tables.note import SkippedRow, new_columns
 from gemini_batch.tables.outputs.cells import Cells, Filler
 from gemini_batch.tables.outputs.columns import KEY, Column, answer_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.answers.reasons import Verdict
+    from gemini_batch.answers.usage import Usage
     from gemini_batch.report.outcome import Outcome
     from gemini_batch.store.records import Job, Run
     from gemini_batch.tables.note import Table
@@ -55,32 +56,24 @@ class TableView:
 
     def columns(self) -> tuple[Column, ...]:
         """The new columns. Raises UsageError if one has the name of a column of the table."""
-        note = None if self.table is None else self.table.note
-        found = answer_columns(
-            note.schema if note else None,
-            method="embed" if self.run.method is Method.EMBED else "generate",
-            media=self.media is not None or bool(note and note.media),
-            details=self.details,
-            prefix=self.prefix or (note.prefix if note else None),
-            taken=note.columns if note else ["key"],
-            dimensions=note.dimensions if note else None,
-        )
-        return found if note else (KEY, *found)
+        details, media, method = self.details, self.media is not None, self.run.method
+        if self.table is not None:
+            return new_columns(self.table.note, method, details=details, media=media, prefix=self.prefix)
+        kind: Literal["embed", "generate"] = "embed" if method is Method.EMBED else "generate"
+        found = answer_columns(None, method=kind, media=media, details=details, prefix=self.prefix, taken=[KEY.name])
+        return (KEY, *found)
 
     def cells(self, outcomes: Iterable[Outcome], columns: Sequence[Column]) -> Iterator[Cells]:
         """The new cells of every row of the table. Raises OSError where a media file cannot be written."""
         fill = Filler(columns)
-        if self.table is None:
-            for outcome in outcomes:
-                yield fill(*self._filled(outcome))
-            return
-        for one in self._rows(outcomes, self.table):
+        facts = _Facts(self.run, pricing(self.run, self.jobs) if self.details else None, self.media)
+        for one in outcomes if self.table is None else self._rows(outcomes, self.table):
             if one is None:
                 yield _LEFT_OUT
             elif isinstance(one, SkippedRow):
                 yield fill({"key": one.key, "verdict": SKIPPED, "problem": one.message})
             else:
-                yield fill(*self._filled(one))
+                yield fill(*facts.of(one))
 
     def with_skipped(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome | SkippedRow]:
         """The outcomes, with the rows that are never sent in their places."""
@@ -105,7 +98,17 @@ class TableView:
                 yield None
             seq += 1
 
-    def _filled(self, outcome: Outcome) -> tuple[dict[str, Any], str | None]:
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known of an answer, by the names of the columns. ``usd``: tells its cost, if details are wanted."""
+
+    run: Run
+    usd: Callable[[Usage, str | None, bool], float | None] | None
+    media: MediaWriter | None
+
+    def of(self, outcome: Outcome) -> tuple[dict[str, Any], str | None]:
+        """The facts, and the text of an answer that succeeded. Raises OSError where a media file cannot be written."""
         facts: dict[str, Any] = {
             "key": outcome.row.key,
             "verdict": outcome.verdict,
@@ -146,16 +149,15 @@ class TableView:
         facts["text"] = text
         return text
 
-    def _spent(self, facts: dict[str, Any], usage: Any, model: str | None) -> None:
+    def _spent(self, facts: dict[str, Any], usage: Usage, model: str | None) -> None:
         facts["model"] = model
-        if not self.details or usage is UNKNOWN:
+        if self.usd is None or usage is UNKNOWN:
             return
-        long = usage.input > LONG_PROMPT
         facts |= {
             "tokens_input": usage.input,
             "tokens_output": usage.output,
             "tokens_thoughts": usage.thoughts,
-            "usd": usd_of(self.run, self.jobs, usage, model, long=long),
+            "usd": self.usd(usage, model, usage.input > LONG_PROMPT),
         }
 
 

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gemini_batch.catalog import Method
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, private_folder, sync_folder
+from gemini_batch.tables.outputs.columns import answer_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from gemini_batch.tables.outputs.columns import Column
 
 _NOTE = "table.json"
 _FOLDER = "tables"
@@ -49,6 +53,24 @@ class TableNote(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the answers are images or speech."""
     prefix: str | None = None
     """What the names of the new columns begin with."""
+
+
+def new_columns(
+    note: TableNote, method: Method, *, details: bool = False, media: bool = False, prefix: str | None = None
+) -> tuple[Column, ...]:
+    """The columns that the answers add to a table. Raises UsageError if one has the name of a column of the table.
+
+    ``details``, ``media``: with those columns; ``prefix``: another one than the note has.
+    """
+    return answer_columns(
+        note.schema,
+        method="embed" if method is Method.EMBED else "generate",
+        media=media or note.media,
+        details=details,
+        prefix=prefix or note.prefix,
+        taken=note.columns,
+        dimensions=note.dimensions,
+    )
 
 
 class Table:

@@ -40,7 +40,7 @@ class RowError(ValueError):
 
 
 class Builder:
-    """Makes the requests of a table with these ``columns``, of which only ``columns`` are looked at.
+    """Makes the requests of a table with these ``columns``.
 
     ``problems``: the columns in which an earlier command said what is wrong; by default, those that look like it.
     ``attach`` turns the path or URL of an attachment into a part of the request. Raises UsageError for a recipe that
@@ -55,7 +55,7 @@ class Builder:
         attach: Callable[[str], bytes | Skipped | None] | None = None,
         problems: Sequence[str] | None = None,
     ) -> None:
-        self._recipe = recipe
+        self.recipe = recipe
         self.columns = tuple(columns)
         self._attach = attach
         self._templates = templates = Templates(columns)
@@ -96,14 +96,14 @@ class Builder:
         texts = [_encode(piece)[1:-1] if isinstance(piece, str) else piece for piece in pieces]
         return [before + b'"parts":[{"text":"', *texts, after]
 
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns that are looked at, in the order of the table."""
-        used = {*self._prompt.columns, *self._settings.columns, *self._recipe.key}
+    def narrowed(self) -> Builder:
+        """The same for rows that have only the columns that are looked at, in the order of the table."""
+        used = {*self._prompt.columns, *self._settings.columns, *self.recipe.key}
         used |= set(self.problems)
         for one in (self._system, *(template for pair in self._examples for template in pair), *self._attachments):
             used |= set(one.columns) if one is not None else set()
-        return tuple(name for name in self.columns if name in used)
+        needed = [name for name in self.columns if name in used]
+        return Builder(self.recipe, needed, attach=self._attach, problems=self.problems) if needed else self
 
     def key(self, row: Sequence[Any]) -> str | None:
         """The key of a row from its key columns; None if it is derived from the request. Raises RowError."""
@@ -112,7 +112,7 @@ class Builder:
         try:
             return from_columns(row, self._key)
         except RenderError as error:
-            raise RowError(f"the key has no value: {error}", "|".join(self._recipe.key)) from error
+            raise RowError(f"the key has no value: {error}", "|".join(self.recipe.key)) from error
 
     def body(self, row: Sequence[Any]) -> bytes | Skipped:
         """The request of a row, as JSON, or why none is sent. Raises RowError."""
@@ -164,7 +164,7 @@ class Builder:
 
     def _nothing(self) -> str:
         names = [self.columns[at] for at in self._says]
-        if self._recipe.attach:
+        if self.recipe.attach:
             return "The row has no attachment." if not names else f"{_listed(names)} and the attachment are empty."
         return f"{_listed(names)} {'is' if len(names) == 1 else 'are'} empty."
 

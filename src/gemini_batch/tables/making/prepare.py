@@ -12,7 +12,7 @@ import msgspec
 
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.jsonl import private_open
-from gemini_batch.tables.making.builder import Builder, RowError, Skipped
+from gemini_batch.tables.making.builder import RowError, Skipped
 from gemini_batch.tables.making.keys import Keys, derived
 from gemini_batch.tables.note import SkippedRow
 from gemini_batch.tables.sources import duck
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from gemini_batch.tables.making.recipe import Recipe
+    from gemini_batch.tables.making.builder import Builder
     from gemini_batch.tables.sources.snapshot import Snapshot
 
 #: Problems that are kept for the report; more are only counted.
@@ -46,22 +46,20 @@ class Requests:
 
 def make_requests(
     snapshot: Snapshot,
-    recipe: Recipe,
+    builder: Builder,
     scratch: Path,
     *,
     name: str,
-    attach: Callable[[str], bytes | Skipped | None] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Requests:
     """Write the request of every row of ``snapshot`` to a file in ``scratch``, and which rows have none to another.
 
-    ``name``: of the table, for errors. ``progress`` is called with the number of rows done, and of all. Raises
-    UsageError, InvalidInput with the rows from which no request can be made.
+    ``builder`` is for all columns of the table. ``name``: of the table, for errors. ``progress`` is called with the
+    number of rows done, and of all. Raises UsageError, InvalidInput with the rows from which no request can be made.
     """
-    builder = Builder(recipe, tuple(snapshot.columns), attach=attach)
-    narrow = Builder(recipe, builder.needed, attach=attach, problems=builder.problems) if builder.needed else builder
+    narrow = builder.narrowed()
     path, skipped_path = scratch / "made.jsonl", scratch / "skipped.jsonl"
-    work = _Work(narrow, name, number=recipe.number_duplicates)
+    work = _Work(narrow, name)
     with (
         closing(Keys(scratch / "keys.db")) as keys,
         private_open(path, "wb") as file,
@@ -88,8 +86,8 @@ def make_requests(
 class _Work:
     """The requests so far."""
 
-    def __init__(self, builder: Builder, name: str, *, number: bool) -> None:
-        self._builder, self._name, self._number = builder, name, number
+    def __init__(self, builder: Builder, name: str) -> None:
+        self._builder, self._name = builder, name
         self._problems: list[Problem] = []
         self._count = 0
         self.made = 0
@@ -121,7 +119,7 @@ class _Work:
 
     def _named(self, at: int, own: str | None, key: str, keys: Keys) -> str | None:
         """The key of a row; None if it has the key of another one, which is noted."""
-        if own is None or self._number:
+        if own is None or self._builder.recipe.number_duplicates:
             return keys.numbered(key, at)
         first = keys.first(key, at)
         if first is not None:
