@@ -94,8 +94,8 @@ EDGES = (
     Breakage(
         guard="raw lines keep the service's bytes",
         file="report/result_set.py",
-        old="                yield one.data\n",
-        new="                yield one.data.lower()\n",
+        old="            yield one.data\n",
+        new="            yield one.data.lower()\n",
         tests=("tests/cli/test_raw_results.py::test_the_lines_are_those_of_the_service",),
     ),
     Breakage(

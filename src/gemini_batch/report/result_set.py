@@ -95,23 +95,22 @@ class Results:
         return self._lines(limit, self._media)
 
     def _lines(self, limit: int | None, media: MediaWriter | None) -> Iterator[bytes]:
-        method = self._run.method
         with closing(self._outcomes()) as outcomes:
-            wanted = (
-                one for one in outcomes if not self._raw or (one.data is not None and one.row.copied_from is None)
+            yield from islice(
+                self._raw_lines(outcomes, media) if self._raw else self._own_lines(outcomes, media), limit
             )
-            lines = islice(wanted if self._raw else self._view().with_skipped(wanted), limit)
-            for one in lines:
-                if isinstance(one, SkippedRow):
-                    yield skipped_line(one)
-                    continue
-                if not self._raw:
-                    yield one.line(method, media)
-                    continue
-                assert one.data is not None
-                if media is not None and one.response is not None:
-                    media.move_out(one.row.key, one.response)
-                yield one.data
+
+    def _own_lines(self, outcomes: Iterable[Outcome], media: MediaWriter | None) -> Iterator[bytes]:
+        for one in self._view().with_skipped(outcomes):
+            yield skipped_line(one) if isinstance(one, SkippedRow) else one.line(self._run.method, media)
+
+    def _raw_lines(self, outcomes: Iterable[Outcome], media: MediaWriter | None) -> Iterator[bytes]:
+        for one in outcomes:
+            if one.data is None or one.row.copied_from is not None:
+                continue
+            if media is not None and one.response is not None:
+                media.move_out(one.row.key, one.response)
+            yield one.data
 
     def _outcomes(self) -> Generator[Outcome]:
         folder, method = self._folder, self._run.method

@@ -41,6 +41,12 @@ def duckdb(scratch: Path) -> Iterator[Any]:
         made.close()
 
 
+def failure() -> type[Exception]:
+    """The class of duckdb's errors."""
+    error: type[Exception] = needed("duckdb", "Reading and writing tables").Error
+    return error
+
+
 def text(value: str) -> str:
     """A text as SQL writes it."""
     return "'" + value.replace("'", "''") + "'"

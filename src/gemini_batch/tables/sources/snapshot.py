@@ -5,9 +5,11 @@ What comes after reads only the snapshot, so a source that changes or goes away 
 
 from __future__ import annotations
 
+import codecs
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import IO, TYPE_CHECKING, Any, assert_never
 
 from gemini_batch.errors import UsageError
 from gemini_batch.jsonl import private_open
@@ -22,6 +24,8 @@ from gemini_batch.tables.sources.workbook import read_sheet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from gemini_batch.tables.sources.csv_text import Dialect
 
 #: The longest cell of a CSV file that duckdb reads; Python reads files with longer ones.
 _LONGEST_LINE = 8 * 1024 * 1024
@@ -68,19 +72,31 @@ def take_snapshot(
         if isinstance(source, Source) and source.kind is Kind.SQL:
             hint = "Correct the query. Relative file names are looked up in the working folder."
         with duck.explained("The table cannot be read", file=None if name == "--sql" else name, next=hint):
-            columns = _describe(db, relation)
-            check_names(list(columns), name)
-            kept = ", ".join(_kept(column, kind) for column, kind in columns.items())
-            db.execute(
-                f"COPY (SELECT {kept} FROM {relation}) TO {duck.text(str(path))} (FORMAT parquet, COMPRESSION zstd)"
-            )
-            rows = db.fetchone()[0]
+            try:
+                rows = _copy(db, relation, path, name)
+            except duck.failure():
+                if not isinstance(source, Source) or source.kind is not Kind.CSV:
+                    raise
+                # duckdb takes neither mixed line endings nor very long cells, and it does not always name the row of an
+                # error: Python reads the files, and refuses what is to be refused.
+                relation, notes = _csv(source, scratch, encoding=encoding, delimiter=delimiter, by_python=True)
+                rows = _copy(db, relation, path, name)
             columns = _describe(db, f"read_parquet({duck.reading(path)})")
     for part in scratch.glob(f"*{_SPOOL}"):
         part.unlink()
     if not rows:
         raise UsageError("The table has no rows.", file=name, code="empty", next="Give a table that has rows.")
     return Snapshot(path, columns, rows, tuple(notes))
+
+
+def _copy(db: Any, relation: str, path: Path, name: str) -> int:
+    """Write a relation to the snapshot; returns the number of rows."""
+    columns = _describe(db, relation)
+    check_names(list(columns), name)
+    kept = ", ".join(_kept(column, kind) for column, kind in columns.items())
+    db.execute(f"COPY (SELECT {kept} FROM {relation}) TO {duck.text(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+    rows: int = db.fetchone()[0]
+    return rows
 
 
 def _describe(db: Any, relation: str) -> dict[str, str]:
@@ -114,15 +130,13 @@ def _relation(
         case Kind.JSON:
             return _json(db, source, files, scratch), []
         case Kind.CSV:
-            return _csv(db, source, scratch, encoding=encoding, delimiter=delimiter)
+            return _csv(source, scratch, encoding=encoding, delimiter=delimiter)
         case Kind.EXCEL:
             return _spooled(read_sheet(source.path, source.part), scratch, source.name), []
         case Kind.SQLITE:
             return _spooled(read_table(source.path, source.part), scratch, source.name), []
         case Kind.FILES:
             return _spooled(read_folder(source.path), scratch, source.name), []
-        case Kind.ROWS:
-            raise AssertionError("rows are given as such")
         case _:
             assert_never(source.kind)
 
@@ -231,9 +245,12 @@ def _json_type(kinds: list[str], integers: bool, doubles: bool) -> str:
 
 
 def _csv(
-    db: Any, source: Source, scratch: Path, *, encoding: str | None, delimiter: str | None
+    source: Source, scratch: Path, *, encoding: str | None, delimiter: str | None, by_python: bool = False
 ) -> tuple[str, list[str]]:
-    """CSV files with the same columns; all cells are text, and an empty one is null."""
+    """CSV files with the same columns; all cells are text, and an empty one is null.
+
+    ``by_python``: Python reads them, not duckdb. Packed files are always read so.
+    """
     parts, notes = [], list[str]()
     first: tuple[str, ...] | None = None
     for number, path in enumerate(source.paths):
@@ -248,53 +265,30 @@ def _csv(
             )
         first = first or dialect.columns
         wanted = ", ".join(map(duck.name, first))
-        readable = path
-        if dialect.encoding not in {"utf-8", "utf-8-sig"}:
-            readable = _as_utf8(path, scratch / f"{number}-{_SPOOL}", dialect.encoding)
-        relation = _csv_relation(readable, dialect.columns, dialect.delimiter)
-        if not _reads(db, relation, path):
-            with opened(path) as raw:
-                rows = _records(raw, path, dialect.encoding, dialect.delimiter, dialect.columns)
-                spooled = scratch / f"{number}-{_SPOOL}"
-                with private_open(spooled, "wb") as file:
-                    spool(rows, file, source.name)
+        spooled = scratch / f"{number}-{_SPOOL}"
+        if by_python or path.suffix.lower() == ".gz":
+            with opened(path) as raw, private_open(spooled, "wb") as file:
+                spool(_records(raw, path, dialect), file, source.name)
             relation = _typed(spooled, dict.fromkeys(dialect.columns, "VARCHAR"))
+        else:
+            plain = dialect.encoding in {"utf-8", "utf-8-sig"}
+            relation = _csv_relation(path if plain else _as_utf8(path, spooled, dialect.encoding), dialect)
         parts.append(f"SELECT {wanted} FROM {relation}")
     return f"({' UNION ALL '.join(parts)})", notes
 
 
-def _csv_relation(path: Path, columns: tuple[str, ...], delimiter: str) -> str:
-    spec = ", ".join(f"{duck.text(name)}: 'VARCHAR'" for name in columns)
+def _csv_relation(path: Path, dialect: Dialect) -> str:
+    spec = ", ".join(f"{duck.text(name)}: 'VARCHAR'" for name in dialect.columns)
     return (
         f"read_csv({duck.reading(path)}, auto_detect = false, header = true, columns = {{{spec}}}, "
-        f"delim = {duck.text(delimiter)}, quote = '\"', escape = '\"', strict_mode = true, "
+        f"delim = {duck.text(dialect.delimiter)}, quote = '\"', escape = '\"', strict_mode = true, "
         f"max_line_size = {_LONGEST_LINE})"
     )
 
 
-def _reads(db: Any, relation: str, path: Path) -> bool:
-    """Whether duckdb reads a whole CSV file; what it does not is read, and refused where that is right, by Python.
-
-    duckdb takes neither mixed line endings nor very long cells, and it does not always name the row of an error.
-    """
-    from gemini_batch.tables.extra import needed
-
-    if path.suffix.lower() == ".gz":
-        return False
-    try:
-        db.execute(f"SELECT count(*) FROM (SELECT COLUMNS(*) FROM {relation})").fetchone()
-    except needed("duckdb", "Reading a table").Error:
-        return False
-    return True
-
-
-def _records(
-    raw: Any, path: Path, encoding: str, delimiter: str, columns: tuple[str, ...]
-) -> Iterator[dict[str, object]]:
-    import csv
-
-    width = len(columns)
-    rows = records(raw, encoding, delimiter)
+def _records(raw: IO[bytes], path: Path, dialect: Dialect) -> Iterator[dict[str, object]]:
+    width = len(dialect.columns)
+    rows = records(raw, dialect.encoding, dialect.delimiter)
     number = 0
     try:
         next(rows)
@@ -302,16 +296,14 @@ def _records(
             if len(row) != width:
                 cells = f"{len(row)} cell{'' if len(row) == 1 else 's'}"
                 raise bad_csv(path, f"row {number} has {cells}, and the header has {width}")
-            yield {name: cell or None for name, cell in zip(columns, row, strict=True)}
+            yield {name: cell or None for name, cell in zip(dialect.columns, row, strict=True)}
     except csv.Error as error:
         raise bad_csv(path, f"row {number + 1}: {error}") from error
     except UnicodeDecodeError as error:
-        raise not_encoded(path, encoding, error) from None
+        raise not_encoded(path, dialect.encoding, error) from None
 
 
 def _as_utf8(path: Path, target: Path, encoding: str) -> Path:
-    import codecs
-
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
         with opened(path) as raw, private_open(target, "wb") as file:

@@ -27,7 +27,6 @@ class Kind(StrEnum):
     SQLITE = "SQLite"
     SQL = "SQL"
     FILES = "files"
-    ROWS = "rows"
 
 
 _ENDINGS = {
@@ -56,7 +55,7 @@ class Source:
 
     ``name``: as the user wrote it, for messages. ``paths``: the files, in order. ``part``: the table of a database or
     the sheet of a workbook, if one is named; the query for ``SQL``. ``folder``: what paths in its cells are relative
-    to. ``packed``: whether the files are compressed text.
+    to.
     """
 
     kind: Kind
@@ -64,7 +63,6 @@ class Source:
     paths: tuple[Path, ...]
     folder: Path
     part: str | None = None
-    packed: bool = False
 
     @property
     def path(self) -> Path:
@@ -95,7 +93,7 @@ def find_source(what: str) -> Source:
             code="not_a_table",
             next="Leave out what follows the file name.",
         )
-    return Source(kind, what, (path,), path.parent, part, _is_packed(path))
+    return Source(kind, what, (path,), path.parent, part)
 
 
 def kind_of(path: Path) -> Kind:
@@ -186,7 +184,7 @@ def _several(paths: list[Path], what: str) -> Source:
             next="Narrow the pattern to CSV, JSON or Parquet files of one kind.",
         )
     base = Path(what[: min(what.index(mark) for mark in _WILD if mark in what)])
-    return Source(kinds.pop(), what, tuple(files), base if base.is_dir() else base.parent, packed=packed.pop())
+    return Source(kinds.pop(), what, tuple(files), base if base.is_dir() else base.parent)
 
 
 def _folder(path: Path, what: str) -> Source:
