@@ -164,9 +164,9 @@ REQUESTS = (
     ),
     Breakage(
         guard="a numbered key is one that no line has",
-        file="validation/fixing/keys.py",
-        old='if self.add(found := f"{key}-{last}"):',
-        new='if (self.add(found := f"{key}-{last}"), True)[1]:',
+        file="used_keys.py",
+        old="while self.first(wanted, place) is not None:",
+        new="if self.first(wanted, place) is not None:",
         tests=(
             "tests/cli/test_validate_fix.py::test_a_number_that_another_line_has",
             "tests/cli/test_validate_fix.py::test_keys",

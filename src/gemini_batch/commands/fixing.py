@@ -13,8 +13,8 @@ from gemini_batch.errors import Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer
 from gemini_batch.jsonl import LineTooLong
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.used_keys import UsedKeys
 from gemini_batch.validation.fixing.copying import Draft, Origins, Tally
-from gemini_batch.validation.fixing.keys import Keys
 from gemini_batch.validation.inputfile import check_file, check_unchanged
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
+    from gemini_batch.used_keys import KeyDuplicates
     from gemini_batch.validation.conform import Terms
-    from gemini_batch.validation.fixing.keys import KeyDuplicates
 
 _TELL_EVERY = 16 * 1024 * 1024
 
@@ -78,7 +78,7 @@ def write_copy(
         )
     tally, copy = Tally(), folder / "copy.jsonl"
     try:
-        with source.open("rb") as reader, Keys.on_disk(folder / "keys.db") as keys:
+        with source.open("rb") as reader, UsedKeys.on_disk(folder / "keys.db") as keys:
             draft = Draft(folder, keys, tally)
             _read(reader, source, draft, terms=terms, key_from=key_from, emit=emit)
             with copy.open("wb") as sink, (folder / "origins").open("wb") as origins:

@@ -22,7 +22,7 @@ from gemini_batch.validation.conform import Terms
 if TYPE_CHECKING:
     from gemini_batch.catalog import Method
     from gemini_batch.intake.staging import Staged
-    from gemini_batch.validation.fixing.keys import KeyDuplicates
+    from gemini_batch.used_keys import KeyDuplicates
 
 
 class Validated(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,10 @@ import msgspec
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.jsonl import private_open
 from gemini_batch.tables.making.builder import RowError, Skipped
-from gemini_batch.tables.making.keys import Keys, derived
+from gemini_batch.tables.making.keys import derived
 from gemini_batch.tables.note import SkippedRow
 from gemini_batch.tables.sources import duck
+from gemini_batch.used_keys import UsedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +61,7 @@ def make_requests(
     path, skipped_path = scratch / "made.jsonl", scratch / "skipped.jsonl"
     work = _Work(narrow, name)
     with (
-        closing(Keys(scratch / "keys.db")) as keys,
+        UsedKeys.on_disk(scratch / "keys.db") as keys,
         private_open(path, "wb") as file,
         private_open(skipped_path, "wb") as skipped,
         duck.duckdb(scratch) as db,
@@ -93,7 +93,7 @@ class _Work:
         self.made = 0
         self.reasons: Counter[str] = Counter()
 
-    def requests(self, number: int, rows: Sequence[Sequence[Any]], keys: Keys) -> list[bytes | SkippedRow]:
+    def requests(self, number: int, rows: Sequence[Sequence[Any]], keys: UsedKeys) -> list[bytes | SkippedRow]:
         """The lines of rows from ``number`` on, with their line endings; what is wrong with rows is noted."""
         found: list[tuple[int, str | None, bytes]] = []
         made: list[bytes | SkippedRow] = []
@@ -117,7 +117,7 @@ class _Work:
         self.made += len(lines)
         return [*made, *lines]
 
-    def _named(self, at: int, own: str | None, key: str, keys: Keys) -> str | None:
+    def _named(self, at: int, own: str | None, key: str, keys: UsedKeys) -> str | None:
         """The key of a row; None if it has the key of another one, which is noted."""
         if own is None or self._builder.recipe.number_duplicates:
             return keys.numbered(key, at)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from gemini_batch.used_keys import KeyDuplicates, UsedKeys
     from gemini_batch.validation.conform import Terms
-    from gemini_batch.validation.fixing.keys import KeyDuplicates, Keys
 
 #: Lines that are named for each kind of change.
 FIRST_LINES = 5
@@ -76,7 +76,7 @@ class Origins:
 class Draft:
     """The lines of a file after the first pass, in a folder for temporary files."""
 
-    def __init__(self, folder: Path, keys: Keys, tally: Tally) -> None:
+    def __init__(self, folder: Path, keys: UsedKeys, tally: Tally) -> None:
         self._lines, self._records = folder / "draft.jsonl", folder / "draft.records"
         self._keys, self._tally = keys, tally
         self._numbers = True
@@ -102,7 +102,7 @@ class Draft:
                     state = _GOOD
                     if key is None:
                         state = _KEYLESS
-                    elif key and not self._keys.add(key):
+                    elif key and self._keys.first(key) is not None:
                         state = _REPEATED
                     lines.write(data)
                     records.write(_RECORD.pack(row.number, len(data), state))
@@ -137,7 +137,7 @@ class Draft:
 
     def _with_key(self, line: int, data: bytes, key: str) -> bytes:
         self._tally.add(line, ("numbered lines without a key",))
-        return exact.encode({"key": None, **exact.decode(data)} | {"key": self._keys.new(key)})
+        return exact.encode({"key": None, **exact.decode(data)} | {"key": self._keys.numbered(key)})
 
     def _renumbered(self, line: int, data: bytes) -> bytes:
         self._tally.add(line, ("numbered keys that an earlier line has",))
