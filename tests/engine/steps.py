@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from engine.fake import FakeService, FakeSession
+from engine.fake import FakeService, FakeSession, Killed
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
 from gemini_batch.commands.retry import RetrySelection, retry
@@ -16,6 +16,7 @@ from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gemini_batch.commands.create import Created
@@ -117,3 +118,20 @@ def jobs_of(folder: Path) -> list[Job]:
 def sentences(heard: list[Event]) -> str:
     """What was said, line by line."""
     return "\n".join(event.message for event in heard if isinstance(event, Notice))
+
+
+def deadly(real: Callable[..., Any], point: int, when: str) -> Callable[..., Any]:
+    """A method in whose call number ``point``, from 0, the process is killed, ``before`` or ``after`` its work."""
+    count = 0
+
+    def dying(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == point + 1 and when == "before":
+            raise Killed
+        value = real(self, *args, **kwargs)
+        if count == point + 1:
+            raise Killed
+        return value
+
+    return dying

@@ -12,6 +12,7 @@ import pytest
 
 from engine.attaching import NAMES, Store, cleaned, content, keys, made, make_table, the_table, work
 from engine.fake import Clock, Killed
+from engine.steps import deadly
 from gemini_batch.engine.uploads.held import HeldAttachments
 from gemini_batch.errors import ApiError
 from gemini_batch.intake import tabular
@@ -167,21 +168,9 @@ def test_death_at_every_write(
     for point in range(1000):
         folder = make_table(tmp_path / f"at{point}")
         service = mortal()
-        real = getattr(kind, method)
-        count = 0
-
-        def dying(self: Any, *args: Any, _real: Any = real, _point: int = point, **kwargs: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == _point + 1 and when == "before":
-                raise Killed
-            value = _real(self, *args, **kwargs)
-            if count == _point + 1:
-                raise Killed
-            return value
 
         with monkeypatch.context() as patch:
-            patch.setattr(kind, method, dying)
+            patch.setattr(kind, method, deadly(getattr(kind, method), point, when))
             try:
                 work(service, folder)
             except Killed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from engine.fake import Clock, FakeService, FakeSession, Killed, reset, write_requests
+from engine.steps import deadly
 from gemini_batch.commands.create import Created, create
 from gemini_batch.commands.results import results
 from gemini_batch.commands.status import status
@@ -118,21 +119,9 @@ def test_death_at_every_write_of_the_ledger(
         folder.mkdir()
         write_requests(folder / "in.jsonl", KEYS)
         service = FakeService(Clock())
-        real = getattr(Ledger, method)
-        count = 0
-
-        def dying(self: Ledger, *args: Any, _real: Any = real, _point: int = point, **kwargs: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == _point + 1 and when == "before":
-                raise Killed
-            value = _real(self, *args, **kwargs)
-            if count == _point + 1:
-                raise Killed
-            return value
 
         with monkeypatch.context() as patch:
-            patch.setattr(Ledger, method, dying)
+            patch.setattr(Ledger, method, deadly(getattr(Ledger, method), point, when))
             try:
                 whole_life(service, folder)
             except Killed:

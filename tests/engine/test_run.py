@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
+from engine.steps import deadly
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
 from gemini_batch.commands.retry import RetrySelection, retry
@@ -299,20 +300,9 @@ def test_death_at_every_write(
         service = fresh(folder)
         if method == "release":
             service.faults["create", 0] = ("before", ApiError("quota", status=429, reason="RESOURCE_EXHAUSTED"))
-        real, count = getattr(owner, method), 0
-
-        def dying(self: Any, *args: Any, _real: Any = real, _point: int = point, **kwargs: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == _point + 1 and when == "before":
-                raise Killed
-            value = _real(self, *args, **kwargs)
-            if count == _point + 1:
-                raise Killed
-            return value
 
         with monkeypatch.context() as patch:
-            patch.setattr(owner, method, dying)
+            patch.setattr(owner, method, deadly(getattr(owner, method), point, when))
             try:
                 work(service, folder)
             except Killed:

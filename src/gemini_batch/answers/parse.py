@@ -2,8 +2,8 @@
 
 The shapes observed: ``{"response": …, "key": …}`` and ``{"error": …, "key": …}`` in a result file, ``{"response": …,
 "metadata": {"key": …}}`` inline, ``status`` instead of ``error`` from some services, and lines in OpenAI's shape, whose
-key is ``custom_id`` (:mod:`.openai_lines`). ``response`` and ``error`` keep the service's own bytes. Answers are joined
-by key only, so a line whose key is absent or not a string is not an answer, whatever else it has.
+key is ``custom_id`` (:mod:`.openai_output`). ``response`` and ``error`` keep the service's own bytes. Answers are
+joined by key only, so a line whose key is absent or not a string is not an answer, whatever else it has.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gemini_batch import jsonl
-from gemini_batch.answers.openai_lines import unwrapped
+from gemini_batch.answers.openai_output import unwrapped
 
 _OBJECT_OR_NULL = (b"{}", b"null", b'""')
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers import openai_bodies
+from gemini_batch.answers import openai_output
 from gemini_batch.answers.response_types import Candidate, Count, Embedded, Feedback, Generated, Tokens, piece
 from gemini_batch.jsonl import repair
 
@@ -44,7 +44,7 @@ def read_generated(response: bytes) -> tuple[Generated, bool]:
             return found, True
         whole = _object(response)
     if "choices" in whole and "candidates" not in whole:
-        return openai_bodies.generated(whole)
+        return openai_output.generated(whole)
     found = Generated(
         prompt_feedback=piece(whole.get("promptFeedback"), Feedback),
         usage_metadata=piece(whole.get("usageMetadata"), Tokens),
@@ -75,7 +75,7 @@ def read_embedded(response: bytes) -> tuple[Embedded, Sequence[object] | None]:
             return found, None if found.embedding is None else found.embedding.values
         whole = _object(response)
     if "data" in whole and "embedding" not in whole:
-        return openai_bodies.embedded(whole)
+        return openai_output.embedded(whole)
     found = Embedded(
         prompt_feedback=piece(whole.get("promptFeedback"), Feedback),
         usage_metadata=piece(whole.get("usageMetadata"), Tokens),
