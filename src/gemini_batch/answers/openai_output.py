@@ -1,8 +1,8 @@
 """Output in OpenAI's shape, which the service writes for files of OpenAI-shaped requests.
 
 A line is ``{"custom_id": …, "response": {"status_code": …, "body": …}, "error": …}``: ``custom_id`` is the key,
-``body`` the response; a status of 400 or more, and ``error``, become a row error of the ordinary shape. A body is a chat
-completion or a list of embeddings; usage is read in both spellings (``promptTokens``, ``prompt_tokens``).
+``body`` the response; a status of 400 or more, and ``error``, become a row error of the ordinary shape. A body is a
+chat completion or a list of embeddings; usage is read in both spellings (``promptTokens``, ``prompt_tokens``).
 """
 
 from __future__ import annotations
