@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_batch.errors import InvalidInput, UsageError
-from gemini_batch.tables.making.builder import Builder
+from gemini_batch.tables.making.builder import Builder, Skipped
 from gemini_batch.tables.making.prepare import Requests, make_requests
 from gemini_batch.tables.making.recipe import Asked, make_recipe
 from gemini_batch.tables.making.template import Templates
@@ -437,10 +437,16 @@ def test_the_engine_makes_the_same_requests(
 
 def test_plain_prompts_are_made_by_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the rows that it leaves to us."""
-    seen = []
+    seen: list[object] = []
     body = Builder.body
-    monkeypatch.setattr(Builder, "body", lambda self, row: seen.append(row) or body(self, row))
-    rows = [{"a": "x", "n": 1}, {"a": None, "n": 2}, {"a": "\x01", "n": 3}, {"a": " ", "n": 4}, {"a": "中", "n": 5}]
+
+    def watched(self: Builder, row: Sequence[Any]) -> bytes | Skipped:
+        seen.append(row[1])
+        return body(self, row)
+
+    monkeypatch.setattr(Builder, "body", watched)
+    texts = ["x", None, "\x01", " ", "中"]
+    rows = [{"a": text, "n": number} for number, text in enumerate(texts, 1)]
     found = prompts(made(tmp_path, rows, prompt="{{ n }}: {{ a }}"))
     assert found == ["1: x", "2: ", "3: \x01", "4:  ", "5: 中"]
-    assert [row[1] for row in seen] == [2, 3, 4]
+    assert seen == [2, 3, 4]
