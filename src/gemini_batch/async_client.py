@@ -137,11 +137,15 @@ class AsyncGeminiBatch(AsyncFiles):
         """
         from gemini_batch.answers.media import MediaWriter
         from gemini_batch.commands import results as room
-        from gemini_batch.report.output_files import check_output
+        from gemini_batch.report.output_files import check_output, refuse_raw
         from gemini_batch.report.result_set import TableStyle
+        from gemini_batch.tables.outputs.folder import text_folder
 
+        texts = text_folder(output_dir, markdown=markdown)
         if output is not None:
             check_output(self._session().state_folder, Path(output), failures=False)
+            if raw:
+                refuse_raw(Path(output))
         if media_dir is not None:
             MediaWriter(Path(media_dir)).check_place()
         found = await room.results(self._session(), job_name, job_only=job_only, accept_incomplete=accept_incomplete)
@@ -151,8 +155,8 @@ class AsyncGeminiBatch(AsyncFiles):
         found = dataclasses.replace(found, _raw=raw, _style=style)
         if output is not None:
             found.write(Path(output))
-        if output_dir is not None:
-            found.write_texts(Path(output_dir), markdown=markdown)
+        if texts is not None:
+            found.write_texts(texts, markdown=markdown)
         return found
 
     async def run(
@@ -201,12 +205,12 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.commands.listen import address
         from gemini_batch.intake.submission import check_selection
         from gemini_batch.intake.table_options import refuse_table, submission
+        from gemini_batch.intake.tabular import check_not_read
         from gemini_batch.report.result_set import TableStyle
         from gemini_batch.store.run_options import RunOptions
-        from gemini_batch.tables.outputs.folder import TextFolder
+        from gemini_batch.tables.outputs.folder import text_folder
 
-        if output_dir is not None:
-            TextFolder(Path(output_dir)).check_place()  # before anything is sent
+        texts = text_folder(output_dir, markdown=markdown)  # before anything is sent
         options = RunOptions.of(
             max_requests_per_job=max_requests_per_job,
             max_tokens_per_job=max_tokens_per_job,
@@ -229,6 +233,8 @@ class AsyncGeminiBatch(AsyncFiles):
             dedupe=dedupe,
             lenient=lenient,
         )
+        if texts is not None and file.table is not None:
+            check_not_read(file.table, texts, "--output-dir")
         if known:
             check_selection(file.selection)
             options = RunOptions(selection=file.selection, dedupe=dedupe or None).over(options or RunOptions())
@@ -241,8 +247,8 @@ class AsyncGeminiBatch(AsyncFiles):
             webhook=address(webhook_url, webhook_port),
             style=TableStyle(details=details, spreadsheet=spreadsheet),
         )
-        if output_dir is not None:
-            found.write_texts(Path(output_dir), markdown=markdown)
+        if texts is not None:
+            found.write_texts(texts, markdown=markdown)
         model = table.get("schema")
         return dataclasses.replace(found, _model=model) if isinstance(model, type) else found
 

@@ -146,6 +146,23 @@ def prepare(
     )
 
 
+def check_not_read(table: TableInput, output: Path, option: str) -> None:
+    """Refuse an output that the table is read from, or would be read from the next time. Raises UsageError."""
+    if table.sql is None and (not isinstance(table.rows, (str, Path)) or str(table.rows) == STDIN):
+        return
+    source = find_source(str(table.rows)) if table.sql is None else query(table.sql)
+    if source.holds(output):
+        raise UsageError(
+            f"{table.name} is the input, and this would become a part of it."
+            if not output.is_file()
+            else "The rows are read from this file, which would be replaced.",
+            file=output,
+            field=option,
+            code="bad_output",
+            next="Choose another place for the results.",
+        )
+
+
 def _note(table: TableInput, recipe: Recipe, snapshot: Snapshot, name: str) -> TableNote:
     """What a run keeps of a table of which no row is skipped."""
     dimensions = recipe.settings.get("outputDimensionality")

@@ -15,6 +15,7 @@ from gemini_batch.report.summary import LONG_PROMPT
 from gemini_batch.tables.note import SkippedRow, new_columns
 from gemini_batch.tables.outputs.cells import Cells, Filler
 from gemini_batch.tables.outputs.columns import KEY, Column, answer_columns
+from gemini_batch.tables.outputs.write import check_format, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,11 +26,27 @@ if TYPE_CHECKING:
     from gemini_batch.answers.usage import Usage
     from gemini_batch.report.outcome import Outcome
     from gemini_batch.store.records import Job, Run
-    from gemini_batch.tables.note import Table
+    from gemini_batch.tables.note import Table, TableNote
 
 #: The verdict of a row that is not sent.
 SKIPPED: Verdict = "skipped"
 _LEFT_OUT = Cells(None, keep=False)
+
+
+def check_columns(
+    note: TableNote | None, method: Method, output: Path | None, *, details: bool, all_rows: bool = False
+) -> None:
+    """Refuse, before anything is sent, a table that cannot be written to ``output`` afterwards. Raises UsageError.
+
+    ``note``: what is known of the user's table, if there is one. ``details``: with those columns. ``all_rows``: all of
+    its rows are wanted.
+    """
+    form = None if output is None else format_of(output)
+    if note is None:
+        return
+    columns = new_columns(note, method, details=details)
+    if form is not None:
+        check_format(form, rows=note.rows if all_rows else 0, columns=len(note.columns) + len(columns))
 
 
 @dataclass(frozen=True, slots=True)

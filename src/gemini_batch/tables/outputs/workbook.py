@@ -27,31 +27,32 @@ if TYPE_CHECKING:
 #: Excel's limits: rows with the header, columns, and characters (UTF-16 code units) in a cell.
 ROWS, COLUMNS, CHARACTERS = 1_048_576, 16_384, 32_767
 _FETCHED = 512
+#: The name of the sheet.
+_SHEET = "results"
 #: Excel keeps 15 digits of a number.
 _EXACT = 10**15
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff]|_x(?=[0-9A-Fa-f]{4}_)")
-_NOT_IN_TITLE = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
 #: Excel's calendar has a 29 February 1900; from March on, its days are right.
 _FIRST_DAY = date(1900, 3, 1)
 
 _OTHER = "Choose a file that ends in .parquet, .csv or .db."
 
 
-def check_size(rows: int, columns: tuple[str, ...]) -> None:
+def check_sheet(rows: int, columns: int) -> None:
     """Refuse a table that a sheet cannot hold. Raises UsageError."""
     if rows + 1 > ROWS:
         raise _too_large(f"The table has {rows:,} rows; a sheet has at most {ROWS - 1:,} below its header.")
-    if len(columns) > COLUMNS:
-        raise _too_large(f"The table has {len(columns):,} columns; a sheet has at most {COLUMNS:,}.")
+    if columns > COLUMNS:
+        raise _too_large(f"The table has {columns:,} columns; a sheet has at most {COLUMNS:,}.")
 
 
-def write_workbook(table: Joined, file: IO[bytes], title: str = "results") -> None:
+def write_workbook(table: Joined, file: IO[bytes]) -> None:
     """Write one sheet with a header. Raises UsageError, naming the cell, for what a sheet cannot hold, ``OSError``."""
-    check_size(table.rows, table.columns)
+    check_sheet(table.rows, len(table.columns))
     openpyxl = needed("openpyxl", "An Excel file")
     cells = needed("openpyxl.cell", "An Excel file")
     book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet(title=_NOT_IN_TITLE.sub("_", title).strip("'")[:31] or "results")
+    sheet = book.create_sheet(title=_SHEET)
     sheet.freeze_panes = "A2"
 
     def cell_of(text: str, kind: str) -> Any:

@@ -1,0 +1,176 @@
+"""What ``-o`` and its companions refuse, and when: whole commands, offline."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import gemini_batch
+from cli.conftest import request
+from gemini_batch.tables.outputs import workbook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cli.conftest import Shell
+
+ASK = ("run", "t.csv", "-p", "Say {{ a }}", "--offline", "-q")
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+
+
+def nothing_was_sent(shell: Shell) -> bool:
+    return not list(shell.home.glob("offline/runs/*"))
+
+
+def test_texts_and_typed_rows_are_read_from_raw_results_too(shell: Shell) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x"}, {"a": ""}])
+    run = shell.run(*ASK).out.strip()
+
+    assert shell.run("results", run, "--raw", "--output-dir", "texts", "-q").code == 1
+
+    (text,) = (shell.folder / "texts").glob("*.txt")
+    assert "Say x" in text.read_text(encoding="utf-8")
+    found = gemini_batch.results(run, raw=True)
+    assert [row.verdict for row in found.rows()] == ["succeeded", "skipped"]
+    assert "candidates" in next(iter(found))["response"]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".ndjson", ".db", ".xlsx"])
+def test_the_services_own_lines_are_no_table(shell: Shell, ending: str) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x"}])
+    run = shell.run(*ASK).out.strip()
+
+    done = shell.run("results", run, "--raw", "-o", f"out{ending}")
+
+    assert done.code == 2
+    assert "--raw" in done.err
+    with pytest.raises(gemini_batch.UsageError):
+        gemini_batch.results(run, raw=True).write(shell.folder / f"out{ending}")
+    assert not (shell.folder / f"out{ending}").exists()
+
+
+@pytest.mark.parametrize("verb", ["run", "results"])
+def test_markdown_needs_a_folder(shell: Shell, verb: str) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x"}])
+    words = ASK if verb == "run" else ("results", "run-abc")
+
+    done = shell.run(*words, "--markdown")
+
+    assert done.code == 2
+    assert "--output-dir" in done.err
+    assert nothing_was_sent(shell)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("verdict", ("-o", "o.csv")),
+        ("model", ("-o", "o.csv", "--details")),
+        ("USD", ("-o", "o.jsonl", "--details")),
+        ("m_model", ("-o", "o.db", "--details", "--as", "m")),
+        ("media", ("-o", "o.csv", "--kind", "image")),
+    ],
+)
+def test_a_name_that_is_taken_is_refused_before_anything_is_sent(
+    shell: Shell, column: str, words: tuple[str, ...]
+) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x", column: "1"}])
+
+    done = shell.run(*ASK, *words)
+
+    assert (done.code, column in done.err) == (2, True), done
+    assert nothing_was_sent(shell)
+
+
+@pytest.mark.parametrize(("library", "ending"), [("openpyxl", ".xlsx"), ("duckdb", ".csv"), ("duckdb", ".parquet")])
+def test_a_missing_library_is_named_before_anything_is_sent(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, library: str, ending: str
+) -> None:
+    shell.write("in.jsonl", request("a"))
+    monkeypatch.setitem(sys.modules, library, None)
+
+    done = shell.run("run", "in.jsonl", "--offline", "-o", f"out{ending}")
+
+    assert (done.code, "pip install" in done.err) == (2, True), done
+    assert nothing_was_sent(shell)
+
+
+def test_a_table_that_a_format_cannot_hold_is_refused_before_anything_is_sent(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(shell.folder / "t.csv", [{f"c{at}": "x" for at in range(1998)} | {"a": str(row)} for row in range(3)])
+    monkeypatch.setattr(workbook, "ROWS", 3)
+
+    assert "SQLite has at most 2,000" in shell.run(*ASK, "-o", "o.db").err
+    assert "at most 2 below its header" in shell.run(*ASK, "-o", "o.xlsx").err
+    assert nothing_was_sent(shell)
+    assert shell.run(*ASK, "-o", "o.xlsx", "--limit", "2").code == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        (("t.csv",), "t.csv"),
+        (("t.csv",), "link.csv"),
+        (("*.csv",), "all.csv"),
+        (("**/*.csv",), "sub/all.csv"),
+        (("sub",), "sub/out.parquet"),
+        (("sub",), "sub/deep/out.csv"),
+        (("--sql", "select * from 't.csv'"), "t.csv"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "prepare"])
+def test_an_output_never_becomes_a_part_of_its_input(
+    shell: Shell, verb: str, source: tuple[str, ...], output: str
+) -> None:
+    """Even if an earlier command wrote the file: inputs are never changed, and the same command finds the same rows."""
+    (shell.folder / "sub" / "deep").mkdir(parents=True)
+    (shell.folder / "sub" / "one.txt").write_text("text")
+    write_csv(shell.folder / "given.csv", [{"path": "x"}])
+    ask = ("-p", "Say {{ path }}", "--as", "n", "-q")
+    assert shell.run("run", "given.csv", *ask, "--offline", "-o", "t.csv").code == 0
+    (shell.folder / "given.csv").unlink()
+    (shell.folder / "link.csv").symlink_to("t.csv")
+    before = sorted(shell.home.glob("offline/runs/*")), (shell.folder / "t.csv").read_bytes()
+    more = ("--offline", "--as", "again") if verb == "run" else ()
+
+    done = shell.run(verb, *source, *ask, *more, "-o", output, *(("--force",) if verb == "prepare" else ()))
+
+    assert (done.code, "input" in done.err or "read from" in done.err) == (2, True), done
+    assert (sorted(shell.home.glob("offline/runs/*")), (shell.folder / "t.csv").read_bytes()) == before
+
+
+def test_texts_do_not_go_into_the_folder_of_the_input(shell: Shell) -> None:
+    (shell.folder / "sub").mkdir()
+    (shell.folder / "sub" / "one.txt").write_text("text")
+    ask = ("run", "sub", "-p", "Say {{ path }}", "--offline", "-q", "--output-dir")
+
+    assert shell.run(*ask, "sub/texts").code == 2
+    assert nothing_was_sent(shell)
+    assert shell.run(*ask, "texts").code == 0
+
+
+def test_outputs_outside_the_input_are_written(shell: Shell) -> None:
+    (shell.folder / "in").mkdir()
+    for name in ("in/one.csv", "in/two.csv"):
+        write_csv(shell.folder / name, [{"a": name}])
+    ask = ("run", "in/*.csv", "-p", "Say {{ a }}", "--offline", "-q")
+
+    for output in ("out.csv", "in/out.parquet", "in/out.csv.parquet"):
+        for _ in range(2):
+            assert shell.run(*ask, "-o", output).code == 0, output
+            assert len(shell.run("list", "--offline", "--json").document["result"]) == 1
