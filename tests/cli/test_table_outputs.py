@@ -7,6 +7,7 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 import gemini_batch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cli.conftest import Shell
+    from gemini_batch.testing import GeminiEmulator
 
 ASK = ("run", "t.csv", "-p", "Say {{ a }}", "--offline", "-q")
 
@@ -174,3 +176,58 @@ def test_outputs_outside_the_input_are_written(shell: Shell) -> None:
         for _ in range(2):
             assert shell.run(*ask, "-o", output).code == 0, output
             assert len(shell.run("list", "--offline", "--json").document["result"]) == 1
+
+
+@pytest.fixture
+def service(gemini_emulator: GeminiEmulator, monkeypatch: pytest.MonkeyPatch) -> GeminiEmulator:
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", gemini_emulator.url)
+    monkeypatch.setenv("GEMINI_API_KEY", "any")
+    monkeypatch.setenv("GEMINI_BATCH_POLL", "0.01")
+    return gemini_emulator
+
+
+@pytest.mark.parametrize(
+    ("scenario", "said"), [("G1", "1 request was blocked by a filter"), ("G13", "2 requests failed for a reason")]
+)
+def test_what_to_change_is_said_in_words_of_tables(
+    shell: Shell, service: GeminiEmulator, scenario: str, said: str
+) -> None:
+    """Next to a table there is no failures file, and a changed table is run again as it is."""
+    write_csv(shell.folder / "t.csv", [{"a": "x"}, {"a": "y"}])
+    service.faults.arm(scenario, **({"code": 3} if scenario == "G13" else {}))
+
+    done = shell.run("run", "t.csv", "-p", "Say {{ a }}", "-o", "o.csv")
+
+    assert done.code == 1
+    assert said in done.err
+    assert "run the table again" in done.err
+    assert "failures file" not in done.err
+
+
+def test_pictures_of_one_step_are_the_attachments_of_the_next(shell: Shell) -> None:
+    """Their paths are relative to the table, as those of all attachments are, wherever the command is run."""
+    write_csv(shell.folder / "t.csv", [{"a": "x"}, {"a": ""}, {"a": "y"}])
+    (shell.folder / "made").mkdir()
+    for ending in ("csv", "parquet", "ndjson", "db", "xlsx"):
+        table = f"made/pics.{ending}"
+        assert shell.run(*ASK, "--kind", "image", "-o", table).code == 1
+
+        ask = ("run", table, "-p", "What is it?", "--attach", "media", "--as", "seen", "--offline", "-q")
+        assert shell.run(*ask, "-o", f"seen-{ending}.csv").code == 1
+
+        seen = read_csv(shell.folder / f"seen-{ending}.csv")
+        assert [row["seen_verdict"] for row in seen] == ["succeeded", "skipped", "succeeded"], ending
+    (paths,) = {row["media"] for row in read_csv(shell.folder / "made" / "pics.csv")[:1]}
+    (path,) = msgspec.json.decode(paths)
+    assert (shell.folder / "made" / path).is_file()
+
+
+def test_media_elsewhere_are_named_from_the_working_folder(shell: Shell) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x"}])
+    (shell.folder / "made").mkdir()
+    run = shell.run(*ASK, "--kind", "image").out.strip()
+
+    assert shell.run("results", run, "--media-dir", "pictures", "-o", "made/pics.csv").code == 0
+
+    ((path,),) = (msgspec.json.decode(row["media"]) for row in read_csv(shell.folder / "made" / "pics.csv"))
+    assert (shell.folder / "made" / path).is_file()

@@ -116,7 +116,7 @@ async def _worked_off(
     else:
         session, run = known_by_name(session, what)
         table = table_of(session.state_folder.run(run.id).path)
-        check_columns(table and table.note, run.method, output, details=style.details)
+        check_columns(None if table is None else table.note, run.method, output, details=style.details)
         is_new = False
     try:
         if not is_new and ((facts := run_facts(session, run)).unsent or facts.in_doubt):

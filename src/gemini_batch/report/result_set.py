@@ -245,6 +245,7 @@ class Results:
             details=self._style.details,
             media=media,
             prefix=self._style.prefix,
+            folder=Path() if path is None else path.parent,
         )
 
     @property

@@ -9,6 +9,8 @@ import os
 import sqlite3
 import stat
 import struct
+import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
@@ -236,3 +238,20 @@ def test_an_embedding_has_a_fixed_length(tmp_path: Path, snapshot: Path) -> None
     assert vectors.to_pylist() == [list(single[0]), None, list(single[1])]
     lines = (tmp_path / "out.ndjson").read_text().splitlines()
     assert [json.loads(line)["embedding"] for line in lines] == [[0.1, -1e-7], None, [3.0, 4.0]]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_same_table_is_the_same_file(
+    tmp_path: Path, snapshot: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that files can be compared, and kept under version control."""
+    write_table(snapshot, text_cells("a", "=1+1", ""), TEXT, tmp_path / f"one{ending}")
+    later = time.time() + 100_000
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    write_table(snapshot, text_cells("a", "=1+1", ""), TEXT, tmp_path / f"two{ending}")
+
+    assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"two{ending}").read_bytes()
+    if ending == ".xlsx":
+        with zipfile.ZipFile(tmp_path / "one.xlsx") as book:
+            assert book.read("docProps/core.xml").count(b"1980-01-01T00:00:00Z") == 2

@@ -15,12 +15,13 @@ from gemini_batch.tables.making.template import RenderError, Templates, is_empty
 from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gemini_batch.tables.making.recipe import Recipe
     from gemini_batch.tables.making.template import Template
 
 _encode = msgspec.json.Encoder().encode
+_decode_paths = msgspec.json.Decoder(list[str]).decode
 #: Types whose values duckdb shows as :func:`shown` does.
 _PLAIN_TYPES = {
     "VARCHAR",
@@ -140,11 +141,11 @@ class Builder:
             return earlier
         parts = []
         for template in self._attachments:
-            part = self._part(template, row)
-            if isinstance(part, Skipped):
-                return part
-            if part is not None:
-                parts.append(part)
+            for part in self._attached(template, row):
+                if isinstance(part, Skipped):
+                    return part
+                if part is not None:
+                    parts.append(part)
         if not parts and all(is_empty(row[at]) for at in self._says):
             return Skipped("EMPTY_PROMPT", self._nothing())
         text = self._rendered(self._prompt, row, "--prompt")
@@ -217,18 +218,29 @@ class Builder:
             raise self._templates.no_column(text, "--attach")
         return self._templates.compile(text, "--attach")
 
-    def _part(self, template: Template, row: Sequence[Any]) -> bytes | Skipped | None:
+    def _attached(self, template: Template, row: Sequence[Any]) -> Iterator[bytes | Skipped | None]:
         if all(is_empty(row[self._place(name, "--attach")]) for name in template.columns):
-            return None
+            return
         if self._attach is None:
             raise UsageError("Attachments are not supported here.", field="--attach", code="bad_argument")
-        return self._attach(self._rendered(template, row, "--attach"))
+        for path in _paths(self._rendered(template, row, "--attach")):
+            yield self._attach(path)
 
     def _place(self, name: str, field: str) -> int:
         try:
             return self.columns.index(name)
         except ValueError:
             raise self._templates.no_column(name, field) from None
+
+
+def _paths(text: str) -> list[str]:
+    """The paths in a cell: one, or a list as JSON, which is what a list becomes in a template and in CSV."""
+    if not text.lstrip().startswith("["):
+        return [text]
+    try:
+        return _decode_paths(text)
+    except msgspec.DecodeError:  # the name of a file can begin so
+        return [text]
 
 
 def problem_columns(columns: Sequence[str]) -> list[str]:
