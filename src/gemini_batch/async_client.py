@@ -263,6 +263,8 @@ class AsyncGeminiBatch(AsyncFiles):
         model_check: bool = True,
         output: str | os.PathLike[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
+        details: bool = False,
+        spreadsheet: bool = False,
     ) -> Results:
         """Resend the requests of a run whose verdict is one of ``only``. Costs money.
 
@@ -270,16 +272,17 @@ class AsyncGeminiBatch(AsyncFiles):
         (``model_check`` as for :meth:`create`).
         Without a change, most answers that were cut off or blocked will be cut off or blocked again. A new answer
         replaces an earlier one that had not succeeded. Raises UsageError if there is nothing to resend, NotFinished
-        (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
+        (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError. ``details``, ``spreadsheet``: as
+        for :meth:`results`.
         """
         from gemini_batch.commands import retry as room
+        from gemini_batch.report.result_set import TableStyle
 
         again = room.selection(
             only, max_output_tokens=max_output_tokens, temperature=temperature, model=model, model_check=model_check
         )
-        return await room.retry(
-            self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
-        )
+        to, style = None if output is None else Path(output), TableStyle(details=details, spreadsheet=spreadsheet)
+        return await room.retry(self._session(), run_id, again, output=to, timeout=timeout, style=style)
 
     async def show(
         self,

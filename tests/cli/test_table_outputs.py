@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -231,3 +232,58 @@ def test_media_elsewhere_are_named_from_the_working_folder(shell: Shell) -> None
 
     ((path,),) = (msgspec.json.decode(row["media"]) for row in read_csv(shell.folder / "made" / "pics.csv"))
     assert (shell.folder / "made" / path).is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["o.xls", "o.XLSM", "o.ods", "o.pq", "o.arrow", "o.sqlite3", "o.csv.gz", "o.parquet.zip", "o.db::answers"]
+)
+@pytest.mark.parametrize("verb", ["run", "results"])
+def test_a_table_that_is_not_written_is_no_file_of_result_lines(shell: Shell, verb: str, name: str) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x"}])
+    words = ASK if verb == "run" else ("results", "run-abc")
+
+    done = shell.run(*words, "-o", name)
+
+    assert (done.code, ".parquet" in done.err) == (2, True), done
+    assert nothing_was_sent(shell)
+    assert not (shell.folder / name).exists()
+
+
+@pytest.mark.parametrize("name", ["o", "o.txt", "o.json", "o.jsonl.gz", "a::b", "a::b.txt", "o.data"])
+def test_any_other_name_is_one_of_result_lines(shell: Shell, name: str) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x"}])
+
+    assert shell.run(*ASK, "-o", name).code == 0
+
+    assert msgspec.json.decode((shell.folder / name).read_bytes())["verdict"] == "succeeded"
+
+
+def test_a_retry_writes_the_table_as_it_was_written(shell: Shell, service: GeminiEmulator) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x"}, {"a": "y"}])
+    service.faults.arm("G4d")
+    done = shell.run("run", "t.csv", "-p", "=1 {{ a }}", "-o", "o.csv", "--details", "--spreadsheet")
+    assert done.code == 1
+    before = (shell.folder / "o.csv").read_bytes().split(b"\n")[0]
+    run = done.out.strip()
+    advice = next(line for line in done.err.splitlines() if " retry " in line)
+    words = shlex.split(advice.partition("gemini-batch ")[2].partition("  (")[0])
+    assert words[words.index("-o") :] == ["-o", "o.csv", "--details", "--spreadsheet"]
+
+    assert shell.run(*words).code == 0
+
+    assert (shell.folder / "o.csv").read_bytes().split(b"\n")[0] == before
+    assert b"usd" in before
+    assert before.startswith(b"\xef\xbb\xbf")
+    found = gemini_batch.results(run, output="again.csv", details=True, spreadsheet=True)
+    assert found.summary.all_succeeded
+
+
+def test_a_retry_refuses_a_name_that_is_taken_before_anything_is_sent(shell: Shell, service: GeminiEmulator) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x", "usd": "1"}])
+    service.faults.arm("G4a")
+    run = shell.run("run", "t.csv", "-p", "Say {{ a }}").out.strip()
+
+    done = shell.run("retry", run, "--only", "truncated", "-o", "o.csv", "--details")
+
+    assert (done.code, "'usd'" in done.err) == (2, True), done
+    assert len(shell.run("list", "--json").document["result"]) == 1

@@ -13,7 +13,7 @@ from gemini_batch.cli.screen import screen_width
 from gemini_batch.cli.wording import failure_line, place, plural, usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gemini_batch.cli.screen import Screen
     from gemini_batch.client import GeminiBatch
@@ -80,7 +80,9 @@ def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> 
     ends=exit_code,
     uses_stdout=lambda output, as_json, **_: as_json or output in {None, "-"},
 )
-def command(found: Results, screen: Screen, *, output: str | None, raw: bool, **_: object) -> None:
+def command(
+    found: Results, screen: Screen, *, output: str | None, raw: bool, details: bool, spreadsheet: bool, **_: object
+) -> None:
     """Fetch the answers of a run, named by its id or by any of its jobs: one line per key, in input order.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
@@ -97,7 +99,7 @@ def command(found: Results, screen: Screen, *, output: str | None, raw: bool, **
         screen.say(line)
     if raw and len(found) < summary.requests:
         screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
-    for line in step_lines(summary, output):
+    for line in step_lines(summary, output, style_words(details=details, spreadsheet=spreadsheet)):
         screen.say(line)
 
 
@@ -178,17 +180,25 @@ def _identical(summary: Summary) -> str:
     return f"{plural(summary.identical, 'request')} repeat another one; with --dedupe they would not be sent{saves}"
 
 
-def step_lines(summary: Summary, output: str | None, first: str = "Next") -> Iterator[str]:
-    """What to do about rows that did not succeed, one step a line; ``first`` is the word before the first of them."""
+def step_lines(summary: Summary, output: str | None, style: Sequence[str], first: str = "Next") -> Iterator[str]:
+    """What to do about rows that did not succeed, one step a line; ``first`` is the word before the first of them.
+
+    ``style``: the options that said how the output is written.
+    """
     for number, step in enumerate(summary.next_steps):
-        yield f"{'Then' if number else first}: {_next_step(step.next, output)}"
+        yield f"{'Then' if number else first}: {_next_step(step.next, output, style)}"
 
 
-def _next_step(following: Next | str, output: str | None) -> str:
-    """What helps, as this user can type it; a command writes to the file that was asked for."""
+def style_words(*, details: bool, spreadsheet: bool) -> list[str]:
+    """The options of a command that say how a table is written."""
+    return ["--details"] * details + ["--spreadsheet"] * spreadsheet
+
+
+def _next_step(following: Next | str, output: str | None, style: Sequence[str]) -> str:
+    """What helps, as this user can type it; a command writes the file that was asked for, in the same way."""
     if isinstance(following, str):
         return following
-    return invoked(following if output in {None, "-"} else following.writing_to(output or ""))
+    return invoked(following if output in {None, "-"} else following.writing_to(output or "", *style))
 
 
 def _money(summary: Summary) -> str:

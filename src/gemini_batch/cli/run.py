@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gemini_batch.cli.common import DEDUPE, LENIENT, MODEL_CHECK, POLL, SELECTION, STYLE, TIMEOUT, is_stdout, verb
 from gemini_batch.cli.outcome import invoked
-from gemini_batch.cli.results import exit_code, step_lines, summary_lines
+from gemini_batch.cli.results import exit_code, step_lines, style_words, summary_lines
 from gemini_batch.cli.table_options import TABLE
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.webhooks import PORT
@@ -46,7 +46,7 @@ def document(found: Results, *, output: str | None, **_: object) -> dict[str, ob
     return {"result": found.summary, "output": output}
 
 
-def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> str:
+def show(found: Results, screen: Screen, *, output: str | None, details: bool, spreadsheet: bool, **_: object) -> str:
     """The end of a run: its summary on stderr, its id on stdout."""
     from gemini_batch.report.output_files import failures_beside
 
@@ -58,7 +58,8 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
         screen.say(f"Requests that did not succeed, with verdict and reason: {beside}")
     if output is None:
         screen.say(f"Next: {invoked(Next('results', summary.run, '-o', 'results.jsonl'))}")
-    for line in step_lines(summary, output, "Next" if output is not None else "Then"):
+    style = style_words(details=details, spreadsheet=spreadsheet)
+    for line in step_lines(summary, output, style, "Next" if output is not None else "Then"):
         screen.say(line)
     return summary.run
 
@@ -111,11 +112,11 @@ def show(found: Results, screen: Screen, *, output: str | None, **_: object) -> 
     ends=exit_code,
     streams=True,
 )
-def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> str:
+def command(found: Results, screen: Screen, **options: Any) -> str:
     """Do everything: check a file, split it into jobs, send them as the queue has room, wait, collect, and resend
     requests that failed temporarily. This costs money. The same command, or run RUN, continues after any interruption.
 
     Exits with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if there are no
     answers, 6 if the run has not finished or --timeout ended the wait.
     """
-    return show(found, screen, output=output)
+    return show(found, screen, **options)

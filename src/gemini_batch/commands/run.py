@@ -115,8 +115,7 @@ async def _worked_off(
         is_new = entered.is_new
     else:
         session, run = known_by_name(session, what)
-        table = table_of(session.state_folder.run(run.id).path)
-        check_columns(None if table is None else table.note, run.method, output, details=style.details)
+        check_table(session, run, output, style)
         is_new = False
     try:
         if not is_new and ((facts := run_facts(session, run)).unsent or facts.in_doubt):
@@ -162,6 +161,12 @@ def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
     session.check_bound(target)
     session.name_blank_address()
     return session, target.run
+
+
+def check_table(session: Session, run: Run, output: Path | None, style: TableStyle) -> None:
+    """Refuse, before anything is sent, a table that could not be written afterwards. Raises UsageError."""
+    table = table_of(session.state_folder.run(run.id).path)
+    check_columns(None if table is None else table.note, run.method, output, details=style.details)
 
 
 async def work_off(

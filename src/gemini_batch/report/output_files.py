@@ -18,7 +18,7 @@ from gemini_batch.report.outcome import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import OutputFile
 from gemini_batch.store.sqlite import state_error
-from gemini_batch.tables.outputs.write import check_format, format_of
+from gemini_batch.tables.outputs.write import check_ending, check_format, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,7 @@ def check_output(state: StateFolder, output: Path, *, failures: bool) -> None:
     ``failures``: the same for the failures file next to it. Raises UsageError.
     """
     try:
+        check_ending(output)
         if (form := format_of(output)) is not None:
             check_format(form)
         if not output.parent.is_dir():

@@ -35,6 +35,12 @@ ENDINGS: dict[str, Format] = {
     ".sqlite": "sqlite",
     ".xlsx": "xlsx",
 }
+#: Endings of other tables, and of packed files.
+_OTHERS = frozenset(
+    {".arrow", ".avro", ".db3", ".duckdb", ".feather", ".ods", ".orc", ".parq", ".pq", ".sqlite3", ".tab"}
+    | {".xls", ".xlsb", ".xlsm"}
+)
+_PACKED = frozenset({".bz2", ".gz", ".xz", ".zip", ".zst"})
 #: What can be written to a pipe or a terminal.
 _STREAMS: frozenset[Format] = frozenset({"csv", "tsv", "ndjson"})
 
@@ -42,6 +48,21 @@ _STREAMS: frozenset[Format] = frozenset({"csv", "tsv", "ndjson"})
 def format_of(output: Path) -> Format | None:
     """The format that the name of a file asks for; None if it is not that of a table."""
     return ENDINGS.get(output.suffix.lower())
+
+
+def check_ending(output: Path) -> None:
+    """Refuse the name of a table in a format that is not written: its content would be another. Raises UsageError."""
+    named = Path(output.name.partition("::")[0].lower())
+    packed = named.suffix in _PACKED and Path(named.stem).suffix in {*ENDINGS, *_OTHERS}
+    in_database = "::" in output.name and named.suffix in {*ENDINGS, *_OTHERS}
+    if packed or in_database or named.suffix in _OTHERS:
+        raise UsageError(
+            "A table in a database is not written on its own." if in_database else "This format is not written.",
+            file=output,
+            field="--output",
+            code="bad_output",
+            next=f"Choose a name that ends in {', '.join(ENDINGS)} for a table, or in .jsonl for result lines.",
+        )
 
 
 def check_format(form: Format, *, rows: int = 0, columns: int = 0) -> None:
