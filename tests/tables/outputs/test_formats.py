@@ -255,3 +255,15 @@ def test_the_same_table_is_the_same_file(
     if ending == ".xlsx":
         with zipfile.ZipFile(tmp_path / "one.xlsx") as book:
             assert book.read("docProps/core.xml").count(b"1980-01-01T00:00:00Z") == 2
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@given(vectors=st.lists(st.lists(st.floats() | st.integers() | st.none(), max_size=3), min_size=1, max_size=5))
+@settings(max_examples=15, deadline=None)
+def test_no_vector_stops_a_table(tmp_path_factory: pytest.TempPathFactory, ending: str, vectors: list[Any]) -> None:
+    columns = answer_columns(None, method="embed", dimensions=2)
+    fill_vectors, output = Filler(columns), tmp_path_factory.mktemp("out") / f"out{ending}"
+
+    made = (fill_vectors({"embedding": vector, "verdict": "succeeded"}) for vector in vectors)
+
+    assert write_table(None, made, columns, output) == len(vectors)
