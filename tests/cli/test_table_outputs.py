@@ -287,3 +287,28 @@ def test_a_retry_refuses_a_name_that_is_taken_before_anything_is_sent(shell: She
 
     assert (done.code, "'usd'" in done.err) == (2, True), done
     assert len(shell.run("list", "--json").document["result"]) == 1
+
+
+def test_a_row_that_is_not_sent_has_a_key_of_its_own(shell: Shell) -> None:
+    """Whatever it is later: when it has a text, the other rows keep their keys, and their answers."""
+    rows = [{"id": "1", "a": ""}, {"id": "1", "a": "x"}, {"id": "2", "a": " "}, {"id": "1", "a": "y"}]
+    write_csv(shell.folder / "t.csv", rows)
+    ask = (*ASK, "--key", "id", "-o", "o.jsonl")
+
+    assert "Rows 1 and 2 have the same key '1'" in shell.run(*ask).err
+    assert nothing_was_sent(shell)
+    assert shell.run(*ask, "--key-duplicates", "number").code == 1
+
+    def found() -> list[tuple[str, str]]:
+        lines = map(msgspec.json.decode, (shell.folder / "o.jsonl").read_bytes().splitlines())
+        return [(line["key"], line["verdict"]) for line in lines]
+
+    keys = [key for key, _ in found()]
+    assert len(set(keys)) == 4
+    assert [verdict for _, verdict in found()] == ["skipped", "succeeded", "skipped", "succeeded"]
+    rows[0]["a"] = "z"
+    write_csv(shell.folder / "t.csv", rows)
+    assert shell.run(*ask, "--key-duplicates", "number").code == 1
+    assert [key for key, _ in found()] == keys
+    totals = [job["total"] for job in shell.run("list", "--offline", "--json").document["result"]]
+    assert sorted(totals) == [1, 2]

@@ -108,8 +108,11 @@ class _Work:
                 continue
             if type(body) is not bytes:
                 assert isinstance(body, Skipped)
-                self.reasons[body.reason] += 1
-                made.append(SkippedRow(at, own, *body))
+                # Its key is its own, too: no result line has the key of another row, and none changes with its text.
+                key = None if own is None else self._own(own, at, keys)
+                if own is None or key is not None:
+                    self.reasons[body.reason] += 1
+                    made.append(SkippedRow(at, key, *body))
                 continue
             key = keys.numbered(request_hash or derived(body), at) if own is None else self._own(own, at, keys)
             if key is not None:
