@@ -312,3 +312,13 @@ def test_a_row_that_is_not_sent_has_a_key_of_its_own(shell: Shell) -> None:
     assert [key for key, _ in found()] == keys
     totals = [job["total"] for job in shell.run("list", "--offline", "--json").document["result"]]
     assert sorted(totals) == [1, 2]
+
+
+def test_a_run_whose_time_is_over_continues_in_the_same_way(shell: Shell, service: GeminiEmulator) -> None:
+    write_csv(shell.folder / "t.csv", [{"a": "x"}])
+    service.pace(queue_delay=3600)
+
+    done = shell.run("run", "t.csv", "-p", "Say {{ a }}", "-o", "o.csv", "--details", "--timeout", "1s", "-q")
+
+    assert done.code == 6
+    assert "-o o.csv --details" in done.err

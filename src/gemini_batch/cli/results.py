@@ -90,6 +90,8 @@ def command(
     has none. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded, 1 if some did not, 5 if
     there are no answers, 6 if a job has not finished.
     """
+    from gemini_batch.report.result_set import TableStyle
+
     summary = found.summary
     if output in {None, "-"}:
         _print(found, limit=_PREVIEW if output is None else None)
@@ -99,7 +101,7 @@ def command(
         screen.say(line)
     if raw and len(found) < summary.requests:
         screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
-    for line in step_lines(summary, output, style_words(details=details, spreadsheet=spreadsheet)):
+    for line in step_lines(summary, output, TableStyle(details=details, spreadsheet=spreadsheet).words):
         screen.say(line)
 
 
@@ -187,11 +189,6 @@ def step_lines(summary: Summary, output: str | None, style: Sequence[str], first
     """
     for number, step in enumerate(summary.next_steps):
         yield f"{'Then' if number else first}: {_next_step(step.next, output, style)}"
-
-
-def style_words(*, details: bool, spreadsheet: bool) -> list[str]:
-    """The options of a command that say how a table is written."""
-    return ["--details"] * details + ["--spreadsheet"] * spreadsheet
 
 
 def _next_step(following: Next | str, output: str | None, style: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import click
 
 from gemini_batch.cli.common import DEDUPE, LENIENT, MODEL_CHECK, POLL, SELECTION, STYLE, TIMEOUT, is_stdout, verb
 from gemini_batch.cli.outcome import invoked
-from gemini_batch.cli.results import exit_code, step_lines, style_words, summary_lines
+from gemini_batch.cli.results import exit_code, step_lines, summary_lines
 from gemini_batch.cli.table_options import TABLE
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.webhooks import PORT
@@ -49,6 +49,7 @@ def document(found: Results, *, output: str | None, **_: object) -> dict[str, ob
 def show(found: Results, screen: Screen, *, output: str | None, details: bool, spreadsheet: bool, **_: object) -> str:
     """The end of a run: its summary on stderr, its id on stdout."""
     from gemini_batch.report.output_files import failures_beside
+    from gemini_batch.report.result_set import TableStyle
 
     summary = found.summary
     for line in summary_lines(summary, output):
@@ -58,7 +59,7 @@ def show(found: Results, screen: Screen, *, output: str | None, details: bool, s
         screen.say(f"Requests that did not succeed, with verdict and reason: {beside}")
     if output is None:
         screen.say(f"Next: {invoked(Next('results', summary.run, '-o', 'results.jsonl'))}")
-    style = style_words(details=details, spreadsheet=spreadsheet)
+    style = TableStyle(details=details, spreadsheet=spreadsheet).words
     for line in step_lines(summary, output, style, "Next" if output is not None else "Then"):
         screen.say(line)
     return summary.run

@@ -87,11 +87,12 @@ async def retry(
     """
     check_name(run_id)
     check_timeout(timeout)
+    style = style or TableStyle()
     deadline = session.world.deadline(timeout)
     if output is not None:
         check_output(session.state_folder, output, failures=True)
     session, run = known_by_name(session, run_id)
-    check_table(session, run, output, style or TableStyle())
+    check_table(session, run, output, style)
     ledger, folder = session.ledger(), session.state_folder.run(run.id)
     try:
         await deadline.bound(_check_change(session, run, again))
@@ -140,7 +141,7 @@ async def retry(
     try:
         await deadline.bound(work_off(session, run, None, leftovers=False))
     except TimeoutError:
-        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
+        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
     return await finish(session, run, output, style)
 
 

@@ -122,10 +122,10 @@ async def _worked_off(
             await deadline.bound(before_continuing_new(session, run))
         await deadline.bound(work_off(session, run, options, webhook_url=webhook_url, bell=bell))
     except TimeoutError:
-        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
+        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
     except NotFinished as error:
         if output is not None and isinstance(error.next, Next):
-            error.next = error.next.writing_to(str(output))
+            error.next = error.next.writing_to(str(output), *style.words)
         raise
     return session, run
 

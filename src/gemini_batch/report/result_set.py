@@ -57,6 +57,11 @@ class TableStyle:
     spreadsheet: bool = False
     prefix: str | None = None
 
+    @property
+    def words(self) -> list[str]:
+        """The options of a command that writes in the same way; the prefix is kept with the run."""
+        return ["--details"] * self.details + ["--spreadsheet"] * self.spreadsheet
+
 
 @dataclass(frozen=True, slots=True)
 class Results:
