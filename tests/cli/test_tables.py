@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,38 @@ def test_texts_are_files_of_their_own(shell: Shell) -> None:
     assert (shell.folder / "texts" / "a.txt").read_text() == "mine"
     (shell.folder / "file").write_text("x")
     assert shell.run(*ask[:-1], "file", "--new").code == 2
+
+
+def test_texts_are_named_by_a_key_or_nothing_is_sent(shell: Shell) -> None:
+    write_csv(shell.folder / "t.csv", [{"id": "a", "t": "x"}])
+    ask = ("run", "t.csv", "-p", "Say {{ t }}", "--offline", "--output-dir", "texts")
+
+    refused = shell.run(*ask)
+
+    assert refused.code == 2
+    assert "--key" in refused.err
+    assert not shell.run("list", "--offline", "--json").document["result"]
+    (shell.folder / "ask.toml").write_text('key = "id"\n')
+    found = shell.run(*ask, "--request-file", "ask.toml")
+    assert found.code == 0
+    assert "Written: a file for each text, in texts" in found.err
+    assert "Next:" not in found.err
+    assert (shell.folder / "texts" / "a.txt").exists()
+
+
+def test_the_next_step_after_a_run_of_a_table_writes_a_table(shell: Shell) -> None:
+    write_csv(shell.folder / "t.csv", [{"id": "a", "t": "x"}, {"id": "b", "t": "y"}])
+    ask = ("run", "t.csv", "-p", "Say {{ t }}", "--offline")
+
+    trial, whole = shell.run(*ask, "--limit", "1"), shell.run(*ask)
+    state = shell.run("status", whole.out.strip())
+
+    for one in (trial, whole, state):
+        assert "-o results.csv" in one.err
+        assert "results.jsonl" not in one.err
+    words = shlex.split(next(line for line in whole.err.splitlines() if line.startswith("Next: "))[len("Next: ") :])
+    assert shell.run(*words[words.index("results") :]).code == 0
+    assert [row["text"] != "" for row in read_csv(shell.folder / "results.csv")] == [True, True]
 
 
 def test_only_changed_rows_are_sent_the_next_night(shell: Shell) -> None:

@@ -146,6 +146,18 @@ def prepare(
     )
 
 
+def check_named(table: TableInput) -> None:
+    """Refuse to write a file for each row of a table whose keys would be hashes of requests. Raises UsageError."""
+    if not make_recipe(table.asked).key:
+        raise UsageError(
+            "--output-dir names each file by the key of its row, and without --key, keys are derived from requests: "
+            "no one could tell which file belongs to which row.",
+            field="--output-dir",
+            code="no_key",
+            next="Name the column that identifies a row: --key id, or --key path for a folder of files.",
+        )
+
+
 def _note(table: TableInput, recipe: Recipe, snapshot: Snapshot, name: str) -> TableNote:
     """What a run keeps of a table of which no row is skipped."""
     dimensions = recipe.settings.get("outputDimensionality")

@@ -120,14 +120,9 @@ class Builder:
             return made
         if (earlier := self._earlier(row)) is not None:
             return earlier
-        parts = []
-        for template in self._attachments:
-            for cell in self._cells(template, row):
-                part = self._attached(cell)
-                if isinstance(part, Skipped):
-                    return part
-                if part is not None:
-                    parts.append(part)
+        parts = self._parts(row)
+        if isinstance(parts, Skipped):
+            return parts
         if not parts and all(is_empty(row[at]) for at in self._says):
             return Skipped("EMPTY_PROMPT", self._nothing())
         text = self._rendered(self._prompt, row, "--prompt")
@@ -211,6 +206,18 @@ class Builder:
         elif "{" not in text:
             raise self._templates.no_column(text, "--attach")
         return self._templates.compile(text, "--attach")
+
+    def _parts(self, row: Sequence[Any]) -> list[bytes] | Skipped:
+        """The attachments of a row, as JSON, or why it is not sent."""
+        parts = []
+        for template in self._attachments:
+            for cell in self._cells(template, row):
+                part = self._attached(cell)
+                if isinstance(part, Skipped):
+                    return part
+                if part is not None:
+                    parts.append(part)
+        return parts
 
     def _cells(self, template: Template, row: Sequence[Any]) -> Sequence[str]:
         """The paths or URLs that a row attaches: one, or those of a list; none where the columns are empty."""
