@@ -166,6 +166,24 @@ def test_the_next_step_after_a_run_of_a_table_writes_a_table(shell: Shell) -> No
     assert [row["text"] != "" for row in read_csv(shell.folder / "results.csv")] == [True, True]
 
 
+def test_what_is_wrong_with_a_file_of_requests_leads_to_a_corrected_copy(shell: Shell) -> None:
+    (shell.folder / "in.jsonl").write_text(
+        '{"key": "a", "request": {"contents": [{"parts": [{"text": "x"}]}]}}\n'
+        '{"key": "a", "request": {"contents": [{"parts": [{"text": "y"}]}]}},\n'
+    )
+
+    refused = shell.run("run", "in.jsonl", "--offline")
+
+    assert refused.code == 2
+    assert "or write a corrected copy: gemini-batch validate in.jsonl --fix -o in-2.jsonl" in refused.err
+    shell.run("validate", "in.jsonl", "--fix", "-o", "in-2.jsonl")
+    again = shell.run("run", "in-2.jsonl", "--offline")
+    hint = "gemini-batch validate in-2.jsonl --fix -o in-2-2.jsonl --key-duplicates number"
+    assert hint in again.err
+    assert shell.run(*hint.split()[1:]).code == 0
+    assert shell.run("run", "in-2-2.jsonl", "--offline").code == 0
+
+
 def test_only_changed_rows_are_sent_the_next_night(shell: Shell) -> None:
     rows = [{"id": str(at), "what": f"text {at}", "price": str(at)} for at in range(30)]
     write_csv(shell.folder / "t.csv", rows)
@@ -365,5 +383,5 @@ def test_the_library_takes_any_rows(shell: Shell) -> None:
 
     assert pq.read_table(shell.folder / "one.parquet").column("n").to_pylist() == [2**53 + 1, 1]
     assert read_csv(shell.folder / "three.csv")[0]["a"] == "x"
-    with pytest.raises(TypeError, match="'promt' is not an option"):
+    with pytest.raises(TypeError, match="'promt' is not an option; did you mean 'prompt'"):
         gemini_batch.GeminiBatch(offline=True).run([{"a": 1}], prompt="{{ a }}", promt="x")  # type: ignore[call-arg]

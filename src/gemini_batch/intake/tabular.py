@@ -90,7 +90,7 @@ class Prepared:
             replace(one, message=f"Row {_row(one.line, skipped):,}: {one.message}", line=None) if one.line else one
             for one in error.problems
         ]
-        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings)
+        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings, unit="row")
 
 
 def _row(line: int, skipped: Iterable[int]) -> int:

@@ -155,7 +155,7 @@ class _Work:
     def check(self) -> None:
         """Raise what is wrong with the rows, if anything is."""
         if self._count:
-            raise InvalidInput(self._name, self._problems, total=self._count, warnings=0)
+            raise InvalidInput(self._name, self._problems, total=self._count, unit="row")
         if not self.made:
             most = self.reasons.most_common(1)[0][0]
             raise UsageError(
