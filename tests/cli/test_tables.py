@@ -157,8 +157,9 @@ def test_the_next_step_after_a_run_of_a_table_writes_a_table(shell: Shell) -> No
 
     trial, whole = shell.run(*ask, "--limit", "1"), shell.run(*ask)
     state = shell.run("status", whole.out.strip())
+    known = shell.run("create", *ask[1:])
 
-    for one in (trial, whole, state):
+    for one in (trial, whole, state, known):
         assert "-o results.csv" in one.err
         assert "results.jsonl" not in one.err
     words = shlex.split(next(line for line in whole.err.splitlines() if line.startswith("Next: "))[len("Next: ") :])
