@@ -106,15 +106,16 @@ class _Work:
             except RowError as error:
                 self._add(Problem(message=f"Row {at:,}: {error}.", field=error.field))
                 continue
+            key = None
+            if own is not None and (key := self._own(own, at, keys)) is None:
+                continue
             if type(body) is not bytes:
                 assert isinstance(body, Skipped)
                 self.reasons[body.reason] += 1
-                made.append(SkippedRow(at, own, *body))
+                made.append(SkippedRow(at, key, *body))
                 continue
-            key = keys.numbered(request_hash or derived(body), at) if own is None else self._own(own, at, keys)
-            if key is not None:
-                self.made += 1
-                made.append(_line(key, body))
+            self.made += 1
+            made.append(_line(key or keys.numbered(request_hash or derived(body), at), body))
         return made
 
     def _own(self, key: str, at: int, keys: UsedKeys) -> str | None:

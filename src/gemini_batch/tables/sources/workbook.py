@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch.errors import UsageError
@@ -10,6 +11,9 @@ from gemini_batch.tables.extra import needed
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+#: How a sheet writes a character that XML cannot hold; half of a surrogate pair is none.
+_ESCAPED = re.compile("_x(?![dD][89A-Fa-f])([0-9A-Fa-f]{4})_")
 
 
 def read_sheet(path: Path, sheet: str | None) -> Iterator[dict[str, object]]:
@@ -41,7 +45,10 @@ def read_sheet(path: Path, sheet: str | None) -> Iterator[dict[str, object]]:
 
 def _rows(sheet: Any, path: Path) -> Iterator[dict[str, object]]:
     sheet.reset_dimensions()
-    rows = sheet.iter_rows(values_only=True)
+    rows = (
+        [_unescaped(cell) if isinstance(cell, str) and "_x" in cell else cell for cell in row]
+        for row in sheet.iter_rows(values_only=True)
+    )
     header: list[str] = []
     for row in rows:
         if any(cell is not None for cell in row):
@@ -62,3 +69,7 @@ def _rows(sheet: Any, path: Path) -> Iterator[dict[str, object]]:
                     next="Name the column in the first row, or remove the value.",
                 )
             yield dict(zip(header, row[: len(header)], strict=False)) | dict.fromkeys(header[len(row) :])
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
