@@ -350,6 +350,20 @@ def test_keys_from_columns(tmp_path: Path) -> None:
         made(tmp_path, [{"a": "x", "id": 1}], prompt="{{ a }}", key=("idd",))
 
 
+def test_a_row_that_is_not_sent_has_a_key_of_its_own_too(tmp_path: Path) -> None:
+    rows = [{"a": None, "n": 1}, {"a": "x", "n": 1}, {"a": "", "n": 1}]
+
+    with pytest.raises(InvalidInput) as found:
+        made(tmp_path, rows, prompt="{{ a }}", key=("n",))
+    assert [problem.message for problem in found.value.problems] == [
+        "Rows 1 and 2 have the same key '1'.",
+        "Rows 1 and 3 have the same key '1'.",
+    ]
+    numbered = made(tmp_path, rows, prompt="{{ a }}", key=("n",), number_duplicates=True)
+    assert [line["key"] for line in lines(numbered)] == ["1-2"]
+    assert [row.key for row in skipped(numbered)] == ["1", "1-3"]
+
+
 @given(st.lists(st.sampled_from(["x", "x-2", "x-3", "y", "x-2-2"]), min_size=1, max_size=12), st.booleans())
 def test_numbered_keys_are_unique(tmp_path_factory: pytest.TempPathFactory, names: list[str], derive: bool) -> None:
     rows = [{"k": name, "a": name} for name in names]

@@ -361,6 +361,18 @@ def test_the_proposed_part_is_the_one_that_was_meant_as_a_shell_takes_it(
     assert rows(snapshot(given[0], tmp_path / "s")) == [{"id": 1}]
 
 
+def test_what_excel_escapes_is_read_as_the_character(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["a_x0009_b"])
+    for cell in ("x_x000D_y", "_x005F_x0041_", "_xD83D_", "_x00", "_x005f_"):
+        book.active.append([cell])
+    book.save(tmp_path / "a.xlsx")
+
+    found = rows(snapshot(tmp_path / "a.xlsx", tmp_path / "s"))
+
+    assert [row["a\tb"] for row in found] == ["x\ry", "_x0041_", "_xD83D_", "_x00", "_"]
+
+
 def test_sqlite(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "shop.db") as db:
         db.execute("CREATE TABLE items (id INTEGER, name TEXT, data BLOB)")

@@ -119,17 +119,18 @@ class _Work:
                 hint = _CALCULATING if "TypeError" in str(error) else None
                 self._add(Problem(message=f"Row {at:,}: {str(error).rstrip('.')}.", field=error.field, next=hint))
                 continue
+            key = None
+            if own is not None and (key := self._own(own, at, keys)) is None:
+                continue
             if type(body) is not bytes:
                 assert isinstance(body, Skipped)
                 self.reasons[body.reason] += 1
-                skipped = SkippedRow(at, own, *body)
+                skipped = SkippedRow(at, key, *body)
                 made.append(skipped)
                 self._first.setdefault(body.reason, skipped)
                 continue
-            key = keys.numbered(request_hash or derived(body), at) if own is None else self._own(own, at, keys)
-            if key is not None:
-                self.made += 1
-                made.append(_line(key, body))
+            self.made += 1
+            made.append(_line(key or keys.numbered(request_hash or derived(body), at), body))
         return made
 
     def _own(self, key: str, at: int, keys: UsedKeys) -> str | None:

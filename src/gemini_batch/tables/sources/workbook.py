@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch.errors import UsageError
@@ -11,6 +12,9 @@ from gemini_batch.tables.sources.source import part_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+#: How a sheet writes a character that XML cannot hold; half of a surrogate pair is none.
+_ESCAPED = re.compile("_x(?![dD][89A-Fa-f])([0-9A-Fa-f]{4})_")
 
 
 def read_sheet(path: Path, sheet: str | None) -> Iterator[dict[str, object]]:
@@ -59,7 +63,10 @@ def _no_rows(path: Path, sheet: str | None, names: Sequence[str]) -> UsageError:
 
 def _rows(sheet: Any, path: Path) -> Iterator[dict[str, object]]:
     sheet.reset_dimensions()
-    rows = sheet.iter_rows(values_only=True)
+    rows = (
+        [_unescaped(cell) if isinstance(cell, str) and "_x" in cell else cell for cell in row]
+        for row in sheet.iter_rows(values_only=True)
+    )
     header: list[str] = []
     for row in rows:
         if any(cell is not None for cell in row):
@@ -78,3 +85,7 @@ def _rows(sheet: Any, path: Path) -> Iterator[dict[str, object]]:
                     next="Name the column in the first row, or remove the value.",
                 )
             yield dict(zip(header, row[: len(header)], strict=False)) | dict.fromkeys(header[len(row) :])
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
