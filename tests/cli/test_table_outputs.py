@@ -160,7 +160,7 @@ def test_an_output_never_becomes_a_part_of_its_input(
 def test_texts_do_not_go_into_the_folder_of_the_input(shell: Shell) -> None:
     (shell.folder / "sub").mkdir()
     (shell.folder / "sub" / "one.txt").write_text("text")
-    ask = ("run", "sub", "-p", "Say {{ path }}", "--offline", "-q", "--output-dir")
+    ask = ("run", "sub", "-p", "Say {{ path }}", "--key", "path", "--offline", "-q", "--output-dir")
 
     assert shell.run(*ask, "sub/texts").code == 2
     assert nothing_was_sent(shell)
@@ -235,7 +235,7 @@ def test_media_elsewhere_are_named_from_the_working_folder(shell: Shell) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["o.xls", "o.XLSM", "o.ods", "o.pq", "o.arrow", "o.sqlite3", "o.csv.gz", "o.parquet.zip", "o.db::answers"]
+    "name", ["o.xls", "o.XLSM", "o.arrow", "o.json", "o.csv.gz", "o.parquet.zip", "o.db::answers", "o.sqlite3::a b"]
 )
 @pytest.mark.parametrize("verb", ["run", "results"])
 def test_a_table_that_is_not_written_is_no_file_of_result_lines(shell: Shell, verb: str, name: str) -> None:
@@ -244,12 +244,12 @@ def test_a_table_that_is_not_written_is_no_file_of_result_lines(shell: Shell, ve
 
     done = shell.run(*words, "-o", name)
 
-    assert (done.code, ".parquet" in done.err) == (2, True), done
+    assert (done.code, "not written in the format" in done.err) == (2, True), done
     assert nothing_was_sent(shell)
     assert not (shell.folder / name).exists()
 
 
-@pytest.mark.parametrize("name", ["o", "o.txt", "o.json", "o.jsonl.gz", "a::b", "a::b.txt", "o.data"])
+@pytest.mark.parametrize("name", ["o", "o.txt", "a::b", "a::b.txt", "o.data"])
 def test_any_other_name_is_one_of_result_lines(shell: Shell, name: str) -> None:
     write_csv(shell.folder / "t.csv", [{"a": "x"}])
 

@@ -129,7 +129,9 @@ TABLE_STYLE = (
 #: The same, and texts in files of their own.
 STYLE = (
     *TABLE_STYLE,
-    click.option("--output-dir", metavar="DIR", help="Write the text of each row to a file of its own in DIR."),
+    click.option(
+        "--output-dir", metavar="DIR", help="Write each text to a file of its own in DIR, named by its --key."
+    ),
     click.option("--markdown", is_flag=True, help="With --output-dir, let the files end in .md instead of .txt."),
 )
 

@@ -81,7 +81,15 @@ def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> 
     uses_stdout=lambda output, as_json, **_: as_json or output in {None, "-"},
 )
 def command(
-    found: Results, screen: Screen, *, output: str | None, raw: bool, details: bool, spreadsheet: bool, **_: object
+    found: Results,
+    screen: Screen,
+    *,
+    output: str | None,
+    raw: bool,
+    output_dir: str | None,
+    details: bool,
+    spreadsheet: bool,
+    **_: object,
 ) -> None:
     """Fetch the answers of a run, named by its id or by any of its jobs: one line per key, in input order.
 
@@ -97,7 +105,7 @@ def command(
         _print(found, limit=_PREVIEW if output is None else None)
         if output is None and len(found) > _PREVIEW:
             screen.say(f"… the first {_PREVIEW} of {len(found):,} lines; -o FILE writes all of them.")
-    for line in summary_lines(summary, output):
+    for line in summary_lines(summary, output, output_dir):
         screen.say(line)
     if raw and len(found) < summary.requests:
         screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
@@ -113,7 +121,7 @@ def _print(found: Results, *, limit: int | None) -> None:
     out.flush()
 
 
-def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
+def summary_lines(summary: Summary, output: str | None, output_dir: str | None = None) -> Iterator[str]:
     """The summary for people: counts by verdict, tokens by kind, money, and where the failures are."""
     where = place(summary.backend)
     if summary.offline:
@@ -157,8 +165,14 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         + (f"; {plural(t.unknown, 'answer')} without token counts" if t.unknown else "")
     )
     yield _money(summary)
+    yield from _written(output, output_dir)
+
+
+def _written(output: str | None, output_dir: str | None) -> Iterator[str]:
     if output not in {None, "-"}:
         yield f"Written: {output}"
+    if output_dir is not None:
+        yield f"Written: a file for each text, in {output_dir}"
 
 
 def _not_sent(summary: Summary) -> Iterator[str]:

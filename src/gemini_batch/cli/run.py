@@ -46,21 +46,32 @@ def document(found: Results, *, output: str | None, **_: object) -> dict[str, ob
     return {"result": found.summary, "output": output}
 
 
-def show(found: Results, screen: Screen, *, output: str | None, details: bool, spreadsheet: bool, **_: object) -> str:
+def show(
+    found: Results,
+    screen: Screen,
+    *,
+    output: str | None,
+    details: bool,
+    spreadsheet: bool,
+    output_dir: str | None = None,
+    **_: object,
+) -> str:
     """The end of a run: its summary on stderr, its id on stdout."""
     from gemini_batch.report.output_files import failures_beside
     from gemini_batch.report.result_set import TableStyle
 
     summary = found.summary
-    for line in summary_lines(summary, output):
+    for line in summary_lines(summary, output, output_dir):
         screen.say(line)
     beside = failures_beside(Path(output)) if output is not None else None
     if beside is not None and not summary.all_succeeded:
         screen.say(f"Requests that did not succeed, with verdict and reason: {beside}")
-    if output is None:
-        screen.say(f"Next: {invoked(Next('results', summary.run, '-o', 'results.jsonl'))}")
+    written = output is not None or output_dir is not None
+    if not written:
+        file = "results.csv" if found.of_table else "results.jsonl"
+        screen.say(f"Next: {invoked(Next('results', summary.run, '-o', file))}")
     style = TableStyle(details=details, spreadsheet=spreadsheet).words
-    for line in step_lines(summary, output, style, "Next" if output is not None else "Then"):
+    for line in step_lines(summary, output, style, "Next" if written else "Then"):
         screen.say(line)
     return summary.run
 

@@ -90,7 +90,7 @@ class Prepared:
             replace(one, message=f"Row {_row(one.line, skipped):,}: {one.message}", line=None) if one.line else one
             for one in error.problems
         ]
-        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings)
+        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings, unit="row")
 
 
 def _row(line: int, skipped: Iterable[int]) -> int:
@@ -160,6 +160,18 @@ def check_not_read(table: TableInput, output: Path, option: str) -> None:
             field=option,
             code="bad_output",
             next="Choose another place for the results.",
+        )
+
+
+def check_named(table: TableInput) -> None:
+    """Refuse to write a file for each row of a table whose keys would be hashes of requests. Raises UsageError."""
+    if not make_recipe(table.asked).key:
+        raise UsageError(
+            "--output-dir names each file by the key of its row, and without --key, keys are derived from requests: "
+            "no one could tell which file belongs to which row.",
+            field="--output-dir",
+            code="no_key",
+            next="Name the column that identifies a row: --key id, or --key path for a folder of files.",
         )
 
 

@@ -43,16 +43,18 @@ def failures_beside(output: Path) -> Path | None:
 
 
 def check_output(state: StateFolder, output: Path, *, failures: bool) -> None:
-    """Refuse a results file that would replace anything but results, or that cannot be written.
+    """Refuse a results file that would replace anything but results, that has the ending of a format that is not
+    written, or that cannot be written.
 
     ``failures``: the same for the failures file next to it. Raises UsageError.
     """
     try:
-        check_ending(output)
         if (form := format_of(output)) is not None:
             check_format(form)
         if not output.parent.is_dir():
             raise _no_folder(output.parent)
+        if not output.exists() or output.is_file():  # what leads to a pipe may have any name
+            check_ending(output)
         _check(state, output, "results")
         if failures and (beside := failures_beside(output)) is not None:
             _check(state, beside, "failures")

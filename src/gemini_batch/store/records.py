@@ -65,8 +65,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def of_table(self) -> bool:
-        """Whether its requests were made of a table, not read from a file."""
-        return self.requests_known and self.source is None
+        """Whether its requests were made of a table, so that no file of the user's holds them."""
+        return self.origin == "made" and self.requests_known and self.source is None
 
 
 class OutputFile(msgspec.Struct, frozen=True, kw_only=True):

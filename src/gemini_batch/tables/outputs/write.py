@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Literal
 from gemini_batch.errors import UsageError
 from gemini_batch.jsonl import atomic_write, sha256_of
 from gemini_batch.tables.extra import needed
-from gemini_batch.tables.outputs.database import check_database, write_sqlite
+from gemini_batch.tables.outputs.database import TABLE, check_database, write_sqlite
 from gemini_batch.tables.outputs.engine import MEMORY, path_text
 from gemini_batch.tables.outputs.join import joined
 from gemini_batch.tables.outputs.lines import write_csv, write_ndjson
@@ -28,19 +28,24 @@ Format = Literal["parquet", "csv", "tsv", "ndjson", "sqlite", "xlsx"]
 #: The format of each ending of a file's name.
 ENDINGS: dict[str, Format] = {
     ".parquet": "parquet",
+    ".pq": "parquet",
     ".csv": "csv",
     ".tsv": "tsv",
+    ".tab": "tsv",
     ".ndjson": "ndjson",
     ".db": "sqlite",
     ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
     ".xlsx": "xlsx",
 }
-#: Endings of other tables, and of packed files.
-_OTHERS = frozenset(
-    {".arrow", ".avro", ".db3", ".duckdb", ".feather", ".ods", ".orc", ".parq", ".pq", ".sqlite3", ".tab"}
-    | {".xls", ".xlsb", ".xlsm"}
-)
-_PACKED = frozenset({".bz2", ".gz", ".xz", ".zip", ".zst"})
+#: Endings of formats that are not written, each with one that is: a file must be what its name says.
+_OTHERS = {
+    **dict.fromkeys((".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), ".xlsx"),
+    **dict.fromkeys((".feather", ".arrow", ".ipc", ".orc", ".avro", ".pickle", ".pkl", ".h5"), ".parquet"),
+    **dict.fromkeys((".duckdb", ".mdb", ".accdb"), ".db"),
+    ".json": ".ndjson or .jsonl",
+}
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 #: What can be written to a pipe or a terminal.
 _STREAMS: frozenset[Format] = frozenset({"csv", "tsv", "ndjson"})
 
@@ -51,18 +56,23 @@ def format_of(output: Path) -> Format | None:
 
 
 def check_ending(output: Path) -> None:
-    """Refuse the name of a table in a format that is not written: its content would be another. Raises UsageError."""
-    named = Path(output.name.partition("::")[0].lower())
-    packed = named.suffix in _PACKED and Path(named.stem).suffix in {*ENDINGS, *_OTHERS}
-    in_database = "::" in output.name and named.suffix in {*ENDINGS, *_OTHERS}
-    if packed or in_database or named.suffix in _OTHERS:
-        raise UsageError(
-            "A table in a database is not written on its own." if in_database else "This format is not written.",
-            file=output,
-            field="--output",
-            code="bad_output",
-            next=f"Choose a name that ends in {', '.join(ENDINGS)} for a table, or in .jsonl for result lines.",
-        )
+    """Refuse a name that asks for a format that is not written. Raises UsageError."""
+    ending = output.suffix.lower()
+    if ending in _COMPRESSED:
+        instead = f"Leave out {ending}; compress the file afterwards, or choose .parquet, which is compressed."
+    elif ending in _OTHERS:
+        instead = f"Choose a name that ends in {_OTHERS[ending]}."
+    elif "::" in ending and format_of(Path(output.name.partition("::")[0])) == "sqlite":
+        instead = f"Leave out what follows ::; the table of a database is called {TABLE}."
+    else:
+        return
+    raise UsageError(
+        f"Results are not written in the format {ending}.",
+        file=output,
+        field="--output",
+        code="bad_output",
+        next=instead,
+    )
 
 
 def check_format(form: Format, *, rows: int = 0, columns: int = 0) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import glob
 import os
 import re
+import shlex
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gemini_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: How a name of several files is recognised.
 _WILD = frozenset("*?[")
@@ -106,6 +112,13 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     if pattern[0] == "**":
         return any(_matches(parts[at:], pattern[1:]) for at in range(len(parts) + 1))
     return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def part_of(path: Path, wanted: str | None, names: Sequence[str]) -> str:
+    """How a sheet or table of a file is named, for a shell: the one whose name is nearest to ``wanted``."""
+    sought = (wanted or "").casefold()
+    near = max(names, key=lambda name: difflib.SequenceMatcher(None, sought, name.casefold()).ratio())
+    return shlex.quote(f"{path}::{near}")
 
 
 def query(text: str) -> Source:
