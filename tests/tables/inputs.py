@@ -1,4 +1,4 @@
-"""Every format that a table can have, written by programs that are not ours; and what a format cannot say of a value."""
+"""Every format that a table can have, written by programs that are not ours; and what it cannot say of a value."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ _ARROW: Columns = {name: values for name, (_, values) in SOURCE.items()}
 def _csv(rows: Rows, folder: Path, name: str, delimiter: str) -> str:
     with (folder / name).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writerows([list(rows[0]), *([value for value in row.values()] for row in rows)])
+        writer.writerows([list(rows[0]), *(list(row.values()) for row in rows)])
     return str(folder / name)
 
 
@@ -135,7 +135,9 @@ def _sqlite(rows: Rows, folder: Path) -> str:
     with sqlite3.connect(folder / "in.db") as db:
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in rows[0])
         db.execute(f"CREATE TABLE items ({names})")
-        db.executemany(f"INSERT INTO items VALUES ({', '.join('?' * len(rows[0]))})", [(*row.values(),) for row in rows])
+        db.executemany(
+            f"INSERT INTO items VALUES ({', '.join('?' * len(rows[0]))})", [(*row.values(),) for row in rows]
+        )
     db.close()
     return str(folder / "in.db")
 
