@@ -14,6 +14,7 @@ from engine.steps import again, sentences
 from gemini_batch.commands.create import create
 from gemini_batch.engine.uploads import attachments
 from gemini_batch.errors import ApiError, ServiceError, UsageError
+from gemini_batch.events import Transfer
 from gemini_batch.intake import tabular
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.run_options import RunOptions
@@ -53,6 +54,17 @@ def test_a_hundred_rows_share_three_uploads(service: Store, tmp_path: Path) -> N
     assert service.bytes_received == sum(len(content(name)) for name in NAMES) + len(
         service.files[service.jobs[0].file_name or ""]
     )
+
+
+def test_progress_is_told_by_amounts_not_for_every_row(service: Store, tmp_path: Path) -> None:
+    make_table(tmp_path, 300)
+    heard: list[Any] = []
+
+    work(service, tmp_path, heard=heard)
+
+    told = [one for one in heard if isinstance(one, Transfer)]
+    assert {"reading", "uploading"} <= {one.what for one in told}
+    assert len(told) < 30
 
 
 def test_several_jobs_share_them_too(service: Store, tmp_path: Path) -> None:

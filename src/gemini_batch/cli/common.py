@@ -125,7 +125,9 @@ STYLE = (
     click.option(
         "--spreadsheet", is_flag=True, help="Write CSV that spreadsheets open safely: marked as UTF-8, no formulas."
     ),
-    click.option("--output-dir", metavar="DIR", help="Write the text of each row to a file of its own in DIR."),
+    click.option(
+        "--output-dir", metavar="DIR", help="Write each text to a file of its own in DIR, named by its --key."
+    ),
     click.option("--markdown", is_flag=True, help="With --output-dir, let the files end in .md instead of .txt."),
 )
 

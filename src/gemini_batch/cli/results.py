@@ -80,7 +80,9 @@ def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> 
     ends=exit_code,
     uses_stdout=lambda output, as_json, **_: as_json or output in {None, "-"},
 )
-def command(found: Results, screen: Screen, *, output: str | None, raw: bool, **_: object) -> None:
+def command(
+    found: Results, screen: Screen, *, output: str | None, raw: bool, output_dir: str | None, **_: object
+) -> None:
     """Fetch the answers of a run, named by its id or by any of its jobs: one line per key, in input order.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
@@ -93,7 +95,7 @@ def command(found: Results, screen: Screen, *, output: str | None, raw: bool, **
         _print(found, limit=_PREVIEW if output is None else None)
         if output is None and len(found) > _PREVIEW:
             screen.say(f"… the first {_PREVIEW} of {len(found):,} lines; -o FILE writes all of them.")
-    for line in summary_lines(summary, output):
+    for line in summary_lines(summary, output, output_dir):
         screen.say(line)
     if raw and len(found) < summary.requests:
         screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
@@ -109,7 +111,7 @@ def _print(found: Results, *, limit: int | None) -> None:
     out.flush()
 
 
-def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
+def summary_lines(summary: Summary, output: str | None, output_dir: str | None = None) -> Iterator[str]:
     """The summary for people: counts by verdict, tokens by kind, money, and where the failures are."""
     where = place(summary.backend)
     if summary.offline:
@@ -153,8 +155,14 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         + (f"; {plural(t.unknown, 'answer')} without token counts" if t.unknown else "")
     )
     yield _money(summary)
+    yield from _written(output, output_dir)
+
+
+def _written(output: str | None, output_dir: str | None) -> Iterator[str]:
     if output not in {None, "-"}:
         yield f"Written: {output}"
+    if output_dir is not None:
+        yield f"Written: a file for each text, in {output_dir}"
 
 
 def _not_sent(summary: Summary) -> Iterator[str]:

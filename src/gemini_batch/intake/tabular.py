@@ -90,7 +90,7 @@ class Prepared:
             replace(one, message=f"Row {_row(one.line, skipped):,}: {one.message}", line=None) if one.line else one
             for one in error.problems
         ]
-        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings)
+        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings, unit="row")
 
 
 def _row(line: int, skipped: Iterable[int]) -> int:
@@ -144,6 +144,18 @@ def prepare(
         notes=(*snapshot.notes, *said, *made.notes),
         attachments=tuple(attachments.stored.values()),
     )
+
+
+def check_named(table: TableInput) -> None:
+    """Refuse to write a file for each row of a table whose keys would be hashes of requests. Raises UsageError."""
+    if not make_recipe(table.asked).key:
+        raise UsageError(
+            "--output-dir names each file by the key of its row, and without --key, keys are derived from requests: "
+            "no one could tell which file belongs to which row.",
+            field="--output-dir",
+            code="no_key",
+            next="Name the column that identifies a row: --key id, or --key path for a folder of files.",
+        )
 
 
 def _note(table: TableInput, recipe: Recipe, snapshot: Snapshot, name: str) -> TableNote:

@@ -78,6 +78,11 @@ class Results:
     _model: Any = None
 
     @property
+    def of_table(self) -> bool:
+        """Whether the requests were made of a table."""
+        return self._run.of_table
+
+    @property
     def _folder(self) -> RunFolder:
         return self._state_folder.run(self._run.id)
 

@@ -27,13 +27,24 @@ Format = Literal["parquet", "csv", "tsv", "ndjson", "sqlite", "xlsx"]
 #: The format of each ending of a file's name.
 ENDINGS: dict[str, Format] = {
     ".parquet": "parquet",
+    ".pq": "parquet",
     ".csv": "csv",
     ".tsv": "tsv",
+    ".tab": "tsv",
     ".ndjson": "ndjson",
     ".db": "sqlite",
     ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
     ".xlsx": "xlsx",
 }
+#: Endings of formats that are not written, each with one that is: a file must be what its name says.
+_OTHERS = {
+    **dict.fromkeys((".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), ".xlsx"),
+    **dict.fromkeys((".feather", ".arrow", ".ipc", ".orc", ".avro", ".pickle", ".pkl", ".h5"), ".parquet"),
+    **dict.fromkeys((".duckdb", ".mdb", ".accdb"), ".db"),
+    ".json": ".ndjson or .jsonl",
+}
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 #: What can be written to a pipe or a terminal.
 _STREAMS: frozenset[Format] = frozenset({"csv", "tsv", "ndjson"})
 
@@ -41,6 +52,24 @@ _STREAMS: frozenset[Format] = frozenset({"csv", "tsv", "ndjson"})
 def format_of(output: Path) -> Format | None:
     """The format that the name of a file asks for; None if it is not that of a table."""
     return ENDINGS.get(output.suffix.lower())
+
+
+def check_ending(output: Path) -> None:
+    """Refuse a name that asks for a format that is not written. Raises UsageError."""
+    ending = output.suffix.lower()
+    if ending in _COMPRESSED:
+        instead = f"Leave out {ending}; compress the file afterwards, or choose .parquet, which is compressed."
+    elif ending in _OTHERS:
+        instead = f"Choose a name that ends in {_OTHERS[ending]}."
+    else:
+        return
+    raise UsageError(
+        f"Results are not written in the format {ending}.",
+        file=output,
+        field="--output",
+        code="bad_output",
+        next=instead,
+    )
 
 
 def write_table(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
+import shlex
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gemini_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: How a name of several files is recognised.
 _WILD = frozenset("*?[")
@@ -68,6 +74,13 @@ class Source:
     def path(self) -> Path:
         """The only file, or the first one."""
         return self.paths[0]
+
+
+def part_of(path: Path, wanted: str | None, names: Sequence[str]) -> str:
+    """How a sheet or table of a file is named, for a shell: the one whose name is nearest to ``wanted``."""
+    sought = (wanted or "").casefold()
+    near = max(names, key=lambda name: difflib.SequenceMatcher(None, sought, name.casefold()).ratio())
+    return shlex.quote(f"{path}::{near}")
 
 
 def query(text: str) -> Source:
