@@ -9,29 +9,25 @@ exception, death leaves everything behind: temporary files, locks and half of wh
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
+import pkgutil
 import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-import jinja2.sandbox
-import openpyxl
-
+import gemini_batch
 from crashes.test_crashes import CALLS, WRITES
 from gemini_batch import cli
 from gemini_batch.backend import GeminiService
-from gemini_batch.emulator.http import server
 from gemini_batch.tables.outputs import join
 from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What is imported here is not imported again in each life.
-PRELOADED = (duckdb, jinja2.sandbox, openpyxl, server)
 DIED = 99
 _CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}
 
@@ -166,7 +162,17 @@ def _born(folder: str, words: list[str], point: int | None) -> dict[str, Any]:
     return {"code": os.waitstatus_to_exitcode(status), "steps": steps}
 
 
+def _preload() -> None:
+    """Import once what each life would import."""
+    for name in ("duckdb", "jinja2.sandbox", "openpyxl"):
+        importlib.import_module(name)
+    for module in pkgutil.walk_packages(gemini_batch.__path__, "gemini_batch."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
 if __name__ == "__main__":
+    _preload()
     for line in sys.stdin:
         asked = json.loads(line)
         sys.stdout.write(json.dumps(_born(asked["folder"], asked["words"], asked["point"])) + "\n")
