@@ -36,49 +36,6 @@ def summary(done: Done) -> Any:
     return msgspec.json.decode(done.out.strip().split("\n")[-1])["result"]
 
 
-def reviews(count: int, *, empty: int) -> list[dict[str, Any]]:
-    """Two rows have the same id; ``empty`` have no text; texts have several lines and odd characters."""
-    rows = [
-        {"id": str(at), "review": f'Review {at}:\n"it is, {at % 5} of 5"\u2028; really', "stars": str(at % 5)}
-        for at in range(count)
-    ]
-    rows[7]["id"] = "3"
-    for at in range(empty):
-        rows[at * 11 + 2]["review"] = "" if at % 2 else "  "
-    return rows
-
-
-def test_reviews_are_one_trial_and_one_command(shell: Shell) -> None:
-    rows = reviews(120, empty=4)
-    write_csv(shell.folder / "reviews.csv", rows)
-    ask = ("reviews.csv", "--prompt", "Classify this review: {{ review }}", "--offline", "-q", "--json")
-
-    trial = shell.run("run", *ask, "--limit", "5", "-o", "trial.csv")
-
-    assert trial.code == 0
-    tried = read_csv(shell.folder / "trial.csv")
-    assert [row["id"] for row in tried] == ["0", "1", "3", "4", "5"]
-
-    done = shell.run("run", *ask, "-o", "enriched.csv", "--details")
-
-    assert done.code == 1
-    assert summary(done)["requests"] == 116
-    assert summary(done)["skipped"] == {"EMPTY_PROMPT": 4}
-    assert summary(done)["run"] == summary(trial)["run"]
-    found = read_csv(shell.folder / "enriched.csv")
-    own = [{name: row[name] for name in ("id", "review", "stars")} for row in found]
-    assert own == [{**row, "review": row["review"]} for row in rows]
-    for row in found:
-        if row["review"].strip():
-            assert (row["verdict"], row["problem"]) == ("succeeded", "")
-            assert row["review"].split(":")[0] in row["text"]
-            assert float(row["usd"]) > 0
-        else:
-            assert (row["text"], row["verdict"], row["problem"]) == ("", "skipped", "`review` is empty.")
-    jobs = shell.run("list", "--offline", "--json").document["result"]
-    assert sorted(job["total"] for job in jobs) == [5, 111]
-
-
 def test_a_sample_is_joined_to_its_own_rows(shell: Shell) -> None:
     write_csv(shell.folder / "t.csv", [{"a": f"number {at}"} for at in range(40)])
 
