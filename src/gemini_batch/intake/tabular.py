@@ -146,6 +146,23 @@ def prepare(
     )
 
 
+def check_not_read(table: TableInput, output: Path, option: str) -> None:
+    """Refuse an output that the table is read from, or would be read from the next time. Raises UsageError."""
+    if table.sql is None and (not isinstance(table.rows, (str, Path)) or str(table.rows) == STDIN):
+        return
+    source = find_source(str(table.rows)) if table.sql is None else query(table.sql)
+    if source.holds(output):
+        raise UsageError(
+            f"{table.name} is the input, and this would become a part of it."
+            if not output.is_file()
+            else "The rows are read from this file, which would be replaced.",
+            file=output,
+            field=option,
+            code="bad_output",
+            next="Choose another place for the results.",
+        )
+
+
 def check_named(table: TableInput) -> None:
     """Refuse to write a file for each row of a table whose keys would be hashes of requests. Raises UsageError."""
     if not make_recipe(table.asked).key:
