@@ -208,6 +208,28 @@ def test_any_output_can_be_made_again_for_nothing(shell: Shell) -> None:
     assert not (shell.folder / "out.failures.jsonl").exists()
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_table_takes_no_place_of_anything_else(shell: Shell, form: str) -> None:
+    """Neither of a file of the user's, found before anything is sent, nor of a table that the user has changed."""
+    write_csv(shell.folder / "t.csv", [{"a": "x"}])
+    out = shell.folder / f"out.{form}"
+    ask = ("run", "t.csv", "-p", "{{ a }}", "--offline", "-q", "--json", "-o", out.name)
+    out.write_bytes(b"mine")
+    assert shell.run(*ask).code == 2
+    assert not list(shell.home.glob("offline/runs/*"))
+    out.unlink()
+    run = summary(shell.run(*ask))["run"]
+    changed = out.read_bytes() + b"\n"
+    out.write_bytes(changed)
+
+    for words in (ask, ("results", run, "-o", out.name, "-q")):
+        assert shell.run(*words).code == 2
+        assert out.read_bytes() == changed
+    with gemini_batch.GeminiBatch(offline=True) as batch, pytest.raises(gemini_batch.UsageError):
+        batch.results(run).write(out)
+    assert out.read_bytes() == changed
+
+
 def test_a_run_of_a_request_file_becomes_a_table_too(shell: Shell) -> None:
     from cli.conftest import request
 
@@ -297,6 +319,18 @@ def test_mistakes_are_found_before_anything_is_sent(shell: Shell, verb: str, wor
     assert not (shell.folder / "out.jsonl").exists()
     assert not list(shell.home.glob("offline/runs/*"))
     assert not list(shell.folder.glob(".gemini*"))
+
+
+def test_a_request_that_cannot_be_sent_is_named_by_its_row(shell: Shell) -> None:
+    """Rows that are skipped count."""
+    write_csv(shell.folder / "t.csv", [{"a": a, "t": t} for a, t in (("x", 1), ("", 1), ("", 1), ("y", 1), ("z", 9))])
+
+    done = shell.run("run", "t.csv", "-p", "{{ a }}", "--set", "temperature={{ t }}", "--offline", "-o", "out.csv")
+
+    assert done.code == 2
+    assert "Row 5: " in done.err
+    assert "Row 3" not in done.err
+    assert not (shell.folder / "out.csv").exists()
 
 
 def test_create_takes_a_table(shell: Shell) -> None:
