@@ -76,7 +76,7 @@ TABLES = (
         guard="a row that is not sent keeps its key to itself",
         file="tables/making/prepare.py",
         old="if own is not None and (key := self._own(own, at, keys)) is None:",
-        new="key = own if type(body) is not bytes else own and self._own(own, at, keys)\n            if own and not key:",
+        new="key = own and (self._own(own, at, keys) if type(body) is bytes else own)\n            if own and not key:",
         tests=(f"{_MAKING}::test_a_row_that_is_not_sent_has_a_key_of_its_own_too",),
     ),
     Breakage(
