@@ -137,7 +137,7 @@ WORLDS = {
         "out.xlsx",
         frozenset({"after COPY", "before add_run", "before update_job"}),
     ),
-    "the same requests of a changed table, to SQLite": World(
+    "a changed table, to SQLite": World(
         write_csv,
         ("run", "in.csv", "-p", "{{ review }}", "-o", "out.db", *PAIRS),
         "out.db",

@@ -140,6 +140,6 @@ TABLES = (
         file="tables/note.py",
         old="        if other.name != note.name:\n",
         new="        if not other.name:\n",
-        tests=("tests/crashes/test_tables.py::test_death_at_every_step",),
+        tests=("tests/crashes/test_tables.py::test_death_at_every_step[a changed table, to SQLite]",),
     ),
 )
