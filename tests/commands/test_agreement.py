@@ -19,9 +19,9 @@ from gemini_batch.commands.late_answers import refuse_late
 from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
-from gemini_batch.engine.planner import plan_job
+from gemini_batch.engine.creating.planner import plan_job
 from gemini_batch.engine.quota import Limits
-from gemini_batch.engine.submitter import Submitter
+from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.errors import Next, NotFinished, ServiceError, UsageError
 from gemini_batch.intake.submission import Submission, enter_run
 from gemini_batch.report.job_view import RunState

@@ -12,11 +12,11 @@ from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.catalog import Method  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.commands.late_answers import before_continuing_new, refuse_late
 from gemini_batch.commands.remembering import check_visible, choose, remember
-from gemini_batch.engine.create_policy import standing
-from gemini_batch.engine.planner import drop, plan_job, reconcile
+from gemini_batch.engine.creating.create_policy import standing
+from gemini_batch.engine.creating.planner import drop, plan_job, reconcile
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.quota import Limits
-from gemini_batch.engine.submitter import Submitter
+from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.engine.uploads.input_files import delete_input, inputs_of
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice

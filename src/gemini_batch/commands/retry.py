@@ -12,7 +12,7 @@ from gemini_batch.commands.job_names import check_name
 from gemini_batch.commands.late_answers import collect_late
 from gemini_batch.commands.run import finish, known_by_name, work_off
 from gemini_batch.commands.verdict_words import parse_verdicts
-from gemini_batch.engine.planner import drop, reconcile
+from gemini_batch.engine.creating.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model

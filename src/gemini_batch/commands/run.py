@@ -16,7 +16,7 @@ from gemini_batch.commands.late_answers import before_continuing_new, collect_la
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
 from gemini_batch.commands.results import held_results, write_out
-from gemini_batch.engine.planner import reconcile
+from gemini_batch.engine.creating.planner import reconcile
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.resend import stopped_by_others
 from gemini_batch.engine.runner import Runner

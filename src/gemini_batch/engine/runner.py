@@ -17,11 +17,12 @@ from gemini_batch.api.trouble import Trouble, meaning, too_large
 from gemini_batch.engine import scheduler as s
 from gemini_batch.engine.backoff import Backoff, Disappearance, PollBackoff
 from gemini_batch.engine.collector import gather_ended, lose
-from gemini_batch.engine.planner import drop, plan_job, reconcile
+from gemini_batch.engine.creating.budget import OverBudgetError
+from gemini_batch.engine.creating.planner import drop, plan_job, reconcile
 from gemini_batch.engine.poller import Poller
 from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import Resender, stopped_by_others
-from gemini_batch.engine.submitter import Submitter
+from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.engine.uploads.attachments import JobAttachments
 from gemini_batch.engine.uploads.input_files import forget_inputs, inputs_of
 from gemini_batch.engine.uploads.room import make_room
@@ -38,6 +39,7 @@ from gemini_batch.world import Tasks
 
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
+    from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
     from gemini_batch.store.records import Run
     from gemini_batch.store.row_records import Waiting
@@ -56,6 +58,7 @@ class Runner:
         run: Run,
         *,
         limits: Limits,
+        budget: Budget,
         attempts: int,
         display_name: str,
         overrides: RequestOverrides | None = None,
@@ -71,6 +74,7 @@ class Runner:
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
         self._limits, self._name, self._overrides, self._leftovers = limits, display_name, overrides, leftovers
+        self._budget, self._poor = budget, False
         self._key = session.key_fingerprint()
         self._model = (overrides and overrides.model) or run.model
         self._now, self._clock, self._emit = session.world.now, session.world.monotonic, session.emit
@@ -131,6 +135,7 @@ class Runner:
             closed=self._closed,
             resend=self._resender.due,
             one_at_a_time=self._quota.store_was_full,
+            poor=self._poor,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
         for action in s.schedule(facts, self._limits, self._clock()):
@@ -158,6 +163,8 @@ class Runner:
                         self._emit(news)
                 case s.Finished():
                     self._report(rows, jobs, "finished")
+                    if self._poor and self._waits(rows).requests and self._stopper is None:
+                        self._stopper = self._budget.reached(rows)
                     return False
                 case never:
                     assert_never(never)
@@ -174,7 +181,12 @@ class Runner:
     async def _plan(self, rows: Rows, tokens: int | None) -> None:
         async with self._writing:
             self._waiting = None
-            await plan_job(
+            try:
+                purse = self._budget.purse(rows)
+            except UsageError as error:  # nothing bounds the cost of a job that another process has sent since
+                self._close(error)
+                return
+            planned = await plan_job(
                 self._ledger,
                 rows,
                 self._folder,
@@ -186,7 +198,9 @@ class Runner:
                 key_fingerprint=self._key,
                 now=self._now,
                 overrides=self._overrides,
+                purse=purse,
             )
+        self._poor = planned is None and purse is not None
 
     async def _make(self, rows: Rows, job: Job) -> None:
         submitter = Submitter(
@@ -195,6 +209,7 @@ class Runner:
             self._ledger,
             self._run,
             self._folder,
+            budget=self._budget,
             attachments=self._attachments,
             may_send=self._quota.fits,
             webhook_url=self._webhook_url,
@@ -206,6 +221,9 @@ class Runner:
             made = await submitter.make(job)
         except TakenError:
             await self._recall(rows, self._ledger.job(job.id))
+            return
+        except OverBudgetError:  # another process has reserved what was left; a smaller job may fit
+            await self._split(rows, self._ledger.job(job.id))
             return
         except UsageError as error:  # an attached file is not what it was
             self._close(error)
@@ -319,6 +337,7 @@ class Runner:
         if self._store_full:
             await self._forget_input(job)
         self._quota.freed()
+        self._poor = False
 
     def _postpone(self, job: Job, error: Error) -> None:
         """Retry temporary errors, with backoff; set the job aside for any other error, or after too long."""

@@ -18,6 +18,7 @@ from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
 from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, atomic_write, decode, private_open, read_lines
+from gemini_batch.money.row_bounds import row_bound
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.making.attachments import read_manifest, write_manifest
@@ -203,7 +204,8 @@ class _Pass:
             checked.dimension,
             estimate_tokens(data),
             self._answer_schema or checked.schema,
-            *(marks[:3] if marks is not None else ()),
+            *(marks[:3] if marks is not None else (None, None, False)),
+            *row_bound(data, embeds=checked.method is Method.EMBED),
         )
         self.owned = self.owned or (marks is not None and marks.owned)
         line = data + b"\n"

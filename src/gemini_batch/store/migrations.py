@@ -190,7 +190,14 @@ CREATE TABLE job_attachments (
     )
 
 
-LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (_ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5)
+def _ledger_6(db: sqlite3.Connection) -> None:
+    """Keep what each job may cost at most and what it has cost, in nano-USD; both are unknown for earlier jobs."""
+    _each(db, ("ALTER TABLE jobs ADD COLUMN bound INTEGER", "ALTER TABLE jobs ADD COLUMN settled INTEGER"))
+
+
+LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6,
+)  # fmt: skip
 
 
 # A run's rows --------------------------------------------------------------------------------------------------------
@@ -309,4 +316,18 @@ def _rows_6(db: sqlite3.Connection) -> None:
     )
 
 
-ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6)
+def _rows_7(db: sqlite3.Connection) -> None:
+    """Keep the most tokens that each request can be charged for; earlier requests are read when that is needed."""
+    _each(
+        db,
+        (
+            "ALTER TABLE requests ADD COLUMN bound_kind INTEGER",
+            "ALTER TABLE requests ADD COLUMN bound_prompt INTEGER",
+            "ALTER TABLE requests ADD COLUMN bound_answer INTEGER",
+        ),
+    )
+
+
+ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6, _rows_7,
+)  # fmt: skip

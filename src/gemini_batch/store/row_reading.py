@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from gemini_batch.money.limits import PICO
+from gemini_batch.money.row_bounds import UNBOUNDED
 from gemini_batch.store import conditions, migrations
 from gemini_batch.store.conditions import ELSEWHERE, HELD
-from gemini_batch.store.row_records import FailureRow, FinalRow, Leftover, PlacedRow, Reason, Waiting, grouped, key_hash
+from gemini_batch.store.row_records import FailureRow, FinalRow, Leftover, Most, PlacedRow, Reason, Waiting, grouped, key_hash
 from gemini_batch.store.sqlite import Alone, connect, explained
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from gemini_batch.money.limits import RowPrices
     from gemini_batch.store.run_options import Selection
 
 
@@ -49,6 +52,32 @@ class RowReader:
         sql = "SELECT count(*), coalesce(sum(length + 1), 0), coalesce(sum(tokens), 0) FROM requests WHERE job IS NULL"
         with explained(self.path, "run's row database"):
             return Waiting(*self._db.execute(sql).fetchone())
+
+    def most(self, prices: RowPrices, ordinal: int | None = None) -> Most:
+        """What the requests that wait, or those of a job, cost at most, and how many of them nothing bounds."""
+        where, values = ("job IS NULL", ()) if ordinal is None else ("job = ?", (ordinal,))
+        sql = (
+            "SELECT bound_kind, count(*), sum(min(coalesce(bound_prompt, ?1), ?1)), sum(iif(bound_answer = 0, 0, "  # noqa: S608 - no value
+            f"coalesce(?2, bound_answer, ?3))) FROM requests WHERE {where.replace('?', '?4')} GROUP BY bound_kind"
+        )
+        asked = (prices.prompt_limit, prices.answer, prices.answer_limit, *values)
+        with explained(self.path, "run's row database"):
+            sums = self._db.execute(sql, asked).fetchall()
+        pico = sum(prices.cost(kind, prompt, answer) for kind, _, prompt, answer in sums)
+        return Most(-(-pico // PICO), sum(count for kind, count, *_ in sums if kind == UNBOUNDED))
+
+    def next_bound(self) -> tuple[int, int | None, int | None] | None:
+        """The bound of the next request that waits: its kind, and the most tokens of its prompt and of its answer."""
+        sql = "SELECT bound_kind, bound_prompt, bound_answer FROM requests WHERE job IS NULL ORDER BY seq LIMIT 1"
+        with explained(self.path, "run's row database"):
+            row = self._db.execute(sql).fetchone()
+        return None if row is None else tuple(row)
+
+    def without_bounds(self) -> list[tuple[int, int, int]]:
+        """``(seq, offset, length)`` of the requests that an earlier version entered: their bounds are not noted."""
+        with explained(self.path, "run's row database"):
+            rows = self._db.execute("SELECT seq, offset, length FROM requests WHERE bound_kind IS NULL ORDER BY seq")
+            return [tuple(row) for row in rows]
 
     def to_send(self, sent: Sequence[int]) -> int:
         """How many requests are to be sent, for the first time or again, or to be answered in another run.
