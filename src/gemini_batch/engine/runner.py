@@ -94,7 +94,7 @@ class Runner:
         self._attachments = JobAttachments(session, service, self._ledger, run, self._folder)
         self._began = self._clock()
         self._waiting: Waiting | None = None
-        self._progress = Progress()
+        self._progress = Progress(session.prices)
 
     async def drive(self) -> None:
         """Plan, send, poll, collect and resend until every request has had its attempts.

@@ -1,1 +1,4 @@
-"""Money: what requests may cost at most, and what of it a budget allows. Values in, values out."""
+"""Money as values: prices on a day, the user's own prices, what answers cost, what requests cost at most, and limits.
+
+Nothing here reads or writes.
+"""

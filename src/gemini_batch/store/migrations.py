@@ -317,6 +317,19 @@ def _rows_6(db: sqlite3.Connection) -> None:
 
 
 def _rows_7(db: sqlite3.Connection) -> None:
+    """Count tokens by every kind that has a price, and searches; those of earlier answers stay unknown (NULL)."""
+    kinds = ("image_input", "video_input", "cached_audio", "audio_output")
+    _each(
+        db,
+        (
+            *(f"ALTER TABLE answers ADD COLUMN {kind} INTEGER NOT NULL DEFAULT 0" for kind in kinds),
+            "ALTER TABLE answers ADD COLUMN searches INTEGER",
+            "ALTER TABLE answers ADD COLUMN maps INTEGER",
+        ),
+    )
+
+
+def _rows_8(db: sqlite3.Connection) -> None:
     """Keep the most tokens that each request can be charged for; earlier requests are read when that is needed."""
     _each(
         db,
@@ -329,5 +342,5 @@ def _rows_7(db: sqlite3.Connection) -> None:
 
 
 ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (
-    _rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6, _rows_7,
+    _rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6, _rows_7, _rows_8,
 )  # fmt: skip

@@ -233,7 +233,8 @@ class RowReader:
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, r.schema, s.file, coalesce(a.offset, 0), "
             "coalesce(a.length, 0), coalesce(a.attempt, max(r.attempts, 1)), a.verdict, "
-            "coalesce(last.missing_reason, 'TO_BE_RESENT'), a.reason, leader.key FROM requests r LEFT JOIN answers a "
+            "coalesce(last.missing_reason, 'TO_BE_RESENT'), a.reason, leader.key, a.answer_file "
+            "FROM requests r LEFT JOIN answers a "
             "ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
             "LEFT JOIN answer_files last ON last.id = r.job "
             "LEFT JOIN main.requests leader ON leader.seq = r.copy_of ORDER BY r.seq"
@@ -268,20 +269,14 @@ class RowReader:
         """The requests that did not succeed, by verdict, reason and message, most frequent first."""
         return grouped(self.failures())
 
-    def usage(self, long_prompt: int, *, seq: int | None = None) -> list[sqlite3.Row]:
-        """Token sums of the answers that this run received, all or those to one request, by job and by ``model``.
+    def usage(self, long_prompt: int, *, seq: int | None = None, job: int | None = None) -> list[sqlite3.Row]:
+        """What the answers that this run received used, in sums: all, or those to one request or of one job.
 
-        ``model`` is the one that the answers name, or NULL. Prompts over ``long_prompt`` tokens are summed separately
-        (``long`` = 1).
+        Sums by job, by ``model`` (the one that the answers name, or NULL), by ``long`` (1: prompts over ``long_prompt``
+        tokens) and by ``use``: the verdict of answers that count, else ``duplicate`` or ``retried``. ``searched``: how
+        many answers made searches; ``uncounted``: those whose searches an earlier version did not count.
         """
-        which = "" if seq is None else f"AND seq = {int(seq)} "
-        sql = (
-            "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "  # noqa: S608 - a number
-            "sum(output) AS output, sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, "
-            "sum(audio_input) AS audio_input, sum(image_output) AS image_output, count(*) AS answers, "
-            "sum(usage_known) AS known FROM answers LEFT JOIN model_versions m ON m.id = model_version "
-            f"WHERE answer_file > 0 {which}GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-        )
+        sql = conditions.usage(seq=seq, job=job)
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()
 

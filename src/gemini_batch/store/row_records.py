@@ -90,7 +90,10 @@ class Leftover(NamedTuple):
 
 
 class AnswerRow(NamedTuple):
-    """One judged answer; the counts are tokens. ``model_version``: the model that the answer names."""
+    """One judged answer; the counts are tokens and, as ``Usage`` explains, searches and maps.
+
+    ``model_version``: the model that the answer names.
+    """
 
     seq: int
     attempt: int
@@ -107,6 +110,12 @@ class AnswerRow(NamedTuple):
     tool_use: int
     audio_input: int
     image_output: int
+    image_input: int
+    video_input: int
+    cached_audio: int
+    audio_output: int
+    searches: int
+    maps: int
     model_version: str | None = None
 
 
@@ -114,6 +123,7 @@ class FinalRow(NamedTuple):
     """One request with its final answer: where the answer is, or why there is none.
 
     ``schema``: the id of its schema. ``copied_from``: the key of the identical request whose answer it is.
+    ``answered_by``: the ordinal of the job that gave the answer; negative if another run received it.
     """
 
     seq: int
@@ -129,6 +139,7 @@ class FinalRow(NamedTuple):
     missing_reason: str
     reason: str | None
     copied_from: str | None = None
+    answered_by: int | None = None
 
 
 class PlacedRow(NamedTuple):
