@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import ROUND_CEILING, Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from gemini_batch.money.row_bounds import MEDIA
+from gemini_batch.money.row_bounds import PICTURES, SOUND, TEXT
+from gemini_batch.prices import Kind
 
+if TYPE_CHECKING:
+    from gemini_batch.money.book import PriceBook
+
+#: A price that begins within this time of a create may apply to the job.
+_SOON = dt.timedelta(days=3)
 #: Pico-USD in a nano-USD.
 PICO = 1000
 _NANO = Decimal(10) ** 9
@@ -30,29 +36,71 @@ def usd(nano_usd: int) -> str:
 class RowPrices(NamedTuple):
     """The highest prices that can apply to a request, in pico-USD (10**-12 USD) a token, and the most tokens it can have.
 
-    ``media``: of a prompt that may have audio, pictures or video. ``answer``: what every answer may have at most, if
-    that was changed for all requests.
+    ``pictures``, ``sound``: of a prompt that has any; None if it is not known. ``answer``: what every answer may have at
+    most, if that was changed for all requests. A limit is None if it is not known.
     """
 
     text: int
-    media: int
+    pictures: int | None
+    sound: int | None
     output: int
-    prompt_limit: int
-    answer_limit: int
+    prompt_limit: int | None
+    answer_limit: int | None
     answer: int | None = None
 
-    def most(self, kind: int, prompt: int | None, answer: int | None) -> int:
-        """What a request with this bound costs at most, in pico-USD, as far as tokens bound it."""
-        tokens = self.prompt_limit if prompt is None else min(prompt, self.prompt_limit)
+    def most(self, kind: int, prompt: int | None, answer: int | None) -> int | None:
+        """What a request with this bound costs at most, in pico-USD; None if nothing bounds it."""
+        limits = [tokens for tokens in (prompt, self.prompt_limit) if tokens is not None]
         if answer is None:
             answer = self.answer_limit
-        if self.answer is not None and answer:  # embeddings have none
+        if self.answer is not None and answer != 0:  # embeddings have none
             answer = self.answer
-        return self.cost(kind, tokens, answer)
+        return self.cost(kind, min(limits, default=None), answer)
 
-    def cost(self, kind: int, prompt: int, answer: int) -> int:
-        """What these tokens cost at most, in pico-USD."""
-        return prompt * (self.media if kind == MEDIA else self.text) + answer * self.output
+    def cost(self, kind: int, prompt: int | None, answer: int | None) -> int | None:
+        """What these tokens of requests of one kind cost at most, in pico-USD; None if nothing bounds it."""
+        rate = {TEXT: self.text, PICTURES: self.pictures, SOUND: self.sound}.get(kind)
+        return None if rate is None or prompt is None or answer is None else prompt * rate + answer * self.output
+
+
+def row_prices(prices: PriceBook, model: str, at: float, *, answer: int | None = None) -> RowPrices | None:
+    """The highest prices that can apply to a request of a job that is created now; None if they are not known.
+
+    A job that is sent again after an unanswered create, or that the service answers at a new price, is priced within
+    three days. ``answer``: as in :class:`RowPrices`.
+    """
+    first = dt.datetime.fromtimestamp(at, dt.UTC).date()
+    last = first + _SOON
+    fact = prices.facts.find(model)
+    names = [model]
+    if fact is not None and fact.shutdown is not None and fact.shutdown.then == "rerouted" and last >= fact.shutdown.on:
+        names.append(fact.shutdown.replaced_by)
+    found = [price.batch if (price := prices.highest(name, first, last)) else None for name in names]
+
+    def most(*kinds: Kind) -> int | None:
+        rates = [None if one is None else one.of(kind) for one in found for kind in kinds]
+        known = [rate for rate in rates if rate is not None]
+        return max(map(_pico, known)) if len(known) == len(rates) else None
+
+    embeds = fact is not None and fact.kind == "embedding"
+    text, output = most(Kind.INPUT, Kind.TOOL_USE), 0 if embeds else most(Kind.OUTPUT, Kind.THOUGHTS)
+    made = [rate for kind in (Kind.IMAGE_OUTPUT, Kind.AUDIO_OUTPUT) if (rate := most(kind)) is not None]
+    draws = fact is not None and fact.kind == "image"
+    if text is None or output is None or (draws and most(Kind.IMAGE_OUTPUT) is None):
+        return None
+    return RowPrices(
+        text=text,
+        pictures=most(Kind.INPUT, Kind.IMAGE_INPUT),
+        sound=most(Kind.INPUT, Kind.IMAGE_INPUT, Kind.VIDEO_INPUT, Kind.AUDIO_INPUT),
+        output=max([output, *made]),
+        prompt_limit=fact.context_tokens if fact is not None else None,
+        answer_limit=fact.max_output_tokens if fact is not None else None,
+        answer=answer,
+    )
+
+
+def _pico(usd_a_million: Decimal) -> int:
+    return int((usd_a_million * 1_000_000).to_integral_value(ROUND_CEILING))
 
 
 class Purse(NamedTuple):

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from gemini_batch.money.limits import PICO
-from gemini_batch.money.row_bounds import UNBOUNDED
 from gemini_batch.store import conditions, migrations
 from gemini_batch.store.conditions import ELSEWHERE, HELD
 from gemini_batch.store.row_records import FailureRow, FinalRow, Leftover, Most, PlacedRow, Reason, Waiting, grouped, key_hash
@@ -55,16 +54,18 @@ class RowReader:
 
     def most(self, prices: RowPrices, ordinal: int | None = None) -> Most:
         """What the requests that wait, or those of a job, cost at most, and how many of them nothing bounds."""
-        where, values = ("job IS NULL", ()) if ordinal is None else ("job = ?", (ordinal,))
+        where, values = ("job IS NULL", ()) if ordinal is None else ("job = ?4", (ordinal,))
         sql = (
-            "SELECT bound_kind, count(*), sum(min(coalesce(bound_prompt, ?1), ?1)), sum(iif(bound_answer = 0, 0, "  # noqa: S608 - no value
-            f"coalesce(?2, bound_answer, ?3))) FROM requests WHERE {where.replace('?', '?4')} GROUP BY bound_kind"
+            "SELECT bound_kind, count(*), sum(min(coalesce(bound_prompt, ?1), coalesce(?1, bound_prompt))), "  # noqa: S608 - no value
+            "sum(iif(bound_answer = 0, 0, coalesce(?2, bound_answer, ?3))) FROM requests "
+            f"WHERE {where} GROUP BY bound_kind, bound_prompt IS NULL, bound_answer IS NULL"
         )
         asked = (prices.prompt_limit, prices.answer, prices.answer_limit, *values)
         with explained(self.path, "run's row database"):
             sums = self._db.execute(sql, asked).fetchall()
-        pico = sum(prices.cost(kind, prompt, answer) for kind, _, prompt, answer in sums)
-        return Most(-(-pico // PICO), sum(count for kind, count, *_ in sums if kind == UNBOUNDED))
+        costs = [(prices.cost(kind, prompt, answer), count) for kind, count, prompt, answer in sums]
+        pico = sum(cost for cost, _ in costs if cost is not None)
+        return Most(-(-pico // PICO), sum(count for cost, count in costs if cost is None))
 
     def next_bound(self) -> tuple[int, int | None, int | None] | None:
         """The bound of the next request that waits: its kind, and the most tokens of its prompt and of its answer."""

@@ -22,7 +22,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from gemini_batch.money.limits import PICO
-from gemini_batch.money.row_bounds import UNBOUNDED
 from gemini_batch.store import conditions
 from gemini_batch.store.answer_writer import AnswerWriter
 from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD
@@ -141,8 +140,9 @@ class Rows(RowReader):
             if count and full:
                 break
             if purse is not None:
-                cost += purse.prices.most(*bound)
-                if cost > purse.room * PICO or (bound[0] == UNBOUNDED and not purse.unknown):
+                most = purse.prices.most(*bound)
+                cost += most or 0
+                if cost > purse.room * PICO or (most is None and not purse.unknown):
                     break
             if not count:
                 first_offset = offset

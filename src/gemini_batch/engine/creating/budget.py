@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import Next, NotFinished, UsageError
-from gemini_batch.money.limits import Caps, Purse, day_of, month_of, usd
+from gemini_batch.money.limits import PICO, Caps, Purse, day_of, month_of, usd
 from gemini_batch.money.row_bounds import row_bound
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.sqlite import explained
@@ -147,7 +147,8 @@ class Budget:
 
     def _least(self, rows: Rows) -> int:
         bound = rows.next_bound()
-        return 0 if bound is None or self.prices is None else -(-self.prices.most(*bound) // 1000)
+        most = None if bound is None or self.prices is None else self.prices.most(*bound)
+        return 0 if most is None else -(-most // PICO)
 
     def _unpriced(self) -> UsageError:
         return UsageError(
