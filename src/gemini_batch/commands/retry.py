@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
@@ -76,6 +77,7 @@ async def retry(
     *,
     output: Path | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
+    max_usd: MaxUsd | Usd | None = None,
 ) -> Results:
     """Resend the requests of a finished run whose final verdict is one of those asked for.
 
@@ -119,9 +121,8 @@ async def retry(
                     drop(ledger, rows, job, at=session.world.now())
             # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
             overrides = again.overrides if again.overrides.asked else None
-            run = keep_options(
-                ledger, run, msgspec.structs.replace(kept_options(run), overrides=overrides), at=session.world.now()
-            )
+            chosen = msgspec.structs.replace(kept_options(run), overrides=overrides).capped(max_usd)
+            run = keep_options(ledger, run, chosen, at=session.world.now())
             collected = [job.ordinal for job in ledger.jobs_of(run.id) if job.stage is JobStage.COLLECTED]
             rows.choose(again.verdicts, collected)
             count = rows.waiting().requests

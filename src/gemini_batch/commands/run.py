@@ -16,6 +16,7 @@ from gemini_batch.commands.late_answers import before_continuing_new, collect_la
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
 from gemini_batch.commands.results import held_results, write_out
+from gemini_batch.engine.creating.budget import budget_of
 from gemini_batch.engine.creating.planner import reconcile
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.resend import stopped_by_others
@@ -183,6 +184,7 @@ async def work_off(
                 backend.service,
                 run,
                 limits=_limits((overrides and overrides.model) or run.model, chosen),
+                budget=budget,
                 attempts=chosen.most_attempts,
                 display_name=display_name(ledger, run, chosen),
                 overrides=overrides,
@@ -194,6 +196,9 @@ async def work_off(
             await runner.drive()
 
         await remember(session, run, waits=True)
+        budget = budget_of(session, run, chosen)
+        with folder.rows() as rows:
+            budget.check(rows, chosen.max_usd_basis or "expected")
         while True:
             if _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
                 await check_visible(session, ledger.jobs_of(run.id))

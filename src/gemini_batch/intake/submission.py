@@ -17,6 +17,7 @@ from gemini_batch.backend import address_of, held_offline, key_of
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Next, Problem, UsageError
 from gemini_batch.events import Notice, in_thread
+from gemini_batch.intake.attachment_list import list_attachments
 from gemini_batch.intake.model_checks import (
     advise,
     advise_on_embeddings,
@@ -25,7 +26,7 @@ from gemini_batch.intake.model_checks import (
     check_model_name,
     say,
 )
-from gemini_batch.intake.staging import Staged, list_attachments, stage
+from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.intake.tabular import prepare
 from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.memory.fingerprint import Origin
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gemini_batch.intake.tabular import Prepared, TableInput
+    from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.state_folder import RunFolder
@@ -71,6 +73,7 @@ class Submission:
     new: bool = False
     lenient: bool = False
     dedupe: bool = False
+    max_usd: MaxUsd | Usd | None = None
     table: TableInput | None = None
     prepared: Prepared | None = None
 
@@ -87,7 +90,8 @@ class Submission:
     @property
     def options(self) -> RunOptions:
         """What it says about the run."""
-        return RunOptions(name=self.name, selection=self.selection, dedupe=self.dedupe or None)
+        options = RunOptions(name=self.name, selection=self.selection, dedupe=self.dedupe or None)
+        return options.capped(self.max_usd)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gemini_batch.money.row_bounds import PICTURES, SOUND, TEXT
 from gemini_batch.prices import Kind
@@ -17,6 +18,26 @@ _SOON = dt.timedelta(days=3)
 #: Pico-USD in a nano-USD.
 PICO = 1000
 _NANO = Decimal(10) ** 9
+
+
+Usd = Decimal | float | str
+Basis = Literal["expected", "worst"]
+Unknown = Literal["refuse", "allow"]
+
+
+@dataclass(frozen=True, slots=True)
+class MaxUsd:
+    """The most that a run may cost, in USD, with all of its attempts.
+
+    ``basis``: the cost that is compared with it before anything is sent: what is expected, or the most that it can be.
+    Whatever the basis, no job is created that could exceed the limit. ``unknown``: ``"allow"`` also sends requests
+    whose cost nothing bounds; they count as far as it is known. ``usd`` None: no limit of the run's own, but these
+    words about the limits of the day and the month.
+    """
+
+    usd: Usd | None
+    basis: Basis | None = None
+    unknown: Unknown | None = None
 
 
 def nano(usd: Decimal) -> int:
@@ -34,10 +55,10 @@ def usd(nano_usd: int) -> str:
 
 
 class RowPrices(NamedTuple):
-    """The highest prices that can apply to a request, in pico-USD (10**-12 USD) a token, and the most tokens it can have.
+    """The highest prices that can apply to a request, in pico-USD (10**-12 USD) a token, and the most tokens of it.
 
-    ``pictures``, ``sound``: of a prompt that has any; None if it is not known. ``answer``: what every answer may have at
-    most, if that was changed for all requests. A limit is None if it is not known.
+    ``pictures``, ``sound``: of a prompt that has any; None if it is not known. ``answer``: what every answer may have
+    at most, if that was changed for all requests. A limit is None if it is not known.
     """
 
     text: int

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-#: Kinds of requests: prompts of text, with pictures or documents, with what may have sound; and requests that are charged
-#: for other things than tokens (searches, for example), so that tokens bound nothing.
+#: Kinds of requests: prompts of text, with pictures or documents, with what may have sound; and requests that are
+#: charged for other things than tokens (searches, for example), so that tokens bound nothing.
 TEXT, PICTURES, SOUND, UNBOUNDED = range(4)
 #: What each attachment of a prompt without sound names as its type.
 _SILENT = re.compile(rb'"mime_?[tT]ype"\s*:\s*"(?:image/|text/|application/pdf")')

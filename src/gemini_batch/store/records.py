@@ -82,8 +82,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     contiguous range of that file. ``tokens`` is an estimate. ``model`` is the run's, unless a retry asked for another.
     A dropped job will not be created: its requests go to other jobs. A ``lost`` job (``JOB_GONE``, ``RESULTS_GONE``) is
     collected without its answers, because the service no longer has them. If it shows them again, the job is not lost.
-    ``key_fingerprint``: the API key that created it, or saw it last. ``bound``: what it costs at most, ``settled``: what
-    it has cost, both in nano-USD, None if unknown.
+    ``key_fingerprint``: the API key that created it, or saw it last. ``bound``: what it costs at most, ``settled``:
+    what it has cost, both in nano-USD, None if unknown.
     """
 
     id: str

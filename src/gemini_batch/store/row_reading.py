@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from gemini_batch.money.limits import PICO
 from gemini_batch.store import conditions, migrations
 from gemini_batch.store.conditions import ELSEWHERE, HELD
-from gemini_batch.store.row_records import FailureRow, FinalRow, Leftover, Most, PlacedRow, Reason, Waiting, grouped, key_hash
+from gemini_batch.store.row_records import (
+    FailureRow,
+    FinalRow,
+    Leftover,
+    Most,
+    PlacedRow,
+    Reason,
+    Waiting,
+    grouped,
+    key_hash,
+)
 from gemini_batch.store.sqlite import Alone, connect, explained
 
 if TYPE_CHECKING:
@@ -52,9 +62,17 @@ class RowReader:
         with explained(self.path, "run's row database"):
             return Waiting(*self._db.execute(sql).fetchone())
 
-    def most(self, prices: RowPrices, ordinal: int | None = None) -> Most:
-        """What the requests that wait, or those of a job, cost at most, and how many of them nothing bounds."""
+    def most(self, prices: RowPrices, ordinal: int | None = None, *, unknown: bool = False) -> Most:
+        """What the requests that wait, or those of a job, cost at most, and how many of them nothing bounds.
+
+        ``unknown``: only the requests of the job without an answer from it that says what it used.
+        """
         where, values = ("job IS NULL", ()) if ordinal is None else ("job = ?4", (ordinal,))
+        if unknown:
+            where += (
+                " AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = ?4 "
+                "AND a.usage_known)"
+            )
         sql = (
             "SELECT bound_kind, count(*), sum(min(coalesce(bound_prompt, ?1), coalesce(?1, bound_prompt))), "  # noqa: S608 - no value
             "sum(iif(bound_answer = 0, 0, coalesce(?2, bound_answer, ?3))) FROM requests "

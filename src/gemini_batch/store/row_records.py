@@ -75,7 +75,7 @@ class Waiting(NamedTuple):
 
 
 class Most(NamedTuple):
-    """What requests cost at most, as far as tokens bound it, in nano-USD; ``unknown`` of them are not bounded by tokens."""
+    """What requests cost at most, in nano-USD; tokens do not bound ``unknown`` of them, which are left out."""
 
     nano: int
     unknown: int

@@ -7,11 +7,11 @@ got no answer and is sent again, the service may have made two jobs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import Next, NotFinished, UsageError
-from gemini_batch.money.limits import PICO, Caps, Purse, day_of, month_of, usd
+from gemini_batch.money.limits import PICO, Caps, Purse, day_of, month_of, nano, row_prices, usd
 from gemini_batch.money.row_bounds import row_bound
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.sqlite import explained
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
     from gemini_batch.errors import Error
     from gemini_batch.money.limits import RowPrices
+    from gemini_batch.money.row_bounds import RowBound
+    from gemini_batch.session import Session
+    from gemini_batch.settings import Settings
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import Most
     from gemini_batch.store.rows import Rows
+    from gemini_batch.store.run_options import RunOptions
     from gemini_batch.store.state_folder import RunFolder
 
 _SENT = "jobs.dropped_at IS NULL AND jobs.stage IN ('intended', 'created', 'ended', 'collected') AND jobs.id <> ?"
@@ -59,6 +63,32 @@ class Spent(NamedTuple):
         return max(0, self.cap - self.nano)
 
 
+def caps_of(settings: Settings, options: RunOptions) -> Caps:
+    """The limits that hold for a run."""
+    day, month = settings.max_usd_per_day, settings.max_usd_per_month
+    return Caps(
+        options.max_nano_usd,
+        None if day is None else nano(day),
+        None if month is None else nano(month),
+        options.max_usd_unknown == "allow",
+    )
+
+
+def budget_of(session: Session, run: Run, options: RunOptions) -> Budget:
+    """The budget of a run. Raises UsageError for a mistake in the user's prices, StateError."""
+    now, overrides = session.world.now, options.overrides
+    prices = row_prices(
+        session.prices,
+        (overrides and overrides.model) or run.model,
+        now(),
+        answer=overrides.max_output_tokens if overrides else None,
+    )
+    folder = session.state_folder.run(run.id)
+    with folder.rows() as rows:
+        note_bounds(rows, folder, run)
+    return Budget(session.ledger(), run, caps_of(session.settings, options), prices, now)
+
+
 class Budget:
     """The limits of one run. ``prices``: the highest that can apply to its requests; None if they are not known."""
 
@@ -74,7 +104,9 @@ class Budget:
 
     def _spent(self, db: sqlite3.Connection, without: str) -> Iterator[Spent]:
         at, backend = self._now(), self._run.backend
-        scopes = [("this run", self.caps.run, "jobs.run = ?", (self._run.id,))]
+        scopes: list[tuple[str, int | None, str, tuple[object, ...]]] = [
+            ("this run", self.caps.run, "jobs.run = ?", (self._run.id,))
+        ]
         for name, cap, period in (("today", self.caps.day, day_of), ("this month", self.caps.month, month_of)):
             begin, end = period(at)
             scopes.append((name, cap, f"runs.backend = ? AND {_WHEN} >= ? AND {_WHEN} < ?", (backend, begin, end)))
@@ -99,6 +131,51 @@ class Budget:
         planned = [job for job in self._ledger.jobs_of(self._run.id) if job.stage in _PLANNED]
         taken = sum(rows.most(self.prices, job.ordinal).nano for job in planned)
         return Purse(max(0, min(one.room for one in spent) - taken), self.prices, self.caps.unknown)
+
+    def check(self, rows: Rows, basis: Literal["expected", "worst"]) -> None:
+        """Compare what all waiting requests cost with the limits, before anything is sent. Raises UsageError.
+
+        ``basis``: what they are expected to cost, or what they cost at most.
+        """
+        waiting = rows.waiting().requests
+        if not self.caps or not waiting:
+            return
+        most = self.most(rows)
+        if most is None or most.unknown:
+            if not self.caps.unknown:
+                raise self._unpriced() if most is None else unbounded(most.unknown)
+            return
+        for one in self.spent():
+            if basis == "worst" and most.nano > one.room:
+                raise UsageError(
+                    f"{waiting:,} requests may cost up to {usd(most.nano)} USD, and the limit for {one.name} has "
+                    f"{usd(one.room)} USD left. Nothing was sent.",
+                    field="--max-usd",
+                    code="over_budget",
+                    next="Raise the limit, send fewer requests with --limit, or lower maxOutputTokens.",
+                )
+
+    def check_one(self, rows: Rows, job: Job) -> None:
+        """Refuse a single job that may cost more than the limits have left, before its input is sent."""
+        if not self.caps:
+            return
+        most = self.most(rows, job.ordinal)
+        if most is None or most.unknown:
+            if not self.caps.unknown:
+                raise self._unpriced() if most is None else unbounded(most.unknown)
+        elif any(most.nano > one.room for one in self.spent(job.id)):
+            raise self.too_much(rows, job)
+
+    def too_much(self, rows: Rows, job: Job) -> UsageError:
+        """The error for a job that may cost more than the limits have left."""
+        most, one = self.most(rows, job.ordinal), min(self.spent(job.id), key=lambda spent: spent.room)
+        return UsageError(
+            f"The job may cost up to {usd(most.nano if most else 0)} USD, and the limit for {one.name} has "
+            f"{usd(one.room)} USD left. Nothing was sent.",
+            field="--max-usd",
+            code="over_budget",
+            next="Raise the limit, send fewer requests with --limit, or use `run`, which makes jobs that fit.",
+        )
 
     def most(self, rows: Rows, ordinal: int | None = None) -> Most | None:
         """What requests cost at most: those that wait, or those of a job. None if the prices are not known."""
@@ -131,14 +208,19 @@ class Budget:
         held = f", {usd(one.open)} of it reserved for jobs that are not collected" if one.open else ""
         least = usd(one.nano + self._least(rows))
         again = (
-            Next("run", self._run.id, "--max-usd", least, why="sends at least one more; requests with a smaller "
-                 "maxOutputTokens reserve less")  # fmt: skip
+            Next(
+                "run",
+                self._run.id,
+                "--max-usd",
+                least,
+                why="sends at least one more",
+            )
             if one.name == "this run"
             else Next("run", self._run.id, why=f"goes on when the limit of {one.name} has room again")
         )
         return NotFinished(
-            f"The limit of {usd(one.cap)} USD for {one.name} is reached: {usd(one.nano)} USD count towards it{held}, and "
-            f"the next request may cost more than what is left. {requests} not sent.",
+            f"The limit of {usd(one.cap)} USD for {one.name} is reached: {usd(one.nano)} USD count towards it{held}, "
+            f"and the next request may cost more than what is left. {requests} not sent.",
             job=self._run.id,
             state="BUDGET_REACHED",
             code="budget_reached",
@@ -172,8 +254,8 @@ def unbounded(count: int) -> UsageError:
     """The error for requests that no count of tokens bounds."""
     requests = "1 request has" if count == 1 else f"{count:,} requests have"
     return UsageError(
-        f"{requests} charges that are not tokens (searches or other tools), or no bound on their answers, so no limit of "
-        "USD can be kept.",
+        f"{requests} charges that are not tokens (searches or other tools), or no bound on their answers, so no limit "
+        "of USD can be kept.",
         field="--max-usd",
         code="unbounded_cost",
         next="Send them without --max-usd, or allow it with --max-usd-unknown allow.",
@@ -188,7 +270,7 @@ def note_bounds(rows: Rows, folder: RunFolder, run: Run) -> None:
     embeds = run.method is Method.EMBED
     with folder.requests.open("rb") as file:
 
-        def bounds() -> Iterator[tuple[tuple[int, int | None, int | None], int]]:
+        def bounds() -> Iterator[tuple[RowBound, int]]:
             for seq, offset, length in missing:
                 file.seek(offset)
                 yield row_bound(file.read(length), embeds=embeds), seq

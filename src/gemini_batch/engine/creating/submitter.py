@@ -17,9 +17,19 @@ import msgspec
 
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine.creating import create_policy
-from gemini_batch.engine.creating.create_policy import Adopt, Facts, GiveUp, Made, Matches, ReadList, Send, Upload, next_step
-from gemini_batch.engine.poller import ask, record_seen
+from gemini_batch.engine.creating.create_policy import (
+    Adopt,
+    Facts,
+    GiveUp,
+    Made,
+    Matches,
+    ReadList,
+    Send,
+    Upload,
+    next_step,
+)
 from gemini_batch.engine.creating.refusals import differs, explained
+from gemini_batch.engine.poller import ask, record_seen
 from gemini_batch.engine.uploads.attachments import JobAttachments
 from gemini_batch.engine.uploads.input_files import upload_input
 from gemini_batch.errors import ApiError, Next, ServiceError, StateError
