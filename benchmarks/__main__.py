@@ -12,25 +12,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import clients, join, killed, memory, pile, startup
+from benchmarks import clients, killed, memory, pile, startup, tables
 from benchmarks.measure import Place, program
 from gemini_batch._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.report import Compared, Entered, Index, Joined, Kept, Resumed, Step
+    from benchmarks.report import Compared, Entered, Index, Kept, Resumed, Step, TableStep
 
 PARTS = ("help", "status", "calls", "pile")
 #: Only where it is asked for.
-LONG = ("run", "memory", "join")
+LONG = ("run", "memory", "tables")
 #: Entering a large file takes half a minute.
 _FEW_ROUNDS = 3
 
 
 def measured(
     place: Place, parts: list[str], *, rounds: int, megabytes: int, requests: int, remembered: int
-) -> Iterator[Compared | Kept | Step | Resumed | Entered | Index | Joined]:
+) -> Iterator[Compared | Kept | Step | Resumed | Entered | Index | TableStep]:
     """Every figure, as soon as it is there."""
     if "help" in parts:
         yield startup.help_page(place, rounds)
@@ -46,8 +46,10 @@ def measured(
         yield from pile.theirs(place, file)
     if "run" in parts:
         yield from killed.runs(place, requests)
-    if "join" in parts:
-        yield from join.joining(place, rows=requests, rounds=min(rounds, _FEW_ROUNDS))
+    if "tables" in parts:
+        few = min(rounds, _FEW_ROUNDS)
+        yield from tables.making(place, rows=requests, rounds=few)
+        yield from tables.joining(place, rows=requests, rounds=few)
     if "memory" in parts:
         few = min(rounds, _FEW_ROUNDS)
         yield from memory.entering(place, requests=requests, entries=remembered, rounds=few)
@@ -58,14 +60,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default), {', '.join(LONG)}")
     parser.add_argument(
-        "--rounds", type=int, default=15, help="alternating runs behind each median (15; memory, join: 3 at most)"
+        "--rounds", type=int, default=15, help="alternating runs behind each median (15; memory, tables: 3 at most)"
     )
     parser.add_argument("--megabytes", type=int, default=300, help="size of the pile (300); five times that on disk")
     parser.add_argument(
         "--requests",
         type=int,
         default=1_000_000,
-        help="size of the run, of the entered file, of the joined table (1,000,000)",
+        help="size of the run, of the entered file, of the tables (1,000,000)",
     )
     parser.add_argument("--remembered", type=int, default=10_000_000, help="answered rows in memory (10,000,000)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")

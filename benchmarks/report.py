@@ -229,10 +229,14 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Joined:
-    """Answers joined to a table, by this package and by a loop over pyarrow: medians in seconds, and peak memory."""
+class TableStep:
+    """A step over all rows of a table, by this package and by a loop in Python: medians in seconds, and peak memory.
+
+    ``baseline`` is what the loop uses.
+    """
 
     name: str
+    baseline: str
     seconds: float
     loop: float
     cpu: float
@@ -244,7 +248,7 @@ class Joined:
 
     @property
     def ratio(self) -> float:
-        """How many times faster the join is."""
+        """How many times faster this package is."""
         return self.loop / self.seconds
 
     @property
@@ -254,9 +258,10 @@ class Joined:
 
     def __str__(self) -> str:
         return (
-            f"{self.name:<32}{self.seconds:7.1f} s   pyarrow {self.loop:5.1f} s   {self.ratio:4.1f} times faster, "
+            f"{self.name:<44}{self.seconds:7.1f} s   {self.baseline} {self.loop:5.1f} s   "
+            f"{self.ratio:4.1f} times faster, "
             f"{self.loop_cpu / self.cpu:.1f} in processor time (target {self.target:g})   "
-            f"{self.peak / MEGABYTE:.0f} MB at most (bound {self.bound / MEGABYTE:.0f}, pyarrow "
+            f"{self.peak / MEGABYTE:.0f} MB at most (bound {self.bound / MEGABYTE:.0f}, the loop "
             f"{self.loop_peak / MEGABYTE:.0f}){'' if self.good else '   MISSED'}"
         )
 
@@ -264,6 +269,7 @@ class Joined:
         """The figures, the ratios and whether they are good."""
         return {
             "name": self.name,
+            "baseline": self.baseline,
             "seconds": self.seconds,
             "loop": self.loop,
             "cpu_seconds": self.cpu,

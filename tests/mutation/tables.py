@@ -25,7 +25,7 @@ TABLES = (
     Breakage(
         guard="a key that is used twice is an error",
         file="tables/making/prepare.py",
-        old="        if own is None or self._builder.recipe.number_duplicates:\n",
+        old="        if self._builder.recipe.number_duplicates:\n",
         new="        if True:\n",
         tests=(f"{_MAKING}::test_keys_from_columns",),
     ),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_batch.errors import InvalidInput, UsageError
-from gemini_batch.tables.making.builder import Builder
+from gemini_batch.tables.making.builder import Builder, Skipped
 from gemini_batch.tables.making.prepare import Requests, make_requests
 from gemini_batch.tables.making.recipe import Asked, make_recipe
 from gemini_batch.tables.making.template import Templates
@@ -381,3 +381,72 @@ def test_mistakes_of_what_is_asked(
 
     with pytest.raises(UsageError, match=said):
         made(tmp_path, [{"a": "x"}], **asked)
+
+
+# The engine's way and ours --------------------------------------------------------------------------------------------
+
+#: A character from every place where escaping, trimming or types could differ.
+ODD = [
+    *map(chr, range(0x21)),
+    "\x7f",
+    "\x85",
+    "\xa0",
+    "\u2028",
+    "\ufeff",
+    "\ufffe",
+    "\U0001f600",
+    '"',
+    "\\",
+    "/",
+    "'",
+    "é",
+    "中",
+]
+TEXTS = st.none() | st.text(st.sampled_from(ODD) | st.characters(exclude_categories=["Cs"]), max_size=6)
+
+
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries({"a": TEXTS, "b": TEXTS, "n": st.none() | st.integers(-(2**63), 2**63 - 1)}), min_size=1
+    ),
+    prompt=st.sampled_from(["{{ a }}", "It's {{ b }}: {{ a }}\n", '"{{ a }}" {{ n }}', "{{ n }}", "{{ a }}{{ b }}\\"]),
+    asked=st.sampled_from(
+        [
+            {},
+            {"kind": "embed"},
+            {"system": "It's \U0001f600", "temperature": 0.5},
+            {"key": ("a",), "number_duplicates": True},
+        ]
+    ),
+)
+def test_the_engine_makes_the_same_requests(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], prompt: str, asked: dict[str, Any]
+) -> None:
+    found = []
+    for patched in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            if patched:
+                patch.setattr(Builder, "expression", lambda _self, _types: None)
+            try:
+                made_now = made(tmp_path_factory.mktemp("same"), rows, prompt=prompt, **asked)
+                found.append([made_now.path.read_bytes(), made_now.skipped.read_bytes(), made_now.notes])
+            except UsageError as error:
+                found.append([str(error)])
+    assert found[0] == found[1]
+
+
+def test_plain_prompts_are_made_by_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the rows that it leaves to us."""
+    seen: list[object] = []
+    body = Builder.body
+
+    def watched(self: Builder, row: Sequence[Any]) -> bytes | Skipped:
+        seen.append(row[1])
+        return body(self, row)
+
+    monkeypatch.setattr(Builder, "body", watched)
+    texts = ["x", None, "\x01", " ", "中"]
+    rows = [{"a": text, "n": number} for number, text in enumerate(texts, 1)]
+    found = prompts(made(tmp_path, rows, prompt="{{ n }}: {{ a }}"))
+    assert found == ["1: x", "2: ", "3: \x01", "4:  ", "5: 中"]
+    assert seen == [2, 3, 4]

@@ -78,7 +78,7 @@ def write_copy(
         )
     tally, copy = Tally(), folder / "copy.jsonl"
     try:
-        with source.open("rb") as reader, UsedKeys.on_disk(folder / "keys.db") as keys:
+        with source.open("rb") as reader, UsedKeys.on_disk(folder) as keys:
             draft = Draft(folder, keys, tally)
             _read(reader, source, draft, terms=terms, key_from=key_from, emit=emit)
             with copy.open("wb") as sink, (folder / "origins").open("wb") as origins:

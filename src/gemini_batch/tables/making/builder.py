@@ -12,14 +12,23 @@ from gemini_batch.tables.making.keys import from_columns
 from gemini_batch.tables.making.recipe import Kind
 from gemini_batch.tables.making.settings import Varying
 from gemini_batch.tables.making.template import RenderError, Templates, is_empty, shown
+from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gemini_batch.tables.making.recipe import Recipe
     from gemini_batch.tables.making.template import Template
 
 _encode = msgspec.json.Encoder().encode
+#: Types whose values duckdb shows as :func:`shown` does.
+_PLAIN_TYPES = {
+    "VARCHAR",
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
+    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+}
+#: A character that is certainly no white space, and one that is not escaped in the same way everywhere.
+_VISIBLE, _ODD = r"[\p{L}\p{N}\p{P}\p{S}]", r"[\x00-\x07\x0B\x0E-\x1F]"
 #: Columns of our own in a table that an earlier command wrote.
 _VERDICT, _PROBLEM = "verdict", "problem"
 
@@ -83,18 +92,29 @@ class Builder:
         fixed = not self._settings.varies and (self._system is None or not self._system.columns)
         self._tail = self._rest(()) if fixed else None
         self._embed = recipe.kind is Kind.EMBED
-        self._fast = self._shortcut()
 
-    def _shortcut(self) -> list[bytes | int] | None:
-        """The request as fixed bytes and the indexes of columns in turn, if it is nothing else than that."""
+    def expression(self, types: Mapping[str, str]) -> str | None:
+        """SQL for what :meth:`body` returns, for a table whose columns have these types of duckdb.
+
+        It is NULL for a row that only :meth:`body` can judge: with a null, without text, or with characters that
+        duckdb escapes in another way. None if the prompt is more than text and columns, or something else varies.
+        """
         pieces = self._prompt.pieces
         fixed = not any(template.columns for pair in self._examples for template in pair)
-        if pieces is None or not self._says or self._tail is None or self._attachments or not fixed:
+        if pieces is None or self._tail is None or self._problems or self._attachments or not fixed:
             return None
+        used = {self.columns[at]: types[self.columns[at]] for at in self._says}
+        texts = [name for name, kind in used.items() if kind == "VARCHAR"]
+        if not texts or not set(used.values()) <= _PLAIN_TYPES:
+            return None
+        shown = [duck.text(piece) if isinstance(piece, str) else duck.name(self.columns[piece]) for piece in pieces]
+        prompt = f"concat({', '.join(shown)})"
+        good = [f"{duck.name(name)} IS NOT NULL" for name in used]
+        good += [f"regexp_matches({duck.name(texts[0])}, '{_VISIBLE}')", f"NOT regexp_matches({prompt}, '{_ODD}')"]
         before = b'{"content":{' if self._embed else b'{"contents":[' + self._turns(()) + b'{"role":"user",'
-        after = b'"}]}' + (b"" if self._embed else b"]") + self._tail
-        texts = [_encode(piece)[1:-1] if isinstance(piece, str) else piece for piece in pieces]
-        return [before + b'"parts":[{"text":"', *texts, after]
+        after = b"}]}" + (b"" if self._embed else b"]") + self._tail
+        parts = [duck.text((before + b'"parts":[{"text":').decode()), f"to_json({prompt})", duck.text(after.decode())]
+        return f"CASE WHEN {' AND '.join(good)} THEN concat({', '.join(parts)}) END"
 
     def narrowed(self) -> Builder:
         """The same for rows that have only the columns that are looked at, in the order of the table."""
@@ -116,8 +136,6 @@ class Builder:
 
     def body(self, row: Sequence[Any]) -> bytes | Skipped:
         """The request of a row, as JSON, or why none is sent. Raises RowError."""
-        if self._fast is not None and not self._problems and (made := self._quickly(self._fast, row)) is not None:
-            return made
         if (earlier := self._earlier(row)) is not None:
             return earlier
         parts = []
@@ -149,18 +167,6 @@ class Builder:
             if not is_empty(row[at]):
                 return Skipped("EARLIER_PROBLEM", f"An earlier step had a problem with this row: {shown(row[at])}")
         return None
-
-    def _quickly(self, pieces: list[bytes | int], row: Sequence[Any]) -> bytes | None:
-        """The request of a row whose values are texts, and the first of them not empty; None for any other row."""
-        for at in self._says:
-            if type(row[at]) is not str:
-                return None
-        if not row[self._says[0]].strip():
-            return None
-        try:
-            return b"".join([piece if type(piece) is bytes else _encode(row[piece])[1:-1] for piece in pieces])  # type: ignore[index]
-        except UnicodeEncodeError:
-            return None  # the error names the field
 
     def _nothing(self) -> str:
         names = [self.columns[at] for at in self._says]

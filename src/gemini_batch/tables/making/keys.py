@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 #: What stands between the values of several key columns.
 JOINT = "|"
 #: Hexadecimal digits of a derived key: 80 bits, so that a billion rows do not meet by chance.
-_DIGITS = 20
+DIGITS = 20
 
 
 def derived(body: bytes) -> str:
     """The key of a request whose row has none of its own: a hash of the request."""
-    return hashlib.sha256(body).hexdigest()[:_DIGITS]
+    return hashlib.sha256(body).hexdigest()[:DIGITS]
 
 
 def from_columns(row: Sequence[Any], places: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.jsonl import private_open
 from gemini_batch.tables.making.builder import RowError, Skipped
-from gemini_batch.tables.making.keys import derived
+from gemini_batch.tables.making.keys import DIGITS, derived
 from gemini_batch.tables.note import SkippedRow
 from gemini_batch.tables.sources import duck
 from gemini_batch.used_keys import UsedKeys
@@ -61,13 +61,13 @@ def make_requests(
     path, skipped_path = scratch / "made.jsonl", scratch / "skipped.jsonl"
     work = _Work(narrow, name)
     with (
-        UsedKeys.on_disk(scratch / "keys.db") as keys,
+        UsedKeys.on_disk(scratch, snapshot.rows) as keys,
         private_open(path, "wb") as file,
         private_open(skipped_path, "wb") as skipped,
         duck.duckdb(scratch) as db,
     ):
         number = 1
-        for rows in _batches(db, snapshot, narrow.columns):
+        for rows in _batches(db, snapshot, narrow):
             made = work.requests(number, rows, keys)
             file.writelines(line for line in made if type(line) is bytes)
             if len(made) != len(rows) or work.reasons:
@@ -77,7 +77,6 @@ def make_requests(
         for one in (file, skipped):
             one.flush()
             os.fsync(one.fileno())
-    (scratch / "keys.db").unlink()
     progress(snapshot.rows, snapshot.rows)
     work.check()
     return Requests(path, skipped_path, work.made, dict(work.reasons), tuple(work.notes()))
@@ -94,43 +93,45 @@ class _Work:
         self.reasons: Counter[str] = Counter()
 
     def requests(self, number: int, rows: Sequence[Sequence[Any]], keys: UsedKeys) -> list[bytes | SkippedRow]:
-        """The lines of rows from ``number`` on, with their line endings; what is wrong with rows is noted."""
-        found: list[tuple[int, str | None, bytes]] = []
+        """The lines of rows from ``number`` on, with their line endings; what is wrong with rows is noted.
+
+        The last two values of each row are the hash of its request and the request as JSON, if duckdb made them.
+        """
         made: list[bytes | SkippedRow] = []
         for at, row in enumerate(rows, number):
             try:
-                key = self._builder.key(row)
-                body = self._builder.body(row)
+                own = self._builder.key(row)
+                request_hash, request = row[-2], row[-1]
+                body = self._builder.body(row) if request is None else request
             except RowError as error:
                 self._add(Problem(message=f"Row {at:,}: {error}.", field=error.field))
                 continue
-            if type(body) is bytes:
-                found.append((at, key, body))
-            else:
+            if type(body) is not bytes:
                 assert isinstance(body, Skipped)
                 self.reasons[body.reason] += 1
-                made.append(SkippedRow(at, key, *body))
-        named: list[str | None] = [derived(body) if key is None else key for _, key, body in found]
-        if not keys.all_new([(key, at) for key, (at, _, _) in zip(named, found, strict=True) if key is not None]):
-            named = [self._named(at, own, key or "", keys) for key, (at, own, _) in zip(named, found, strict=True)]
-        lines = [_line(key, body) for key, (_, _, body) in zip(named, found, strict=True) if key is not None]
-        self.made += len(lines)
-        return [*made, *lines]
+                made.append(SkippedRow(at, own, *body))
+                continue
+            key = keys.numbered(request_hash or derived(body), at) if own is None else self._own(own, at, keys)
+            if key is not None:
+                self.made += 1
+                made.append(_line(key, body))
+        return made
 
-    def _named(self, at: int, own: str | None, key: str, keys: UsedKeys) -> str | None:
-        """The key of a row; None if it has the key of another one, which is noted."""
-        if own is None or self._builder.recipe.number_duplicates:
+    def _own(self, key: str, at: int, keys: UsedKeys) -> str | None:
+        """The key of a row, from its key columns; None if another row has it, which is noted."""
+        if self._builder.recipe.number_duplicates:
             return keys.numbered(key, at)
         first = keys.first(key, at)
-        if first is not None:
-            self._add(
-                Problem(
-                    message=f"Rows {first:,} and {at:,} have the same key {key!r}.",
-                    field="--key",
-                    next="Use another column, several of them, or --key-duplicates number.",
-                )
+        if first is None:
+            return key
+        self._add(
+            Problem(
+                message=f"Rows {first:,} and {at:,} have the same key {key!r}.",
+                field="--key",
+                next="Use another column, several of them, or --key-duplicates number.",
             )
-        return key if first is None else None
+        )
+        return None
 
     def _add(self, problem: Problem) -> None:
         self._count += 1
@@ -164,10 +165,22 @@ def _line(key: str, body: bytes) -> bytes:
     return b'{"key":' + _encode(key) + b',"request":' + body + b"}\n"
 
 
-def _batches(db: Any, snapshot: Snapshot, names: Sequence[str]) -> Iterator[Sequence[Sequence[Any]]]:
-    """The rows of a snapshot, in order, with these columns; JSON is decoded."""
-    asked = ", ".join(map(duck.name, names)) or "1"
-    db.execute(f"SELECT {asked} FROM read_parquet({duck.reading(snapshot.path)})")
+def _batches(db: Any, snapshot: Snapshot, builder: Builder) -> Iterator[Sequence[Sequence[Any]]]:
+    """The rows of a snapshot, in order, with the columns of the builder, and the request if duckdb can make it.
+
+    JSON is decoded. A row whose request is made has its key only: values that nobody asks for cost time.
+    """
+    names, kept = builder.columns, builder.recipe.key
+    request = builder.expression(snapshot.columns) or "NULL"
+    asked = [
+        duck.name(name) if name in kept else f"CASE WHEN made IS NULL THEN {duck.name(name)} END" for name in names
+    ]
+    derived = "NULL" if kept else f"left(sha256(made), {DIGITS})"
+    # duckdb hashes in all threads, and bytes are fetched faster than text
+    db.execute(
+        f"SELECT {', '.join([*asked, derived, 'encode(made)'])}"
+        f" FROM (SELECT *, {request} AS made FROM read_parquet({duck.reading(snapshot.path)}))"
+    )
     packed = [at for at, name in enumerate(names) if snapshot.columns[name] == "JSON"]
     while batch := db.fetchmany(duck.FETCHED):
         yield [_unpacked(row, packed) for row in batch] if packed else batch

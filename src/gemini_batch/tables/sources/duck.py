@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Above it, duckdb writes what it holds to the scratch folder.
 MEMORY_LIMIT = "1GB"
+#: Each thread has buffers of its own, so that the memory of all of them is bounded on any machine.
+_THREADS = 4
 #: Rows that are fetched at a time.
 FETCHED = 4096
 _ADVICE = re.compile(r"\n\s*(Possible fixes:|Possible solutions?:|Possible Solution:|LINE \d+:|Candidate).*", re.DOTALL)
@@ -29,6 +32,7 @@ def duckdb(scratch: Path) -> Iterator[Any]:
         config={
             "autoinstall_known_extensions": False,
             "memory_limit": MEMORY_LIMIT,
+            "threads": min(_THREADS, os.cpu_count() or 1),
             "temp_directory": str(scratch),
             "preserve_insertion_order": True,
         }

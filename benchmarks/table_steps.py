@@ -1,21 +1,29 @@
-"""The steps behind ``python -m benchmarks join``, each in a process of its own; each prints the number of rows.
+"""The steps behind ``python -m benchmarks tables``, each in a process of its own; each prints the number of rows.
 
-``make`` writes a table with ten columns and an answer for each row. ``ours`` and ``pyarrow`` join them, to a Parquet or
-CSV file. The answers are result lines; both read them with the JSON reader that they have.
+``table`` and ``answers`` write a table with ten columns and an answer for each row. ``make`` and ``jinja2`` make a
+request of each row. ``join`` and ``pyarrow`` join the answers to the table, in a Parquet or CSV file; the answers are
+result lines, and both read them with the JSON reader that they have.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gemini_batch.tables.making.builder import Builder
+from gemini_batch.tables.making.prepare import make_requests
+from gemini_batch.tables.making.recipe import Asked, make_recipe
 from gemini_batch.tables.outputs.cells import Filler
 from gemini_batch.tables.outputs.columns import answer_columns
 from gemini_batch.tables.outputs.write import write_table
+from gemini_batch.tables.sources.snapshot import take_snapshot
+from gemini_batch.tables.sources.source import find_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +39,7 @@ SCHEMA = {
         "topics": {"type": "array", "items": {"type": "string"}},
     },
 }
+_PROMPT = "Classify this review of {{ sku }}:\n{{ review }}"
 _TABLE = """
     SELECT range AS id, 'Review ' || range || ': it is light, it lasts, and it says "quite good".' AS review,
         range % 5 AS stars, range * 1.5 AS price, range % 2 = 0 AS verified,
@@ -49,13 +58,19 @@ class _Line(msgspec.Struct):
     response: _Response
 
 
-def make(table: Path, answers: Path, rows: int) -> int:
-    """Write the table and the result lines."""
+def table(file: Path, rows: int) -> int:
+    """Write the table."""
     import duckdb
 
+    how = "FORMAT csv" if file.suffix == ".csv" else "FORMAT parquet, COMPRESSION zstd"
     with duckdb.connect() as db:
-        db.execute(f"COPY ({_TABLE.format(rows=rows)}) TO '{table}' (FORMAT parquet, COMPRESSION zstd)")
-    with answers.open("w") as file:
+        db.execute(f"COPY ({_TABLE.format(rows=rows)}) TO '{file}' ({how})")
+    return rows
+
+
+def answers(file: Path, rows: int) -> int:
+    """Write the result lines."""
+    with file.open("w") as lines:
         for number in range(rows):
             answer = {
                 "sentiment": "positive",
@@ -65,11 +80,50 @@ def make(table: Path, answers: Path, rows: int) -> int:
             }
             response = {"text": json.dumps(answer)}
             line = {"key": str(number), "verdict": "succeeded", "response": response, "attempt": 1}
-            file.write(json.dumps(line) + "\n")
+            lines.write(json.dumps(line) + "\n")
     return rows
 
 
-def ours(table: Path, answers: Path, output: Path) -> int:
+def make(source: Path, output: Path, keys: str) -> int:
+    """The requests of this package: a table read, a request of each row, and no key twice."""
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        snapshot = take_snapshot(find_source(str(source)), Path(folder))
+        asked = Asked(prompt=_PROMPT, temperature=0.2, key=() if keys == "derived" else (keys,))
+        builder = Builder(make_recipe(asked), tuple(snapshot.columns))
+        made = make_requests(snapshot, builder, Path(folder), name=source.name)
+        made.path.replace(output)
+    return made.count
+
+
+def jinja2(source: Path, output: Path, key: str) -> int:
+    """The loop that a program with jinja2 has."""
+    import jinja2
+
+    prompt = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(_PROMPT)
+    count = 0
+    with output.open("w") as lines:
+        for row in _rows(source):
+            count += 1
+            request = {
+                "contents": [{"role": "user", "parts": [{"text": prompt.render(row)}]}],
+                "generationConfig": {"temperature": 0.2},
+            }
+            lines.write(json.dumps({"key": str(row[key]), "request": request}) + "\n")
+    return count
+
+
+def _rows(source: Path) -> Iterator[dict[str, Any]]:
+    if source.suffix == ".csv":
+        with source.open(newline="") as file:
+            yield from csv.DictReader(file)
+        return
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(source).iter_batches():
+        yield from batch.to_pylist()
+
+
+def join(table: Path, answers: Path, output: Path) -> int:
     """The join of this package."""
     columns = answer_columns(SCHEMA, method="generate")
     fill, decode = Filler(columns), msgspec.json.Decoder(_Line).decode
@@ -116,8 +170,10 @@ def pyarrow(table: Path, answers: Path, output: Path) -> int:
 
 
 if __name__ == "__main__":
-    step, first, second, third = sys.argv[1:]
-    if step == "make":
-        print(make(Path(first), Path(second), int(third)))
+    step, *values = sys.argv[1:]
+    if step in {"table", "answers"}:
+        print({"table": table, "answers": answers}[step](Path(values[0]), int(values[1])))
+    elif step in {"make", "jinja2"}:
+        print({"make": make, "jinja2": jinja2}[step](Path(values[0]), Path(values[1]), values[2]))
     else:
-        print({"ours": ours, "pyarrow": pyarrow}[step](Path(first), Path(second), Path(third)))
+        print({"join": join, "pyarrow": pyarrow}[step](*map(Path, values)))
