@@ -244,10 +244,11 @@ def parse(document: Mapping[str, Any]) -> Catalog:
 
 
 def _models(tables: Mapping[str, Mapping[str, Any]], fees: Sequence[FeeEntry]) -> Mapping[str, Model]:
-    """The models of some tables, those of aliases completed. Raises ``ValidationError`` for an alias of nothing."""
+    """The models of some tables, those of aliases completed. Raises ``ValidationError`` for an alias of nothing.
+
+    ``fees`` of other names are an error, too.
+    """
     found = {}
-    if unknown := {name for fee in fees for name in fee.models if name not in tables}:
-        raise msgspec.ValidationError(f"fees of models that are not in the catalog: {', '.join(sorted(unknown))}")
     for name, table in tables.items():
         named = table.get("alias_of")
         if named is not None and named not in tables:
@@ -255,4 +256,6 @@ def _models(tables: Mapping[str, Mapping[str, Any]], fees: Sequence[FeeEntry]) -
         model = msgspec.convert({**(tables[named] if named else {}), **table, "name": name}, Model)
         mine = tuple(fee for fee in fees if (named or name) in fee.models)
         found[name] = msgspec.structs.replace(model, fees=mine)
+    if unknown := {name for fee in fees for name in fee.models if name not in tables}:
+        raise msgspec.ValidationError(f"fees of models that are not in the catalog: {', '.join(sorted(unknown))}")
     return MappingProxyType(found)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 from typing import assert_never, assert_type
 
@@ -25,12 +26,14 @@ from gemini_batch import (
     JobSeen,
     JobStage,
     JobStatus,
+    Kind,
     Method,
     Model,
     NetworkError,
     Next,
     Notice,
     PreparedFile,
+    Price,
     Problem,
     Results,
     RowError,
@@ -41,15 +44,19 @@ from gemini_batch import (
     Settings,
     Shown,
     ShownRun,
+    Spend,
     StateError,
     Summary,
     Transfer,
+    Usage,
     UsageError,
     Validated,
     Verdict,
     aio,
+    cost,
     load_catalog,
     load_settings,
+    price_on,
 )
 
 
@@ -188,12 +195,15 @@ def errors() -> int:
     return 0
 
 
-def catalog() -> float | None:
+def catalog() -> Decimal | None:
     """What a million tokens cost in a batch today."""
     model: Model | None = load_catalog().find("gemini-3-flash-preview")
-    price = model.price_on(dt.datetime.now(dt.UTC).date()) if model else None
-    cost = price.cost(gemini_batch.Tokens(input=1_000_000)) if price else None
-    return None if cost is None else cost.batch
+    today = dt.datetime.now(dt.UTC).date()
+    price: Price | None = price_on(model.name, today) if model else None
+    if price is None or price.batch is None or price.batch.of(Kind.INPUT) is None:
+        return None
+    spend: Spend = cost(Usage(input=1_000_000, known=True), price.model, today)
+    return (spend + Spend()).exact
 
 
 def stages(stage: JobStage) -> bool:

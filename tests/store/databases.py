@@ -34,7 +34,16 @@ RENAMED = {
 }
 #: Tables (without columns here) and columns that 1.0.0 does not have, or that say something else there.
 ADDED: dict[str, tuple[str, ...]] = {
-    "answers": ("message", "model_version"),
+    "answers": (
+        "message",
+        "model_version",
+        "image_input",
+        "video_input",
+        "cached_audio",
+        "audio_output",
+        "searches",
+        "maps",
+    ),
     "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint"),
     "jobs": ("key_fingerprint",),
     "requests": ("fingerprint", "body", "outside", "copy_of", "schema"),

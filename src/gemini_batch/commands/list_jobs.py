@@ -105,8 +105,11 @@ def _at_length(session: Session, run: Run, job: Job | None, one: JobStatus) -> J
     folder = session.state_folder.run(run.id)
     usd = None
     if job is not None and job.stage is JobStage.COLLECTED and folder.row_database.exists():
-        with folder.rows() as rows:
-            usd = Meter(run, [job], session.prices).money(rows.usage(LONG_PROMPT, job=job.ordinal))
+        try:
+            with folder.rows() as rows:
+                usd = Meter(run, [job], session.prices).money(rows.usage(LONG_PROMPT, job=job.ordinal))
+        except StateError as error:  # as above
+            session.emit(Notice(f"{run.id}: {error.message}", "warning", error.next))
     return msgspec.structs.replace(one, size=folder.size(), usd=usd)
 
 
