@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         clean,
         create,
         doctor,
+        estimate,
         list_jobs,
         prepare,
         results,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis, Finding
+    from gemini_batch.commands.estimate import Estimate
     from gemini_batch.commands.prepare import PreparedFile
     from gemini_batch.commands.show import Shown, ShownRun
     from gemini_batch.commands.shown_row import ShownRow
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
     from gemini_batch.money.book import PriceBook, price_on
     from gemini_batch.money.costs import cost
+    from gemini_batch.money.limits import MaxUsd
     from gemini_batch.money.own_prices import OwnPrice
     from gemini_batch.prices import Fee, Kind, Price, PriceUsed, Rates, ShortRates, Spend, Unpriced
     from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
@@ -107,6 +110,7 @@ __all__ = [
     "Diagnosis",
     "EnqueuedTokens",
     "Error",
+    "Estimate",
     "Event",
     "EventHandler",
     "Fee",
@@ -125,6 +129,7 @@ __all__ = [
     "LeftOut",
     "Limit",
     "Limits",
+    "MaxUsd",
     "Method",
     "Model",
     "Money",
@@ -181,6 +186,7 @@ __all__ = [
     "cost",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "load_catalog",
     "load_prices",
@@ -202,12 +208,15 @@ _ROOMS = {
     "answers.typed": "ResultRow",
     "answers.usage": "Usage",
     "catalog": ("Catalog EnqueuedTokens FeeEntry Limit Limits Method Model PriceEntry Shutdown load_catalog"),
-    "client": "GeminiBatch adopt cancel clean create doctor list_jobs prepare results retry run show status validate",
+    "client": (
+        "GeminiBatch adopt cancel clean create doctor estimate list_jobs prepare results retry run show status validate"
+    ),
     "commands.adopt": "Adopted Keys",
     "commands.cancel": "Cancelled",
     "commands.clean": "Cleaned",
     "commands.create": "Created",
     "commands.doctor": "Diagnosis Finding",
+    "commands.estimate": "Estimate",
     "commands.prepare": "PreparedFile",
     "commands.show": "Shown ShownRun",
     "commands.shown_row": "ShownRow",
@@ -220,6 +229,7 @@ _ROOMS = {
     "intake.table_options": "ArrowStream TableOptions",
     "money.book": "PriceBook price_on",
     "money.costs": "cost",
+    "money.limits": "MaxUsd",
     "money.own_prices": "OwnPrice",
     "prices": "Fee Kind Price PriceUsed Rates ShortRates Spend Unpriced",
     "report.job_view": "JobStatus RunState RunStatus",

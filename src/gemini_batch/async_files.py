@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Literal, Unpack
 
+    from gemini_batch.commands.estimate import Estimate
     from gemini_batch.commands.prepare import PreparedFile
     from gemini_batch.commands.validate import Validated
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
@@ -62,6 +63,54 @@ class AsyncFiles(AsyncBase):
             offline=would_be_offline(self._settings, self._offline),
             emit=self._on_event,
         )
+
+    async def estimate(
+        self,
+        what: str | os.PathLike[str] | Iterable[object] | ArrowStream | None = None,
+        *,
+        model: str | None = None,
+        model_check: bool = True,
+        limit: int | None = None,
+        sample: int | None = None,
+        sample_seed: int = 0,
+        new: bool = False,
+        dedupe: bool = False,
+        lenient: bool = False,
+        max_requests_per_job: int | None = None,
+        max_tokens_per_job: int | None = None,
+        tier: int | None = None,
+        **table: Unpack[TableOptions],
+    ) -> Estimate:
+        """What a run of an input, or the rest of a run (``run-…``), would send, and what it would cost: no key, no
+        network, nothing sent, nothing stored.
+
+        The arguments are those of ``run``; ``new``: count everything, whatever was answered before. ``tier``: also say
+        how many tokens it allows in the queue. Raises UsageError (InvalidInput with every problem of the file),
+        StateError.
+        """
+        from gemini_batch.commands import estimate as room
+        from gemini_batch.intake.table_options import refuse_table, submission
+        from gemini_batch.store.run_options import RunOptions
+
+        options = RunOptions.of(
+            max_requests_per_job=max_requests_per_job, max_tokens_per_job=max_tokens_per_job, tier=tier
+        )
+        if isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists():
+            refuse_table(what, table)
+            return await room.estimate(self._session(), what, options or RunOptions())
+        file = submission(
+            what,
+            table,
+            model=model,
+            model_check=model_check,
+            limit=limit,
+            sample=sample,
+            sample_seed=sample_seed,
+            new=new,
+            dedupe=dedupe,
+            lenient=lenient,
+        )
+        return await room.estimate(self._session(), file, file.options.over(options or RunOptions()))
 
     async def prepare(
         self,

@@ -33,6 +33,7 @@ __all__ = [
     "clean",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "prepare",
     "results",
@@ -208,6 +209,7 @@ class GeminiBatch:
     run = _blocking(AsyncGeminiBatch.run)
     retry = _blocking(AsyncGeminiBatch.retry)
     show = _blocking(AsyncGeminiBatch.show)
+    estimate = _blocking(AsyncGeminiBatch.estimate)
     prepare = _blocking(AsyncGeminiBatch.prepare)
     validate = _blocking(AsyncGeminiBatch.validate)
     list_jobs = _blocking(AsyncGeminiBatch.list_jobs)
@@ -232,6 +234,7 @@ cancel = _shortcut(GeminiBatch.cancel)
 clean = _shortcut(GeminiBatch.clean)
 create = _shortcut(GeminiBatch.create)
 doctor = _shortcut(GeminiBatch.doctor)
+estimate = _shortcut(GeminiBatch.estimate)
 list_jobs = _shortcut(GeminiBatch.list_jobs)
 prepare = _shortcut(GeminiBatch.prepare)
 results = _shortcut(GeminiBatch.results)

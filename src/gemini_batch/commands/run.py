@@ -12,6 +12,7 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.api.trouble import meaning
+from gemini_batch.commands.estimate import check_cost
 from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
@@ -197,8 +198,7 @@ async def work_off(
 
         await remember(session, run, waits=True)
         budget = budget_of(session, run, chosen)
-        with folder.rows() as rows:
-            budget.check(rows, chosen.max_usd_basis or "expected")
+        check_cost(session, run, chosen, budget)
         while True:
             if _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
                 await check_visible(session, ledger.jobs_of(run.id))

@@ -191,8 +191,16 @@ CREATE TABLE job_attachments (
 
 
 def _ledger_6(db: sqlite3.Connection) -> None:
-    """Keep what each job may cost at most and what it has cost, in nano-USD; both are unknown for earlier jobs."""
-    _each(db, ("ALTER TABLE jobs ADD COLUMN bound INTEGER", "ALTER TABLE jobs ADD COLUMN settled INTEGER"))
+    """Keep what each job may cost and has cost, in nano-USD, and the shape of each run; earlier ones have none."""
+    _each(
+        db,
+        (
+            "ALTER TABLE jobs ADD COLUMN bound INTEGER",
+            "ALTER TABLE jobs ADD COLUMN settled INTEGER",
+            "ALTER TABLE runs ADD COLUMN shape TEXT",
+            "CREATE INDEX runs_shape ON runs (shape)",
+        ),
+    )
 
 
 LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (

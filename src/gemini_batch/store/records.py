@@ -40,6 +40,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One durable piece of work. ``adopted``: its first job was created elsewhere. ``identity``: None without requests.
 
     ``anew``: made with ``--new``, so it takes no answers from other runs. ``freed_at``: when its answers were deleted.
+    ``shape``: equal for runs whose requests ask for the same (:mod:`gemini_batch.intake.shape`); None if unknown.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     forgotten_at: float | None = None
     anew: bool = False
     freed_at: float | None = None
+    shape: str | None = None
 
     @property
     def requests_known(self) -> bool:

@@ -92,6 +92,26 @@ class RowReader:
             row = self._db.execute(sql).fetchone()
         return None if row is None else tuple(row)
 
+    def most_answer_tokens(self, prices: RowPrices) -> int | None:
+        """The most tokens that the answers to the waiting requests have together; None if nothing bounds them."""
+        sql = (
+            "SELECT sum(iif(bound_answer = 0, 0, coalesce(?1, bound_answer, ?2))), "
+            "count(*) FILTER (WHERE coalesce(?1, bound_answer, ?2) IS NULL) FROM requests WHERE job IS NULL"
+        )
+        with explained(self.path, "run's row database"):
+            most, unknown = self._db.execute(sql, (prices.answer, prices.answer_limit)).fetchone()
+        return None if unknown else most or 0
+
+    def answer_lengths(self) -> tuple[int, int, int]:
+        """How many usable answers this run received, the sum of their tokens with thoughts, and that of the squares."""
+        sql = (
+            "SELECT count(*), coalesce(sum(output + thoughts), 0), "
+            "coalesce(sum((output + thoughts) * (output + thoughts)), 0) "
+            "FROM answers WHERE verdict IN ('succeeded', 'truncated') AND usage_known AND answer_file > 0"
+        )
+        with explained(self.path, "run's row database"):
+            return tuple(self._db.execute(sql).fetchone())
+
     def without_bounds(self) -> list[tuple[int, int, int]]:
         """``(seq, offset, length)`` of the requests that an earlier version entered: their bounds are not noted."""
         with explained(self.path, "run's row database"):

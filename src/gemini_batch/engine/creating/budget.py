@@ -7,10 +7,11 @@ got no answer and is sent again, the service may have made two jobs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import Next, NotFinished, UsageError
+from gemini_batch.events import counted
 from gemini_batch.money.limits import PICO, Caps, Purse, day_of, month_of, nano, row_prices, usd
 from gemini_batch.money.row_bounds import row_bound
 from gemini_batch.store.records import JobStage
@@ -132,10 +133,10 @@ class Budget:
         taken = sum(rows.most(self.prices, job.ordinal).nano for job in planned)
         return Purse(max(0, min(one.room for one in spent) - taken), self.prices, self.caps.unknown)
 
-    def check(self, rows: Rows, basis: Literal["expected", "worst"]) -> None:
+    def check(self, rows: Rows, expected: int | None = None) -> None:
         """Compare what all waiting requests cost with the limits, before anything is sent. Raises UsageError.
 
-        ``basis``: what they are expected to cost, or what they cost at most.
+        ``expected``: what they are expected to cost, in nano-USD; None: compare what they cost at most.
         """
         waiting = rows.waiting().requests
         if not self.caps or not waiting:
@@ -145,14 +146,16 @@ class Budget:
             if not self.caps.unknown:
                 raise self._unpriced() if most is None else unbounded(most.unknown)
             return
+        cost = most.nano if expected is None else min(expected, most.nano)
         for one in self.spent():
-            if basis == "worst" and most.nano > one.room:
+            if cost > one.room:
+                costs = "may cost up to" if expected is None else "are expected to cost"
                 raise UsageError(
-                    f"{waiting:,} requests may cost up to {usd(most.nano)} USD, and the limit for {one.name} has "
+                    f"{counted(waiting, 'request')} {costs} {usd(cost)} USD, and the limit for {one.name} has "
                     f"{usd(one.room)} USD left. Nothing was sent.",
                     field="--max-usd",
                     code="over_budget",
-                    next="Raise the limit, send fewer requests with --limit, or lower maxOutputTokens.",
+                    next="Raise the limit, or send fewer requests with --limit.",
                 )
 
     def check_one(self, rows: Rows, job: Job) -> None:
@@ -204,7 +207,7 @@ class Budget:
         """What ends a run whose next request does not fit in a limit, although nothing of it is alive."""
         one = min(self.spent(), key=lambda spent: spent.room)
         waiting = rows.waiting().requests
-        requests = "1 request is" if waiting == 1 else f"{waiting:,} requests are"
+        requests = f"{counted(waiting, 'request')} {'is' if waiting == 1 else 'are'}"
         held = f", {usd(one.open)} of it reserved for jobs that are not collected" if one.open else ""
         least = usd(one.nano + self._least(rows))
         again = (
