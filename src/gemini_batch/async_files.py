@@ -79,14 +79,15 @@ class AsyncFiles(AsyncBase):
         max_requests_per_job: int | None = None,
         max_tokens_per_job: int | None = None,
         tier: int | None = None,
+        count: int | None = None,
         **table: Unpack[TableOptions],
     ) -> Estimate:
         """What a run of an input, or the rest of a run (``run-…``), would send, and what it would cost: no key, no
         network, nothing sent, nothing stored.
 
         The arguments are those of ``run``; ``new``: count everything, whatever was answered before. ``tier``: also say
-        how many tokens it allows in the queue. Raises UsageError (InvalidInput with every problem of the file),
-        StateError.
+        how many tokens it allows in the queue. ``count``: let the service count the tokens of so many prompts, which
+        needs a key and costs nothing. Raises UsageError (InvalidInput with every problem of the file), StateError.
         """
         from gemini_batch.commands import estimate as room
         from gemini_batch.intake.table_options import refuse_table, submission
@@ -97,7 +98,7 @@ class AsyncFiles(AsyncBase):
         )
         if isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists():
             refuse_table(what, table)
-            return await room.estimate(self._session(), what, options or RunOptions())
+            return await room.estimate(self._session(), what, options or RunOptions(), count=count)
         file = submission(
             what,
             table,
@@ -110,7 +111,8 @@ class AsyncFiles(AsyncBase):
             dedupe=dedupe,
             lenient=lenient,
         )
-        return await room.estimate(self._session(), file, file.options.over(options or RunOptions()))
+        chosen = file.options.over(options or RunOptions())
+        return await room.estimate(self._session(), file, chosen, count=count)
 
     async def prepare(
         self,

@@ -29,11 +29,16 @@ if TYPE_CHECKING:
     click.option("--max-requests-per-job", type=click.IntRange(min=1), metavar="N", help="As for run."),
     click.option("--max-tokens-per-job", type=click.IntRange(min=1), metavar="N", help="As for run."),
     click.option("--tier", type=click.IntRange(1, 3), metavar="1|2|3", help="The project's tier."),
-    asks=False,
+    click.option(
+        "--count",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Let the service count the tokens of N prompts. This needs a key, and costs nothing.",
+    ),
 )
 def command(found: Estimate, screen: Screen, **_: object) -> None:
     """Say what a run would send, and what it would cost, before it does: requests that are new, tokens, price, jobs.
-    Nothing is sent and nothing is stored. Needs no key and no network.
+    Nothing is sent and nothing is stored. Needs no key and no network, except with --count.
 
     The input and the options are those of run; RUN stands for what is left of a run.
     """

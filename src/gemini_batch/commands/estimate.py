@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -21,7 +22,7 @@ from gemini_batch.intake.submission import check_submission, model_of, prepared
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.memory.recall import foresee
-from gemini_batch.money.estimates import Lengths, Range, answer_tokens, usd
+from gemini_batch.money.estimates import Lengths, Range, answer_tokens, counted_tokens, usd
 from gemini_batch.money.limits import nano, row_prices
 from gemini_batch.report.money import PriceNote
 from gemini_batch.report.stragglers import typical
@@ -30,6 +31,8 @@ from gemini_batch.store.run_options import REQUESTS_A_JOB, kept_options
 from gemini_batch.validation.conform import Terms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.events import EventHandler
     from gemini_batch.intake.submission import Submission
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 
 #: How many earlier runs of the same shape are looked at.
 _EARLIER = 5
+#: How many prompts the service counts at a time.
+_AT_ONCE = 4
 
 
 class TokenRange(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,20 +126,58 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """The command that would send the requests."""
 
 
-async def estimate(session: Session, what: str | Submission, options: RunOptions) -> Estimate:
+async def estimate(
+    session: Session, what: str | Submission, options: RunOptions, *, count: int | None = None
+) -> Estimate:
     """What a run of an input, or what is left of a known run (its id), would send and cost. Sends and stores nothing.
 
-    Needs no key. Raises UsageError (InvalidInput with all problems), StateError.
+    ``count``: let the service count the tokens of so many prompts, which needs a key and costs nothing; nothing else
+    does. Raises UsageError (InvalidInput with all problems), StateError, and with ``count`` ServiceError.
     """
     if isinstance(what, str):
         run = session.locate(what).run  # type: ignore[union-attr]
         folder = session.state_folder.run(run.id)
         with folder.rows() as rows:
-            return foreseen(session, run, rows, options.over(kept_options(run)), source=run.id)
+            chosen = options.over(kept_options(run))
+            counts = await _counted(session, run, folder, rows, count)
+            return foreseen(session, run, rows, chosen, source=run.id, counts=counts)
     check_submission(what)
     async with prepared(session, what, needs_key=False) as made:
         with session.state_folder.staging(session.world.token(8)) as folder:
-            return await in_thread(lambda emit: _staged(session, made, options, folder, emit), session.emit)
+            run = await in_thread(lambda emit: _staged(session, made, options, folder, emit), session.emit)
+            with folder.rows() as rows:
+                counts = await _counted(session, run, folder, rows, count)
+                found = foreseen(session, run, rows, options, source=made.named, counts=counts)
+    return msgspec.structs.replace(found, skipped=made.prepared.note.skipped if made.prepared else {})
+
+
+async def _counted(
+    session: Session, run: Run, folder: RunFolder, rows: Rows, count: int | None
+) -> list[tuple[int, int]]:
+    """The estimate and the service's count of so many waiting prompts. What attachments add is not known before."""
+    if count is None:
+        return []
+    embeds, limit = run.method is Method.EMBED, asyncio.Semaphore(_AT_ONCE)
+    service = (await session.backend()).service
+
+    async def counted(guess: int, line: bytes) -> tuple[int, int]:
+        request = msgspec.json.decode(line, type=_Line).request
+        async with limit:
+            return guess, await service.count_tokens(run.model, bytes(request), embeds=embeds)
+
+    with folder.requests.open("rb") as file:
+        lines = [(guess, _at(file, offset, length)) for offset, length, guess in rows.some_waiting(count)]
+    asked = [counted(guess, line) for guess, line in lines if b"attachment:sha256-" not in line]
+    return list(await asyncio.gather(*asked))
+
+
+class _Line(msgspec.Struct):
+    request: msgspec.Raw
+
+
+def _at(file: IO[bytes], offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(length)
 
 
 def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget) -> None:
@@ -156,7 +199,8 @@ def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget) 
 
 def _staged(
     session: Session, submission: Submission, options: RunOptions, folder: RunFolder, emit: EventHandler
-) -> Estimate:
+) -> Run:
+    """Enter the requests in a folder that goes away, as a run would; what it would not send has its place."""
     from gemini_batch.store.records import Run as Foreseen
 
     address, made = address_of(session.settings), submission.prepared
@@ -194,11 +238,18 @@ def _staged(
             foresee(session.state_folder, rows)
         if options.dedupe:
             copy_identical(folder, rows)
-        found = foreseen(session, run, rows, options, source=submission.named)
-    return msgspec.structs.replace(found, skipped=made.note.skipped if made else {})
+    return run
 
 
-def foreseen(session: Session, run: Run, rows: Rows, options: RunOptions, *, source: str) -> Estimate:
+def foreseen(
+    session: Session,
+    run: Run,
+    rows: Rows,
+    options: RunOptions,
+    *,
+    source: str,
+    counts: Sequence[tuple[int, int]] = (),
+) -> Estimate:
     """What the waiting requests of a run will use and cost. Raises UsageError for a mistake in the user's prices."""
     waiting = rows.waiting()
     overrides = options.overrides
@@ -208,6 +259,8 @@ def foreseen(session: Session, run: Run, rows: Rows, options: RunOptions, *, sou
     bound = None if most is None else rows.most(most)
     price = book.price_on(model, dt.datetime.fromtimestamp(now, dt.UTC).date())
     prompts = Range(0, waiting.tokens, None)
+    if counts:
+        prompts = counted_tokens(counts, waiting.requests, waiting.tokens)
     limit = None if most is None else rows.most_answer_tokens(most)
     basis: AnswerBasis = "bound"
     answers, known = Range(0, 0, 0), 0
@@ -234,7 +287,7 @@ def foreseen(session: Session, run: Run, rows: Rows, options: RunOptions, *, sou
         copies=rows.at(COPY),
         skipped={},
         prompt_tokens=_tokens(prompts),
-        prompt_basis="estimate",
+        prompt_basis="counted" if counts else "estimate",
         unknown_media=0,
         unmeasured=False,
         answer_tokens=_tokens(answers),

@@ -85,7 +85,8 @@ def _cost(found: Estimate) -> str:
         return f"Cost: at most ${usd(found.usd.high)} in batch{days}{own}."
     if found.usd.low is None:
         return f"Cost: unknown; there is no price for {found.model}."
-    return f"Cost: unknown; at least ${usd(found.usd.low)} in batch{days}{own}."
+    least = f"; at least ${usd(found.usd.low)} in batch" if found.usd.low else ""
+    return f"Cost: unknown{least}{days}{own}."
 
 
 def _jobs(found: Estimate) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from gemini_batch.prices import Kind, spend
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
     from gemini_batch.prices import Price
@@ -69,9 +69,25 @@ def _scaled(requests: int, lengths: Lengths, most: int | None) -> Range:
     )
 
 
+def counted_tokens(sample: Sequence[tuple[int, int]], requests: int, estimate: int) -> Range:
+    """The tokens of all prompts, from ``(estimate, exact count)`` of some of them and the estimate of all.
+
+    The counts say by how much estimates are wrong; how much that differs from row to row makes the range. If all were
+    counted, it is exact.
+    """
+    counts = sum(count for _, count in sample)
+    if len(sample) >= requests:
+        return Range(counts, counts, counts)
+    ratio = counts / max(1, sum(guess for guess, _ in sample))
+    rest = sum((count - ratio * guess) ** 2 for guess, count in sample) / max(1, len(sample) - 1)
+    error = _ERRORS * requests * math.sqrt(rest / len(sample) * (1 - len(sample) / requests))
+    expected = ratio * estimate
+    return Range(max(0, math.floor(expected - error)), round(expected), math.ceil(expected + error))
+
+
 def usd(prompts: int | None, answers: int | None, price: Price | None, *, interactive: bool = False) -> Decimal | None:
     """What so many tokens cost in a batch, or outside of one; None where a count or a price is not known."""
-    if prompts is None or answers is None:
+    if prompts is None or answers is None or price is None or price.batch is None:
         return None
     found = spend({Kind.INPUT: prompts, Kind.OUTPUT: answers}, price, "")
     return None if found.unpriced else found.interactive if interactive else found.priced

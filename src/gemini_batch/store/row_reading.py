@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from gemini_batch.store.run_options import Selection
 
 
+#: An odd factor near the golden section of 2**32: it scatters consecutive numbers.
+_SHUFFLE = 2_654_435_761
 #: So many schemas are in memory at a time.
 _MOST_SCHEMAS = 64
 
@@ -91,6 +93,15 @@ class RowReader:
         with explained(self.path, "run's row database"):
             row = self._db.execute(sql).fetchone()
         return None if row is None else tuple(row)
+
+    def some_waiting(self, count: int) -> list[tuple[int, int, int]]:
+        """``(offset, length, estimated tokens)`` of so many waiting requests, always the same random ones."""
+        sql = (
+            "SELECT offset, length, tokens FROM requests WHERE job IS NULL "
+            f"ORDER BY (seq * {_SHUFFLE}) % 4294967296 LIMIT ?"
+        )
+        with explained(self.path, "run's row database"):
+            return [tuple(row) for row in self._db.execute(sql, (count,))]
 
     def most_answer_tokens(self, prices: RowPrices) -> int | None:
         """The most tokens that the answers to the waiting requests have together; None if nothing bounds them."""
