@@ -97,7 +97,7 @@ class RowReader:
     def some_waiting(self, count: int) -> list[tuple[int, int, int]]:
         """``(offset, length, estimated tokens)`` of so many waiting requests, always the same random ones."""
         sql = (
-            "SELECT offset, length, tokens FROM requests WHERE job IS NULL "
+            "SELECT offset, length, tokens FROM requests WHERE job IS NULL "  # noqa: S608 - a number
             f"ORDER BY (seq * {_SHUFFLE}) % 4294967296 LIMIT ?"
         )
         with explained(self.path, "run's row database"):
