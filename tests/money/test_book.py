@@ -60,7 +60,7 @@ def test_own_prices_replace_the_catalogs_kind_by_kind_on_their_days(
     price = price_on("models/gemini-3.8-flash", dt.date.fromisoformat(day), prices=book(OWN))
     assert price is not None
     assert (rate(price), rate(price, Kind.OUTPUT)) == (Decimal(input_usd), Decimal(output_usd))
-    assert (price.search and price.search.usd, price.own) == (search, own)
+    assert (price.search is not None and price.search.usd == search, price.own) == (True, own)
     assert (str(price.start), price.until and str(price.until)) == (start, until)
     assert rate(price) == (price.flex and price.flex.of(Kind.INPUT)), "flex costs what a batch does"
 
@@ -68,7 +68,7 @@ def test_own_prices_replace_the_catalogs_kind_by_kind_on_their_days(
 def test_a_model_that_only_the_user_prices() -> None:
     price = book(OWN).price_on("my-model", TODAY)
     assert price is not None
-    assert (rate(price), price.interactive, price.flex, price.search) == (7, None, None, None)
+    assert (rate(price), price.interactive, price.flex, price.search) == (Decimal(7), None, None, None)
     assert default_book().price_on("my-model", TODAY) is None
 
 
@@ -78,7 +78,7 @@ def test_long_prompts_have_a_table_of_their_own() -> None:
     assert price is not None
     assert price.batch is not None
     short, long = price.batch.at(long=False), price.batch.at(long=True)
-    assert (short.input, short.output, long.input, long.output) == (Decimal("0.5"), 6, 2, 5)
+    assert (short.input, short.output, long.input, long.output) == (Decimal("0.5"), Decimal(6), Decimal(2), Decimal(5))
 
 
 def test_prices_of_a_model_count_for_its_alias_unless_that_has_its_own() -> None:
@@ -86,7 +86,7 @@ def test_prices_of_a_model_count_for_its_alias_unless_that_has_its_own() -> None
     assert rate(book(text).price_on("nano-banana-pro-preview", TODAY)) == 5
     both = text + '[[prices]]\nmodel = "nano-banana-pro-preview"\nbatch = { input = 4 }\n'
     found = book(both).price_on("nano-banana-pro-preview", TODAY)
-    assert (rate(found), rate(found, Kind.OUTPUT)) == (4, 6)
+    assert (rate(found), rate(found, Kind.OUTPUT)) == (Decimal(4), Decimal(6))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_kind_that_is_not_known_on_one_of_the_days_has_no_highest_price() -> N
 def test_own_prices_count_in_the_highest() -> None:
     text = '[[prices]]\nmodel = "gemini-3.8-flash"\nfrom = 2026-11-27\nuntil = 2026-11-28\nbatch = { input = 9 }\n'
     price = book(text).highest("gemini-3.8-flash", dt.date(2026, 11, 26), dt.date(2026, 11, 28))
-    assert (rate(price), price and price.own) == (9, True)
+    assert (rate(price), price is not None and price.own) == (Decimal(9), True)
 
 
 # The file of the user

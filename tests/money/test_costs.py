@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from gemini_batch.answers.usage import Usage
 from gemini_batch.money.costs import cost
-from gemini_batch.prices import Kind, PriceUsed, Spend, Unpriced, total
+from gemini_batch.prices import ZERO, Kind, PriceUsed, Spend, Unpriced, total
 
 TODAY = dt.date(2026, 11, 22)
 
 
 def usage(**counts: int) -> Usage:
-    return Usage(**counts, known=True)  # type: ignore[arg-type]
+    return Usage(**counts, known=True)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,13 @@ def test_costs_add_up_in_any_order(one: Spend, two: Spend, three: Spend) -> None
 
 def test_nothing_is_known_to_be_nothing_and_something_unknown_is_not() -> None:
     unknown = Spend(unpriced={Unpriced("usage", "m"): 1})
-    assert (Spend().batch, Spend().exact) == (0, 0)
+    assert (Spend().batch, Spend().exact) == (ZERO, ZERO)
     assert (unknown.batch, unknown.exact) == (None, None)
     known = Spend({Kind.INPUT: Decimal(1)}, Decimal(2), prices=frozenset({PriceUsed("m", None, None, True)}))
-    assert ((known + unknown).batch, (known + unknown).exact, (known + unknown).interactive) == (1, None, 2)
+    assert ((known + unknown).batch, (known + unknown).exact, (known + unknown).interactive) == (
+        Decimal(1),
+        None,
+        Decimal(2),
+    )
     without = Spend({Kind.INPUT: Decimal(1)}, None)
     assert (known + without).interactive is None

@@ -272,12 +272,10 @@ def check(home: StateFolder, folder: RunFolder, first: list[list[Given]], second
     with ShownRowReader.open(run, jobs, folder, prices, offline=False) as reader:
         shown = [reader.shown(row) for row in reader.rows.placed()]
     assert sum(row.usd.batch or 0 for row in shown) == pytest.approx(float(usd))
-    details = Results(run, jobs, home, summary, prices, _style=TableStyle(details=True))
-    for row, one in zip(shown, details._view().cells(details._outcomes(), details._view().columns()), strict=True):
-        column = [place.name for place in details._view().columns()].index("usd")
-        given_once = [line for _, key, line in came if key == row.key]
-        if len(given_once) == 1 and given_once[0].outcome != "error":
-            cell = one.values[column]
+    view = Results(run, jobs, home, summary, prices, _style=TableStyle(details=True)).to_arrow()
+    for row, cell in zip(shown, view.column("usd").to_pylist(), strict=True):
+        answered = [one for _, key, one in came if key == row.key]
+        if len(answered) == 1 and answered[0].outcome != "error":
             assert cell == (None if row.usd.at_least else row.usd.batch)
 
 
