@@ -244,7 +244,7 @@ def test_the_page_about_memory_as_written(offline_shell: Shell) -> None:
 
 def test_the_page_about_costs_as_written(offline_shell: Shell) -> None:
     (program,), (file,) = blocks_in(DOCS / "costs.md", "python"), blocks_in(DOCS / "costs.md", "toml")
-    assert offline_shell.python(program.text).stdout.splitlines()[1] == "0.55 1.10 False"
+    assert offline_shell.python(program.text).stdout.splitlines()[1] == "0.55 USD, interactively 1.10 USD False"
     (offline_shell.folder / "prices.toml").write_text(file.text, encoding="utf-8")
     assert [one.model for one in gemini_batch.load_prices(offline_shell.folder / "prices.toml").own] == [
         "gemini-3.8-flash",
