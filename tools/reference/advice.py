@@ -13,6 +13,7 @@ ADVICE = {
     "bad_dotenv": "Save `.env` as UTF-8, with plain values instead of references to other variables.",
     "bad_name": "Copy the whole name again: `batches/…` or `run-…`.",
     "bad_output": "Choose another file for `--output`, or remove what the message names.",
+    "bad_prices": "Correct the place in `prices.toml` that the message names, or rename the file.",
     "bad_request_file": "Correct the TOML file; the message names the field.",
     "bad_row": "Give rows as dicts, dataclasses or pydantic objects, with values that a table can hold.",
     "bad_schema": "Correct the schema at the place that the message names, or the name of its file or class.",

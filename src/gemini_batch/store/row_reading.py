@@ -328,14 +328,17 @@ class RowReader:
         """The requests that did not succeed, by verdict, reason and message, most frequent first."""
         return grouped(self.failures())
 
-    def usage(self, long_prompt: int, *, seq: int | None = None, job: int | None = None) -> list[sqlite3.Row]:
+    def usage(
+        self, long_prompt: int, *, seq: int | None = None, job: int | None = None, by_use: bool = True
+    ) -> list[sqlite3.Row]:
         """What the answers that this run received used, in sums: all, or those to one request or of one job.
 
         Sums by job, by ``model`` (the one that the answers name, or NULL), by ``long`` (1: prompts over ``long_prompt``
-        tokens) and by ``use``: the verdict of answers that count, else ``duplicate`` or ``retried``. ``searched``: how
-        many answers made searches; ``uncounted``: those whose searches an earlier version did not count.
+        tokens) and, with ``by_use``, by ``use``: the verdict of answers that count, else ``duplicate`` or ``retried``.
+        ``searched``: how many answers made searches; ``uncounted``: those whose searches an earlier version did not
+        count.
         """
-        sql = conditions.usage(seq=seq, job=job)
+        sql = conditions.usage(seq=seq, job=job, by_use=by_use)
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()
 
