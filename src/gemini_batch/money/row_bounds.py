@@ -1,18 +1,24 @@
 """The most tokens that one request can be charged for, read from its line.
 
 A token is at least one byte of the request, so a request of text has no more prompt tokens than bytes. An answer,
-thoughts included, has no more tokens than ``maxOutputTokens``; without that, than the model's limit.
+thoughts included, has no more tokens than ``maxOutputTokens``; without that, than the model's limit. What is not
+understood bounds nothing: where a request says something twice, or in a way that the service may read differently, the
+larger reading counts.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 #: Kinds of requests: prompts of text, with pictures or documents, with what may have sound; and requests that are
-#: charged for other things than tokens (searches, for example), so that tokens bound nothing.
+#: charged for other things than tokens (searches, for example), or ask for several answers, so that nothing bounds them.
 TEXT, PICTURES, SOUND, UNBOUNDED = range(4)
 #: What each attachment of a prompt without sound names as its type.
 _SILENT = re.compile(rb'"mime_?[tT]ype"\s*:\s*"(?:image/|text/|application/pdf")')
@@ -53,21 +59,24 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 def row_bound(data: bytes, *, embeds: bool) -> RowBound:
     """The bound of a request, from its line, which has been checked. ``embeds``: it asks for an embedding."""
+    size = len(data)
+    if b"\\u" in data:  # a name may be written with escapes, too
+        data = msgspec.json.encode(msgspec.json.decode(data))
     media = b"nlineData" in data or b"nline_data" in data or b"ileData" in data or b"ile_data" in data
-    whole = media or b"achedContent" in data or b"ached_content" in data
-    prompt = None if whole else len(data)
-    kind = _kind(data) if media else TEXT
+    cached = b"achedContent" in data or b"ached_content" in data
+    prompt = None if media or cached else size
+    kind = SOUND if cached else _kind(data) if media else TEXT
     if embeds:
         return RowBound(kind, prompt, 0)
     if not (b"OutputTokens" in data or b"output_tokens" in data or b"andidate" in data or b'"tools"' in data):
         return RowBound(kind, prompt, None)
     request = _decode(data).request
-    config = request.generationConfig or request.generation_config or _Config()
-    most = _count(config.maxOutputTokens, config.max_output_tokens)
-    answers = _count(config.candidateCount, config.candidate_count) or 1
-    if not _tools_are_free(request.tools) or (answers > 1 and most is None):
-        return RowBound(UNBOUNDED, prompt, most)
-    return RowBound(kind, prompt, None if most is None else most * answers)
+    configs = [config for config in (request.generationConfig, request.generation_config) if config is not None]
+    most = _largest(value for one in configs for value in (one.maxOutputTokens, one.max_output_tokens))
+    answers = [value for one in configs for value in (one.candidateCount, one.candidate_count) if value is not None]
+    if not _tools_are_free(request.tools) or any(_count(value) not in {0, 1} for value in answers):
+        kind = UNBOUNDED
+    return RowBound(kind, prompt, most)
 
 
 def _kind(data: bytes) -> int:
@@ -76,12 +85,23 @@ def _kind(data: bytes) -> int:
     return PICTURES if silent == len(_TYPED.findall(data)) >= len(_ATTACHED.findall(data)) else SOUND
 
 
-def _count(*stated: object) -> int | None:
-    """A number in either spelling; the service takes it as text, too."""
-    for value in stated:
-        if isinstance(value, (int, float)) or (isinstance(value, str) and value.strip().isdecimal()):
-            return int(value)
-    return None
+def _largest(stated: Iterable[object]) -> int | None:
+    """The limit that certainly holds; None if none is stated, or if one is not understood.
+
+    The service may take 0 for "not set".
+    """
+    counts = [_count(value) for value in stated if value is not None]
+    known = [count for count in counts if count is not None and count > 0]
+    return max(known) if known and len(known) == len(counts) else None
+
+
+def _count(value: object) -> int | None:
+    """A whole number; the service takes it as text, too. None for what is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return math.ceil(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else None
 
 
 def _tools_are_free(tools: object) -> bool:
