@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import math
-from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
@@ -13,9 +12,8 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.catalog import Method
-from gemini_batch.commands.estimate_words import main_lines
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
-from gemini_batch.events import Notice, in_thread
+from gemini_batch.events import in_thread
 from gemini_batch.intake.shape import shape_of
 from gemini_batch.intake.staging import stage
 from gemini_batch.intake.submission import check_submission, model_of, prepared
@@ -23,7 +21,7 @@ from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.memory.recall import foresee
 from gemini_batch.money.estimates import FEWEST, Lengths, Range, answer_tokens, counted_tokens, usd
-from gemini_batch.money.limits import nano, row_prices
+from gemini_batch.money.limits import row_prices
 from gemini_batch.report.money import PriceNote
 from gemini_batch.report.stragglers import typical
 from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
@@ -33,7 +31,6 @@ from gemini_batch.validation.conform import Terms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.events import EventHandler
     from gemini_batch.intake.submission import Submission
     from gemini_batch.money.estimates import AnswerBasis
@@ -180,23 +177,6 @@ class _Line(msgspec.Struct):
 def _at(file: IO[bytes], offset: int, length: int) -> bytes:
     file.seek(offset)
     return file.read(length)
-
-
-def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget) -> None:
-    """Say what a run is about to send and what it will cost, and compare that with its limits. Raises UsageError.
-
-    A cost that nothing is known to expect is not compared: what each job costs at most is, whatever was expected.
-    """
-    with session.state_folder.run(run.id).rows() as rows:
-        if not rows.waiting().requests:
-            return
-        found = foreseen(session, run, rows, options, source=run.id)
-        for line in main_lines(found):
-            session.say_once(Notice(line))
-        if options.max_usd_basis == "worst":
-            budget.check(rows)
-        else:
-            budget.check(rows, nano(Decimal(found.usd.expected or 0)))
 
 
 def _staged(

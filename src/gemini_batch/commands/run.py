@@ -12,7 +12,7 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.api.trouble import meaning
-from gemini_batch.commands.estimate import check_cost
+from gemini_batch.commands.cost_check import check_cost
 from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
