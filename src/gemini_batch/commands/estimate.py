@@ -180,21 +180,23 @@ def _at(file: IO[bytes], offset: int, length: int) -> bytes:
     return file.read(length)
 
 
-def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget) -> None:
-    """Say what a run is about to send and what it will cost, and compare that with its limits. Raises UsageError.
+def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget, rows: Rows, *, is_first: bool) -> None:
+    """Say what a run is about to send and what it will cost. ``is_first``: it sends these requests for the first time,
+    or again by the user's word, so the cost is compared with its limits. Raises UsageError.
 
     A cost that nothing is known to expect is not compared: what each job costs at most is, whatever was expected.
     """
-    with session.state_folder.run(run.id).rows() as rows:
-        if not rows.waiting().requests:
-            return
-        found = foreseen(session, run, rows, options, source=run.id)
-        for line in main_lines(found):
-            session.say_once(Notice(line))
-        if options.max_usd_basis == "worst":
-            budget.check(rows)
-        else:
-            budget.check(rows, nano(Decimal(found.usd.expected or 0)))
+    if not rows.waiting().requests:
+        return
+    found = foreseen(session, run, rows, options, source=run.id)
+    for line in main_lines(found):
+        session.say_once(Notice(line))
+    if not is_first:
+        return
+    if options.max_usd_basis == "worst":
+        budget.check(rows)
+    else:
+        budget.check(rows, nano(Decimal(found.usd.expected or 0)))
 
 
 def _staged(
