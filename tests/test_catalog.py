@@ -190,7 +190,7 @@ def test_a_misspelt_table_is_refused() -> None:
 
 def test_fees_of_an_unknown_model_are_refused() -> None:
     fees = [{**DOCUMENT["fees"][0], "models": ["gemini-3.8-flsh"]}]
-    with pytest.raises(msgspec.ValidationError, match="gemini-3.8-flsh"):
+    with pytest.raises(msgspec.ValidationError, match=r"gemini-3\.8-flsh"):
         catalog.parse({**DOCUMENT, "fees": fees})
 
 
@@ -417,8 +417,11 @@ def price_table(book: Catalog) -> list[str]:
         if batch.image_output is not None:
             output += f", images {usd(batch.image_output)} ({usd(calls.image_output)})"
         facts = []
-        if batch.audio_input is not None:
-            facts.append(f"audio input {usd(batch.audio_input)}")
+        facts += [
+            f"{kind.replace('_', ' ')} {usd(other)}"
+            for kind in ("image_input", "video_input", "audio_input")
+            if (other := getattr(batch, kind)) not in {None, batch.input}
+        ]
         if batch.long is not None:
             facts.append(f"over 200,000 tokens: {usd(batch.long.input)}, {usd(batch.long.output)}")
         if one.shutdown is not None:

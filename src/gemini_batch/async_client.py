@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis
-    from gemini_batch.commands.show import Shown
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
     from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.report.job_view import JobStatus, RunStatus
@@ -141,11 +140,15 @@ class AsyncGeminiBatch(AsyncFiles):
         """
         from gemini_batch.answers.media import MediaWriter
         from gemini_batch.commands import results as room
-        from gemini_batch.report.output_files import check_output
+        from gemini_batch.report.output_files import check_output, refuse_raw
         from gemini_batch.report.result_set import TableStyle
+        from gemini_batch.tables.outputs.folder import text_folder
 
+        texts = text_folder(output_dir, markdown=markdown)
         if output is not None:
             check_output(self._session().state_folder, Path(output), failures=False)
+            if raw:
+                refuse_raw(Path(output))
         if media_dir is not None:
             MediaWriter(Path(media_dir)).check_place()
         found = await room.results(self._session(), job_name, job_only=job_only, accept_incomplete=accept_incomplete)
@@ -155,8 +158,8 @@ class AsyncGeminiBatch(AsyncFiles):
         found = dataclasses.replace(found, _raw=raw, _style=style)
         if output is not None:
             found.write(Path(output))
-        if output_dir is not None:
-            found.write_texts(Path(output_dir), markdown=markdown)
+        if texts is not None:
+            found.write_texts(texts, markdown=markdown)
         return found
 
     async def run(
@@ -207,12 +210,12 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.commands.listen import address
         from gemini_batch.intake.submission import check_selection
         from gemini_batch.intake.table_options import refuse_table, submission
+        from gemini_batch.intake.tabular import check_named, check_not_read
         from gemini_batch.report.result_set import TableStyle
         from gemini_batch.store.run_options import RunOptions
-        from gemini_batch.tables.outputs.folder import TextFolder
+        from gemini_batch.tables.outputs.folder import text_folder
 
-        if output_dir is not None:
-            TextFolder(Path(output_dir)).check_place()  # before anything is sent
+        texts = text_folder(output_dir, markdown=markdown)  # before anything is sent
         options = RunOptions.of(
             max_requests_per_job=max_requests_per_job,
             max_tokens_per_job=max_tokens_per_job,
@@ -236,9 +239,13 @@ class AsyncGeminiBatch(AsyncFiles):
             dedupe=dedupe,
             lenient=lenient,
         )
+        if texts is not None and file.table is not None:
+            check_not_read(file.table, texts, "--output-dir")
         if known:
             check_selection(file.selection)
             options = RunOptions(selection=file.selection, dedupe=dedupe or None).over(options)
+        if output_dir is not None and file.table is not None and not known:
+            check_named(file.table)
         found = await room.run(
             self._session(),
             str(what) if known else file,
@@ -248,8 +255,8 @@ class AsyncGeminiBatch(AsyncFiles):
             webhook=address(webhook_url, webhook_port),
             style=TableStyle(details=details, spreadsheet=spreadsheet),
         )
-        if output_dir is not None:
-            found.write_texts(Path(output_dir), markdown=markdown)
+        if texts is not None:
+            found.write_texts(texts, markdown=markdown)
         model = table.get("schema")
         return dataclasses.replace(found, _model=model) if isinstance(model, type) else found
 
@@ -265,6 +272,8 @@ class AsyncGeminiBatch(AsyncFiles):
         output: str | os.PathLike[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
         max_usd: MaxUsd | Usd | None = None,
+        details: bool = False,
+        spreadsheet: bool = False,
     ) -> Results:
         """Resend the requests of a run whose verdict is one of ``only``. Costs money.
 
@@ -272,45 +281,19 @@ class AsyncGeminiBatch(AsyncFiles):
         (``model_check`` as for :meth:`create`).
         Without a change, most answers that were cut off or blocked will be cut off or blocked again. A new answer
         replaces an earlier one that had not succeeded. ``max_usd``: a new limit for the run, which includes what it has
-        cost so far; without it, the stored one holds. Raises UsageError if there is nothing to resend, NotFinished
-        (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
+        cost so far; without it, the stored one holds. ``details``, ``spreadsheet``: as for :meth:`results`. Raises
+        UsageError if there is nothing to resend, NotFinished (reason code ``timeout``) after ``timeout`` seconds,
+        ServiceError, StateError.
         """
         from gemini_batch.commands import retry as room
+        from gemini_batch.report.result_set import TableStyle
 
         again = room.selection(
             only, max_output_tokens=max_output_tokens, temperature=temperature, model=model, model_check=model_check
         )
-        to = None if output is None else Path(output)
-        return await room.retry(self._session(), run_id, again, output=to, timeout=timeout, max_usd=max_usd)
-
-    async def show(
-        self,
-        run_id: str,
-        keys: Sequence[str] | None = None,
-        *,
-        verdict: Sequence[str] | None = None,
-        grep: str | None = None,
-        sample: int | None = None,
-        sample_seed: int = 0,
-        limit: int | None = None,
-    ) -> Shown:
-        """The rows of a run, named by its id or by any of its jobs, each with its prompt and its answer as text.
-
-        Iterate over them; they are read one by one. ``keys``: only these rows. ``verdict``: only rows whose final
-        verdict is one of these. ``grep``: only rows with this text in the key, the prompt or the answer, in any case.
-        ``sample``: of the rows that are left, so many at random, the same ones for the same ``sample_seed``. ``limit``:
-        at most so many.
-
-        Only what is held on this machine is read: no key, no network. Rows that were not sent, or whose job is alive,
-        are among them; ``place`` says where each is. Raises UsageError, also for an unknown key, NotFinished if nothing
-        of the requests is known yet, StateError.
-        """
-        from gemini_batch.commands import show as room
-
-        wanted = room.row_selection(
-            keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
-        )
-        return await room.show(self._session(), run_id, wanted)
+        to, style = None if output is None else Path(output), TableStyle(details=details, spreadsheet=spreadsheet)
+        session = self._session()
+        return await room.retry(session, run_id, again, output=to, timeout=timeout, max_usd=max_usd, style=style)
 
     async def list_jobs(
         self,

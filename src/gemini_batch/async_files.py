@@ -1,4 +1,4 @@
-"""The verbs over files, which contact no service; they are part of :class:`gemini_batch.AsyncGeminiBatch`."""
+"""The verbs that only read what is on this machine; they are part of :class:`gemini_batch.AsyncGeminiBatch`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from gemini_batch.settings import would_be_offline
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Literal, Unpack
 
     from gemini_batch.commands.estimate import Estimate
     from gemini_batch.commands.prepare import PreparedFile
+    from gemini_batch.commands.show import Shown
     from gemini_batch.commands.validate import Validated
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
 
 
 class AsyncFiles(AsyncBase):
-    """Checks and makes request files."""
+    """Checks and makes request files, foresees what they cost, and shows what was answered."""
 
     async def validate(
         self,
@@ -141,3 +142,32 @@ class AsyncFiles(AsyncBase):
             offline=would_be_offline(self._settings, self._offline),
             emit=self._on_event,
         )
+
+    async def show(
+        self,
+        run_id: str,
+        keys: Sequence[str] | None = None,
+        *,
+        verdict: Sequence[str] | None = None,
+        grep: str | None = None,
+        sample: int | None = None,
+        sample_seed: int = 0,
+        limit: int | None = None,
+    ) -> Shown:
+        """The rows of a run, named by its id or by any of its jobs, each with its prompt and its answer as text.
+
+        Iterate over them; they are read one by one. ``keys``: only these rows. ``verdict``: only rows whose final
+        verdict is one of these. ``grep``: only rows with this text in the key, the prompt or the answer, in any case.
+        ``sample``: of the rows that are left, so many at random, the same ones for the same ``sample_seed``. ``limit``:
+        at most so many.
+
+        Only what is held on this machine is read: no key, no network. Rows that were not sent, or whose job is alive,
+        are among them; ``place`` says where each is. Raises UsageError, also for an unknown key, NotFinished if nothing
+        of the requests is known yet, StateError.
+        """
+        from gemini_batch.commands import show as room
+
+        wanted = room.row_selection(
+            keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
+        )
+        return await room.show(self._session(), run_id, wanted)

@@ -90,7 +90,7 @@ class RunProgress:
     tokens: int
     """Tokens of all answers so far."""
     usd: float | None
-    """Batch price of all answers so far, in USD."""
+    """Batch price of all answers so far, in USD, as far as it is known; null if nothing of it is."""
     offline: bool
     """True if the local emulator answers, so that nothing is paid."""
     elapsed: float

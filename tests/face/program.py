@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
+from decimal import Decimal  # noqa: TC003 - a program for type checkers, which runs as well
 from pathlib import Path
 from typing import assert_never, assert_type
 

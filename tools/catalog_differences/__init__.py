@@ -112,7 +112,8 @@ def _on(day: dt.date, model: Model, theirs: ModelInfo) -> Iterator[str]:
         rates: Rates | None = getattr(price, mode) if price else None
         listed = theirs.get_prices(noon, context)
         fee = price.search if price else None
-        yield from _differ_in(f"{model.name}: {mode} search", fee and fee.usd, listed.web_searches_kcount)
+        search = None if fee is None else fee.usd
+        yield from _differ_in(f"{model.name}: {mode} search", search, listed.web_searches_kcount)
         for kind, there in _KINDS.items():
             value = getattr(listed, there, None)
             tiers = getattr(value, "tiers", ())

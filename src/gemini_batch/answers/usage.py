@@ -11,6 +11,8 @@ from gemini_batch.answers.inline_data import is_image
 from gemini_batch.answers.response_types import Grounding, piece
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gemini_batch.answers.response_types import Candidate, Embedded, Generated, Modality, Tokens
 
 
@@ -51,12 +53,26 @@ UNKNOWN = Usage()
 
 
 def usage_of_generated(found: Generated) -> Usage:
-    """Read ``usageMetadata`` and ``groundingMetadata`` of an answer."""
-    candidates = found.candidates or ()
-    usage = _tokens_used(found.usage_metadata, candidates)
-    if any(candidate.grounding_metadata for candidate in candidates):
-        searches, maps = _grounding(candidates)
-        return msgspec.structs.replace(usage, searches=searches, maps=maps)
+    """Read ``usageMetadata`` and ``groundingMetadata`` of an answer.
+
+    An answer that wrote something used some output: without a count of it, or of the images that it has, its usage is
+    not known.
+    """
+    usage = _tokens_used(found.usage_metadata)
+    wrote = images = grounded = False
+    for candidate in found.candidates or ():  # no more than is needed: there are millions of answers
+        if candidate.grounding_metadata:
+            grounded = True
+        if candidate.content is not None and candidate.content.parts:
+            wrote = True
+            for part in candidate.content.parts:
+                if part.inline_data and not part.thought and is_image(part.inline_data):
+                    images = True
+    if usage.known and ((wrote and not usage.output) or (images and not usage.image_output)):
+        usage = msgspec.structs.replace(usage, known=False)
+    if grounded:
+        searches, maps = _grounding(found.candidates or ())
+        usage = msgspec.structs.replace(usage, searches=searches, maps=maps)
     return usage
 
 
@@ -65,14 +81,13 @@ def usage_of_embedded(found: Embedded) -> Usage:
     if found.usage_metadata is None:
         alone = count(found.token_count)
         return UNKNOWN if alone is None else Usage(input=alone, known=True)
-    return _tokens_used(found.usage_metadata, ())
+    return _tokens_used(found.usage_metadata)
 
 
-def _tokens_used(tokens: Tokens | None, candidates: tuple[Candidate, ...] | list[Candidate]) -> Usage:
+def _tokens_used(tokens: Tokens | None) -> Usage:
     """Each count at most what it is a part of. Zero counts are omitted on the wire.
 
-    If the candidates' count is absent but the total is present, the rest of the total is output. An answer that wrote
-    something used some output: without a count of it, or of the images that it has, the usage is not known.
+    If the candidates' count is absent but the total is present, the rest of the total is output.
     """
     prompt = None if tokens is None else count(tokens.prompt_token_count)
     if tokens is None or prompt is None:
@@ -83,40 +98,32 @@ def _tokens_used(tokens: Tokens | None, candidates: tuple[Candidate, ...] | list
     if output is None:
         output = max(0, (count(tokens.total_token_count) or 0) - prompt - thoughts - tool_use)
     cached = min(count(tokens.cached_content_token_count) or 0, prompt)
-    cached_audio = min(_modality(tokens.cache_tokens_details, "AUDIO"), cached)
-    details = tokens.prompt_tokens_details or tokens.prompt_token_details
-    audio = min(max(_modality(details, "AUDIO"), cached_audio), prompt - cached + cached_audio)
+    audio, images, video = _modalities(tokens.prompt_tokens_details or tokens.prompt_token_details)
+    audio_output, image_output, _ = _modalities(tokens.candidates_tokens_details)
+    if not (cached or audio or images or video or audio_output or image_output):  # most answers
+        return Usage(prompt, 0, output, thoughts, tool_use, known=True)
+    cached_audio = min(_modalities(tokens.cache_tokens_details)[0], cached)
+    audio = min(max(audio, cached_audio), prompt - cached + cached_audio)
     left = prompt - cached - (audio - cached_audio)
-    images = min(_modality(details, "IMAGE"), left)
-    image_output = min(_modality(tokens.candidates_tokens_details, "IMAGE"), output)
-    wrote = any(candidate.content is not None and candidate.content.parts for candidate in candidates)
+    images = min(images, left)
+    image_output = min(image_output, output)
     return Usage(
-        input=prompt,
-        cached=cached,
-        output=output,
-        thoughts=thoughts,
-        tool_use=tool_use,
-        audio_input=audio,
-        image_output=image_output,
-        image_input=images,
-        video_input=min(_modality(details, "VIDEO"), left - images),
-        cached_audio=cached_audio,
-        audio_output=min(_modality(tokens.candidates_tokens_details, "AUDIO"), output - image_output),
-        known=not (wrote and not output) and (image_output > 0 or not _has_image(candidates)),
+        prompt,
+        cached,
+        output,
+        thoughts,
+        tool_use,
+        audio,
+        image_output,
+        images,
+        min(video, left - images),
+        cached_audio,
+        min(audio_output, output - image_output),
+        known=True,
     )
 
 
-def _has_image(candidates: tuple[Candidate, ...] | list[Candidate]) -> bool:
-    return any(
-        is_image(part.inline_data)
-        for candidate in candidates
-        if candidate.content is not None
-        for part in candidate.content.parts or ()
-        if part.inline_data and not part.thought
-    )
-
-
-def _grounding(candidates: tuple[Candidate, ...] | list[Candidate]) -> tuple[int, int]:
+def _grounding(candidates: Iterable[Candidate]) -> tuple[int, int]:
     """The different queries of an answer, and 1 if a source of it is a place of Google Maps.
 
     Empty queries are not billed (docs/service.md). Sources without a query come from pages that the request named.
@@ -133,10 +140,22 @@ def _grounding(candidates: tuple[Candidate, ...] | list[Candidate]) -> tuple[int
     return len(queries), int(maps)
 
 
-def _modality(details: list[Modality] | None, name: str) -> int:
-    if not details:
-        return 0
-    return sum(count(one.token_count) or 0 for one in details if one.modality == name)
+def _modalities(details: list[Modality] | None) -> tuple[int, int, int]:
+    """The tokens of sound, of images and of video."""
+    audio = images = video = 0
+    for one in details or ():
+        match one.modality:
+            case "TEXT":
+                pass
+            case "AUDIO":
+                audio += count(one.token_count) or 0
+            case "IMAGE":
+                images += count(one.token_count) or 0
+            case "VIDEO":
+                video += count(one.token_count) or 0
+            case _:
+                pass
+    return audio, images, video
 
 
 def count(value: object) -> int | None:

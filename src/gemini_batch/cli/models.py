@@ -34,7 +34,7 @@ class FeeFacts(msgspec.Struct, frozen=True, kw_only=True):
 class PriceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a model costs from a day on. Rates are USD per million tokens, by kind; a kind that is absent is unknown."""
 
-    since: str | None = msgspec.field(name="from")
+    since: str | None
     """First day, in UTC; the day on which a job is created counts. Null for your own price without one."""
     until: str | None
     """First day on which it does not hold any more; null if none is known."""

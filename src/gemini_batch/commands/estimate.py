@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import math
-from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.catalog import Method
-from gemini_batch.commands.estimate_words import main_lines
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
-from gemini_batch.events import Notice, in_thread
+from gemini_batch.events import in_thread
 from gemini_batch.intake.shape import shape_of
 from gemini_batch.intake.staging import stage
 from gemini_batch.intake.submission import check_submission, model_of, prepared
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.memory.recall import foresee
-from gemini_batch.money.estimates import Lengths, Range, answer_tokens, counted_tokens, usd
-from gemini_batch.money.limits import nano, row_prices
+from gemini_batch.money.estimates import FEWEST, Lengths, Range, answer_tokens, counted_tokens, usd
+from gemini_batch.money.limits import row_prices
 from gemini_batch.report.money import PriceNote
 from gemini_batch.report.stragglers import typical
 from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
@@ -33,7 +31,6 @@ from gemini_batch.validation.conform import Terms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.events import EventHandler
     from gemini_batch.intake.submission import Submission
     from gemini_batch.money.estimates import AnswerBasis
@@ -45,6 +42,8 @@ if TYPE_CHECKING:
 
 #: How many earlier runs of the same shape are looked at.
 _EARLIER = 5
+#: From how many of their prompts the estimate is corrected.
+_SAMPLE = 1000
 #: How many prompts the service counts at a time.
 _AT_ONCE = 4
 
@@ -180,25 +179,6 @@ def _at(file: IO[bytes], offset: int, length: int) -> bytes:
     return file.read(length)
 
 
-def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget, rows: Rows, *, is_first: bool) -> None:
-    """Say what a run is about to send and what it will cost. ``is_first``: it sends these requests for the first time,
-    or again by the user's word, so the cost is compared with its limits. Raises UsageError.
-
-    A cost that nothing is known to expect is not compared: what each job costs at most is, whatever was expected.
-    """
-    if not rows.waiting().requests:
-        return
-    found = foreseen(session, run, rows, options, source=run.id)
-    for line in main_lines(found):
-        session.say_once(Notice(line))
-    if not is_first:
-        return
-    if options.max_usd_basis == "worst":
-        budget.check(rows)
-    else:
-        budget.check(rows, nano(Decimal(found.usd.expected or 0)))
-
-
 def _staged(
     session: Session, submission: Submission, options: RunOptions, folder: RunFolder, emit: EventHandler
 ) -> Run:
@@ -260,14 +240,17 @@ def foreseen(
     most = row_prices(book, model, now, answer=overrides.max_output_tokens if overrides else None)
     bound = None if most is None else rows.most(most)
     price = book.price_on(model, dt.datetime.fromtimestamp(now, dt.UTC).date())
+    heard = _heard(session, run, rows)
     prompts = Range(0, waiting.tokens, None)
-    if counts:
-        prompts = counted_tokens(counts, waiting.requests, waiting.tokens)
+    source_of_prompts: Literal["estimate", "learned", "counted"] = "estimate"
+    if waiting.requests and (counts or len(heard.prompts) >= FEWEST):
+        prompts = counted_tokens(counts or heard.prompts, waiting.requests, waiting.tokens, among=bool(counts))
+        source_of_prompts = "counted" if counts else "learned"
     limit = None if most is None else rows.most_answer_tokens(most)
     basis: AnswerBasis = "bound"
     answers, known = Range(0, 0, 0), 0
     if run.method is not Method.EMBED:
-        answers, basis, known = answer_tokens(waiting.requests, _lengths(session, run, rows), limit)
+        answers, basis, known = answer_tokens(waiting.requests, heard.answers, limit)
     fact = catalog.load().find(model)
     per_job = options.max_requests_per_job or REQUESTS_A_JOB
     by_bytes = math.ceil(waiting.bytes / catalog.load().limits.input_file_bytes.value)
@@ -289,7 +272,7 @@ def foreseen(
         copies=rows.at(COPY),
         skipped={},
         prompt_tokens=_tokens(prompts),
-        prompt_basis="counted" if counts else "estimate",
+        prompt_basis=source_of_prompts,
         unknown_media=0,
         unmeasured=False,
         answer_tokens=_tokens(answers),
@@ -323,11 +306,18 @@ def _tokens(span: Range) -> TokenRange:
     return TokenRange(low=span.low, expected=span.expected, high=span.high)
 
 
-def _lengths(session: Session, run: Run, rows: Rows) -> dict[AnswerBasis, Lengths]:
-    """The answers that tell how long others will be: of the run itself, and of earlier runs of the same shape."""
-    found: dict[AnswerBasis, Lengths] = {"trial": Lengths(*rows.answer_lengths())}
-    if found["trial"].answers or run.shape is None:
-        return found
+class _Heard(NamedTuple):
+    """What answers tell about others: how long they are, and the estimate and the count of prompts."""
+
+    answers: dict[AnswerBasis, Lengths]
+    prompts: list[tuple[int, int]]
+
+
+def _heard(session: Session, run: Run, rows: Rows) -> _Heard:
+    """The answers of the run itself; without any, those of the newest runs of the same shape."""
+    own, prompts = Lengths(*rows.answer_lengths()), rows.prompts_counted(_SAMPLE)
+    if own.answers or prompts or run.shape is None:
+        return _Heard({"trial": own}, prompts)
     earlier = session.ledger().runs_of_shape(run.shape, run.model, run.backend)
     total = Lengths()
     for other in [one for one in earlier if one.id != run.id][:_EARLIER]:
@@ -335,4 +325,5 @@ def _lengths(session: Session, run: Run, rows: Rows) -> dict[AnswerBasis, Length
         if folder.row_database.exists():
             with folder.rows() as theirs:
                 total += Lengths(*theirs.answer_lengths())
-    return {**found, "history": total}
+                prompts += theirs.prompts_counted(_SAMPLE)
+    return _Heard({"history": total}, prompts)

@@ -349,7 +349,8 @@ def write_manifest(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> None:
     """Write a run's manifest: hashes, settings, jobs, counts, tokens, versions. Raises StateError."""
     with folder.rows() as rows:
         tokens = [
-            {name: row[name] for name in ("input", "cached", "output", "thoughts", "tool_use")} for row in rows.usage(0)
+            {name: row[name] for name in ("input", "cached", "output", "thoughts", "tool_use")}
+            for row in rows.usage(0, by_use=False)
         ]
         document = {
             "version": 1,

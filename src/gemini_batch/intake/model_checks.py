@@ -33,7 +33,7 @@ def advise_on_embeddings(session: Session, model: str, staged: Staged, said: lis
         say(
             session,
             said,
-            "Images, audio and video cost more than text; the costs shown count them as text.",
+            "Images, audio and video cost more than text; the cost shown has what the answers count of each.",
             None,
             warn=False,
         )

@@ -17,7 +17,7 @@ AnswerBasis = Literal["trial", "history", "bound"]
 #: So many standard errors on both sides of a mean hold it with 95 %.
 _ERRORS = 1.96
 #: From fewer answers nothing is concluded.
-_FEWEST = 5
+FEWEST = 5
 
 
 class Range(NamedTuple):
@@ -51,7 +51,7 @@ def answer_tokens(
     """
     for basis in ("trial", "history"):
         lengths = known.get(basis, Lengths())
-        if lengths.answers >= _FEWEST:
+        if lengths.answers >= FEWEST:
             return _scaled(requests, lengths, most), basis, lengths.answers
     return Range(0, None, most), "bound", 0
 
@@ -69,18 +69,19 @@ def _scaled(requests: int, lengths: Lengths, most: int | None) -> Range:
     )
 
 
-def counted_tokens(sample: Sequence[tuple[int, int]], requests: int, estimate: int) -> Range:
-    """The tokens of all prompts, from ``(estimate, exact count)`` of some of them and the estimate of all.
+def counted_tokens(sample: Sequence[tuple[int, int]], requests: int, estimate: int, *, among: bool) -> Range:
+    """The tokens of all prompts, from ``(estimate, exact count)`` of some prompts and the estimate of all.
 
-    The counts say by how much estimates are wrong; how much that differs from row to row makes the range. If all were
-    counted, it is exact.
+    The counts say by how much estimates are wrong; how much that differs from row to row makes the range. ``among``:
+    the counted prompts are some of those that are estimated, or all; else they are others of the same kind.
     """
     counts = sum(count for _, count in sample)
-    if len(sample) >= requests:
+    if among and len(sample) >= requests:
         return Range(counts, counts, counts)
     ratio = counts / max(1, sum(guess for guess, _ in sample))
     rest = sum((count - ratio * guess) ** 2 for guess, count in sample) / max(1, len(sample) - 1)
-    error = _ERRORS * requests * math.sqrt(rest / len(sample) * (1 - len(sample) / requests))
+    uncertain = requests * (1 / len(sample) - 1 / requests if among else 1 / len(sample) + 1 / requests)
+    error = _ERRORS * math.sqrt(rest * requests * uncertain)
     expected = ratio * estimate
     return Range(max(0, math.floor(expected - error)), round(expected), math.ceil(expected + error))
 

@@ -26,7 +26,7 @@ class PriceNote(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     """Model whose price it is."""
-    since: str | None = msgspec.field(name="from")
+    since: str | None
     """Day from which it holds; null for a price of your own without one."""
     date: str | None
     """Day on which it was checked; null if all of it is your own."""

@@ -334,7 +334,7 @@ class Progress:
         self._answered = sum(
             count for job, count in by_job.items() if job in {*(self._settled or ()), REMEMBERED, COPY}
         )
-        usage = rows.usage(LONG_PROMPT)
+        usage = rows.usage(LONG_PROMPT, by_use=False)
         self.verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
         self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)
         self.usd = Meter(run, jobs, self._prices).money(usage).batch

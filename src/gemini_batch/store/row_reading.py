@@ -112,6 +112,15 @@ class RowReader:
         with explained(self.path, "run's row database"):
             return [tuple(row) for row in self._db.execute(sql, (count,))]
 
+    def prompts_counted(self, count: int) -> list[tuple[int, int]]:
+        """``(estimated tokens, tokens that the service counted)`` of so many prompts that were answered here."""
+        sql = (
+            "SELECT r.tokens, max(a.input) FROM answers a JOIN requests r ON r.seq = a.seq WHERE a.usage_known "  # noqa: S608 - a number
+            f"AND a.input > 0 AND a.answer_file > 0 GROUP BY r.seq ORDER BY (r.seq * {_SHUFFLE}) % 4294967296 LIMIT ?"
+        )
+        with explained(self.path, "run's row database"):
+            return [tuple(row) for row in self._db.execute(sql, (count,))]
+
     def most_answer_tokens(self, prices: RowPrices) -> int | None:
         """The most tokens that the answers to the waiting requests have together; None if nothing bounds them."""
         sql = (
@@ -328,14 +337,17 @@ class RowReader:
         """The requests that did not succeed, by verdict, reason and message, most frequent first."""
         return grouped(self.failures())
 
-    def usage(self, long_prompt: int, *, seq: int | None = None, job: int | None = None) -> list[sqlite3.Row]:
+    def usage(
+        self, long_prompt: int, *, seq: int | None = None, job: int | None = None, by_use: bool = True
+    ) -> list[sqlite3.Row]:
         """What the answers that this run received used, in sums: all, or those to one request or of one job.
 
         Sums by job, by ``model`` (the one that the answers name, or NULL), by ``long`` (1: prompts over ``long_prompt``
-        tokens) and by ``use``: the verdict of answers that count, else ``duplicate`` or ``retried``. ``searched``: how
-        many answers made searches; ``uncounted``: those whose searches an earlier version did not count.
+        tokens) and, with ``by_use``, by ``use``: the verdict of answers that count, else ``duplicate`` or ``retried``.
+        ``searched``: how many answers made searches; ``uncounted``: those whose searches an earlier version did not
+        count.
         """
-        sql = conditions.usage(seq=seq, job=job)
+        sql = conditions.usage(seq=seq, job=job, by_use=by_use)
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()
 
