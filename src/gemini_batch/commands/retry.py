@@ -126,19 +126,7 @@ async def retry(
                     ledger.update_job(job, "cancel accepted", at=at, cancelled_at=job.ended_at or at)
                 if job.stage in {JobStage.PLANNED, JobStage.UPLOADED}:  # for an earlier retry, whose change was refused
                     drop(ledger, rows, job, at=session.world.now())
-            # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
-            overrides = again.overrides if again.overrides.asked else None
-            kept = kept_options(run)
-            chosen = RunOptions().capped(max_usd).over(msgspec.structs.replace(kept, overrides=overrides))
-            run = keep_options(ledger, run, chosen, at=session.world.now())
-            collected = [job.ordinal for job in ledger.jobs_of(run.id) if job.stage is JobStage.COLLECTED]
-            try:
-                budget = budget_of(session, run, chosen)
-                check = partial(check_cost, session, run, chosen, budget, rows, is_first=True)
-                rows.choose(again.verdicts, collected, check=check)
-            except UsageError:  # it would cost too much: all is as it was before
-                keep_options(ledger, run, kept, at=session.world.now())
-                raise
+            _let_wait(session, run, again, rows, max_usd)
             count = rows.waiting().requests
     session.emit(Notice(f"Resending {count:,} {'request' if count == 1 else 'requests'}."))
     if not again.overrides.asked and _LASTING & set(again.verdicts):
@@ -154,6 +142,25 @@ async def retry(
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
     return await finish(session, run, output, style)
+
+
+def _let_wait(session: Session, run: Run, again: RetrySelection, rows: Rows, max_usd: MaxUsd | Usd | None) -> None:
+    """Let the chosen requests wait, with their change; if that may cost too much, all is as it was before.
+
+    Raises UsageError.
+    """
+    ledger, kept = session.ledger(), kept_options(run)
+    overrides = again.overrides if again.overrides.asked else None
+    chosen = RunOptions().capped(max_usd).over(msgspec.structs.replace(kept, overrides=overrides))
+    # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
+    run = keep_options(ledger, run, chosen, at=session.world.now())
+    collected = [job.ordinal for job in ledger.jobs_of(run.id) if job.stage is JobStage.COLLECTED]
+    try:
+        check = partial(check_cost, session, run, chosen, budget_of(session, run, chosen), rows, is_first=True)
+        rows.choose(again.verdicts, collected, check=check)
+    except UsageError:
+        keep_options(ledger, run, kept, at=session.world.now())
+        raise
 
 
 def _stopped(ledger: Ledger, folder: RunFolder, run: Run) -> Mapping[str, int]:
