@@ -59,7 +59,9 @@ class Billed(Wild):
             return 0, 0
         most = line["request"]["generationConfig"]["maxOutputTokens"]
         prompt = len(msgspec.json.encode(line))
-        return (prompt, most) if what not in ("little", "blocked") else (prompt // 4, most // 10)
+        if what == "blocked" and job.state == "BATCH_STATE_SUCCEEDED":
+            return prompt // 4, 0
+        return (prompt // 4, most // 10) if what == "little" else (prompt, most)
 
     def sent(self, job: Job) -> list[Any]:
         data = self.kept[job.file_name or ""]
@@ -143,8 +145,8 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
         "most_jobs": draw(st.sampled_from([None, None, 1, 2])),
         "size": draw(st.integers(1, 5)),
         "polls": draw(st.integers(1, 4)),
-        "run": draw(st.sampled_from([None, 1, 2.5, 4, 9, 30])),
-        "day": draw(st.sampled_from([None, 1, 3, 6.5, 12])),
+        "run": draw(st.sampled_from([None, 2, 3.5, 6, 14, 30])),
+        "day": draw(st.sampled_from([None, None, 3, 6.5, 12])),
         "both": draw(st.booleans()),
         "retry": draw(st.sampled_from([None, None, LIMIT * 2, LIMIT // 2])),
         "lower": draw(st.booleans()),
