@@ -14,21 +14,24 @@ if TYPE_CHECKING:
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
     from gemini_batch.store.records import Run
+    from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RunOptions
 
 
-def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget) -> None:
+def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget, rows: Rows, *, is_first: bool) -> None:
     """Say what a run is about to send and what it will cost, and compare that with its limits. Raises UsageError.
 
-    A cost that nothing is known to expect is not compared: what each job costs at most is, whatever was expected.
+    ``is_first``: the requests are sent for the first time, or again by the user's word. What only goes on is not
+    compared: its limits hold for each job. A cost that nothing is known to expect is not compared either.
     """
-    with session.state_folder.run(run.id).rows() as rows:
-        if not rows.waiting().requests:
-            return
-        found = foreseen(session, run, rows, options, source=run.id)
-        for line in main_lines(found):
-            session.say_once(Notice(line))
-        if options.max_usd_basis == "worst":
-            budget.check(rows)
-        else:
-            budget.check(rows, nano(Decimal(found.usd.expected or 0)))
+    if not rows.waiting().requests:
+        return
+    found = foreseen(session, run, rows, options, source=run.id)
+    for line in main_lines(found):
+        session.say_once(Notice(line))
+    if not is_first:
+        return
+    if options.max_usd_basis == "worst":
+        budget.check(rows)
+    else:
+        budget.check(rows, nano(Decimal(found.usd.expected or 0)))

@@ -152,7 +152,7 @@ class Runner:
                     self._poll_others_at = self._clock() + s.POLL_OTHERS_EVERY
                 case s.Release(ordinal):
                     async with self._writing:
-                        self._waiting = None
+                        self._waiting, self._poor = None, False
                         self._resender.release(rows, by_ordinal[ordinal])
                 case s.Wait(until, why):
                     self._report(rows, jobs, why)

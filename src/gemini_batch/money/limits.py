@@ -93,10 +93,12 @@ def row_prices(prices: PriceBook, model: str, at: float, *, answer: int | None =
     first = dt.datetime.fromtimestamp(at, dt.UTC).date()
     last = first + _SOON
     fact = prices.facts.find(model)
-    names = [model]
-    if fact is not None and fact.shutdown is not None and fact.shutdown.then == "rerouted" and last >= fact.shutdown.on:
-        names.append(fact.shutdown.replaced_by)
-    found = [price.batch if (price := prices.highest(name, first, last)) else None for name in names]
+    spans = [(model, first, last)]
+    if fact is not None and (end := fact.shutdown) is not None and first < end.on <= last and end.then == "gone":
+        spans = [(model, first, end.on - dt.timedelta(days=1))]  # from that day on, the model answers nothing
+    elif fact is not None and end is not None and end.then == "rerouted" and last >= end.on:
+        spans.append((end.replaced_by, first, last))
+    found = [price.batch if (price := prices.highest(*span)) else None for span in spans]
 
     def most(*kinds: Kind) -> int | None:
         rates = [None if one is None else one.of(kind) for one in found for kind in kinds]
@@ -107,6 +109,7 @@ def row_prices(prices: PriceBook, model: str, at: float, *, answer: int | None =
     text, output = most(Kind.INPUT, Kind.TOOL_USE), 0 if embeds else most(Kind.OUTPUT, Kind.THOUGHTS)
     made = [rate for kind in (Kind.IMAGE_OUTPUT, Kind.AUDIO_OUTPUT) if (rate := most(kind)) is not None]
     draws = fact is not None and fact.kind == "image"
+    limit = fact.max_output_tokens if fact is not None else None
     if text is None or output is None or (draws and most(Kind.IMAGE_OUTPUT) is None):
         return None
     return RowPrices(
@@ -115,8 +118,8 @@ def row_prices(prices: PriceBook, model: str, at: float, *, answer: int | None =
         sound=most(Kind.INPUT, Kind.IMAGE_INPUT, Kind.VIDEO_INPUT, Kind.AUDIO_INPUT),
         output=max([output, *made]),
         prompt_limit=fact.context_tokens if fact is not None else None,
-        answer_limit=fact.max_output_tokens if fact is not None else None,
-        answer=answer,
+        answer_limit=limit,
+        answer=limit if draws else answer,  # nobody says that what a request allows limits pictures, too
     )
 
 

@@ -17,8 +17,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Kinds of requests: prompts of text, with pictures or documents, with what may have sound; and requests that are
-#: charged for other things than tokens (searches, for example), or ask for several answers: nothing bounds them.
+#: Kinds of requests: prompts of text, with pictures or documents, with what may have sound; and requests that nothing
+#: bounds, because they are charged for other things than tokens (searches, for example) or ask for several answers.
 TEXT, PICTURES, SOUND, UNBOUNDED = range(4)
 #: What each attachment of a prompt without sound names as its type.
 _SILENT = re.compile(rb'"mime_?[tT]ype"\s*:\s*"(?:image/|text/|application/pdf")')

@@ -196,7 +196,9 @@ def _ledger_6(db: sqlite3.Connection) -> None:
         db,
         (
             "ALTER TABLE jobs ADD COLUMN bound INTEGER",
+            "ALTER TABLE jobs ADD COLUMN unbounded INTEGER",
             "ALTER TABLE jobs ADD COLUMN settled INTEGER",
+            "ALTER TABLE jobs ADD COLUMN answer_limit INTEGER",
             "ALTER TABLE runs ADD COLUMN shape TEXT",
             "CREATE INDEX runs_shape ON runs (shape)",
         ),

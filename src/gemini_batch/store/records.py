@@ -90,7 +90,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     A dropped job will not be created: its requests go to other jobs. A ``lost`` job (``JOB_GONE``, ``RESULTS_GONE``) is
     collected without its answers, because the service no longer has them. If it shows them again, the job is not lost.
     ``key_fingerprint``: the API key that created it, or saw it last. ``bound``: what it costs at most, ``settled``:
-    what it has cost, both in nano-USD, None if unknown.
+    what it has cost, both in nano-USD, None if unknown. ``unbounded``: how many of its requests nothing bounds, which
+    ``bound`` leaves out. ``answer_limit``: the most tokens of an answer, if a retry set it in all of its requests.
     """
 
     id: str
@@ -129,7 +130,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     lost: str | None = None
     key_fingerprint: str = ""
     bound: int | None = None
+    unbounded: int | None = None
     settled: int | None = None
+    answer_limit: int | None = None
 
 
 class QuotaBounds(msgspec.Struct, frozen=True):

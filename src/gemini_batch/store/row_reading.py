@@ -87,6 +87,15 @@ class RowReader:
         pico = sum(cost for cost, _ in costs if cost is not None)
         return Most(-(-pico // PICO), sum(count for cost, count in costs if cost is None))
 
+    def accounted(self, ordinal: int) -> int:
+        """How many requests are in a job, or have an answer from it."""
+        sql = (
+            "SELECT count(*) FROM requests r WHERE job = ?1 OR EXISTS "
+            "(SELECT 1 FROM answers a WHERE a.seq = r.seq AND a.answer_file = ?1)"
+        )
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
+
     def next_bound(self) -> tuple[int, int | None, int | None] | None:
         """The bound of the next request that waits: its kind, and the most tokens of its prompt and of its answer."""
         sql = "SELECT bound_kind, bound_prompt, bound_answer FROM requests WHERE job IS NULL ORDER BY seq LIMIT 1"

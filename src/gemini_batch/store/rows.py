@@ -31,7 +31,7 @@ from gemini_batch.store.sqlite import explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gemini_batch.money.limits import Purse
     from gemini_batch.money.row_bounds import RowBound
@@ -201,8 +201,13 @@ class Rows(RowReader):
         with explained(self.path, "run's row database"), transaction(self._db):
             return self._db.execute(f"UPDATE requests SET job = NULL WHERE {sql}", values).rowcount  # noqa: S608 - marks only
 
-    def choose(self, verdicts: Sequence[str], collected: Sequence[int]) -> int:
-        """Let requests of ``collected`` jobs with one of these final verdicts wait again; returns how many."""
+    def choose(
+        self, verdicts: Sequence[str], collected: Sequence[int], *, check: Callable[[], None] | None = None
+    ) -> int:
+        """Let requests of ``collected`` jobs with one of these final verdicts wait again; returns how many.
+
+        ``check`` is called when they wait: what it raises undoes that.
+        """
         marks = ", ".join("?" * len(verdicts))
         jobs = ", ".join(str(int(ordinal)) for ordinal in collected)
         sql = (
@@ -210,7 +215,10 @@ class Rows(RowReader):
             f"(SELECT verdict FROM answers WHERE id = requests.answer), 'missing') IN ({marks})"
         )
         with explained(self.path, "run's row database"), transaction(self._db):
-            return self._db.execute(sql, tuple(verdicts)).rowcount
+            count = self._db.execute(sql, tuple(verdicts)).rowcount
+            if check is not None:
+                check()
+            return count
 
     # Collecting ------------------------------------------------------------------------------------------------------
 

@@ -1,20 +1,21 @@
 """What a run may still cost: its own limit, and those of the day and of the month over all runs of a state folder.
 
 What always holds: in the transaction that records an intent, what collected jobs have cost, and what all others cost at
-most, this one included, is within each limit. So no order of events exceeds a limit, with one exception: if a create
-got no answer and is sent again, the service may have made two jobs.
+most, this one included, is within each limit. What one costs at most is computed then, with the prices of that day. So
+no order of events exceeds a limit, with one exception: if a create got no answer and is sent again, the service may
+have made two jobs.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gemini_batch.catalog import Method
+from gemini_batch.backend import OFFLINE
+from gemini_batch.engine.settling import count_earlier, note_bounds
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.events import counted
 from gemini_batch.money.limits import PICO, Caps, Purse, day_of, month_of, nano, row_prices, usd
-from gemini_batch.money.row_bounds import row_bound
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.records import JobStage, job_of
 from gemini_batch.store.sqlite import explained
 
 if TYPE_CHECKING:
@@ -23,29 +24,38 @@ if TYPE_CHECKING:
 
     from gemini_batch.errors import Error
     from gemini_batch.money.limits import RowPrices
-    from gemini_batch.money.row_bounds import RowBound
     from gemini_batch.session import Session
     from gemini_batch.settings import Settings
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import Most
     from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import RunOptions
-    from gemini_batch.store.state_folder import RunFolder
+    from gemini_batch.store.run_options import RequestOverrides, RunOptions
 
 _SENT = "jobs.dropped_at IS NULL AND jobs.stage IN ('intended', 'created', 'ended', 'collected') AND jobs.id <> ?"
+_FROM = f"FROM jobs JOIN runs ON runs.id = jobs.run WHERE {_SENT} AND "
 _SPENT = (
-    "SELECT coalesce(sum(coalesce(jobs.settled, jobs.bound)), 0), "  # noqa: S608 - no value
-    "coalesce(sum(jobs.settled IS NULL AND jobs.bound IS NULL), 0), "
-    "coalesce(sum(iif(jobs.settled IS NULL, jobs.bound, 0)), 0) "
-    f"FROM jobs JOIN runs ON runs.id = jobs.run WHERE {_SENT} AND "
+    "SELECT coalesce(sum(coalesce(jobs.settled, jobs.bound)), 0), "
+    "coalesce(sum(jobs.settled IS NULL AND jobs.unbounded IS NOT 0), 0), "
+    f"coalesce(sum(iif(jobs.settled IS NULL, jobs.bound, 0)), 0) {_FROM}"
 )
+#: The jobs of which something is not known that may be found out.
+_UNCOUNTED = f"SELECT jobs.* {_FROM}jobs.settled IS NULL AND (jobs.unbounded IS NULL OR jobs.stage = 'collected') AND "
 _PLANNED = (JobStage.PLANNED, JobStage.UPLOADED)
 _WHEN = "coalesce(jobs.intended_at, jobs.created_at)"
 
 
 class OverBudgetError(Exception):
     """A job costs more, at most, than a limit allows now. Nothing was recorded."""
+
+
+class Reservation(NamedTuple):
+    """What a job may cost: ``bound`` in nano-USD, None without a known price, and ``unbounded``, how many requests that
+    leaves out. ``check`` is called in the transaction that records both; it raises OverBudgetError, UsageError."""
+
+    bound: int | None
+    unbounded: int | None
+    check: Callable[[sqlite3.Connection], None]
 
 
 class Spent(NamedTuple):
@@ -77,26 +87,44 @@ def caps_of(settings: Settings, options: RunOptions) -> Caps:
 
 def budget_of(session: Session, run: Run, options: RunOptions) -> Budget:
     """The budget of a run. Raises UsageError for a mistake in the user's prices, StateError."""
-    now, overrides = session.world.now, options.overrides
-    prices = row_prices(
-        session.prices,
-        (overrides and overrides.model) or run.model,
-        now(),
-        answer=overrides.max_output_tokens if overrides else None,
-    )
-    folder = session.state_folder.run(run.id)
+    folder, book, now = session.state_folder.run(run.id), session.prices, session.world.now
     with folder.rows() as rows:
         note_bounds(rows, folder, run)
-    return Budget(session.ledger(), run, caps_of(session.settings, options), prices, now)
+
+    def highest(model: str, answer: int | None) -> RowPrices | None:
+        return row_prices(book, model, now(), answer=answer)
+
+    caps = caps_of(session.settings, options)
+    budget = Budget(session.ledger(), run, caps, overrides=options.overrides, highest=highest, now=now)
+    count_earlier(session, budget.uncounted())
+    return budget
 
 
 class Budget:
-    """The limits of one run. ``prices``: the highest that can apply to its requests; None if they are not known."""
+    """The limits of one run.
+
+    ``overrides``: what a retry changes in the requests that wait. ``highest``: the highest prices that can apply to a
+    job that is created now, by model and by what every answer may have at most; None if they are not known.
+    """
 
     def __init__(
-        self, ledger: Ledger, run: Run, caps: Caps, prices: RowPrices | None, now: Callable[[], float]
+        self,
+        ledger: Ledger,
+        run: Run,
+        caps: Caps,
+        *,
+        overrides: RequestOverrides | None,
+        highest: Callable[[str, int | None], RowPrices | None],
+        now: Callable[[], float],
     ) -> None:
-        self._ledger, self._run, self.caps, self.prices, self._now = ledger, run, caps, prices, now
+        self._ledger, self._run, self.caps, self._highest, self._now = ledger, run, caps, highest, now
+        self._model = (overrides and overrides.model) or run.model
+        self._answer = overrides.max_output_tokens if overrides else None
+
+    @property
+    def prices(self) -> RowPrices | None:
+        """The highest prices that can apply now to the requests that wait; None if they are not known."""
+        return self._highest(self._model, self._answer)
 
     def spent(self, without: str = "") -> list[Spent]:
         """What counts towards each limit, apart from the job with the id ``without``."""
@@ -104,16 +132,30 @@ class Budget:
             return list(self._spent(self._ledger.connection, without))
 
     def _spent(self, db: sqlite3.Connection, without: str) -> Iterator[Spent]:
-        at, backend = self._now(), self._run.backend
+        for name, cap, where, values in self._scopes():
+            yield Spent(name, cap, *db.execute(_SPENT + where, (without, *values)).fetchone())
+
+    def uncounted(self) -> list[Job]:
+        """The jobs that count towards a limit, and of which something is not known that may be found out."""
+        with explained(self._ledger.path, "ledger"):
+            db, scopes = self._ledger.connection, self._scopes()
+            found = [row for _, _, where, values in scopes for row in db.execute(_UNCOUNTED + where, ("", *values))]
+        return list({job.id: job for job in map(job_of, found)}.values())
+
+    def _scopes(self) -> list[tuple[str, int, str, tuple[object, ...]]]:
+        """What each limit is called, how much it is, and which jobs count towards it.
+
+        An emulator's money is not money, so its runs have limits of their own.
+        """
+        at, offline = self._now(), self._run.backend == OFFLINE
+        (day, tomorrow), (month, next_month) = day_of(at), month_of(at)
+        period = f"(runs.backend = '{OFFLINE}') = ? AND {_WHEN} >= ? AND {_WHEN} < ?"
         scopes: list[tuple[str, int | None, str, tuple[object, ...]]] = [
-            ("this run", self.caps.run, "jobs.run = ?", (self._run.id,))
+            ("this run", self.caps.run, "jobs.run = ?", (self._run.id,)),
+            ("today", self.caps.day, period, (offline, day, tomorrow)),
+            ("this month", self.caps.month, period, (offline, month, next_month)),
         ]
-        for name, cap, period in (("today", self.caps.day, day_of), ("this month", self.caps.month, month_of)):
-            begin, end = period(at)
-            scopes.append((name, cap, f"runs.backend = ? AND {_WHEN} >= ? AND {_WHEN} < ?", (backend, begin, end)))
-        for name, cap, where, values in scopes:
-            if cap is not None:
-                yield Spent(name, cap, *db.execute(_SPENT + where, (without, *values)).fetchone())
+        return [(name, cap, where, values) for name, cap, where, values in scopes if cap is not None]
 
     def purse(self, rows: Rows) -> Purse | None:
         """What the next job may cost, besides those that are planned; None without a limit.
@@ -122,7 +164,8 @@ class Budget:
         """
         if not self.caps:
             return None
-        if self.prices is None:
+        prices = self.prices
+        if prices is None:
             if not self.caps.unknown:
                 raise self._unpriced()
             return None
@@ -130,24 +173,27 @@ class Budget:
         if not self.caps.unknown and (found := next((one for one in spent if one.unknown), None)):
             raise self._unbounded_jobs(found)
         planned = [job for job in self._ledger.jobs_of(self._run.id) if job.stage in _PLANNED]
-        taken = sum(rows.most(self.prices, job.ordinal).nano for job in planned)
-        return Purse(max(0, min(one.room for one in spent) - taken), self.prices, self.caps.unknown)
+        taken = sum(most.nano for job in planned if (most := self._most_of(rows, job)) is not None)
+        return Purse(max(0, min(one.room for one in spent) - taken), prices, self.caps.unknown)
 
     def check(self, rows: Rows, expected: int | None = None) -> None:
-        """Compare what all waiting requests cost with the limits, before anything is sent. Raises UsageError.
+        """Compare what all waiting requests cost with the limits, before the first is sent. Raises UsageError.
 
         ``expected``: what they are expected to cost, in nano-USD; None: compare what they cost at most.
         """
         waiting = rows.waiting().requests
         if not self.caps or not waiting:
             return
-        most = self.most(rows)
+        prices = self.prices
+        most = None if prices is None else rows.most(prices)
         if most is None or most.unknown:
             if not self.caps.unknown:
                 raise self._unpriced() if most is None else unbounded(most.unknown)
             return
         cost = most.nano if expected is None else min(expected, most.nano)
         for one in self.spent():
+            if one.unknown and not self.caps.unknown:
+                raise self._unbounded_jobs(one)
             if cost > one.room:
                 costs = "may cost up to" if expected is None else "are expected to cost"
                 raise UsageError(
@@ -160,9 +206,9 @@ class Budget:
 
     def check_one(self, rows: Rows, job: Job) -> None:
         """Refuse a single job that may cost more than the limits have left, before its input is sent."""
-        if not self.caps:
+        if not self.caps or job.stage is JobStage.INTENDED:  # what may have been sent is found out first
             return
-        most = self.most(rows, job.ordinal)
+        most = self._most_of(rows, job)
         if most is None or most.unknown:
             if not self.caps.unknown:
                 raise self._unpriced() if most is None else unbounded(most.unknown)
@@ -171,7 +217,7 @@ class Budget:
 
     def too_much(self, rows: Rows, job: Job) -> UsageError:
         """The error for a job that may cost more than the limits have left."""
-        most, one = self.most(rows, job.ordinal), min(self.spent(job.id), key=lambda spent: spent.room)
+        most, one = self._most_of(rows, job), min(self.spent(job.id), key=lambda spent: spent.room)
         return UsageError(
             f"The job may cost up to {usd(most.nano if most else 0)} USD, and the limit for {one.name} has "
             f"{usd(one.room)} USD left. Nothing was sent.",
@@ -180,28 +226,34 @@ class Budget:
             next="Raise the limit, send fewer requests with --limit, or use `run`, which makes jobs that fit.",
         )
 
-    def most(self, rows: Rows, ordinal: int | None = None) -> Most | None:
-        """What requests cost at most: those that wait, or those of a job. None if the prices are not known."""
-        return None if self.prices is None else rows.most(self.prices, ordinal)
+    def _most_of(self, rows: Rows, job: Job) -> Most | None:
+        """What a job costs at most if it is created now. None if the prices are not known."""
+        prices = self._highest(job.model, job.answer_limit)
+        return None if prices is None else rows.most(prices, job.ordinal)
 
-    def reserving(self, rows: Rows, job: Job) -> tuple[int | None, Callable[[sqlite3.Connection], None]]:
-        """The bound of a job, and a check in the transaction that records it: raises OverBudgetError, UsageError."""
-        found = self.most(rows, job.ordinal)
-        bound = None if found is None or found.unknown else found.nano
+    def reserving(self, rows: Rows, job: Job) -> Reservation:
+        """What a job costs at most, to be recorded with its intent, and the check that it is within each limit.
+
+        Raises UsageError where nothing bounds its cost.
+        """
+        found = self._most_of(rows, job)
+        nano = None if found is None else found.nano
+        if nano is not None and job.stage is JobStage.INTENDED:  # it may have been created at the prices of its day
+            nano = max(nano, job.bound or 0)
+        unknown = None if found is None else found.unknown
         if not self.caps:
-            return bound, lambda _db: None
-        if bound is None and not self.caps.unknown:
+            return Reservation(nano, unknown, lambda _db: None)
+        if unknown != 0 and not self.caps.unknown:
             raise self._unpriced() if found is None else unbounded(found.unknown)
 
         def check(db: sqlite3.Connection) -> None:
-            counted = 0 if found is None else found.nano
             for one in self._spent(db, job.id):
                 if one.unknown and not self.caps.unknown:
                     raise self._unbounded_jobs(one)
-                if one.nano + counted > one.cap:
+                if one.nano + (nano or 0) > one.cap:
                     raise OverBudgetError
 
-        return (None if found is None else found.nano), check
+        return Reservation(nano, unknown, check)
 
     def reached(self, rows: Rows) -> Error:
         """What ends a run whose next request does not fit in a limit, although nothing of it is alive."""
@@ -232,7 +284,8 @@ class Budget:
 
     def _least(self, rows: Rows) -> int:
         bound = rows.next_bound()
-        most = None if bound is None or self.prices is None else self.prices.most(*bound)
+        prices = self.prices
+        most = None if bound is None or prices is None else prices.most(*bound)
         return 0 if most is None else -(-most // PICO)
 
     def _unpriced(self) -> UsageError:
@@ -263,19 +316,3 @@ def unbounded(count: int) -> UsageError:
         code="unbounded_cost",
         next="Send them without --max-usd, or allow it with --max-usd-unknown allow.",
     )
-
-
-def note_bounds(rows: Rows, folder: RunFolder, run: Run) -> None:
-    """Note the bounds of requests that an earlier version entered. Raises StateError."""
-    missing = rows.without_bounds()
-    if not missing:
-        return
-    embeds = run.method is Method.EMBED
-    with folder.requests.open("rb") as file:
-
-        def bounds() -> Iterator[tuple[RowBound, int]]:
-            for seq, offset, length in missing:
-                file.seek(offset)
-                yield row_bound(file.read(length), embeds=embeds), seq
-
-        rows.set_bounds(bounds())

@@ -99,6 +99,7 @@ async def plan_job(
         display_name=display_name,
         stage=JobStage.PLANNED,
         key_fingerprint=key_fingerprint,
+        answer_limit=overrides.max_output_tokens if overrides is not None else None,
     )
     ledger.add_job(job, at=now())
     return job

@@ -211,9 +211,9 @@ class Submitter:
                 rows = stack.enter_context(self._folder.rows())
                 index = stack.enter_context(open_index(state_folder)) if recalls(self._run) else None
                 claim = claiming(rows, job, index, unread=unread)
-                bound, reserve = self._budget.reserving(rows, job)
+                money = self._budget.reserving(rows, job)
 
-                def check(ledger: sqlite3.Connection, claim: Check = claim, reserve: Check = reserve) -> None:
+                def check(ledger: sqlite3.Connection, claim: Check = claim, reserve: Check = money.check) -> None:
                     claim(ledger)
                     reserve(ledger)
 
@@ -223,7 +223,8 @@ class Submitter:
                         "intends to create",
                         at=self._now(),
                         claim=check,
-                        bound=bound,
+                        bound=money.bound,
+                        unbounded=money.unbounded,
                         stage=JobStage.INTENDED,
                         intended_at=self._now(),
                         create_calls=job.create_calls + 1,
