@@ -64,7 +64,7 @@ def tables(draw: st.DrawFn, form: Form) -> list[dict[str, Any]]:
     marks = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count) | st.just(list(range(count))))
     rows = []
     for at in range(count):
-        row: dict[str, Any] = {"mark": str(at), "group": draw(st.sampled_from(["a", "b", "ä|\n", "=1"]))}
+        row: dict[str, Any] = {"mark": f"{draw(texts)}{at}", "group": draw(st.sampled_from(["a", "b", "ä|\n", "=1"]))}
         row["ask"] = draw(st.none() | st.just("") | texts.map(f"#{marks[at]}# {{}}".format)) if at else "#0# first"
         for name in names:
             values = form.columns[name]
