@@ -351,7 +351,7 @@ def test_keys_from_columns(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_not_sent_has_a_key_of_its_own_too(tmp_path: Path) -> None:
-    rows = [{"a": None, "n": 1}, {"a": "x", "n": 1}, {"a": "", "n": 1}]
+    rows: list[dict[str, Any]] = [{"a": None, "n": 1}, {"a": "x", "n": 1}, {"a": "", "n": 1}]
 
     with pytest.raises(InvalidInput) as found:
         made(tmp_path, rows, prompt="{{ a }}", key=("n",))

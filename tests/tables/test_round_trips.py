@@ -125,6 +125,8 @@ def _check_keys(keys: list[str], rows: list[dict[str, Any]], asked: Asked) -> No
                 assert key == f"{row['group']}|{row['mark']}"
             case "group":
                 assert key.startswith(row["group"])
+            case _:
+                pass
 
 
 def _check(found: list[dict[str, Any]], rows: list[dict[str, Any]], changes: Callable[[Any], Any], where: str) -> None:
