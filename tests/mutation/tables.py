@@ -96,8 +96,8 @@ TABLES = (
     Breakage(
         guard="whole numbers beyond 64 bits keep their digits in the snapshot",
         file="tables/sources/snapshot.py",
-        old="return quoted if wider is None else",
-        new="return quoted if wider is None or wider else",
+        old="return quoted if kept is None else",
+        new="return quoted if kept is None or kept else",
         tests=(f"{_SOURCES}::test_sql",),
     ),
     Breakage(
