@@ -50,7 +50,7 @@ def test_the_highest_price_that_can_apply(model: str, day: str, output: float | 
 def test_what_an_embedding_and_a_picture_cost_at_most() -> None:
     embeds, draws = prices("gemini-embedding-2", "2026-11-27"), prices("gemini-3-pro-image", "2026-11-27", 10)
     assert embeds is not None
-    assert embeds.most(TEXT, 100, 0) == 100 * embeds.text > 0
+    assert embeds.most(TEXT, 100, 0) == 100 * (embeds.text or 0) > 0
     assert draws is not None
     assert draws.most(TEXT, 100, 10) is None, "nobody says that maxOutputTokens limits pictures"
 
@@ -82,9 +82,8 @@ def test_what_a_request_costs_at_most(
     assert row.most(*bound) == most
 
 
-@given(when=st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2099, 12, 1), timezones=st.just(dt.UTC)))
-def test_a_time_is_in_one_day_and_one_month(when: dt.datetime) -> None:
-    stamp = when.timestamp()
+@given(stamp=st.floats(1.5e9, 4e9) | st.integers(17_000, 47_000).map(lambda day: day * 86_400.0))
+def test_a_time_is_in_one_day_and_one_month(stamp: float) -> None:
     for period in (day_of, month_of):
         begin, end = period(stamp)
         assert begin <= stamp < end
