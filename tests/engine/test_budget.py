@@ -166,6 +166,20 @@ def test_what_goes_on_is_not_compared_again(service: FakeService, tmp_path: Path
     assert sent(service) == 3
 
 
+def test_what_is_planned_is_checked_again_before_it_is_sent(service: FakeService, tmp_path: Path) -> None:
+    """A job that was planned with more left is planned again, smaller, or not at all."""
+    service.death = (0, "before")
+    with pytest.raises(Killed):
+        work(service, tmp_path, usd=4 * ONE, options=RunOptions())
+    assert [job.requests for job in jobs(tmp_path)] == [4]
+    service.death, service.end_state = None, "BATCH_STATE_FAILED"
+
+    assert work(service, tmp_path, usd=ONE / 2, options=RunOptions()) == "budget_reached"
+    assert sent(service) == 0
+    assert work(service, tmp_path, usd=3 * ONE, options=RunOptions()) == "budget_reached"
+    assert sent(service) == 3
+
+
 def test_a_limit_that_is_lowered_below_what_was_spent(service: FakeService, tmp_path: Path) -> None:
     service.end_state = "BATCH_STATE_FAILED"
     assert work(service, tmp_path, usd=2 * ONE) == "budget_reached"

@@ -14,7 +14,7 @@ LIMITS = (
         file="engine/creating/budget.py",
         old="                if one.nano + (nano or 0) > one.cap:\n",
         new="                if False:\n",
-        tests=(f"{RUNS}::test_the_price_of_the_day_of_each_create_counts",),
+        tests=(f"{RUNS}::test_what_is_planned_is_checked_again_before_it_is_sent",),
     ),
     Breakage(
         guard="a request without an answer counts with what it costs at most",
