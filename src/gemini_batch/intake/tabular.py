@@ -26,6 +26,7 @@ from gemini_batch.validation.validate import Checked, check_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gemini_batch.errors import Problem
     from gemini_batch.events import EventHandler
     from gemini_batch.tables.making.attachments import Stored
     from gemini_batch.tables.sources.snapshot import Snapshot
@@ -82,15 +83,19 @@ class Prepared:
         return None if self.recipe.schema is None else self.recipe.schema.json
 
     def in_rows(self, error: InvalidInput) -> InvalidInput:
-        """The problems of request lines, by the rows of the table that they were made of."""
+        """The same error about the rows of the table that the request lines were made of."""
+        problems = self.by_row(error.problems)
+        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings, unit="row")
+
+    def by_row(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems of request lines as problems of the rows of the table that the lines were made of."""
         decode = msgspec.json.Decoder(SkippedRow).decode
         with self.skipped.open("rb") as file:
             skipped = [decode(line).row for line in file]
-        problems = [
+        return [
             replace(one, message=f"Row {_row(one.line, skipped):,}: {one.message}", line=None) if one.line else one
-            for one in error.problems
+            for one in problems
         ]
-        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings, unit="row")
 
 
 def _row(line: int, skipped: Iterable[int]) -> int:
