@@ -201,7 +201,7 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.commands.listen import address
         from gemini_batch.intake.submission import check_selection
         from gemini_batch.intake.table_options import refuse_table, submission
-        from gemini_batch.intake.tabular import check_named
+        from gemini_batch.intake.tabular import check_places
         from gemini_batch.report.result_set import TableStyle
         from gemini_batch.store.run_options import RunOptions
         from gemini_batch.tables.outputs.folder import TextFolder
@@ -233,8 +233,8 @@ class AsyncGeminiBatch(AsyncFiles):
         if known:
             check_selection(file.selection)
             options = RunOptions(selection=file.selection, dedupe=dedupe or None).over(options or RunOptions())
-        if output_dir is not None and file.table is not None and not known:
-            check_named(file.table)
+        if file.table is not None and not known:
+            check_places(file.table, output, output_dir)
         found = await room.run(
             self._session(),
             str(what) if known else file,

@@ -32,7 +32,7 @@ TABLES = (
     Breakage(
         guard="nothing is sent for files whose names would be hashes",
         file="async_client.py",
-        old="            check_named(file.table)\n",
+        old="            check_places(file.table, output, output_dir)\n",
         new="            pass\n",
         tests=(f"{_CLI}::test_texts_are_named_by_a_key_or_nothing_is_sent",),
     ),

@@ -20,10 +20,11 @@ from gemini_batch.tables.making.prepare import make_requests
 from gemini_batch.tables.making.recipe import Asked, Kind, Recipe, make_recipe
 from gemini_batch.tables.note import SkippedRow, TableNote, new_columns
 from gemini_batch.tables.sources.snapshot import Given, take_snapshot
-from gemini_batch.tables.sources.source import find_source, query
+from gemini_batch.tables.sources.source import find_source, query, takes_in
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
     from gemini_batch.errors import Problem
@@ -111,7 +112,8 @@ def prepare(
 ) -> Prepared:
     """Write the snapshot and the requests of a table to ``scratch``, a private folder. ``name``: of the snapshot.
 
-    ``uploads``: whether large attachments can be uploaded; else they must fit into their requests.
+    ``uploads``: whether this becomes a run, which can upload large attachments and writes a table; in a request file,
+    attachments must fit into their requests.
     Raises UsageError for what is no table, for a prompt that does not fit it and for rows from which no request can be
     made (InvalidInput); StateError if ``scratch`` cannot be written.
     """
@@ -127,7 +129,8 @@ def prepare(
         )
         builder = Builder(recipe, tuple(snapshot.columns), attach=attachments.part)
         note = _note(table, recipe, snapshot, name)
-        new_columns(note, recipe.method)  # what would collide is said before the work is done
+        if uploads:
+            new_columns(note, recipe.method)  # what would collide is said before the work is done
         made = make_requests(
             snapshot,
             builder,
@@ -135,6 +138,10 @@ def prepare(
             name=table.name,
             progress=lambda done, total: emit(Transfer("preparing", done, total, "rows")),
         )
+    except UsageError as error:
+        if error.file == str(_stdin_in(scratch)):
+            error.file = "standard input"
+        raise
     except OSError as error:
         raise state_error(error, scratch, "run folder") from error
     _check_recipe(made.path, terms._replace(prepared=True))
@@ -151,9 +158,25 @@ def prepare(
     )
 
 
-def check_named(table: TableInput) -> None:
-    """Refuse to write a file for each row of a table whose keys would be hashes of requests. Raises UsageError."""
-    if not make_recipe(table.asked).key:
+def check_places(
+    table: TableInput, output: str | os.PathLike[str] | None, output_dir: str | os.PathLike[str] | None
+) -> None:
+    """Refuse to write where the same command would find more rows the next time, and pay for them.
+
+    Refuse ``output_dir``, which has a file for each row, for a table whose keys would be hashes of requests. Raises
+    UsageError.
+    """
+    for field, place in (("--output", output), ("--output-dir", output_dir)):
+        rows = table.rows if table.sql is None else None
+        if place is not None and isinstance(rows, (str, Path)) and takes_in(str(rows), Path(place)):
+            raise UsageError(
+                f"The table is all files in {rows}, and this would be one of them the next time.",
+                file=Path(place),
+                field=field,
+                code="bad_output",
+                next="Choose a place outside of it.",
+            )
+    if output_dir is not None and not make_recipe(table.asked).key:
         raise UsageError(
             "--output-dir names each file by the key of its row, and without --key, keys are derived from requests: "
             "no one could tell which file belongs to which row.",
@@ -194,8 +217,12 @@ def _source(table: TableInput, scratch: Path) -> Source | Given:
     return find_source(str(table.rows)) if isinstance(table.rows, (str, Path)) else Given(table.rows)
 
 
+def _stdin_in(scratch: Path) -> Path:
+    return scratch / "stdin"
+
+
 def _from_stdin(scratch: Path) -> Path:
-    path = scratch / "stdin"
+    path = _stdin_in(scratch)
     with private_open(path, "wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file, _PIECE)
     return path

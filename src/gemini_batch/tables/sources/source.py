@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import glob
+import os
 import shlex
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import UsageError
@@ -181,6 +183,19 @@ def _text_kind(head: bytes, path: Path) -> Kind:
         code="not_a_table",
         next="Give the file an ending that says what it is.",
     )
+
+
+def takes_in(what: str, path: Path) -> bool:
+    """Whether a file at ``path`` is, or would be, one of those that a pattern or a folder names as its rows."""
+    place, named = Path(os.path.realpath(path)), Path(what)
+    if named.is_dir():
+        folder = Path(os.path.realpath(named))
+        return place.is_relative_to(folder) and not _is_hidden(place, folder)
+    if named.exists() or not _WILD & set(what):
+        return False
+    pattern = os.path.abspath(what)  # noqa: PTH100 - realpath would follow links of folders that a pattern names
+    paths = (str(place), os.path.abspath(path))  # noqa: PTH100
+    return any(fnmatch.fnmatch(one, pattern) if "**" in what else PurePath(one).match(pattern) for one in paths)
 
 
 def _several(paths: list[Path], what: str) -> Source:
