@@ -130,7 +130,7 @@ def test_a_run_that_is_stopped_anywhere_keeps_its_limit(service: FakeService, tm
             (home / "in.jsonl").write_bytes((tmp_path / "in.jsonl").read_bytes())
             again = FakeService(Clock(), chunk=10_000, end_state="BATCH_STATE_FAILED")
             again.clock.now = service.clock.now
-            again.death = (number, when)  # type: ignore[assignment]
+            again.death = (number, when)
             try:
                 work(again, home, usd=2 * ONE)
             except Killed:
@@ -143,7 +143,12 @@ def test_a_run_that_is_stopped_anywhere_keeps_its_limit(service: FakeService, tm
 
 def test_the_price_of_the_day_of_each_create_counts(service: FakeService, tmp_path: Path) -> None:
     """A run that lasts over a change of the price: what fitted on the first day is too much on the last."""
-    service.answer_at = lambda key, _: service.clock.pass_by(15 * 86_400) or failed(key)
+
+    def late(key: str, _attempt: int) -> bytes:
+        service.clock.pass_by(15 * 86_400)
+        return failed(key)
+
+    service.answer_at = late
 
     assert work(service, tmp_path, usd=ONE) == "budget_reached"
 
