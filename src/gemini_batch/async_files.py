@@ -1,4 +1,7 @@
-"""The verbs over files, which contact no service; they are part of :class:`gemini_batch.AsyncGeminiBatch`."""
+"""The verbs that contact no service: over files, and over what is held on this machine.
+
+They are part of :class:`gemini_batch.AsyncGeminiBatch`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from gemini_batch.async_base import AsyncBase
 from gemini_batch.settings import would_be_offline
 
 if TYPE_CHECKING:
+    import datetime as dt
     import os
     from collections.abc import Iterable
     from typing import Literal, Unpack
@@ -16,10 +20,11 @@ if TYPE_CHECKING:
     from gemini_batch.commands.prepare import PreparedFile
     from gemini_batch.commands.validate import Validated
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
+    from gemini_batch.report.spending.sums import By, SpendReport
 
 
 class AsyncFiles(AsyncBase):
-    """Checks and makes request files."""
+    """Checks and makes request files, and reports what was spent."""
 
     async def validate(
         self,
@@ -89,4 +94,27 @@ class AsyncFiles(AsyncBase):
             force=force,
             offline=would_be_offline(self._settings, self._offline),
             emit=self._on_event,
+        )
+
+    async def spend_report(
+        self,
+        run_id: str | None = None,
+        *,
+        since: int | dt.date | None = None,
+        by: By = "day",
+        output: str | os.PathLike[str] | None = None,
+    ) -> SpendReport:
+        """What the jobs of this state folder used and cost, or those of a run, named by its id or one of its jobs.
+
+        Only what is held on this machine is read: no key, no network. ``since``: only jobs created in that many last
+        days, of which today is one, or since that day (UTC). ``by``: what the groups are, ``day``, ``model`` or
+        ``run``. ``output``: also write it there, as a page with charts (``.html``) or a table (``.csv``). A run that
+        cannot be read is in ``unread``; the amounts leave it out. The command is ``report``.
+
+        Raises UsageError, also for a file that is no report and would be replaced, StateError.
+        """
+        from gemini_batch.commands import report as room
+
+        return await room.report(
+            self._session(), run_id, since=since, by=by, output=None if output is None else Path(output)
         )
