@@ -210,7 +210,10 @@ _ROOMS = {
     "answers.typed": "ResultRow",
     "answers.usage": "Usage",
     "catalog": ("Catalog EnqueuedTokens FeeEntry Limit Limits Method Model PriceEntry Shutdown load_catalog"),
-    "client": "GeminiBatch adopt cancel clean create doctor list_jobs prepare results retry run show spend_report status validate",
+    "client": (
+        "GeminiBatch adopt cancel clean create doctor list_jobs prepare results retry run show spend_report status "
+        "validate"
+    ),
     "commands.adopt": "Adopted Keys",
     "commands.cancel": "Cancelled",
     "commands.clean": "Cleaned",

@@ -93,11 +93,10 @@ def _table(found: SpendReport) -> Iterator[str]:
 
 
 def _cells(one: Spending) -> list[str]:
-    from gemini_batch.report.spending.words import cost, dollars, tokens, wasted
+    from gemini_batch.report.spending.words import cost, tokens, wasted
 
     read, written = tokens(one)
     good = one.verdicts.get("succeeded", 0)
-    waste = wasted(one)
     return [
         one.name if len(one.name) <= _WIDEST else one.name[: _WIDEST - 1] + "…",
         f"{one.jobs:,}",
@@ -106,6 +105,6 @@ def _cells(one: Spending) -> list[str]:
         f"{sum(one.verdicts.values()) - good:,}",
         f"{read:,}",
         f"{written:,}",
-        dollars(waste) if waste else "",
+        wasted(one),
         cost(one),
     ]

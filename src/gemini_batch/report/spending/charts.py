@@ -5,8 +5,9 @@ Colours and fonts come from the page, so that a chart is right in its light and 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as ET
 
 from gemini_batch.tables.extra import needed
 
@@ -45,9 +46,13 @@ def bars(
     size: tuple[int, int],
     title: str,
     tick: Callable[[float], str],
+    whole: bool = True,
     sideways: bool = False,
 ) -> str:
-    """Bars, stacked if there are several series. ``tick``: a value in words; ``sideways``: the labels are names."""
+    """Bars, stacked if there are several series.
+
+    ``tick``: a value in words; ``whole``: values are counts; ``sideways``: the labels are names.
+    """
     pygal = needed("pygal", "A page with charts", "'gemini-batch[report]'")
     kind = pygal.HorizontalStackedBar if sideways else pygal.StackedBar
     width, height = size
@@ -60,8 +65,6 @@ def bars(
         spacing=6,
         rounded_bars=2,
         show_legend=False,
-        min_scale=2,
-        max_scale=5,
         value_formatter=tick,
         style=pygal.style.Style(label_font_size=_FONT, major_label_font_size=_FONT, font_family="sans-serif"),
         disable_xml_declaration=True,
@@ -69,8 +72,10 @@ def bars(
         show_minor_x_labels=every == 1,
         truncate_label=40,
         no_data_text="",
-        order_min=0,
     )
+    heights = [sum(one.values[at][0] or 0 for one in series) for at in range(len(labels))]
+    chart.y_labels = ticks(max(heights, default=0), whole=whole)
+    chart.range = (0, chart.y_labels[-1])
     chart.x_labels = list(reversed(labels)) if sideways else list(labels)
     for one in series:
         values = [{"value": value, "label": words} for value, words in one.values]
@@ -78,13 +83,23 @@ def bars(
     return _reduced(chart.render(is_unicode=True), title, [one.colour for one in series])
 
 
+def ticks(highest: float, *, whole: bool) -> list[float]:
+    """Round values from 0 to the first that is not below ``highest``, two to six of them; ``whole``: integers."""
+    if highest <= 0:
+        return [0, 1]
+    power = 10.0 ** math.floor(math.log10(highest))
+    steps = (factor * power for factor in (0.2, 0.25, 0.5, 1, 2))
+    step = next(one for one in steps if highest <= 5 * one and (not whole or one.is_integer()))
+    return [step * at for at in range(math.ceil(round(highest / step, 9)) + 1)]
+
+
 def _reduced(svg: str, title: str, colours: Sequence[str]) -> str:
     """Only shapes, text and their places; what each bar says becomes its tooltip."""
-    drawn = Xml.fromstring(svg)  # noqa: S314 - pygal has just made it
-    root = Xml.Element("svg", {"role": "img", "aria-label": title, "viewBox": drawn.get("viewBox", "")})
+    drawn = ET.fromstring(svg)  # noqa: S314 - pygal has just made it
+    root = ET.Element("svg", {"role": "img", "aria-label": title, "viewBox": drawn.get("viewBox", "")})
     names = {f"color-{at}": colour for at, colour in enumerate(colours)}
     root.extend(_copies(drawn, names))
-    return Xml.tostring(root, encoding="unicode")
+    return ET.tostring(root, encoding="unicode")
 
 
 def _copies(parent: Any, names: dict[str, str]) -> Iterator[Any]:
@@ -95,12 +110,12 @@ def _copies(parent: Any, names: dict[str, str]) -> Iterator[Any]:
             continue
         if any(one.endswith("overlay") for one in classes) or _is_nothing(child, tag):
             continue
-        copy = Xml.Element(tag, {name: _short(child.get(name)) for name in _ATTRIBUTES if child.get(name)})
+        copy = ET.Element(tag, {name: _short(child.get(name)) for name in _ATTRIBUTES if child.get(name)})
         if classes:
             copy.set("class", " ".join(names.get(one, one) for one in classes))
         copy.text = child.text
         if (words := _label(child)) is not None:
-            Xml.SubElement(copy, "title").text = words
+            ET.SubElement(copy, "title").text = words
         copy.extend(_copies(child, names))
         yield copy
 

@@ -16,7 +16,7 @@ from gemini_batch.tables.extra import needed
 from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gemini_batch.report.spending.sums import DayAndModel, Spending, SpendReport
 
@@ -84,7 +84,7 @@ def _cells(one: Spending) -> list[str]:
     others = sum(one.verdicts.values()) - good
     return [
         *(f"{count:,}" for count in (one.jobs, one.answers, good, others, read, written)),
-        words.dollars(words.wasted(one)),
+        words.wasted(one),
         words.cost(one),
     ]
 
@@ -95,10 +95,10 @@ def _tiles(report: SpendReport) -> Iterator[tuple[str, str, str]]:
     paid = "would have cost (offline)" if report.offline else "in batch"
     yield "Cost", words.cost(total), "so far" if total.requests_open else paid
     if total.usd.batch and total.usd.interactive:
-        yield "Interactively", words.dollars(total.usd.interactive), f"batch is {words.saved(total)}% less"
-    if total.usd.batch:
-        waste = words.wasted(total)
-        yield "For nothing", words.dollars(waste), f"{100 * waste / total.usd.batch:.1f}% of the cost"
+        yield "Interactively", words.interactively(total), f"batch is {words.saved(total)}% less"
+    if total.usd.batch and (waste := words.wasted(total)):
+        share = 100 * sum(total.usd.wasted.values()) / total.usd.batch
+        yield "For nothing", waste, "not all of it is known" if total.at_least else f"{share:.1f}% of the cost"
     requests, good = sum(total.verdicts.values()), total.verdicts.get("succeeded", 0)
     yield (
         "Succeeded",
@@ -114,8 +114,12 @@ def _tiles(report: SpendReport) -> Iterator[tuple[str, str, str]]:
 
 def _charts(report: SpendReport) -> Iterator[Chart]:
     cells = report.days_and_models
-    first = dt.date.fromisoformat(report.since or min(cell.day for cell in cells))
-    axis = Axis(first, dt.date.fromisoformat(max(report.until if report.since else "", *(cell.day for cell in cells))))
+    days = [dt.date.fromisoformat(cell.day) for cell in cells]
+    first, last = min(days), max(days)
+    if report.since:
+        since, until = dt.date.fromisoformat(report.since), dt.date.fromisoformat(report.until)
+        first, last = min(first, max(since, until - dt.timedelta(days=_MOST - 1))), max(last, until)
+    axis = Axis(first, last)
     yield _spend(cells, axis)
     yield _verdicts(cells, axis)
     yield _tokens(report.total)
@@ -194,7 +198,9 @@ def _spend(cells: Sequence[DayAndModel], axis: Axis) -> Chart:
         title=title,
         text="USD in batch, by the day of each job’s create (UTC) and the model that answered. "
         "What is not known is not drawn.",
-        svgs=_drawn(lambda size: bars(labels, series, size=size, title=title, tick=_dollars_tick), half=False),
+        svgs=_drawn(
+            lambda size: bars(labels, series, size=size, title=title, tick=_dollars_tick, whole=False), half=False
+        ),
         legend=[(one.colour, one.name) for one in series],
         head=[axis.unit.capitalize(), "Model", "USD"],
         rows=[[axis.periods[place].name, _safe(model), said(place, model)] for place, model in used],

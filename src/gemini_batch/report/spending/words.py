@@ -41,9 +41,17 @@ def tokens(one: Spending) -> tuple[int, int]:
     return sum(one.tokens.values()) - written, written
 
 
-def wasted(one: Spending) -> float:
-    """USD for answers that do not count or did not succeed."""
-    return sum(one.usd.wasted.values())
+def wasted(one: Spending) -> str:
+    """What answers cost that do not count or did not succeed; empty if there are none."""
+    if one.answers == one.verdicts.get("succeeded", 0):
+        return ""
+    amount = sum(one.usd.wasted.values())
+    return dollars(None if one.at_least and not amount else amount, at_least=one.at_least)
+
+
+def interactively(one: Spending) -> str:
+    """What the same would have cost outside a batch."""
+    return dollars(one.usd.interactive, at_least=one.at_least)
 
 
 def scope(report: SpendReport) -> str:
@@ -71,7 +79,7 @@ def _prices(total: Spending) -> Iterator[str]:
     if days := price_days(total.usd):
         yield f"{days[0].upper()}{days[1:]}, those of the day on which each job was created."
     if total.usd.batch and total.usd.interactive:
-        yield f"Interactively, the same would have cost ${usd(total.usd.interactive)}: batch is {saved(total)}% less."
+        yield f"Interactively, the same would have cost {interactively(total)}: batch is {saved(total)}% less."
 
 
 def _parts(total: Spending) -> Iterator[str]:
