@@ -53,7 +53,9 @@ def joining(place: Place, *, rows: int, rounds: int) -> Iterator[TableStep]:
         file.unlink()
 
 
-def _alternating(place: Place, steps: Mapping[str, Sequence[Path | str]], *, rows: int, rounds: int) -> dict[str, list[Ended]]:
+def _alternating(
+    place: Place, steps: Mapping[str, Sequence[Path | str]], *, rows: int, rounds: int
+) -> dict[str, list[Ended]]:
     taken: dict[str, list[Ended]] = {step: [] for step in steps}
     for _ in range(rounds):
         for step, values in steps.items():

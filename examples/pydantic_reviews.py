@@ -16,13 +16,14 @@ class Review(pydantic.BaseModel):
     wants_contact: bool
 
 
-rows = [
-    {"id": 101, "review": "Bright, light, lasts all night."},
-    {"id": 102, "review": None},
-    {"id": 103, "review": "Broke on the second day. Please call me."},
-]
-found = gemini_batch.run(
-    rows, prompt="Classify this review: {{ review }}", schema=Review, key="id", output="reviews.csv"
-)
-for row in found.rows():
-    print(row.key, row.verdict, row.value.sentiment if row.value else row.problem)
+if __name__ == "__main__":  # --schema pydantic_reviews:Review imports this file
+    rows = [
+        {"id": 101, "review": "Bright, light, lasts all night."},
+        {"id": 102, "review": None},
+        {"id": 103, "review": "Broke on the second day. Please call me."},
+    ]
+    found = gemini_batch.run(
+        rows, prompt="Classify this review: {{ review }}", schema=Review, key="id", output="reviews.csv"
+    )
+    for row in found.rows():
+        print(row.key, row.verdict, row.value.sentiment if row.value else row.problem)

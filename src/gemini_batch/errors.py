@@ -66,11 +66,12 @@ class Next:
         """A command line followed by the reason in parentheses."""
         return f"{typed}  ({self.why})" if self.why else typed
 
-    def writing_to(self, output: str) -> Next:
-        """The same command with another file after ``-o``."""
+    def writing_to(self, output: str, *style: str) -> Next:
+        """The same command with another file after ``-o``, and the options ``style`` after that."""
         args = list(self.args)
         if "-o" in args:
-            args[args.index("-o") + 1] = output
+            at = args.index("-o") + 1
+            args[at : at + 1] = [output, *style]
         return Next(self.command, *args, why=self.why)
 
 
@@ -185,24 +186,41 @@ class Problem:
 class InvalidInput(UsageError):
     """A request file was refused before anything was sent; carries every problem found in it, warnings included.
 
-    ``total``: the number of errors. ``warnings``: the number of warnings.
+    ``total``: the number of errors. ``warnings``: the number of warnings. ``corrected``: the command that writes a
+    corrected copy. ``unit``: what the problems are in.
     """
 
     code = "invalid_input"
 
     def __init__(
-        self, file: Path | str, problems: Sequence[Problem], *, total: int | None = None, warnings: int = 0
+        self,
+        file: Path | str,
+        problems: Sequence[Problem],
+        *,
+        total: int | None = None,
+        warnings: int = 0,
+        corrected: str | None = None,
+        unit: Literal["line", "row"] = "line",
     ) -> None:
         count = total if total is not None else len(problems)
-        noun = "problem" if count == 1 else "problems"
+        plural = "" if count == 1 else "s"
         super().__init__(
-            f"{count} {noun} found; nothing was sent.",
+            f"{count} problem{plural} found; nothing was sent.",
             file=file,
-            next=f"Fix the {'line' if count == 1 else 'lines'} and run the same command again.",
+            next=f"Fix the {unit}{plural}{' or the options' if unit == 'row' else ''} and run the same command again"
+            + (f", or write a corrected copy: {corrected}" if corrected else "."),
         )
         self.problems = tuple(problems)
         self.total = count
         self.warnings = warnings
+
+    def __str__(self) -> str:
+        first = next((one for one in self.problems if one.severity == "error"), None)
+        if first is None:
+            return self.paragraph()
+        line = "" if first.line is None else f"Line {first.line}: "
+        head = _sentences(f"{self.place}: {self.message}", f"{line}{first.message}")
+        return _sentences(_sentences(head, first.next) if first.next else head, str(self.next))
 
     def as_json(self) -> dict[str, object]:
         """The error object with all ``problems``, the ``total`` of errors and the number of ``warnings``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,57 @@ def test_texts_are_files_of_their_own(shell: Shell) -> None:
     assert (shell.folder / "texts" / "a.txt").read_text() == "mine"
     (shell.folder / "file").write_text("x")
     assert shell.run(*ask[:-1], "file", "--new").code == 2
+
+
+def test_texts_are_named_by_a_key_or_nothing_is_sent(shell: Shell) -> None:
+    write_csv(shell.folder / "t.csv", [{"id": "a", "t": "x"}])
+    ask = ("run", "t.csv", "-p", "Say {{ t }}", "--offline", "--output-dir", "texts")
+
+    refused = shell.run(*ask)
+
+    assert refused.code == 2
+    assert "--key" in refused.err
+    assert not shell.run("list", "--offline", "--json").document["result"]
+    (shell.folder / "ask.toml").write_text('key = "id"\n')
+    found = shell.run(*ask, "--request-file", "ask.toml")
+    assert found.code == 0
+    assert "Written: a file for each text, in texts" in found.err
+    assert "Next:" not in found.err
+    assert (shell.folder / "texts" / "a.txt").exists()
+
+
+def test_the_next_step_after_a_run_of_a_table_writes_a_table(shell: Shell) -> None:
+    write_csv(shell.folder / "t.csv", [{"id": "a", "t": "x"}, {"id": "b", "t": "y"}])
+    ask = ("run", "t.csv", "-p", "Say {{ t }}", "--offline")
+
+    trial, whole = shell.run(*ask, "--limit", "1"), shell.run(*ask)
+    state = shell.run("status", whole.out.strip())
+    known = shell.run("create", *ask[1:])
+
+    for one in (trial, whole, state, known):
+        assert "-o results.csv" in one.err
+        assert "results.jsonl" not in one.err
+    words = shlex.split(next(line for line in whole.err.splitlines() if line.startswith("Next: "))[len("Next: ") :])
+    assert shell.run(*words[words.index("results") :]).code == 0
+    assert [row["text"] != "" for row in read_csv(shell.folder / "results.csv")] == [True, True]
+
+
+def test_what_is_wrong_with_a_file_of_requests_leads_to_a_corrected_copy(shell: Shell) -> None:
+    (shell.folder / "in.jsonl").write_text(
+        '{"key": "a", "request": {"contents": [{"parts": [{"text": "x"}]}]}}\n'
+        '{"key": "a", "request": {"contents": [{"parts": [{"text": "y"}]}]}},\n'
+    )
+
+    refused = shell.run("run", "in.jsonl", "--offline")
+
+    assert refused.code == 2
+    assert "or write a corrected copy: gemini-batch validate in.jsonl --fix -o in-2.jsonl" in refused.err
+    shell.run("validate", "in.jsonl", "--fix", "-o", "in-2.jsonl")
+    again = shell.run("run", "in-2.jsonl", "--offline")
+    hint = "gemini-batch validate in-2.jsonl --fix -o in-2-2.jsonl --key-duplicates number"
+    assert hint in again.err
+    assert shell.run(*hint.split()[1:]).code == 0
+    assert shell.run("run", "in-2-2.jsonl", "--offline").code == 0
 
 
 def test_only_changed_rows_are_sent_the_next_night(shell: Shell) -> None:
@@ -332,5 +384,5 @@ def test_the_library_takes_any_rows(shell: Shell) -> None:
 
     assert pq.read_table(shell.folder / "one.parquet").column("n").to_pylist() == [2**53 + 1, 1]
     assert read_csv(shell.folder / "three.csv")[0]["a"] == "x"
-    with pytest.raises(TypeError, match="'promt' is not an option"):
+    with pytest.raises(TypeError, match="'promt' is not an option; did you mean 'prompt'"):
         gemini_batch.GeminiBatch(offline=True).run([{"a": 1}], prompt="{{ a }}", promt="x")  # type: ignore[call-arg]

@@ -72,18 +72,35 @@ def test_no_kind_of_error_is_missing_here() -> None:
         (UsageError("Bad.", next="Type: good"), "Bad. Type: good"),
         (UsageError("The service said no", next="Ask again."), "The service said no. Ask again."),
         (UsageError("Really?", next="Yes."), "Really? Yes."),
-        (
-            InvalidInput("a.jsonl", PROBLEMS[:1]),
-            "a.jsonl: 1 problem found; nothing was sent. Fix the line and run the same command again.",
-        ),
-        (
-            InvalidInput("a.jsonl", PROBLEMS[:1], total=900),
-            "a.jsonl: 900 problems found; nothing was sent. Fix the lines and run the same command again.",
-        ),
     ],
 )
 def test_error_is_one_plain_paragraph(error: Error, text: str) -> None:
     assert str(error) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "found", "step"),
+    [
+        (InvalidInput("a.jsonl", PROBLEMS[:1]), "1 problem found", "Fix the line and run the same command again."),
+        (InvalidInput("a.jsonl", PROBLEMS[:1], total=90), "90 problems found", "Fix the lines and run the same "),
+        (InvalidInput("a.jsonl", PROBLEMS[:1], unit="row"), "1 problem found", "Fix the row or the options and run"),
+        (InvalidInput("a.jsonl", PROBLEMS[:1], corrected="fix"), "1 problem found", "or write a corrected copy: fix"),
+    ],
+)
+def test_a_refused_file_says_the_first_problem_where_no_list_of_them_is_shown(
+    error: InvalidInput, found: str, step: str
+) -> None:
+    """The command line lists the problems itself, before the paragraph."""
+    assert str(error).startswith(f"a.jsonl: {found}; nothing was sent. Line 3: No key. Add one. Fix the ")
+    assert step in str(error)
+    assert "No key" not in error.paragraph()
+    assert step in error.paragraph()
+
+
+def test_a_refused_file_without_an_error_is_one_paragraph() -> None:
+    assert str(InvalidInput("a.jsonl", PROBLEMS[1:])) == (
+        "a.jsonl: 1 problem found; nothing was sent. Fix the line and run the same command again."
+    )
 
 
 def test_error_as_json_has_all_the_documented_fields() -> None:

@@ -6,7 +6,37 @@ from mutation.breakage import Breakage
 
 _TESTS = "tests/tables/outputs"
 
+_OUTPUTS = "tests/cli/test_table_outputs.py"
+
 TABLES_OUT = (
+    Breakage(
+        guard="an output is no part of its input",
+        file="commands/run.py",
+        old="    if submission.table is not None and output is not None:\n",
+        new="    if submission.table is None and output is not None:\n",
+        tests=(f"{_OUTPUTS}::test_an_output_never_becomes_a_part_of_its_input",),
+    ),
+    Breakage(
+        guard="a table that could not be written is refused before anything is sent",
+        file="commands/run.py",
+        old="        if made.prepared is not None:\n",
+        new="        if made.prepared is None:\n",
+        tests=(f"{_OUTPUTS}::test_a_name_that_is_taken_is_refused_before_anything_is_sent",),
+    ),
+    Breakage(
+        guard="a row that is not sent has a key of its own",
+        file="tables/making/prepare.py",
+        old="            if own is not None and (key := self._own(own, at, keys)) is None:\n",
+        new="            if own and type(body) is bytes and (key := self._own(own, at, keys)) is None:\n",
+        tests=(f"{_OUTPUTS}::test_a_row_that_is_not_sent_has_a_key_of_its_own",),
+    ),
+    Breakage(
+        guard="numbers beyond 32 bits do not stop a table",
+        file="tables/outputs/kinds.py",
+        old="return _number(value, _LARGEST_SINGLE)",
+        new="return _number(value)",
+        tests=(f"{_TESTS}/test_cells.py::test_an_embedding_has_its_length",),
+    ),
     Breakage(
         guard="there are as many answers as rows",
         file="tables/outputs/join.py",

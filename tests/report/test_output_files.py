@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,8 @@ from gemini_batch.errors import UsageError
 from gemini_batch.report import output_files
 from gemini_batch.report.output_files import failures_beside
 from gemini_batch.store.state_folder import StateFolder
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from gemini_batch.tables.outputs.write import check_ending, format_of
+from gemini_batch.tables.sources import source
 
 RESULT = {"key": "a", "verdict": "succeeded", "response": {}, "attempt": 1}
 FAILURE: dict[str, Any] = {
@@ -82,6 +82,39 @@ def test_only_its_own_kind_is_replaced(tmp_path: Path, content: str, kind: str) 
     assert caught.value.next == "Choose another name for the results, or move this file away."
     if kind == "failures":
         check_output(output, failures=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("a.xls", ".xlsx"),
+        ("a.ODS", ".xlsx"),
+        ("a.feather", ".parquet"),
+        ("a.csv.gz", "Leave out .gz"),
+        ("a.jsonl.zst", "Leave out .zst"),
+        ("a.duckdb", ".db"),
+        ("a.json", ".ndjson or .jsonl"),
+        *((name, None) for name in ("a.jsonl", "a.txt", "a", "a.out", "a.csv", "a.pq", "a.tab", "a.sqlite3", "A.XLSX")),
+    ],
+)
+def test_a_file_is_what_its_name_says(tmp_path: Path, name: str, instead: str | None) -> None:
+    if instead is None:
+        check_output(tmp_path / name, failures=True)
+        return
+    with pytest.raises(UsageError) as caught:
+        check_output(tmp_path / name, failures=True)
+
+    assert (caught.value.reason_code, caught.value.field) == ("bad_output", "--output")
+    assert instead in str(caught.value.next)
+
+
+def test_every_ending_of_a_table_that_is_read_is_written_or_refused() -> None:
+    """None of them gets result lines, which would not be what the name says; JSONL has them."""
+    for ending in source._ENDINGS:
+        name = Path(f"a{ending}")
+        if ending != ".jsonl" and format_of(name) is None:
+            with pytest.raises(UsageError):
+                check_ending(name)
 
 
 @pytest.mark.parametrize("kind", ["results", "failures"])

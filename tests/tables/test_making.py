@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch.tables.making.attachments import Attachments
 from gemini_batch.tables.making.builder import Builder, Skipped
 from gemini_batch.tables.making.prepare import Requests, make_requests
 from gemini_batch.tables.making.recipe import Asked, make_recipe
@@ -33,6 +35,15 @@ def made(folder: Path, rows: Sequence[Mapping[str, Any]], **asked: Any) -> Reque
     recipe = make_recipe(Asked(**asked))
     snapshot = take_snapshot(Given(rows), scratch)
     return make_requests(snapshot, Builder(recipe, tuple(snapshot.columns)), scratch, name="table")
+
+
+def attached(folder: Path, rows: Sequence[Mapping[str, Any]], **asked: Any) -> Requests:
+    """The same with files of ``folder``."""
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    snapshot = take_snapshot(Given(rows), scratch)
+    builder = Builder(make_recipe(Asked(**asked)), tuple(snapshot.columns), attach=Attachments(folder).part)
+    return make_requests(snapshot, builder, scratch, name="table")
 
 
 def lines(found: Requests) -> list[dict[str, Any]]:
@@ -73,7 +84,7 @@ def prompts(found: Requests) -> list[str]:
 )
 def test_prompts(tmp_path: Path, template: str, row: dict[str, Any], expected: str | None) -> None:
     if expected is None:
-        with pytest.raises(UsageError, match="No row can be sent: 1 EMPTY_PROMPT"):
+        with pytest.raises(UsageError, match=r"No row can be sent\. Row 1 is skipped \(EMPTY_PROMPT\)"):
             made(tmp_path, [row], prompt=template)
     else:
         assert prompts(made(tmp_path, [row], prompt=template)) == [expected]
@@ -99,6 +110,29 @@ def test_a_prompt_that_does_not_fit_is_refused_once(tmp_path: Path, template: st
     assert code is None or found.value.reason_code == code
     if code == "no_column" and "reveiw" in template:
         assert "Did you mean `review`?" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["{{ unit price }}", "{{ unit-price }}", "{{ unit_price }}", "{{ row['unit prce'] }}", "{{ price }}", "no column"],
+)
+def test_a_column_whose_name_is_not_an_identifier_is_shown_as_it_must_be_written(tmp_path: Path, prompt: str) -> None:
+    column = "unit-price" if "-" in prompt else "unit price"
+
+    with pytest.raises(UsageError) as found:
+        made(tmp_path, [{column: "x", "sku": "1"}], prompt=prompt)
+
+    assert f'{{{{ row["{column}"] }}}}' in str(found.value)
+    assert ".." not in str(found.value)
+    assert prompts(made(tmp_path, [{column: "x", "sku": "1"}], prompt=f'{{{{ row["{column}"] }}}}')) == ["x"]
+
+
+def test_text_that_is_calculated_with_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as found:
+        made(tmp_path, [{"a": "1"}], prompt="{{ a + 1 }}")
+
+    assert "column | float" in str(found.value.problems[0].next)
+    assert prompts(made(tmp_path, [{"a": "1"}], prompt="{{ a | float + 1 }}")) == ["2.0"]
 
 
 def test_a_row_that_cannot_be_rendered_is_named(tmp_path: Path) -> None:
@@ -191,6 +225,85 @@ def test_rows_without_content_are_skipped_with_their_reason(tmp_path: Path) -> N
     )
 
 
+def test_what_is_skipped_is_said_with_its_first_row(tmp_path: Path) -> None:
+    cut = {"verdict": "truncated", "problem": "It was\ncut off. " + "x" * 400}
+    rows: list[dict[str, Any]] = [
+        {"t": "good", "verdict": "succeeded", "problem": None},
+        {"t": "", "verdict": "succeeded", "problem": None},
+        {"t": "half", **cut},
+        {"t": "half", **cut},
+    ]
+
+    said = made(tmp_path, rows, prompt="{{ t }}").notes
+
+    assert "Row 2 is skipped (EMPTY_PROMPT): `t` is empty." in said
+    (many,) = [one for one in said if "EARLIER_PROBLEM" in one]
+    assert many.startswith(
+        "2 rows are skipped (EARLIER_PROBLEM), the first is row 3: An earlier step had a problem with this row: It was "
+        "cut off."
+    )
+    assert len(many) < 400
+
+
+@pytest.mark.parametrize(
+    ("row", "said", "step"),
+    [
+        ({"t": " ", "photo": None}, "`t` and the attachment are empty", "the right columns"),
+        ({"t": "x", "photo": "gone.png"}, "The attachment `gone.png` does not exist", "--attach"),
+        ({"t": "x", "photo": "../secret"}, "`../secret` is outside the table's folder", "--attach"),
+        ({"t": "x", "photo": None, "verdict": "blocked", "problem": "It was blocked."}, "It was blocked", "retry"),
+    ],
+)
+def test_when_no_row_can_be_sent_the_first_is_named_and_the_next_step_fits(
+    tmp_path: Path, row: dict[str, Any], said: str, step: str
+) -> None:
+    with pytest.raises(UsageError) as found:
+        attached(tmp_path, [row], prompt="{{ t }}", attach=("photo",))
+
+    assert found.value.reason_code == "nothing_to_send"
+    assert said in str(found.value)
+    assert "Row 1 is skipped" in str(found.value)
+    assert step in str(found.value.next)
+
+
+@pytest.mark.parametrize(
+    ("cell", "files"),
+    [
+        ("a.txt", ["A"]),
+        (["a.txt"], ["A"]),
+        (["a.txt", None, "b.txt"], ["A", "B"]),
+        ('["a.txt","b.txt"]', ["A", "B"]),  # as a CSV file holds the list of an earlier step
+        ("[]", None),
+        ([], []),
+        (None, []),
+        ('["a.txt", 1]', None),
+        ("['a.txt']", None),
+    ],
+)
+def test_a_list_of_paths_attaches_all_of_them(tmp_path: Path, cell: object, files: list[str] | None) -> None:
+    """None: the cell is taken for one path, which does not exist."""
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(name.upper())
+
+    found = attached(tmp_path, [{"t": "x", "f": cell}, {"t": "y", "f": "a.txt"}], prompt="{{ t }}", attach=("f",))
+
+    parts = lines(found)[0]["request"]["contents"][0]["parts"]
+    texts = [base64.b64decode(part["inlineData"]["data"]).decode() for part in parts[:-1]]
+    if files is None:
+        assert [(row.row, row.reason) for row in skipped(found)] == [(1, "ATTACHMENT_MISSING")]
+    else:
+        assert texts == files
+
+
+def test_one_path_of_a_list_that_is_missing_is_a_problem_of_the_row(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A")
+
+    found = attached(tmp_path, [{"f": ["a.txt", "gone.txt"]}, {"f": ["a.txt"]}], prompt="Read it.", attach=("f",))
+
+    assert found.count == 1
+    assert [row.message for row in skipped(found)] == ["The attachment `gone.txt` does not exist."]
+
+
 def test_rows_with_an_earlier_problem_flow_through(tmp_path: Path) -> None:
     rows = [
         {"text": "x", "verdict": "succeeded", "problem": None, "sum_verdict": "succeeded", "sum_problem": ""},
@@ -235,6 +348,20 @@ def test_keys_from_columns(tmp_path: Path) -> None:
         made(tmp_path, [{"a": "x", "n": None}], prompt="{{ a }}", key=("n",))
     with pytest.raises(UsageError, match="no column `idd`"):
         made(tmp_path, [{"a": "x", "id": 1}], prompt="{{ a }}", key=("idd",))
+
+
+def test_a_row_that_is_not_sent_has_a_key_of_its_own_too(tmp_path: Path) -> None:
+    rows = [{"a": None, "n": 1}, {"a": "x", "n": 1}, {"a": "", "n": 1}]
+
+    with pytest.raises(InvalidInput) as found:
+        made(tmp_path, rows, prompt="{{ a }}", key=("n",))
+    assert [problem.message for problem in found.value.problems] == [
+        "Rows 1 and 2 have the same key '1'.",
+        "Rows 1 and 3 have the same key '1'.",
+    ]
+    numbered = made(tmp_path, rows, prompt="{{ a }}", key=("n",), number_duplicates=True)
+    assert [line["key"] for line in lines(numbered)] == ["1-2"]
+    assert [row.key for row in skipped(numbered)] == ["1", "1-3"]
 
 
 @given(st.lists(st.sampled_from(["x", "x-2", "x-3", "y", "x-2-2"]), min_size=1, max_size=12), st.booleans())

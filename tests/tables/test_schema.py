@@ -324,6 +324,7 @@ def test_a_schema_in_the_form_of_the_service_is_sent_as_it_was_meant(
         ("models:Nothing", "The schema models:Nothing cannot be used: there is no Nothing in "),
         ("models:NUMBER", "The schema models:NUMBER cannot be used: it is not a class that describes an answer."),
         ("nomodule:Model", "the module nomodule could not be imported: ModuleNotFoundError: No module named"),
+        ("models.py:Review", "a module is named without `.py`. Write models:Review."),
         (int, None),
         ({"sentiment": "positive"}, "it has none of the words of a schema at its top, such as `type`"),
         ({"type": "object", "properties": {"a": {"type": "text"}}}, "`properties.a.type` must be one of string"),

@@ -9,6 +9,7 @@ import decimal
 import gzip
 import io
 import json
+import shlex
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def rows(made: Snapshot) -> list[dict[str, Any]]:
         ("a.json", b'[{"a": 1}]', Kind.JSON),
         ("a.jsonl", b'{"a": 1}\n', Kind.JSON),
         ("a", b'{"a": 1}\n', Kind.JSON),
-        ("a.csv.gz", gzip.compress(b"a,b\n1,2\n"), Kind.CSV),
+        ("a.csv.gz", gzip.compress(b"a,b\n1,2\n", mtime=0), Kind.CSV),
     ],
 )
 def test_files_are_known_by_name_and_content(tmp_path: Path, name: str, content: bytes, kind: Kind) -> None:
@@ -294,7 +295,7 @@ def test_any_value_is_kept(tmp_path_factory: pytest.TempPathFactory, data: st.Da
 
 def test_what_is_no_row_is_refused(tmp_path: Path) -> None:
     for rows_given, said in (
-        ([1], "Row 1 is int"),
+        ([1], "Row 1 has the type int"),
         ("abc", "str is not a table"),
         ([], "no rows"),
         ([{"a": "\ud800"}], "row 1"),
@@ -324,6 +325,52 @@ def test_excel(tmp_path: Path) -> None:
         snapshot(f"{tmp_path}/a.xlsx::Second", tmp_path / "s")
     with pytest.raises(UsageError, match="has no sheet 'Third'"):
         snapshot(f"{tmp_path}/a.xlsx::Third", tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [
+        ("book.xlsx", "book.xlsx::Reviews 2026"),  # the first sheet is empty
+        ("book.xlsx::Reviews", "book.xlsx::Reviews 2026"),
+        ("book.xlsx::reviews 2026", "book.xlsx::Reviews 2026"),
+        ("shop.db::product", "shop.db::products"),
+        ("shop.db::PRODUCTS", "shop.db::products"),
+    ],
+)
+def test_the_proposed_part_is_the_one_that_was_meant_as_a_shell_takes_it(
+    tmp_path: Path, name: str, proposed: str
+) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "Empty"
+    sheet = book.create_sheet("Reviews 2026")
+    sheet.append(["id"])
+    sheet.append([1])
+    book.create_sheet("Notes").append(["only", "a header"])
+    book.save(tmp_path / "book.xlsx")
+    with sqlite3.connect(tmp_path / "shop.db") as db:
+        db.execute("CREATE TABLE aaa (id INTEGER)")
+        db.execute("CREATE TABLE products (id INTEGER)")
+        db.execute("INSERT INTO products VALUES (1)")
+    db.close()
+
+    with pytest.raises(UsageError) as caught:
+        snapshot(f"{tmp_path}/{name}", tmp_path / "s")
+
+    given = shlex.split(str(caught.value.next).rpartition(": ")[2])
+    assert given == [f"{tmp_path}/{proposed}"]
+    assert rows(snapshot(given[0], tmp_path / "s")) == [{"id": 1}]
+
+
+def test_what_excel_escapes_is_read_as_the_character(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["a_x0009_b"])
+    for cell in ("x_x000D_y", "_x005F_x0041_", "_xD83D_", "_x00", "_x005f_"):
+        book.active.append([cell])
+    book.save(tmp_path / "a.xlsx")
+
+    found = rows(snapshot(tmp_path / "a.xlsx", tmp_path / "s"))
+
+    assert [row["a\tb"] for row in found] == ["x\ry", "_x0041_", "_xD83D_", "_x00", "_"]
 
 
 def test_sqlite(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ ADVICE = {
     "network": "Check the connection, proxy and base URL, then run the same command again.",
     "no_api_key": "Set `GEMINI_API_KEY`, or use `--offline`.",
     "no_column": "Use a column that the table has; the message proposes one.",
+    "no_key": "Name the column that identifies a row, with `--key`: files for single rows are named by it.",
     "no_prompt": "Say what to ask of each row of a table with `--prompt`; a file of requests takes no such options.",
     "not_a_regular_file": "Give a file, not a folder or a pipe.",
     "not_a_table": "Give a CSV, TSV, Parquet, JSON, Excel or SQLite file, or a folder; the message says what is wrong.",

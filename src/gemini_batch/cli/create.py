@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from gemini_batch.commands.create import Created
 
 
+#: The options that make the input a table.
+_ASKING = ("prompt", "prompt_file", "request_file", "kind", "sql")
+
+
 @verb(
     "create",
     INPUT,
@@ -35,21 +39,22 @@ if TYPE_CHECKING:
     LENIENT,
     *TABLE,
 )
-def command(made: Created, screen: Screen, **_: object) -> str:
+def command(made: Created, screen: Screen, **options: object) -> str:
     """Check a JSONL file, upload it and create one batch job.
 
     Prints the job's name, for the next command: JOB=$(gemini-batch create requests.jsonl). A line of the file is
     {"key": "unique", "request": {"contents": [{"parts": [{"text": "…"}]}]}}. Every line is checked before anything
     is sent. If the requests already have a job, the command prints its name and sends nothing.
     """
+    file = "results.csv" if any(options[name] for name in _ASKING) else "results.jsonl"
     if made.job == made.run:
         screen.say(_none_made(made))
-        screen.say(f"Next: {invoked(_following(made))}")
+        screen.say(f"Next: {invoked(_following(made, file))}")
         return made.run
     if not made.attached:
         screen.say(_made(made))
     ended = made.state in {"JOB_STATE_SUCCEEDED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
-    following = Next("results", made.job, "-o", "results.jsonl") if ended else Next("status", made.job, "--wait")
+    following = Next("results", made.job, "-o", file) if ended else Next("status", made.job, "--wait")
     screen.say(f"Next: {invoked(following)}")
     return made.job
 
@@ -63,10 +68,10 @@ def _none_made(made: Created) -> str:
     return f"Nothing to send: {requests} answered before."
 
 
-def _following(made: Created) -> Next:
+def _following(made: Created, file: str) -> Next:
     if made.elsewhere:
-        return Next("run", made.run, "-o", "results.jsonl", why="waits for the answers")
-    return Next("results", made.run, "-o", "results.jsonl")
+        return Next("run", made.run, "-o", file, why="waits for the answers")
+    return Next("results", made.run, "-o", file)
 
 
 def _made(made: Created) -> str:

@@ -13,7 +13,7 @@ from gemini_batch.cli.screen import screen_width
 from gemini_batch.cli.wording import failure_line, place, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gemini_batch.cli.screen import Screen
     from gemini_batch.client import GeminiBatch
@@ -84,7 +84,17 @@ def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> 
     ends=exit_code,
     uses_stdout=lambda output, as_json, **_: as_json or output in {None, "-"},
 )
-def command(found: Results, screen: Screen, *, output: str | None, raw: bool, **_: object) -> None:
+def command(
+    found: Results,
+    screen: Screen,
+    *,
+    output: str | None,
+    raw: bool,
+    output_dir: str | None,
+    details: bool,
+    spreadsheet: bool,
+    **_: object,
+) -> None:
     """Fetch the answers of a run, named by its id or by any of its jobs: one line per key, in input order.
 
     A line is {"key": …, "verdict": …, "response": {…, "text": …}, "error": …, "attempt": n}; every line whose verdict
@@ -92,16 +102,18 @@ def command(found: Results, screen: Screen, *, output: str | None, raw: bool, **
     has none. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded, 1 if some did not, 5 if
     there are no answers, 6 if a job has not finished.
     """
+    from gemini_batch.report.result_set import TableStyle
+
     summary = found.summary
     if output in {None, "-"}:
         _print(found, limit=_PREVIEW if output is None else None)
         if output is None and len(found) > _PREVIEW:
             screen.say(f"… the first {_PREVIEW} of {len(found):,} lines; -o FILE writes all of them.")
-    for line in summary_lines(summary, output):
+    for line in summary_lines(summary, output, output_dir):
         screen.say(line)
     if raw and len(found) < summary.requests:
         screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
-    for line in step_lines(summary, output):
+    for line in step_lines(summary, output, TableStyle(details=details, spreadsheet=spreadsheet).words):
         screen.say(line)
 
 
@@ -113,7 +125,7 @@ def _print(found: Results, *, limit: int | None) -> None:
     out.flush()
 
 
-def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
+def summary_lines(summary: Summary, output: str | None, output_dir: str | None = None) -> Iterator[str]:
     """The summary for people: counts by verdict, tokens by kind, money, and where the failures are."""
     where = place(summary.backend)
     if summary.offline:
@@ -157,8 +169,14 @@ def summary_lines(summary: Summary, output: str | None) -> Iterator[str]:
         + (f"; {plural(t.unknown, 'answer')} without token counts" if t.unknown else "")
     )
     yield from _money(summary)
+    yield from _written(output, output_dir)
+
+
+def _written(output: str | None, output_dir: str | None) -> Iterator[str]:
     if output not in {None, "-"}:
         yield f"Written: {output}"
+    if output_dir is not None:
+        yield f"Written: a file for each text, in {output_dir}"
 
 
 def _not_sent(summary: Summary) -> Iterator[str]:
@@ -184,17 +202,20 @@ def _identical(summary: Summary) -> str:
     return f"{plural(summary.identical, 'request')} repeat another one; with --dedupe they would not be sent{saves}"
 
 
-def step_lines(summary: Summary, output: str | None, first: str = "Next") -> Iterator[str]:
-    """What to do about rows that did not succeed, one step a line; ``first`` is the word before the first of them."""
+def step_lines(summary: Summary, output: str | None, style: Sequence[str], first: str = "Next") -> Iterator[str]:
+    """What to do about rows that did not succeed, one step a line; ``first`` is the word before the first of them.
+
+    ``style``: the options that said how the output is written.
+    """
     for number, step in enumerate(summary.next_steps):
-        yield f"{'Then' if number else first}: {_next_step(step.next, output)}"
+        yield f"{'Then' if number else first}: {_next_step(step.next, output, style)}"
 
 
-def _next_step(following: Next | str, output: str | None) -> str:
-    """What helps, as this user can type it; a command writes to the file that was asked for."""
+def _next_step(following: Next | str, output: str | None, style: Sequence[str]) -> str:
+    """What helps, as this user can type it; a command writes the file that was asked for, in the same way."""
     if isinstance(following, str):
         return following
-    return invoked(following if output in {None, "-"} else following.writing_to(output or ""))
+    return invoked(following if output in {None, "-"} else following.writing_to(output or "", *style))
 
 
 def _money(summary: Summary) -> Iterator[str]:

@@ -23,7 +23,7 @@ from gemini_batch.errors import ApiError, JobError, Next, NotFinished, UsageErro
 from gemini_batch.events import Notice
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
-from gemini_batch.report.next_steps import RESULTS_FILE, costing
+from gemini_batch.report.next_steps import costing, results_file
 from gemini_batch.session import KnownJob
 from gemini_batch.store.job_rows import sent_ordinals, take_back
 from gemini_batch.store.records import JobStage
@@ -80,7 +80,9 @@ async def refuse_late(session: Session, identity: str) -> None:
     if session.state_folder.run(newest.id).path.is_dir() and (held := _answers(session, newest)):
         again = f"all are sent again{paid_again(session.settings)}."
         why = f"{newest.id} holds answers to {held:,} of these {newest.requests:,} requests; {again}"
-        session.emit(Notice(why, "warning", Next("results", newest.id, "-o", RESULTS_FILE, why="writes those answers")))
+        session.emit(
+            Notice(why, "warning", Next("results", newest.id, "-o", results_file(newest), why="writes those answers"))
+        )
 
 
 async def before_continuing_new(session: Session, run: Run) -> None:
@@ -267,8 +269,8 @@ def _rest(session: Session, run: Run) -> Next:
         return facts.next
     if left := [verdict for verdict in ("failed", "missing") if facts.verdicts.get(verdict)]:
         why = costing(run, "sends only the requests without an answer")
-        return Next("retry", run.id, "--only", ",".join(left), "-o", RESULTS_FILE, why=why)
-    return Next("results", run.id, "-o", RESULTS_FILE)
+        return Next("retry", run.id, "--only", ",".join(left), "-o", results_file(run), why=why)
+    return Next("results", run.id, "-o", results_file(run))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, Usage
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
 from gemini_batch.report.money import amount
-from gemini_batch.report.next_steps import RESULTS_FILE, costing, next_for_run
+from gemini_batch.report.next_steps import costing, next_for_run, results_file
 from gemini_batch.report.output_files import write_failures
 from gemini_batch.report.result_set import Results
 from gemini_batch.report.summary import summarize
@@ -133,7 +133,7 @@ async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -
                 gone.append(error)  # the other jobs have answers all the same, and the service keeps them for a while
     if gone:
         why = "continues without the missing results, and sends the remaining requests"
-        gone[0].next = Next("run", run.id, "-o", RESULTS_FILE, why=costing(run, why))
+        gone[0].next = Next("run", run.id, "-o", results_file(run), why=costing(run, why))
         raise gone[0]
     if waiting:
         if len(waiting) > 1:

@@ -117,7 +117,7 @@ def _write_part(
     folder: RunFolder, ordinal: int, rewrite: Callable[[bytes], bytes] | None, emit: EventHandler
 ) -> tuple[int, str]:
     """Copy the requests of a job to a separate file; returns its size in bytes and its digest."""
-    digest, size = hashlib.sha256(), 0
+    digest, size, told = hashlib.sha256(), 0, 0
     target = folder.input(f"{ordinal}.jsonl")
     private_folder(target.parent)
     with folder.rows() as rows, folder.requests.open("rb") as source, atomic_write(target, private=True) as part:
@@ -126,7 +126,9 @@ def _write_part(
             part.write(line)
             digest.update(line)
             size += len(line)
-            emit(Transfer("writing", size, None))
+            if size - told >= _PIECE:
+                told = size
+                emit(Transfer("writing", size, None))
     return size, digest.hexdigest()
 
 

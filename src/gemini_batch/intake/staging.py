@@ -24,7 +24,7 @@ from gemini_batch.tables.making.attachments import read_manifest, write_manifest
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.file_uri import attached_to, is_placeholder, placeholder
 from gemini_batch.validation.inputfile import check_file, check_unchanged
-from gemini_batch.validation.repairs import for_file
+from gemini_batch.validation.repairs import FIX, fixed, for_file
 from gemini_batch.validation.request_traits import (
     REFERENCES,
     TRAITS,
@@ -324,6 +324,7 @@ def stage(
             for_file(sorted([*findings.errors, *findings.warnings], key=lambda problem: problem.line or 0), source),
             total=findings.error_count,
             warnings=findings.warning_count,
+            corrected=fixed(source).typed(),
         )
     if done.method is None:
         raise UsageError(
@@ -386,7 +387,7 @@ def _write(
                         message=f"The key {key!r} is already used on line {first}.",
                         line=line,
                         field="key",
-                        next="Give each line a unique key; answers are joined by it.",
+                        next=f"Give each line a unique key. To number the others: `{FIX} --key-duplicates number`.",
                     )
                 )
             work.findings.error_count += max(0, repeated - KEPT_PROBLEMS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, cast
@@ -82,7 +83,8 @@ def table_input(what: object, options: TableOptions) -> TableInput | None:
     """The table that an input is, with what is asked of it; None for a file of requests. Raises UsageError."""
     unknown = options.keys() - TableOptions.__annotations__.keys()
     if unknown:
-        raise TypeError(f"{min(unknown)!r} is not an option")
+        near = difflib.get_close_matches(min(unknown), TableOptions.__annotations__, 1)
+        raise TypeError(f"{min(unknown)!r} is not an option{f'; did you mean {near[0]!r}?' if near else ''}")
     stated = {name: value for name, value in options.items() if value is not None and value not in ("", (), [])}
     settings: Any = stated.get("set", ())
     if isinstance(settings, Mapping):

@@ -90,7 +90,7 @@ class Prepared:
             replace(one, message=f"Row {_row(one.line, skipped):,}: {one.message}", line=None) if one.line else one
             for one in error.problems
         ]
-        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings)
+        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings, unit="row")
 
 
 def _row(line: int, skipped: Iterable[int]) -> int:
@@ -144,6 +144,35 @@ def prepare(
         notes=(*snapshot.notes, *said, *made.notes),
         attachments=tuple(attachments.stored.values()),
     )
+
+
+def check_not_read(table: TableInput, output: Path, option: str) -> None:
+    """Refuse an output that the table is read from, or would be read from the next time. Raises UsageError."""
+    if table.sql is None and (not isinstance(table.rows, (str, Path)) or str(table.rows) == STDIN):
+        return
+    source = find_source(str(table.rows)) if table.sql is None else query(table.sql)
+    if source.holds(output):
+        raise UsageError(
+            f"{table.name} is the input, and this would become a part of it."
+            if not output.is_file()
+            else "The rows are read from this file, which would be replaced.",
+            file=output,
+            field=option,
+            code="bad_output",
+            next="Choose another place for the results.",
+        )
+
+
+def check_named(table: TableInput) -> None:
+    """Refuse to write a file for each row of a table whose keys would be hashes of requests. Raises UsageError."""
+    if not make_recipe(table.asked).key:
+        raise UsageError(
+            "--output-dir names each file by the key of its row, and without --key, keys are derived from requests: "
+            "no one could tell which file belongs to which row.",
+            field="--output-dir",
+            code="no_key",
+            next="Name the column that identifies a row: --key id, or --key path for a folder of files.",
+        )
 
 
 def _note(table: TableInput, recipe: Recipe, snapshot: Snapshot, name: str) -> TableNote:

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from gemini_batch.wire import RemoteJob
 
 
-#: The file that is proposed for results.
-RESULTS_FILE = "results.jsonl"
-_TO_FILE = ("-o", RESULTS_FILE)
+def results_file(run: Run | None) -> str:
+    """The file that is proposed for the results of a run: a table for one that was made of a table."""
+    return "results.csv" if run is not None and run.of_table else "results.jsonl"
+
+
+def _to_file(run: Run | None) -> tuple[str, str]:
+    return "-o", results_file(run)
 
 
 def costing(run: Run, what: str = "") -> str:
@@ -50,7 +54,7 @@ def after_cancel(run: Run) -> Next:
         run.id,
         "--only",
         "failed,missing",
-        *_TO_FILE,
+        *_to_file(run),
         why=costing(run, "resends what was cancelled, sends the rest"),
     )
 
@@ -87,10 +91,10 @@ def next_for_results(
     if not_sent and stopped:
         first = after_cancel(run)
     elif not_sent > held:
-        first = Next("run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "sends the rest"))
+        first = Next("run", run.id, *_trial(run), *_to_file(run), why=costing(run, "sends the rest"))
     elif resendable:
         first = Next(
-            "run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "resends requests that failed temporarily")
+            "run", run.id, *_trial(run), *_to_file(run), why=costing(run, "resends requests that failed temporarily")
         )
     # What failed may succeed by that first command, which then says what is left.
     later = {"blocked"} if first is None else {"blocked", "failed", "missing"}
@@ -98,8 +102,8 @@ def next_for_results(
     blocked = sum(failure.count for failure in failures if failure.verdict == "blocked")
     return [
         *([first] if first is not None else []),
-        *retry_or_fix(run, jobs, rest, room, *_TO_FILE),
-        *([_to_rewrite(blocked)] if blocked else []),
+        *retry_or_fix(run, jobs, rest, room, *_to_file(run)),
+        *([_to_rewrite(run, blocked)] if blocked else []),
         *([_all(run, held)] if held and not_sent == held and not stopped else []),
     ]
 
@@ -111,7 +115,7 @@ def _all(run: Run, held: int) -> Next:
         if held == 1
         else f"sends the {held:,} requests that the trial left out"
     )
-    return Next("run", run.id, *_TO_FILE, why=costing(run, rest))
+    return Next("run", run.id, *_to_file(run), why=costing(run, rest))
 
 
 def _trial(run: Run) -> tuple[str, ...]:
@@ -120,13 +124,20 @@ def _trial(run: Run) -> tuple[str, ...]:
     return chosen.words if chosen is not None else ()
 
 
-def _to_rewrite(count: int) -> str:
+def _to_rewrite(run: Run, count: int) -> str:
     """What to do about requests that a filter stopped."""
     those, them = ("1 request was", "it") if count == 1 else (f"{count:,} requests were", "them")
     return (
-        f"{those} blocked by a filter. Change the prompt or safetySettings and send {them} in a new file. The failures "
-        f"file, which run and retry write next to their results, holds {them}."
+        f"{those} blocked by a filter. Change the prompt or safetySettings and {_anew(run, them)}"
+        f"{'' if run.of_table else f', holds {them}'}."
     )
+
+
+def _anew(run: Run, them: str) -> str:
+    """How changed requests are sent, and where they are found."""
+    if run.of_table:
+        return "run the table again; only what changed is sent. The column `problem` says why"
+    return f"send {them} in a new file. The failures file, which run and retry write next to their results"
 
 
 def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], room: Room, *to: str) -> list[Next | str]:
@@ -145,7 +156,7 @@ def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], room
         steps.append(Next("retry", run.id, *options, *to, why=costing(run, as_before)))
     if room.full:
         steps.append(_to_shorten(room))
-    return [*steps, _to_fix(lasting)] if lasting else steps
+    return [*steps, _to_fix(run, lasting)] if lasting else steps
 
 
 def _to_shorten(room: Room) -> str:
@@ -157,7 +168,7 @@ def _to_shorten(room: Room) -> str:
     )
 
 
-def _to_fix(lasting: Sequence[Reason]) -> str:
+def _to_fix(run: Run, lasting: Sequence[Reason]) -> str:
     """What to do about requests that fail again however often they are sent."""
     names = ", ".join(sorted({failure.reason for failure in lasting}))
     count = sum(failure.count for failure in lasting)
@@ -165,8 +176,8 @@ def _to_fix(lasting: Sequence[Reason]) -> str:
     if count > 1:
         those, them, why = (f"{count:,} requests", "them", "their reasons")
     return (
-        f"{those} failed for a reason that another attempt does not change ({names}). Fix {them} and send {them} in a "
-        f"new file. The failures file, which run and retry write next to their results, holds {them} with {why}."
+        f"{those} failed for a reason that another attempt does not change ({names}). Fix {them} and "
+        f"{_anew(run, them)}{'' if run.of_table else f', holds {them} with {why}'}."
     )
 
 
@@ -217,7 +228,7 @@ def next_for_run(
     """
     if state == "FINISHED":
         held = run.freed_at is None
-        return Next("results", run.id, *_TO_FILE) if held else send_again(run, offline=run.backend == OFFLINE)
+        return Next("results", run.id, *_to_file(run)) if held else send_again(run, offline=run.backend == OFFLINE)
     if lost and state == "NOT_CREATED":
         if in_doubt:
             why = f"shows whether the job of {run.id} was created"
@@ -233,7 +244,7 @@ def next_for_run(
         return Next("run", run.id, *_trial(run), why=costing(run, "sends the rest"))
     if state == "RUNNING":
         return Next("status", run.id, "--wait")
-    return Next("results", run.id, *_TO_FILE)
+    return Next("results", run.id, *_to_file(run))
 
 
 _MEANINGS = {
@@ -276,13 +287,13 @@ def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collect
         if run is not None and run.freed_at is not None:
             return send_again(run, offline=run.backend == OFFLINE)
         if seen.phase is Phase.SUCCEEDED or seen.has_output or collected:
-            return Next("results", seen.name, *_TO_FILE)
+            return Next("results", seen.name, *_to_file(run))
         if run is None:
             return None
         passing = seen.phase is Phase.EXPIRED or (seen.phase is Phase.FAILED and seen.error_code in RESENT_CODES)
         if passing and run.requests_known:
-            return Next("run", run.id, *_trial(run), *_TO_FILE, why=costing(run, "resends its requests"))
-        return Next("results", seen.name, *_TO_FILE, why="names the reason for each request")
+            return Next("run", run.id, *_trial(run), *_to_file(run), why=costing(run, "resends its requests"))
+        return Next("results", seen.name, *_to_file(run), why="names the reason for each request")
     if seen.phase is Phase.UNKNOWN:
         return Next("status", seen.name, "--wait", why="this state is not known here and counts as alive")
     if age is not None and is_stuck(age, None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
 from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.report.outcome import Outcome, RawFiles, outcome_of
-from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record
+from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record, refuse_raw
 from gemini_batch.report.table_file import TableView, skipped_line
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
@@ -58,6 +58,11 @@ class TableStyle:
     spreadsheet: bool = False
     prefix: str | None = None
 
+    @property
+    def words(self) -> list[str]:
+        """The options of a command that writes in the same way; the prefix is kept with the run."""
+        return ["--details"] * self.details + ["--spreadsheet"] * self.spreadsheet
+
 
 @dataclass(frozen=True, slots=True)
 class Results:
@@ -78,6 +83,11 @@ class Results:
     _style: TableStyle = TableStyle()
     #: The class of the answers, for rows.
     _model: Any = None
+
+    @property
+    def of_table(self) -> bool:
+        """Whether the requests were made of a table."""
+        return self._run.of_table
 
     @property
     def _folder(self) -> RunFolder:
@@ -152,7 +162,7 @@ class Results:
         default, the one that ``run`` was given as ``schema``, or none: the value is then decoded JSON, text or a
         vector.
         """
-        for line in self:
+        for line in replace(self, _raw=False):
             yield row_of(line, model if model is not None else self._model)
 
     def to_arrow(self) -> pa.Table:
@@ -185,6 +195,8 @@ class Results:
         """
         state, succeeded = self._state_folder, self._succeeded
         check_output(state, path, failures=False)
+        if self._raw:
+            refuse_raw(path)
         if (form := format_of(path)) is not None:
             return self._write_table(path, form)
         damaged = any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures)
@@ -246,6 +258,7 @@ class Results:
             details=self._style.details,
             media=media,
             prefix=self._style.prefix,
+            folder=Path() if path is None else path.parent,
         )
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gemini_batch.answers import shapes
@@ -14,10 +16,10 @@ from gemini_batch.report.money import Meter
 from gemini_batch.tables.note import SkippedRow, new_columns
 from gemini_batch.tables.outputs.cells import Cells, Filler
 from gemini_batch.tables.outputs.columns import KEY, Column, answer_columns
+from gemini_batch.tables.outputs.write import check_format, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.answers.reasons import Verdict
@@ -26,11 +28,27 @@ if TYPE_CHECKING:
     from gemini_batch.report.outcome import Outcome
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import FinalRow
-    from gemini_batch.tables.note import Table
+    from gemini_batch.tables.note import Table, TableNote
 
 #: The verdict of a row that is not sent.
 SKIPPED: Verdict = "skipped"
 _LEFT_OUT = Cells(None, keep=False)
+
+
+def check_columns(
+    note: TableNote | None, method: Method, output: Path | None, *, details: bool, all_rows: bool = False
+) -> None:
+    """Refuse, before anything is sent, a table that cannot be written to ``output`` afterwards. Raises UsageError.
+
+    ``note``: what is known of the user's table, if there is one. ``details``: with those columns. ``all_rows``: all of
+    its rows are wanted.
+    """
+    form = None if output is None else format_of(output)
+    if note is None:
+        return
+    columns = new_columns(note, method, details=details)
+    if form is not None:
+        check_format(form, rows=note.rows if all_rows else 0, columns=len(note.columns) + len(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +57,8 @@ class TableView:
 
     ``partial``: rows that are never sent are left out, as those are that were not sent yet. ``details``: with tokens,
     cost, finish reason, model and attempt. ``media``: writes images and sound to files. ``prefix``: what the names of
-    the new columns begin with; by default, as the run was entered.
+    the new columns begin with; by default, as the run was entered. ``folder``: that of the file to write, to which
+    paths of media are relative; by default, the working folder.
     """
 
     run: Run
@@ -50,6 +69,7 @@ class TableView:
     details: bool = False
     media: MediaWriter | None = None
     prefix: str | None = None
+    folder: Path = Path()
 
     @property
     def snapshot(self) -> Path | None:
@@ -69,7 +89,7 @@ class TableView:
         """The new cells of every row of the table. Raises OSError where a media file cannot be written."""
         fill = Filler(columns)
         meter = Meter(self.run, self.jobs, self.prices) if self.details else None
-        facts = _Facts(self.run, meter, self.media)
+        facts = _Facts(self.run, meter, self.media, self.folder)
         for one in outcomes if self.table is None else self._rows(outcomes, self.table):
             if one is None:
                 yield _LEFT_OUT
@@ -109,6 +129,7 @@ class _Facts:
     run: Run
     meter: Meter | None
     media: MediaWriter | None
+    folder: Path
 
     def of(self, outcome: Outcome) -> tuple[dict[str, Any], str | None]:
         """The facts, and the text of an answer that succeeded. Raises OSError where a media file cannot be written."""
@@ -148,7 +169,8 @@ class _Facts:
         if outcome.verdict != "succeeded" or first is None:
             return None
         if self.media is not None:
-            facts["media"] = self.media.move_out(outcome.row.key, outcome.response)[1]
+            paths = self.media.move_out(outcome.row.key, outcome.response)[1]
+            facts["media"] = [_seen_from(self.folder, path) for path in paths]
         text = text_in(first)
         facts["text"] = text
         return text
@@ -166,6 +188,16 @@ class _Facts:
             "tokens_thoughts": usage.thoughts,
             "usd": None if usd is None else float(usd),
         }
+
+
+def _seen_from(folder: Path, path: str) -> str:
+    """A path as it is written in a file in ``folder``: relative to it, unless it is absolute."""
+    if os.path.isabs(path):  # noqa: PTH117 - texts, as they are written
+        return path
+    found = Path(path)
+    if not found.is_relative_to(folder):
+        folder, found = Path(os.path.realpath(folder)), Path(os.path.realpath(path))
+    return Path(os.path.relpath(found, folder)).as_posix()
 
 
 def skipped_line(row: SkippedRow) -> bytes:

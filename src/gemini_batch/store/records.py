@@ -63,6 +63,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its requests are in its folder: not those of a job that was created elsewhere, until `adopt`."""
         return self.sha256 is not None
 
+    @property
+    def of_table(self) -> bool:
+        """Whether its requests were made of a table, so that no file of the user's holds them."""
+        return self.origin == "made" and self.requests_known and self.source is None
+
 
 class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was written for the user: its content, where it was put, and how many of its results succeeded."""

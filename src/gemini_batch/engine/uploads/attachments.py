@@ -330,25 +330,29 @@ def _digest(original: IO[bytes], file: Stored, emit: EventHandler) -> str:
 def _attached(planned: Path, emit: EventHandler) -> list[str]:
     """The content hashes of all attachments in a part, in their order, each once."""
     found: dict[str, None] = {}
-    done = 0
+    done = told = 0
     with planned.open("rb") as lines:
         for line in lines:
             found.update(dict.fromkeys(attached_to(line)))
             done += len(line)
-            emit(Transfer("reading", done, None))
+            if done - told >= _PIECE:
+                told = done
+                emit(Transfer("reading", done, None))  # here a cancelled caller takes effect
     return list(found)
 
 
 def _write(planned: Path, target: Path, uris: Mapping[str, str], emit: EventHandler) -> tuple[int, str]:
     """Write a part with URIs in place of the placeholders; returns its size in bytes and its digest."""
-    digest, size = hashlib.sha256(), 0
+    digest, size, told = hashlib.sha256(), 0, 0
     with planned.open("rb") as lines, atomic_write(target, private=True) as part:
         for line in lines:
             line = with_uris(line, uris)  # noqa: PLW2901 - the line as it is sent
             part.write(line)
             digest.update(line)
             size += len(line)
-            emit(Transfer("writing", size, None))
+            if size - told >= _PIECE:
+                told = size
+                emit(Transfer("writing", size, None))
     return size, digest.hexdigest()
 
 

@@ -11,7 +11,7 @@ from gemini_batch.errors import UsageError
 from gemini_batch.tables.making.keys import from_columns
 from gemini_batch.tables.making.recipe import Kind
 from gemini_batch.tables.making.settings import Varying
-from gemini_batch.tables.making.template import RenderError, Templates, is_empty, shown
+from gemini_batch.tables.making.template import RenderError, Templates, is_empty, placeholder, shown
 from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Builder:
                 "The prompt uses no column, so it would be the same for every row.",
                 field="--prompt",
                 code="no_column",
-                next=f"Write {{{{ column }}}} where a row's value belongs, for example {{{{ {self.columns[0]} }}}}.",
+                next=f"Write {{{{ column }}}} where a row's value belongs, for example {placeholder(self.columns[0])}.",
             )
         #: How many of the rows that are sent have a null in a column of the prompt.
         self.nulls: Counter[str] = Counter()
@@ -138,13 +138,9 @@ class Builder:
         """The request of a row, as JSON, or why none is sent. Raises RowError."""
         if (earlier := self._earlier(row)) is not None:
             return earlier
-        parts = []
-        for template in self._attachments:
-            part = self._part(template, row)
-            if isinstance(part, Skipped):
-                return part
-            if part is not None:
-                parts.append(part)
+        parts = self._parts(row)
+        if isinstance(parts, Skipped):
+            return parts
         if not parts and all(is_empty(row[at]) for at in self._says):
             return Skipped("EMPTY_PROMPT", self._nothing())
         text = self._rendered(self._prompt, row, "--prompt")
@@ -217,18 +213,49 @@ class Builder:
             raise self._templates.no_column(text, "--attach")
         return self._templates.compile(text, "--attach")
 
-    def _part(self, template: Template, row: Sequence[Any]) -> bytes | Skipped | None:
+    def _parts(self, row: Sequence[Any]) -> list[bytes] | Skipped:
+        """The attachments of a row, as JSON, or why it is not sent."""
+        parts = []
+        for template in self._attachments:
+            for cell in self._cells(template, row):
+                part = self._attached(cell)
+                if isinstance(part, Skipped):
+                    return part
+                if part is not None:
+                    parts.append(part)
+        return parts
+
+    def _cells(self, template: Template, row: Sequence[Any]) -> Sequence[str]:
+        """The paths or URLs that a row attaches: one, or those of a list; none where the columns are empty."""
         if all(is_empty(row[self._place(name, "--attach")]) for name in template.columns):
-            return None
+            return ()
+        value = None if template.whole is None else row[template.whole]
+        if isinstance(value, str):
+            value = _list_in(value)
+        if isinstance(value, (list, tuple)):
+            return [shown(one) for one in value if one is not None]
+        return (self._rendered(template, row, "--attach"),)
+
+    def _attached(self, cell: str) -> bytes | Skipped | None:
         if self._attach is None:
             raise UsageError("Attachments are not supported here.", field="--attach", code="bad_argument")
-        return self._attach(self._rendered(template, row, "--attach"))
+        return self._attach(cell)
 
     def _place(self, name: str, field: str) -> int:
         try:
             return self.columns.index(name)
         except ValueError:
             raise self._templates.no_column(name, field) from None
+
+
+def _list_in(text: str) -> list[str] | None:
+    """The texts of a JSON list, as a table in CSV or SQLite holds a list of paths; None for any other text."""
+    if not text.startswith('["'):
+        return None
+    try:
+        return msgspec.json.decode(text, type=list[str])
+    except msgspec.DecodeError:
+        return None
 
 
 def problem_columns(columns: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.jsonl import private_open
+from gemini_batch.safe_text import printable
 from gemini_batch.tables.making.builder import RowError, Skipped
 from gemini_batch.tables.making.keys import DIGITS, derived
 from gemini_batch.tables.note import SkippedRow
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 
 #: Problems that are kept for the report; more are only counted.
 _KEPT = 1000
+#: Characters of the message of a skipped row that are shown.
+_SHOWN = 300
+#: What to do if no row can be sent, by the beginning of the reason of most rows.
+_REMEDIES = {
+    "EMPTY_PROMPT": "Check that the prompt uses the right columns.",
+    "EARLIER_PROBLEM": "This table is the output of an earlier step. Resend there what did not succeed, with `retry`, "
+    "and then run this step again.",
+    "ATTACHMENT_": "Check --attach. Paths are relative to the table's folder.",
+}
+_CALCULATING = "The cells of a CSV file are text; `{{ column | float }}` makes a number of one."
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -91,6 +102,7 @@ class _Work:
         self._count = 0
         self.made = 0
         self.reasons: Counter[str] = Counter()
+        self._first: dict[str, SkippedRow] = {}
 
     def requests(self, number: int, rows: Sequence[Sequence[Any]], keys: UsedKeys) -> list[bytes | SkippedRow]:
         """The lines of rows from ``number`` on, with their line endings; what is wrong with rows is noted.
@@ -104,17 +116,21 @@ class _Work:
                 request_hash, request = row[-2], row[-1]
                 body = self._builder.body(row) if request is None else request
             except RowError as error:
-                self._add(Problem(message=f"Row {at:,}: {error}.", field=error.field))
+                hint = _CALCULATING if "TypeError" in str(error) else None
+                self._add(Problem(message=f"Row {at:,}: {str(error).rstrip('.')}.", field=error.field, next=hint))
+                continue
+            key = None
+            if own is not None and (key := self._own(own, at, keys)) is None:
                 continue
             if type(body) is not bytes:
                 assert isinstance(body, Skipped)
                 self.reasons[body.reason] += 1
-                made.append(SkippedRow(at, own, *body))
+                skipped = SkippedRow(at, key, *body)
+                made.append(skipped)
+                self._first.setdefault(body.reason, skipped)
                 continue
-            key = keys.numbered(request_hash or derived(body), at) if own is None else self._own(own, at, keys)
-            if key is not None:
-                self.made += 1
-                made.append(_line(key, body))
+            self.made += 1
+            made.append(_line(key or keys.numbered(request_hash or derived(body), at), body))
         return made
 
     def _own(self, key: str, at: int, keys: UsedKeys) -> str | None:
@@ -141,14 +157,14 @@ class _Work:
     def check(self) -> None:
         """Raise what is wrong with the rows, if anything is."""
         if self._count:
-            raise InvalidInput(self._name, self._problems, total=self._count, warnings=0)
+            raise InvalidInput(self._name, self._problems, total=self._count, unit="row")
         if not self.made:
-            why = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
+            most = self.reasons.most_common(1)[0][0]
             raise UsageError(
-                f"No row can be sent: {why}.",
+                f"No row can be sent. {' '.join(self._skipped())}",
                 file=self._name,
                 code="nothing_to_send",
-                next="Check that the prompt uses the right columns.",
+                next=next((step for start, step in _REMEDIES.items() if most.startswith(start)), None),
             )
 
     def notes(self) -> Iterator[str]:
@@ -156,9 +172,20 @@ class _Work:
         for column, count in self._builder.nulls.items():
             rows = "1 row has" if count == 1 else f"{count:,} rows have"
             yield f"{rows} no value in `{column}`; the prompt says nothing there."
+        yield from self._skipped()
+
+    def _skipped(self) -> Iterator[str]:
+        """Which rows are not sent and why: a sentence for each reason, about the first of its rows."""
         for reason, count in self.reasons.most_common():
-            rows = "1 row is" if count == 1 else f"{count:,} rows are"
-            yield f"{rows} skipped ({reason})."
+            first = self._first[reason]
+            which = f"Row {first.row:,} is" if count == 1 else f"{count:,} rows are"
+            where = "" if count == 1 else f", the first is row {first.row:,}"
+            yield f"{which} skipped ({reason}){where}: {_shown(first.message)}"
+
+
+def _shown(message: str) -> str:
+    text = printable(message)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _line(key: str, body: bytes) -> bytes:

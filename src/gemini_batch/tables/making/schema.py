@@ -130,6 +130,8 @@ def _decoded(data: bytes, source: _Source) -> Any:
 def _imported(spec: str, folder: Path) -> tuple[_Source, Any]:
     module_name, _, path = spec.partition(":")
     source = _Source(spec)
+    if module_name.endswith(".py"):
+        raise source.refused("a module is named without `.py`", f"Write {module_name.removesuffix('.py')}:{path}.")
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:

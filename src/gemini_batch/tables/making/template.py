@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The name under which a template finds all columns.
 ROW = "row"
+#: Options whose value is a template, and not the name of a column.
+_TEMPLATES = frozenset({"--prompt", "--system"})
 
 
 class RenderError(ValueError):
@@ -45,6 +47,11 @@ class Template:
         """The index of the column, if the template is that column and nothing else."""
         only = self.pieces[0] if self.pieces is not None and len(self.pieces) == 1 else None
         return only if isinstance(only, int) else None
+
+
+def placeholder(column: str) -> str:
+    """How a template names a column."""
+    return f"{{{{ {column} }}}}" if column.isidentifier() else f"{{{{ row[{msgspec.json.encode(column).decode()}] }}}}"
 
 
 def shown(value: object) -> str:
@@ -93,10 +100,10 @@ class Templates:
         except self._errors as error:
             line = f" on line {error.lineno}" if getattr(error, "lineno", None) and "\n" in text else ""
             raise UsageError(
-                f"The template is not valid{line}: {error.message}.",
+                f"The template is not valid{line}: {(error.message or '').rstrip('.')}.",
                 field=field,
                 code="bad_template",
-                next="Write {{ column }} for a column. Literal braces are written {{ '{{' }}.",
+                next=f"Write {self._example(text)} for a column. Literal braces are written {{{{ '{{{{' }}}}.",
             ) from error
         unknown = sorted(used - self._places.keys() - {ROW} - set(self._env.globals))
         if unknown:
@@ -112,10 +119,19 @@ class Templates:
     def no_column(self, name: str, field: str) -> UsageError:
         """The error for a column that the table has not."""
         near = difflib.get_close_matches(name, self.columns, 1, 0.6) or [
-            column for column in self.columns if column.lower() == name.lower()
+            column
+            for column in self.columns
+            if column.lower() == name.lower() or (name in column and not column.isidentifier())
         ]
         hint = f"Did you mean `{near[0]}`?" if near else f"It has: {', '.join(self.columns[:30])}."
+        if near and not near[0].isidentifier() and field in _TEMPLATES:
+            hint += f" In a template, it is {placeholder(near[0])}."
         return UsageError(f"The table has no column `{name}`.", field=field, code="no_column", next=hint)
+
+    def _example(self, text: str) -> str:
+        """How a column is written; one of the table's that stands in ``text`` but must be written otherwise."""
+        odd = (name for name in self.columns if name in text and not name.isidentifier())
+        return placeholder(max(odd, key=len, default="column"))
 
     def _used(self, tree: Any) -> set[str]:
         used: set[str] = self._meta.find_undeclared_variables(tree)

@@ -7,6 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import UsageError
+from gemini_batch.tables.sources.source import part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,5 +40,5 @@ def _chosen(db: sqlite3.Connection, path: Path, table: str | None) -> str:
         f"{what} It has: {', '.join(names[:20]) or 'none'}.",
         file=path,
         code="not_a_table",
-        next=f"Name one of them: {path}::{names[0]}" if names else "Name another file.",
+        next=f"Name one of them: {part_of(path, table, names)}" if names else "Name another file.",
     )

@@ -145,8 +145,8 @@ def _fields(row: object, name: str, number: int) -> Mapping[str, object]:
         found = plain()
     if not isinstance(found, Mapping) or not all(isinstance(key, str) for key in found):
         raise UsageError(
-            f"Row {number} is {type(row).__name__}; a row is a mapping from column names to values, or an object with "
-            "fields.",
+            f"Row {number} has the type {type(row).__name__}; a row is a mapping from column names to values, or an "
+            "object with fields.",
             file=name,
             code="bad_row",
             next="Give dicts, dataclasses or pydantic objects, or a data frame.",
