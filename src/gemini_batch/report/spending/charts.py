@@ -6,6 +6,7 @@ Colours and fonts come from the page, so that a chart is right in its light and 
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -21,6 +22,7 @@ _LABELS = {FULL: 16, HALF: 9, PHONE: 5}
 _FONT = 12
 _TAGS = frozenset({"svg", "g", "path", "rect", "text"})
 _ATTRIBUTES = ("class", "d", "x", "y", "width", "height", "rx", "ry", "transform", "viewBox")
+_WHAT, _INSTALL = "A page with charts", "'gemini-batch[report]'"
 #: What pygal adds for its script and its titles.
 _SPARE = ("overlay", "titles", "background")
 
@@ -35,8 +37,20 @@ class Series(NamedTuple):
 
 def check_library() -> None:
     """Raises UsageError with the line that installs what pages need."""
-    for name in ("pygal", "jinja2"):
-        needed(name, "A page with charts", "'gemini-batch[report]'")
+    _library()
+    template_engine()
+
+
+def template_engine() -> Any:
+    """Jinja, which makes pages. Raises UsageError."""
+    return needed("jinja2", _WHAT, _INSTALL)
+
+
+def _library() -> Any:
+    """Pygal, without the import hook that it leaves behind: it is for maps, and Python warns of it at every import."""
+    pygal = needed("pygal", _WHAT, _INSTALL)
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
+    return pygal
 
 
 def bars(
@@ -53,7 +67,7 @@ def bars(
 
     ``tick``: a value in words; ``whole``: values are counts; ``sideways``: the labels are names.
     """
-    pygal = needed("pygal", "A page with charts", "'gemini-batch[report]'")
+    pygal = _library()
     kind = pygal.HorizontalStackedBar if sideways else pygal.StackedBar
     width, height = size
     every = 1 if sideways else -(-len(labels) // _LABELS[size])

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.prices import Kind
 from gemini_batch.report.spending import words
-from gemini_batch.report.spending.charts import FULL, HALF, PHONE, Series, bars
+from gemini_batch.report.spending.charts import FULL, HALF, PHONE, Series, bars, template_engine
 from gemini_batch.safe_text import printable
-from gemini_batch.tables.extra import needed
 from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Period(NamedTuple):
 
 def write_page(report: SpendReport) -> bytes:
     """The page in UTF-8, from ``<html>`` on. Raises UsageError where the extra ``report`` is missing."""
-    jinja2 = needed("jinja2", "A page with charts", "'gemini-batch[report]'")
+    jinja2 = template_engine()
     source = resources.files("gemini_batch.report.spending").joinpath("page.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     found = environment.from_string(source).render(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.errors import StateError
@@ -15,11 +15,13 @@ from gemini_batch.report.spending.facts import AnswerFacts, Facts, JobFacts
 from gemini_batch.store.records import JobStage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
+    from gemini_batch.money.book import PriceBook
     from gemini_batch.session import Session
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.rows import Rows
+    from gemini_batch.store.state_folder import RunFolder
 
 
 def read_facts(session: Session, *, run: str | None, since: dt.date | None) -> Facts:
@@ -35,45 +37,60 @@ def read_facts(session: Session, *, run: str | None, since: dt.date | None) -> F
     for one in reversed(ledger.runs()):
         if run is None or one.id == run:
             jobs = [job for job in ledger.jobs_of(one.id) if job.stage.made or job.stage is JobStage.INTENDED]
-            wanted = {job.ordinal: job for job in jobs if since is None or _day(one, job) >= since}
+            wanted = [job for job in jobs if since is None or _day(one, job) >= since]
             if wanted:
-                _read(session, one, jobs, wanted, facts, alone=run is not None)
+                address = None if session.settings.offline else elsewhere(one.backend)
+                found = read_run(session.state_folder.run(one.id), one, wanted, session.prices)
+                if address is not None and run is None and found.emulated:
+                    facts.emulated.append(one.id)
+                else:
+                    _add(facts, one.id, found, address)
     return facts
 
 
-def _read(
-    session: Session, run: Run, jobs: Sequence[Job], wanted: Mapping[int, Job], facts: Facts, *, alone: bool
-) -> None:
-    """Add a run to the facts. ``wanted``: those of its jobs that count."""
+class RunFacts(NamedTuple):
+    """What is known of jobs of one run. ``unread``: why it cannot be read; ``emulated``: an emulator answered."""
+
+    jobs: list[JobFacts]
+    answers: list[AnswerFacts]
+    unread: str | None
+    emulated: bool
+
+
+def _add(facts: Facts, run: str, found: RunFacts, address: str | None) -> None:
+    facts.jobs += found.jobs
+    facts.answers += found.answers
+    if found.unread is not None:
+        facts.unread[run] = found.unread
+    if address is not None:
+        facts.elsewhere[address] = facts.elsewhere.get(address, 0) + len(found.jobs)
+
+
+def read_run(folder: RunFolder, run: Run, jobs: Sequence[Job], prices: PriceBook) -> RunFacts:
+    """What is known of these jobs of a run; they were created, or may have been."""
     usage: list[Any] = []
     shortfall: dict[int, tuple[int, int]] = {}
-    folder, why = session.state_folder.run(run.id), None
+    unread = None
     try:
         if folder.row_database.exists():
             with folder.rows() as rows:
                 usage = rows.usage(LONG_PROMPT)
-                shortfall = _shortfall(rows, run, wanted.values(), usage)
-        elif any(job.stage is JobStage.COLLECTED for job in wanted.values()):
-            why = f"The folder {folder.path} of the run is gone, or its rows.db."
+                shortfall = _shortfall(rows, run, jobs, usage)
+        elif any(job.stage is JobStage.COLLECTED for job in jobs):
+            unread = f"The database of its answers is gone: {folder.row_database}."
     except StateError as error:
-        usage, shortfall, why = [], {}, error.message
-    address = None if session.settings.offline else elsewhere(run.backend)
-    if address is not None and not alone and any((one["model"] or "").endswith(EMULATED) for one in usage):
-        facts.emulated.append(run.id)
-        return
-    if address is not None:
-        facts.elsewhere[address] = facts.elsewhere.get(address, 0) + len(wanted)
-    if why is not None:
-        facts.unread[run.id] = why
-    counted = [sums for sums in usage if sums["answer_file"] in wanted]
-    facts.answers += [
+        usage, unread = [], error.message
+    ordinals = {job.ordinal for job in jobs}
+    usage = [sums for sums in usage if sums["answer_file"] in ordinals]
+    answers = [
         AnswerFacts(run.id, one.job, one.day, one.model, one.use, one.waste, one.answers, one.counts, one.spend)
-        for one in Meter(run, jobs, session.prices).parts(counted)
+        for one in Meter(run, jobs, prices).parts(usage)
     ]
-    facts.jobs += [_job(run, job, shortfall.get(job.ordinal), unread=why is not None) for job in wanted.values()]
+    found = [_job(run, job, shortfall.get(job.ordinal), unread=unread is not None) for job in jobs]
+    return RunFacts(found, answers, unread, any((sums["model"] or "").endswith(EMULATED) for sums in usage))
 
 
-def _shortfall(rows: Rows, run: Run, jobs: Iterable[Job], usage: Sequence[Any]) -> dict[int, tuple[int, int]]:
+def _shortfall(rows: Rows, run: Run, jobs: Sequence[Job], usage: Sequence[Any]) -> dict[int, tuple[int, int]]:
     """By job: requests that have no answer at all, and requests that this job did not answer.
 
     The rows are read only where the sums do not tell already that there are none.

@@ -165,7 +165,7 @@ class _Sums:
     @property
     def money(self) -> Money:
         """What it cost; without any answer that is not known."""
-        return money_of(self.spend, self.wasted) if self.answers or not self.jobs else NOT_KNOWN
+        return money_of(self.spend, dict(sorted(self.wasted.items()))) if self.answers or not self.jobs else NOT_KNOWN
 
     @property
     def at_least(self) -> bool:
