@@ -5,8 +5,11 @@ The answers are those of the emulator, which repeat the beginning of the prompt.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -19,6 +22,7 @@ from tables.outputs.tables import READERS, from_arrow, same, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 #: What a format of the output cannot say of a value; see "Values in each format" in docs/tables.md.
 CHANGES: dict[str, Callable[[Any], Any]] = {
@@ -121,6 +125,8 @@ def _check_keys(keys: list[str], rows: list[dict[str, Any]], asked: Asked) -> No
                 assert key == f"{row['group']}|{row['mark']}"
             case "group":
                 assert key.startswith(row["group"])
+            case _:
+                pass
 
 
 def _check(found: list[dict[str, Any]], rows: list[dict[str, Any]], changes: Callable[[Any], Any], where: str) -> None:
@@ -137,3 +143,40 @@ def _check(found: list[dict[str, Any]], rows: list[dict[str, Any]], changes: Cal
         else:
             assert got["ai_problem"] is None
             assert _MARK.findall(row["ask"])[:1] == _MARK.findall(got["ai_text"])[:1] != [], where
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_very_long_text(name: str, batch: gemini_batch.GeminiBatch, tmp_path: Path) -> None:
+    """In the prompt, and in a column that it does not use: longer than a line of CSV that duckdb reads."""
+    form = FORMS[name]
+    long = 'a"é\n' * (8_000 if name == "Excel" else 2_500_000)
+    column = next(column for column in form.columns if column in {"text", "first"})
+    rows = [{"mark": str(at), "group": "a", "ask": f"#{at}# {long if at == 1 else ''}"} for at in range(3)]
+    rows = [{**row, **dict.fromkeys(form.columns), column: long if at == 2 else "x"} for at, row in enumerate(rows)]
+
+    found = batch.run(form.write(rows, tmp_path), prompt="{{ ask }}", output=tmp_path / "out.parquet", prefix="ai")
+
+    made = found.to_arrow().to_pylist()
+    assert [(row["ask"], row[column]) for row in made] == [(row["ask"], row[column]) for row in rows]
+    assert [_MARK.findall(row["ai_text"]) for row in made] == [["0"], ["1"], ["2"]]
+
+
+ELSEWHERE = """
+import datetime as dt, pathlib, sys
+import gemini_batch
+at = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+row = {"ask": "Hi", "zoned": at, "plain": at.replace(tzinfo=None)}
+with gemini_batch.GeminiBatch(offline=True) as batch:
+    batch.run([row], prompt="{{ zoned }} {{ plain }}", output=pathlib.Path(sys.argv[1]) / "out.csv")
+"""
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+def test_times_do_not_depend_on_where_the_computer_is(zone: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "TZ": zone}
+    subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path], env=environment, check=True, timeout=60)
+
+    (row,) = READERS[".csv"](tmp_path / "out.csv")
+    assert row["zoned"] == dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+    assert row["plain"] == "2026-07-01 12:00:00"
+    assert "2026-07-01T12:00:00+00:00 2026-07-01T12:00:00" in row["text"]

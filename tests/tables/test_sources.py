@@ -125,6 +125,21 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
         snapshot(str(tmp_path / "*.csv"), tmp_path / "s")
 
 
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_many_rows_stay_in_their_order(tmp_path: Path, ending: str) -> None:
+    """More than one thread reads or writes at a time."""
+    numbers = range(400_000)
+    if ending == "parquet":
+        pq.write_table(pa.table({"n": numbers}), tmp_path / "a.parquet", row_group_size=5_000)
+    else:
+        lines = [f'{{"n": {number}}}' if ending == "jsonl" else str(number) for number in numbers]
+        (tmp_path / f"a.{ending}").write_text("n\n" * (ending == "csv") + "\n".join(lines))
+
+    found = pq.read_table(snapshot(tmp_path / f"a.{ending}", tmp_path / "s").path)["n"]
+
+    assert [int(number) for number in found.to_pylist()] == list(numbers)
+
+
 # CSV -----------------------------------------------------------------------------------------------------------------
 
 

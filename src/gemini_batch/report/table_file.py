@@ -43,11 +43,10 @@ def check_columns(
     ``note``: what is known of the user's table, if there is one. ``details``: with those columns. ``all_rows``: all of
     its rows are wanted.
     """
-    form = None if output is None else format_of(output)
     if note is None:
         return
     columns = new_columns(note, method, details=details)
-    if form is not None:
+    if output is not None and (form := format_of(output)) is not None:
         check_format(form, rows=note.rows if all_rows else 0, columns=len(note.columns) + len(columns))
 
 
