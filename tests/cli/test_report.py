@@ -73,7 +73,7 @@ def test_the_table(shell: Shell, runs: list[str]) -> None:
 
     head, *lines, total = done.out.splitlines()
     assert done.code == 0
-    assert " ".join(head.split()) == "model jobs answers succeeded others tokens in tokens out for nothing cost"
+    assert " ".join(head.split()) == "model jobs answers succeeded others tokens in tokens out wasted cost"
     assert [line.split()[:5] for line in lines] == [
         ["gemini-3.1-pro-preview", "1", "1", "1", "0"], [FLASH, "1", "3", "2", "1"],
     ]  # fmt: skip

@@ -40,6 +40,7 @@ VERBS = [
     "retry",
     "run",
     "show",
+    "spend_report",
     "status",
     "validate",
 ]

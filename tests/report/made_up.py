@@ -9,6 +9,7 @@ from gemini_batch.money.book import PriceBook, default_book
 from gemini_batch.money.costs import cost_of, counts_of
 from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.spending.facts import AnswerFacts, Facts, JobFacts
+from gemini_batch.report.spending.sums import By, SpendReport, spend_report
 
 TODAY = dt.date(2026, 11, 26)
 #: Models, with how many tokens an answer has about: prompt, cached, output, thoughts.
@@ -83,3 +84,8 @@ def month(names: tuple[str, ...] = tuple(MODELS), *, days: int = 30, jobs: int =
                     )
                 )
     return facts
+
+
+def a_month(by: By = "day") -> SpendReport:
+    """The report of the last thirty days."""
+    return spend_report(month(), by=by, since=TODAY - dt.timedelta(days=29), until=TODAY)

@@ -62,7 +62,7 @@ def command(found: SpendReport, screen: Screen, *, output: str | None, offline: 
 
     Everything is read from the state folder: this needs no network and no key, and costs nothing. A job counts on the
     day on which it was created, in UTC, at the prices of that day. Jobs that were made offline are in a report of their
-    own (--offline). Answers that do not count or did not succeed are shown apart, as "for nothing".
+    own (--offline). Answers that do not count or did not succeed are shown apart, as wasted.
     """
     from gemini_batch.report.spending.words import notes
 
@@ -80,7 +80,7 @@ def command(found: SpendReport, screen: Screen, *, output: str | None, offline: 
 
 def _table(found: SpendReport) -> Iterator[str]:
     """A header, a line for each group, and the total; numbers stand below each other."""
-    head = [found.by, "jobs", "answers", "succeeded", "others", "tokens in", "tokens out", "for nothing", "cost"]
+    head = [found.by, "jobs", "answers", "succeeded", "others", "tokens in", "tokens out", "wasted", "cost"]
     rows = [head, *map(_cells, found.groups)]
     if len(found.groups) != 1:
         rows.append(["total", *_cells(found.total)[1:]])

@@ -74,7 +74,7 @@ def _safe(text: str) -> str:
 
 # Numbers -------------------------------------------------------------------------------------------------------------
 
-_HEAD = ["Jobs", "Answers", "Succeeded", "Others", "Tokens in", "Tokens out", "For nothing", "Cost"]
+_HEAD = ["Jobs", "Answers", "Succeeded", "Others", "Tokens in", "Tokens out", "Wasted", "Cost"]
 
 
 def _cells(one: Spending) -> list[str]:
@@ -97,7 +97,7 @@ def _tiles(report: SpendReport) -> Iterator[tuple[str, str, str]]:
         yield "Interactively", words.interactively(total), f"batch is {words.saved(total)}% less"
     if total.usd.batch and (waste := words.wasted(total)):
         share = 100 * sum(total.usd.wasted.values()) / total.usd.batch
-        yield "For nothing", waste, "not all of it is known" if total.at_least else f"{share:.1f}% of the cost"
+        yield "Wasted", waste, "not all of it is known" if total.at_least else f"{share:.1f}% of the cost"
     requests, good = sum(total.verdicts.values()), total.verdicts.get("succeeded", 0)
     yield (
         "Succeeded",
