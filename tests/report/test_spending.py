@@ -375,6 +375,27 @@ def test_a_page_without_jobs() -> None:
     assert "$0" in "".join(root.itertext())
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        pytest.param(Facts([job("r", 1, DAY, FLASH, 5, collected=False, took=None)]), id="alive"),
+        pytest.param(Facts([job("r", 1, DAY, FLASH, 5, unread=True)], unread={"r": "x"}), id="damaged"),
+        pytest.param(Facts([job("r", 1, DAY, FLASH, 5, missing=5, unanswered=5)]), id="no answer"),
+        pytest.param(
+            Facts([job("r", 1, DAY, NEW, 1)], [answers("r", 1, DAY, NEW, "failed", 1, {}, known=False)]), id="no usage"
+        ),
+    ],
+)
+def test_a_page_without_numbers_says_that_they_are_unknown(facts: Facts) -> None:
+    root = parsed(page(made(facts)))
+
+    shown = " ".join(" ".join(root.itertext()).split())
+    assert "Cost unknown" in shown
+    assert "$0" not in shown
+    charts_drawn = {element.get("aria-label") for element in root.iter("svg") if element.get("role") == "img"}
+    assert "Tokens by kind" not in charts_drawn
+
+
 def test_bars_are_as_high_as_their_numbers() -> None:
     svg = charts.bars(
         ["a", "b", "c"],

@@ -112,6 +112,7 @@ def _tiles(report: SpendReport) -> Iterator[tuple[str, str, str]]:
 
 
 def _charts(report: SpendReport) -> Iterator[Chart]:
+    """The charts that have anything to draw."""
     cells = report.days_and_models
     days = [dt.date.fromisoformat(cell.day) for cell in cells]
     first, last = min(days), max(days)
@@ -119,9 +120,12 @@ def _charts(report: SpendReport) -> Iterator[Chart]:
         since, until = dt.date.fromisoformat(report.since), dt.date.fromisoformat(report.until)
         first, last = min(first, max(since, until - dt.timedelta(days=_MOST - 1))), max(last, until)
     axis = Axis(first, last)
-    yield _spend(cells, axis)
-    yield _verdicts(cells, axis)
-    yield _tokens(report.total)
+    if any(cell.usd for cell in cells):
+        yield _spend(cells, axis)
+    if report.total.verdicts:
+        yield _verdicts(cells, axis)
+    if report.total.tokens:
+        yield _tokens(report.total)
     if report.total.turnaround is not None:
         yield _turnaround(report.total)
 
