@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         clean,
         create,
         doctor,
+        estimate,
         list_jobs,
         prepare,
         results,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis, Finding
+    from gemini_batch.commands.estimate import Estimate
     from gemini_batch.commands.prepare import PreparedFile
     from gemini_batch.commands.show import Shown, ShownRun
     from gemini_batch.commands.shown_row import ShownRow
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
     from gemini_batch.money.book import PriceBook, price_on
     from gemini_batch.money.costs import cost
+    from gemini_batch.money.limits import MaxUsd
     from gemini_batch.money.own_prices import OwnPrice
     from gemini_batch.prices import Fee, Kind, Price, PriceUsed, Rates, ShortRates, Spend, Unpriced
     from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
@@ -110,6 +113,7 @@ __all__ = [
     "Diagnosis",
     "EnqueuedTokens",
     "Error",
+    "Estimate",
     "Event",
     "EventHandler",
     "Fee",
@@ -128,6 +132,7 @@ __all__ = [
     "LeftOut",
     "Limit",
     "Limits",
+    "MaxUsd",
     "Method",
     "Model",
     "Money",
@@ -188,6 +193,7 @@ __all__ = [
     "cost",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "load_catalog",
     "load_prices",
@@ -211,14 +217,15 @@ _ROOMS = {
     "answers.usage": "Usage",
     "catalog": ("Catalog EnqueuedTokens FeeEntry Limit Limits Method Model PriceEntry Shutdown load_catalog"),
     "client": (
-        "GeminiBatch adopt cancel clean create doctor list_jobs prepare results retry run show spend_report status "
-        "validate"
+        "GeminiBatch adopt cancel clean create doctor estimate list_jobs prepare results retry run show spend_report "
+        "status validate"
     ),
     "commands.adopt": "Adopted Keys",
     "commands.cancel": "Cancelled",
     "commands.clean": "Cleaned",
     "commands.create": "Created",
     "commands.doctor": "Diagnosis Finding",
+    "commands.estimate": "Estimate",
     "commands.prepare": "PreparedFile",
     "commands.show": "Shown ShownRun",
     "commands.shown_row": "ShownRow",
@@ -231,6 +238,7 @@ _ROOMS = {
     "intake.table_options": "ArrowStream TableOptions",
     "money.book": "PriceBook price_on",
     "money.costs": "cost",
+    "money.limits": "MaxUsd",
     "money.own_prices": "OwnPrice",
     "prices": "Fee Kind Price PriceUsed Rates ShortRates Spend Unpriced",
     "report.job_view": "JobStatus RunState RunStatus",

@@ -29,6 +29,7 @@ __all__ = [
     "clean",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "prepare",
     "results",
@@ -72,6 +73,7 @@ clean = _shortcut(AsyncGeminiBatch.clean)
 create = _shortcut(AsyncGeminiBatch.create)
 doctor = _shortcut(AsyncGeminiBatch.doctor)
 list_jobs = _shortcut(AsyncGeminiBatch.list_jobs)
+estimate = _shortcut(AsyncGeminiBatch.estimate)
 prepare = _shortcut(AsyncGeminiBatch.prepare)
 results = _shortcut(AsyncGeminiBatch.results)
 retry = _shortcut(AsyncGeminiBatch.retry)

@@ -33,6 +33,7 @@ __all__ = [
     "clean",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "prepare",
     "results",
@@ -210,6 +211,7 @@ class GeminiBatch:
     retry = _blocking(AsyncGeminiBatch.retry)
     show = _blocking(AsyncGeminiBatch.show)
     spend_report = _blocking(AsyncGeminiBatch.spend_report)
+    estimate = _blocking(AsyncGeminiBatch.estimate)
     prepare = _blocking(AsyncGeminiBatch.prepare)
     validate = _blocking(AsyncGeminiBatch.validate)
     list_jobs = _blocking(AsyncGeminiBatch.list_jobs)
@@ -234,6 +236,7 @@ cancel = _shortcut(GeminiBatch.cancel)
 clean = _shortcut(GeminiBatch.clean)
 create = _shortcut(GeminiBatch.create)
 doctor = _shortcut(GeminiBatch.doctor)
+estimate = _shortcut(GeminiBatch.estimate)
 list_jobs = _shortcut(GeminiBatch.list_jobs)
 prepare = _shortcut(GeminiBatch.prepare)
 results = _shortcut(GeminiBatch.results)

@@ -18,6 +18,7 @@ from gemini_batch import (
     Created,
     Diagnosis,
     Error,
+    Estimate,
     Event,
     EventHandler,
     GeminiBatch,
@@ -121,6 +122,7 @@ def blocking() -> None:
         assert_type(batch.retry(created.run, only=("truncated",), max_output_tokens=10, temperature=1.0), Results)
         assert_type(batch.validate("requests.jsonl", limit=1), Validated)
         assert_type(batch.prepare("reviews.csv", output="requests.jsonl", prompt="{{ a }}", key="id"), PreparedFile)
+        assert_type(batch.estimate("requests.jsonl", limit=5, tier=1, count=20), Estimate)
         assert_type(batch.run([{"a": 1}], prompt="{{ a }}", schema={"type": "object"}, output="o.csv"), Results)
         assert_type(batch.list_jobs(alive=True, state="running", refresh=True, remote=False), list[JobStatus])
         shown = batch.show(created.run, ["a"], verdict=("truncated",), grep="x", sample=2, sample_seed=1, limit=1)
@@ -148,6 +150,7 @@ async def awaited() -> None:
         assert_type(await batch.retry(created.run), Results)
         assert_type(await batch.validate("requests.jsonl"), Validated)
         assert_type(await batch.prepare([{"a": 1}], output="requests.jsonl", prompt="{{ a }}"), PreparedFile)
+        assert_type(await batch.estimate([{"a": 1}], prompt="{{ a }}", new=True), Estimate)
         assert_type(await batch.list_jobs(limit=3), list[JobStatus])
         assert_type(await batch.show(created.run), Shown)
         assert_type(await batch.spend_report(since=30), SpendReport)
@@ -167,6 +170,7 @@ def functions() -> None:
     assert_type(gemini_batch.run("requests.jsonl", output="results.jsonl"), Results)
     assert_type(gemini_batch.retry("run-abc", only=["failed"]), Results)
     assert_type(gemini_batch.validate("requests.jsonl"), Validated)
+    assert_type(gemini_batch.estimate("run-abcdefgh"), Estimate)
     assert_type(gemini_batch.prepare(sql="select 1 as a", output="r.jsonl", prompt="{{ a }}"), PreparedFile)
     assert_type(gemini_batch.list_jobs(), list[JobStatus])
     assert_type(gemini_batch.show("batches/abc", limit=3), Shown)

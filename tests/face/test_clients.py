@@ -34,6 +34,7 @@ VERBS = [
     "clean",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "prepare",
     "results",
@@ -82,7 +83,19 @@ def test_both_clients_are_made_with_the_same_arguments() -> None:
 
 
 #: What only the command line has: settings, and what only a shell asks for.
-_SHELL = {"as_json", "quiet", "debug", "offline", "poll", "exit_code", "yes", "no_pager", "fixing"}
+_SHELL = {
+    "as_json",
+    "quiet",
+    "debug",
+    "offline",
+    "poll",
+    "exit_code",
+    "yes",
+    "no_pager",
+    "fixing",
+    "max_usd_basis",
+    "max_usd_unknown",
+}
 
 
 @each_verb

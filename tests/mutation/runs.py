@@ -209,7 +209,7 @@ RUNS = (
     ),
     Breakage(
         guard="create sends nothing after a cancel",
-        file="engine/create_policy.py",
+        file="engine/creating/create_policy.py",
         old="    if any(job.cancelled_at is not None or job.phase is Phase.CANCELLED for job in jobs):\n",
         new="    if False:\n",
         tests=("tests/commands/test_not_silently.py::test_nothing_is_sent_after_a_cancel_without_new",),
@@ -265,7 +265,7 @@ RUNS = (
     ),
     Breakage(
         guard="room is asked for once more just before the create",
-        file="engine/submitter.py",
+        file="engine/creating/submitter.py",
         old="if self._may_send is not None and job.stage is JobStage.UPLOADED and not self._may_send(job):",
         new="if False:",
         tests=(f"{CONDUCT}::test_room_that_others_took_during_the_upload_is_not_asked_for",),
@@ -286,7 +286,7 @@ RUNS = (
     ),
     Breakage(
         guard="a create stays in doubt until it was really waited",
-        file="engine/create_policy.py",
+        file="engine/creating/create_policy.py",
         old=" and not too_soon:",
         new=":",
         tests=(f"{TROUBLE}::test_a_clock_that_leaps_ahead_does_not_end_a_doubt",),
@@ -330,7 +330,7 @@ RUNS = (
     ),
     Breakage(
         guard="a create in doubt does not stay so until a clock is right again",
-        file="engine/create_policy.py",
+        file="engine/creating/create_policy.py",
         old="intended_at = None if facts.intended_at is None else min(facts.intended_at, now)",
         new="intended_at = facts.intended_at",
         tests=(f"{CONDUCT}::test_a_clock_set_back_while_a_create_is_in_doubt",),

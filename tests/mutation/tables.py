@@ -73,13 +73,6 @@ TABLES = (
         tests=(f"{_MAKING}::test_a_template_reaches_nothing_but_the_row",),
     ),
     Breakage(
-        guard="a row that is not sent keeps its key to itself",
-        file="tables/making/prepare.py",
-        old="if own is not None and (key := self._own(own, at, keys)) is None:",
-        new="key = own and (self._own(own, at, keys) if type(body) is bytes else own)\n            if own and not key:",
-        tests=(f"{_MAKING}::test_a_row_that_is_not_sent_has_a_key_of_its_own_too",),
-    ),
-    Breakage(
         guard="rows are read in their order",
         file="tables/sources/duck.py",
         old='"preserve_insertion_order": True',

@@ -28,7 +28,10 @@ TABLES_OUT = (
         file="tables/making/prepare.py",
         old="            if own is not None and (key := self._own(own, at, keys)) is None:\n",
         new="            if own and type(body) is bytes and (key := self._own(own, at, keys)) is None:\n",
-        tests=(f"{_OUTPUTS}::test_a_row_that_is_not_sent_has_a_key_of_its_own",),
+        tests=(
+            f"{_OUTPUTS}::test_a_row_that_is_not_sent_has_a_key_of_its_own",
+            "tests/tables/test_making.py::test_a_row_that_is_not_sent_has_a_key_of_its_own_too",
+        ),
     ),
     Breakage(
         guard="numbers beyond 32 bits do not stop a table",

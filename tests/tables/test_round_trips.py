@@ -64,7 +64,7 @@ def tables(draw: st.DrawFn, form: Form) -> list[dict[str, Any]]:
     marks = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count) | st.just(list(range(count))))
     rows = []
     for at in range(count):
-        row: dict[str, Any] = {"mark": str(at), "group": draw(st.sampled_from(["a", "b", "ä|\n", "=1"]))}
+        row: dict[str, Any] = {"mark": f"{draw(texts)}{at}", "group": draw(st.sampled_from(["a", "b", "ä|\n", "=1"]))}
         row["ask"] = draw(st.none() | st.just("") | texts.map(f"#{marks[at]}# {{}}".format)) if at else "#0# first"
         for name in names:
             values = form.columns[name]
@@ -151,8 +151,12 @@ def test_very_long_text(name: str, batch: gemini_batch.GeminiBatch, tmp_path: Pa
     form = FORMS[name]
     long = 'a"é\n' * (8_000 if name == "Excel" else 2_500_000)
     column = next(column for column in form.columns if column in {"text", "first"})
-    rows = [{"mark": str(at), "group": "a", "ask": f"#{at}# {long if at == 1 else ''}"} for at in range(3)]
-    rows = [{**row, **dict.fromkeys(form.columns), column: long if at == 2 else "x"} for at, row in enumerate(rows)]
+    rows: list[dict[str, Any]] = [
+        {"mark": str(at), "group": "a", "ask": f"#{at}# {long if at == 1 else ''}"}
+        | dict.fromkeys(form.columns)
+        | {column: long if at == 2 else "x"}
+        for at in range(3)
+    ]
 
     found = batch.run(form.write(rows, tmp_path), prompt="{{ ask }}", output=tmp_path / "out.parquet", prefix="ai")
 

@@ -21,6 +21,7 @@ RESULTS = {
     "adopt": ("gemini_batch.commands.adopt", "Adopted"),
     "cancel": ("gemini_batch.commands.cancel", "Cancelled"),
     "clean": ("gemini_batch.commands.clean", "Cleaned"),
+    "estimate": ("gemini_batch.commands.estimate", "Estimate"),
     "prepare": ("gemini_batch.commands.prepare", "PreparedFile"),
     "validate": ("gemini_batch.commands.validate", "Validated"),
     "models": ("gemini_batch.cli.models", "list[ModelFacts]"),

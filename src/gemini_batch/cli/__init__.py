@@ -29,6 +29,7 @@ COMMANDS = {
     "adopt": ("adopt", "Make a run of a job that was created elsewhere."),
     "cancel": ("cancel", "Stop a job or a run, and keep its answers."),
     "clean": ("clean", "Delete uploaded input files that no job needs."),
+    "estimate": ("estimate", "Say what a run would send and cost, and send nothing."),
     "prepare": ("prepare", "Make the request file of a table without sending it."),
     "validate": ("validate", "Check a request file without sending it."),
     "models": ("models", "List the models that support batches, with prices and shutdown dates."),

@@ -1,1 +1,4 @@
-"""Money as values: prices on a day, the user's own prices, and what answers cost. Nothing here reads or writes."""
+"""Money as values: prices on a day, the user's own prices, what answers cost, what requests cost at most, and limits.
+
+Nothing here reads or writes.
+"""

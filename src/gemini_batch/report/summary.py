@@ -10,6 +10,7 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.events import RunProgress
 from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.billing import elsewhere, says_emulated
 from gemini_batch.report.money import NOTHING, AnsweredBy, Meter, Money, answered_by
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from gemini_batch.money.book import PriceBook
+    from gemini_batch.report.stragglers import Oldest
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import Reason
     from gemini_batch.store.rows import Rows
@@ -293,6 +295,39 @@ class Progress:
             self._read(rows, run, jobs)
         self.uncollected = uncollected(jobs, settled)
         self.done = max(self.done, min(run.requests, self._answered + self.uncollected.succeeded))
+
+    def event(
+        self,
+        run: Run,
+        jobs: Sequence[Job],
+        *,
+        waiting: int,
+        offline: bool,
+        elapsed: float,
+        why: str,
+        old: Oldest | None,
+    ) -> RunProgress:
+        """What was counted last. ``waiting``: requests to be sent; ``old``: the job that is alive longest."""
+        return RunProgress(
+            run=run.id,
+            requests=run.requests,
+            done=self.done,
+            uncollected_succeeded=self.uncollected.succeeded,
+            uncollected_failed=self.uncollected.failed,
+            verdicts=self.verdicts,
+            waiting=waiting,
+            jobs=len(jobs),
+            alive=sum(job.stage is JobStage.CREATED for job in jobs),
+            collected=sum(job.stage is JobStage.COLLECTED for job in jobs),
+            tokens=self.tokens,
+            usd=self.usd,
+            offline=offline,
+            elapsed=elapsed,
+            why=why,
+            oldest=old.age if old else None,
+            expires_in=old.expires_in if old else None,
+            usual=old.usual if old else None,
+        )
 
     def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:
         by_job = rows.answered_by_job()

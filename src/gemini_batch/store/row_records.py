@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 INSERT_REQUEST = (
     "INSERT INTO requests (seq, line, key, offset, length, expects_json, dimension, tokens, schema, fingerprint, "
-    "body, outside, hash, job, attempts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "body, outside, bound_kind, bound_prompt, bound_answer, hash, job, attempts) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 
@@ -24,7 +25,8 @@ class RequestRow(NamedTuple):
 
     ``schema``: the JSON Schema that its answer is to satisfy, as JSON. ``fingerprint`` recognises the row in other
     runs, ``body`` the request without its key (:mod:`gemini_batch.memory`); ``outside``: its answer depends on what is
-    neither in the request nor in the model.
+    neither in the request nor in the model. ``bound_kind``, ``bound_prompt``, ``bound_answer``: as in
+    :class:`~gemini_batch.money.row_bounds.RowBound`.
     """
 
     seq: int
@@ -39,6 +41,9 @@ class RequestRow(NamedTuple):
     fingerprint: bytes | None = None
     body: int | None = None
     outside: bool = False
+    bound_kind: int | None = None
+    bound_prompt: int | None = None
+    bound_answer: int | None = None
 
 
 class Wanted(NamedTuple):
@@ -67,6 +72,13 @@ class Waiting(NamedTuple):
     requests: int
     bytes: int
     tokens: int
+
+
+class Most(NamedTuple):
+    """What requests cost at most, in nano-USD; tokens do not bound ``unknown`` of them, which are left out."""
+
+    nano: int
+    unknown: int
 
 
 class Leftover(NamedTuple):

@@ -38,7 +38,6 @@ _REMEDIES = {
 }
 _CALCULATING = "The cells of a CSV file are text; `{{ column | float }}` makes a number of one."
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,5 +216,5 @@ def _unpacked(row: Sequence[Any], packed: Sequence[int]) -> list[Any]:
     values = list(row)
     for at in packed:
         if values[at] is not None:
-            values[at] = _decode(values[at])
+            values[at] = duck.decoded(values[at])
     return values

@@ -120,8 +120,7 @@ def _relation(
     match source.kind:
         case Kind.SQL:
             assert source.part is not None
-            query = source.part.strip().rstrip(";")
-            return f"({query}\n)", []
+            return _query(db, source.part), []
         case Kind.PARQUET:
             hive = (
                 ", hive_partitioning = true" if any("=" in part for path in source.paths for part in path.parts) else ""
@@ -139,6 +138,23 @@ def _relation(
             return _spooled(read_folder(source.path), scratch, source.name), []
         case _:
             assert_never(source.kind)
+
+
+def _query(db: Any, sql: str) -> str:
+    """The rows of one query, as a view. Raises UsageError for anything else: a statement could write, or attach."""
+    hint = "Write one SELECT; relative file names are looked up in the working folder."
+    with duck.explained("The query cannot be read", file=None, next=hint):
+        statements = db.extract_statements(sql)
+    if [statement.type.name for statement in statements] != ["SELECT"]:
+        raise UsageError(
+            "--sql is not one query: it only selects rows, and changes nothing.",
+            field="--sql",
+            code="bad_argument",
+            next=hint,
+        )
+    with duck.explained("The table cannot be read", file=None, next=f"Correct the query. {hint}"):
+        db.execute(f"CREATE TEMP VIEW selected AS {statements[0].query}")
+    return "selected"
 
 
 def _given(db: Any, rows: Any, scratch: Path) -> str:
@@ -172,7 +188,7 @@ def _typed(path: Path, columns: dict[str, str]) -> str:
     casts = ", ".join(_cast(name, kind) for name, kind in columns.items())
     return (
         f"(SELECT {casts} FROM read_json({duck.reading(path)}, format = 'newline_delimited', "
-        f"columns = {{{spec}}}, maximum_object_size = {_LONGEST_OBJECT}))"
+        f"records = true, columns = {{{spec}}}, maximum_object_size = {_LONGEST_OBJECT}))"
     )
 
 
@@ -202,8 +218,10 @@ def _json(db: Any, source: Source, files: str, scratch: Path) -> str:
     hint = "A table in JSON is an array of objects, or one object on each line."
     with duck.explained("The JSON cannot be read as a table", file=source.name, next=hint):
         columns = _describe(db, reader)
-        if list(columns) == ["json"] and source.paths:
-            raise UsageError("The JSON values are not objects.", file=source.name, code="not_a_table", next=hint)
+        if list(columns) == ["json"] and not _has_objects(db, reader):
+            raise UsageError(
+                "The JSON values are not objects with fields.", file=source.name, code="not_a_table", next=hint
+            )
         check_names(list(columns), source.name)
         asked = ", ".join(f"CAST({duck.name(name)} AS JSON) AS {duck.name(name)}" for name in columns)
         db.execute(f"COPY (SELECT {asked} FROM {reader}) TO {duck.text(str(raw))} (FORMAT parquet)")
@@ -211,6 +229,17 @@ def _json(db: Any, source: Source, files: str, scratch: Path) -> str:
         facts = db.execute(f"SELECT {', '.join(map(_facts, columns))} FROM {stored}").fetchone()
     casts = ", ".join(_cast(name, _json_type(*facts[at])) for at, name in enumerate(columns))
     return f"(SELECT {casts} FROM {stored})"
+
+
+def _has_objects(db: Any, reader: str) -> bool:
+    """Whether ``json`` is a field of objects, or there is no value; duckdb gives other values a column of this name."""
+    if not db.execute(f"SELECT 1 FROM {reader} LIMIT 1").fetchone():
+        return True
+    try:
+        _describe(db, reader.removesuffix(")") + ", records = true)")
+    except duck.failure():
+        return False
+    return True
 
 
 def _facts(name: str) -> str:
@@ -223,7 +252,8 @@ def _facts(name: str) -> str:
     return (
         f"(coalesce(array_sort(array_agg(DISTINCT json_type({value})) FILTER (json_type({value}) <> 'NULL')), []), "
         f"coalesce(bool_and(try_cast({written} AS BIGINT) IS NOT NULL AND NOT {fraction}) {there}, true), "
-        f"coalesce(bool_and(isfinite({double}) AND ({fraction} OR abs({double}) <= 9007199254740992)) {there}, true))"
+        f"coalesce(bool_and({written} IN ('NaN', 'Infinity', '-Infinity') OR "
+        f"(isfinite({double}) AND ({fraction} OR abs({double}) <= 9007199254740992))) {there}, true))"
     )
 
 
@@ -266,7 +296,7 @@ def _csv(
         first = first or dialect.columns
         wanted = ", ".join(map(duck.name, first))
         spooled = scratch / f"{number}-{_SPOOL}"
-        if by_python or path.suffix.lower() == ".gz":
+        if by_python or dialect.odd or path.suffix.lower() == ".gz":
             with opened(path) as raw, private_open(spooled, "wb") as file:
                 spool(_records(raw, path, dialect), file, source.name)
             relation = _typed(spooled, dict.fromkeys(dialect.columns, "VARCHAR"))
@@ -293,10 +323,10 @@ def _records(raw: IO[bytes], path: Path, dialect: Dialect) -> Iterator[dict[str,
     try:
         next(rows)
         for number, row in enumerate(rows, 1):
-            if len(row) != width:
+            if len(row) < width or any(row[width:]):  # duckdb, too, ignores empty cells at the end
                 cells = f"{len(row)} cell{'' if len(row) == 1 else 's'}"
                 raise bad_csv(path, f"row {number} has {cells}, and the header has {width}")
-            yield {name: cell or None for name, cell in zip(dialect.columns, row, strict=True)}
+            yield {name: cell or None for name, cell in zip(dialect.columns, row[:width], strict=True)}
     except csv.Error as error:
         raise bad_csv(path, f"row {number + 1}: {error}") from error
     except UnicodeDecodeError as error:
