@@ -91,7 +91,7 @@ def _cells(one: Spending) -> list[str]:
 def _tiles(report: SpendReport) -> Iterator[tuple[str, str, str]]:
     """Name, number and remark of what stands at the top."""
     total = report.total
-    paid = "would have cost (offline)" if report.offline else "in batch"
+    paid = "offline: nothing was paid" if report.offline else "in batch"
     yield "Cost", words.cost(total), "so far" if total.requests_open else paid
     if total.usd.batch and total.usd.interactive:
         yield "Interactively", words.interactively(total), f"batch is {words.saved(total)}% less"
@@ -105,7 +105,7 @@ def _tiles(report: SpendReport) -> Iterator[tuple[str, str, str]]:
         f"of {requests:,} requests" + (f", {100 * good / requests:.1f}%" if requests else ""),
     )
     time = total.turnaround
-    yield "Jobs", f"{total.jobs:,}", f"half took up to {span(time.median)}" if time else "none has ended"
+    yield "Jobs", f"{total.jobs:,}", words.times(time).partition(",")[0] if time else "none has ended"
 
 
 # Charts --------------------------------------------------------------------------------------------------------------
@@ -274,8 +274,7 @@ def _turnaround(total: Spending) -> Chart:
     title = "Turnaround of jobs"
     return Chart(
         title=title,
-        text=f"Number of jobs by the time from create to end. Half took up to {span(time.median)}, nine of ten up to "
-        f"{span(time.ninetieth)}, the longest {span(time.longest)}.",
+        text=f"Number of jobs by the time from create to end: {words.times(time)}.",
         svgs=_drawn(
             lambda size: bars(labels, [Series("jobs", "t1", values)], size=size, title=title, tick=_count_tick),
             half=True,

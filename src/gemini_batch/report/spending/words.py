@@ -13,7 +13,7 @@ from gemini_batch.transcript.sizes import span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_batch.report.spending.sums import Spending, SpendReport
+    from gemini_batch.report.spending.sums import Spending, SpendReport, Turnaround
 
 #: What is written, not read; the rest is input.
 WRITTEN = frozenset({Kind.OUTPUT, Kind.THOUGHTS, Kind.IMAGE_OUTPUT, Kind.AUDIO_OUTPUT})
@@ -55,9 +55,9 @@ def interactively(one: Spending) -> str:
 
 
 def scope(report: SpendReport) -> str:
-    """What the report is about: ``run-…, jobs created from 2026-11-01 to 2026-11-26 (UTC)``."""
+    """What the report is about: ``Jobs created from 2026-11-01 to 2026-11-26 (UTC)``."""
     days = f"from {report.since} to {report.until}" if report.since else f"until {report.until}"
-    return f"{f'{report.run}, ' if report.run else ''}jobs created {days} (UTC)"
+    return f"Jobs created {days} (UTC)"
 
 
 def notes(report: SpendReport) -> Iterator[str]:
@@ -67,11 +67,16 @@ def notes(report: SpendReport) -> Iterator[str]:
     yield from _prices(report.total)
     yield from _parts(report.total)
     yield from _not_known(report)
-    if (time := report.total.turnaround) is not None:
-        yield (
-            f"{many(time.jobs, 'job')} ended: half took up to {span(time.median)}, nine of ten up to "
-            f"{span(time.ninetieth)}, the longest {span(time.longest)}."
-        )
+    if report.total.turnaround is not None:
+        yield f"{many(report.total.turnaround.jobs, 'job')} ended: {times(report.total.turnaround)}."
+
+
+def times(took: Turnaround) -> str:
+    """How long jobs took."""
+    if took.jobs == 1:
+        return f"it took {span(took.longest)}"
+    median, ninetieth, longest = map(span, (took.median, took.ninetieth, took.longest))
+    return f"half took up to {median}, nine of ten up to {ninetieth}, the longest {longest}"
 
 
 def _prices(total: Spending) -> Iterator[str]:
