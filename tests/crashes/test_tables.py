@@ -50,7 +50,7 @@ class Nature:
             [sys.executable, Path(__file__).with_name("dying.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(TESTS)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
             text=True,
         )
 

@@ -165,6 +165,23 @@ def test_very_long_text(name: str, batch: gemini_batch.GeminiBatch, tmp_path: Pa
     assert [_MARK.findall(row["ai_text"]) for row in made] == [["0"], ["1"], ["2"]]
 
 
+def test_folders_and_files_with_equals_signs_add_no_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the state folder nor, of files that no engine partitions, the folder of the table is a part of it."""
+    folder = tmp_path / "year=2026"
+    folder.mkdir()
+    monkeypatch.setenv("GEMINI_BATCH_HOME", str(folder / "home"))
+    with gemini_batch.GeminiBatch(offline=True) as batch:
+        for name in ("CSV", "TSV", "Excel", "SQLite", "Python", "Arrow"):
+            rows = [{"mark": "a", "group": "b", "ask": "#0# x", **dict.fromkeys(FORMS[name].columns)}]
+            (folder / "in.db").unlink(missing_ok=True)
+            found = batch.run(FORMS[name].write(rows, folder), prompt="{{ ask }}", prefix="ai")
+
+            assert found.to_arrow().column_names == [*rows[0], "ai_text", "ai_verdict", "ai_problem"], name
+            (folder / "in.db").unlink(missing_ok=True)
+            with pytest.raises(gemini_batch.UsageError, match="no column `year`"):
+                batch.run(FORMS[name].write(rows, folder), prompt="{{ ask }} {{ year }}")
+
+
 ELSEWHERE = """
 import datetime as dt, pathlib, sys
 import gemini_batch
