@@ -241,16 +241,19 @@ def foreseen(
     bound = None if most is None else rows.most(most)
     price = book.price_on(model, dt.datetime.fromtimestamp(now, dt.UTC).date())
     heard = _heard(session, run, rows)
-    prompts = Range(0, waiting.tokens, None)
+    most_prompts, most_answers = rows.most_tokens(
+        answer=overrides.max_output_tokens if overrides else None,
+        answer_limit=None if most is None else most.answer_limit,
+    )
+    prompts = Range(0, waiting.tokens, most_prompts)
     source_of_prompts: Literal["estimate", "learned", "counted"] = "estimate"
     if waiting.requests and (counts or len(heard.prompts) >= FEWEST):
         prompts = counted_tokens(counts or heard.prompts, waiting.requests, waiting.tokens, among=bool(counts))
         source_of_prompts = "counted" if counts else "learned"
-    limit = None if most is None else rows.most_answer_tokens(most)
     basis: AnswerBasis = "bound"
     answers, known = Range(0, 0, 0), 0
     if run.method is not Method.EMBED:
-        answers, basis, known = answer_tokens(waiting.requests, heard.answers, limit)
+        answers, basis, known = answer_tokens(waiting.requests, heard.answers, most_answers)
     fact = catalog.load().find(model)
     per_job = options.max_requests_per_job or REQUESTS_A_JOB
     by_bytes = math.ceil(waiting.bytes / catalog.load().limits.input_file_bytes.value)

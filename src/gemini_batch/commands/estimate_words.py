@@ -58,9 +58,11 @@ def _others(found: Estimate) -> str:
 def _tokens(tokens: TokenRange) -> str:
     if tokens.expected is None:
         return "an unknown number" if tokens.high is None else f"at most {_short(tokens.high)}"
-    around = (
-        "" if tokens.high is None or tokens.low == tokens.high else f" ({_short(tokens.low)} to {_short(tokens.high)})"
-    )
+    around = ""
+    if tokens.high is not None and tokens.low != tokens.high:
+        around = (
+            f" ({_short(tokens.low)} to {_short(tokens.high)})" if tokens.low else f" (at most {_short(tokens.high)})"
+        )
     return f"about {_short(tokens.expected)}{around}"
 
 
@@ -78,7 +80,8 @@ def _cost(found: Estimate) -> str:
     days = f"; prices of {found.price.date}" if found.price and found.price.date else ""
     own = "; your own prices" if found.price and found.price.own else ""
     if found.usd.expected is not None:
-        around = f" (${usd(found.usd.low or 0)} to ${usd(found.usd.high)})" if found.usd.high is not None else ""
+        low, high = found.usd.low, found.usd.high
+        around = "" if high is None else f" (${usd(low)} to ${usd(high)})" if low else f" (at most ${usd(high)})"
         outside = f", ${usd(found.interactive_usd)} interactively" if found.interactive_usd is not None else ""
         return f"Cost: about ${usd(found.usd.expected)}{around} in batch{outside}{days}{own}."
     if found.usd.high is not None:

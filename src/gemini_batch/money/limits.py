@@ -57,11 +57,12 @@ def usd(nano_usd: int) -> str:
 class RowPrices(NamedTuple):
     """The highest prices that can apply to a request, in pico-USD (10**-12 USD) a token, and the most tokens of it.
 
-    ``pictures``, ``sound``: of a prompt that has any; None if it is not known. ``answer``: what every answer may have
-    at most, if that was changed for all requests. A limit is None if it is not known.
+    ``pictures``, ``sound``: of a prompt that has any; None if it is not known. All three are None if nothing bounds what
+    the model answers. ``answer``: what every answer may have at most, if that was changed for all requests, or if what
+    a request allows does not limit it. A limit is None if it is not known.
     """
 
-    text: int
+    text: int | None
     pictures: int | None
     sound: int | None
     output: int
@@ -112,14 +113,15 @@ def row_prices(prices: PriceBook, model: str, at: float, *, answer: int | None =
     limit = fact.max_output_tokens if fact is not None else None
     if text is None or output is None or (draws and most(Kind.IMAGE_OUTPUT) is None):
         return None
+    bounded = not draws or limit is not None  # nobody says that what a request allows limits pictures, too
     return RowPrices(
-        text=text,
-        pictures=most(Kind.INPUT, Kind.IMAGE_INPUT),
-        sound=most(Kind.INPUT, Kind.IMAGE_INPUT, Kind.VIDEO_INPUT, Kind.AUDIO_INPUT),
+        text=text if bounded else None,
+        pictures=most(Kind.INPUT, Kind.IMAGE_INPUT) if bounded else None,
+        sound=most(Kind.INPUT, Kind.IMAGE_INPUT, Kind.VIDEO_INPUT, Kind.AUDIO_INPUT) if bounded else None,
         output=max([output, *made]),
         prompt_limit=fact.context_tokens if fact is not None else None,
         answer_limit=limit,
-        answer=limit if draws else answer,  # nobody says that what a request allows limits pictures, too
+        answer=limit if draws else answer,
     )
 
 

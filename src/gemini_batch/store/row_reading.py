@@ -121,15 +121,19 @@ class RowReader:
         with explained(self.path, "run's row database"):
             return [tuple(row) for row in self._db.execute(sql, (count,))]
 
-    def most_answer_tokens(self, prices: RowPrices) -> int | None:
-        """The most tokens that the answers to the waiting requests have together; None if nothing bounds them."""
+    def most_tokens(self, *, answer: int | None, answer_limit: int | None) -> tuple[int | None, int | None]:
+        """The most tokens of all waiting prompts, and of the answers to them; None if nothing bounds them.
+
+        ``answer``: what every answer may have, if that was changed for all; ``answer_limit``: what the model allows.
+        """
         sql = (
-            "SELECT sum(iif(bound_answer = 0, 0, coalesce(?1, bound_answer, ?2))), "
+            "SELECT sum(bound_prompt), count(*) - count(bound_prompt), "
+            "sum(iif(bound_answer = 0, 0, coalesce(?1, bound_answer, ?2))), "
             "count(*) FILTER (WHERE coalesce(?1, bound_answer, ?2) IS NULL) FROM requests WHERE job IS NULL"
         )
         with explained(self.path, "run's row database"):
-            most, unknown = self._db.execute(sql, (prices.answer, prices.answer_limit)).fetchone()
-        return None if unknown else most or 0
+            prompts, open_prompts, answers, open_answers = self._db.execute(sql, (answer, answer_limit)).fetchone()
+        return None if open_prompts else prompts or 0, None if open_answers else answers or 0
 
     def answer_lengths(self) -> tuple[int, int, int]:
         """How many usable answers this run received, the sum of their tokens with thoughts, and that of the squares."""
