@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         retry,
         run,
         show,
+        spend_report,
         status,
         validate,
     )
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.money import AnsweredBy, LeftOut, Money, PriceNote
     from gemini_batch.report.next_steps import JobErrorInfo, Step
     from gemini_batch.report.result_set import Results, TableStyle
+    from gemini_batch.report.spending.sums import DayAndModel, Spending, SpendReport, Turnaround, Unread
     from gemini_batch.report.summary import Summary, TokenCounts
     from gemini_batch.session import load_prices
     from gemini_batch.settings import Secret, Settings, load_settings
@@ -107,6 +109,7 @@ __all__ = [
     "Catalog",
     "Cleaned",
     "Created",
+    "DayAndModel",
     "Diagnosis",
     "EnqueuedTokens",
     "Error",
@@ -164,6 +167,8 @@ __all__ = [
     "ShownRun",
     "Shutdown",
     "Spend",
+    "SpendReport",
+    "Spending",
     "StateError",
     "Step",
     "Summary",
@@ -173,7 +178,9 @@ __all__ = [
     "TokenCounts",
     "Transfer",
     "Turn",
+    "Turnaround",
     "Unpriced",
+    "Unread",
     "Usage",
     "UsageError",
     "Validated",
@@ -197,6 +204,7 @@ __all__ = [
     "retry",
     "run",
     "show",
+    "spend_report",
     "status",
     "validate",
 ]
@@ -209,7 +217,8 @@ _ROOMS = {
     "answers.usage": "Usage",
     "catalog": ("Catalog EnqueuedTokens FeeEntry Limit Limits Method Model PriceEntry Shutdown load_catalog"),
     "client": (
-        "GeminiBatch adopt cancel clean create doctor estimate list_jobs prepare results retry run show status validate"
+        "GeminiBatch adopt cancel clean create doctor estimate list_jobs prepare results retry run show spend_report "
+        "status validate"
     ),
     "commands.adopt": "Adopted Keys",
     "commands.cancel": "Cancelled",
@@ -236,6 +245,7 @@ _ROOMS = {
     "report.next_steps": "JobErrorInfo Step",
     "report.result_set": "Results TableStyle",
     "report.money": "AnsweredBy LeftOut Money PriceNote",
+    "report.spending.sums": "DayAndModel SpendReport Spending Turnaround Unread",
     "report.summary": "Summary TokenCounts",
     "session": "load_prices",
     "settings": "Secret Settings load_settings",

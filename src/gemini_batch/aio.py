@@ -36,6 +36,7 @@ __all__ = [
     "retry",
     "run",
     "show",
+    "spend_report",
     "status",
     "validate",
 ]
@@ -78,5 +79,6 @@ results = _shortcut(AsyncGeminiBatch.results)
 retry = _shortcut(AsyncGeminiBatch.retry)
 run = _shortcut(AsyncGeminiBatch.run)
 show = _shortcut(AsyncGeminiBatch.show)
+spend_report = _shortcut(AsyncGeminiBatch.spend_report)
 status = _shortcut(AsyncGeminiBatch.status)
 validate = _shortcut(AsyncGeminiBatch.validate)

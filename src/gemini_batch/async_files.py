@@ -9,6 +9,7 @@ from gemini_batch.async_base import AsyncBase
 from gemini_batch.settings import would_be_offline
 
 if TYPE_CHECKING:
+    import datetime as dt
     import os
     from collections.abc import Iterable, Sequence
     from typing import Literal, Unpack
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from gemini_batch.commands.show import Shown
     from gemini_batch.commands.validate import Validated
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
+    from gemini_batch.report.spending.sums import By, SpendReport
 
 
 class AsyncFiles(AsyncBase):
-    """Checks and makes request files, foresees what they cost, and shows what was answered."""
+    """Checks and makes request files, foresees what they cost, and shows what was answered and spent."""
 
     async def validate(
         self,
@@ -171,3 +173,26 @@ class AsyncFiles(AsyncBase):
             keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
         )
         return await room.show(self._session(), run_id, wanted)
+
+    async def spend_report(
+        self,
+        run_id: str | None = None,
+        *,
+        since: int | dt.date | None = None,
+        by: By = "day",
+        output: str | os.PathLike[str] | None = None,
+    ) -> SpendReport:
+        """What the jobs of this state folder used and cost, or those of a run, named by its id or one of its jobs.
+
+        Only what is held on this machine is read: no key, no network. ``since``: only jobs created in that many last
+        days, of which today is one, or since that day (UTC). ``by``: what the groups are, ``day``, ``model`` or
+        ``run``. ``output``: also write it there, as a page with charts (``.html``) or a table (``.csv``). A run that
+        cannot be read is in ``unread``; the amounts leave it out. The command is ``report``.
+
+        Raises UsageError, also for a file that is no report and would be replaced, StateError.
+        """
+        from gemini_batch.commands import report as room
+
+        return await room.report(
+            self._session(), run_id, since=since, by=by, output=None if output is None else Path(output)
+        )

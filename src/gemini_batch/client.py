@@ -40,6 +40,7 @@ __all__ = [
     "retry",
     "run",
     "show",
+    "spend_report",
     "status",
     "validate",
 ]
@@ -209,6 +210,7 @@ class GeminiBatch:
     run = _blocking(AsyncGeminiBatch.run)
     retry = _blocking(AsyncGeminiBatch.retry)
     show = _blocking(AsyncGeminiBatch.show)
+    spend_report = _blocking(AsyncGeminiBatch.spend_report)
     estimate = _blocking(AsyncGeminiBatch.estimate)
     prepare = _blocking(AsyncGeminiBatch.prepare)
     validate = _blocking(AsyncGeminiBatch.validate)
@@ -241,5 +243,6 @@ results = _shortcut(GeminiBatch.results)
 retry = _shortcut(GeminiBatch.retry)
 run = _shortcut(GeminiBatch.run)
 show = _shortcut(GeminiBatch.show)
+spend_report = _shortcut(GeminiBatch.spend_report)
 status = _shortcut(GeminiBatch.status)
 validate = _shortcut(GeminiBatch.validate)

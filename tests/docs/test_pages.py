@@ -41,6 +41,7 @@ RAN_WHOLE += [
     DOCS / "result-line.md",
     DOCS / "memory.md",
     DOCS / "costs.md",
+    DOCS / "report.md",
     DOCS / "install-skill.md",  # by test_install.py
     DOCS / "attachments.md",
 ]
@@ -255,6 +256,20 @@ def test_the_page_about_costs_as_written(offline_shell: Shell) -> None:
 def test_the_page_about_costs_names_every_kind() -> None:
     named = set(re.findall(r"`([a-z_]+)`", read(DOCS / "costs.md")))
     assert {kind.value for kind in gemini_batch.Kind} <= named
+
+
+def test_the_page_about_reports_as_written(offline_shell: Shell) -> None:
+    """Its commands and its program, over one finished job; and all columns of the table."""
+    request = {"key": "a", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}}
+    (offline_shell.folder / "in.jsonl").write_text(json.dumps(request), encoding="utf-8")
+    offline_shell.run("gemini-batch run in.jsonl -o results.jsonl")
+    (commands,), (program,) = blocks_in(DOCS / "report.md", "bash"), blocks_in(DOCS / "report.md", "python")
+    table = offline_shell.run(commands.text).stdout
+    (shown, *_) = blocks_in(DOCS / "report.md", "text")
+    assert shown.text.split()[1:11] == table.splitlines()[0].split()[1:]
+    assert (offline_shell.folder / "november.csv").is_file()
+    lines = offline_shell.python(program.text).stdout.splitlines()
+    assert lines[1].startswith("gemini-3-flash-preview 1 {'input': ")
 
 
 def test_the_page_about_attachments_as_written(offline_shell: Shell) -> None:

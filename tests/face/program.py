@@ -46,6 +46,7 @@ from gemini_batch import (
     Shown,
     ShownRun,
     Spend,
+    SpendReport,
     StateError,
     Summary,
     Transfer,
@@ -128,6 +129,9 @@ def blocking() -> None:
         assert_type(shown, Shown)
         assert_type(shown.summary, ShownRun)
         assert_type([turn.text for row in shown for turn in row.answer or ()], list[str])
+        report = batch.spend_report(created.run, since=dt.date(2026, 11, 1), by="model", output=Path("report.csv"))
+        assert_type(report, SpendReport)
+        assert_type([group.usd.batch for group in report.groups], list[float | None])
         assert_type(batch.cancel(created.job, wait=False), Cancelled)
         assert_type(batch.clean(dry_run=True, not_created=True), Cleaned)
         assert_type(batch.doctor(), Diagnosis)
@@ -149,6 +153,7 @@ async def awaited() -> None:
         assert_type(await batch.estimate([{"a": 1}], prompt="{{ a }}", new=True), Estimate)
         assert_type(await batch.list_jobs(limit=3), list[JobStatus])
         assert_type(await batch.show(created.run), Shown)
+        assert_type(await batch.spend_report(since=30), SpendReport)
         assert_type(await batch.cancel(created.job), Cancelled)
         assert_type(await batch.clean(), Cleaned)
         assert_type(await batch.doctor(), Diagnosis)
@@ -169,6 +174,7 @@ def functions() -> None:
     assert_type(gemini_batch.prepare(sql="select 1 as a", output="r.jsonl", prompt="{{ a }}"), PreparedFile)
     assert_type(gemini_batch.list_jobs(), list[JobStatus])
     assert_type(gemini_batch.show("batches/abc", limit=3), Shown)
+    assert_type(gemini_batch.spend_report(), SpendReport)
     assert_type(gemini_batch.cancel("batches/abc"), Cancelled)
     assert_type(gemini_batch.clean(dry_run=True), Cleaned)
     assert_type(gemini_batch.doctor(), Diagnosis)

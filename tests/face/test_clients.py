@@ -41,6 +41,7 @@ VERBS = [
     "retry",
     "run",
     "show",
+    "spend_report",
     "status",
     "validate",
 ]
@@ -99,7 +100,8 @@ _SHELL = {
 
 @each_verb
 def test_a_verb_and_its_command_have_the_same_words_and_defaults(verb: str) -> None:
-    command = import_module(f"gemini_batch.cli.{COMMANDS[verb.removesuffix('_jobs')][0]}").command
+    word = verb.removesuffix("_jobs").removeprefix("spend_")
+    command = import_module(f"gemini_batch.cli.{COMMANDS[word][0]}").command
     given = command.make_context(verb, [], resilient_parsing=True).params
     options = {parameter.name for parameter in command.params}
     arguments = dict(inspect.signature(getattr(GeminiBatch, verb)).parameters)

@@ -28,7 +28,10 @@ from gemini_batch.money.book import default_book
 from gemini_batch.prices import LONG_PROMPT, total
 from gemini_batch.report.money import Meter
 from gemini_batch.report.result_set import Results, TableStyle
-from gemini_batch.report.summary import summarize
+from gemini_batch.report.spending.facts import Facts
+from gemini_batch.report.spending.reading import read_run
+from gemini_batch.report.spending.sums import BY, spend_report
+from gemini_batch.report.summary import Summary, summarize
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.state_folder import RunFolder, StateFolder
 
@@ -269,6 +272,7 @@ def check(home: StateFolder, folder: RunFolder, first: list[list[Given]], second
     assert summary.usd.wasted == {use: float(part) for use, part in waste.items() if part}
     assert "\n".join(summary_lines(summary, None)).count("cost: ") == 1
 
+    check_report(home, run, jobs, summary, usd, waste, came)
     with ShownRowReader.open(run, jobs, folder, prices, offline=False) as reader:
         shown = [reader.shown(row) for row in reader.rows.placed()]
     assert sum(row.usd.batch or 0 for row in shown) == pytest.approx(float(usd))
@@ -277,6 +281,34 @@ def check(home: StateFolder, folder: RunFolder, first: list[list[Given]], second
         answered = [one for _, key, one in came if key == row.key]
         if len(answered) == 1 and answered[0].outcome != "error":
             assert cell == (None if row.usd.at_least else row.usd.batch)
+
+
+def check_report(
+    home: StateFolder,
+    run: Run,
+    jobs: list[Job],
+    summary: Summary,
+    usd: Decimal,
+    waste: dict[str, Decimal],
+    came: list[tuple[int, str, Given]],
+) -> None:
+    """The report has the same sums, all together and by anything."""
+    found = read_run(home.run(run.id), run, jobs, default_book())
+    t = summary.tokens
+    for by in BY:
+        report = spend_report(Facts(found.jobs, found.answers), by=by, until=dt.date(2026, 12, 1))
+        assert report.total.usd == msgspec.structs.replace(summary.usd, wasted=report.total.usd.wasted)
+        assert report.total.usd.wasted == {use: float(part) for use, part in waste.items() if part}
+        assert sum(group.usd.batch or 0 for group in report.groups) == pytest.approx(float(usd))
+        assert report.total.verdicts == {verdict: count for verdict, count in summary.verdicts.items() if count}
+        assert report.total.answers == len(came)
+        assert report.total.unanswered == sum(job.requests for job in jobs) - len({came_to[:2] for came_to in came})
+        assert sum(report.total.tokens.values()) == (t.input + t.output + t.thoughts + t.tool_use)
+    days = spend_report(Facts(found.jobs, found.answers), by="day", until=dt.date(2026, 12, 1)).groups
+    assert [group.name for group in days] == ["2026-11-30", "2026-12-01"][: len(jobs)]
+    for number, group in enumerate(days):
+        parts = [one.by_hand(number)[0] for of, _, one in came if of == number]
+        assert (group.usd.batch or 0) == pytest.approx(float(sum(parts)))
 
 
 def waste_by_hand(came: list[tuple[int, str, Given]]) -> dict[str, Decimal]:

@@ -16,6 +16,7 @@ RESULTS = {
     "run": ("gemini_batch.report.summary", "Summary"),
     "retry": ("gemini_batch.report.summary", "Summary"),
     "show": ("gemini_batch.commands.show", "ShownRun"),
+    "report": ("gemini_batch.report.spending.sums", "SpendReport"),
     "list": ("gemini_batch.report.job_view", "list[JobStatus]"),
     "adopt": ("gemini_batch.commands.adopt", "Adopted"),
     "cancel": ("gemini_batch.commands.cancel", "Cancelled"),

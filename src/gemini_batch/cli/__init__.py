@@ -25,6 +25,7 @@ COMMANDS = {
     "retry": ("retry", "Resend requests of a run that did not succeed, with changed settings."),
     "show": ("show", "Show rows of a run: prompt and answer side by side, verdict, attempts, cost."),
     "list": ("list_jobs", "List the jobs in the state folder, newest first."),
+    "report": ("report", "Show what jobs used and cost, by day, model or run; as a page with charts, too."),
     "adopt": ("adopt", "Make a run of a job that was created elsewhere."),
     "cancel": ("cancel", "Stop a job or a run, and keep its answers."),
     "clean": ("clean", "Delete uploaded input files that no job needs."),

@@ -37,7 +37,7 @@ def cost_of_answer(usage: Usage, model: str, price: Price | None) -> Spend:
 
 def cost_of(sums: Mapping[str, int], model: str, price: Price | None, *, long: bool) -> Spend:
     """What some answers cost. ``sums``: of their ``Usage``, as ``Rows.usage`` gives them."""
-    counts = _tokens(sums) | _uses(sums, price)
+    counts = counts_of(sums, price)
     found = spend(counts, price, model, long=long, answers=sums["answers"])
     left: dict[Unpriced, int] = {}
     if unknown := sums["answers"] - sums["known"]:
@@ -49,8 +49,12 @@ def cost_of(sums: Mapping[str, int], model: str, price: Price | None, *, long: b
     return found + Spend(unpriced=MappingProxyType(left)) if left else found
 
 
+def counts_of(sums: Mapping[str, int], price: Price | None) -> dict[Kind, int]:
+    """What some answers used by kind, each token once: tokens, and uses as the price counts them."""
+    return _tokens(sums) | _uses(sums, price)
+
+
 def _tokens(sums: Mapping[str, int]) -> dict[Kind, int]:
-    """Each token once, by its kind."""
     audio = sums["audio_input"] - sums["cached_audio"]
     rest = sums["input"] - sums["cached"] - audio - sums["image_input"] - sums["video_input"]
     return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 
 from gemini_batch import catalog
-from gemini_batch.money.costs import cost_of, cost_of_answer
+from gemini_batch.money.costs import cost_of, cost_of_answer, counts_of
 from gemini_batch.prices import FEES, Kind, Spend
 from gemini_batch.report.billing import EMULATED, usd
 from gemini_batch.wire import is_alias, same_model
@@ -151,12 +151,17 @@ def _priced_as(stated: str | None, asked: str, prices: PriceBook, day: dt.date) 
 
 
 class Part(NamedTuple):
-    """What answers of one job cost that one model gave, with one use: a verdict, ``duplicate`` or ``retried``."""
+    """What answers of one job used and cost that one model gave, with one use: a verdict, ``duplicate`` or ``retried``.
+
+    ``model``: the one whose price counts. ``counts``: tokens and uses by kind.
+    """
 
     job: int
     model: str
     day: dt.date
     use: str
+    answers: int
+    counts: Mapping[Kind, int]
     spend: Spend
 
     @property
@@ -180,8 +185,9 @@ class Meter:
         for sums in usage:
             asked, day = self._asked(sums["answer_file"])
             model = _priced_as(sums["model"], asked, self._prices, day)
-            cost = cost_of(sums, model, self._prices.price_on(model, day), long=bool(sums["long"]))
-            yield Part(sums["answer_file"], model, day, sums["use"], cost)
+            price = self._prices.price_on(model, day)
+            cost = cost_of(sums, model, price, long=bool(sums["long"]))
+            yield Part(sums["answer_file"], model, day, sums["use"], sums["answers"], counts_of(sums, price), cost)
 
     def money(self, usage: Iterable[Any]) -> Money:
         """What the answers cost together; ``usage`` as for :meth:`parts`. Without any answer, it is not known."""
@@ -190,7 +196,7 @@ class Meter:
             whole, counted = whole + part.spend, True
             if part.waste is not None:
                 wasted[part.waste] = wasted.get(part.waste, Spend()) + part.spend
-        return money_of(whole, wasted) if counted else _NOT_KNOWN
+        return money_of(whole, wasted) if counted else NOT_KNOWN
 
     def answer(self, usage: Usage, stated: str | None, job: int | None) -> Spend:
         """What one answer cost; ``stated``: the model that it names, ``job``: the ordinal of its job, if it has one."""
@@ -207,7 +213,8 @@ class Meter:
 
 #: What costs nothing: nothing was sent, or another run has paid for the answer.
 NOTHING = money_of(Spend())
-_NOT_KNOWN = msgspec.structs.replace(NOTHING, batch=None, interactive=None)
+#: Nothing tells what it cost.
+NOT_KNOWN = msgspec.structs.replace(NOTHING, batch=None, interactive=None)
 
 
 # In words -------------------------------------------------------------------------------------------------------------

@@ -270,6 +270,12 @@ class RowReader:
         """The ordinals of the jobs that requests are in."""
         return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job > 0")}
 
+    def missing_by_job(self) -> dict[int, int]:
+        """How many requests have no answer from any job, by the job they are in."""
+        sql = "SELECT job, count(*) FROM requests WHERE answer IS NULL AND job > 0 GROUP BY job"
+        with explained(self.path, "run's row database"):
+            return dict(self._db.execute(sql).fetchall())
+
     def members(self, ordinal: int) -> Iterator[tuple[str, int, int]]:
         """``(key, offset, length)`` of the requests in a job, in order."""
         sql = "SELECT key, offset, length FROM requests WHERE job = ? ORDER BY seq"
