@@ -61,17 +61,22 @@ def test_600_reviews_are_one_trial_and_one_command(shell: Shell) -> None:
     assert [row["id"] for row in tried] == ["0", "1", "3", "4", "5"]
     assert len(paid(shell)) == 5
 
-    for _ in range(2):  # the second time, everything is there
+    def all_of_them() -> Any:
         done = shell.run("run", *ask, "-o", "enriched.csv")
-
         assert done.code == 1
-        assert (summary(done)["requests"], summary(done)["skipped"]) == (581, {"EMPTY_PROMPT": 19})
-        assert summary(done)["verdicts"] == {"succeeded": 581}
-        assert summary(done)["run"] == summary(trial)["run"]
-        assert summary(done)["usd"]["batch"] > 0
         assert set(paid(shell).values()) == {1}
         assert len(paid(shell)) == 581
+        return summary(done)
 
+    whole = all_of_them()
+
+    assert (whole["requests"], whole["skipped"]) == (581, {"EMPTY_PROMPT": 19})
+    assert whole["verdicts"] == {"succeeded": 581}
+    assert whole["run"] == summary(trial)["run"]
+    assert whole["usd"]["batch"] > 0
+    written = (shell.folder / "enriched.csv").read_bytes()
+    assert all_of_them() == whole
+    assert (shell.folder / "enriched.csv").read_bytes() == written
     found = read_csv(shell.folder / "enriched.csv")
     assert list(found[0])[:8] == ["id", "review", "stars", "sentiment", "topics", "contact", "verdict", "problem"]
     assert [{name: row[name] for name in rows[0]} for row in found] == rows
@@ -85,6 +90,6 @@ def test_600_reviews_are_one_trial_and_one_command(shell: Shell) -> None:
         else:
             assert (row["verdict"], row["problem"]) == ("skipped", "`review` is empty.")
             assert row["sentiment"] == row["topics"] == row["contact"] == row["usd"] == ""
-    assert sum(float(row["usd"] or 0) for row in found) == pytest.approx(summary(done)["usd"]["batch"])
+    assert sum(float(row["usd"] or 0) for row in found) == pytest.approx(whole["usd"]["batch"])
     jobs = shell.run("list", "--offline", "--json").document["result"]
     assert sorted(job["total"] for job in jobs) == [5, 576]

@@ -50,7 +50,7 @@ class Nature:
             [sys.executable, Path(__file__).with_name("dying.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(TESTS)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
             text=True,
         )
 
@@ -196,6 +196,7 @@ def test_death_at_every_step(nature: Nature, tmp_path: Path, name: str) -> None:
     assert world.steps <= set(steps), "the test does not test it"
     expected, due, left = table(plain, world), paid(plain), files(plain)
     assert set(due.values()) == {1}
+    assert [name.rpartition("/")[2] for name in left].count("table.parquet") == 1
     assert [row["verdict"] for row in expected].count("skipped") == 1
 
     deaths = 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,6 +134,16 @@ def test_text_that_is_calculated_with_is_explained(tmp_path: Path) -> None:
 
     assert "column | float" in str(found.value.problems[0].next)
     assert prompts(made(tmp_path, [{"a": "1"}], prompt="{{ a | float + 1 }}")) == ["2.0"]
+
+
+@pytest.mark.parametrize("prompt", ["{{ a }} {{ f }}", "{% if f == 0.1 %}{{ a }} {{ f }}{% endif %}"])
+def test_a_number_of_32_bits_is_the_decimal_that_it_is_written_as(tmp_path: Path, prompt: str) -> None:
+    recipe = make_recipe(Asked(prompt=prompt, key=("f",)))
+    snapshot = take_snapshot(Given(pa.table({"a": ["x"], "f": pa.array([0.1], pa.float32())})), tmp_path)
+
+    found = make_requests(snapshot, Builder(recipe, tuple(snapshot.columns)), tmp_path, name="table")
+
+    assert (prompts(found), lines(found)[0]["key"]) == (["x 0.1"], "0.1")
 
 
 def test_a_row_that_cannot_be_rendered_is_named(tmp_path: Path) -> None:

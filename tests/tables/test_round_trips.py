@@ -64,7 +64,7 @@ def tables(draw: st.DrawFn, form: Form) -> list[dict[str, Any]]:
     marks = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count) | st.just(list(range(count))))
     rows = []
     for at in range(count):
-        row: dict[str, Any] = {"mark": str(at), "group": draw(st.sampled_from(["a", "b", "ä|\n", "=1"]))}
+        row: dict[str, Any] = {"mark": f"{draw(texts)}{at}", "group": draw(st.sampled_from(["a", "b", "ä|\n", "=1"]))}
         row["ask"] = draw(st.none() | st.just("") | texts.map(f"#{marks[at]}# {{}}".format)) if at else "#0# first"
         for name in names:
             values = form.columns[name]
@@ -151,14 +151,35 @@ def test_very_long_text(name: str, batch: gemini_batch.GeminiBatch, tmp_path: Pa
     form = FORMS[name]
     long = 'a"é\n' * (8_000 if name == "Excel" else 2_500_000)
     column = next(column for column in form.columns if column in {"text", "first"})
-    rows = [{"mark": str(at), "group": "a", "ask": f"#{at}# {long if at == 1 else ''}"} for at in range(3)]
-    rows = [{**row, **dict.fromkeys(form.columns), column: long if at == 2 else "x"} for at, row in enumerate(rows)]
+    rows: list[dict[str, Any]] = [
+        {"mark": str(at), "group": "a", "ask": f"#{at}# {long if at == 1 else ''}"}
+        | dict.fromkeys(form.columns)
+        | {column: long if at == 2 else "x"}
+        for at in range(3)
+    ]
 
     found = batch.run(form.write(rows, tmp_path), prompt="{{ ask }}", output=tmp_path / "out.parquet", prefix="ai")
 
     made = found.to_arrow().to_pylist()
     assert [(row["ask"], row[column]) for row in made] == [(row["ask"], row[column]) for row in rows]
     assert [_MARK.findall(row["ai_text"]) for row in made] == [["0"], ["1"], ["2"]]
+
+
+def test_folders_and_files_with_equals_signs_add_no_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the state folder nor, of files that no engine partitions, the folder of the table is a part of it."""
+    folder = tmp_path / "year=2026"
+    folder.mkdir()
+    monkeypatch.setenv("GEMINI_BATCH_HOME", str(folder / "home"))
+    with gemini_batch.GeminiBatch(offline=True) as batch:
+        for name in ("CSV", "TSV", "Excel", "SQLite", "Python", "Arrow"):
+            rows = [{"mark": "a", "group": "b", "ask": "#0# x", **dict.fromkeys(FORMS[name].columns)}]
+            (folder / "in.db").unlink(missing_ok=True)
+            found = batch.run(FORMS[name].write(rows, folder), prompt="{{ ask }}", prefix="ai")
+
+            assert found.to_arrow().column_names == [*rows[0], "ai_text", "ai_verdict", "ai_problem"], name
+            (folder / "in.db").unlink(missing_ok=True)
+            with pytest.raises(gemini_batch.UsageError, match="no column `year`"):
+                batch.run(FORMS[name].write(rows, folder), prompt="{{ ask }} {{ year }}")
 
 
 ELSEWHERE = """

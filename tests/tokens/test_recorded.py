@@ -14,7 +14,7 @@ from token_fit.__main__ import TARGET, page
 from token_fit.records import FOLDER, for_fit, for_test, read, script_of
 
 RECORDS = read()
-DOCS = (Path(__file__).parents[2] / "docs" / "estimates.md").read_text("utf-8")
+DOCS = (Path(__file__).parents[2] / "docs" / "tokens.md").read_text("utf-8")
 
 
 def test_the_band_holds_for_95_percent_of_the_texts_that_were_not_fitted() -> None:

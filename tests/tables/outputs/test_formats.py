@@ -225,6 +225,32 @@ def test_the_name_of_a_table_and_of_a_sheet(tmp_path: Path, snapshot: Path) -> N
     assert openpyxl.load_workbook(tmp_path / "out.xlsx").sheetnames == ["results"]
 
 
+@pytest.mark.parametrize(("ending", "separator"), [(".csv", b","), (".tsv", b"\t")])
+def test_when_a_field_of_csv_is_quoted(ending: str, separator: bytes, tmp_path: Path, snapshot: Path) -> None:
+    for text, field in (
+        ("", b'""'),
+        ("a\nb", b'"a\nb"'),
+        ("a\rb", b'"a\rb"'),
+        (f"a{separator.decode()}b", b'"a' + separator + b'b"'),
+        ('a"b', b'"a""b"'),
+        ("a b;|'", b"a b;|'"),
+        (None, b""),
+    ):
+        output = tmp_path / f"out{ending}"
+        write_table(snapshot, [Cells([text, "succeeded", None]), Cells(None), Cells(None)], TEXT, output)
+        assert output.read_bytes().split(b"\n0" + separator)[1].startswith(field + separator + b"succeeded"), text
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_folders_with_equals_signs_add_no_columns(ending: str, tmp_path: Path) -> None:
+    folder = tmp_path / "year=2026"
+    folder.mkdir()
+    pq.write_table(pa.table({"n": [1]}), folder / "table.parquet")
+    write_table(folder / "table.parquet", text_cells("x"), TEXT, folder / f"out{ending}")
+
+    assert list(READERS[ending](folder / f"out{ending}")[0]) == ["n", "text", "verdict", "problem"]
+
+
 def test_an_embedding_has_a_fixed_length(tmp_path: Path, snapshot: Path) -> None:
     columns = answer_columns(None, method="embed", dimensions=2)
     answers = [Cells([[0.1, -1e-7], "succeeded", None]), Cells(None), Cells([[3, 4], "succeeded", None])]

@@ -7,7 +7,9 @@ nothing, true and false as in JSON, lists and objects as JSON, dates as ISO 8601
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import difflib
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +17,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch.errors import UsageError
+from gemini_batch.stopping import Stopped, check
 from gemini_batch.tables.extra import needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+#: After so many pieces of a text, a loop in the template asks whether it is to stop.
+_CHECKED = 10_000
 #: The name under which a template finds all columns.
 ROW = "row"
 #: Options whose value is a template, and not the name of a column.
@@ -66,11 +72,15 @@ def shown(value: object) -> str:
         case dt.datetime() | dt.date() | dt.time():
             return value.isoformat()
         case dict() | list() | tuple():
-            return msgspec.json.encode(value).decode()
+            return _encode(value).decode()
+        case str() | int() | float() | decimal.Decimal() | dt.timedelta() | uuid.UUID():
+            return str(value)
         case bytes():
             raise RenderError("it holds bytes, which are not text")
+        case _ if callable(value):
+            raise RenderError("it is a function, not a value; call it with (), or name a column")
         case _:
-            return str(value)
+            raise RenderError(f"it is a {type(value).__name__}, not a value; add `| list` or `| join(', ')`")
 
 
 class Templates:
@@ -83,18 +93,31 @@ class Templates:
         self._meta = needed("jinja2.meta", "A prompt with columns")
         self._nodes = needed("jinja2.nodes", "A prompt with columns")
         self._errors = needed("jinja2", "A prompt with columns").TemplateError
+        self._syntax_error = needed("jinja2", "A prompt with columns").TemplateSyntaxError
         strict = needed("jinja2", "A prompt with columns").StrictUndefined
         self._env = jinja.ImmutableSandboxedEnvironment(
             undefined=strict, finalize=self._finalized, keep_trailing_newline=True, autoescape=False
         )
         self._undefined = strict
+        # Of the same row, the same request has to come again: it would be sent and paid for as a new one.
+        del self._env.globals["lipsum"], self._env.filters["random"]
 
     def compile(self, text: str, field: str) -> Template:
         """The template ``text`` of an option or a field of the request file. Raises UsageError, with ``field``."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                "The template holds bytes that are not UTF-8.",
+                field=field,
+                code="bad_template",
+                next="Write it in a file in UTF-8, for --prompt-file.",
+            ) from None
         if "{" not in text:
             return Template((), lambda _row: text)
         try:
             tree = self._env.parse(text)
+            self._refuse_files(tree)
             pieces = self._pieces(tree)
             used = self._used(tree)
         except self._errors as error:
@@ -132,6 +155,11 @@ class Templates:
         """How a column is written; one of the table's that stands in ``text`` but must be written otherwise."""
         odd = (name for name in self.columns if name in text and not name.isidentifier())
         return placeholder(max(odd, key=len, default="column"))
+
+    def _refuse_files(self, tree: Any) -> None:
+        nodes = self._nodes
+        for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+            raise self._syntax_error("a template is one text; it cannot include or import another", node.lineno)
 
     def _used(self, tree: Any) -> set[str]:
         used: set[str] = self._meta.find_undeclared_variables(tree)
@@ -196,12 +224,16 @@ class Templates:
         def render(row: Sequence[Any]) -> str:
             values: dict[str, Any] = {name: row[at] for name, at in places}
             try:
-                rendered: str = compiled.render({**values, ROW: values} if ROW not in values else values)
-            except RenderError:
+                pieces: list[str] = []
+                for piece in compiled.generate({**values, ROW: values} if ROW not in values else values):
+                    pieces.append(piece)
+                    if not len(pieces) % _CHECKED:
+                        check()
+            except (RenderError, Stopped):
                 raise
             except Exception as error:
                 raise RenderError(f"{type(error).__name__}: {error}") from error
-            return rendered
+            return "".join(pieces)
 
         return Template(tuple(name for name, _ in places), render)
 

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING
 
 from gemini_batch.errors import UsageError
+from gemini_batch.stopping import check
 from gemini_batch.tables.extra import needed
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1024 * 1024
 _DELIMITERS = (",", ";", "\t", "|")
+_DELIMITER_NAMES = {"\\t": "\t", "tab": "\t"}
 _SAMPLED_ROWS = 100
 #: Bytes around characters beyond ASCII from which an encoding is guessed.
 _SAMPLED_BYTES = 256 * 1024
@@ -38,12 +40,16 @@ _LONGEST_CELL = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a CSV file is read. ``notes``: what was detected and is not the rule, as sentences."""
+    """How a CSV file is read. ``notes``: what was detected and is not the rule, as sentences.
+
+    ``odd``: duckdb reads it in another way than Python: blank lines precede the header, or it has one column.
+    """
 
     encoding: str
     delimiter: str
     columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    odd: bool = False
 
 
 def opened(path: Path) -> IO[bytes]:
@@ -57,6 +63,15 @@ def opened(path: Path) -> IO[bytes]:
 def detect(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Dialect:
     """How to read a CSV file; ``encoding`` and ``delimiter`` say what is known. Raises UsageError, OSError."""
     notes = []
+    if delimiter:
+        delimiter = _DELIMITER_NAMES.get(delimiter, delimiter)
+        if len(delimiter) != 1 or delimiter in '"\r\n\0':
+            raise UsageError(
+                f"{delimiter!r} is not a delimiter.",
+                field="--delimiter",
+                code="bad_argument",
+                next="Name one character: --delimiter ';'. A tab is written '\\t'.",
+            )
     found = encoding or _encoding_of(path)
     try:
         codecs.lookup(found)
@@ -65,6 +80,10 @@ def detect(path: Path, *, encoding: str | None = None, delimiter: str | None = N
                 delimiter = _delimiter_of(path, raw, found)
             raw.seek(0)
             sample = list(islice(records(raw, found, delimiter), 1))
+            raw.seek(0)
+            text = io.TextIOWrapper(raw, found, newline="")
+            blank = text.read(1) in {"\r", "\n"}
+            text.detach()
     except UnicodeDecodeError as error:
         raise not_encoded(path, found, error) from None
     except LookupError:
@@ -83,7 +102,7 @@ def detect(path: Path, *, encoding: str | None = None, delimiter: str | None = N
     if delimiter not in {",", "\t"}:
         notes.append(f"The delimiter of {path.name} is {delimiter!r}.")
     columns, named = _columns(path, sample[0])
-    return Dialect(found, delimiter, columns, (*notes, *named))
+    return Dialect(found, delimiter, columns, (*notes, *named), blank or len(columns) == 1)
 
 
 def bad_csv(path: Path, why: str, row: int | None = None) -> UsageError:
@@ -110,11 +129,18 @@ def not_encoded(path: Path, encoding: str, error: UnicodeDecodeError) -> UsageEr
 
 
 def records(raw: IO[bytes], encoding: str, delimiter: str) -> Iterator[list[str]]:
-    """The records of a CSV file, the header included. Raises csv.Error, UnicodeDecodeError."""
+    """The records of a CSV file, the header included. Raises csv.Error, UnicodeDecodeError.
+
+    A blank line is no record, unless the table has one column: then it is an empty cell.
+    """
     csv.field_size_limit(_LONGEST_CELL)
     text = io.TextIOWrapper(raw, encoding=encoding, newline="")
     try:
-        yield from (row for row in csv.reader(text, delimiter=delimiter, strict=True) if row)
+        rows = csv.reader(text, delimiter=delimiter, strict=True)
+        header = next((row for row in rows if row), None)
+        if header is not None:
+            yield header
+            yield from (row or [""] for row in rows) if len(header) == 1 else (row for row in rows if row)
     finally:
         with contextlib.suppress(ValueError):  # the file is closed already
             text.detach()
@@ -130,6 +156,7 @@ def _encoding_of(path: Path) -> str:
         decode = codecs.getincrementaldecoder("utf-8")().decode
         try:
             while piece := file.read(_PIECE):
+                check()
                 decode(piece)
             decode(b"", final=True)
         except UnicodeDecodeError:

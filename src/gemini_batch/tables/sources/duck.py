@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import decimal
 import glob
+import json
 import os
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from gemini_batch.errors import StateError, UsageError
+from gemini_batch.stopping import check, interruptible
 from gemini_batch.tables.extra import needed
 
 if TYPE_CHECKING:
@@ -21,16 +26,29 @@ MEMORY_LIMIT = "1GB"
 _THREADS = 4
 #: Rows that are fetched at a time.
 FETCHED = 4096
-_ADVICE = re.compile(r"\n\s*(Possible fixes:|Possible solutions?:|Possible Solution:|LINE \d+:|Candidate).*", re.DOTALL)
+_ADVICE = re.compile(
+    r"(?:\n\s*| )(Try setting '|Possible fixes:|Possible solutions?:|Possible Solution:|LINE \d+:|Candidate).*",
+    re.DOTALL,
+)
 _KIND = re.compile(r"^(?:[A-Z][A-Za-z]* )+Error: ")
+
+
+def _number(digits: str) -> float | decimal.Decimal:
+    near = float(digits)
+    return near if abs(near) < float("inf") else decimal.Decimal(digits)
 
 
 @contextlib.contextmanager
 def duckdb(scratch: Path) -> Iterator[Any]:
-    """A connection whose temporary files are in ``scratch``; it never installs anything from the network."""
+    """A connection whose temporary files are in ``scratch``; it never installs anything from the network.
+
+    Its queries are interrupted if the work around them is told to stop.
+    Its SQL does not see variables of Python.
+    """
     made = needed("duckdb", "Reading and writing tables").connect(
         config={
             "autoinstall_known_extensions": False,
+            "python_enable_replacements": False,
             "memory_limit": MEMORY_LIMIT,
             "threads": min(_THREADS, os.cpu_count() or 1),
             "temp_directory": str(scratch),
@@ -40,7 +58,8 @@ def duckdb(scratch: Path) -> Iterator[Any]:
     try:
         made.execute("SET TimeZone = 'UTC'")
         made.execute("SET enable_progress_bar = false")
-        yield made
+        with interruptible(made.interrupt):
+            yield made
     finally:
         made.close()
 
@@ -49,6 +68,17 @@ def failure() -> type[Exception]:
     """The class of duckdb's errors."""
     error: type[Exception] = needed("duckdb", "Reading and writing tables").Error
     return error
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def decoded(value: str) -> Any:
+    """The value of a JSON column; a number beyond all doubles is a Decimal."""
+    try:
+        return _decode(value)
+    except msgspec.DecodeError:  # NaN, Infinity or 1e400, which duckdb reads
+        return json.loads(value, parse_float=_number)
 
 
 def text(value: str) -> str:
@@ -64,6 +94,11 @@ def name(value: str) -> str:
 def reading(file: Path) -> str:
     """The path of one file to read as SQL writes it: its name is no pattern."""
     return text(glob.escape(str(file)))
+
+
+def own_parquet(file: Path) -> str:
+    """The rows of a Parquet file of our own as SQL names them: folders above it called key=value add no columns."""
+    return f"read_parquet({reading(file)}, hive_partitioning = false)"
 
 
 def paths(files: tuple[Path, ...]) -> str:
@@ -84,6 +119,7 @@ def explained(what: str, *, file: Path | str | None, next: str) -> Iterator[None
     try:
         yield
     except module.Error as error:
+        check()
         message = said(error)
         if isinstance(error, (module.IOException, module.OutOfMemoryException)) and "o space left" in str(error):
             raise StateError(f"{what}: {message}.", code="disk_full", next="Free disk space.") from error

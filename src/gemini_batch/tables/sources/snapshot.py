@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, assert_never
 
 from gemini_batch.errors import UsageError
 from gemini_batch.jsonl import private_open
+from gemini_batch.stopping import check
 from gemini_batch.tables.sources import duck
 from gemini_batch.tables.sources.csv_text import bad_csv, check_names, detect, not_encoded, opened, records
 from gemini_batch.tables.sources.database import read_table
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _LONGEST_LINE = 8 * 1024 * 1024
 #: The longest object in a JSON file.
 _LONGEST_OBJECT = 256 * 1024 * 1024
+#: Types whose values become text.
+_TEXTS = frozenset({"UHUGEINT", "BIGNUM", "BIT", "INTERVAL"})
 _SPOOL = "rows.jsonl"
 _PIECE = 1024 * 1024
 
@@ -67,11 +70,11 @@ def take_snapshot(
     path = scratch / "table.parquet"
     name = source.name if isinstance(source, Source) else "the rows"
     with duck.duckdb(scratch) as db:
-        relation, notes = _relation(db, source, scratch, encoding=encoding, delimiter=delimiter)
         hint = "Check the input, or read it in another format."
         if isinstance(source, Source) and source.kind is Kind.SQL:
             hint = "Correct the query. Relative file names are looked up in the working folder."
         with duck.explained("The table cannot be read", file=None if name == "--sql" else name, next=hint):
+            relation, notes = _relation(db, source, scratch, encoding=encoding, delimiter=delimiter)
             try:
                 rows = _copy(db, relation, path, name)
             except duck.failure():
@@ -81,7 +84,7 @@ def take_snapshot(
                 # error: Python reads the files, and refuses what is to be refused.
                 relation, notes = _csv(source, scratch, encoding=encoding, delimiter=delimiter, by_python=True)
                 rows = _copy(db, relation, path, name)
-            columns = _describe(db, f"read_parquet({duck.reading(path)})")
+            columns = _describe(db, duck.own_parquet(path))
     for part in scratch.glob(f"*{_SPOOL}"):
         part.unlink()
     if not rows:
@@ -104,10 +107,10 @@ def _describe(db: Any, relation: str) -> dict[str, str]:
 
 
 def _kept(column: str, kind: str) -> str:
-    """A column as Parquet keeps it unchanged: it has no integers beyond 64 bits."""
+    """A column as Parquet keeps it unchanged: it has no integers beyond 64 bits, and few read its durations."""
     quoted = duck.name(column)
-    wider = {"HUGEINT": "DECIMAL(38,0)", "UHUGEINT": "VARCHAR", "BIGNUM": "VARCHAR", "BIT": "VARCHAR"}.get(kind)
-    return quoted if wider is None else f"CAST({quoted} AS {wider}) AS {quoted}"
+    kept = "DECIMAL(38,0)" if kind == "HUGEINT" else "VARCHAR" if kind in _TEXTS else None
+    return quoted if kept is None else f"CAST({quoted} AS {kept}) AS {quoted}"
 
 
 def _relation(
@@ -120,8 +123,7 @@ def _relation(
     match source.kind:
         case Kind.SQL:
             assert source.part is not None
-            query = source.part.strip().rstrip(";")
-            return f"({query}\n)", []
+            return _query(db, source.part), []
         case Kind.PARQUET:
             hive = (
                 ", hive_partitioning = true" if any("=" in part for path in source.paths for part in path.parts) else ""
@@ -139,6 +141,23 @@ def _relation(
             return _spooled(read_folder(source.path), scratch, source.name), []
         case _:
             assert_never(source.kind)
+
+
+def _query(db: Any, sql: str) -> str:
+    """The rows of one query, as a view. Raises UsageError for anything else: a statement could write, or attach."""
+    hint = "Write one SELECT; relative file names are looked up in the working folder."
+    with duck.explained("The query cannot be read", file=None, next=hint):
+        statements = db.extract_statements(sql)
+    if [statement.type.name for statement in statements] != ["SELECT"]:
+        raise UsageError(
+            "--sql is not one query: it only selects rows, and changes nothing.",
+            field="--sql",
+            code="bad_argument",
+            next=hint,
+        )
+    with duck.explained("The table cannot be read", file=None, next=f"Correct the query. {hint}"):
+        db.execute(f"CREATE TEMP VIEW selected AS {statements[0].query}")
+    return "selected"
 
 
 def _given(db: Any, rows: Any, scratch: Path) -> str:
@@ -172,7 +191,7 @@ def _typed(path: Path, columns: dict[str, str]) -> str:
     casts = ", ".join(_cast(name, kind) for name, kind in columns.items())
     return (
         f"(SELECT {casts} FROM read_json({duck.reading(path)}, format = 'newline_delimited', "
-        f"columns = {{{spec}}}, maximum_object_size = {_LONGEST_OBJECT}))"
+        f"records = true, hive_partitioning = false, columns = {{{spec}}}, maximum_object_size = {_LONGEST_OBJECT}))"
     )
 
 
@@ -202,15 +221,28 @@ def _json(db: Any, source: Source, files: str, scratch: Path) -> str:
     hint = "A table in JSON is an array of objects, or one object on each line."
     with duck.explained("The JSON cannot be read as a table", file=source.name, next=hint):
         columns = _describe(db, reader)
-        if list(columns) == ["json"] and source.paths:
-            raise UsageError("The JSON values are not objects.", file=source.name, code="not_a_table", next=hint)
+        if list(columns) == ["json"] and not _has_objects(db, reader):
+            raise UsageError(
+                "The JSON values are not objects with fields.", file=source.name, code="not_a_table", next=hint
+            )
         check_names(list(columns), source.name)
         asked = ", ".join(f"CAST({duck.name(name)} AS JSON) AS {duck.name(name)}" for name in columns)
         db.execute(f"COPY (SELECT {asked} FROM {reader}) TO {duck.text(str(raw))} (FORMAT parquet)")
-        stored = f"read_parquet({duck.reading(raw)})"
+        stored = duck.own_parquet(raw)
         facts = db.execute(f"SELECT {', '.join(map(_facts, columns))} FROM {stored}").fetchone()
     casts = ", ".join(_cast(name, _json_type(*facts[at])) for at, name in enumerate(columns))
     return f"(SELECT {casts} FROM {stored})"
+
+
+def _has_objects(db: Any, reader: str) -> bool:
+    """Whether ``json`` is a field of objects, or there is no value; duckdb gives other values a column of this name."""
+    if not db.execute(f"SELECT 1 FROM {reader} LIMIT 1").fetchone():
+        return True
+    try:
+        _describe(db, reader.removesuffix(")") + ", records = true)")
+    except duck.failure():
+        return False
+    return True
 
 
 def _facts(name: str) -> str:
@@ -223,7 +255,8 @@ def _facts(name: str) -> str:
     return (
         f"(coalesce(array_sort(array_agg(DISTINCT json_type({value})) FILTER (json_type({value}) <> 'NULL')), []), "
         f"coalesce(bool_and(try_cast({written} AS BIGINT) IS NOT NULL AND NOT {fraction}) {there}, true), "
-        f"coalesce(bool_and(isfinite({double}) AND ({fraction} OR abs({double}) <= 9007199254740992)) {there}, true))"
+        f"coalesce(bool_and({written} IN ('NaN', 'Infinity', '-Infinity') OR "
+        f"(isfinite({double}) AND ({fraction} OR abs({double}) <= 9007199254740992))) {there}, true))"
     )
 
 
@@ -266,7 +299,7 @@ def _csv(
         first = first or dialect.columns
         wanted = ", ".join(map(duck.name, first))
         spooled = scratch / f"{number}-{_SPOOL}"
-        if by_python or path.suffix.lower() == ".gz":
+        if by_python or dialect.odd or path.suffix.lower() == ".gz":
             with opened(path) as raw, private_open(spooled, "wb") as file:
                 spool(_records(raw, path, dialect), file, source.name)
             relation = _typed(spooled, dict.fromkeys(dialect.columns, "VARCHAR"))
@@ -293,10 +326,10 @@ def _records(raw: IO[bytes], path: Path, dialect: Dialect) -> Iterator[dict[str,
     try:
         next(rows)
         for number, row in enumerate(rows, 1):
-            if len(row) != width:
+            if len(row) < width or any(row[width:]):  # duckdb, too, ignores empty cells at the end
                 cells = f"{len(row)} cell{'' if len(row) == 1 else 's'}"
                 raise bad_csv(path, f"row {number} has {cells}, and the header has {width}")
-            yield {name: cell or None for name, cell in zip(dialect.columns, row, strict=True)}
+            yield {name: cell or None for name, cell in zip(dialect.columns, row[:width], strict=True)}
     except csv.Error as error:
         raise bad_csv(path, f"row {number + 1}: {error}") from error
     except UnicodeDecodeError as error:
@@ -308,6 +341,7 @@ def _as_utf8(path: Path, target: Path, encoding: str) -> Path:
     try:
         with opened(path) as raw, private_open(target, "wb") as file:
             while piece := raw.read(_PIECE):
+                check()
                 file.write(decoder.decode(piece).encode())
             file.write(decoder.decode(b"", final=True).encode())
     except UnicodeDecodeError as error:
