@@ -183,7 +183,7 @@ def test_other_files_are_unknown(part: dict[str, Any]) -> None:
         ({"endOffset": "600s"}, Size(seconds=90), 90),
         ({"startOffset": "60s"}, Size(), None),
         ({"startOffset": "9s", "endOffset": "3s"}, Size(), 0),
-        ({"endOffset": "soon"}, Size(), None),
+        *(({"endOffset": wrong}, Size(), None) for wrong in ("soon", "infs", "nans", "1e300s", "-3s")),
     ],
 )
 def test_the_part_of_a_video_that_is_sent(video: dict[str, Any], size: Size, seconds: float | None) -> None:
@@ -200,6 +200,14 @@ def test_the_part_of_a_video_that_is_sent(video: dict[str, Any], size: Size, sec
 def test_more_frames_cost_more() -> None:
     part = {"fileData": {"fileUri": URI, "mimeType": "video/mp4"}, "videoMetadata": {"endOffset": "10s", "fps": 5}}
     expected = media.video_second(MODEL, frames=5)
+    assert expected is not None
+    assert one(prompt(part)).media == expected.times(10)
+
+
+@pytest.mark.parametrize("frames", [0, -1, 25, 1e308, 10**400, "5", None])
+def test_frames_that_the_service_does_not_take_change_nothing(frames: object) -> None:
+    part = {"fileData": {"fileUri": URI, "mimeType": "video/mp4"}, "videoMetadata": {"endOffset": "10s", "fps": frames}}
+    expected = media.video_second(MODEL)
     assert expected is not None
     assert one(prompt(part)).media == expected.times(10)
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 #: Texts are counted together once their lines have so many bytes.
 _TOGETHER = 1 << 15
-#: Tools that the service runs: what they add to a prompt is not known beforehand.
+#: The tools that the caller runs. What those of the service add to a prompt is not known beforehand.
 _OWN_TOOL = "functionDeclarations"
+#: Frames of a second that may be asked for, and seconds of a video: what is above is no such number.
+_MOST_FRAMES, _LONGEST = 24, 1_000_000
 _TEXTS = ("text/", "application/json", "application/xml", "application/yaml")
 
 
@@ -219,7 +221,7 @@ class _Counted:
             return "audio", second.times(size.seconds) if second and size.seconds is not None else None
         if kind.startswith("video/"):
             seconds = _cut(video, size.seconds)
-            second = media.video_second(self.model, resolution, _number(video.get("fps"), 1.0))
+            second = media.video_second(self.model, resolution, _rate(video.get("fps")))
             return "video", second.times(seconds) if second and seconds is not None else None
         return "file", None
 
@@ -247,16 +249,18 @@ def _resolution(part: Mapping[str, Any]) -> str:
     return media.level(asked.get("level") if isinstance(asked, dict) else asked)
 
 
-def _number(value: object, otherwise: float) -> float:
-    return float(value) if isinstance(value, int | float) and value > 0 else otherwise
+def _rate(value: object) -> float:
+    """The frames of a second of video: one, unless a number that the service takes is asked for."""
+    return float(value) if isinstance(value, int | float) and 0 < value <= _MOST_FRAMES else 1.0
 
 
 def _offset(value: object) -> float | None:
-    """A duration of the service, ``12.5s``, in seconds."""
+    """A duration of the service, ``12.5s``, in seconds; None if it is none, or longer than any video."""
     try:
-        return float(value.removesuffix("s")) if isinstance(value, str) else None
+        seconds = float(value.removesuffix("s")) if isinstance(value, str) else -1.0
     except ValueError:
         return None
+    return seconds if 0 <= seconds <= _LONGEST else None
 
 
 def _cut(video: Mapping[str, Any], seconds: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Tokens of one of each class, in thousandths: low, expected, high. ``python -m token_fit`` wrote it."""
+"""Tokens of one of each class, in thousandths: low, expected, high. Written by the fit in ``tools``, never by hand."""
 
 from __future__ import annotations
 
