@@ -88,6 +88,17 @@ def test_the_same_tools_of_many_rows_are_counted_for_each() -> None:
     assert found.unknown == {"tool of the service": 3}
 
 
+def test_rows_with_text_and_tools_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemini_batch.tokens.requests._Counted.add_any", None)
+    assert one(prompt({"text": "x"}, tools=[{"functionDeclarations": DECLARED}])).rows == 1
+
+
+@pytest.mark.parametrize("tools", [b'["\xff"]', b'{"a": "\\ud8zz"}', b"[" * 5000 + b"]" * 5000])
+def test_tools_that_cannot_be_read_make_their_line_unknown(tools: bytes) -> None:
+    data = b'{"request": {"contents": [{"parts": [{"text": "x"}]}], "tools": ' + tools + b"}}"
+    assert tally([data], MODEL) == Tally(rows=1, unknown={"line": 1})
+
+
 @pytest.mark.parametrize(
     "part",
     [
@@ -112,6 +123,10 @@ def test_tools_that_the_service_runs_are_unknown(tool: str) -> None:
 def test_cached_content_is_unknown(name: str) -> None:
     found = one(prompt({"text": "x"}, **{name: "cachedContents/abc"}))
     assert (found.unknown, found.text) == ({"cached content": 1}, of_text("x"))
+
+
+def test_text_before_a_picture_is_counted_once() -> None:
+    assert one(prompt({"text": "What is it?"}, PICTURE)).text == of_text("What is it?")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "text/csv; charset=utf-8", "application/json"])

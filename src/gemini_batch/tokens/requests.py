@@ -27,6 +27,7 @@ _OWN_TOOL = "functionDeclarations"
 #: Frames of a second that may be asked for, and seconds of a video: what is above is no such number.
 _MOST_FRAMES, _LONGEST = 24, 1_000_000
 _TEXTS = ("text/", "application/json", "application/xml", "application/yaml")
+_NULL = msgspec.Raw(b"null")
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -42,9 +43,10 @@ class _Request(msgspec.Struct, gc=False):
     content: _Content | None = None
     system_camel: _Content | None = msgspec.field(default=None, name="systemInstruction")
     system_snake: _Content | None = msgspec.field(default=None, name="system_instruction")
-    tools: msgspec.Raw | None = None
-    cached_camel: msgspec.Raw | None = msgspec.field(default=None, name="cachedContent")
-    cached_snake: msgspec.Raw | None = msgspec.field(default=None, name="cached_content")
+    tools: msgspec.Raw = _NULL
+    #: A request with one is not text alone: it is none of these.
+    cached_camel: None = msgspec.field(default=None, name="cachedContent")
+    cached_snake: None = msgspec.field(default=None, name="cached_content")
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -126,8 +128,6 @@ class _Counted:
             request = self.decode(line).request
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        if request.cached_camel is not None or request.cached_snake is not None:
-            return False
         contents = request.contents
         for one in (request.system_camel, request.system_snake, request.content):
             if one is not None:
@@ -138,9 +138,11 @@ class _Counted:
                 if part.text is None:
                     return False
                 keep(part.text)
+        tools = bytes(request.tools)
+        if tools not in self.declared and not _is_json(tools):
+            return False
         self.contents += len(contents)
-        if request.tools is not None:
-            self.declared[bytes(request.tools)] += 1
+        self.declared[tools] += 1
         return True
 
     def flush(self) -> None:
@@ -224,6 +226,14 @@ class _Counted:
             second = media.video_second(self.model, resolution, _rate(video.get("fps")))
             return "video", second.times(seconds) if second and seconds is not None else None
         return "file", None
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _listed(value: object) -> Iterator[object]:

@@ -1,4 +1,4 @@
-"""Tokens of one of each class, in thousandths: low, expected, high. Written by the fit in ``tools``, never by hand."""
+"""Tokens of one of each class, in thousandths: low, expected, high. The fit in ``tools`` wrote it."""
 
 from __future__ import annotations
 
