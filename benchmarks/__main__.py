@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import clients, killed, memory, pile, startup, tables
+from benchmarks import clients, estimates, killed, memory, pile, startup, tables
 from benchmarks.measure import Place, program
 from gemini_batch._version import __version__
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PARTS = ("help", "status", "calls", "pile")
 #: Only where it is asked for.
-LONG = ("run", "memory", "tables")
+LONG = ("run", "memory", "tables", "estimate")
 #: Entering a large file takes half a minute.
 _FEW_ROUNDS = 3
 
@@ -50,6 +50,8 @@ def measured(
         few = min(rounds, _FEW_ROUNDS)
         yield from tables.making(place, rows=requests, rounds=few)
         yield from tables.joining(place, rows=requests, rounds=few)
+    if "estimate" in parts:
+        yield estimates.estimating(place, rows=requests, rounds=min(rounds, _FEW_ROUNDS))
     if "memory" in parts:
         few = min(rounds, _FEW_ROUNDS)
         yield from memory.entering(place, requests=requests, entries=remembered, rounds=few)
@@ -67,7 +69,7 @@ def main() -> int:
         "--requests",
         type=int,
         default=1_000_000,
-        help="size of the run, of the entered file, of the tables (1,000,000)",
+        help="size of the run, of the entered file, of the tables, rows to estimate (1,000,000)",
     )
     parser.add_argument("--remembered", type=int, default=10_000_000, help="answered rows in memory (10,000,000)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")

@@ -35,7 +35,7 @@ def making(place: Place, *, rows: int, rounds: int) -> Iterator[TableStep]:
             taken = _alternating(
                 place, {"make": [table, output, keys], "jinja2": [table, output, "id"]}, rows=rows, rounds=rounds
             )
-            yield _figure(name, "jinja2 and json", taken, target=MAKING, bound=MAKING_BOUND)
+            yield figure(name, "jinja2 and json", taken, target=MAKING, bound=MAKING_BOUND)
             output.unlink()
         table.unlink()
 
@@ -48,7 +48,7 @@ def joining(place: Place, *, rows: int, rounds: int) -> Iterator[TableStep]:
     for ending in (".parquet", ".csv"):
         steps = {step: [table, answers, place.folder / f"{step}-out{ending}"] for step in ("join", "pyarrow")}
         taken = _alternating(place, steps, rows=rows, rounds=rounds)
-        yield _figure(f"join {rows:,} rows, {ending}", "pyarrow", taken, target=JOINING, bound=JOINING_BOUND)
+        yield figure(f"join {rows:,} rows, {ending}", "pyarrow", taken, target=JOINING, bound=JOINING_BOUND)
     for file in (table, answers):
         file.unlink()
 
@@ -66,7 +66,7 @@ def _alternating(
     return taken
 
 
-def _figure(name: str, baseline: str, taken: dict[str, list[Ended]], *, target: float, bound: int) -> TableStep:
+def figure(name: str, baseline: str, taken: dict[str, list[Ended]], *, target: float, bound: int) -> TableStep:
     """``taken``: what this package took, then what the loop took."""
     ours, theirs = taken.values()
     return TableStep(

@@ -1,0 +1,1 @@
+"""Fits the rates of ``gemini_batch.tokens`` to recorded counts."""
