@@ -11,10 +11,11 @@ import asyncio
 import concurrent.futures
 import contextlib
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
+
+from gemini_batch.stopping import Stop, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,24 +122,22 @@ def ignore_events(_: Event) -> None:
 
 
 T = TypeVar("T")
-
-
-class _StoppedError(Exception):
-    pass
+#: Seconds after which work that is told to stop is told again.
+_REPEATED = 0.2
 
 
 async def in_thread(work: Callable[[EventHandler], T], emit: EventHandler) -> T:
     """Do long blocking work in a thread; its events are handled on the event loop's thread, where ``emit`` belongs.
 
     The work waits until its event was handled, so events cannot pile up, and what the handler raises is raised in the
-    work. When the caller is cancelled, the work stops at its next event; only then does the cancellation go on, so that
-    nothing is cleaned up under a thread that still writes.
+    work. When the caller is cancelled, the work stops at its next event, or where it asks :mod:`gemini_batch.stopping`.
+    Only then does the cancellation go on, so that nothing is cleaned up under a thread that still writes.
     """
-    loop, stop = asyncio.get_running_loop(), threading.Event()
+    loop, stop = asyncio.get_running_loop(), Stop()
 
     def handle(event: Event, handled: concurrent.futures.Future[None]) -> None:
         try:
-            if not stop.is_set():
+            if not stop.told:
                 emit(event)
         except BaseException as error:  # noqa: BLE001 - raised again where the event was made
             handled.set_exception(error)
@@ -146,19 +145,21 @@ async def in_thread(work: Callable[[EventHandler], T], emit: EventHandler) -> T:
             handled.set_result(None)
 
     def told(event: Event) -> None:
-        if not stop.is_set():
+        if not stop.told:
             handled: concurrent.futures.Future[None] = concurrent.futures.Future()
             loop.call_soon_threadsafe(handle, event, handled)
             handled.result()
-        if stop.is_set():
-            raise _StoppedError
+        if stop.told:
+            raise Stopped
 
-    working = asyncio.ensure_future(asyncio.to_thread(work, told))
+    with stop.active():
+        working = asyncio.ensure_future(asyncio.to_thread(work, told))
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([working])
+        while not working.done():
+            stop.tell()
+            await asyncio.wait([working], timeout=_REPEATED)
         with contextlib.suppress(Exception):
             working.result()
         raise

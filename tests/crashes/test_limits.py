@@ -74,15 +74,11 @@ class Billed(Wild):
         price = catalog.load().find(job.model).price_on(day)  # type: ignore[union-attr]
         assert price is not None
         assert price.batch is not None
-        rates = [price.batch.of(kind) for kind in (Kind.INPUT, Kind.OUTPUT)]
-        return sum(
-            (
-                (rate or 0) * count / 1_000_000
-                for key in job.keys
-                for rate, count in zip(rates, self.tokens(job, key), strict=True)
-            ),
-            Decimal(0),
-        )
+        prompt, answer = price.batch.of(Kind.INPUT), price.batch.of(Kind.OUTPUT)
+        assert prompt is not None
+        assert answer is not None
+        used = [self.tokens(job, key) for key in job.keys]
+        return sum((prompt * asked + answer * given for asked, given in used), Decimal(0)) / 1_000_000
 
     async def create(self, **order: Any) -> Any:
         self.kept[order["file_name"]] = self.files[order["file_name"]]

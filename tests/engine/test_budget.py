@@ -130,7 +130,7 @@ def test_a_run_that_is_stopped_anywhere_keeps_its_limit(service: FakeService, tm
             (home / "in.jsonl").write_bytes((tmp_path / "in.jsonl").read_bytes())
             again = FakeService(Clock(), chunk=10_000, end_state="BATCH_STATE_FAILED")
             again.clock.now = service.clock.now
-            again.death = (number, when)  # type: ignore[assignment]
+            again.death = (number, when)
             try:
                 work(again, home, usd=2 * ONE)
             except Killed:
@@ -143,7 +143,12 @@ def test_a_run_that_is_stopped_anywhere_keeps_its_limit(service: FakeService, tm
 
 def test_the_price_of_the_day_of_each_create_counts(service: FakeService, tmp_path: Path) -> None:
     """A run that lasts over a change of the price: what fitted on the first day is too much on the last."""
-    service.answer_at = lambda key, _: service.clock.pass_by(15 * 86_400) or failed(key)  # type: ignore[func-returns-value]
+
+    def late(key: str, _attempt: int) -> bytes:
+        service.clock.pass_by(15 * 86_400)
+        return failed(key)
+
+    service.answer_at = late
 
     assert work(service, tmp_path, usd=ONE) == "budget_reached"
 
@@ -333,6 +338,26 @@ def test_what_an_allowed_request_costs_is_not_known_to_others(service: FakeServi
     assert work(service, tmp_path, max_usd_per_day=2 * ONE) == "unbounded_cost"
 
     assert sent(service) == before
+
+
+def test_what_was_allowed_is_refused_when_it_no_longer_is(service: FakeService, tmp_path: Path) -> None:
+    """Wherever the first command stopped; a limit without room is not the reason that is given."""
+    lines = [line_of(f"s{number}", tools=[{"googleSearch": {}}]) + b"\n" for number in range(3)]
+    for number in range(8):
+        home = tmp_path / str(number)
+        home.mkdir()
+        (home / "in.jsonl").write_bytes(b"".join(lines))
+        again = FakeService(Clock(), chunk=10_000, death=(number, "before"))
+        again.clock.now = service.clock.now
+        with pytest.raises(Killed):
+            work(again, home, usd=MaxUsd(9 * ONE, unknown="allow"))
+        again.death = None
+        before = sent(again)
+        in_doubt = any(job.stage is JobStage.INTENDED for job in jobs(home))
+
+        assert work(again, home, usd=MaxUsd(9 * ONE, unknown="refuse")) == "unbounded_cost", number
+
+        assert sent(again) == before, (number, in_doubt)
 
 
 def test_create_finds_out_about_a_create_in_doubt_whatever_its_limit(service: FakeService, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ LIMITS = (
         file="engine/creating/budget.py",
         old="        if unknown != 0 and not self.caps.unknown:\n",
         new="        if False:\n",
-        tests=(f"{RUNS}::test_what_an_allowed_request_costs_is_not_known_to_others",),
+        tests=(f"{RUNS}::test_what_was_allowed_is_refused_when_it_no_longer_is",),
     ),
     Breakage(
         guard="jobs of an earlier version count",

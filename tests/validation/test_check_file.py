@@ -69,7 +69,7 @@ def test_what_may_hold_requests_passes(tmp_path: Path, name: str, data: bytes) -
         ("a.jsonl", b"\x28\xb5\x2f\xfdrest", "not_jsonl", "Zstandard", "zstd -dc"),
         ("a.jsonl", b"BZh9rest", "not_jsonl", "bzip2", "bunzip2"),
         ("a.jsonl", b"\xfd7zXZ\x00rest", "not_jsonl", "xz", "xz -dc"),
-        ("a.db", b"SQLite format 3\x00rest", "not_jsonl", "SQLite", "Query it"),
+        ("a.db", b"SQLite format 3\x00rest", "not_jsonl", "SQLite", "a.db::TABLE"),
         ("a.jsonl", LINE.decode().encode("utf-16"), "not_utf8", "UTF-16", "iconv -f UTF-16"),
         ("a.jsonl", LINE.decode().encode("utf-32"), "not_utf8", "UTF-32", "iconv -f UTF-32"),
         ("a.jsonl", LINE.decode().encode("utf-16-le"), "not_utf8", "UTF-16-LE", "iconv -f UTF-16-LE"),

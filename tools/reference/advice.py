@@ -23,8 +23,8 @@ ADVICE = {
     "bad_webhook_secret": "Copy the secret again; only the answer that created or replaced it shows it.",
     "base_url_without_key": "Put the key into the same `.env` as the base URL, or export the base URL yourself.",
     "broken_installation": "Install gemini-batch again, with its dependencies; in a clone, `make setup`.",
-    "budget_reached": "Raise `--max-usd`, or run the same command again when the limit of the day or the month has room. "
-    "Answers are kept.",
+    "budget_reached": "Raise `--max-usd`, or run the same command again when the limit of the day or the month has "
+    "room. Answers are kept.",
     "cancelled_elsewhere": "Decide: `retry RUN --only failed,missing` resends what was cancelled and sends the rest.",
     "column_collision": "Choose a prefix for the new columns: `--as NAME`.",
     "create_ambiguous": "Check the jobs that the message names with `status`; use `--new` only if none is yours.",

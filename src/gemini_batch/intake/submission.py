@@ -273,7 +273,7 @@ async def _stage_run(
         if submission.prepared is None:
             raise
         raise submission.prepared.in_rows(error) from error
-    _warn(session, Path(submission.named), staged, said)
+    _warn(session, submission, staged, said)
     _name_unseen(session, staged)
     model = model_of(submission, staged.method)
     if refuse:
@@ -305,17 +305,21 @@ async def _stage_run(
     return run, said
 
 
-def _warn(session: Session, source: Path, staged: Staged, said: list[str]) -> None:
-    """Report the warnings about lines; the same one about many lines is reported once."""
+def _warn(session: Session, submission: Submission, staged: Staged, said: list[str]) -> None:
+    """Report the warnings about lines, or rows; the same one about many of them is reported once."""
+    source, made = Path(submission.named), submission.prepared
+    unit = "line" if made is None else "row"
     alike: dict[tuple[str | None, str], list[Problem]] = {}
     for problem in staged.warnings:
         alike.setdefault((problem.field, problem.message), []).append(problem)
     shown = list(alike.values())[:_SHOWN_WARNINGS]
-    for first, *others in shown:
-        more = f" (the same in {len(others):,} more {'line' if len(others) == 1 else 'lines'})" if others else ""
+    firsts = [same[0] for same in shown]
+    for first, (_, *others) in zip(firsts if made is None else made.by_row(firsts), shown, strict=True):
+        more = f" (the same in {len(others):,} more {unit}{'s' if len(others) > 1 else ''})" if others else ""
         say(session, said, f"{_sentence(source, first).removesuffix('.')}{more}.", first.next)
     if left := staged.warning_count - sum(map(len, shown)):
-        say(session, said, f"{left:,} more warnings.", Next("validate", str(source), why="shows all of them"))
+        see = Next("validate", str(source), why="shows all of them") if made is None else None
+        say(session, said, f"{left:,} more warnings.", see)
 
 
 def _can_see(session: Session) -> Callable[[str], bool]:

@@ -26,6 +26,7 @@ from gemini_batch.validation.validate import Checked, check_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gemini_batch.errors import Problem
     from gemini_batch.events import EventHandler
     from gemini_batch.tables.making.attachments import Stored
     from gemini_batch.tables.sources.snapshot import Snapshot
@@ -82,15 +83,19 @@ class Prepared:
         return None if self.recipe.schema is None else self.recipe.schema.json
 
     def in_rows(self, error: InvalidInput) -> InvalidInput:
-        """The problems of request lines, by the rows of the table that they were made of."""
+        """The same error about the rows of the table that the request lines were made of."""
+        problems = self.by_row(error.problems)
+        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings, unit="row")
+
+    def by_row(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems of request lines as problems of the rows of the table that the lines were made of."""
         decode = msgspec.json.Decoder(SkippedRow).decode
         with self.skipped.open("rb") as file:
             skipped = [decode(line).row for line in file]
-        problems = [
+        return [
             replace(one, message=f"Row {_row(one.line, skipped):,}: {one.message}", line=None) if one.line else one
-            for one in error.problems
+            for one in problems
         ]
-        return InvalidInput(self.note.source, problems, total=error.total, warnings=error.warnings, unit="row")
 
 
 def _row(line: int, skipped: Iterable[int]) -> int:
@@ -106,7 +111,8 @@ def prepare(
 ) -> Prepared:
     """Write the snapshot and the requests of a table to ``scratch``, a private folder. ``name``: of the snapshot.
 
-    ``uploads``: whether large attachments can be uploaded; else they must fit into their requests.
+    ``uploads``: whether this becomes a run, which can upload large attachments and writes a table; in a request file,
+    attachments must fit into their requests.
     Raises UsageError for what is no table, for a prompt that does not fit it and for rows from which no request can be
     made (InvalidInput); StateError if ``scratch`` cannot be written.
     """
@@ -122,7 +128,8 @@ def prepare(
         )
         builder = Builder(recipe, tuple(snapshot.columns), attach=attachments.part)
         note = _note(table, recipe, snapshot, name)
-        new_columns(note, recipe.method)  # what would collide is said before the work is done
+        if uploads:
+            new_columns(note, recipe.method)  # what would collide is said before the work is done
         made = make_requests(
             snapshot,
             builder,
@@ -130,6 +137,10 @@ def prepare(
             name=table.name,
             progress=lambda done, total: emit(Transfer("preparing", done, total, "rows")),
         )
+    except UsageError as error:
+        if error.file == str(_stdin_in(scratch)):
+            error.file = "standard input"
+        raise
     except OSError as error:
         raise state_error(error, scratch, "run folder") from error
     _check_recipe(made.path, terms._replace(prepared=True))
@@ -206,8 +217,12 @@ def _source(table: TableInput, scratch: Path) -> Source | Given:
     return find_source(str(table.rows)) if isinstance(table.rows, (str, Path)) else Given(table.rows)
 
 
+def _stdin_in(scratch: Path) -> Path:
+    return scratch / "stdin"
+
+
 def _from_stdin(scratch: Path) -> Path:
-    path = scratch / "stdin"
+    path = _stdin_in(scratch)
     with private_open(path, "wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file, _PIECE)
     return path

@@ -57,9 +57,9 @@ def usd(nano_usd: int) -> str:
 class RowPrices(NamedTuple):
     """The highest prices that can apply to a request, in pico-USD (10**-12 USD) a token, and the most tokens of it.
 
-    ``pictures``, ``sound``: of a prompt that has any; None if it is not known. All three are None if nothing bounds what
-    the model answers. ``answer``: what every answer may have at most, if that was changed for all requests, or if what
-    a request allows does not limit it. A limit is None if it is not known.
+    ``pictures``, ``sound``: of a prompt that has any; None if it is not known. All three are None if nothing bounds
+    what the model answers. ``answer``: what every answer may have at most, if that was changed for all requests, or if
+    what a request allows does not limit it. A limit is None if it is not known.
     """
 
     text: int | None

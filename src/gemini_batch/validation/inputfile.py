@@ -30,7 +30,6 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", "Zstandard", "zstd -dc {0} > {1}"),
     (b"BZh", "bzip2", "bunzip2 -c {0} > {1}"),
     (b"\xfd7zXZ\x00", "xz", "xz -dc {0} > {1}"),
-    (b"SQLite format 3\x00", "an SQLite database", "query it and write one request for each row"),
     (b"%PDF", "a PDF", "upload it and refer to it in a request"),
     (b"ARROW1", "Arrow", "write one request for each row, as gemini-batch's examples/parquet.py does for Parquet"),
 )
@@ -182,6 +181,8 @@ def _check_table(path: Path, head: bytes, size: int, *, offline: bool) -> None:
     whole = size <= _HEAD
     if head.startswith(b"PAR1"):
         what = "The file is Parquet."
+    elif head.startswith(b"SQLite format 3\x00"):
+        what = "The file is an SQLite database."
     elif (suffix := path.suffix.lower()) in table_files.ENDINGS:
         what = f"By its extension, `{path.suffix}`, the file is {table_files.ENDINGS[suffix]}."
     elif b"\0" not in head and table_files.columns(head, whole=whole):

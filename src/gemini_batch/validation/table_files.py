@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
+import sqlite3
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import Next, UsageError
@@ -61,12 +63,28 @@ def _rows(text: str, delimiter: str, *, whole: bool) -> list[list[str]] | None:
     return rows
 
 
+def _of_database(path: Path) -> tuple[str, list[tuple[str, int]] | None]:
+    """How the first table of a database is named after its file, and the columns of the table, if they can be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            (table,) = db.execute(
+                "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND substr(name, 1, 7) <> 'sqlite_'"
+                " ORDER BY name"
+            ).fetchone() or ("TABLE",)
+            kinds = db.execute("SELECT name, type FROM pragma_table_info(?)", (table,)).fetchall()
+    except sqlite3.Error:
+        return "::TABLE", None
+    return f"::{table}", [(name, int(kind.upper() in ("TEXT", "VARCHAR", ""))) for name, kind in kinds] or None
+
+
 def refusal(path: Path, what: str, expected: str, head: bytes, *, whole: bool, offline: bool) -> UsageError:
     """The error for a table: the command that makes a request of each row, with one of its columns, if they are known.
 
     ``what``: why it is a table.
     """
-    found = columns(head, whole=whole)
+    part, found = "", columns(head, whole=whole)
+    if head.startswith(b"SQLite format 3\x00"):
+        part, found = _of_database(path)
     name = max(found, key=lambda column: column[1])[0] if found else "COLUMN"
     column = name if name.isidentifier() else f'row["{name}"]'
     why = "sends a request for each row" if found else "sends a request for each row; COLUMN is one of its columns"
@@ -75,7 +93,7 @@ def refusal(path: Path, what: str, expected: str, head: bytes, *, whole: bool, o
         file=path,
         next=Next(
             "run",
-            str(path),
+            f"{path}{part}",
             "--prompt",
             f"… {{{{ {column} }}}} …",
             *(["--offline"] if offline else []),

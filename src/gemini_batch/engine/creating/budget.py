@@ -257,11 +257,17 @@ class Budget:
 
     def reached(self, rows: Rows) -> Error:
         """What ends a run whose next request does not fit in a limit, although nothing of it is alive."""
+        prices, bound = self.prices, rows.next_bound()
+        if prices is None:
+            return self._unpriced()
+        most = None if bound is None else prices.most(*bound)
+        if most is None and not self.caps.unknown:  # it is no question of room
+            return unbounded(rows.most(prices).unknown)
         one = min(self.spent(), key=lambda spent: spent.room)
         waiting = rows.waiting().requests
         requests = f"{counted(waiting, 'request')} {'is' if waiting == 1 else 'are'}"
         held = f", {usd(one.open)} of it reserved for jobs that are not collected" if one.open else ""
-        least = usd(one.nano + self._least(rows))
+        least = usd(one.nano + -(-(most or 0) // PICO))
         again = (
             Next(
                 "run",
@@ -281,12 +287,6 @@ class Budget:
             code="budget_reached",
             next=again,
         )
-
-    def _least(self, rows: Rows) -> int:
-        bound = rows.next_bound()
-        prices = self.prices
-        most = None if bound is None or prices is None else prices.most(*bound)
-        return 0 if most is None else -(-most // PICO)
 
     def _unpriced(self) -> UsageError:
         return UsageError(

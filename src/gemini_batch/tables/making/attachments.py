@@ -20,6 +20,7 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.safe_text import printable
+from gemini_batch.stopping import check
 from gemini_batch.tables.making import mime
 from gemini_batch.tables.making.builder import Skipped
 from gemini_batch.tables.making.local_files import NotAFileError, mark_of, opened, status_of
@@ -253,6 +254,7 @@ class _Content:
         text.is_text = self.mime is None
         piece = self._head
         while piece:
+            check()
             digest.update(piece)
             text.feed(piece)
             self.size += len(piece)

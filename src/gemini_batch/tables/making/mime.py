@@ -104,7 +104,7 @@ def is_svg(head: bytes) -> bool:
 
 def unread(head: bytes) -> str:
     """What a content that begins with ``head``, and is no text and no media, is in people's words."""
-    return next((what for start, what in _REFUSED if head.startswith(start)), "of no type that models read")
+    return next((what for start, what in _REFUSED if head.startswith(start)), "a file of an unknown type")
 
 
 class TextCheck:

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch.errors import UsageError
+from gemini_batch.stopping import Stopped, check
 from gemini_batch.tables.extra import needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+#: After so many pieces of a text, a loop in the template asks whether it is to stop.
+_CHECKED = 10_000
 #: The name under which a template finds all columns.
 ROW = "row"
 #: Options whose value is a template, and not the name of a column.
@@ -221,12 +224,16 @@ class Templates:
         def render(row: Sequence[Any]) -> str:
             values: dict[str, Any] = {name: row[at] for name, at in places}
             try:
-                rendered: str = compiled.render({**values, ROW: values} if ROW not in values else values)
-            except RenderError:
+                pieces: list[str] = []
+                for piece in compiled.generate({**values, ROW: values} if ROW not in values else values):
+                    pieces.append(piece)
+                    if not len(pieces) % _CHECKED:
+                        check()
+            except (RenderError, Stopped):
                 raise
             except Exception as error:
                 raise RenderError(f"{type(error).__name__}: {error}") from error
-            return rendered
+            return "".join(pieces)
 
         return Template(tuple(name for name, _ in places), render)
 

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING
 
 from gemini_batch.errors import UsageError
+from gemini_batch.stopping import check
 from gemini_batch.tables.extra import needed
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def _encoding_of(path: Path) -> str:
         decode = codecs.getincrementaldecoder("utf-8")().decode
         try:
             while piece := file.read(_PIECE):
+                check()
                 decode(piece)
             decode(b"", final=True)
         except UnicodeDecodeError:

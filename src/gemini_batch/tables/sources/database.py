@@ -31,8 +31,8 @@ def read_table(path: Path, table: str | None) -> Iterator[dict[str, object]]:
 
 
 def _chosen(db: sqlite3.Connection, path: Path, table: str | None) -> str:
-    sql = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY name"
-    names = [row[0] for row in db.execute(sql)]
+    sql = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name"
+    names = [row[0] for row in db.execute(sql) if not row[0].startswith("sqlite_")]
     if table in names or (table is None and len(names) == 1):
         return table or names[0]
     what = f"The database has no table {table!r}." if table is not None else "The database has several tables."

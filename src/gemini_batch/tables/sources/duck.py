@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch.errors import StateError, UsageError
+from gemini_batch.stopping import check, interruptible
 from gemini_batch.tables.extra import needed
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def _number(digits: str) -> float | decimal.Decimal:
 def duckdb(scratch: Path) -> Iterator[Any]:
     """A connection whose temporary files are in ``scratch``; it never installs anything from the network.
 
+    Its queries are interrupted if the work around them is told to stop.
     Its SQL does not see variables of Python.
     """
     made = needed("duckdb", "Reading and writing tables").connect(
@@ -56,7 +58,8 @@ def duckdb(scratch: Path) -> Iterator[Any]:
     try:
         made.execute("SET TimeZone = 'UTC'")
         made.execute("SET enable_progress_bar = false")
-        yield made
+        with interruptible(made.interrupt):
+            yield made
     finally:
         made.close()
 
@@ -116,6 +119,7 @@ def explained(what: str, *, file: Path | str | None, next: str) -> Iterator[None
     try:
         yield
     except module.Error as error:
+        check()
         message = said(error)
         if isinstance(error, (module.IOException, module.OutOfMemoryException)) and "o space left" in str(error):
             raise StateError(f"{what}: {message}.", code="disk_full", next="Free disk space.") from error

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, assert_never
 
 from gemini_batch.errors import UsageError
 from gemini_batch.jsonl import private_open
+from gemini_batch.stopping import check
 from gemini_batch.tables.sources import duck
 from gemini_batch.tables.sources.csv_text import bad_csv, check_names, detect, not_encoded, opened, records
 from gemini_batch.tables.sources.database import read_table
@@ -340,6 +341,7 @@ def _as_utf8(path: Path, target: Path, encoding: str) -> Path:
     try:
         with opened(path) as raw, private_open(target, "wb") as file:
             while piece := raw.read(_PIECE):
+                check()
                 file.write(decoder.decode(piece).encode())
             file.write(decoder.decode(b"", final=True).encode())
     except UnicodeDecodeError as error:

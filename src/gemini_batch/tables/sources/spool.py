@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch.errors import UsageError
+from gemini_batch.stopping import check
 from gemini_batch.tables.sources.csv_text import check_names
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Spool:
 
     def add(self, row: object) -> None:
         """Write one row: a mapping, or an object with fields. Raises UsageError for anything else."""
+        check()
         self.rows += 1
         written: dict[str, object] = {}
         for name, value in _fields(row, self._name, self.rows).items():
