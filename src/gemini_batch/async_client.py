@@ -137,11 +137,15 @@ class AsyncGeminiBatch(AsyncFiles):
         """
         from gemini_batch.answers.media import MediaWriter
         from gemini_batch.commands import results as room
-        from gemini_batch.report.output_files import check_output
+        from gemini_batch.report.output_files import check_output, refuse_raw
         from gemini_batch.report.result_set import TableStyle
+        from gemini_batch.tables.outputs.folder import text_folder
 
+        texts = text_folder(output_dir, markdown=markdown)
         if output is not None:
             check_output(self._session().state_folder, Path(output), failures=False)
+            if raw:
+                refuse_raw(Path(output))
         if media_dir is not None:
             MediaWriter(Path(media_dir)).check_place()
         found = await room.results(self._session(), job_name, job_only=job_only, accept_incomplete=accept_incomplete)
@@ -151,8 +155,8 @@ class AsyncGeminiBatch(AsyncFiles):
         found = dataclasses.replace(found, _raw=raw, _style=style)
         if output is not None:
             found.write(Path(output))
-        if output_dir is not None:
-            found.write_texts(Path(output_dir), markdown=markdown)
+        if texts is not None:
+            found.write_texts(texts, markdown=markdown)
         return found
 
     async def run(
@@ -201,13 +205,12 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.commands.listen import address
         from gemini_batch.intake.submission import check_selection
         from gemini_batch.intake.table_options import refuse_table, submission
-        from gemini_batch.intake.tabular import check_places
+        from gemini_batch.intake.tabular import check_named, check_not_read
         from gemini_batch.report.result_set import TableStyle
         from gemini_batch.store.run_options import RunOptions
-        from gemini_batch.tables.outputs.folder import TextFolder
+        from gemini_batch.tables.outputs.folder import text_folder
 
-        if output_dir is not None:
-            TextFolder(Path(output_dir)).check_place()  # before anything is sent
+        texts = text_folder(output_dir, markdown=markdown)  # before anything is sent
         options = RunOptions.of(
             max_requests_per_job=max_requests_per_job,
             max_tokens_per_job=max_tokens_per_job,
@@ -230,11 +233,13 @@ class AsyncGeminiBatch(AsyncFiles):
             dedupe=dedupe,
             lenient=lenient,
         )
+        if texts is not None and file.table is not None:
+            check_not_read(file.table, texts, "--output-dir")
         if known:
             check_selection(file.selection)
             options = RunOptions(selection=file.selection, dedupe=dedupe or None).over(options or RunOptions())
-        if file.table is not None and not known:
-            check_places(file.table, output, output_dir)
+        if output_dir is not None and file.table is not None and not known:
+            check_named(file.table)
         found = await room.run(
             self._session(),
             str(what) if known else file,
@@ -244,8 +249,8 @@ class AsyncGeminiBatch(AsyncFiles):
             webhook=address(webhook_url, webhook_port),
             style=TableStyle(details=details, spreadsheet=spreadsheet),
         )
-        if output_dir is not None:
-            found.write_texts(Path(output_dir), markdown=markdown)
+        if texts is not None:
+            found.write_texts(texts, markdown=markdown)
         model = table.get("schema")
         return dataclasses.replace(found, _model=model) if isinstance(model, type) else found
 
@@ -260,6 +265,8 @@ class AsyncGeminiBatch(AsyncFiles):
         model_check: bool = True,
         output: str | os.PathLike[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
+        details: bool = False,
+        spreadsheet: bool = False,
     ) -> Results:
         """Resend the requests of a run whose verdict is one of ``only``. Costs money.
 
@@ -267,16 +274,17 @@ class AsyncGeminiBatch(AsyncFiles):
         (``model_check`` as for :meth:`create`).
         Without a change, most answers that were cut off or blocked will be cut off or blocked again. A new answer
         replaces an earlier one that had not succeeded. Raises UsageError if there is nothing to resend, NotFinished
-        (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError.
+        (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError. ``details``, ``spreadsheet``: as
+        for :meth:`results`.
         """
         from gemini_batch.commands import retry as room
+        from gemini_batch.report.result_set import TableStyle
 
         again = room.selection(
             only, max_output_tokens=max_output_tokens, temperature=temperature, model=model, model_check=model_check
         )
-        return await room.retry(
-            self._session(), run_id, again, output=None if output is None else Path(output), timeout=timeout
-        )
+        to, style = None if output is None else Path(output), TableStyle(details=details, spreadsheet=spreadsheet)
+        return await room.retry(self._session(), run_id, again, output=to, timeout=timeout, style=style)
 
     async def show(
         self,

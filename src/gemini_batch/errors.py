@@ -66,11 +66,12 @@ class Next:
         """A command line followed by the reason in parentheses."""
         return f"{typed}  ({self.why})" if self.why else typed
 
-    def writing_to(self, output: str) -> Next:
-        """The same command with another file after ``-o``."""
+    def writing_to(self, output: str, *style: str) -> Next:
+        """The same command with another file after ``-o``, and the options ``style`` after that."""
         args = list(self.args)
         if "-o" in args:
-            args[args.index("-o") + 1] = output
+            at = args.index("-o") + 1
+            args[at : at + 1] = [output, *style]
         return Next(self.command, *args, why=self.why)
 
 

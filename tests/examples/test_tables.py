@@ -6,17 +6,19 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from docs.conftest import Shell, make_shell, offline_shell
 from docs.pages import ROOT
+from examples.catalogue import two_nights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["make_shell", "offline_shell"]
-PROGRAMS = ("pydantic_reviews.py", "polars_frame.py", "sql.sh", "folder.sh")
+PROGRAMS = ("pydantic_reviews.py", "polars_frame.py", "sql.sh", "folder.sh", "catalogue.sh")
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -77,3 +79,24 @@ def test_a_folder(offline_shell: Shell) -> None:
     texts = sorted(path for path in (offline_shell.folder / "descriptions").iterdir() if path.suffix == ".md")
     assert len(texts) == 2
     assert "a.pdf" in texts[0].read_text() + texts[1].read_text()
+
+
+def test_a_catalogue(offline_shell: Shell) -> None:
+    two_nights(offline_shell, 60, 5)
+
+
+def test_a_catalogue_with_a_product_that_has_a_problem(offline_shell: Shell) -> None:
+    """It passes through both commands, and is the only one that the second one does not send."""
+    source = pa.table(
+        {"sku": ["a", "b"], "name": ["lamp", "desk"], "features": ["", ""], "picture": ["gone.png", None]}
+    )
+    pq.write_table(source, offline_shell.folder / "products.parquet")
+
+    offline_shell.run("sh examples/catalogue.sh", code=1)
+
+    rows = pq.read_table(offline_shell.folder / "catalogue.parquet").to_pylist()
+    assert [(row["verdict"], row["text_verdict"]) for row in rows] == [
+        ("skipped", "skipped"),
+        ("succeeded", "succeeded"),
+    ]
+    assert "gone.png" in rows[0]["text_problem"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mutation.breakage import Breakage
 
 CELLS = "tests/tables/test_attachments.py"
-SENT = "tests/engine/test_attachments.py"
-GONE = "tests/engine/test_attachments_gone.py"
+SENT = "tests/engine/attachments/test_uploads.py"
+GONE = "tests/engine/attachments/test_gone.py"
 STAGED = "tests/foundation/test_attached_lines.py"
 
 ATTACHMENTS = (

@@ -6,7 +6,40 @@ from mutation.breakage import Breakage
 
 _TESTS = "tests/tables/outputs"
 
+_OUTPUTS = "tests/cli/test_table_outputs.py"
+
 TABLES_OUT = (
+    Breakage(
+        guard="an output is no part of its input",
+        file="commands/run.py",
+        old="    if submission.table is not None and output is not None:\n",
+        new="    if submission.table is None and output is not None:\n",
+        tests=(f"{_OUTPUTS}::test_an_output_never_becomes_a_part_of_its_input",),
+    ),
+    Breakage(
+        guard="a table that could not be written is refused before anything is sent",
+        file="commands/run.py",
+        old="        if made.prepared is not None:\n",
+        new="        if made.prepared is None:\n",
+        tests=(f"{_OUTPUTS}::test_a_name_that_is_taken_is_refused_before_anything_is_sent",),
+    ),
+    Breakage(
+        guard="a row that is not sent has a key of its own",
+        file="tables/making/prepare.py",
+        old="            if own is not None and (key := self._own(own, at, keys)) is None:\n",
+        new="            if own and type(body) is bytes and (key := self._own(own, at, keys)) is None:\n",
+        tests=(
+            f"{_OUTPUTS}::test_a_row_that_is_not_sent_has_a_key_of_its_own",
+            "tests/tables/test_making.py::test_a_row_that_is_not_sent_has_a_key_of_its_own_too",
+        ),
+    ),
+    Breakage(
+        guard="numbers beyond 32 bits do not stop a table",
+        file="tables/outputs/kinds.py",
+        old="return _number(value, _LARGEST_SINGLE)",
+        new="return _number(value)",
+        tests=(f"{_TESTS}/test_cells.py::test_an_embedding_has_its_length",),
+    ),
     Breakage(
         guard="there are as many answers as rows",
         file="tables/outputs/join.py",
@@ -62,5 +95,40 @@ TABLES_OUT = (
         old='db.execute("SET autoload_known_extensions = false")',
         new="pass",
         tests=(f"{_TESTS}/test_wrong.py::test_no_extension_is_fetched_and_none_is_loaded",),
+    ),
+    Breakage(
+        guard="folders called key=value add no columns to the table of a run",
+        file="tables/outputs/join.py",
+        old=", hive_partitioning = false)",
+        new=")",
+        tests=(f"{_TESTS}/test_formats.py::test_folders_with_equals_signs_add_no_columns",),
+    ),
+    Breakage(
+        guard="a row that is not kept leaves the others with their answers",
+        file="tables/outputs/join.py",
+        old=" WHERE coalesce(a.{_KEEP}, true)",
+        new=" LIMIT {spool.kept}",
+        tests=(f"{_TESTS}/test_formats.py::test_rows_that_are_not_kept_are_left_out_and_no_other_moves",),
+    ),
+    Breakage(
+        guard="a field of CSV with a line end is quoted",
+        file="tables/outputs/lines.py",
+        old='for sign in (separator, \'"\', "\\n", "\\r"))\n    names',
+        new="for sign in (separator, '\"'))\n    names",
+        tests=(f"{_TESTS}/test_formats.py::test_when_a_field_of_csv_is_quoted",),
+    ),
+    Breakage(
+        guard="the empty text of CSV is not null",
+        file="tables/outputs/lines.py",
+        old="WHEN {field} = '' OR {special",
+        new="WHEN {special",
+        tests=(f"{_TESTS}/test_formats.py::test_when_a_field_of_csv_is_quoted",),
+    ),
+    Breakage(
+        guard="a table takes no place of a file that holds something else",
+        file="report/result_set.py",
+        old="        check_output(state, path, failures=False)\n",
+        new="",
+        tests=("tests/cli/test_tables.py::test_a_table_takes_no_place_of_anything_else",),
     ),
 )

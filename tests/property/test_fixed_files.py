@@ -6,6 +6,8 @@ such files are separated by.
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import random
 import tempfile
@@ -19,6 +21,8 @@ from hypothesis import strategies as st
 
 from gemini_batch.catalog import Method
 from gemini_batch.commands.fixing import Correction, write_copy
+from gemini_batch.commands.validate import validate
+from gemini_batch.emulator.engine import lines
 from gemini_batch.errors import UsageError
 from gemini_batch.protocol.spelling import camel
 from gemini_batch.validation.conform import Terms
@@ -153,11 +157,20 @@ def fixed(data: bytes, **options: Any) -> tuple[bytes, Correction, bool] | Usage
             return error
         finally:
             assert source.read_bytes() == data
-        copy = output.read_bytes()
-        found = [check_line(line, 1) for line in copy.removesuffix(b"\n").split(b"\n")]
-        good = [one for one in found if isinstance(one, Checked)]
-        unique = len({one.key for one in good}) == len(found)
-        return copy, made, unique and len({one.method for one in good}) == 1
+        return output.read_bytes(), made, _is_accepted(output)
+
+
+def _is_accepted(copy: Path) -> bool:
+    """Whether ``validate`` passes the copy; then the emulator takes the file, too."""
+    try:
+        found = asyncio.run(validate(copy))
+    except UsageError:
+        return False
+    if found.valid:
+        kind: Any = "embed" if found.method is Method.EMBED else "generate"
+        checked = lines.check(kind, io.BytesIO(copy.read_bytes()), model="")
+        assert (checked.problems, checked.rows) == ([], found.requests)
+    return found.valid
 
 
 def again(copy: bytes) -> None:
@@ -231,6 +244,40 @@ def test_any_bytes(data: bytes) -> None:
             assert isinstance(checked, Checked)
             assert refusal(line, checked.method, "") is None
     again(copy)
+
+
+@given(
+    st.lists(st.tuples(keys, texts), min_size=1, max_size=5),
+    st.sampled_from(["note.id", "request.labels.row"]),
+    st.booleans(),
+)
+def test_keys_from_a_path(rows: list[tuple[str, str]], path: str, first: bool) -> None:
+    """Lines that keep their keys elsewhere: as they are there, with a number or, by choice, the first one of each."""
+    made: list[dict[str, Any]] = []
+    for key, text in rows:
+        top, *middle, name = path.split(".")
+        line: dict[str, Any] = {"request": {"contents": contents(text)}}
+        place = line.setdefault(top, {})
+        for inner in middle:
+            place = place.setdefault(inner, {})
+        place[name] = key
+        made.append(line)
+
+    found = fixed(
+        b"".join(exact.encode(line) + b"\n" for line in made),
+        key_from=path,
+        key_duplicates="first" if first else "number",
+    )
+
+    assert not isinstance(found, UsageError), found
+    assert found[2], found[0]
+    copy = [json.loads(line) for line in found[0].splitlines()]
+    assert len({line["key"] for line in copy}) == len(copy)
+    if first:
+        assert {line["key"]: said(line["request"])[0] for line in copy} == dict(reversed(rows))
+    else:
+        assert [said(line["request"]) for line in copy] == [[text] for _, text in rows]
+        assert all(line["key"].startswith(key) for line, (key, _) in zip(copy, rows, strict=True))
 
 
 @given(keys, texts)

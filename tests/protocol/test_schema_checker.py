@@ -37,8 +37,13 @@ def flaw(schema: Any, value: Any) -> tuple[str, str] | None:
         ({"items": {"properties": {"a": {"enum": [1, 2]}}}}, [{"a": 1}, {"a": 3}],
          "[1].a: 3 is not one of 1 or 2", "[].a: the value is not one of 1 or 2"),
         ({"type": "object", "properties": {}, "additionalProperties": False}, {"a": 1},
-         "Additional properties are not allowed ('a' was unexpected)",
-         "Additional properties are not allowed ('a' was unexpected)"),
+         "Additional properties are not allowed ('a' was unexpected)", "Additional properties are not allowed"),
+        ({"properties": {"o": {"additionalProperties": False}}}, {"o": {"a": 1}},
+         "o: the schema does not allow 1", "o: the schema does not allow the value"),
+        ({"properties": {"o": {"properties": {}, "additionalProperties": False}}},
+         {"o": {"a\nb": 1, "c (was unexpected)": 2}},
+         "o: Additional properties are not allowed ('a\nb', 'c (was unexpected)' were unexpected)",
+         "o: Additional properties are not allowed"),
         ({"type": "string"}, ["x" * 99], f'["{"x" * 57}… is not of type "string"', 'the value is not of type "string"'),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 5, '5 is not of types "string", "null"',
          'the value is not of types "string", "null"'),
@@ -55,6 +60,24 @@ def flaw(schema: Any, value: Any) -> tuple[str, str] | None:
 )  # fmt: skip
 def test_what_is_said(schema: Any, value: Any, exact: str, general: str) -> None:
     assert flaw(schema, value) == (exact, general)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"additionalProperties": False}, {f"name {at}": at for at in range(1000)}),
+        ({"enum": [f"word {at}" for at in range(1000)]}, "another"),
+        ({"const": "x" * 5000}, "y" * 5000),
+        ({"required": ["x" * 5000]}, {}),
+        ({"additionalProperties": {"type": "string"}}, {"x" * 5000: 1}),
+        ({"pattern": "x" * 5000}, "y"),
+    ],
+)
+def test_what_is_said_is_short(schema: Any, value: Any) -> None:
+    found = flaw(schema, value)
+
+    assert found is not None
+    assert all(0 < len(text) < 600 for text in found)
 
 
 @pytest.mark.parametrize(

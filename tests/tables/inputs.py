@@ -1,4 +1,4 @@
-"""Every format that a table can have, written by programs that are not ours; and what a format cannot say of a value."""
+"""Every format that a table can have, written by programs that are not ours; and what it cannot say of a value."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ _ARROW: Columns = {name: values for name, (_, values) in SOURCE.items()}
 def _csv(rows: Rows, folder: Path, name: str, delimiter: str) -> str:
     with (folder / name).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writerows([list(rows[0]), *([value for value in row.values()] for row in rows)])
+        writer.writerows([list(rows[0]), *(list(row.values()) for row in rows)])
     return str(folder / name)
 
 

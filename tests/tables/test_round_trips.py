@@ -5,10 +5,11 @@ The answers are those of the emulator, which repeat the beginning of the prompt.
 
 from __future__ import annotations
 
-import json
+import datetime as dt
 import os
 import re
-from pathlib import Path
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -16,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gemini_batch
-from tables.inputs import FORMS, OWN, Form
+from tables.inputs import FORMS, Form
 from tables.outputs.tables import READERS, from_arrow, same, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 #: What a format of the output cannot say of a value; see "Values in each format" in docs/tables.md.
 CHANGES: dict[str, Callable[[Any], Any]] = {
@@ -62,7 +64,7 @@ def tables(draw: st.DrawFn, form: Form) -> list[dict[str, Any]]:
     marks = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count) | st.just(list(range(count))))
     rows = []
     for at in range(count):
-        row: dict[str, Any] = {"mark": str(at), "group": draw(st.sampled_from(["a", "b", "ä|\n", "=1"]))}
+        row: dict[str, Any] = {"mark": f"{draw(texts)}{at}", "group": draw(st.sampled_from(["a", "b", "ä|\n", "=1"]))}
         row["ask"] = draw(st.none() | st.just("") | texts.map(f"#{marks[at]}# {{}}".format)) if at else "#0# first"
         for name in names:
             values = form.columns[name]
@@ -123,6 +125,8 @@ def _check_keys(keys: list[str], rows: list[dict[str, Any]], asked: Asked) -> No
                 assert key == f"{row['group']}|{row['mark']}"
             case "group":
                 assert key.startswith(row["group"])
+            case _:
+                pass
 
 
 def _check(found: list[dict[str, Any]], rows: list[dict[str, Any]], changes: Callable[[Any], Any], where: str) -> None:
@@ -138,5 +142,62 @@ def _check(found: list[dict[str, Any]], rows: list[dict[str, Any]], changes: Cal
             assert "`ask`" in got["ai_problem"]
         else:
             assert got["ai_problem"] is None
-            asked, answered = _MARK.search(row["ask"]), _MARK.search(got["ai_text"])
-            assert asked and answered and asked[1] == answered[1], where
+            assert _MARK.findall(row["ask"])[:1] == _MARK.findall(got["ai_text"])[:1] != [], where
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_very_long_text(name: str, batch: gemini_batch.GeminiBatch, tmp_path: Path) -> None:
+    """In the prompt, and in a column that it does not use: longer than a line of CSV that duckdb reads."""
+    form = FORMS[name]
+    long = 'a"é\n' * (8_000 if name == "Excel" else 2_500_000)
+    column = next(column for column in form.columns if column in {"text", "first"})
+    rows: list[dict[str, Any]] = [
+        {"mark": str(at), "group": "a", "ask": f"#{at}# {long if at == 1 else ''}"}
+        | dict.fromkeys(form.columns)
+        | {column: long if at == 2 else "x"}
+        for at in range(3)
+    ]
+
+    found = batch.run(form.write(rows, tmp_path), prompt="{{ ask }}", output=tmp_path / "out.parquet", prefix="ai")
+
+    made = found.to_arrow().to_pylist()
+    assert [(row["ask"], row[column]) for row in made] == [(row["ask"], row[column]) for row in rows]
+    assert [_MARK.findall(row["ai_text"]) for row in made] == [["0"], ["1"], ["2"]]
+
+
+def test_folders_and_files_with_equals_signs_add_no_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the state folder nor, of files that no engine partitions, the folder of the table is a part of it."""
+    folder = tmp_path / "year=2026"
+    folder.mkdir()
+    monkeypatch.setenv("GEMINI_BATCH_HOME", str(folder / "home"))
+    with gemini_batch.GeminiBatch(offline=True) as batch:
+        for name in ("CSV", "TSV", "Excel", "SQLite", "Python", "Arrow"):
+            rows = [{"mark": "a", "group": "b", "ask": "#0# x", **dict.fromkeys(FORMS[name].columns)}]
+            (folder / "in.db").unlink(missing_ok=True)
+            found = batch.run(FORMS[name].write(rows, folder), prompt="{{ ask }}", prefix="ai")
+
+            assert found.to_arrow().column_names == [*rows[0], "ai_text", "ai_verdict", "ai_problem"], name
+            (folder / "in.db").unlink(missing_ok=True)
+            with pytest.raises(gemini_batch.UsageError, match="no column `year`"):
+                batch.run(FORMS[name].write(rows, folder), prompt="{{ ask }} {{ year }}")
+
+
+ELSEWHERE = """
+import datetime as dt, pathlib, sys
+import gemini_batch
+at = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+row = {"ask": "Hi", "zoned": at, "plain": at.replace(tzinfo=None)}
+with gemini_batch.GeminiBatch(offline=True) as batch:
+    batch.run([row], prompt="{{ zoned }} {{ plain }}", output=pathlib.Path(sys.argv[1]) / "out.csv")
+"""
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+def test_times_do_not_depend_on_where_the_computer_is(zone: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "TZ": zone}
+    subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path], env=environment, check=True, timeout=60)
+
+    (row,) = READERS[".csv"](tmp_path / "out.csv")
+    assert row["zoned"] == dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+    assert row["plain"] == "2026-07-01 12:00:00"
+    assert "2026-07-01T12:00:00+00:00 2026-07-01T12:00:00" in row["text"]

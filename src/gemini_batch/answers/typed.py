@@ -10,6 +10,7 @@ import msgspec
 
 from gemini_batch.answers.reasons import Verdict  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.jsonl import decode_as
+from gemini_batch.protocol.schema_checker import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,9 +43,20 @@ def row_of(line: dict[str, Any], model: Any = None) -> ResultRow:
         try:
             value = _value(line, response, model)
         except ValueError as error:
-            verdict, problem = "invalid", f"The answer is no {getattr(model, '__name__', model)}: {error}"
+            verdict, problem = "invalid", f"The answer does not fit {getattr(model, '__name__', model)}: {_why(error)}"
     text = response.get("text")
     return ResultRow(key=line["key"], verdict=verdict, value=value, text=text, problem=problem, line=line)
+
+
+def _why(error: ValueError) -> str:
+    """What is wrong with an answer, on one line, without the answer itself; pydantic says it over several lines."""
+    listed: Callable[[], list[dict[str, Any]]] | None = getattr(error, "errors", None)
+    if listed is None:
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    first, *others = listed()
+    place = path_of(first["loc"])
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{place}: {first['msg']}{more}" if place else f"{first['msg']}{more}"
 
 
 def _value(line: dict[str, Any], response: dict[str, Any], model: Any) -> Any:

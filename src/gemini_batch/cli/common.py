@@ -118,13 +118,17 @@ SELECTION = (
 )
 
 #: How results become a table.
-STYLE = (
+TABLE_STYLE = (
     click.option(
         "--details", is_flag=True, help="In a table, add tokens, cost, finish reason, model and attempt of each row."
     ),
     click.option(
         "--spreadsheet", is_flag=True, help="Write CSV that spreadsheets open safely: marked as UTF-8, no formulas."
     ),
+)
+#: The same, and texts in files of their own.
+STYLE = (
+    *TABLE_STYLE,
     click.option(
         "--output-dir", metavar="DIR", help="Write each text to a file of its own in DIR, named by its --key."
     ),

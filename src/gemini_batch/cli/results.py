@@ -13,7 +13,7 @@ from gemini_batch.cli.screen import screen_width
 from gemini_batch.cli.wording import failure_line, place, plural, usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gemini_batch.cli.screen import Screen
     from gemini_batch.client import GeminiBatch
@@ -81,7 +81,15 @@ def _document(found: Results, *, output: str | None, raw: bool, **_: object) -> 
     uses_stdout=lambda output, as_json, **_: as_json or output in {None, "-"},
 )
 def command(
-    found: Results, screen: Screen, *, output: str | None, raw: bool, output_dir: str | None, **_: object
+    found: Results,
+    screen: Screen,
+    *,
+    output: str | None,
+    raw: bool,
+    output_dir: str | None,
+    details: bool,
+    spreadsheet: bool,
+    **_: object,
 ) -> None:
     """Fetch the answers of a run, named by its id or by any of its jobs: one line per key, in input order.
 
@@ -90,6 +98,8 @@ def command(
     has none. Without -o, the first 20 lines are shown. Exits with 0 if every request succeeded, 1 if some did not, 5 if
     there are no answers, 6 if a job has not finished.
     """
+    from gemini_batch.report.result_set import TableStyle
+
     summary = found.summary
     if output in {None, "-"}:
         _print(found, limit=_PREVIEW if output is None else None)
@@ -99,7 +109,7 @@ def command(
         screen.say(line)
     if raw and len(found) < summary.requests:
         screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
-    for line in step_lines(summary, output):
+    for line in step_lines(summary, output, TableStyle(details=details, spreadsheet=spreadsheet).words):
         screen.say(line)
 
 
@@ -186,17 +196,20 @@ def _identical(summary: Summary) -> str:
     return f"{plural(summary.identical, 'request')} repeat another one; with --dedupe they would not be sent{saves}"
 
 
-def step_lines(summary: Summary, output: str | None, first: str = "Next") -> Iterator[str]:
-    """What to do about rows that did not succeed, one step a line; ``first`` is the word before the first of them."""
+def step_lines(summary: Summary, output: str | None, style: Sequence[str], first: str = "Next") -> Iterator[str]:
+    """What to do about rows that did not succeed, one step a line; ``first`` is the word before the first of them.
+
+    ``style``: the options that said how the output is written.
+    """
     for number, step in enumerate(summary.next_steps):
-        yield f"{'Then' if number else first}: {_next_step(step.next, output)}"
+        yield f"{'Then' if number else first}: {_next_step(step.next, output, style)}"
 
 
-def _next_step(following: Next | str, output: str | None) -> str:
-    """What helps, as this user can type it; a command writes to the file that was asked for."""
+def _next_step(following: Next | str, output: str | None, style: Sequence[str]) -> str:
+    """What helps, as this user can type it; a command writes the file that was asked for, in the same way."""
     if isinstance(following, str):
         return following
-    return invoked(following if output in {None, "-"} else following.writing_to(output or ""))
+    return invoked(following if output in {None, "-"} else following.writing_to(output or "", *style))
 
 
 def _money(summary: Summary) -> str:

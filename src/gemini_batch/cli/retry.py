@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli.common import MODEL_CHECK, TIMEOUT, Number, verb
+from gemini_batch.cli.common import MODEL_CHECK, TABLE_STYLE, TIMEOUT, Number, verb
 from gemini_batch.cli.results import exit_code
 from gemini_batch.cli.run import OUTPUT, document, show
 
@@ -38,15 +38,16 @@ if TYPE_CHECKING:
     click.option("--model", "-m", metavar="MODEL", help="Send the requests to another model."),
     MODEL_CHECK,
     OUTPUT,
+    *TABLE_STYLE,
     TIMEOUT,
     document=document,
     ends=exit_code,
     streams=True,
 )
-def command(found: Results, screen: Screen, *, output: str | None, **_: object) -> str:
+def command(found: Results, screen: Screen, **options: Any) -> str:
     """Resend the requests of a run whose verdict is one of --only. This costs money. RUN is a run id or the name of one
     of its jobs.
 
     A new answer replaces an earlier one that had not succeeded. The exit codes are those of run.
     """
-    return show(found, screen, output=output)
+    return show(found, screen, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,9 +46,19 @@ def document(found: Results, *, output: str | None, **_: object) -> dict[str, ob
     return {"result": found.summary, "output": output}
 
 
-def show(found: Results, screen: Screen, *, output: str | None, output_dir: str | None = None, **_: object) -> str:
+def show(
+    found: Results,
+    screen: Screen,
+    *,
+    output: str | None,
+    details: bool,
+    spreadsheet: bool,
+    output_dir: str | None = None,
+    **_: object,
+) -> str:
     """The end of a run: its summary on stderr, its id on stdout."""
     from gemini_batch.report.output_files import failures_beside
+    from gemini_batch.report.result_set import TableStyle
 
     summary = found.summary
     for line in summary_lines(summary, output, output_dir):
@@ -60,7 +70,8 @@ def show(found: Results, screen: Screen, *, output: str | None, output_dir: str 
     if not written:
         file = "results.csv" if found.of_table else "results.jsonl"
         screen.say(f"Next: {invoked(Next('results', summary.run, '-o', file))}")
-    for line in step_lines(summary, output, "Next" if written else "Then"):
+    style = TableStyle(details=details, spreadsheet=spreadsheet).words
+    for line in step_lines(summary, output, style, "Next" if written else "Then"):
         screen.say(line)
     return summary.run
 
@@ -113,11 +124,11 @@ def show(found: Results, screen: Screen, *, output: str | None, output_dir: str 
     ends=exit_code,
     streams=True,
 )
-def command(found: Results, screen: Screen, *, output: str | None, output_dir: str | None, **_: object) -> str:
+def command(found: Results, screen: Screen, **options: Any) -> str:
     """Do everything: check a file, split it into jobs, send them as the queue has room, wait, collect, and resend
     requests that failed temporarily. This costs money. The same command, or run RUN, continues after any interruption.
 
     Exits with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if there are no
     answers, 6 if the run has not finished or --timeout ended the wait.
     """
-    return show(found, screen, output=output, output_dir=output_dir)
+    return show(found, screen, **options)

@@ -13,6 +13,7 @@ from gemini_batch.commands.request_files import check_place, put
 from gemini_batch.errors import InvalidInput, Next
 from gemini_batch.events import EventHandler, Notice, ignore_events, in_thread
 from gemini_batch.intake.staging import stage
+from gemini_batch.intake.tabular import check_not_read
 from gemini_batch.intake.tabular import prepare as prepare_table
 from gemini_batch.store.state_folder import RunFolder
 from gemini_batch.validation.conform import Terms
@@ -58,6 +59,7 @@ async def prepare(
     request can be made), StateError.
     """
     check_place(output)
+    check_not_read(table, output, "--output")
     terms = Terms((model or "").removeprefix("models/"), lenient)
     with tempfile.TemporaryDirectory(prefix=".gemini-batch-prepare-", dir=output.parent) as folder:
         scratch = Path(folder)

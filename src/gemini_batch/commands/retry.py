@@ -10,7 +10,7 @@ import msgspec
 from gemini_batch.catalog import Method
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.commands.late_answers import collect_late
-from gemini_batch.commands.run import finish, known_by_name, work_off
+from gemini_batch.commands.run import check_table, finish, known_by_name, work_off
 from gemini_batch.commands.verdict_words import parse_verdicts
 from gemini_batch.engine.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
@@ -20,6 +20,7 @@ from gemini_batch.report.leftovers import cancelled_elsewhere
 from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import costing, retry_or_fix
 from gemini_batch.report.output_files import check_output
+from gemini_batch.report.result_set import TableStyle
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.conditions import HELD
 from gemini_batch.store.job_rows import sent_ordinals
@@ -76,19 +77,22 @@ async def retry(
     *,
     output: Path | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
+    style: TableStyle | None = None,
 ) -> Results:
     """Resend the requests of a finished run whose final verdict is one of those asked for.
 
     This costs money: only the user's explicit command does it. A new answer replaces an earlier one that had not
     succeeded. Requests that wait for another attempt are sent along. Raises UsageError where there is nothing to send,
-    NotFinished after ``timeout`` seconds.
+    NotFinished after ``timeout`` seconds. ``style``: how results become a table.
     """
     check_name(run_id)
     check_timeout(timeout)
+    style = style or TableStyle()
     deadline = session.world.deadline(timeout)
     if output is not None:
         check_output(session.state_folder, output, failures=True)
     session, run = known_by_name(session, run_id)
+    check_table(session, run, output, style)
     ledger, folder = session.ledger(), session.state_folder.run(run.id)
     try:
         await deadline.bound(_check_change(session, run, again))
@@ -137,8 +141,8 @@ async def retry(
     try:
         await deadline.bound(work_off(session, run, None, leftovers=False))
     except TimeoutError:
-        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
-    return await finish(session, run, output)
+        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
+    return await finish(session, run, output, style)
 
 
 def _stopped(ledger: Ledger, folder: RunFolder, run: Run) -> Mapping[str, int]:

@@ -24,22 +24,26 @@ from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission, display_name, enter_run, prepared
+from gemini_batch.intake.tabular import check_not_read
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.leftovers import resendable
 from gemini_batch.report.next_steps import to_adopt
 from gemini_batch.report.output_files import check_output
+from gemini_batch.report.result_set import TableStyle
+from gemini_batch.report.table_file import check_columns
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
 from gemini_batch.store.integrity import freed
 from gemini_batch.store.job_rows import sent_ordinals
-from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, keep_options, kept_options
+from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, Selection, keep_options, kept_options
+from gemini_batch.tables.note import table_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.commands.listen import Address
     from gemini_batch.intake.submission import Entered
-    from gemini_batch.report.result_set import Results, TableStyle
+    from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
@@ -75,6 +79,7 @@ async def run(
             what,
             options,
             output=output,
+            style=style or TableStyle(),
             deadline=deadline,
             webhook_url=None if webhook is None else webhook.url,
             bell=bell,
@@ -88,6 +93,7 @@ async def _worked_off(
     options: RunOptions | None,
     *,
     output: Path | None,
+    style: TableStyle,
     deadline: Deadline,
     webhook_url: str | None,
     bell: Bell[Notice] | None,
@@ -96,7 +102,7 @@ async def _worked_off(
     if isinstance(what, Submission):
         options = what.options.over(options or RunOptions())
         try:
-            entered = await deadline.bound(_entered(session, what, options))
+            entered = await deadline.bound(_entered(session, what, options, output, style))
         except TimeoutError:
             raise nothing_sent(what.named, deadline.seconds) from None
         run = entered.run
@@ -109,22 +115,31 @@ async def _worked_off(
         is_new = entered.is_new
     else:
         session, run = known_by_name(session, what)
+        check_table(session, run, output, style)
         is_new = False
     try:
         if not is_new and ((facts := run_facts(session, run)).unsent or facts.in_doubt):
             await deadline.bound(before_continuing_new(session, run))
         await deadline.bound(work_off(session, run, options, webhook_url=webhook_url, bell=bell))
     except TimeoutError:
-        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output)) from None
+        raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
     except NotFinished as error:
         if output is not None and isinstance(error.next, Next):
-            error.next = error.next.writing_to(str(output))
+            error.next = error.next.writing_to(str(output), *style.words)
         raise
     return session, run
 
 
-async def _entered(session: Session, submission: Submission, options: RunOptions) -> Entered:
+async def _entered(
+    session: Session, submission: Submission, options: RunOptions, output: Path | None, style: TableStyle
+) -> Entered:
+    if submission.table is not None and output is not None:
+        check_not_read(submission.table, output, "--output")
     async with prepared(session, submission) as made:
+        if made.prepared is not None:
+            all_rows = submission.selection == Selection()
+            method = made.prepared.recipe.method
+            check_columns(made.prepared.note, method, output, details=style.details, all_rows=all_rows)
         return await enter_run(session, made, options, before_new=refuse_late)
 
 
@@ -146,6 +161,12 @@ def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
     session.check_bound(target)
     session.name_blank_address()
     return session, target.run
+
+
+def check_table(session: Session, run: Run, output: Path | None, style: TableStyle) -> None:
+    """Refuse, before anything is sent, a table that could not be written afterwards. Raises UsageError."""
+    table = table_of(session.state_folder.run(run.id).path)
+    check_columns(None if table is None else table.note, run.method, output, details=style.details)
 
 
 async def work_off(

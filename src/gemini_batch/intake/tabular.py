@@ -20,11 +20,10 @@ from gemini_batch.tables.making.prepare import make_requests
 from gemini_batch.tables.making.recipe import Asked, Kind, Recipe, make_recipe
 from gemini_batch.tables.note import SkippedRow, TableNote, new_columns
 from gemini_batch.tables.sources.snapshot import Given, take_snapshot
-from gemini_batch.tables.sources.source import find_source, query, takes_in
+from gemini_batch.tables.sources.source import find_source, query
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
 
     from gemini_batch.errors import Problem
@@ -158,25 +157,26 @@ def prepare(
     )
 
 
-def check_places(
-    table: TableInput, output: str | os.PathLike[str] | None, output_dir: str | os.PathLike[str] | None
-) -> None:
-    """Refuse to write where the same command would find more rows the next time, and pay for them.
+def check_not_read(table: TableInput, output: Path, option: str) -> None:
+    """Refuse an output that the table is read from, or would be read from the next time. Raises UsageError."""
+    if table.sql is None and (not isinstance(table.rows, (str, Path)) or str(table.rows) == STDIN):
+        return
+    source = find_source(str(table.rows)) if table.sql is None else query(table.sql)
+    if source.holds(output):
+        raise UsageError(
+            f"{table.name} is the input, and this would become a part of it."
+            if not output.is_file()
+            else "The rows are read from this file, which would be replaced.",
+            file=output,
+            field=option,
+            code="bad_output",
+            next="Choose another place for the results.",
+        )
 
-    Refuse ``output_dir``, which has a file for each row, for a table whose keys would be hashes of requests. Raises
-    UsageError.
-    """
-    for field, place in (("--output", output), ("--output-dir", output_dir)):
-        rows = table.rows if table.sql is None else None
-        if place is not None and isinstance(rows, (str, Path)) and takes_in(str(rows), Path(place)):
-            raise UsageError(
-                f"The table is all files in {rows}, and this would be one of them the next time.",
-                file=Path(place),
-                field=field,
-                code="bad_output",
-                next="Choose a place outside of it.",
-            )
-    if output_dir is not None and not make_recipe(table.asked).key:
+
+def check_named(table: TableInput) -> None:
+    """Refuse to write a file for each row of a table whose keys would be hashes of requests. Raises UsageError."""
+    if not make_recipe(table.asked).key:
         raise UsageError(
             "--output-dir names each file by the key of its row, and without --key, keys are derived from requests: "
             "no one could tell which file belongs to which row.",

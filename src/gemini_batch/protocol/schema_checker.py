@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 _VALUE = "\x00"
 #: The longest part of a value, or of a list of names, that a message shows.
 _SHOWN = 60
-_LONGEST_PATH = 200
+#: The longest path, and the longest text after it.
+_LONGEST_PATH, _LONGEST_TEXT = 200, 300
+#: The names of properties that only the answer has.
+_UNEXPECTED = re.compile(r" \((?s:.*) (?:was|were) unexpected\)$")
 _NAME = re.compile(r"\$?[^\W\d]\w*")
 #: RFC 3339. Models, like people, often leave out the time zone.
 _TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?"
@@ -105,16 +108,20 @@ def _reads(read: Callable[[str], object], text: str) -> bool:
 def _worded(error: ValidationError) -> Flaw:
     error = _innermost(error)
     steps = list(error.instance_path)
-    message = _of_other_type(error) or error.message
-    general = _at(path_of([None if isinstance(step, int) else step for step in steps]), message)
+    message = _of_other_type(error) or error.message.replace("False schema does not", "the schema does not")
+    general = _at(path_of([None if isinstance(step, int) else step for step in steps]), _UNEXPECTED.sub("", message))
     exact = _at(path_of(steps), message.replace(_VALUE, _shown(error.instance), 1))
-    return Flaw(exact.replace(_VALUE, "the value"), general.replace(_VALUE, "the value"))
+    return Flaw(exact, general)
 
 
 def _at(path: str, text: str) -> str:
-    if len(path) > _LONGEST_PATH:
-        path = f"{path[: _LONGEST_PATH // 2]}…{path[-_LONGEST_PATH // 2 :]}"
+    path, text = _shortened(path, _LONGEST_PATH), _shortened(text.replace(_VALUE, "the value"), _LONGEST_TEXT)
     return f"{path}: {text}" if path else text
+
+
+def _shortened(text: str, longest: int) -> str:
+    """A text with its middle left out if it is long: an answer can have any number of properties, of any name."""
+    return text if len(text) <= longest else f"{text[: longest // 2]}…{text[-longest // 2 :]}"
 
 
 def path_of(steps: Sequence[str | int | None]) -> str:

@@ -103,7 +103,7 @@ def next_for_results(
     return [
         *([first] if first is not None else []),
         *retry_or_fix(run, jobs, rest, room, *_to_file(run)),
-        *([_to_rewrite(blocked)] if blocked else []),
+        *([_to_rewrite(run, blocked)] if blocked else []),
         *([_all(run, held)] if held and not_sent == held and not stopped else []),
     ]
 
@@ -124,13 +124,20 @@ def _trial(run: Run) -> tuple[str, ...]:
     return chosen.words if chosen is not None else ()
 
 
-def _to_rewrite(count: int) -> str:
+def _to_rewrite(run: Run, count: int) -> str:
     """What to do about requests that a filter stopped."""
     those, them = ("1 request was", "it") if count == 1 else (f"{count:,} requests were", "them")
     return (
-        f"{those} blocked by a filter. Change the prompt or safetySettings and send {them} in a new file. The failures "
-        f"file, which run and retry write next to their results, holds {them}."
+        f"{those} blocked by a filter. Change the prompt or safetySettings and {_anew(run, them)}"
+        f"{'' if run.of_table else f', holds {them}'}."
     )
+
+
+def _anew(run: Run, them: str) -> str:
+    """How changed requests are sent, and where they are found."""
+    if run.of_table:
+        return "run the table again; only what changed is sent. The column `problem` says why"
+    return f"send {them} in a new file. The failures file, which run and retry write next to their results"
 
 
 def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], room: Room, *to: str) -> list[Next | str]:
@@ -149,7 +156,7 @@ def retry_or_fix(run: Run, jobs: Sequence[Job], failures: Sequence[Reason], room
         steps.append(Next("retry", run.id, *options, *to, why=costing(run, as_before)))
     if room.full:
         steps.append(_to_shorten(room))
-    return [*steps, _to_fix(lasting)] if lasting else steps
+    return [*steps, _to_fix(run, lasting)] if lasting else steps
 
 
 def _to_shorten(room: Room) -> str:
@@ -161,7 +168,7 @@ def _to_shorten(room: Room) -> str:
     )
 
 
-def _to_fix(lasting: Sequence[Reason]) -> str:
+def _to_fix(run: Run, lasting: Sequence[Reason]) -> str:
     """What to do about requests that fail again however often they are sent."""
     names = ", ".join(sorted({failure.reason for failure in lasting}))
     count = sum(failure.count for failure in lasting)
@@ -169,8 +176,8 @@ def _to_fix(lasting: Sequence[Reason]) -> str:
     if count > 1:
         those, them, why = (f"{count:,} requests", "them", "their reasons")
     return (
-        f"{those} failed for a reason that another attempt does not change ({names}). Fix {them} and send {them} in a "
-        f"new file. The failures file, which run and retry write next to their results, holds {them} with {why}."
+        f"{those} failed for a reason that another attempt does not change ({names}). Fix {them} and "
+        f"{_anew(run, them)}{'' if run.of_table else f', holds {them} with {why}'}."
     )
 
 

@@ -18,7 +18,7 @@ from gemini_batch.report.outcome import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import OutputFile
 from gemini_batch.store.sqlite import state_error
-from gemini_batch.tables.outputs.write import check_ending, format_of
+from gemini_batch.tables.outputs.write import check_ending, check_format, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,8 @@ def check_output(state: StateFolder, output: Path, *, failures: bool) -> None:
     ``failures``: the same for the failures file next to it. Raises UsageError.
     """
     try:
+        if (form := format_of(output)) is not None:
+            check_format(form)
         if not output.parent.is_dir():
             raise _no_folder(output.parent)
         if not output.exists() or output.is_file():  # what leads to a pipe may have any name
@@ -64,6 +66,18 @@ def check_output(state: StateFolder, output: Path, *, failures: bool) -> None:
             code="bad_output",
             next="Choose another name for the results.",
         ) from error
+
+
+def refuse_raw(output: Path) -> None:
+    """Refuse a table of the service's own lines, which have no columns. Raises UsageError."""
+    if format_of(output) is not None:
+        raise UsageError(
+            "--raw is for the service's own lines, and the end of this name asks for a table.",
+            file=output,
+            field="--raw",
+            code="bad_argument",
+            next="Choose a name that ends in .jsonl, or leave out --raw.",
+        )
 
 
 def _no_folder(folder: Path) -> UsageError:

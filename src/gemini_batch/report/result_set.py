@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
 from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.report.outcome import Outcome, RawFiles, outcome_of
-from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record
+from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record, refuse_raw
 from gemini_batch.report.table_file import TableView, skipped_line
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
@@ -56,6 +56,11 @@ class TableStyle:
     details: bool = False
     spreadsheet: bool = False
     prefix: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The options of a command that writes in the same way; the prefix is kept with the run."""
+        return ["--details"] * self.details + ["--spreadsheet"] * self.spreadsheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,7 @@ class Results:
         default, the one that ``run`` was given as ``schema``, or none: the value is then decoded JSON, text or a
         vector.
         """
-        for line in self:
+        for line in replace(self, _raw=False):
             yield row_of(line, model if model is not None else self._model)
 
     def to_arrow(self) -> pa.Table:
@@ -188,6 +193,8 @@ class Results:
         """
         state, succeeded = self._state_folder, self._succeeded
         check_output(state, path, failures=False)
+        if self._raw:
+            refuse_raw(path)
         if (form := format_of(path)) is not None:
             return self._write_table(path, form)
         damaged = any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures)
@@ -248,6 +255,7 @@ class Results:
             details=self._style.details,
             media=media,
             prefix=self._style.prefix,
+            folder=Path() if path is None else path.parent,
         )
 
     @property

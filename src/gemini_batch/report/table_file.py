@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gemini_batch.answers import shapes
@@ -15,21 +17,36 @@ from gemini_batch.report.summary import LONG_PROMPT
 from gemini_batch.tables.note import SkippedRow, new_columns
 from gemini_batch.tables.outputs.cells import Cells, Filler
 from gemini_batch.tables.outputs.columns import KEY, Column, answer_columns
+from gemini_batch.tables.outputs.write import check_format, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.answers.reasons import Verdict
     from gemini_batch.answers.usage import Usage
     from gemini_batch.report.outcome import Outcome
     from gemini_batch.store.records import Job, Run
-    from gemini_batch.tables.note import Table
+    from gemini_batch.tables.note import Table, TableNote
 
 #: The verdict of a row that is not sent.
 SKIPPED: Verdict = "skipped"
 _LEFT_OUT = Cells(None, keep=False)
+
+
+def check_columns(
+    note: TableNote | None, method: Method, output: Path | None, *, details: bool, all_rows: bool = False
+) -> None:
+    """Refuse, before anything is sent, a table that cannot be written to ``output`` afterwards. Raises UsageError.
+
+    ``note``: what is known of the user's table, if there is one. ``details``: with those columns. ``all_rows``: all of
+    its rows are wanted.
+    """
+    if note is None:
+        return
+    columns = new_columns(note, method, details=details)
+    if output is not None and (form := format_of(output)) is not None:
+        check_format(form, rows=note.rows if all_rows else 0, columns=len(note.columns) + len(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +55,8 @@ class TableView:
 
     ``partial``: rows that are never sent are left out, as those are that were not sent yet. ``details``: with tokens,
     cost, finish reason, model and attempt. ``media``: writes images and sound to files. ``prefix``: what the names of
-    the new columns begin with; by default, as the run was entered.
+    the new columns begin with; by default, as the run was entered. ``folder``: that of the file to write, to which
+    paths of media are relative; by default, the working folder.
     """
 
     run: Run
@@ -48,6 +66,7 @@ class TableView:
     details: bool = False
     media: MediaWriter | None = None
     prefix: str | None = None
+    folder: Path = Path()
 
     @property
     def snapshot(self) -> Path | None:
@@ -66,7 +85,7 @@ class TableView:
     def cells(self, outcomes: Iterable[Outcome], columns: Sequence[Column]) -> Iterator[Cells]:
         """The new cells of every row of the table. Raises OSError where a media file cannot be written."""
         fill = Filler(columns)
-        facts = _Facts(self.run, pricing(self.run, self.jobs) if self.details else None, self.media)
+        facts = _Facts(self.run, pricing(self.run, self.jobs) if self.details else None, self.media, self.folder)
         for one in outcomes if self.table is None else self._rows(outcomes, self.table):
             if one is None:
                 yield _LEFT_OUT
@@ -106,6 +125,7 @@ class _Facts:
     run: Run
     usd: Callable[[Usage, str | None, bool], float | None] | None
     media: MediaWriter | None
+    folder: Path
 
     def of(self, outcome: Outcome) -> tuple[dict[str, Any], str | None]:
         """The facts, and the text of an answer that succeeded. Raises OSError where a media file cannot be written."""
@@ -144,7 +164,8 @@ class _Facts:
         if outcome.verdict != "succeeded" or first is None:
             return None
         if self.media is not None:
-            facts["media"] = self.media.move_out(outcome.row.key, outcome.response)[1]
+            paths = self.media.move_out(outcome.row.key, outcome.response)[1]
+            facts["media"] = [_seen_from(self.folder, path) for path in paths]
         text = text_in(first)
         facts["text"] = text
         return text
@@ -159,6 +180,16 @@ class _Facts:
             "tokens_thoughts": usage.thoughts,
             "usd": self.usd(usage, model, usage.input > LONG_PROMPT),
         }
+
+
+def _seen_from(folder: Path, path: str) -> str:
+    """A path as it is written in a file in ``folder``: relative to it, unless it is absolute."""
+    if os.path.isabs(path):  # noqa: PTH117 - texts, as they are written
+        return path
+    found = Path(path)
+    if not found.is_relative_to(folder):
+        folder, found = Path(os.path.realpath(folder)), Path(os.path.realpath(path))
+    return Path(os.path.relpath(found, folder)).as_posix()
 
 
 def skipped_line(row: SkippedRow) -> bytes:

@@ -47,11 +47,12 @@ def nothing_sent(what: str, timeout: float) -> NotFinished:
     )
 
 
-def work_to_go_on(run: Run, output: Path | None) -> Next:
-    """The command that goes on with a run, writing to the same file."""
+def work_to_go_on(run: Run, output: Path | None, style: Sequence[str] = ()) -> Next:
+    """The command that goes on with a run, writing to the same file; ``style``: the options that say how."""
     chosen = kept_options(run).selection
     words = chosen.words if chosen is not None else ()
-    return Next("run", run.id, *words, *(() if output is None else ("-o", str(output))), why=costing(run, "continues"))
+    to = () if output is None else ("-o", str(output), *style)
+    return Next("run", run.id, *words, *to, why=costing(run, "continues"))
 
 
 def run_not_finished(session: Session, run: Run, timeout: float, following: Next) -> NotFinished:

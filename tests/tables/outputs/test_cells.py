@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -100,8 +101,16 @@ def test_what_does_not_fit_is_an_empty_cell_and_a_problem(schema: Any, answer: A
     ("vector", "cell", "problem"),
     [
         ([1.0, 2], [1.0, 2.0], None),
-        ([1.0], None, "The value of 'embedding' has 1 items instead of 2, so its cell is empty."),
+        ([1.0], None, "The value of 'embedding' has 1 item instead of 2, so its cell is empty."),
         ([1.0, None], None, "The value of 'embedding' has an item that is null, so its cell is empty."),
+        ([3.4028234663852886e38, -3.4028234663852886e38], [3.4028234663852886e38, -3.4028234663852886e38], None),
+        ([1e-300, 5e-324], [1e-300, 5e-324], None),
+        (
+            [1.0, 1e39],
+            None,
+            "The value of 'embedding' is too large for a floating-point number, so its cell is empty.",
+        ),
+        ([math.nan, 1.0], None, "The value of 'embedding' is not a number, so its cell is empty."),
         (None, None, None),
     ],
 )

@@ -9,6 +9,8 @@ import os
 import sqlite3
 import stat
 import struct
+import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
@@ -214,14 +216,39 @@ def test_text_is_written_to_a_pipe(ending: str, tmp_path: Path, snapshot: Path) 
 
 
 def test_the_name_of_a_table_and_of_a_sheet(tmp_path: Path, snapshot: Path) -> None:
-    name = 'my "table"; drop'
-    write_table(snapshot, text_cells("a", "b", "c"), TEXT, tmp_path / "out.sqlite", table=name)
-    write_table(snapshot, text_cells("a", "b", "c"), TEXT, tmp_path / "out.xlsx", table="a/b:" + "c" * 40)
+    write_table(snapshot, text_cells("a", "b", "c"), TEXT, tmp_path / "out.sqlite")
+    write_table(snapshot, text_cells("a", "b", "c"), TEXT, tmp_path / "out.xlsx")
 
     with contextlib.closing(sqlite3.connect(tmp_path / "out.sqlite")) as db:
-        assert db.execute("SELECT name FROM sqlite_master").fetchall() == [(name,)]
+        assert db.execute("SELECT name FROM sqlite_master").fetchall() == [("results",)]
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert openpyxl.load_workbook(tmp_path / "out.xlsx").sheetnames == ["a_b_" + "c" * 27]
+    assert openpyxl.load_workbook(tmp_path / "out.xlsx").sheetnames == ["results"]
+
+
+@pytest.mark.parametrize(("ending", "separator"), [(".csv", b","), (".tsv", b"\t")])
+def test_when_a_field_of_csv_is_quoted(ending: str, separator: bytes, tmp_path: Path, snapshot: Path) -> None:
+    for text, field in (
+        ("", b'""'),
+        ("a\nb", b'"a\nb"'),
+        ("a\rb", b'"a\rb"'),
+        (f"a{separator.decode()}b", b'"a' + separator + b'b"'),
+        ('a"b', b'"a""b"'),
+        ("a b;|'", b"a b;|'"),
+        (None, b""),
+    ):
+        output = tmp_path / f"out{ending}"
+        write_table(snapshot, [Cells([text, "succeeded", None]), Cells(None), Cells(None)], TEXT, output)
+        assert output.read_bytes().split(b"\n0" + separator)[1].startswith(field + separator + b"succeeded"), text
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_folders_with_equals_signs_add_no_columns(ending: str, tmp_path: Path) -> None:
+    folder = tmp_path / "year=2026"
+    folder.mkdir()
+    pq.write_table(pa.table({"n": [1]}), folder / "table.parquet")
+    write_table(folder / "table.parquet", text_cells("x"), TEXT, folder / f"out{ending}")
+
+    assert list(READERS[ending](folder / f"out{ending}")[0]) == ["n", "text", "verdict", "problem"]
 
 
 def test_an_embedding_has_a_fixed_length(tmp_path: Path, snapshot: Path) -> None:
@@ -237,3 +264,32 @@ def test_an_embedding_has_a_fixed_length(tmp_path: Path, snapshot: Path) -> None
     assert vectors.to_pylist() == [list(single[0]), None, list(single[1])]
     lines = (tmp_path / "out.ndjson").read_text().splitlines()
     assert [json.loads(line)["embedding"] for line in lines] == [[0.1, -1e-7], None, [3.0, 4.0]]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_same_table_is_the_same_file(
+    tmp_path: Path, snapshot: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that files can be compared, and kept under version control."""
+    write_table(snapshot, text_cells("a", "=1+1", ""), TEXT, tmp_path / f"one{ending}")
+    later = time.time() + 100_000
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    write_table(snapshot, text_cells("a", "=1+1", ""), TEXT, tmp_path / f"two{ending}")
+
+    assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"two{ending}").read_bytes()
+    if ending == ".xlsx":
+        with zipfile.ZipFile(tmp_path / "one.xlsx") as book:
+            assert book.read("docProps/core.xml").count(b"1980-01-01T00:00:00Z") == 2
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@given(vectors=st.lists(st.lists(st.floats() | st.integers() | st.none(), max_size=3), min_size=1, max_size=5))
+@settings(max_examples=15, deadline=None)
+def test_no_vector_stops_a_table(tmp_path_factory: pytest.TempPathFactory, ending: str, vectors: list[Any]) -> None:
+    columns = answer_columns(None, method="embed", dimensions=2)
+    fill_vectors, output = Filler(columns), tmp_path_factory.mktemp("out") / f"out{ending}"
+
+    made = (fill_vectors({"embedding": vector, "verdict": "succeeded"}) for vector in vectors)
+
+    assert write_table(None, made, columns, output) == len(vectors)

@@ -221,11 +221,6 @@ def test_more_columns_than_a_format_has(ending: str, count: int, tmp_path: Path,
     assert (error.reason_code, f"{count + 3:,} columns" in error.message) == ("too_large_for_format", True)
 
 
-@pytest.mark.parametrize("name", ["sqlite_x", "SQLite_x", "a\0b"])
-def test_a_name_that_sqlite_keeps_for_itself(name: str, snapshot: Path, out: Path) -> None:
-    assert refused(UsageError, snapshot, GOOD, out / "o.db", table=name).reason_code == "bad_output"
-
-
 @pytest.mark.parametrize("name", ["o", "o.txt", "o.jsonl", "o.parquet.gz"])
 def test_a_name_that_is_not_that_of_a_table(name: str, snapshot: Path, out: Path) -> None:
     error = refused(UsageError, snapshot, GOOD, out / name)

@@ -198,18 +198,23 @@ def _batches(db: Any, snapshot: Snapshot, builder: Builder) -> Iterator[Sequence
     """
     names, kept = builder.columns, builder.recipe.key
     request = builder.expression(snapshot.columns) or "NULL"
-    asked = [
-        duck.name(name) if name in kept else f"CASE WHEN made IS NULL THEN {duck.name(name)} END" for name in names
-    ]
+    values = [(name, _value(name, snapshot.columns[name])) for name in names]
+    asked = [value if name in kept else f"CASE WHEN made IS NULL THEN {value} END" for name, value in values]
     derived = "NULL" if kept else f"left(sha256(made), {DIGITS})"
     # duckdb hashes in all threads, and bytes are fetched faster than text
     db.execute(
         f"SELECT {', '.join([*asked, derived, 'encode(made)'])}"
-        f" FROM (SELECT *, {request} AS made FROM read_parquet({duck.reading(snapshot.path)}))"
+        f" FROM (SELECT *, {request} AS made FROM {duck.own_parquet(snapshot.path)})"
     )
     packed = [at for at, name in enumerate(names) if snapshot.columns[name] == "JSON"]
     while batch := db.fetchmany(duck.FETCHED):
         yield [_unpacked(row, packed) for row in batch] if packed else batch
+
+
+def _value(name: str, kind: str) -> str:
+    """A column, as Python has its values: a number of 32 bits is the decimal that it is written as."""
+    quoted = duck.name(name)
+    return f"CAST(CAST({quoted} AS VARCHAR) AS DOUBLE)" if kind == "FLOAT" else quoted
 
 
 def _unpacked(row: Sequence[Any], packed: Sequence[int]) -> list[Any]:

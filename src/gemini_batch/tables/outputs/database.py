@@ -19,31 +19,27 @@ from gemini_batch.tables.sources import duck
 if TYPE_CHECKING:
     from gemini_batch.tables.outputs.join import Joined
 
-#: The name of the table, if none is given.
+#: The name of the table.
 TABLE = "results"
 _ROWS = 1024
 #: SQLite's own limits, as it is usually built.
 _COLUMNS = 2000
 
 
-def check_table_name(name: str) -> None:
-    """Refuse a name that SQLite keeps for itself. Raises UsageError."""
-    if not name or "\0" in name or name.lower().startswith("sqlite_"):
+def check_database(columns: int) -> None:
+    """Refuse more columns than SQLite can hold. Raises UsageError."""
+    if columns > _COLUMNS:
         raise UsageError(
-            f"A table cannot be called {name!r}.", field="--output", code="bad_output", next="Choose another name."
-        )
-
-
-def write_sqlite(table: Joined, path: str, name: str = TABLE) -> None:
-    """Write the table into an empty file. Raises UsageError for what SQLite cannot hold, ``OSError``."""
-    check_table_name(name)
-    if len(table.columns) > _COLUMNS:
-        raise UsageError(
-            f"The table has {len(table.columns):,} columns; a table of SQLite has at most {_COLUMNS:,}.",
+            f"The table has {columns:,} columns; a table of SQLite has at most {_COLUMNS:,}.",
             field="--output",
             code="too_large_for_format",
             next="Choose a file that ends in .parquet or .csv.",
         )
+
+
+def write_sqlite(table: Joined, path: str) -> None:
+    """Write the table into an empty file. Raises UsageError for what SQLite cannot hold, ``OSError``."""
+    check_database(len(table.columns))
     declared, chosen, floats = [], [], []
     for at, (column, kind) in enumerate(zip(table.columns, table.types, strict=True)):
         affinity, value = _stored(duck.name(column), kind)
@@ -59,11 +55,11 @@ def write_sqlite(table: Joined, path: str, name: str = TABLE) -> None:
             db.execute("PRAGMA journal_mode = OFF")
             db.execute("PRAGMA synchronous = OFF")
             db.execute("BEGIN")
-            db.execute(f"CREATE TABLE {duck.name(name)} ({', '.join(declared)})")
+            db.execute(f"CREATE TABLE {duck.name(TABLE)} ({', '.join(declared)})")
             found = table.db.execute(f"SELECT {', '.join(chosen)} FROM ({table.query})")
             while rows := found.fetchmany(min(_ROWS, table.group)):
                 written = [_with_words(row, floats) for row in rows] if floats else rows
-                db.executemany(f"INSERT INTO {duck.name(name)} VALUES ({marks})", written)
+                db.executemany(f"INSERT INTO {duck.name(TABLE)} VALUES ({marks})", written)
             db.execute("COMMIT")
     except sqlite3.DataError as error:  # a text of a gigabyte
         raise UsageError(

@@ -7,13 +7,31 @@ did not write are never replaced.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gemini_batch.answers.media import file_stem
 from gemini_batch.answers.media_folder import MediaFolder
+from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import os
+
+
+def text_folder(path: str | os.PathLike[str] | None, *, markdown: bool) -> Path | None:
+    """The folder that was asked for, if it can be used. Raises UsageError, also for ``markdown`` without a folder."""
+    if path is None:
+        if markdown:
+            raise UsageError(
+                "--markdown has no effect without --output-dir.",
+                field="--markdown",
+                code="bad_argument",
+                next="Name a folder for the texts with --output-dir.",
+            )
+        return None
+    folder = Path(path)
+    TextFolder(folder).check_place()
+    return folder
 
 
 class TextFolder:

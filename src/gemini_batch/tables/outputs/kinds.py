@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,8 @@ import msgspec
 from gemini_batch.jsonl import dumps
 from gemini_batch.tables.sources import duck
 
+#: The largest number of 32 bits.
+_LARGEST_SINGLE = 3.4028234663852886e38
 #: Turns a value of an answer into the value of a cell. Raises :class:`Unfit`.
 Fit = Callable[[Any], Any]
 
@@ -98,18 +101,24 @@ def _whole(value: Any) -> int | None:
     return whole
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, float) or value is None:
+def _number(value: Any, most: float = sys.float_info.max) -> float | None:
+    if type(value) is float and -most <= value <= most:
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or value != value:  # noqa: PLR0124 - NaN
         raise Unfit("is not a number")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number):
+    if not -most <= number <= most:
         raise Unfit("is too large for a floating-point number")
     return number
+
+
+def _single(value: Any) -> float | None:
+    return _number(value, _LARGEST_SINGLE)
 
 
 def _truth(value: Any) -> bool | None:
@@ -134,7 +143,7 @@ _SCALARS: dict[str, Fit] = {
     "VARCHAR": _text,
     "BIGINT": _whole,
     "DOUBLE": _number,
-    "FLOAT": _number,
+    "FLOAT": _single,
     "BOOLEAN": _truth,
     "JSON": _json,
 }
@@ -147,7 +156,7 @@ def _list(item: Fit, size: int | None) -> Fit:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
             raise Unfit("is not a list")
         if size is not None and len(value) != size:
-            raise Unfit(f"has {len(value):,} items instead of {size:,}")
+            raise Unfit(f"has {len(value):,} item{'' if len(value) == 1 else 's'} instead of {size:,}")
         found = [item(one) for one in value]
         if size is not None and None in found:
             raise Unfit("has an item that is null")

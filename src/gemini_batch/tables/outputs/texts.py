@@ -19,7 +19,7 @@ FLOATS = frozenset({"float", "double"})
 _NUMBERS = WHOLE | _LARGE | FLOATS | {"decimal"}
 #: Types whose text is made of digits, letters and a few signs: it needs no quotes, and no spreadsheet runs it.
 PLAIN = _NUMBERS | {"boolean", "date", "time", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "uuid"}
-ZONED = frozenset({"timestamp with time zone"})
+ZONED = frozenset({"timestamp with time zone", "timestamptz_ns"})
 #: How duckdb writes numbers in lists that JSON does not have, in this order: NaN can have a sign.
 _NOT_JSON = (
     ("nan", '"NaN"'),
@@ -48,7 +48,7 @@ def as_text(value: str, kind: Any) -> str:
             f"WHEN {value} > 0 THEN 'Infinity' WHEN {value} < 0 THEN '-Infinity' END"
         )
     if name in ZONED:
-        return f"CASE WHEN isfinite({value}) THEN {value}::VARCHAR || ':00' ELSE {value}::VARCHAR END"
+        return f"CASE WHEN ends_with({value}::VARCHAR, '+00') THEN {value}::VARCHAR || ':00' ELSE {value}::VARCHAR END"
     return f"CAST({value} AS VARCHAR)"
 
 

@@ -11,7 +11,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import shutil
+import zipfile
 from datetime import date, datetime
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from gemini_batch.errors import UsageError
@@ -27,31 +30,34 @@ if TYPE_CHECKING:
 #: Excel's limits: rows with the header, columns, and characters (UTF-16 code units) in a cell.
 ROWS, COLUMNS, CHARACTERS = 1_048_576, 16_384, 32_767
 _FETCHED = 512
+#: The same table is the same file, so no file says when it was made; this is the first date that a ZIP file can have.
+_DATE = datetime(1980, 1, 1)  # noqa: DTZ001 - Excel's dates have no zone
+#: The name of the sheet.
+_SHEET = "results"
 #: Excel keeps 15 digits of a number.
 _EXACT = 10**15
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff]|_x(?=[0-9A-Fa-f]{4}_)")
-_NOT_IN_TITLE = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
 #: Excel's calendar has a 29 February 1900; from March on, its days are right.
 _FIRST_DAY = date(1900, 3, 1)
 
 _OTHER = "Choose a file that ends in .parquet, .csv or .db."
 
 
-def check_size(rows: int, columns: tuple[str, ...]) -> None:
+def check_sheet(rows: int, columns: int) -> None:
     """Refuse a table that a sheet cannot hold. Raises UsageError."""
     if rows + 1 > ROWS:
         raise _too_large(f"The table has {rows:,} rows; a sheet has at most {ROWS - 1:,} below its header.")
-    if len(columns) > COLUMNS:
-        raise _too_large(f"The table has {len(columns):,} columns; a sheet has at most {COLUMNS:,}.")
+    if columns > COLUMNS:
+        raise _too_large(f"The table has {columns:,} columns; a sheet has at most {COLUMNS:,}.")
 
 
-def write_workbook(table: Joined, file: IO[bytes], title: str = "results") -> None:
+def write_workbook(table: Joined, file: IO[bytes]) -> None:
     """Write one sheet with a header. Raises UsageError, naming the cell, for what a sheet cannot hold, ``OSError``."""
-    check_size(table.rows, table.columns)
+    check_sheet(table.rows, len(table.columns))
     openpyxl = needed("openpyxl", "An Excel file")
-    cells = needed("openpyxl.cell", "An Excel file")
+    cells, excel = (needed(f"openpyxl.{name}", "An Excel file") for name in ("cell", "writer.excel"))
     book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet(title=_NOT_IN_TITLE.sub("_", title).strip("'")[:31] or "results")
+    sheet = book.create_sheet(title=_SHEET)
     sheet.freeze_panes = "A2"
 
     def cell_of(text: str, kind: str) -> Any:
@@ -87,7 +93,9 @@ def write_workbook(table: Joined, file: IO[bytes], title: str = "results") -> No
                         for (name, value), got in zip(columns, row, strict=True)
                     ]
                 )
-        book.save(file)
+        book.properties.created = book.properties.modified = _DATE
+        with _Undated(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            excel.ExcelWriter(book, archive).save()
     except BaseException:
         _abandon(sheet)
         raise
@@ -131,6 +139,21 @@ def _date(text: str) -> Any:
 
 def _escaped(text: str) -> str:
     return _NOT_XML.sub(lambda found: "_x005F_x" if found[0] == "_x" else f"_x{ord(found[0]):04X}_", text)
+
+
+class _Undated(zipfile.ZipFile):
+    """A ZIP file whose members all have the same date."""
+
+    def writestr(self, zinfo_or_arcname: Any, data: Any, *_: Any, **__: Any) -> None:
+        """Write a member."""
+        super().writestr(zipfile.ZipInfo(zinfo_or_arcname), data, zipfile.ZIP_DEFLATED)
+
+    def write(self, filename: Any, arcname: Any = None, *_: Any, **__: Any) -> None:
+        """Write a member that is a copy of a file."""
+        member = zipfile.ZipInfo(arcname)
+        member.compress_type = zipfile.ZIP_DEFLATED
+        with Path(filename).open("rb") as source, self.open(member, "w", force_zip64=True) as target:
+            shutil.copyfileobj(source, target)
 
 
 def _abandon(sheet: Any) -> None:

@@ -9,11 +9,12 @@ from typing import IO, TYPE_CHECKING, Literal
 
 from gemini_batch.errors import UsageError
 from gemini_batch.jsonl import atomic_write, sha256_of
-from gemini_batch.tables.outputs.database import TABLE, check_table_name, write_sqlite
+from gemini_batch.tables.extra import needed
+from gemini_batch.tables.outputs.database import TABLE, check_database, write_sqlite
 from gemini_batch.tables.outputs.engine import MEMORY, path_text
 from gemini_batch.tables.outputs.join import joined
 from gemini_batch.tables.outputs.lines import write_csv, write_ndjson
-from gemini_batch.tables.outputs.workbook import check_size, write_workbook
+from gemini_batch.tables.outputs.workbook import check_sheet, write_workbook
 from gemini_batch.tables.sources import duck
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def check_ending(output: Path) -> None:
         instead = f"Leave out {ending}; compress the file afterwards, or choose .parquet, which is compressed."
     elif ending in _OTHERS:
         instead = f"Choose a name that ends in {_OTHERS[ending]}."
+    elif "::" in ending and format_of(Path(output.name.partition("::")[0])) == "sqlite":
+        instead = f"Leave out what follows ::; the table of a database is called {TABLE}."
     else:
         return
     raise UsageError(
@@ -72,6 +75,19 @@ def check_ending(output: Path) -> None:
     )
 
 
+def check_format(form: Format, *, rows: int = 0, columns: int = 0) -> None:
+    """Refuse what certainly cannot be written: a library is missing, or a table of this size does not fit.
+
+    Raises UsageError.
+    """
+    needed("duckdb", "A table")
+    if form == "xlsx":
+        needed("openpyxl", "An Excel file")
+        check_sheet(rows, columns)
+    elif form == "sqlite":
+        check_database(columns)
+
+
 def write_table(
     snapshot: Path | None,
     answers: Iterable[Cells],
@@ -79,7 +95,6 @@ def write_table(
     output: Path,
     *,
     spreadsheet: bool = False,
-    table: str | None = None,
     record: Callable[[str], object] = lambda _: None,
     temporary: Path | None = None,
     memory: int = MEMORY,
@@ -90,7 +105,7 @@ def write_table(
     ``snapshot``: the user's columns, as Parquet; if it is None, the table has the new columns alone. ``answers``: one
     :class:`Cells` for each row, in order. The file appears complete or not at all. ``record`` is called before it
     appears, with its SHA-256 in hex; not for a pipe. ``spreadsheet``: CSV and TSV that spreadsheets open safely.
-    ``table``: the name of the table or sheet in a database or workbook. ``temporary``: the folder for temporary files;
+    ``temporary``: the folder for temporary files;
     next to ``output`` if it is None. ``memory``: bytes that the join may hold. ``as_format``: the format, whatever the
     name of the file.
 
@@ -106,8 +121,6 @@ def write_table(
             code="bad_output",
             next=f"Choose a name that ends in {', '.join(ENDINGS)}.",
         )
-    if kind == "sqlite":
-        check_table_name(table or TABLE)
     stream = output.exists() and not output.is_file()
     if stream and kind not in _STREAMS:
         raise UsageError(
@@ -119,20 +132,19 @@ def write_table(
         )
     near = output if temporary is None and not stream else (temporary or Path.cwd()) / output.name
     with joined(snapshot, answers, columns, near, memory=memory) as found:
-        if kind == "xlsx":
-            check_size(found.rows, found.columns)
+        check_format(kind, rows=found.rows, columns=len(found.columns))
         if stream:
             with output.open("wb") as file:
-                _write(found, kind, file, spreadsheet=spreadsheet, table=table)
+                _write(found, kind, file, spreadsheet=spreadsheet)
             return found.rows
         with atomic_write(output) as file:
-            _write(found, kind, file, spreadsheet=spreadsheet, table=table)
+            _write(found, kind, file, spreadsheet=spreadsheet)
             file.flush()
             record(sha256_of(Path(file.name)))
         return found.rows
 
 
-def _write(found: Joined, kind: Format, file: IO[bytes], *, spreadsheet: bool, table: str | None) -> None:
+def _write(found: Joined, kind: Format, file: IO[bytes], *, spreadsheet: bool) -> None:
     match kind:
         case "csv":
             write_csv(found, file, spreadsheet=spreadsheet)
@@ -141,9 +153,9 @@ def _write(found: Joined, kind: Format, file: IO[bytes], *, spreadsheet: bool, t
         case "ndjson":
             write_ndjson(found, file)
         case "sqlite":
-            write_sqlite(found, file.name, table or TABLE)
+            write_sqlite(found, file.name)
         case "xlsx":
-            write_workbook(found, file, table or TABLE)
+            write_workbook(found, file)
         case "parquet":
             _write_parquet(found, file)
 

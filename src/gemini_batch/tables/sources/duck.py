@@ -96,6 +96,11 @@ def reading(file: Path) -> str:
     return text(glob.escape(str(file)))
 
 
+def own_parquet(file: Path) -> str:
+    """The rows of a Parquet file of our own as SQL names them: folders above it called key=value add no columns."""
+    return f"read_parquet({reading(file)}, hive_partitioning = false)"
+
+
 def paths(files: tuple[Path, ...]) -> str:
     """A list of files to read as SQL writes it."""
     return "[" + ", ".join(map(reading, files)) + "]"

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _LONGEST_LINE = 8 * 1024 * 1024
 #: The longest object in a JSON file.
 _LONGEST_OBJECT = 256 * 1024 * 1024
+#: Types whose values become text.
+_TEXTS = frozenset({"UHUGEINT", "BIGNUM", "BIT", "INTERVAL"})
 _SPOOL = "rows.jsonl"
 _PIECE = 1024 * 1024
 
@@ -68,11 +70,11 @@ def take_snapshot(
     path = scratch / "table.parquet"
     name = source.name if isinstance(source, Source) else "the rows"
     with duck.duckdb(scratch) as db:
-        relation, notes = _relation(db, source, scratch, encoding=encoding, delimiter=delimiter)
         hint = "Check the input, or read it in another format."
         if isinstance(source, Source) and source.kind is Kind.SQL:
             hint = "Correct the query. Relative file names are looked up in the working folder."
         with duck.explained("The table cannot be read", file=None if name == "--sql" else name, next=hint):
+            relation, notes = _relation(db, source, scratch, encoding=encoding, delimiter=delimiter)
             try:
                 rows = _copy(db, relation, path, name)
             except duck.failure():
@@ -82,7 +84,7 @@ def take_snapshot(
                 # error: Python reads the files, and refuses what is to be refused.
                 relation, notes = _csv(source, scratch, encoding=encoding, delimiter=delimiter, by_python=True)
                 rows = _copy(db, relation, path, name)
-            columns = _describe(db, f"read_parquet({duck.reading(path)})")
+            columns = _describe(db, duck.own_parquet(path))
     for part in scratch.glob(f"*{_SPOOL}"):
         part.unlink()
     if not rows:
@@ -105,10 +107,10 @@ def _describe(db: Any, relation: str) -> dict[str, str]:
 
 
 def _kept(column: str, kind: str) -> str:
-    """A column as Parquet keeps it unchanged: it has no integers beyond 64 bits."""
+    """A column as Parquet keeps it unchanged: it has no integers beyond 64 bits, and few read its durations."""
     quoted = duck.name(column)
-    wider = {"HUGEINT": "DECIMAL(38,0)", "UHUGEINT": "VARCHAR", "BIGNUM": "VARCHAR", "BIT": "VARCHAR"}.get(kind)
-    return quoted if wider is None else f"CAST({quoted} AS {wider}) AS {quoted}"
+    kept = "DECIMAL(38,0)" if kind == "HUGEINT" else "VARCHAR" if kind in _TEXTS else None
+    return quoted if kept is None else f"CAST({quoted} AS {kept}) AS {quoted}"
 
 
 def _relation(
@@ -189,7 +191,7 @@ def _typed(path: Path, columns: dict[str, str]) -> str:
     casts = ", ".join(_cast(name, kind) for name, kind in columns.items())
     return (
         f"(SELECT {casts} FROM read_json({duck.reading(path)}, format = 'newline_delimited', "
-        f"records = true, columns = {{{spec}}}, maximum_object_size = {_LONGEST_OBJECT}))"
+        f"records = true, hive_partitioning = false, columns = {{{spec}}}, maximum_object_size = {_LONGEST_OBJECT}))"
     )
 
 
@@ -226,7 +228,7 @@ def _json(db: Any, source: Source, files: str, scratch: Path) -> str:
         check_names(list(columns), source.name)
         asked = ", ".join(f"CAST({duck.name(name)} AS JSON) AS {duck.name(name)}" for name in columns)
         db.execute(f"COPY (SELECT {asked} FROM {reader}) TO {duck.text(str(raw))} (FORMAT parquet)")
-        stored = f"read_parquet({duck.reading(raw)})"
+        stored = duck.own_parquet(raw)
         facts = db.execute(f"SELECT {', '.join(map(_facts, columns))} FROM {stored}").fetchone()
     casts = ", ".join(_cast(name, _json_type(*facts[at])) for at, name in enumerate(columns))
     return f"(SELECT {casts} FROM {stored})"

@@ -6,11 +6,12 @@ import difflib
 import fnmatch
 import glob
 import os
+import re
 import shlex
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import UsageError
@@ -76,6 +77,41 @@ class Source:
     def path(self) -> Path:
         """The only file, or the first one."""
         return self.paths[0]
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file or folder at ``path``, which need not exist, is or would be a part of what it names."""
+        place = _real(path)
+        if self.kind is Kind.SQL:
+            return any(_real(Path(name)) == place for name in _QUOTED.findall(self.part or ""))
+        if any(_real(one) == place for one in self.paths):
+            return True
+        named = Path(self.name)
+        if named.is_dir():
+            return place.is_relative_to(_real(named))
+        return bool(_WILD & set(self.name)) and _matches(place.parts, _real_pattern(named).parts)
+
+
+#: What a query can name as a file.
+_QUOTED = re.compile(r"'([^'\0]+)'")
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _real_pattern(pattern: Path) -> Path:
+    """The same pattern below a folder without links: that of its first parts which have no wild characters."""
+    plain = next((at for at, part in enumerate(pattern.parts) if _WILD & set(part)), len(pattern.parts))
+    return _real(Path(*pattern.parts[:plain])).joinpath(*pattern.parts[plain:])
+
+
+def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a path matches a pattern, part by part; ``**`` stands for any number of folders."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_matches(parts[at:], pattern[1:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
 def part_of(path: Path, wanted: str | None, names: Sequence[str]) -> str:
@@ -183,19 +219,6 @@ def _text_kind(head: bytes, path: Path) -> Kind:
         code="not_a_table",
         next="Give the file an ending that says what it is.",
     )
-
-
-def takes_in(what: str, path: Path) -> bool:
-    """Whether a file at ``path`` is, or would be, one of those that a pattern or a folder names as its rows."""
-    place, named = Path(os.path.realpath(path)), Path(what)
-    if named.is_dir():
-        folder = Path(os.path.realpath(named))
-        return place.is_relative_to(folder) and not _is_hidden(place, folder)
-    if named.exists() or not _WILD & set(what):
-        return False
-    pattern = os.path.abspath(what)  # noqa: PTH100 - realpath would follow links of folders that a pattern names
-    paths = (str(place), os.path.abspath(path))  # noqa: PTH100
-    return any(fnmatch.fnmatch(one, pattern) if "**" in what else PurePath(one).match(pattern) for one in paths)
 
 
 def _several(paths: list[Path], what: str) -> Source:

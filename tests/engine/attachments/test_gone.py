@@ -15,23 +15,10 @@ from engine.fake import Clock, Killed
 from engine.steps import deadly
 from gemini_batch.engine.uploads.held import HeldAttachments
 from gemini_batch.errors import ApiError
-from gemini_batch.intake import tabular
 from gemini_batch.store.ledger import Ledger
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture(autouse=True)
-def everything_is_uploaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small files are uploaded, too."""
-    monkeypatch.setattr(tabular, "INLINE_MAX", 0)
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Store:
-    make_table(tmp_path)
-    return Store(Clock(), chunk=10_000)
 
 
 # Deleting ------------------------------------------------------------------------------------------------------------

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engine.attaching import HOUR, NAMES, Store, content, keys, made, make_table, the_table, work
-from engine.fake import Clock, FakeSession, Killed, answer_line
+from engine.fake import FakeSession, Killed, answer_line
 from engine.steps import again, sentences
 from gemini_batch.commands.create import create
 from gemini_batch.engine.uploads import attachments
 from gemini_batch.errors import ApiError, ServiceError, UsageError
 from gemini_batch.events import Transfer
-from gemini_batch.intake import tabular
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.run_options import RunOptions
 
@@ -25,18 +24,6 @@ if TYPE_CHECKING:
 
     from gemini_batch.api.files import ReadAt
     from gemini_batch.wire import RemoteFile
-
-
-@pytest.fixture(autouse=True)
-def everything_is_uploaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small files are uploaded, too."""
-    monkeypatch.setattr(tabular, "INLINE_MAX", 0)
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Store:
-    make_table(tmp_path)
-    return Store(Clock(), chunk=10_000)
 
 
 # Once for each content -----------------------------------------------------------------------------------------------
