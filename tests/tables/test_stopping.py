@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,11 @@ def _endless_rows(begun: threading.Event) -> object:
         yield {"a": 1}
 
 
+def _query(begun: threading.Event, scratch: Path) -> object:
+    begun.set()
+    return take_snapshot(query(ENDLESS_SQL), scratch)
+
+
 def _template(begun: threading.Event) -> str:
     class Says(str):
         def __str__(self) -> str:
@@ -42,7 +48,7 @@ def _template(begun: threading.Event) -> str:
 def test_endless_work_ends_when_its_caller_is_cancelled(what: str, tmp_path: Path) -> None:
     begun, ended = threading.Event(), threading.Event()
     works: dict[str, Callable[[], object]] = {
-        "query": lambda: begun.set() or take_snapshot(query(ENDLESS_SQL), tmp_path),
+        "query": lambda: _query(begun, tmp_path),
         "rows": lambda: take_snapshot(Given(_endless_rows(begun)), tmp_path),
         "template": lambda: _template(begun),
     }
@@ -69,8 +75,6 @@ def test_endless_work_ends_when_its_caller_is_cancelled(what: str, tmp_path: Pat
     [("a.csv", "a,b\n1,2\n"), ("a.csv.gz", None), ("a.json", '[{"a": 1}]'), ("latin.csv", b"a,b\n\xe4\xe4,2\n")],
 )
 def test_nothing_is_read_once_it_is_told_to_stop(name: str, content: str | bytes | None, tmp_path: Path) -> None:
-    import gzip
-
     path = tmp_path / name
     data = gzip.compress(b"a,b\n1,2\n") if content is None else content
     path.write_bytes(data.encode() if isinstance(data, str) else data)
