@@ -20,7 +20,7 @@ dev: .venv/.ready-dev  ## Create .venv with the development tools, too
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready
-	$(PIP) install --editable ".[speed,tables,webhooks]" --group dev
+	$(PIP) install --editable ".[report,speed,tables,webhooks]" --group dev
 	@touch $@
 
 demo: setup  ## Run the first example of the README, offline, without a key

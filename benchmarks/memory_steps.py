@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_batch.commands.remembering import choose, remember
+from gemini_batch.engine.creating.planner import plan_job
 from gemini_batch.engine.judging import judge_file
-from gemini_batch.engine.planner import plan_job
 from gemini_batch.engine.quota import Limits
 from gemini_batch.events import ignore_events
 from gemini_batch.intake.staging import stage

@@ -100,10 +100,11 @@ def test_the_cheapest_model_is_the_same_everywhere() -> None:
     """Of the models for text that anyone can use on the day of the catalog, by the batch price of its answers."""
     day = load().date
     prices = {
-        one.name: price.batch.output
+        one.name: output
         for one in load().models.values()
         if one.kind == "text" and one.status_on(day) != "gone" and not one.existing_users_only
-        if (price := one.price_on(day)) is not None and price.batch.output is not None
+        if (price := one.price_on(day)) is not None and price.batch is not None
+        if (output := price.batch.output) is not None
     }
     cheapest = min(prices, key=lambda name: prices[name])
 

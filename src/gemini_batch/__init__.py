@@ -21,20 +21,18 @@ if TYPE_CHECKING:
     from gemini_batch import aio
     from gemini_batch.answers.reasons import Verdict
     from gemini_batch.answers.typed import ResultRow
+    from gemini_batch.answers.usage import Usage
     from gemini_batch.async_client import AsyncGeminiBatch
     from gemini_batch.catalog import (
         Catalog,
-        Cost,
         EnqueuedTokens,
+        FeeEntry,
         Limit,
         Limits,
-        LongRates,
         Method,
         Model,
-        Price,
-        Rates,
+        PriceEntry,
         Shutdown,
-        Tokens,
     )
     from gemini_batch.catalog import load as load_catalog
     from gemini_batch.client import (
@@ -44,12 +42,14 @@ if TYPE_CHECKING:
         clean,
         create,
         doctor,
+        estimate,
         list_jobs,
         prepare,
         results,
         retry,
         run,
         show,
+        spend_report,
         status,
         validate,
     )
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis, Finding
+    from gemini_batch.commands.estimate import Estimate
     from gemini_batch.commands.prepare import PreparedFile
     from gemini_batch.commands.show import Shown, ShownRun
     from gemini_batch.commands.shown_row import ShownRow
@@ -80,11 +81,18 @@ if TYPE_CHECKING:
     )
     from gemini_batch.events import Event, EventHandler, JobSeen, Notice, RunProgress, Transfer
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
+    from gemini_batch.money.book import PriceBook, price_on
+    from gemini_batch.money.costs import cost
+    from gemini_batch.money.limits import MaxUsd
+    from gemini_batch.money.own_prices import OwnPrice
+    from gemini_batch.prices import Fee, Kind, Price, PriceUsed, Rates, ShortRates, Spend, Unpriced
     from gemini_batch.report.job_view import JobStatus, RunState, RunStatus
-    from gemini_batch.report.money import AnsweredBy, Money
+    from gemini_batch.report.money import AnsweredBy, LeftOut, Money, PriceNote
     from gemini_batch.report.next_steps import JobErrorInfo, Step
     from gemini_batch.report.result_set import Results, TableStyle
+    from gemini_batch.report.spending.sums import DayAndModel, Spending, SpendReport, Turnaround, Unread
     from gemini_batch.report.summary import Summary, TokenCounts
+    from gemini_batch.session import load_prices
     from gemini_batch.settings import Secret, Settings, load_settings
     from gemini_batch.store.records import JobStage
     from gemini_batch.store.row_records import Reason
@@ -100,13 +108,16 @@ __all__ = [
     "Cancelled",
     "Catalog",
     "Cleaned",
-    "Cost",
     "Created",
+    "DayAndModel",
     "Diagnosis",
     "EnqueuedTokens",
     "Error",
+    "Estimate",
     "Event",
     "EventHandler",
+    "Fee",
+    "FeeEntry",
     "Finding",
     "GeminiBatch",
     "Interrupted",
@@ -117,9 +128,11 @@ __all__ = [
     "JobStage",
     "JobStatus",
     "Keys",
+    "Kind",
+    "LeftOut",
     "Limit",
     "Limits",
-    "LongRates",
+    "MaxUsd",
     "Method",
     "Model",
     "Money",
@@ -127,9 +140,14 @@ __all__ = [
     "Next",
     "NotFinished",
     "Notice",
+    "OwnPrice",
     "Phase",
     "PreparedFile",
     "Price",
+    "PriceBook",
+    "PriceEntry",
+    "PriceNote",
+    "PriceUsed",
     "Problem",
     "Rates",
     "Reason",
@@ -143,10 +161,14 @@ __all__ = [
     "Secret",
     "ServiceError",
     "Settings",
+    "ShortRates",
     "Shown",
     "ShownRow",
     "ShownRun",
     "Shutdown",
+    "Spend",
+    "SpendReport",
+    "Spending",
     "StateError",
     "Step",
     "Summary",
@@ -154,9 +176,12 @@ __all__ = [
     "TableStyle",
     "Terminated",
     "TokenCounts",
-    "Tokens",
     "Transfer",
     "Turn",
+    "Turnaround",
+    "Unpriced",
+    "Unread",
+    "Usage",
     "UsageError",
     "Validated",
     "Verdict",
@@ -165,16 +190,21 @@ __all__ = [
     "aio",
     "cancel",
     "clean",
+    "cost",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "load_catalog",
+    "load_prices",
     "load_settings",
     "prepare",
+    "price_on",
     "results",
     "retry",
     "run",
     "show",
+    "spend_report",
     "status",
     "validate",
 ]
@@ -184,15 +214,18 @@ _ROOMS = {
     "async_client": "AsyncGeminiBatch",
     "answers.reasons": "Verdict",
     "answers.typed": "ResultRow",
-    "catalog": (
-        "Catalog Cost EnqueuedTokens Limit Limits LongRates Method Model Price Rates Shutdown Tokens load_catalog"
+    "answers.usage": "Usage",
+    "catalog": ("Catalog EnqueuedTokens FeeEntry Limit Limits Method Model PriceEntry Shutdown load_catalog"),
+    "client": (
+        "GeminiBatch adopt cancel clean create doctor estimate list_jobs prepare results retry run show spend_report "
+        "status validate"
     ),
-    "client": "GeminiBatch adopt cancel clean create doctor list_jobs prepare results retry run show status validate",
     "commands.adopt": "Adopted Keys",
     "commands.cancel": "Cancelled",
     "commands.clean": "Cleaned",
     "commands.create": "Created",
     "commands.doctor": "Diagnosis Finding",
+    "commands.estimate": "Estimate",
     "commands.prepare": "PreparedFile",
     "commands.show": "Shown ShownRun",
     "commands.shown_row": "ShownRow",
@@ -203,11 +236,18 @@ _ROOMS = {
     ),
     "events": "Event EventHandler JobSeen Notice RunProgress Transfer",
     "intake.table_options": "ArrowStream TableOptions",
+    "money.book": "PriceBook price_on",
+    "money.costs": "cost",
+    "money.limits": "MaxUsd",
+    "money.own_prices": "OwnPrice",
+    "prices": "Fee Kind Price PriceUsed Rates ShortRates Spend Unpriced",
     "report.job_view": "JobStatus RunState RunStatus",
     "report.next_steps": "JobErrorInfo Step",
     "report.result_set": "Results TableStyle",
-    "report.money": "AnsweredBy Money",
+    "report.money": "AnsweredBy LeftOut Money PriceNote",
+    "report.spending.sums": "DayAndModel SpendReport Spending Turnaround Unread",
     "report.summary": "Summary TokenCounts",
+    "session": "load_prices",
     "settings": "Secret Settings load_settings",
     "store.records": "JobStage",
     "store.row_records": "Reason",

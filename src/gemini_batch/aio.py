@@ -29,12 +29,14 @@ __all__ = [
     "clean",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "prepare",
     "results",
     "retry",
     "run",
     "show",
+    "spend_report",
     "status",
     "validate",
 ]
@@ -71,10 +73,12 @@ clean = _shortcut(AsyncGeminiBatch.clean)
 create = _shortcut(AsyncGeminiBatch.create)
 doctor = _shortcut(AsyncGeminiBatch.doctor)
 list_jobs = _shortcut(AsyncGeminiBatch.list_jobs)
+estimate = _shortcut(AsyncGeminiBatch.estimate)
 prepare = _shortcut(AsyncGeminiBatch.prepare)
 results = _shortcut(AsyncGeminiBatch.results)
 retry = _shortcut(AsyncGeminiBatch.retry)
 run = _shortcut(AsyncGeminiBatch.run)
 show = _shortcut(AsyncGeminiBatch.show)
+spend_report = _shortcut(AsyncGeminiBatch.spend_report)
 status = _shortcut(AsyncGeminiBatch.status)
 validate = _shortcut(AsyncGeminiBatch.validate)

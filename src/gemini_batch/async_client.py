@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from gemini_batch.commands.clean import Cleaned
     from gemini_batch.commands.create import Created
     from gemini_batch.commands.doctor import Diagnosis
-    from gemini_batch.commands.show import Shown
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
+    from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
 
@@ -51,6 +51,7 @@ class AsyncGeminiBatch(AsyncFiles):
         new: bool = False,
         dedupe: bool = False,
         lenient: bool = False,
+        max_usd: MaxUsd | Usd | None = None,
         **table: Unpack[TableOptions],
     ) -> Created:
         """Create one batch job from those requests of a JSONL file that were not sent before. Costs money.
@@ -63,7 +64,8 @@ class AsyncGeminiBatch(AsyncFiles):
         requests, those sent before included; without it, the rest is sent. ``sample``: a trial of N requests that
         ``sample_seed`` chooses. ``inline``: send the requests in the call itself (under 20 MB). ``new``: send
         everything, whatever was sent or answered before. ``dedupe``: send identical requests once. ``lenient``: refuse
-        only lines that the service certainly refuses.
+        only lines that the service certainly refuses. ``max_usd``: the most that the run may cost, in USD, or a
+        :class:`~gemini_batch.MaxUsd`; a job that may exceed it is not created.
 
         Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
         StateError for a problem with the disk or the ledger, ServiceError for one with the service or network.
@@ -84,6 +86,7 @@ class AsyncGeminiBatch(AsyncFiles):
             new=new,
             dedupe=dedupe,
             lenient=lenient,
+            max_usd=max_usd,
         )
         return await room.create(self._session(), file)
 
@@ -180,6 +183,7 @@ class AsyncGeminiBatch(AsyncFiles):
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
         webhook_url: str | None = None,
         webhook_port: int | None = None,
+        max_usd: MaxUsd | Usd | None = None,
         details: bool = False,
         spreadsheet: bool = False,
         output_dir: str | os.PathLike[str] | None = None,
@@ -195,7 +199,8 @@ class AsyncGeminiBatch(AsyncFiles):
         refusals. ``timeout``: the maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
         After a crash, an interruption or a timeout, the same call continues where it stopped. ``webhook_url``: the
         public address at which the service announces the ends of new jobs, and which leads to ``webhook_port`` on this
-        machine (8787); it only makes the next poll come sooner.
+        machine (8787); it only makes the next poll come sooner. ``max_usd``: jobs are made so that they cannot exceed
+        it; when the next request may, the run ends with NotFinished (``budget_reached``), and its answers are kept.
 
         Raises UsageError (:class:`~gemini_batch.InvalidInput` with every problem of the file) before anything is sent,
         NotFinished (reason code ``timeout``) when the time is over, ServiceError if the service refuses permanently,
@@ -217,6 +222,7 @@ class AsyncGeminiBatch(AsyncFiles):
             attempts=attempts,
             tier=tier,
         )
+        options = (options or RunOptions()).capped(max_usd)
         known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
         if known:
             refuse_table(str(what), table)
@@ -237,7 +243,7 @@ class AsyncGeminiBatch(AsyncFiles):
             check_not_read(file.table, texts, "--output-dir")
         if known:
             check_selection(file.selection)
-            options = RunOptions(selection=file.selection, dedupe=dedupe or None).over(options or RunOptions())
+            options = RunOptions(selection=file.selection, dedupe=dedupe or None).over(options)
         if output_dir is not None and file.table is not None and not known:
             check_named(file.table)
         found = await room.run(
@@ -265,6 +271,7 @@ class AsyncGeminiBatch(AsyncFiles):
         model_check: bool = True,
         output: str | os.PathLike[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
+        max_usd: MaxUsd | Usd | None = None,
         details: bool = False,
         spreadsheet: bool = False,
     ) -> Results:
@@ -273,9 +280,10 @@ class AsyncGeminiBatch(AsyncFiles):
         ``max_output_tokens`` and ``temperature`` replace those of the requests, and ``model`` selects another model
         (``model_check`` as for :meth:`create`).
         Without a change, most answers that were cut off or blocked will be cut off or blocked again. A new answer
-        replaces an earlier one that had not succeeded. Raises UsageError if there is nothing to resend, NotFinished
-        (reason code ``timeout``) after ``timeout`` seconds, ServiceError, StateError. ``details``, ``spreadsheet``: as
-        for :meth:`results`.
+        replaces an earlier one that had not succeeded. ``max_usd``: a new limit for the run, which includes what it has
+        cost so far; without it, the stored one holds. ``details``, ``spreadsheet``: as for :meth:`results`. Raises
+        UsageError if there is nothing to resend, NotFinished (reason code ``timeout``) after ``timeout`` seconds,
+        ServiceError, StateError.
         """
         from gemini_batch.commands import retry as room
         from gemini_batch.report.result_set import TableStyle
@@ -284,36 +292,8 @@ class AsyncGeminiBatch(AsyncFiles):
             only, max_output_tokens=max_output_tokens, temperature=temperature, model=model, model_check=model_check
         )
         to, style = None if output is None else Path(output), TableStyle(details=details, spreadsheet=spreadsheet)
-        return await room.retry(self._session(), run_id, again, output=to, timeout=timeout, style=style)
-
-    async def show(
-        self,
-        run_id: str,
-        keys: Sequence[str] | None = None,
-        *,
-        verdict: Sequence[str] | None = None,
-        grep: str | None = None,
-        sample: int | None = None,
-        sample_seed: int = 0,
-        limit: int | None = None,
-    ) -> Shown:
-        """The rows of a run, named by its id or by any of its jobs, each with its prompt and its answer as text.
-
-        Iterate over them; they are read one by one. ``keys``: only these rows. ``verdict``: only rows whose final
-        verdict is one of these. ``grep``: only rows with this text in the key, the prompt or the answer, in any case.
-        ``sample``: of the rows that are left, so many at random, the same ones for the same ``sample_seed``. ``limit``:
-        at most so many.
-
-        Only what is held on this machine is read: no key, no network. Rows that were not sent, or whose job is alive,
-        are among them; ``place`` says where each is. Raises UsageError, also for an unknown key, NotFinished if nothing
-        of the requests is known yet, StateError.
-        """
-        from gemini_batch.commands import show as room
-
-        wanted = room.row_selection(
-            keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
-        )
-        return await room.show(self._session(), run_id, wanted)
+        session = self._session()
+        return await room.retry(session, run_id, again, output=to, timeout=timeout, max_usd=max_usd, style=style)
 
     async def list_jobs(
         self,

@@ -1,4 +1,4 @@
-"""The verbs over files, which contact no service; they are part of :class:`gemini_batch.AsyncGeminiBatch`."""
+"""The verbs that only read what is on this machine; they are part of :class:`gemini_batch.AsyncGeminiBatch`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from gemini_batch.async_base import AsyncBase
 from gemini_batch.settings import would_be_offline
 
 if TYPE_CHECKING:
+    import datetime as dt
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Literal, Unpack
 
+    from gemini_batch.commands.estimate import Estimate
     from gemini_batch.commands.prepare import PreparedFile
+    from gemini_batch.commands.show import Shown
     from gemini_batch.commands.validate import Validated
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
+    from gemini_batch.report.spending.sums import By, SpendReport
 
 
 class AsyncFiles(AsyncBase):
-    """Checks and makes request files."""
+    """Checks and makes request files, foresees what they cost, and shows what was answered and spent."""
 
     async def validate(
         self,
@@ -63,6 +67,56 @@ class AsyncFiles(AsyncBase):
             emit=self._on_event,
         )
 
+    async def estimate(
+        self,
+        what: str | os.PathLike[str] | Iterable[object] | ArrowStream | None = None,
+        *,
+        model: str | None = None,
+        model_check: bool = True,
+        limit: int | None = None,
+        sample: int | None = None,
+        sample_seed: int = 0,
+        new: bool = False,
+        dedupe: bool = False,
+        lenient: bool = False,
+        max_requests_per_job: int | None = None,
+        max_tokens_per_job: int | None = None,
+        tier: int | None = None,
+        count: int | None = None,
+        **table: Unpack[TableOptions],
+    ) -> Estimate:
+        """What a run of an input, or the rest of a run (``run-…``), would send, and what it would cost: no key, no
+        network, nothing sent, nothing stored.
+
+        The arguments are those of ``run``; ``new``: count everything, whatever was answered before. ``tier``: also say
+        how many tokens it allows in the queue. ``count``: let the service count the tokens of so many prompts, which
+        needs a key and costs nothing. Raises UsageError (InvalidInput with every problem of the file), StateError.
+        """
+        from gemini_batch.commands import estimate as room
+        from gemini_batch.intake.table_options import refuse_table, submission
+        from gemini_batch.store.run_options import RunOptions
+
+        options = RunOptions.of(
+            max_requests_per_job=max_requests_per_job, max_tokens_per_job=max_tokens_per_job, tier=tier
+        )
+        if isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists():
+            refuse_table(what, table)
+            return await room.estimate(self._session(), what, options or RunOptions(), count=count)
+        file = submission(
+            what,
+            table,
+            model=model,
+            model_check=model_check,
+            limit=limit,
+            sample=sample,
+            sample_seed=sample_seed,
+            new=new,
+            dedupe=dedupe,
+            lenient=lenient,
+        )
+        chosen = file.options.over(options or RunOptions())
+        return await room.estimate(self._session(), file, chosen, count=count)
+
     async def prepare(
         self,
         input_file: str | os.PathLike[str] | Iterable[object] | ArrowStream | None = None,
@@ -89,4 +143,56 @@ class AsyncFiles(AsyncBase):
             force=force,
             offline=would_be_offline(self._settings, self._offline),
             emit=self._on_event,
+        )
+
+    async def show(
+        self,
+        run_id: str,
+        keys: Sequence[str] | None = None,
+        *,
+        verdict: Sequence[str] | None = None,
+        grep: str | None = None,
+        sample: int | None = None,
+        sample_seed: int = 0,
+        limit: int | None = None,
+    ) -> Shown:
+        """The rows of a run, named by its id or by any of its jobs, each with its prompt and its answer as text.
+
+        Iterate over them; they are read one by one. ``keys``: only these rows. ``verdict``: only rows whose final
+        verdict is one of these. ``grep``: only rows with this text in the key, the prompt or the answer, in any case.
+        ``sample``: of the rows that are left, so many at random, the same ones for the same ``sample_seed``. ``limit``:
+        at most so many.
+
+        Only what is held on this machine is read: no key, no network. Rows that were not sent, or whose job is alive,
+        are among them; ``place`` says where each is. Raises UsageError, also for an unknown key, NotFinished if nothing
+        of the requests is known yet, StateError.
+        """
+        from gemini_batch.commands import show as room
+
+        wanted = room.row_selection(
+            keys, verdict=verdict, grep=grep, sample=sample, sample_seed=sample_seed, limit=limit
+        )
+        return await room.show(self._session(), run_id, wanted)
+
+    async def spend_report(
+        self,
+        run_id: str | None = None,
+        *,
+        since: int | dt.date | None = None,
+        by: By = "day",
+        output: str | os.PathLike[str] | None = None,
+    ) -> SpendReport:
+        """What the jobs of this state folder used and cost, or those of a run, named by its id or one of its jobs.
+
+        Only what is held on this machine is read: no key, no network. ``since``: only jobs created in that many last
+        days, of which today is one, or since that day (UTC). ``by``: what the groups are, ``day``, ``model`` or
+        ``run``. ``output``: also write it there, as a page with charts (``.html``) or a table (``.csv``). A run that
+        cannot be read is in ``unread``; the amounts leave it out. The command is ``report``.
+
+        Raises UsageError, also for a file that is no report and would be replaced, StateError.
+        """
+        from gemini_batch.commands import report as room
+
+        return await room.report(
+            self._session(), run_id, since=since, by=by, output=None if output is None else Path(output)
         )

@@ -93,6 +93,8 @@ class Service(Protocol):
 
     async def get_model(self, name: str) -> RemoteModel: ...
 
+    async def count_tokens(self, name: str, request: bytes, *, embeds: bool) -> int: ...
+
 
 class GeminiService:
     """The Gemini Developer API as a :class:`Service`."""
@@ -110,6 +112,7 @@ class GeminiService:
         self.delete = partial(batches.delete, client)
         self.download = partial(files.download, client)
         self.get_model = partial(models.get, client)
+        self.count_tokens = partial(models.count_tokens, client)
         self._start = partial(files.start_upload, client)
         self._send = partial(files.send_upload, client)
         self._mime_types = list(files.MIME_TYPES)

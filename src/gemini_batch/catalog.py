@@ -11,6 +11,7 @@ import difflib
 import enum
 import fnmatch
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from gemini_batch.jsonl import decoder
+from gemini_batch.prices import Fee, Price, Rates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Method(enum.StrEnum):
@@ -76,105 +78,26 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     upload_granularity_bytes: Limit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
-    """Billable tokens of one request or of many, each counted once.
-
-    ``input`` is neither cached nor audio (the service's ``promptTokenCount`` includes both). ``output`` is text or
-    speech, including thoughts (they are billed as output). ``image_output`` is the tokens of images. ``long`` says that
-    the prompt was longer than 200,000 tokens, for which some models cost more.
-    """
-
-    input: int = 0
-    cached: int = 0
-    output: int = 0
-    audio_input: int = 0
-    image_output: int = 0
-    long: bool = False
-
-    def __add__(self, other: Tokens) -> Tokens:
-        """Add count by count. Raises ``ValueError`` for a long and a short prompt, which have different prices."""
-        if not other:
-            return self
-        if not self:
-            return other
-        if self.long != other.long:
-            raise ValueError("prompts over and under 200,000 tokens have different prices; add their costs instead")
-        return Tokens(
-            input=self.input + other.input,
-            cached=self.cached + other.cached,
-            output=self.output + other.output,
-            audio_input=self.audio_input + other.audio_input,
-            image_output=self.image_output + other.image_output,
-            long=self.long,
-        )
-
-    def __bool__(self) -> bool:
-        """False if there is nothing to pay for."""
-        return bool(self.input or self.cached or self.output or self.audio_input or self.image_output)
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """USD: what the tokens cost in a batch, and what they would cost interactively."""
-
-    batch: float = 0.0
-    interactive: float = 0.0
-
-    def __add__(self, other: Cost) -> Cost:
-        """Add both amounts."""
-        return Cost(self.batch + other.batch, self.interactive + other.interactive)
-
-
-class LongRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """USD per million tokens for prompts longer than 200,000 tokens."""
-
-    input: float | None = None
-    cached: float | None = None
-    output: float | None = None
-    audio_input: float | None = None
-    image_output: float | None = None
-
-    def cost(self, tokens: Tokens) -> float | None:
-        """USD for ``tokens``, whatever their ``long`` says; None if the price of any kind is unknown."""
-        total = 0.0
-        for count, rate in (
-            (tokens.input, self.input),
-            (tokens.cached, self.cached),
-            (tokens.output, self.output),
-            (tokens.audio_input, self.audio_input),
-            (tokens.image_output, self.image_output),
-        ):
-            if count:
-                if rate is None:
-                    return None
-                total += count * rate
-        return total / 1_000_000
-
-
-class Rates(LongRates, frozen=True, kw_only=True):
-    """USD per million tokens; ``long`` if long prompts cost more, absent if they cost the same."""
-
-    long: LongRates | None = None
-
-    def cost(self, tokens: Tokens) -> float | None:
-        """USD for ``tokens``; None if the price of any kind is unknown."""
-        if tokens.long and self.long is not None:
-            return self.long.cost(tokens)
-        return LongRates.cost(self, tokens)
-
-
-class Price(Fact, frozen=True, kw_only=True):
-    """The price of a model from the day ``start`` (``from`` in the file) until the next entry begins."""
+class PriceEntry(Fact, frozen=True, kw_only=True):
+    """The rates of a model from the day ``start`` (``from`` in the file) until the next entry begins."""
 
     start: dt.date = msgspec.field(name="from")
     batch: Rates
     interactive: Rates
 
-    def cost(self, tokens: Tokens) -> Cost | None:
-        """The cost of ``tokens``, or None if the price of any kind is unknown."""
-        batch, interactive = self.batch.cost(tokens), self.interactive.cost(tokens)
-        return None if batch is None or interactive is None else Cost(batch, interactive)
+
+class FeeEntry(Fact, frozen=True, kw_only=True):
+    """What ``models`` charge for grounding, from ``start`` (``from``) until the day before ``until``, if it has one."""
+
+    start: dt.date = msgspec.field(name="from")
+    until: dt.date | None = None
+    models: tuple[str, ...]
+    search: Fee | None = None
+    maps: Fee | None = None
+
+    def holds_on(self, day: dt.date) -> bool:
+        """Whether it holds on ``day``."""
+        return self.start <= day and (self.until is None or day < self.until)
 
 
 class EnqueuedTokens(Fact, frozen=True, kw_only=True):
@@ -219,7 +142,8 @@ class Model(Fact, frozen=True, kw_only=True):
     alias_of: str = ""
     shutdown: Shutdown | None = None
     existing_users_only: bool = False
-    prices: tuple[Price, ...] = ()
+    prices: tuple[PriceEntry, ...] = ()
+    fees: tuple[FeeEntry, ...] = ()
     enqueued_tokens: EnqueuedTokens | None = None
     context_tokens: int | None = None
     max_output_tokens: int | None = None
@@ -239,13 +163,35 @@ class Model(Fact, frozen=True, kw_only=True):
         """The price on ``day``; None if it is unknown or the model has shut down."""
         if self.status_on(day) == "gone":
             return None
-        known = [price for price in self.prices if price.start <= day]
-        return max(known, key=lambda price: price.start) if known else None
+        known = [entry for entry in self.prices if entry.start <= day]
+        if not known:
+            return None
+        entry, later = max(known, key=lambda entry: entry.start), self.next_price(day)
+        fee = next((fee for fee in self.fees if fee.holds_on(day)), None)
+        return Price(
+            model=self.name,
+            start=entry.start,
+            until=later.start if later else None,
+            batch=entry.batch,
+            interactive=entry.interactive,
+            # The price list has flex for text models at the price of a batch; for others no page says it.
+            flex=entry.batch if self.kind == "text" else None,
+            search=fee.search if fee else None,
+            maps=fee.maps if fee else None,
+            date=entry.date,
+            source=entry.source,
+        )
 
-    def next_price(self, day: dt.date) -> Price | None:
+    def next_price(self, day: dt.date) -> PriceEntry | None:
         """The first announced price that begins after ``day``, or None."""
-        coming = [price for price in self.prices if price.start > day]
-        return min(coming, key=lambda price: price.start) if coming else None
+        coming = [entry for entry in self.prices if entry.start > day]
+        return min(coming, key=lambda entry: entry.start) if coming else None
+
+    def price_changes(self) -> set[dt.date]:
+        """The days from which another price holds, or none."""
+        days = {entry.start for entry in self.prices} | {fee.start for fee in self.fees}
+        days |= {fee.until for fee in self.fees if fee.until is not None}
+        return days | ({self.shutdown.on} if self.shutdown else set())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +229,7 @@ def load() -> Catalog:
     import tomllib
 
     with Path(__file__).with_name("catalog.toml").open("rb") as file:
-        document = tomllib.load(file)
+        document = tomllib.load(file, parse_float=Decimal)
     return decoder(lambda: parse(document))
 
 
@@ -292,17 +238,24 @@ def parse(document: Mapping[str, Any]) -> Catalog:
     return Catalog(
         date=msgspec.convert(document["date"], dt.date),
         limits=msgspec.convert(document["limits"], Limits),
-        models=_models(document["models"]),
-        families=_models(document["families"]),
+        models=_models(document["models"], msgspec.convert(document["fees"], tuple[FeeEntry, ...])),
+        families=_models(document["families"], ()),
     )
 
 
-def _models(tables: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Model]:
-    """The models of some tables, those of aliases completed. Raises ``ValidationError`` for an alias of nothing."""
+def _models(tables: Mapping[str, Mapping[str, Any]], fees: Sequence[FeeEntry]) -> Mapping[str, Model]:
+    """The models of some tables, those of aliases completed. Raises ``ValidationError`` for an alias of nothing.
+
+    ``fees`` of other names are an error, too.
+    """
     found = {}
     for name, table in tables.items():
         named = table.get("alias_of")
         if named is not None and named not in tables:
             raise msgspec.ValidationError(f"{name} is an alias of {named}, which is not in the catalog")
-        found[name] = msgspec.convert({**(tables[named] if named else {}), **table, "name": name}, Model)
+        model = msgspec.convert({**(tables[named] if named else {}), **table, "name": name}, Model)
+        mine = tuple(fee for fee in fees if (named or name) in fee.models)
+        found[name] = msgspec.structs.replace(model, fees=mine)
+    if unknown := {name for fee in fees for name in fee.models if name not in tables}:
+        raise msgspec.ValidationError(f"fees of models that are not in the catalog: {', '.join(sorted(unknown))}")
     return MappingProxyType(found)

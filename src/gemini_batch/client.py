@@ -33,12 +33,14 @@ __all__ = [
     "clean",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "prepare",
     "results",
     "retry",
     "run",
     "show",
+    "spend_report",
     "status",
     "validate",
 ]
@@ -208,6 +210,8 @@ class GeminiBatch:
     run = _blocking(AsyncGeminiBatch.run)
     retry = _blocking(AsyncGeminiBatch.retry)
     show = _blocking(AsyncGeminiBatch.show)
+    spend_report = _blocking(AsyncGeminiBatch.spend_report)
+    estimate = _blocking(AsyncGeminiBatch.estimate)
     prepare = _blocking(AsyncGeminiBatch.prepare)
     validate = _blocking(AsyncGeminiBatch.validate)
     list_jobs = _blocking(AsyncGeminiBatch.list_jobs)
@@ -232,11 +236,13 @@ cancel = _shortcut(GeminiBatch.cancel)
 clean = _shortcut(GeminiBatch.clean)
 create = _shortcut(GeminiBatch.create)
 doctor = _shortcut(GeminiBatch.doctor)
+estimate = _shortcut(GeminiBatch.estimate)
 list_jobs = _shortcut(GeminiBatch.list_jobs)
 prepare = _shortcut(GeminiBatch.prepare)
 results = _shortcut(GeminiBatch.results)
 retry = _shortcut(GeminiBatch.retry)
 run = _shortcut(GeminiBatch.run)
 show = _shortcut(GeminiBatch.show)
+spend_report = _shortcut(GeminiBatch.spend_report)
 status = _shortcut(GeminiBatch.status)
 validate = _shortcut(GeminiBatch.validate)

@@ -91,7 +91,7 @@ class RunProgress:
     tokens: int
     """Tokens of all answers so far."""
     usd: float | None
-    """Batch price of all answers so far, in USD."""
+    """Batch price of all answers so far, in USD, as far as it is known; null if nothing of it is."""
     offline: bool
     """True if the local emulator answers, so that nothing is paid."""
     elapsed: float
@@ -163,3 +163,8 @@ async def in_thread(work: Callable[[EventHandler], T], emit: EventHandler) -> T:
         with contextlib.suppress(Exception):
             working.result()
         raise
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 request``, ``2,000 requests``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gemini_batch.api.trouble import meaning
 from gemini_batch.backend import OFFLINE, Backend, address_of, key_of, open_backend
 from gemini_batch.errors import ApiError, StateError, UsageError
 from gemini_batch.events import EventHandler, Notice, ignore_events
+from gemini_batch.money.book import PriceBook, default_book
+from gemini_batch.money.own_prices import FILE_NAME, SET_ASIDE, parse
 from gemini_batch.store.state_folder import StateFolder
 from gemini_batch.world import World
 
@@ -106,6 +110,11 @@ class Session:
         if self._ledger is None:
             self._ledger = self._stack.enter_context(self.state_folder.ledger())
         return self._ledger
+
+    @functools.cached_property
+    def prices(self) -> PriceBook:
+        """The catalog's prices and the user's own, read once. Raises UsageError for a mistake in the user's file."""
+        return load_prices(self.settings.home / FILE_NAME)
 
     def key_fingerprint(self) -> str:
         """The fingerprint of the key that the backend is asked with. Raises UsageError where there is no key."""
@@ -294,6 +303,23 @@ class Session:
             code="job_not_found",
             next="Check the name, and that the key belongs to the project that created the job. It may be deleted.",
         )
+
+
+def load_prices(file: Path | str) -> PriceBook:
+    """The catalog's prices, and over them the user's own from ``file``, if it exists.
+
+    Raises UsageError with code ``bad_prices`` for a mistake in it, StateError if it cannot be read.
+    """
+    path = Path(file)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return default_book()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"It is not UTF-8: {error}.", file=path, code="bad_prices", next=SET_ASIDE) from None
+    except OSError as error:
+        raise StateError(f"The file of your own prices cannot be read: {error.strerror}.", file=path) from error
+    return dataclasses.replace(default_book(), own=parse(text, path))
 
 
 def _not_offline(name: str) -> UsageError:

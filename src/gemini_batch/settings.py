@@ -12,6 +12,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -42,6 +43,8 @@ WEBHOOK_VARIABLE = "GEMINI_WEBHOOK_SECRET"
 _SHORTEST_SECRET = 16
 #: Seconds; a job that is polled less often than once a day may lose its results.
 LONGEST_PAUSE = 86_400.0
+#: More than anybody means.
+_MOST_USD = 1_000_000
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -80,7 +83,8 @@ class Settings:
     ``poll``: seconds between polls, None for the built-in backoff. ``settle``: seconds for which the job of an
     unanswered create is searched for before anything is resent. ``blank_base_url``: ``GOOGLE_GEMINI_BASE_URL`` is
     set but blank, which counts as unset; commands that spend money then say which address they use. ``ignored``: the
-    variables of this program that a ``.env`` file sets but only the environment may set.
+    variables of this program that a ``.env`` file sets but only the environment may set. ``max_usd_per_day``,
+    ``max_usd_per_month``: what all runs of the state folder may cost in a UTC day and month.
     """
 
     home: Path
@@ -92,6 +96,8 @@ class Settings:
     settle: float = 30.0
     blank_base_url: bool = False
     ignored: tuple[str, ...] = ()
+    max_usd_per_day: Decimal | None = None
+    max_usd_per_month: Decimal | None = None
 
     def require_key(self) -> Secret:
         """The API key. Raises UsageError, which says what to type, if there is none."""
@@ -125,6 +131,22 @@ def _seconds(name: str, text: str) -> float:
             code="bad_setting",
         )
     return value
+
+
+def checked_usd(value: object, name: str) -> Decimal:
+    """An amount of USD from what a caller or a variable says. Raises UsageError if it is not a positive number."""
+    try:
+        amount = Decimal(str(value).strip().removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and 0 < amount <= _MOST_USD):
+        raise UsageError(
+            f"{name}={value} is not an amount of USD.",
+            field=name,
+            next="Write it like 5 or 0.25.",
+            code="bad_argument" if name.startswith("--") else "bad_setting",
+        )
+    return amount
 
 
 def _read_dotenv(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -279,6 +301,11 @@ def _is_blank(name: str, *sources: Mapping[str, str]) -> bool:
     return text is not None and not text.strip()
 
 
+def _usd(source: Mapping[str, str], name: str) -> Decimal | None:
+    text = _value(source, name)
+    return None if text is None else checked_usd(text, name)
+
+
 def _key(source: Mapping[str, str]) -> str | None:
     return next((found.strip() for name in KEY_NAMES if (found := _value(source, name))), None)
 
@@ -335,6 +362,8 @@ def load_settings(
         settle=_seconds("GEMINI_BATCH_SETTLE", settle_text) if settle_text else 30.0,
         blank_base_url=_is_blank("GOOGLE_GEMINI_BASE_URL", environment, dotenv),
         ignored=ignored,
+        max_usd_per_day=_usd(environment, "GEMINI_BATCH_MAX_USD_PER_DAY"),
+        max_usd_per_month=_usd(environment, "GEMINI_BATCH_MAX_USD_PER_MONTH"),
     )
 
 

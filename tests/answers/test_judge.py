@@ -7,6 +7,7 @@ import re
 import time
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -162,9 +163,19 @@ def test_an_answer_that_is_not_finished_stays_what_it_is() -> None:
     assert verdict(response(media("%"), finish="IMAGE_SAFETY")) == ("blocked", "IMAGE_SAFETY")
 
 
-def test_broken_media_is_counted_as_used() -> None:
-    found = judged({**response(media("%")), "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 1290}})
-    assert (found.usage.known, found.usage.input, found.usage.output) == (True, 7, 1290)
+@pytest.mark.parametrize(
+    ("details", "known"),
+    [
+        ([{"modality": "IMAGE", "tokenCount": 1290}], True),
+        ([{"modality": "TEXT", "tokenCount": 1290}], False),
+        (None, False),
+    ],
+)
+def test_broken_media_is_counted_as_used(details: Any, known: bool) -> None:
+    """Tokens of images cost more than others, so an image whose tokens are not counted apart is not known."""
+    usage = {"promptTokenCount": 7, "candidatesTokenCount": 1290, "candidatesTokensDetails": details}
+    found = judged({**response(media("%")), "usageMetadata": usage})
+    assert (found.usage.known, found.usage.input, found.usage.output) == (known, 7, 1290)
     assert (found.has_response, found.message) == (True, MESSAGES["BROKEN_MEDIA"])
 
 
@@ -483,11 +494,34 @@ USAGE = {
     "thoughtsTokenCount": 30,
     "toolUsePromptTokenCount": 7,
     "totalTokenCount": 187,
-    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 60}, {"modality": "AUDIO", "tokenCount": 40}],
-    "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 45}, {"modality": "IMAGE", "tokenCount": 2}],
+    "promptTokensDetails": [
+        {"modality": "TEXT", "tokenCount": 45},
+        {"modality": "AUDIO", "tokenCount": 40},
+        {"modality": "IMAGE", "tokenCount": 9},
+        {"modality": "VIDEO", "tokenCount": 6},
+    ],
+    "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 15}, {"modality": "TEXT", "tokenCount": 5}],
+    "candidatesTokensDetails": [
+        {"modality": "IMAGE", "tokenCount": 45},
+        {"modality": "IMAGE", "tokenCount": 1},
+        {"modality": "AUDIO", "tokenCount": 3},
+    ],
     "serviceTier": "SERVICE_TIER_STANDARD",
 }
-FULL = Usage(input=100, cached=20, output=50, thoughts=30, tool_use=7, audio_input=40, image_output=47, known=True)
+FULL = Usage(
+    input=100,
+    cached=20,
+    output=50,
+    thoughts=30,
+    tool_use=7,
+    audio_input=40,
+    image_output=46,
+    image_input=9,
+    video_input=6,
+    cached_audio=15,
+    audio_output=3,
+    known=True,
+)
 
 
 @pytest.mark.parametrize(
@@ -496,10 +530,12 @@ FULL = Usage(input=100, cached=20, output=50, thoughts=30, tool_use=7, audio_inp
         (USAGE, FULL),
         (json.loads(json.dumps(USAGE), parse_int=str), FULL),
         (json.loads(json.dumps(USAGE), parse_int=float), FULL),
-        ({"promptTokenCount": 9, "totalTokenCount": 9}, Usage(input=9, known=True)),
+        ({"promptTokenCount": 9, "totalTokenCount": 9}, Usage(input=9)),
         ({"promptTokenCount": 9, "totalTokenCount": 30, "thoughtsTokenCount": 1}, Usage(9, 0, 20, 1, known=True)),
-        ({"promptTokenCount": 9}, Usage(input=9, known=True)),
-        ({"promptTokenCount": 0}, Usage(known=True)),
+        ({"promptTokenCount": 9}, Usage(input=9)),
+        ({"promptTokenCount": 0}, Usage()),
+        ({"promptTokenCount": 9, "thoughtsTokenCount": 3}, Usage(input=9, thoughts=3)),
+        ({"promptTokenCount": 0, "candidatesTokenCount": 1}, Usage(output=1, known=True)),
         (None, Usage()),
         ({}, Usage()),
         ({"candidatesTokenCount": 5}, Usage()),
@@ -508,14 +544,85 @@ FULL = Usage(input=100, cached=20, output=50, thoughts=30, tool_use=7, audio_inp
         ({"promptTokenCount": 1.5}, Usage()),
         ({"promptTokenCount": 10**20}, Usage()),
         ({"promptTokenCount": True}, Usage()),
-        ({"promptTokenCount": 9, "candidatesTokenCount": -5}, Usage(input=9, known=True)),
-        ({"promptTokenCount": 9, "promptTokensDetails": [{}]}, Usage(input=9, known=True)),
+        ({"promptTokenCount": 9, "candidatesTokenCount": -5}, Usage(input=9)),
+        (
+            {"promptTokenCount": 9, "candidatesTokenCount": 2, "promptTokensDetails": [{}]},
+            Usage(input=9, output=2, known=True),
+        ),
         ("odd", Usage()),
         ([], Usage()),
     ],
 )
 def test_usage_is_read_as_it_is_and_never_guessed(usage: Any, expected: Usage) -> None:
     assert judged({**response(TEXT), "usageMetadata": usage}).usage == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"cachedContentTokenCount": 50}, {"cached": 9}),
+        ({"promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}]}, {"audio_input": 9}),
+        (
+            {
+                "cachedContentTokenCount": 5,
+                "promptTokensDetails": [{"modality": name, "tokenCount": 50} for name in ("AUDIO", "IMAGE", "VIDEO")],
+            },
+            {"cached": 5, "audio_input": 4},
+        ),
+        (
+            {"cachedContentTokenCount": 5, "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}]},
+            {"cached": 5, "cached_audio": 5, "audio_input": 5},
+        ),
+        ({"candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 50}]}, {"image_output": 2}),
+        (
+            {"promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 4}, {"modality": "VIDEO", "tokenCount": 50}]},
+            {"image_input": 4, "video_input": 5},
+        ),
+    ],
+)
+def test_a_part_is_at_most_the_whole(usage: dict[str, Any], expected: dict[str, int]) -> None:
+    found = judged({**response(TEXT), "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 2, **usage}})
+    assert found.usage == msgspec.structs.replace(Usage(input=9, output=2, known=True), **expected)
+
+
+@pytest.mark.parametrize(
+    ("grounding", "searches", "maps"),
+    [
+        ({"webSearchQueries": ["a", "b"]}, 2, 0),
+        ({"webSearchQueries": ["a", "", " a ", "b", "  "]}, 2, 0),
+        ({"webSearchQueries": ["a"], "imageSearchQueries": ["a", "c"]}, 2, 0),
+        ({"webSearchQueries": ["a", 7, None]}, 1, 0),
+        ({"webSearchQueries": "a"}, 0, 0),
+        ({"webSearchQueries": []}, 0, 0),
+        # Pages that the request named are sources without a query.
+        ({"groundingChunks": [{"web": {"uri": "https://example.com"}}]}, 0, 0),
+        ({"groundingChunks": [{"maps": {"placeId": "x"}}, {"maps": {}}]}, 0, 1),
+        ({"groundingChunks": [{"maps": None}, "odd"]}, 0, 0),
+        ({"groundingChunks": {"maps": {}}, "webSearchQueries": ["a"]}, 1, 0),
+        ({}, 0, 0),
+        ("odd", 0, 0),
+        (None, 0, 0),
+    ],
+)
+def test_searches_are_counted(grounding: Any, searches: int, maps: int) -> None:
+    """Different queries count, empty ones do not, and what cannot be read costs itself only."""
+    answer = response(TEXT)
+    answer["candidates"][0]["groundingMetadata"] = grounding
+    usage = {"promptTokenCount": 9, "candidatesTokenCount": 2}
+    found = judged({**answer, "usageMetadata": usage})
+    assert found.verdict == "succeeded"
+    assert found.usage == Usage(input=9, output=2, searches=searches, maps=maps, known=True)
+
+
+def test_searches_of_several_candidates_count_once() -> None:
+    one, other = response(TEXT)["candidates"][0], response(TEXT)["candidates"][0]
+    body = {
+        "candidates": [
+            {**one, "groundingMetadata": {"webSearchQueries": ["a", "b"]}},
+            {**other, "groundingMetadata": {"webSearchQueries": ["b", "c"]}},
+        ]
+    }
+    assert judged(body).usage == Usage(searches=3)
 
 
 def test_rubbish_in_one_piece_does_not_spoil_the_others() -> None:

@@ -161,10 +161,10 @@ def test_the_word_in_a_text_is_no_task_type(shell: Shell) -> None:
     assert "Warning" not in embed(shell, {"content": {"parts": [{"text": 'the field "taskType": what is it?'}]}})
 
 
-def test_media_in_embeddings_cost_more_than_is_shown(shell: Shell) -> None:
+def test_media_in_embeddings_cost_more_than_text(shell: Shell) -> None:
     image = {"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}]}}
 
-    assert "count them as text" in embed(shell, PLAIN, image)
+    assert "cost more than text" in embed(shell, PLAIN, image)
 
 
 def test_the_same_warning_in_many_lines_is_said_once(shell: Shell) -> None:

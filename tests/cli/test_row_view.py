@@ -7,9 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from gemini_batch import Money, ShownRow, TokenCounts, Turn
+from gemini_batch import LeftOut, Money, ShownRow, TokenCounts, Turn
 from gemini_batch.cli.row_view import SIDE_BY_SIDE, as_text, header, on_screen
 
+
+def usd(batch: float | None, unknown: tuple[LeftOut, ...] = ()) -> Money:
+    twice = None if batch is None else 2 * batch
+    return Money(batch=batch, interactive=twice, by_kind={}, wasted={}, unknown=list(unknown), prices=[])
+
+
+NOTHING = usd(0.0)
 TOKENS = TokenCounts(input=1200, cached=0, output=30, thoughts=0, tool_use=0, unknown=0)
 PLAIN = ShownRow(
     key="row-1",
@@ -24,7 +31,7 @@ PLAIN = ShownRow(
     asked="asked-model",
     model="gave-model",
     tokens=TOKENS,
-    usd=Money(batch=0.00012, interactive=0.00024),
+    usd=usd(0.00012),
     emulated=False,
     prompt=[Turn("user", "Why?")],
     answer=[Turn("model", "Because.")],
@@ -32,7 +39,7 @@ PLAIN = ShownRow(
 NOT_ANSWERED: dict[str, Any] = {
     "verdict": None,
     "tokens": None,
-    "usd": Money(batch=None, interactive=None),
+    "usd": usd(None),
     "model": None,
     "answer": None,
 }
@@ -53,15 +60,27 @@ HEADERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["row-1", "succeeded", "1 attempt", "asked-model", "tokens: 1,200 in, 30 out", "$0.00012"],
     ),
     "no price": (
-        {"usd": Money(batch=None, interactive=None)},
+        {"usd": usd(None)},
         ["row-1", "succeeded", "1 attempt", "gave-model", "tokens: 1,200 in, 30 out", "cost unknown"],
     ),
     "no counts": (
         {
             "tokens": TokenCounts(input=0, cached=0, output=0, thoughts=0, tool_use=0, unknown=1),
-            "usd": Money(batch=None, interactive=None),
+            "usd": usd(None),
         },
         ["row-1", "succeeded", "1 attempt", "gave-model", "tokens unknown", "cost unknown"],
+    ),
+    "a part without a price": (
+        {"usd": usd(0.5, (LeftOut(why="price", model="gave-model", kind="audio_input", count=1200),))},
+        [
+            "row-1",
+            "succeeded",
+            "1 attempt",
+            "gave-model",
+            "tokens: 1,200 in, 30 out",
+            "at least $0.5",
+            "1,200 tokens of audio input by gave-model, without a known price",
+        ],
     ),
     "thoughts and tools": (
         {"tokens": TokenCounts(input=1, cached=0, output=0, thoughts=5, tool_use=7, unknown=0)},
@@ -72,7 +91,7 @@ HEADERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["row-1", "succeeded", "1 attempt", "gave-model", "tokens: 1,200 in, 30 out", "$0.00012 not paid (offline)"],
     ),
     "emulated without a price": (
-        {"emulated": True, "usd": Money(batch=None, interactive=None)},
+        {"emulated": True, "usd": usd(None)},
         ["row-1", "succeeded", "1 attempt", "gave-model", "tokens: 1,200 in, 30 out", "nothing was paid (offline)"],
     ),
     "an attempt without an answer": (
@@ -129,7 +148,7 @@ HEADERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ],
     ),
     "remembered": (
-        {"place": "remembered", "attempts": 0, "tokens": None, "usd": Money(batch=0.0, interactive=0.0)},
+        {"place": "remembered", "attempts": 0, "tokens": None, "usd": NOTHING},
         ["row-1", "succeeded", "answered before, in another run", "gave-model", "paid for elsewhere"],
     ),
     "a copy": (

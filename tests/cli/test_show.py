@@ -136,7 +136,8 @@ def test_a_cost_that_is_not_known_is_not_zero(shell: Shell, run: str) -> None:
 
     (row,) = rows(shell.run("show", run, "a", "--json"))
 
-    assert row["usd"] == {"batch": None, "interactive": None}
+    assert (row["usd"]["batch"], row["usd"]["interactive"]) == (None, None)
+    assert row["usd"]["unknown"] == [{"why": "usage", "model": "gemini-3-flash-preview", "kind": None, "count": 1}]
     assert row["tokens"]["unknown"] == 1
     assert "tokens unknown · nothing was paid (offline)" in shell.run("show", run, "a").out
 
@@ -157,7 +158,7 @@ def test_a_job_that_is_alive(shell: Shell) -> None:
     assert "status" in done.err
     (first, _) = rows(shell.run("show", job, "--json"))
     assert (first["place"], first["job"], first["verdict"], first["answer"]) == ("in_job", job, None, None)
-    assert first["usd"] == {"batch": None, "interactive": None}
+    assert (first["usd"]["batch"], first["usd"]["interactive"], first["usd"]["unknown"]) == (None, None, [])
     assert rows(shell.run("show", job, "--json", "--verdict", "missing")) == []
 
 

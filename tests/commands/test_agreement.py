@@ -19,9 +19,10 @@ from gemini_batch.commands.late_answers import refuse_late
 from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
-from gemini_batch.engine.planner import plan_job
+from gemini_batch.engine.creating.budget import budget_of
+from gemini_batch.engine.creating.planner import plan_job
+from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.engine.quota import Limits
-from gemini_batch.engine.submitter import Submitter
 from gemini_batch.errors import Next, NotFinished, ServiceError, UsageError
 from gemini_batch.intake.submission import Submission, enter_run
 from gemini_batch.report.job_view import RunState
@@ -176,7 +177,10 @@ def begun(service: FakeService, folder: Path) -> str:
                     tokens=None, model=entered.run.model, display_name="n",
                     key_fingerprint=session.key_fingerprint(), now=session.world.now,
                 )  # fmt: skip
-        await Submitter(session, service, ledger, entered.run, place).make(ledger.jobs_of(entered.run.id)[0])
+        budget = budget_of(session, entered.run, RunOptions())
+        await Submitter(session, service, ledger, entered.run, place, budget=budget).make(
+            ledger.jobs_of(entered.run.id)[0]
+        )
         return entered.run.id
 
     found: str = ask(service, folder, work)

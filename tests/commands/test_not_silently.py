@@ -13,7 +13,7 @@ from engine.steps import KEYS, PAIRS, jobs_of, sentences, work
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.create import create
 from gemini_batch.commands.run import run
-from gemini_batch.engine.planner import drop
+from gemini_batch.engine.creating.planner import drop
 from gemini_batch.intake.submission import Submission
 from gemini_batch.store.records import JobStage
 

@@ -40,6 +40,8 @@ RAN_WHOLE += [
     DOCS / "tutorial.md",
     DOCS / "result-line.md",
     DOCS / "memory.md",
+    DOCS / "costs.md",
+    DOCS / "report.md",
     DOCS / "install-skill.md",  # by test_install.py
     DOCS / "attachments.md",
 ]
@@ -239,6 +241,35 @@ def test_the_page_about_memory_as_written(offline_shell: Shell) -> None:
     assert "1 of 2 requests were answered before; 1 is sent." in said
     assert said.count("requests were answered before") == 1
     assert [row["key"] for row in offline_shell.rows("answers.jsonl")] == ["sky", "sea"]
+
+
+def test_the_page_about_costs_as_written(offline_shell: Shell) -> None:
+    (program,), (file,) = blocks_in(DOCS / "costs.md", "python"), blocks_in(DOCS / "costs.md", "toml")
+    assert offline_shell.python(program.text).stdout.splitlines()[1] == "0.55 USD, interactively 1.10 USD False"
+    (offline_shell.folder / "prices.toml").write_text(file.text, encoding="utf-8")
+    assert [one.model for one in gemini_batch.load_prices(offline_shell.folder / "prices.toml").own] == [
+        "gemini-3.8-flash",
+        "gemini-next",
+    ]
+
+
+def test_the_page_about_costs_names_every_kind() -> None:
+    named = set(re.findall(r"`([a-z_]+)`", read(DOCS / "costs.md")))
+    assert {kind.value for kind in gemini_batch.Kind} <= named
+
+
+def test_the_page_about_reports_as_written(offline_shell: Shell) -> None:
+    """Its commands and its program, over one finished job; and all columns of the table."""
+    request = {"key": "a", "request": {"contents": [{"parts": [{"text": "Hello"}]}]}}
+    (offline_shell.folder / "in.jsonl").write_text(json.dumps(request), encoding="utf-8")
+    offline_shell.run("gemini-batch run in.jsonl -o results.jsonl")
+    (commands,), (program,) = blocks_in(DOCS / "report.md", "bash"), blocks_in(DOCS / "report.md", "python")
+    table = offline_shell.run(commands.text).stdout
+    (shown, *_) = blocks_in(DOCS / "report.md", "text")
+    assert shown.text.split()[1:11] == table.splitlines()[0].split()[1:]
+    assert (offline_shell.folder / "november.csv").is_file()
+    lines = offline_shell.python(program.text).stdout.splitlines()
+    assert lines[1].startswith("gemini-3-flash-preview 1 {'input': ")
 
 
 def test_the_page_about_attachments_as_written(offline_shell: Shell) -> None:

@@ -291,6 +291,9 @@ class FakeService:
         self._begin("get_model")()
         return RemoteModel(name=f"models/{name}")
 
+    async def count_tokens(self, name: str, request: bytes, *, embeds: bool) -> int:
+        raise NotImplementedError
+
     # Batches ---------------------------------------------------------------------------------------------------------
 
     async def create(

@@ -14,8 +14,8 @@ import pytest
 
 from engine.fake import FakeService, FakeSession, answer_line
 from engine.steps import sentences, work
-from gemini_batch import catalog
 from gemini_batch.answers.parse import Answer
+from gemini_batch.answers.usage import Usage
 from gemini_batch.answers.verdict import judge
 from gemini_batch.catalog import Method
 from gemini_batch.cli.results import summary_lines
@@ -25,6 +25,7 @@ from gemini_batch.commands.status import status
 from gemini_batch.engine.judging import answer_row
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
+from gemini_batch.money.costs import cost
 from gemini_batch.store.row_records import RequestRow, Wanted
 from gemini_batch.store.rows import Rows
 from gemini_batch.store.run_options import RunOptions
@@ -40,14 +41,12 @@ DAY = 1_795_300_000.0
 ASKED = "gemini-3-flash-preview"
 ALIAS = "gemini-flash-latest"
 #: Tokens of the six answers of the fake service.
-TOKENS = catalog.Tokens(input=6 * 4, output=6 * 2)
+TOKENS = Usage(input=6 * 4, output=6 * 2, known=True)
 
 
 def price_of(model: str) -> float | None:
-    known = catalog.load().find(model)
-    price = known.price_on(dt.datetime.fromtimestamp(DAY, dt.UTC).date()) if known else None
-    cost = price.cost(TOKENS) if price else None
-    return cost.batch if cost else None
+    exact = cost(TOKENS, model, dt.datetime.fromtimestamp(DAY, dt.UTC).date()).exact
+    return None if exact is None else float(exact)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_batch.engine.backoff import LATE_COUNTED, LATE_SUCCEEDED, LATE_UNSAID, Output, PollBackoff, output_of
-from gemini_batch.engine.create_policy import (
+from gemini_batch.engine.creating.create_policy import (
     MAX_CREATE_CALLS,
     Adopt,
     Facts,

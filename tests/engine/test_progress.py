@@ -11,6 +11,7 @@ from engine.fake import FakeService, answer_line
 from engine.fake import Job as RemoteJob
 from engine.steps import KEYS, PAIRS, again, jobs_of, work
 from gemini_batch.events import JobSeen, RunProgress, Transfer
+from gemini_batch.money.book import default_book
 from gemini_batch.report.summary import Progress, uncollected
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.records import Job, JobStage
@@ -110,7 +111,7 @@ def test_requests_that_wait_for_their_turn_again_are_not_done(service: FakeServi
     service.answer_at = lambda key, _: failed_line(key) if key in KEYS[:4] else answer_line(key)
     first = work(service, tmp_path, options=RunOptions(attempts=1))
     (done,) = jobs_of(tmp_path)
-    progress = Progress()
+    progress = Progress(default_book())
     with Ledger(tmp_path / "home" / "ledger.db") as ledger:
         begun = ledger.run_of(done)
     with RunFolder(Path(first.summary.folder)).rows() as rows:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal  # noqa: TC003 - a program for type checkers, which runs as well
 from pathlib import Path
 from typing import assert_never, assert_type
 
@@ -17,6 +18,7 @@ from gemini_batch import (
     Created,
     Diagnosis,
     Error,
+    Estimate,
     Event,
     EventHandler,
     GeminiBatch,
@@ -25,12 +27,14 @@ from gemini_batch import (
     JobSeen,
     JobStage,
     JobStatus,
+    Kind,
     Method,
     Model,
     NetworkError,
     Next,
     Notice,
     PreparedFile,
+    Price,
     Problem,
     Results,
     RowError,
@@ -41,15 +45,20 @@ from gemini_batch import (
     Settings,
     Shown,
     ShownRun,
+    Spend,
+    SpendReport,
     StateError,
     Summary,
     Transfer,
+    Usage,
     UsageError,
     Validated,
     Verdict,
     aio,
+    cost,
     load_catalog,
     load_settings,
+    price_on,
 )
 
 
@@ -113,12 +122,16 @@ def blocking() -> None:
         assert_type(batch.retry(created.run, only=("truncated",), max_output_tokens=10, temperature=1.0), Results)
         assert_type(batch.validate("requests.jsonl", limit=1), Validated)
         assert_type(batch.prepare("reviews.csv", output="requests.jsonl", prompt="{{ a }}", key="id"), PreparedFile)
+        assert_type(batch.estimate("requests.jsonl", limit=5, tier=1, count=20), Estimate)
         assert_type(batch.run([{"a": 1}], prompt="{{ a }}", schema={"type": "object"}, output="o.csv"), Results)
         assert_type(batch.list_jobs(alive=True, state="running", refresh=True, remote=False), list[JobStatus])
         shown = batch.show(created.run, ["a"], verdict=("truncated",), grep="x", sample=2, sample_seed=1, limit=1)
         assert_type(shown, Shown)
         assert_type(shown.summary, ShownRun)
         assert_type([turn.text for row in shown for turn in row.answer or ()], list[str])
+        report = batch.spend_report(created.run, since=dt.date(2026, 11, 1), by="model", output=Path("report.csv"))
+        assert_type(report, SpendReport)
+        assert_type([group.usd.batch for group in report.groups], list[float | None])
         assert_type(batch.cancel(created.job, wait=False), Cancelled)
         assert_type(batch.clean(dry_run=True, not_created=True), Cleaned)
         assert_type(batch.doctor(), Diagnosis)
@@ -137,8 +150,10 @@ async def awaited() -> None:
         assert_type(await batch.retry(created.run), Results)
         assert_type(await batch.validate("requests.jsonl"), Validated)
         assert_type(await batch.prepare([{"a": 1}], output="requests.jsonl", prompt="{{ a }}"), PreparedFile)
+        assert_type(await batch.estimate([{"a": 1}], prompt="{{ a }}", new=True), Estimate)
         assert_type(await batch.list_jobs(limit=3), list[JobStatus])
         assert_type(await batch.show(created.run), Shown)
+        assert_type(await batch.spend_report(since=30), SpendReport)
         assert_type(await batch.cancel(created.job), Cancelled)
         assert_type(await batch.clean(), Cleaned)
         assert_type(await batch.doctor(), Diagnosis)
@@ -155,9 +170,11 @@ def functions() -> None:
     assert_type(gemini_batch.run("requests.jsonl", output="results.jsonl"), Results)
     assert_type(gemini_batch.retry("run-abc", only=["failed"]), Results)
     assert_type(gemini_batch.validate("requests.jsonl"), Validated)
+    assert_type(gemini_batch.estimate("run-abcdefgh"), Estimate)
     assert_type(gemini_batch.prepare(sql="select 1 as a", output="r.jsonl", prompt="{{ a }}"), PreparedFile)
     assert_type(gemini_batch.list_jobs(), list[JobStatus])
     assert_type(gemini_batch.show("batches/abc", limit=3), Shown)
+    assert_type(gemini_batch.spend_report(), SpendReport)
     assert_type(gemini_batch.cancel("batches/abc"), Cancelled)
     assert_type(gemini_batch.clean(dry_run=True), Cleaned)
     assert_type(gemini_batch.doctor(), Diagnosis)
@@ -188,12 +205,15 @@ def errors() -> int:
     return 0
 
 
-def catalog() -> float | None:
+def catalog() -> Decimal | None:
     """What a million tokens cost in a batch today."""
     model: Model | None = load_catalog().find("gemini-3-flash-preview")
-    price = model.price_on(dt.datetime.now(dt.UTC).date()) if model else None
-    cost = price.cost(gemini_batch.Tokens(input=1_000_000)) if price else None
-    return None if cost is None else cost.batch
+    today = dt.datetime.now(dt.UTC).date()
+    price: Price | None = price_on(model.name, today) if model else None
+    if price is None or price.batch is None or price.batch.of(Kind.INPUT) is None:
+        return None
+    spend: Spend = cost(Usage(input=1_000_000, known=True), price.model, today)
+    return (spend + Spend()).exact
 
 
 def stages(stage: JobStage) -> bool:

@@ -34,12 +34,14 @@ VERBS = [
     "clean",
     "create",
     "doctor",
+    "estimate",
     "list_jobs",
     "prepare",
     "results",
     "retry",
     "run",
     "show",
+    "spend_report",
     "status",
     "validate",
 ]
@@ -81,12 +83,25 @@ def test_both_clients_are_made_with_the_same_arguments() -> None:
 
 
 #: What only the command line has: settings, and what only a shell asks for.
-_SHELL = {"as_json", "quiet", "debug", "offline", "poll", "exit_code", "yes", "no_pager", "fixing"}
+_SHELL = {
+    "as_json",
+    "quiet",
+    "debug",
+    "offline",
+    "poll",
+    "exit_code",
+    "yes",
+    "no_pager",
+    "fixing",
+    "max_usd_basis",
+    "max_usd_unknown",
+}
 
 
 @each_verb
 def test_a_verb_and_its_command_have_the_same_words_and_defaults(verb: str) -> None:
-    command = import_module(f"gemini_batch.cli.{COMMANDS[verb.removesuffix('_jobs')][0]}").command
+    word = verb.removesuffix("_jobs").removeprefix("spend_")
+    command = import_module(f"gemini_batch.cli.{COMMANDS[word][0]}").command
     given = command.make_context(verb, [], resilient_parsing=True).params
     options = {parameter.name for parameter in command.params}
     arguments = dict(inspect.signature(getattr(GeminiBatch, verb)).parameters)

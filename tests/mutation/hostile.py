@@ -11,7 +11,7 @@ HOSTILE = "tests/scenarios/test_hostile.py"
 HOSTILE_SERVICE = (
     Breakage(
         guard="a job is asked whether it is the one before it is adopted",
-        file="engine/submitter.py",
+        file="engine/creating/submitter.py",
         old="remote = remote_job(await ask(self._service, batch, job))",
         new="remote = remote_job(await self._service.get(batch))",
         tests=(f"{DOUBT}::test_a_job_of_another_file_is_not_adopted",),
@@ -70,21 +70,21 @@ HOSTILE_SERVICE = (
     ),
     Breakage(
         guard="a create answered with a known job is in doubt",
-        file="engine/submitter.py",
+        file="engine/creating/submitter.py",
         old="if not remote.name or remote.name in self._ledger.batches():",
         new="if not remote.name:",
         tests=(f"{DOUBT}::test_a_create_answered_with_a_known_job_is_in_doubt",),
     ),
     Breakage(
         guard="a list need not show the input file",
-        file="engine/create_policy.py",
+        file="engine/creating/create_policy.py",
         old="            and r.file_name is None\n",
         new="            and r.file_name is None\n            and wanted is None\n",
         tests=(f"{DOUBT}::test_a_list_without_the_input_file_is_enough",),
     ),
     Breakage(
         guard="a list that hides a known job is not believed",
-        file="engine/submitter.py",
+        file="engine/creating/submitter.py",
         old="if await self._there(name) is not None:",
         new="if await self._there(name) is not None and not name:",
         tests=(f"{DOUBT}::test_a_list_that_hides_a_known_job_is_not_believed",),

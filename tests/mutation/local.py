@@ -281,9 +281,9 @@ LOCAL = (
     ),
     Breakage(
         guard="an unknown cost of a row is not zero",
-        file="cli/row_view.py",
-        old='yield "cost unknown" if row.usd.batch is None else',
-        new='yield "$0" if row.usd.batch is None else',
+        file="report/money.py",
+        old='        return "cost unknown"',
+        new='        return "$0"',
         tests=("tests/cli/test_row_view.py::test_a_header",),
     ),
 )

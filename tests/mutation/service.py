@@ -18,21 +18,21 @@ CREATING = (
     ),
     Breakage(
         guard="the intent is written down before the create",
-        file="engine/submitter.py",
+        file="engine/creating/submitter.py",
         old="            stage=JobStage.INTENDED,\n",
         new="            stage=job.stage,\n",
         tests=("tests/engine/test_life.py::test_a_create_that_happened_without_an_answer_is_adopted",),
     ),
     Breakage(
         guard="the list is read to its end twice before a second create",
-        file="engine/create_policy.py",
+        file="engine/creating/create_policy.py",
         old="MIN_LIST_READS = 2",
         new="MIN_LIST_READS = 1",
         tests=("tests/engine/test_decide.py::test_nothing_is_sent_twice_without_two_passes_and_the_time",),
     ),
     Breakage(
         guard="a list that lags behind is given its time",
-        file="engine/create_policy.py",
+        file="engine/creating/create_policy.py",
         old="(facts.last_list_read or 0.0) >= settled_at",
         new="facts.last_list_read is not None",
         tests=("tests/engine/test_life.py::test_the_next_process_gives_a_list_that_lags_behind_its_time",),
@@ -70,7 +70,7 @@ CREATING = (
     ),
     Breakage(
         guard="the same requests attach to their active job",
-        file="engine/create_policy.py",
+        file="engine/creating/create_policy.py",
         old="any(job.stage is JobStage.CREATED or _left_something(job) for job in jobs)",
         new="any(_left_something(job) for job in jobs)",
         tests=("tests/engine/test_life.py::test_the_same_command_again_attaches",),

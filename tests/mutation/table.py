@@ -12,6 +12,8 @@ from mutation.emulator import BOUNDED, CALLERS, CALLS, FILES, OPENAI, PRIVATE, R
 from mutation.hostile import HOSTILE_SERVICE
 from mutation.local import BAD_INPUT, LOCAL, SECRETS
 from mutation.memory import MEMORY
+from mutation.money import LIMITS
+from mutation.reports import REPORTS
 from mutation.requests import REQUESTS
 from mutation.runs import RUNS
 from mutation.schemas import SCHEMAS
@@ -22,6 +24,6 @@ from mutation.tables_out import TABLES_OUT
 from mutation.webhooks import WEBHOOKS
 
 HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY + ATTACHMENTS + SCHEMAS + TABLES + TABLES_OUT
-SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE
+SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE + LIMITS
 EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + FILES + OPENAI + WEBHOOKS
-BREAKAGES = HERE + SERVICE + EMULATOR
+BREAKAGES = HERE + SERVICE + EMULATOR + REPORTS

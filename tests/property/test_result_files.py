@@ -18,6 +18,7 @@ from gemini_batch.catalog import Method
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.events import ignore_events
 from gemini_batch.intake.staging import stage
+from gemini_batch.money.book import default_book
 from gemini_batch.report.result_set import Results
 from gemini_batch.report.summary import summarize
 from gemini_batch.store.records import Job, JobStage, Run
@@ -129,7 +130,8 @@ def results_of(*raws: bytes) -> Iterator[Results]:
         for job, raw in zip(jobs, raws, strict=True):
             folder.raw(job.id).write_bytes(raw)
             judge_file(ignore_events, folder, run, job, "NO_LINE")
-        yield Results(run, jobs, home, summarize(home, run, jobs, offline=False))
+        prices = default_book()
+        yield Results(run, jobs, home, summarize(home, run, jobs, prices=prices, offline=False), prices)
     finally:
         shutil.rmtree(home.path)
 

@@ -34,10 +34,22 @@ RENAMED = {
 }
 #: Tables (without columns here) and columns that 1.0.0 does not have, or that say something else there.
 ADDED: dict[str, tuple[str, ...]] = {
-    "answers": ("message", "model_version"),
-    "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint"),
-    "jobs": ("key_fingerprint",),
-    "requests": ("fingerprint", "body", "outside", "copy_of", "schema"),
+    "answers": (
+        "message",
+        "model_version",
+        "image_input",
+        "video_input",
+        "cached_audio",
+        "audio_output",
+        "searches",
+        "maps",
+    ),
+    "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint", "shape"),
+    "jobs": ("key_fingerprint", "bound", "unbounded", "settled", "answer_limit"),
+    "requests": (
+        *("fingerprint", "body", "outside", "copy_of", "schema"),
+        *("bound_kind", "bound_prompt", "bound_answer"),
+    ),
     **dict.fromkeys(
         ("messages", "model_versions", "output_files", "claims", "loans", "schemas", "attachments", "job_attachments"),
         (),

@@ -5,22 +5,21 @@ from __future__ import annotations
 import gzip
 import math
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pyarrow.parquet as pq
 import pytest
 
 from gemini_batch.errors import UsageError
+from gemini_batch.intake.tabular import TableInput, check_not_read
 from gemini_batch.tables.making.builder import Builder
 from gemini_batch.tables.making.prepare import make_requests
 from gemini_batch.tables.making.recipe import Asked, make_recipe
 from gemini_batch.tables.making.template import RenderError, Templates
 from gemini_batch.tables.sources.snapshot import Given, take_snapshot
 from gemini_batch.tables.sources.source import find_source, query
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def read(source: Any, folder: Path, **options: Any) -> list[dict[str, Any]]:
@@ -252,3 +251,37 @@ def test_templates_that_give_another_text_each_time_or_read_files_are_refused(te
 @pytest.mark.parametrize("text", ["a\r\nb\rc\n", "{{ x }}\r\nb\rc\n", "{% if x %}{{ x }}{% endif %}\r\nb\rc\n"])
 def test_templates_of_any_form_have_the_same_line_ends(text: str) -> None:
     assert Templates(["x"]).compile(text, "--system").render(["a"]) == "a\nb\nc\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "output", "inside"),
+    [
+        ("photos", "photos/out.csv", True),
+        ("photos", "photos/deep/../out.csv", True),
+        ("photos", "link/out.csv", True),
+        ("photos", "photos.csv", False),
+        ("photos", "out.csv", False),
+        ("photos/a*.csv", "photos/a9.csv", True),
+        ("photos/a*.csv", "link/a9.csv", True),
+        ("photos/a*.csv", "photos/b.csv", False),
+        ("photos/*.csv", "photos/out.parquet", False),
+        ("photos/*.csv", "photos/deep/out.csv", False),
+        ("**/*.csv", "photos/deep/out.csv", True),
+        ("photos/a1.csv", "photos/out.csv", False),
+        ("photos/[x].csv", "photos/x.csv", False),
+    ],
+)
+def test_an_output_that_would_be_a_row_the_next_time_is_found(
+    rows: str, output: str, inside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("photos")
+    put(tmp_path / "photos", "a1.csv", b"a,b\n1,2\n")
+    put(tmp_path / "photos", "[x].csv", b"a,b\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    assert find_source(rows).holds(Path(output)) is inside
+    assert find_source(str(tmp_path / rows)).holds(Path(output)) is inside
+    if inside:
+        with pytest.raises(UsageError) as error:
+            check_not_read(TableInput(rows=rows, asked=Asked(prompt="{{ a }}")), Path(output), "--output")
+        assert (error.value.reason_code, error.value.field) == ("bad_output", "--output")

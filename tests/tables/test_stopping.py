@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from gemini_batch.events import ignore_events, in_thread
 from gemini_batch.stopping import Stop, Stopped, check, interruptible
 from gemini_batch.tables.making.attachments import Attachments
 from gemini_batch.tables.making.template import Templates
-from gemini_batch.tables.sources.snapshot import Given, take_snapshot
+from gemini_batch.tables.sources.snapshot import Given, Snapshot, take_snapshot
 from gemini_batch.tables.sources.source import find_source, query
 
 if TYPE_CHECKING:
@@ -30,11 +29,6 @@ def _endless_rows(begun: threading.Event) -> object:
         yield {"a": 1}
 
 
-def _query(begun: threading.Event, scratch: Path) -> object:
-    begun.set()
-    return take_snapshot(query(ENDLESS_SQL), scratch)
-
-
 def _template(begun: threading.Event) -> str:
     class Says(str):
         def __str__(self) -> str:
@@ -44,11 +38,16 @@ def _template(begun: threading.Event) -> str:
     return Templates(["a"]).compile(ENDLESS_TEMPLATE, "--prompt").render([Says("x")])
 
 
+def _begun_snapshot(begun: threading.Event, scratch: Path) -> Snapshot:
+    begun.set()
+    return take_snapshot(query(ENDLESS_SQL), scratch)
+
+
 @pytest.mark.parametrize("what", ["query", "rows", "template"])
 def test_endless_work_ends_when_its_caller_is_cancelled(what: str, tmp_path: Path) -> None:
     begun, ended = threading.Event(), threading.Event()
     works: dict[str, Callable[[], object]] = {
-        "query": lambda: _query(begun, tmp_path),
+        "query": lambda: _begun_snapshot(begun, tmp_path),
         "rows": lambda: take_snapshot(Given(_endless_rows(begun)), tmp_path),
         "template": lambda: _template(begun),
     }
@@ -75,6 +74,8 @@ def test_endless_work_ends_when_its_caller_is_cancelled(what: str, tmp_path: Pat
     [("a.csv", "a,b\n1,2\n"), ("a.csv.gz", None), ("a.json", '[{"a": 1}]'), ("latin.csv", b"a,b\n\xe4\xe4,2\n")],
 )
 def test_nothing_is_read_once_it_is_told_to_stop(name: str, content: str | bytes | None, tmp_path: Path) -> None:
+    import gzip
+
     path = tmp_path / name
     data = gzip.compress(b"a,b\n1,2\n") if content is None else content
     path.write_bytes(data.encode() if isinstance(data, str) else data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tomllib
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
@@ -19,15 +20,20 @@ if TYPE_CHECKING:
 
     from genai_prices.types import ModelInfo
 
-    from gemini_batch.catalog import LongRates, Model, Rates
+    from gemini_batch.catalog import Model
+    from gemini_batch.prices import Rates, ShortRates
 
 #: The kinds of tokens, here and in genai-prices.
 _KINDS = {
     "input": "input_mtok",
-    "cached": "cache_read_mtok",
-    "output": "output_mtok",
+    "image_input": "input_image_mtok",
+    "video_input": "input_video_mtok",
     "audio_input": "input_audio_mtok",
+    "cached": "cache_read_mtok",
+    "cached_audio": "cache_audio_read_mtok",
+    "output": "output_mtok",
     "image_output": "output_image_mtok",
+    "audio_output": "output_audio_mtok",
 }
 #: Families of models that can be in a list of Google's; others, of other makers, are sold by Google as well.
 _OURS = ("gemini-", "gemma-", "veo-", "imagen-", "lyria-", "nano-banana-")
@@ -94,7 +100,7 @@ def _changes(model: Model, theirs: ModelInfo, since: dt.date) -> Iterator[dt.dat
     from genai_prices.types import StartDateConstraint
 
     priced = [*(theirs.prices if isinstance(theirs.prices, list) else ()), *(theirs.price_variants or ())]
-    days = [price.start for price in model.prices] + ([model.shutdown.on] if model.shutdown else [])
+    days = [*model.price_changes()]
     days += [one.constraint.start_date for one in priced if isinstance(one.constraint, StartDateConstraint)]
     yield from (day for day in days if day > since)
 
@@ -105,6 +111,9 @@ def _on(day: dt.date, model: Model, theirs: ModelInfo) -> Iterator[str]:
     for mode, context in (("interactive", None), ("batch", {"processing": "batch"})):
         rates: Rates | None = getattr(price, mode) if price else None
         listed = theirs.get_prices(noon, context)
+        fee = price.search if price else None
+        search = None if fee is None else fee.usd
+        yield from _differ_in(f"{model.name}: {mode} search", search, listed.web_searches_kcount)
         for kind, there in _KINDS.items():
             value = getattr(listed, there, None)
             tiers = getattr(value, "tiers", ())
@@ -117,15 +126,19 @@ def _on(day: dt.date, model: Model, theirs: ModelInfo) -> Iterator[str]:
                 )
 
 
-def _differ(what: str, rates: LongRates | None, kind: str, theirs: Any) -> Iterator[str]:
+def _differ(what: str, rates: ShortRates | None, kind: str, theirs: Any) -> Iterator[str]:
     ours = getattr(rates, kind) if rates else None
-    other = None if theirs is None else float(theirs)
+    yield from _differ_in(what, ours, theirs)
+
+
+def _differ_in(what: str, ours: Decimal | None, theirs: Any) -> Iterator[str]:
+    other = None if theirs is None else Decimal(str(theirs))
     if ours != other:
         yield f"{what} {_usd(ours)} here, {_usd(other)} in genai-prices"
 
 
-def _usd(amount: float | None) -> str:
-    return "unknown" if amount is None else f"{amount:g}"
+def _usd(amount: Decimal | None) -> str:
+    return "unknown" if amount is None else f"{float(amount):g}"
 
 
 def _of_models(book: Catalog) -> Iterator[str]:

@@ -13,6 +13,7 @@ ADVICE = {
     "bad_dotenv": "Save `.env` as UTF-8, with plain values instead of references to other variables.",
     "bad_name": "Copy the whole name again: `batches/…` or `run-…`.",
     "bad_output": "Choose another file for `--output`, or remove what the message names.",
+    "bad_prices": "Correct the place in `prices.toml` that the message names, or rename the file.",
     "bad_request_file": "Correct the TOML file; the message names the field.",
     "bad_row": "Give rows as dicts, dataclasses or pydantic objects, with values that a table can hold.",
     "bad_schema": "Correct the schema at the place that the message names, or the name of its file or class.",
@@ -22,6 +23,8 @@ ADVICE = {
     "bad_webhook_secret": "Copy the secret again; only the answer that created or replaced it shows it.",
     "base_url_without_key": "Put the key into the same `.env` as the base URL, or export the base URL yourself.",
     "broken_installation": "Install gemini-batch again, with its dependencies; in a clone, `make setup`.",
+    "budget_reached": "Raise `--max-usd`, or run the same command again when the limit of the day or the month has "
+    "room. Answers are kept.",
     "cancelled_elsewhere": "Decide: `retry RUN --only failed,missing` resends what was cancelled and sends the rest.",
     "column_collision": "Choose a prefix for the new columns: `--as NAME`.",
     "create_ambiguous": "Check the jobs that the message names with `status`; use `--new` only if none is yours.",
@@ -78,6 +81,7 @@ ADVICE = {
     "other_key": "Use the key of the project in which the job was made.",
     "other_requests": "Give the file that the job was made of. Keys and requests must be those of the job.",
     "output_incomplete": "Fetch the results again later. After a day, consider `--accept-incomplete`.",
+    "over_budget": "Raise `--max-usd`, or send fewer requests with `--limit`. Nothing was sent.",
     "over_quota": "The queue is full. Wait until other jobs end, then run the same command again.",
     "port_in_use": "Choose another port, or end the program that uses it. Nothing was sent.",
     "proxy_refused": "Put the proxy's user name and password into `HTTPS_PROXY`. The service was not asked.",
@@ -100,6 +104,8 @@ ADVICE = {
     "terminated": "Nothing is lost. Run the same command again; the jobs continue meanwhile.",
     "too_large": "Use `run`, which splits the file into jobs, or leave out `--inline`.",
     "too_large_for_format": "Choose another format, `.parquet` or `.csv` for example.",
+    "unbounded_cost": "Send these requests without a limit, add a price to `prices.toml`, or allow it with "
+    "`--max-usd-unknown allow`. Nothing more was sent.",
     "unknown_job": "`results JOB` fetches its answers if the service knows it; `list` shows what is known here.",
     "unknown_key": "Correct the key; the message names the nearest one. `show RUN --grep TEXT` searches.",
     "unknown_model": "Check the spelling; `models --all` lists every model of the catalog.",

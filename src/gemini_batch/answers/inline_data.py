@@ -79,3 +79,19 @@ def bytes_of(data: str) -> bytes:
     if not plain:
         raise binascii.Error("empty")
     return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
+
+
+class _Typed(msgspec.Struct):
+    mime_type: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="mimeType")
+
+
+_decode_typed = msgspec.json.Decoder(_Typed | None).decode
+
+
+def is_image(inline_data: msgspec.Raw) -> bool:
+    """Whether ``inlineData``, given as JSON, says that it is an image. Never raises."""
+    try:
+        blob = _decode_typed(inline_data)
+        return blob is not None and _decode_text(blob.mime_type).startswith("image/")
+    except (msgspec.DecodeError, RecursionError):
+        return False

@@ -38,6 +38,15 @@ class Candidate(msgspec.Struct, rename="camel"):
     finish_reason: str | None = None
     finish_message: str | None = None
     citation_metadata: msgspec.Raw = msgspec.Raw()
+    grounding_metadata: msgspec.Raw = msgspec.Raw()
+
+
+class Grounding(msgspec.Struct, rename="camel"):
+    """What is paid for of ``groundingMetadata``; every part is read on its own."""
+
+    web_search_queries: msgspec.Raw = msgspec.Raw()
+    image_search_queries: msgspec.Raw = msgspec.Raw()
+    grounding_chunks: msgspec.Raw = msgspec.Raw()
 
 
 class Feedback(msgspec.Struct, rename="camel"):
@@ -64,6 +73,9 @@ class Tokens(msgspec.Struct, rename="camel"):
     tool_use_prompt_token_count: Count = None
     total_token_count: Count = None
     prompt_tokens_details: list[Modality] | None = None
+    prompt_token_details: list[Modality] | None = None
+    """The same in the answer to an embedding request."""
+    cache_tokens_details: list[Modality] | None = None
     candidates_tokens_details: list[Modality] | None = None
 
 

@@ -17,7 +17,7 @@ from gemini_batch import jsonl
 from gemini_batch.answers import response_types, shapes
 from gemini_batch.answers.inline_data import BlobState, state_of
 from gemini_batch.answers.reasons import FINISHES, GRPC_CODES, GRPC_NAMES, HTTP_CODES, MESSAGES, Verdict
-from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of
+from gemini_batch.answers.usage import UNKNOWN, Usage, usage_of_embedded, usage_of_generated
 from gemini_batch.catalog import Method
 from gemini_batch.jsonl import decode_as, repair
 from gemini_batch.safe_text import printable
@@ -137,7 +137,7 @@ def _judge_generated(response: bytes, form: _Form) -> tuple[_Finding | None, Usa
         finding = _Finding("failed", "UNREADABLE")
     elif not found.candidates:
         finding = _judge_prompt(found.prompt_feedback) or _Finding("empty", "NO_CANDIDATES")
-    return finding, usage_of(found.usage_metadata), found.model_version
+    return finding, usage_of_generated(found), found.model_version
 
 
 def _judge_prompt(feedback: response_types.Feedback | None) -> _Finding | None:
@@ -268,7 +268,7 @@ def _judge_embedded(response: bytes, dimension: int | None) -> tuple[_Finding | 
     elif dimension is not None and len(values) != dimension:
         ours = f"The embedding has {len(values)} values; {dimension} were requested."
         finding = _Finding("invalid", "DIMENSION", ours=ours)
-    return finding, usage_of(found.usage_metadata, found.token_count), found.model_version
+    return finding, usage_of_embedded(found), found.model_version
 
 
 def _are_finite(values: Sequence[object]) -> bool:

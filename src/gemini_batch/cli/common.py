@@ -135,6 +135,25 @@ STYLE = (
     click.option("--markdown", is_flag=True, help="With --output-dir, let the files end in .md instead of .txt."),
 )
 
+#: What the run may cost.
+BUDGET = (
+    click.option(
+        "--max-usd",
+        metavar="USD",
+        help="The most that the run may cost, in USD, with all attempts. No job is created that could exceed it.",
+    ),
+    click.option(
+        "--max-usd-basis",
+        type=click.Choice(["expected", "worst"]),
+        help="The cost that is compared with the limit before anything is sent (default expected).",
+    ),
+    click.option(
+        "--max-usd-unknown",
+        type=click.Choice(["refuse", "allow"]),
+        help="Whether to send requests whose cost nothing bounds, under a limit (default refuse).",
+    ),
+)
+
 DEDUPE = click.option(
     "--dedupe", is_flag=True, help="Send identical requests once, and give the answer to each of their keys."
 )
@@ -236,6 +255,10 @@ def verb(
 
 def call_method(batch: GeminiBatch, name: str, /, **options: Any) -> Any:
     """Call the library's verb with those of the options that are its arguments."""
+    if any(name.startswith("max_usd") and value is not None for name, value in options.items()):
+        from gemini_batch.money.limits import MaxUsd
+
+        options["max_usd"] = MaxUsd(options["max_usd"], options["max_usd_basis"], options["max_usd_unknown"])
     method = getattr(batch, name)
     parameters = inspect.signature(method).parameters
     arguments = set(parameters)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gemini_batch.cli.common import DEDUPE, INPUT, LENIENT, MODEL_CHECK, SELECTION, verb
+from gemini_batch.cli.common import BUDGET, DEDUPE, INPUT, LENIENT, MODEL_CHECK, SELECTION, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.table_options import TABLE
 from gemini_batch.cli.wording import place, plural
@@ -37,6 +37,7 @@ _ASKING = ("prompt", "prompt_file", "request_file", "kind", "sql")
     ),
     DEDUPE,
     LENIENT,
+    *BUDGET,
     *TABLE,
 )
 def command(made: Created, screen: Screen, **options: object) -> str:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     click.option(
         "--remote", is_flag=True, help="Also list the jobs of this key's project that the ledger does not have."
     ),
-    click.option("--long", is_flag=True, help="Also show how much room the run of each job takes on this machine."),
+    click.option(
+        "--long", is_flag=True, help="Also show what each job cost, and how much room its run takes on this machine."
+    ),
     method="list_jobs",
 )
 def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **options: Any) -> None:
@@ -61,6 +63,7 @@ def _age(age: float, one: JobStatus) -> str:
 
 def _line(one: JobStatus) -> str:
     from gemini_batch.report.job_view import RunState
+    from gemini_batch.report.money import amount
 
     age = "" if one.age is None else _age(one.age, one)
     if one.state == RunState.NOT_CREATED:
@@ -70,6 +73,9 @@ def _line(one: JobStatus) -> str:
     else:
         expires = f"results {one.results}"
     room = "" if one.size is None else size(one.size)
+    cost = ""
+    if one.usd is not None:
+        cost = amount(one.usd) + (" not paid (offline)" if one.offline else "")
     known = "" if one.run else "not made on this machine"
     parts = (
         one.job or one.run or "",
@@ -79,6 +85,7 @@ def _line(one: JobStatus) -> str:
         expires,
         one.model,
         one.name,
+        cost,
         room,
         known,
     )

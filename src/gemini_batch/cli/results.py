@@ -10,7 +10,7 @@ import click
 from gemini_batch.cli.common import JOB_NAME, STYLE, call_method, is_stdout, verb
 from gemini_batch.cli.outcome import clean, invoked
 from gemini_batch.cli.screen import screen_width
-from gemini_batch.cli.wording import failure_line, place, plural, usd
+from gemini_batch.cli.wording import failure_line, place, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _PREVIEW = 20
 #: So many groups of failures are shown.
 _FAILURES_SHOWN = 10
+#: So much of what a cost leaves out is named.
+_DETAILS_SHOWN = 5
+#: What is paid for besides tokens.
+_FEES = {"search": "Google Search", "maps": "Google Maps"}
 
 
 def _spelt(_context: click.Context, _option: click.Parameter, output: str | None) -> str | None:
@@ -164,7 +168,7 @@ def summary_lines(summary: Summary, output: str | None, output_dir: str | None =
         + ", ".join(f"{count:,} {kind}" for kind, count in kinds if count or kind in {"input", "output"})
         + (f"; {plural(t.unknown, 'answer')} without token counts" if t.unknown else "")
     )
-    yield _money(summary)
+    yield from _money(summary)
     yield from _written(output, output_dir)
 
 
@@ -189,6 +193,8 @@ def _not_sent(summary: Summary) -> Iterator[str]:
 
 def _identical(summary: Summary) -> str:
     """What ``--dedupe`` would save."""
+    from gemini_batch.report.billing import usd
+
     share = summary.identical / max(1, summary.requests)
     saves = (
         f", and cost about ${usd(summary.usd.batch * share)} less" if summary.usd.batch and not summary.offline else ""
@@ -212,16 +218,30 @@ def _next_step(following: Next | str, output: str | None, style: Sequence[str]) 
     return invoked(following if output in {None, "-"} else following.writing_to(output or "", *style))
 
 
-def _money(summary: Summary) -> str:
+def _money(summary: Summary) -> Iterator[str]:
+    """The cost, what it leaves out, what it has besides tokens, and how much of it came to nothing."""
+    from gemini_batch.report.billing import usd
+    from gemini_batch.report.money import amount, left_out, price_days
+
+    money = summary.usd
     if not summary.answered:
-        return "cost: unknown (no answers, so no token counts)"
-    if summary.usd.batch is None or summary.usd.interactive is None:
-        unpriced = f"; the price of {summary.answered_by[0].model} counts" if summary.answered_by else ""
-        return f"cost: unknown (a price or a token count is missing{unpriced})"
+        yield "cost: unknown (no answers, so no token counts)"
+        return
+    details = [*left_out(money)]
+    if summary.unanswered:
+        details.append(f"{plural(summary.unanswered, 'attempt')} without an answer may have been billed as well")
     would = "would have been " if summary.emulated else ""
-    saved = summary.usd.interactive - summary.usd.batch
-    lost = summary.unanswered
-    missing = f"; {lost:,} {'attempt' if lost == 1 else 'attempts'} without an answer may have been billed as well"
-    batch, interactive = usd(summary.usd.batch), usd(summary.usd.interactive)
-    less = f"{100 * saved / summary.usd.interactive:.0f}% less than " if summary.usd.interactive else ""
-    return f"cost: {would}${batch} in batch ({less}${interactive} interactively){missing if lost else ''}"
+    shown = "unknown" if money.batch is None else f"{would}{amount(money)} in batch"
+    if money.batch is not None and money.interactive:
+        saved = round(100 * (money.interactive - money.batch) / money.interactive)
+        shown += f" ({saved}% less than ${usd(money.interactive)} interactively)"
+    if days := price_days(money):
+        shown += f", {days}"
+    yield "; ".join((f"cost: {shown}", *details[:_DETAILS_SHOWN]))
+    if (more := len(details) - _DETAILS_SHOWN) > 0:
+        yield f"  … and {more} more that the amount leaves out (--json has all)"
+    if fees := [f"${usd(money.by_kind[kind])} for {words}" for kind, words in _FEES.items() if kind in money.by_kind]:
+        yield f"  of it {' and '.join(fees)}, at list price; free allowances are not deducted"
+    if money.wasted:
+        waste = ", ".join(f"${usd(cost)} {use}" for use, cost in money.wasted.items())
+        yield f"  of it for answers that do not count or did not succeed: {waste}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli.common import MODEL_CHECK, TABLE_STYLE, TIMEOUT, Number, verb
+from gemini_batch.cli.common import BUDGET, MODEL_CHECK, TABLE_STYLE, TIMEOUT, Number, verb
 from gemini_batch.cli.results import exit_code
 from gemini_batch.cli.run import OUTPUT, document, show
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     ),
     click.option("--model", "-m", metavar="MODEL", help="Send the requests to another model."),
     MODEL_CHECK,
+    *BUDGET,
     OUTPUT,
     *TABLE_STYLE,
     TIMEOUT,

@@ -6,7 +6,8 @@ import io
 from typing import TYPE_CHECKING
 
 from gemini_batch.cli.outcome import clean
-from gemini_batch.cli.wording import DOT, plural, usd
+from gemini_batch.cli.wording import DOT, plural
+from gemini_batch.report.money import amount, left_out
 from gemini_batch.safe_text import printable
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ def _cost(row: ShownRow) -> Iterator[str]:
     if t is None and not row.unanswered:
         return
     if row.emulated:
-        would = "nothing was paid (offline)" if row.usd.batch is None else f"${usd(row.usd.batch)} not paid (offline)"
-        yield would
+        yield "nothing was paid (offline)" if row.usd.batch is None else f"{amount(row.usd)} not paid (offline)"
         return
-    yield "cost unknown" if row.usd.batch is None else f"${usd(row.usd.batch)}"
+    yield amount(row.usd)
+    yield from left_out(row.usd)
     if row.unanswered:
         yield f"{plural(row.unanswered, 'attempt')} without an answer may have been billed as well"
 

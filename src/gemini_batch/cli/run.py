@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gemini_batch.cli.common import DEDUPE, LENIENT, MODEL_CHECK, POLL, SELECTION, STYLE, TIMEOUT, is_stdout, verb
+from gemini_batch.cli.common import (
+    BUDGET,
+    DEDUPE,
+    LENIENT,
+    MODEL_CHECK,
+    POLL,
+    SELECTION,
+    STYLE,
+    TIMEOUT,
+    is_stdout,
+    verb,
+)
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.results import exit_code, step_lines, summary_lines
 from gemini_batch.cli.table_options import TABLE
@@ -107,6 +118,7 @@ def show(
         metavar="1|2|3",
         help="The project's tier; keeps enqueued tokens under its limit.",
     ),
+    *BUDGET,
     POLL,
     TIMEOUT,
     click.option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from gemini_batch.safe_text import printable
@@ -38,16 +37,6 @@ def place(backend: str, before: str = " · at ") -> str:
 def plural(count: int, noun: str) -> str:
     """``1 request``, ``2 requests``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def usd(amount: float) -> str:
-    """Two digits that count, however small the sum is."""
-    if amount >= 1:
-        return f"{amount:,.2f}"
-    if amount == 0:
-        return "0"
-    digits = max(6, 1 - math.floor(math.log10(amount)))
-    return f"{amount:.{digits}f}".rstrip("0")
 
 
 def failure_line(failure: Reason, width: int | None) -> str:
@@ -130,6 +119,8 @@ def run_details(event: RunProgress, *, since: float = 0.0) -> Iterator[str]:
     if event.uncollected_failed:
         yield f"{event.uncollected_failed:,} failed in active jobs"
     if event.usd:
+        from gemini_batch.report.billing import usd
+
         yield f"${usd(event.usd)} {'not paid (offline)' if event.offline else 'so far'}"
     elif event.tokens:
         yield f"{event.tokens:,} tokens"

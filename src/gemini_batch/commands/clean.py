@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.backend import address_of
-from gemini_batch.engine.planner import drop
+from gemini_batch.engine.creating.planner import drop
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.uploads.attachments import delete_attachment
 from gemini_batch.engine.uploads.held import HeldAttachments

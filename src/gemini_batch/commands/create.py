@@ -12,11 +12,12 @@ from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.catalog import Method  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.commands.late_answers import before_continuing_new, refuse_late
 from gemini_batch.commands.remembering import check_visible, choose, remember
-from gemini_batch.engine.create_policy import standing
-from gemini_batch.engine.planner import drop, plan_job, reconcile
+from gemini_batch.engine.creating.budget import OverBudgetError, budget_of
+from gemini_batch.engine.creating.create_policy import standing
+from gemini_batch.engine.creating.planner import drop, plan_job, reconcile
+from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.quota import Limits
-from gemini_batch.engine.submitter import Submitter
 from gemini_batch.engine.uploads.input_files import delete_input, inputs_of
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import Notice
@@ -221,12 +222,18 @@ async def _made(session: Session, submission: Submission, run: Run) -> tuple[Job
     """Plan one job and get it created; what other runs have sent or answered meanwhile is left out."""
     folder, ledger = session.state_folder.run(run.id), session.ledger()
     service = (await session.backend()).service
+    budget = budget_of(session, run, kept_options(run))
     while True:
         job = await _one_job(session, submission, run)
         if job is None:
             return _found(session, run), False
+        with folder.rows() as rows:
+            budget.check_one(rows, job)
         try:
-            return await Submitter(session, service, ledger, run, folder).make(job), True
+            return await Submitter(session, service, ledger, run, folder, budget=budget).make(job), True
+        except OverBudgetError:  # another process has reserved what was left
+            with folder.rows() as rows:
+                raise budget.too_much(rows, job) from None
         except TakenError:
             job = ledger.job(job.id)
             with folder.rows() as rows:

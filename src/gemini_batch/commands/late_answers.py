@@ -15,8 +15,8 @@ import msgspec
 from gemini_batch.api.trouble import meaning
 from gemini_batch.engine.backoff import Output, output_of
 from gemini_batch.engine.collector import collect, gather
+from gemini_batch.engine.creating.planner import drop
 from gemini_batch.engine.download import fetch, partial, whole_lines
-from gemini_batch.engine.planner import drop
 from gemini_batch.engine.poller import ended_for, poll_job
 from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished, UsageError

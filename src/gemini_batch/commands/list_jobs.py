@@ -12,7 +12,9 @@ import msgspec
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.errors import ServiceError, StateError, UsageError
 from gemini_batch.events import Notice
+from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.job_view import JobStatus, RunState, describe, not_created, run_facts
+from gemini_batch.report.money import Meter
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import remote_job
@@ -49,7 +51,8 @@ async def list_jobs(
 
     Requests of a run that no job was created for yet stand in one entry of their own, under the run's id. ``remote``:
     also all jobs of the key's project that are not in the ledger. A job's absence from the service's list means
-    nothing, so nothing is concluded from it. ``long``: with the size of each run's folder.
+    nothing, so nothing is concluded from it. ``long``: with the size of each run's folder and
+    the cost of each job.
     """
     found: list[tuple[float, JobStatus]] = []
     session.name_empty_state_folder()
@@ -58,8 +61,7 @@ async def list_jobs(
         for begun, run, job in sorted(entries, key=itemgetter(0), reverse=True):
             one = _unsent(session, run) if job is None else await _one(session, run, job, refresh=refresh)
             if one is not None and wanted.admits(one):
-                size = session.state_folder.run(run.id).size() if long else None
-                found.append((begun, msgspec.structs.replace(one, size=size)))
+                found.append((begun, _at_length(session, run, job, one) if long else one))
             if wanted.limit is not None and len(found) >= wanted.limit and not remote:
                 break
     if remote:
@@ -96,6 +98,19 @@ def _unsent(session: Session, run: Run) -> JobStatus | None:
     if facts.lost and facts.state is RunState.NOT_CREATED:  # which requests are left is not known, but none was sent
         count = run.requests
     return not_created(session, run, jobs, count) if count else None
+
+
+def _at_length(session: Session, run: Run, job: Job | None, one: JobStatus) -> JobStatus:
+    """An entry with the size of its run's folder, and with the cost of its answers, if any are held."""
+    folder = session.state_folder.run(run.id)
+    usd = None
+    if job is not None and job.stage is JobStage.COLLECTED and folder.row_database.exists():
+        try:
+            with folder.rows() as rows:
+                usd = Meter(run, [job], session.prices).money(rows.usage(LONG_PROMPT, job=job.ordinal))
+        except StateError as error:  # as above
+            session.emit(Notice(f"{run.id}: {error.message}", "warning", error.next))
+    return msgspec.structs.replace(one, size=folder.size(), usd=usd)
 
 
 def _seconds(created: str | None) -> float:

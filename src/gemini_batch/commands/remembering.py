@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.api.trouble import meaning
 from gemini_batch.engine.backoff import PollBackoff
 from gemini_batch.engine.collector import collect
-from gemini_batch.engine.planner import drop, reconcile
+from gemini_batch.engine.creating.planner import drop, reconcile
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished, ServiceError, StateError, UsageError
 from gemini_batch.events import Notice, in_thread

@@ -15,6 +15,7 @@ from gemini_batch.engine.collector import collect, restore
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
+from gemini_batch.report.money import amount
 from gemini_batch.report.next_steps import costing, next_for_run, results_file
 from gemini_batch.report.output_files import write_failures
 from gemini_batch.report.result_set import Results
@@ -68,14 +69,15 @@ async def held_results(session: Session, run: Run) -> Results:
     jobs = session.ledger().jobs_of(run.id)
     folder, offline = session.state_folder, session.settings.offline
     if run.freed_at is not None and folder.run(run.id).row_database.exists():
-        session.emit(Notice(_kept(summarize(folder, run, jobs, offline=offline))))
+        session.emit(Notice(_kept(summarize(folder, run, jobs, prices=session.prices, offline=offline))))
     check_held(folder.run(run.id), run, jobs[0].batch if len(jobs) == 1 and jobs[0].batch else run.id, offline=offline)
     await restore(session, run)
     jobs = session.ledger().jobs_of(run.id)
     facts = run_facts(session, run)
     again = facts.waiting - facts.unsent
-    summary = summarize(folder, run, jobs, offline=offline, resendable=again, stopped=facts.stopped)
-    return Results(run, jobs, folder, summary)
+    prices = session.prices
+    summary = summarize(folder, run, jobs, prices=prices, offline=offline, resendable=again, stopped=facts.stopped)
+    return Results(run, jobs, folder, summary, prices)
 
 
 def _kept(summary: Summary) -> str:
@@ -84,7 +86,7 @@ def _kept(summary: Summary) -> str:
     tokens = f"{summary.tokens.input:,} input and {summary.tokens.output + summary.tokens.thoughts:,} output tokens"
     cost = "nothing was paid (offline)"
     if not summary.offline:
-        cost = "cost unknown" if summary.usd.batch is None else f"${summary.usd.batch:,.6f}"
+        cost = amount(summary.usd)
     return f"{summary.run} had {verdicts or 'no answers'}; {tokens}; {cost}."
 
 
@@ -168,5 +170,5 @@ async def _of_job(session: Session, target: Target, *, accept_incomplete: bool) 
     await restore(session, known.run, only=known.job)
     known = KnownJob(known.run, session.ledger().job(known.job.id), known.offline)
     jobs = session.ledger().jobs_of(known.run.id)
-    summary = summarize(folder, known.run, jobs, offline=offline, only=known.job)
-    return Results(known.run, [known.job], folder, summary, _part=known.job)
+    summary = summarize(folder, known.run, jobs, prices=session.prices, offline=offline, only=known.job)
+    return Results(known.run, [known.job], folder, summary, session.prices, _part=known.job)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gemini_batch.catalog import Method
+from gemini_batch.commands.cost_check import check_cost
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.commands.late_answers import collect_late
 from gemini_batch.commands.run import check_table, finish, known_by_name, work_off
 from gemini_batch.commands.verdict_words import parse_verdicts
-from gemini_batch.engine.planner import drop, reconcile
+from gemini_batch.engine.creating.budget import budget_of
+from gemini_batch.engine.creating.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.model_checks import ask_for_model, check_model
@@ -25,12 +28,13 @@ from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_fi
 from gemini_batch.store.conditions import HELD
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RequestOverrides, keep_options, kept_options
+from gemini_batch.store.run_options import RequestOverrides, RunOptions, keep_options, kept_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
@@ -77,6 +81,7 @@ async def retry(
     *,
     output: Path | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
+    max_usd: MaxUsd | Usd | None = None,
     style: TableStyle | None = None,
 ) -> Results:
     """Resend the requests of a finished run whose final verdict is one of those asked for.
@@ -121,13 +126,7 @@ async def retry(
                     ledger.update_job(job, "cancel accepted", at=at, cancelled_at=job.ended_at or at)
                 if job.stage in {JobStage.PLANNED, JobStage.UPLOADED}:  # for an earlier retry, whose change was refused
                     drop(ledger, rows, job, at=session.world.now())
-            # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
-            overrides = again.overrides if again.overrides.asked else None
-            run = keep_options(
-                ledger, run, msgspec.structs.replace(kept_options(run), overrides=overrides), at=session.world.now()
-            )
-            collected = [job.ordinal for job in ledger.jobs_of(run.id) if job.stage is JobStage.COLLECTED]
-            rows.choose(again.verdicts, collected)
+            _let_wait(session, run, again, rows, max_usd)
             count = rows.waiting().requests
     session.emit(Notice(f"Resending {count:,} {'request' if count == 1 else 'requests'}."))
     if not again.overrides.asked and _LASTING & set(again.verdicts):
@@ -143,6 +142,25 @@ async def retry(
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
     return await finish(session, run, output, style)
+
+
+def _let_wait(session: Session, run: Run, again: RetrySelection, rows: Rows, max_usd: MaxUsd | Usd | None) -> None:
+    """Let the chosen requests wait, with their change; if that may cost too much, all is as it was before.
+
+    Raises UsageError.
+    """
+    ledger, kept = session.ledger(), kept_options(run)
+    overrides = again.overrides if again.overrides.asked else None
+    chosen = RunOptions().capped(max_usd).over(msgspec.structs.replace(kept, overrides=overrides))
+    # The change is written down before anything waits for it: a plain `run` after a crash makes it, too.
+    run = keep_options(ledger, run, chosen, at=session.world.now())
+    collected = [job.ordinal for job in ledger.jobs_of(run.id) if job.stage is JobStage.COLLECTED]
+    try:
+        check = partial(check_cost, session, run, chosen, budget_of(session, run, chosen), rows, is_first=True)
+        rows.choose(again.verdicts, collected, check=check)
+    except UsageError:
+        keep_options(ledger, run, kept, at=session.world.now())
+        raise
 
 
 def _stopped(ledger: Ledger, folder: RunFolder, run: Run) -> Mapping[str, int]:

@@ -12,11 +12,13 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.api.trouble import meaning
+from gemini_batch.commands.cost_check import check_cost
 from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
 from gemini_batch.commands.results import held_results, write_out
-from gemini_batch.engine.planner import reconcile
+from gemini_batch.engine.creating.budget import budget_of
+from gemini_batch.engine.creating.planner import reconcile
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.resend import stopped_by_others
 from gemini_batch.engine.runner import Runner
@@ -33,6 +35,7 @@ from gemini_batch.report.result_set import TableStyle
 from gemini_batch.report.table_file import check_columns
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.session import UnknownJob
+from gemini_batch.store.conditions import HELD
 from gemini_batch.store.integrity import freed
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, Selection, keep_options, kept_options
@@ -192,8 +195,11 @@ async def work_off(
         if leftovers and stopper is None and _is_to_be_sent_again(ledger, folder, run):
             await collect_late(session, run)
         widens = options is not None and options.selection is not None
+        is_first = not sent_ordinals(ledger.jobs_of(run.id))
         if widens and overrides is None:
+            held = _held(folder)
             choose(session, run, chosen)
+            is_first = is_first or _held(folder) < held
         if chosen.encoded() != kept.encoded():
             run = keep_options(ledger, run, chosen, at=session.world.now())
 
@@ -204,6 +210,7 @@ async def work_off(
                 backend.service,
                 run,
                 limits=_limits((overrides and overrides.model) or run.model, chosen),
+                budget=budget,
                 attempts=chosen.most_attempts,
                 display_name=display_name(ledger, run, chosen),
                 overrides=overrides,
@@ -215,6 +222,9 @@ async def work_off(
             await runner.drive()
 
         await remember(session, run, waits=True)
+        budget = budget_of(session, run, chosen)
+        with folder.rows() as rows:
+            check_cost(session, run, chosen, budget, rows, is_first=is_first)
         while True:
             if _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
                 await check_visible(session, ledger.jobs_of(run.id))
@@ -231,6 +241,11 @@ async def work_off(
         keep_options(ledger, run, msgspec.structs.replace(chosen, overrides=None), at=session.world.now())
     if widens:  # the change was for the requests of that retry; others are sent as they are
         await work_off(session, run, options, leftovers=leftovers, webhook_url=webhook_url, bell=bell)
+
+
+def _held(folder: RunFolder) -> int:
+    with folder.rows() as rows:
+        return rows.at(HELD)
 
 
 def _stopper(ledger: Ledger, folder: RunFolder, run: Run) -> NotFinished | None:

@@ -26,6 +26,7 @@ from gemini_batch.store.records import JobStage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from gemini_batch.money.book import PriceBook
     from gemini_batch.session import Session
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import PlacedRow
@@ -112,6 +113,7 @@ class Shown:
     _run: Run
     _jobs: Sequence[Job]
     _folder: RunFolder
+    _prices: PriceBook
     _selection: RowSelection
     #: The run, as it was recorded when it was asked for.
     summary: ShownRun
@@ -121,7 +123,8 @@ class Shown:
 
         Raises StateError where files of the run are gone.
         """
-        with ShownRowReader.open(self._run, self._jobs, self._folder, offline=self.summary.offline) as reader:
+        opened = ShownRowReader.open(self._run, self._jobs, self._folder, self._prices, offline=self.summary.offline)
+        with opened as reader:
             for row, texts in selected(self._candidates(reader), reader, self._selection):
                 yield reader.shown(row, texts)
 
@@ -236,7 +239,7 @@ async def show(session: Session, name: str, selection: RowSelection) -> Shown:
         offline=session.settings.offline,
         next=facts.next,
     )
-    return Shown(run, facts.jobs, folder, selection, summary)
+    return Shown(run, facts.jobs, folder, session.prices, selection, summary)
 
 
 def _check_keys(folder: RunFolder, run: Run, keys: Sequence[str]) -> None:

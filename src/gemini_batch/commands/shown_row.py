@@ -11,11 +11,12 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import MESSAGES, MODEL_LIMIT, Verdict
 from gemini_batch.answers.verdict import judge
+from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.report.billing import EMULATED
-from gemini_batch.report.money import Money, money
+from gemini_batch.report.money import NOTHING, Meter, Money
 from gemini_batch.report.outcome import RawFiles
-from gemini_batch.report.summary import LONG_PROMPT, TokenCounts, token_counts
+from gemini_batch.report.summary import TokenCounts, token_counts
 from gemini_batch.store import conditions
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.sqlite import state_error
@@ -26,6 +27,7 @@ from gemini_batch.transcript.turns import Turn  # noqa: TC001 - msgspec needs th
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gemini_batch.money.book import PriceBook
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import PlacedRow
     from gemini_batch.store.rows import Rows
@@ -92,7 +94,7 @@ class ShownRow(msgspec.Struct, frozen=True, kw_only=True):
     tokens: TokenCounts | None
     """Tokens of all answers to this request; null without an answer."""
     usd: Money
-    """What all answers to this request cost; null where a price or a count is not known."""
+    """What all answers to this request cost."""
     emulated: bool
     """True if an emulator answers, so that nothing is paid."""
     prompt: list[Turn] | None
@@ -138,13 +140,14 @@ class ShownRowReader:
     folder: RunFolder
     rows: Rows
     offline: bool
+    _meter: Meter
     _by_ordinal: Mapping[int, Job]
     _requests: IO[bytes] | None
     _raw: RawFiles
     _opened: contextlib.ExitStack
 
     @classmethod
-    def open(cls, run: Run, jobs: Sequence[Job], folder: RunFolder, *, offline: bool) -> Self:
+    def open(cls, run: Run, jobs: Sequence[Job], folder: RunFolder, prices: PriceBook, *, offline: bool) -> Self:
         """Open the files of a run. Raises StateError."""
         with contextlib.ExitStack() as opening:
             rows = opening.enter_context(folder.rows())
@@ -155,7 +158,8 @@ class ShownRowReader:
                 raise state_error(error, folder.requests, "file of the run's requests") from error
             raw = opening.enter_context(RawFiles(folder))
             by_ordinal = {job.ordinal: job for job in jobs}
-            return cls(run, jobs, folder, rows, offline, by_ordinal, requests, raw, opening.pop_all())
+            meter = Meter(run, jobs, prices)
+            return cls(run, jobs, folder, rows, offline, meter, by_ordinal, requests, raw, opening.pop_all())
 
     def __enter__(self) -> Self:
         return self
@@ -227,7 +231,7 @@ class ShownRowReader:
             asked=(gave or inside or self.run).model,
             model=row.model,
             tokens=token_counts(usage) if usage else None,
-            usd=Money(batch=0.0, interactive=0.0) if place in _FREE else money(self.run, self.jobs, usage),
+            usd=NOTHING if place in _FREE else self._meter.money(usage),
             emulated=self.offline or (row.model or "").endswith(EMULATED),
             prompt=prompt,
             answer=answer,

@@ -85,6 +85,19 @@ class Disappearance:
         return self.times >= self._least and now - self._since >= self._seconds
 
 
+class Disappearances:
+    """What the service says does not exist, by job."""
+
+    def __init__(self) -> None:
+        self._by_job: dict[int, Disappearance] = {}
+
+    def certain(self, job: int, now: float) -> bool:
+        """Count one more answer that a job, or its results, do not exist; returns whether that is certain now."""
+        disappearance = self._by_job.setdefault(job, Disappearance(now))
+        disappearance.said()
+        return disappearance.is_certain(now)
+
+
 # A job's end -----------------------------------------------------------------------------------------------------
 
 _POLL_FIRST, _POLL_GROWTH, _POLL_MOST, _POLL_LATE, _LATE_AFTER = 1.0, 1.5, 60.0, 300.0, 3600.0

@@ -20,6 +20,7 @@ from gemini_batch.engine.backoff import Output, output_of
 from gemini_batch.engine.download import fetch, incomplete, partial
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.engine.poller import ended_for, poll_job, record_seen
+from gemini_batch.engine.settling import settled
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write, private_folder
@@ -223,7 +224,8 @@ async def gather(
     done = msgspec.structs.replace(job, stage=JobStage.COLLECTED, collected_at=now)
     others = [other for other in ledger.jobs_of(run.id) if other.id != job.id]
     write_manifest(folder, ledger.run(run.id) or run, sorted([*others, done], key=lambda one: one.ordinal))
-    job = ledger.update_job(job, "collected", at=now, stage=JobStage.COLLECTED, collected_at=now)
+    paid = settled(session, run, job)
+    job = ledger.update_job(job, "collected", at=now, stage=JobStage.COLLECTED, collected_at=now, settled=paid)
     return replace(target, run=ledger.run_of(job), job=job)
 
 
@@ -347,7 +349,8 @@ def write_manifest(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> None:
     """Write a run's manifest: hashes, settings, jobs, counts, tokens, versions. Raises StateError."""
     with folder.rows() as rows:
         tokens = [
-            {name: row[name] for name in ("input", "cached", "output", "thoughts", "tool_use")} for row in rows.usage(0)
+            {name: row[name] for name in ("input", "cached", "output", "thoughts", "tool_use")}
+            for row in rows.usage(0, by_use=False)
         ]
         document = {
             "version": 1,

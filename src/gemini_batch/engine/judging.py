@@ -163,6 +163,12 @@ def answer_row(
         u.tool_use,
         u.audio_input,
         u.image_output,
+        u.image_input,
+        u.video_input,
+        u.cached_audio,
+        u.audio_output,
+        u.searches,
+        u.maps,
         _model_name(judged.model_version) or (_model_name(stated) if judged.has_response else None),
     )
 

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, assert_never
 
 from gemini_batch.api.trouble import Trouble, meaning, too_large
 from gemini_batch.engine import scheduler as s
-from gemini_batch.engine.backoff import Backoff, Disappearance, PollBackoff
+from gemini_batch.engine.backoff import Backoff, Disappearances, PollBackoff
 from gemini_batch.engine.collector import gather_ended, lose
-from gemini_batch.engine.planner import drop, plan_job, reconcile
+from gemini_batch.engine.creating.budget import OverBudgetError
+from gemini_batch.engine.creating.planner import drop, plan_job, reconcile
+from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.engine.poller import Poller
 from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import Resender, stopped_by_others
-from gemini_batch.engine.submitter import Submitter
 from gemini_batch.engine.uploads.attachments import JobAttachments
 from gemini_batch.engine.uploads.input_files import forget_inputs, inputs_of
 from gemini_batch.engine.uploads.room import make_room
 from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError, UsageError
-from gemini_batch.events import Notice, RunProgress, in_thread
+from gemini_batch.events import Notice, counted, in_thread
 from gemini_batch.memory.claims import TakenError
 from gemini_batch.memory.recall import recall
 from gemini_batch.report.next_steps import costing
@@ -38,6 +39,7 @@ from gemini_batch.world import Tasks
 
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
+    from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
     from gemini_batch.store.records import Run
     from gemini_batch.store.row_records import Waiting
@@ -56,6 +58,7 @@ class Runner:
         run: Run,
         *,
         limits: Limits,
+        budget: Budget,
         attempts: int,
         display_name: str,
         overrides: RequestOverrides | None = None,
@@ -71,7 +74,7 @@ class Runner:
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
         self._limits, self._name, self._overrides, self._leftovers = limits, display_name, overrides, leftovers
-        self._key = session.key_fingerprint()
+        self._budget, self._poor, self._key = budget, False, session.key_fingerprint()
         self._model = (overrides and overrides.model) or run.model
         self._now, self._clock, self._emit = session.world.now, session.world.monotonic, session.emit
         self._quota = QueueQuota(self._ledger, self._key, self._model, limits, session.world)
@@ -82,7 +85,7 @@ class Runner:
         self._writing = asyncio.Lock()
         self._later: dict[int, float] = {}
         self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
-        self._disappearances: dict[int, Disappearance] = {}
+        self._disappearances = Disappearances()
         self._resender = Resender(session, self._folder, attempts)
         self._stopper, self._closed = stopper, stopper is not None
         self._store_full = False
@@ -90,7 +93,7 @@ class Runner:
         self._attachments = JobAttachments(session, service, self._ledger, run, self._folder)
         self._began = self._clock()
         self._waiting: Waiting | None = None
-        self._progress = Progress()
+        self._progress = Progress(session.prices)
 
     async def drive(self) -> None:
         """Plan, send, poll, collect and resend until every request has had its attempts.
@@ -131,6 +134,7 @@ class Runner:
             closed=self._closed,
             resend=self._resender.due,
             one_at_a_time=self._quota.store_was_full,
+            poor=self._poor,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
         for action in s.schedule(facts, self._limits, self._clock()):
@@ -148,7 +152,7 @@ class Runner:
                     self._poll_others_at = self._clock() + s.POLL_OTHERS_EVERY
                 case s.Release(ordinal):
                     async with self._writing:
-                        self._waiting = None
+                        self._waiting, self._poor = None, False
                         self._resender.release(rows, by_ordinal[ordinal])
                 case s.Wait(until, why):
                     self._report(rows, jobs, why)
@@ -157,7 +161,7 @@ class Runner:
                     for news in self._bell.news() if self._bell else ():
                         self._emit(news)
                 case s.Finished():
-                    self._report(rows, jobs, "finished")
+                    self._finish(rows, jobs)
                     return False
                 case never:
                     assert_never(never)
@@ -174,7 +178,12 @@ class Runner:
     async def _plan(self, rows: Rows, tokens: int | None) -> None:
         async with self._writing:
             self._waiting = None
-            await plan_job(
+            try:
+                purse = self._budget.purse(rows)
+            except UsageError as error:  # nothing bounds the cost of a job that another process has sent since
+                self._close(error)
+                return
+            planned = await plan_job(
                 self._ledger,
                 rows,
                 self._folder,
@@ -186,7 +195,9 @@ class Runner:
                 key_fingerprint=self._key,
                 now=self._now,
                 overrides=self._overrides,
+                purse=purse,
             )
+        self._poor = planned is None and purse is not None
 
     async def _make(self, rows: Rows, job: Job) -> None:
         submitter = Submitter(
@@ -195,6 +206,7 @@ class Runner:
             self._ledger,
             self._run,
             self._folder,
+            budget=self._budget,
             attachments=self._attachments,
             may_send=self._quota.fits,
             webhook_url=self._webhook_url,
@@ -206,6 +218,9 @@ class Runner:
             made = await submitter.make(job)
         except TakenError:
             await self._recall(rows, self._ledger.job(job.id))
+            return
+        except OverBudgetError:  # another process has reserved what was left; a smaller job may fit
+            await self._split(rows, self._ledger.job(job.id))
             return
         except UsageError as error:  # an attached file is not what it was
             self._close(error)
@@ -229,11 +244,11 @@ class Runner:
                 self._service, self._ledger, key_fingerprint=self._key, backend=self._run.backend, at=self._now()
             )
             pause = self._quota.store_full(freed, error)
-            then = f"deleted {_counted(freed, 'unneeded file')}" if freed else f"trying again in {pause:.0f} s"
+            then = f"deleted {counted(freed, 'unneeded file')}" if freed else f"trying again in {pause:.0f} s"
             self._emit(Notice(f"The file store is full; {then}.", "warning"))
         elif error.reason_code == "over_quota":  # the create itself; a 429 of another call passes
             if not self._quota.refused(job, queued, error):
-                waiting = f"{_counted(job.requests, 'request')} {'is' if job.requests == 1 else 'are'}"
+                waiting = f"{counted(job.requests, 'request')} {'is' if job.requests == 1 else 'are'}"
                 self._emit(Notice(f"{self._quota.refusal}; {waiting} waiting."))
                 return
             await self._split(rows, job)
@@ -270,12 +285,8 @@ class Runner:
         if self._stopper is None:
             there = sum(job.stage in {JobStage.CREATED, JobStage.ENDED} for job in self._ledger.jobs_of(self._run.id))
             if there:
-                self._emit(
-                    Notice(
-                        error.then(f"Collecting {_counted(there, 'existing job')}; nothing more is sent."),
-                        "warning",
-                    )
-                )
+                said = error.then(f"Collecting {counted(there, 'existing job')}; nothing more is sent.")
+                self._emit(Notice(said, "warning"))
             self._stopper = error
         self._closed = True
 
@@ -300,14 +311,15 @@ class Runner:
             job = await gather_ended(self._session, target, writing=self._writing)
         except JobError as error:
             # Late results are waited for longer than results that the service says are gone.
-            gone = error.reason_code == "results_gone" and self._is_certain(job)
+            gone = error.reason_code == "results_gone" and self._disappearances.certain(job.ordinal, self._clock())
             if not gone and not self._backoffs[job.ordinal].is_over(self._clock()):
                 self._postpone(job, error)
                 return
             # They were paid for once: only the user may send requests of this job again.
             await self._lose(job, "RESULTS_GONE", error.message)
         except (ServiceError, NotFinished) as error:
-            if not (meaning(error) is Trouble.ABSENT and self._is_certain(job)):
+            absent = meaning(error) is Trouble.ABSENT
+            if not (absent and self._disappearances.certain(job.ordinal, self._clock())):
                 self._postpone(job, error)
                 return
             await self._gone(job)
@@ -319,6 +331,7 @@ class Runner:
         if self._store_full:
             await self._forget_input(job)
         self._quota.freed()
+        self._poor = False
 
     def _postpone(self, job: Job, error: Error) -> None:
         """Retry temporary errors, with backoff; set the job aside for any other error, or after too long."""
@@ -344,12 +357,6 @@ class Runner:
         if self._stopper is None or self._stopper.reason_code == "cancelled_elsewhere":
             self._stopper = error
 
-    def _is_certain(self, job: Job) -> bool:
-        """Count one more answer that a job, or its results, do not exist; returns whether that is certain now."""
-        disappearance = self._disappearances.setdefault(job.ordinal, Disappearance(self._clock()))
-        disappearance.said()
-        return disappearance.is_certain(self._clock())
-
     async def _gone(self, job: Job) -> None:
         await self._lose(job, "JOB_GONE", f"The service no longer has {job.batch}; someone else may have deleted it.")
         self._quota.freed()
@@ -364,6 +371,11 @@ class Runner:
         if (said := self._resender.note(rows, job)) is not None:
             self._emit(said)
 
+    def _finish(self, rows: Rows, jobs: tuple[Job, ...]) -> None:
+        if self._poor and self._stopper is None and self._waits(rows).requests:
+            self._stopper = self._budget.reached(rows)
+        self._report(rows, jobs, "finished")
+
     # Reporting -------------------------------------------------------------------------------------------------------
 
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
@@ -373,28 +385,13 @@ class Runner:
             self._stuck.add(old.job.id)
             self._emit(old.notice())
         self._emit(
-            RunProgress(
-                run=self._run.id,
-                requests=self._run.requests,
-                done=self._progress.done,
-                uncollected_succeeded=self._progress.uncollected.succeeded,
-                uncollected_failed=self._progress.uncollected.failed,
-                verdicts=self._progress.verdicts,
+            self._progress.event(
+                self._run,
+                jobs,
                 waiting=self._waits(rows).requests,
-                jobs=len(jobs),
-                alive=sum(job.stage is JobStage.CREATED for job in jobs),
-                collected=sum(job.stage is JobStage.COLLECTED for job in jobs),
-                tokens=self._progress.tokens,
-                usd=self._progress.usd,
                 offline=self._session.settings.offline,
                 elapsed=self._clock() - self._began,
                 why=why,
-                oldest=old.age if old else None,
-                expires_in=old.expires_in if old else None,
-                usual=old.usual if old else None,
+                old=old,
             )
         )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -41,7 +41,8 @@ class Facts:
     other runs' jobs of the key are alive; ``poll_others_at``: when they are polled next. ``closed``: the service has
     refused a job for good, so nothing more is planned or created. ``resend``: when requests of collected jobs are to
     wait again, by the jobs' ordinals. ``one_at_a_time``: the file store was full recently, so a single upload tests
-    whether there is room again.
+    whether there is room again. ``poor``: the next request may cost more than the budget has left, until a job is
+    collected.
     """
 
     waiting: Waiting
@@ -59,6 +60,7 @@ class Facts:
     closed: bool
     resend: Mapping[int, float] = field(default_factory=dict)
     one_at_a_time: bool = False
+    poor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
     if actions:
         return actions
     times = [*_due(facts, idle, now, alive=bool(alive)), *resend.values()]
-    unsent = not facts.closed and bool(facts.waiting.requests or _unmade(live))
+    unsent = not facts.closed and bool((facts.waiting.requests and not facts.poor) or _unmade(live))
     if unsent and facts.others and not facts.busy and now >= facts.poll_others_at:
         return [PollOthers()]
     if not times and not facts.busy and not unsent:
@@ -200,6 +202,7 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
         or slots <= 0
         or len(making) >= MAKERS
         or not facts.waiting.requests
+        or facts.poor
         or free == 0
     ):
         return actions
@@ -219,6 +222,8 @@ def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsen
         why = "creating and collecting jobs"
     elif unsent:
         why = "the model's queue is full; sending more when jobs end"
+    elif facts.poor and facts.waiting.requests and not facts.closed:
+        why = "the rest may cost more than the budget has left; sending more when jobs are collected"
     elif facts.resend and min(times) in facts.resend.values():
         why = "pausing before requests are resent"
     else:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
-    from gemini_batch.catalog import Catalog, Model, Rates
+    from gemini_batch.catalog import Catalog, Model
+    from gemini_batch.prices import ShortRates
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,11 @@ class Advice:
     next: str | Next | None = None
 
 
-def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequence[Advice]:
-    """The messages about sending ``method`` requests to the model ``name`` on ``day``, most severe first."""
+def advice(catalog: Catalog, name: str, method: Method, day: dt.date, *, priced: bool = False) -> Sequence[Advice]:
+    """The messages about sending ``method`` requests to the model ``name`` on ``day``, most severe first.
+
+    ``priced``: the user has set a price of the model, so nothing is said of the catalog's.
+    """
     if (model := catalog.find(name)) is None:
         return [_unknown(catalog, name)]
     found = [*_method_advice(model, method), *_shutdown_advice(model, day)]
@@ -38,7 +42,8 @@ def advice(catalog: Catalog, name: str, method: Method, day: dt.date) -> Sequenc
             )
         )
     if model.methods:
-        found += _price_advice(model, day)
+        if not priced:
+            found += _price_advice(model, day)
         if model.note:
             found.append(Advice("note", model.note))
     return sorted(found, key=lambda one: ("error", "warning", "note").index(one.severity))
@@ -113,7 +118,7 @@ def _price_advice(model: Model, day: dt.date) -> list[Advice]:
     now, later = model.price_on(day), model.next_price(day)
     if now is None and model.status_on(day) != "gone":
         found.append(Advice("note", f"The price of {model.name} is unknown."))
-    if now is not None and later is not None and later.start - day <= SOON:
+    if now is not None and now.batch is not None and later is not None and later.start - day <= SOON:
         change = _change(now.batch, later.batch)
         if change:
             message = f"The batch price of {model.name} changes on {later.start}: {change} (USD per million tokens)."
@@ -121,10 +126,10 @@ def _price_advice(model: Model, day: dt.date) -> list[Advice]:
     return found
 
 
-def _change(now: Rates, later: Rates) -> str:
+def _change(now: ShortRates, later: ShortRates) -> str:
     kinds = (("input", now.input, later.input), ("output", now.output, later.output))
     return ", ".join(
-        f"{kind} {before:g} → {after:g}"
+        f"{kind} {before} → {after}"
         for kind, before, after in kinds
         if before is not None and after is not None and before != after
     )

@@ -33,7 +33,7 @@ def advise_on_embeddings(session: Session, model: str, staged: Staged, said: lis
         say(
             session,
             said,
-            "Images, audio and video cost more than text; the costs shown count them as text.",
+            "Images, audio and video cost more than text; the cost shown has what the answers count of each.",
             None,
             warn=False,
         )
@@ -105,11 +105,14 @@ def advise(session: Session, model: str, method: Method, today: dt.date, said: l
     """Report what the catalog knows of the model; with ``refuse``, refuse what certainly fails. Raises UsageError."""
     book = catalog.load()
     known = book.find(model)
+    price = session.prices.price_on(model, today)
+    own = price is not None and price.own
     if known is None:
         # The service knows the model or could not be asked, so another name is not suggested.
-        say(session, said, f"The model {model!r} is not in the catalog of {book.date}; its price is unknown.", None)
+        unpriced = "" if own else "; its price is unknown"
+        say(session, said, f"The model {model!r} is not in the catalog of {book.date}{unpriced}.", None)
         return
-    for one in advice(book, model, method, today):
+    for one in advice(book, model, method, today, priced=own):
         if method is Method.EMBED and one.message == known.note:
             continue  # general notes on the model; what concerns these requests is reported separately
         if refuse and one.severity == "error":

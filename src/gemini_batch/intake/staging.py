@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, TYPE_CHECKING
 
-import msgspec
-
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
-from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, atomic_write, decode, private_open, read_lines
+from gemini_batch.intake.attachment_list import list_attachments
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
+from gemini_batch.money.row_bounds import row_bound
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
-from gemini_batch.tables.making.attachments import read_manifest, write_manifest
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.file_uri import attached_to, is_placeholder, placeholder
 from gemini_batch.validation.inputfile import check_file, check_unchanged
@@ -193,6 +192,7 @@ class _Pass:
             )
             return None
         marks = self._origin.marks(data, checked.method) if self._origin is not None else None
+        fingerprint, body, outside = marks[:3] if marks is not None else (None, None, False)
         row = RequestRow(
             self._seq(),
             number,
@@ -203,7 +203,10 @@ class _Pass:
             checked.dimension,
             estimate_tokens(data),
             self._answer_schema or checked.schema,
-            *(marks[:3] if marks is not None else ()),
+            fingerprint,
+            body,
+            outside,
+            *row_bound(data, embeds=checked.method is Method.EMBED),
         )
         self.owned = self.owned or (marks is not None and marks.owned)
         line = data + b"\n"
@@ -247,18 +250,6 @@ class _Pass:
     def _seq(self) -> int:
         self._loaded += 1
         return self._loaded - 1
-
-
-def list_attachments(folder: RunFolder, attachments: Collection[Stored]) -> None:
-    """Note in a run folder where its attachments are now: the files may have been moved. Raises StateError."""
-    try:
-        listed = read_manifest(folder.attachments) if folder.attachments.exists() else {}
-        wanted = {**listed, **{file.sha256: file for file in attachments}}
-        if wanted != listed:
-            with atomic_write(folder.attachments, private=True) as file:
-                write_manifest(file, wanted.values())
-    except (OSError, msgspec.DecodeError) as error:
-        raise state_error(error, folder.path, "run folder") from error
 
 
 def _kind(method: str) -> str:

@@ -17,6 +17,7 @@ from gemini_batch.backend import address_of, held_offline, key_of
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Next, Problem, UsageError
 from gemini_batch.events import Notice, in_thread
+from gemini_batch.intake.attachment_list import list_attachments
 from gemini_batch.intake.model_checks import (
     advise,
     advise_on_embeddings,
@@ -25,7 +26,8 @@ from gemini_batch.intake.model_checks import (
     check_model_name,
     say,
 )
-from gemini_batch.intake.staging import Staged, list_attachments, stage
+from gemini_batch.intake.shape import shape_of
+from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.intake.tabular import prepare
 from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.memory.fingerprint import Origin
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gemini_batch.intake.tabular import Prepared, TableInput
+    from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.state_folder import RunFolder
@@ -71,6 +74,7 @@ class Submission:
     new: bool = False
     lenient: bool = False
     dedupe: bool = False
+    max_usd: MaxUsd | Usd | None = None
     table: TableInput | None = None
     prepared: Prepared | None = None
 
@@ -87,7 +91,8 @@ class Submission:
     @property
     def options(self) -> RunOptions:
         """What it says about the run."""
-        return RunOptions(name=self.name, selection=self.selection, dedupe=self.dedupe or None)
+        options = RunOptions(name=self.name, selection=self.selection, dedupe=self.dedupe or None)
+        return options.capped(self.max_usd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +105,17 @@ class Entered:
 
 
 @asynccontextmanager
-async def prepared(session: Session, submission: Submission) -> AsyncIterator[Submission]:
+async def prepared(session: Session, submission: Submission, *, needs_key: bool = True) -> AsyncIterator[Submission]:
     """The submission with the requests of its table, which exist until the end; one without a table as it is.
 
+    ``needs_key``: without one, nothing is worth the work.
     Raises UsageError for what is no table or a prompt that does not fit it, StateError.
     """
     if submission.table is None:
         yield submission
         return
-    key_of(session.settings)  # without one, nothing is worth the work
+    if needs_key:
+        key_of(session.settings)
     token, table = session.world.token(8), submission.table
     with session.state_folder.staging(session.world.token(8)) as scratch:
         terms = (
@@ -140,7 +147,7 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
     for method in Method:
         for key in ("", session.key_fingerprint()):
             name = identity(
-                _content(submission, digest), method.value, _model(submission, method), address, key_fingerprint=key
+                _content(submission, digest), method.value, model_of(submission, method), address, key_fingerprint=key
             )
             if (known := ledger.newest_with_identity(name)) is not None:
                 return known
@@ -156,7 +163,8 @@ def _content(submission: Submission, sha256: str) -> str:
     return sha256 if schema is None else hashlib.sha256(sha256.encode() + schema).hexdigest()
 
 
-def _model(submission: Submission, method: Method) -> str:
+def model_of(submission: Submission, method: Method) -> str:
+    """The model that is to answer, without `models/`: the one that was named, or the default."""
     default = catalog.DEFAULT_MODEL if method is Method.GENERATE else catalog.EMBEDDING_MODEL
     return (submission.model or default).removeprefix("models/")
 
@@ -250,9 +258,9 @@ async def _stage_run(
             lambda emit: stage(
                 submission.source,
                 folder,
-                origin=lambda method: Origin(address, key_fingerprint, _model(submission, method)),
+                origin=lambda method: Origin(address, key_fingerprint, model_of(submission, method)),
                 max_bytes=max_bytes,
-                terms=Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient),
+                terms=Terms(model_of(submission, Method.GENERATE) if refuse else "", submission.lenient),
                 can_see=_can_see(session) if session.settings.offline else None,
                 attachments=submission.prepared.attachments if submission.prepared else (),
                 offline=session.settings.offline,
@@ -267,7 +275,7 @@ async def _stage_run(
         raise submission.prepared.in_rows(error) from error
     _warn(session, submission, staged, said)
     _name_unseen(session, staged)
-    model = _model(submission, staged.method)
+    model = model_of(submission, staged.method)
     if refuse:
         await ask_for_model(session, model)
     advise(session, model, staged.method, today, said, refuse=refuse)
@@ -292,6 +300,7 @@ async def _stage_run(
         bytes=staged.bytes,
         sha256=staged.sha256,
         source=None if submission.prepared else utf8_text(str(submission.source.absolute())),
+        shape=shape_of(folder.requests, submission.prepared.recipe.prompt if submission.prepared else None),
     )
     return run, said
 

@@ -31,9 +31,11 @@ _HELD = (
 _OF = "WHERE f.run = :run AND (NOT :exactly OR coalesce(q.fingerprint, f.fingerprint) = f.fingerprint)"
 _COPY = (
     "INSERT INTO answers (seq, answer_file, attempt, offset, length, verdict, usage_known, input, cached, output, "  # noqa: S608 - no value
-    "thoughts, tool_use, audio_input, image_output, model_version) SELECT f.seq, mine.id, a.attempt, a.offset, "
+    "thoughts, tool_use, audio_input, image_output, image_input, video_input, cached_audio, audio_output, searches, "
+    "maps, model_version) SELECT f.seq, mine.id, a.attempt, a.offset, "
     "a.length, a.verdict, a.usage_known, a.input, a.cached, a.output, a.thoughts, a.tool_use, a.audio_input, "
-    f"a.image_output, named.id FROM temp.found f {_HELD} CROSS JOIN answer_files mine ON mine.job = s.job "
+    "a.image_output, a.image_input, a.video_input, a.cached_audio, a.audio_output, a.searches, a.maps, "
+    f"named.id FROM temp.found f {_HELD} CROSS JOIN answer_files mine ON mine.job = s.job "
     "LEFT JOIN lender.model_versions v ON v.id = a.model_version LEFT JOIN model_versions named ON named.name = v.name "
     f"{_OF} ORDER BY f.seq"
 )

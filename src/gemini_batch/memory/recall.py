@@ -130,13 +130,9 @@ def _look_up(
     state_folder: StateFolder, ledger: Ledger, run: Run, *, rows: Rows, index: Index, emit: EventHandler
 ) -> Recalled:
     db = rows.connection
-    if not _want(rows):
+    lenders = _found(ledger, run.id, rows=rows, index=index)
+    if lenders is None:
         return Recalled()
-    with explained(index.path, INDEX), _attached(db, memory=index.path):
-        db.execute(_FIND)
-        lenders = db.execute(_LENDERS).fetchall()
-    with explained(ledger.path, "ledger"), _attached(db, ledger=ledger.path):
-        db.execute(_CLAIMED_BY, (run.id,))
     remembered, gone = 0, False
     for number, lender, count in lenders:
         folder, theirs = state_folder.run(lender), ledger.run(lender)
@@ -157,6 +153,35 @@ def _look_up(
         jobs = tuple(row[0] for row in db.execute(_JOBS))
     elsewhere = rows.at(ELSEWHERE)
     return Recalled(remembered=remembered, outside=outside, elsewhere=elsewhere, jobs=jobs, gone=gone)
+
+
+def foresee(state_folder: StateFolder, rows: Rows) -> None:
+    """Place the rows of requests that no run has: those that were answered before, and those in jobs of other runs.
+
+    No answer is taken: what a run would take, it looks at once more. Raises StateError.
+    """
+    with state_folder.ledger() as ledger, open_index(state_folder) as index:
+        catch_up(state_folder, ledger, index, ignore_events)
+        if _found(ledger, "", rows=rows, index=index) is not None:
+            with explained(rows.path, _WHAT), transaction(rows.connection) as db:
+                db.execute(f"UPDATE requests SET job = {REMEMBERED} WHERE seq IN (SELECT seq FROM temp.found)")  # noqa: S608 - a number
+                db.execute(_PLACE)
+
+
+def _found(ledger: Ledger, run: str, *, rows: Rows, index: Index) -> list[tuple[int, str, int]] | None:
+    """Note in temporary tables where the waiting rows were answered, and which jobs of other runs claim them.
+
+    Returns the runs with answers: number, id, how many; None if nothing waits.
+    """
+    db = rows.connection
+    if not _want(rows):
+        return None
+    with explained(index.path, INDEX), _attached(db, memory=index.path):
+        db.execute(_FIND)
+        lenders = db.execute(_LENDERS).fetchall()
+    with explained(ledger.path, "ledger"), _attached(db, ledger=ledger.path):
+        db.execute(_CLAIMED_BY, (run,))
+    return [tuple(row) for row in lenders]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ emulator. Whether anything else at another address costs money is unknown, and s
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -29,6 +30,16 @@ def paid_again(settings: Settings) -> str:
     if _is_loopback(settings.base_url):
         return f"; this costs money again, unless {settings.base_url} is an emulator"
     return ", which costs money again"
+
+
+def usd(amount: float) -> str:
+    """Two digits that count, however small the sum is."""
+    if amount >= 1:
+        return f"{amount:,.2f}"
+    if amount == 0:
+        return "0"
+    digits = max(6, 1 - math.floor(math.log10(amount)))
+    return f"{amount:.{digits}f}".rstrip("0")
 
 
 def elsewhere(backend: str) -> str | None:

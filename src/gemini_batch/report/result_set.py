@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from gemini_batch.money.book import PriceBook
     from gemini_batch.report.summary import Summary
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder, StateFolder
@@ -71,6 +72,7 @@ class Results:
     _jobs: Sequence[Job]
     _state_folder: StateFolder
     summary: Summary
+    _prices: PriceBook
     #: The job whose own answers these are; None for those of the run.
     _part: Job | None = None
     #: Writes pictures and sound of every line that is read into files; None leaves them in the lines.
@@ -250,6 +252,7 @@ class Results:
         return TableView(
             self._run,
             self._jobs,
+            self._prices,
             table,
             partial=not summary.skipped,
             details=self._style.details,

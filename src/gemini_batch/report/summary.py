@@ -10,8 +10,10 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.events import RunProgress
+from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.billing import elsewhere, says_emulated
-from gemini_batch.report.money import AnsweredBy, Money, answered_by, money
+from gemini_batch.report.money import NOTHING, AnsweredBy, Meter, Money, answered_by
 from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import Step, next_for_results
 from gemini_batch.store.conditions import COPY, HELD, REMEMBERED
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
+    from gemini_batch.money.book import PriceBook
+    from gemini_batch.report.stragglers import Oldest
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import Reason
     from gemini_batch.store.rows import Rows
@@ -35,8 +39,6 @@ _FIRST_ROWS = 1000
 _NO_JOB = "no job"
 #: So few repeated requests are not worth a word.
 _FEW = 10
-#: Prompts longer than this cost more with some models (docs/service.md).
-LONG_PROMPT = 200_000
 
 
 class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +118,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     tokens: TokenCounts
     """Tokens of all answers received."""
     usd: Money
-    """What the answers cost; null where a price or a count is not known."""
+    """What the answers cost."""
     error: str | None
     """The service's message for a job that failed."""
     folder: str
@@ -159,6 +161,7 @@ def summarize(
     run: Run,
     jobs: Sequence[Job],
     *,
+    prices: PriceBook,
     offline: bool,
     resendable: int = 0,
     stopped: bool = False,
@@ -212,7 +215,7 @@ def summarize(
         # A line that has lost its key is an answer to one of these, and it is unknown to which.
         unknown_keys=max(0, total - requests) if not run.requests_known else 0,
         tokens=token_counts(usage),
-        usd=money(run, jobs, usage) if jobs else Money(batch=0.0, interactive=0.0),
+        usd=Meter(run, jobs, prices).money(usage) if jobs else NOTHING,
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(folder.run(run.id).path),
         next=steps[0] if steps else None,
@@ -270,7 +273,8 @@ class Progress:
     Counting reads every row, so it is done when a job has come in; what the service counts is added each time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prices: PriceBook) -> None:
+        self._prices = prices
         self.done = 0
         self.uncollected = Uncollected(0, 0)
         self.verdicts: dict[str, int] = {}
@@ -292,12 +296,45 @@ class Progress:
         self.uncollected = uncollected(jobs, settled)
         self.done = max(self.done, min(run.requests, self._answered + self.uncollected.succeeded))
 
+    def event(
+        self,
+        run: Run,
+        jobs: Sequence[Job],
+        *,
+        waiting: int,
+        offline: bool,
+        elapsed: float,
+        why: str,
+        old: Oldest | None,
+    ) -> RunProgress:
+        """What was counted last. ``waiting``: requests to be sent; ``old``: the job that is alive longest."""
+        return RunProgress(
+            run=run.id,
+            requests=run.requests,
+            done=self.done,
+            uncollected_succeeded=self.uncollected.succeeded,
+            uncollected_failed=self.uncollected.failed,
+            verdicts=self.verdicts,
+            waiting=waiting,
+            jobs=len(jobs),
+            alive=sum(job.stage is JobStage.CREATED for job in jobs),
+            collected=sum(job.stage is JobStage.COLLECTED for job in jobs),
+            tokens=self.tokens,
+            usd=self.usd,
+            offline=offline,
+            elapsed=elapsed,
+            why=why,
+            oldest=old.age if old else None,
+            expires_in=old.expires_in if old else None,
+            usual=old.usual if old else None,
+        )
+
     def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:
         by_job = rows.answered_by_job()
         self._answered = sum(
             count for job, count in by_job.items() if job in {*(self._settled or ()), REMEMBERED, COPY}
         )
-        usage = rows.usage(LONG_PROMPT)
+        usage = rows.usage(LONG_PROMPT, by_use=False)
         self.verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
         self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)
-        self.usd = money(run, jobs, usage).batch
+        self.usd = Meter(run, jobs, self._prices).money(usage).batch

@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gemini_batch.answers import shapes
 from gemini_batch.answers.result_line import result_line
-from gemini_batch.answers.usage import UNKNOWN, usage_of
+from gemini_batch.answers.usage import UNKNOWN, usage_of_embedded, usage_of_generated
 from gemini_batch.answers.verdict import text_in
 from gemini_batch.catalog import Method
-from gemini_batch.report.money import pricing
-from gemini_batch.report.summary import LONG_PROMPT
+from gemini_batch.report.money import Meter
 from gemini_batch.tables.note import SkippedRow, new_columns
 from gemini_batch.tables.outputs.cells import Cells, Filler
 from gemini_batch.tables.outputs.columns import KEY, Column, answer_columns
 from gemini_batch.tables.outputs.write import check_format, format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.answers.reasons import Verdict
     from gemini_batch.answers.usage import Usage
+    from gemini_batch.money.book import PriceBook
     from gemini_batch.report.outcome import Outcome
     from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.row_records import FinalRow
     from gemini_batch.tables.note import Table, TableNote
 
 #: The verdict of a row that is not sent.
@@ -61,6 +62,7 @@ class TableView:
 
     run: Run
     jobs: Sequence[Job]
+    prices: PriceBook
     table: Table | None
     partial: bool
     details: bool = False
@@ -85,7 +87,8 @@ class TableView:
     def cells(self, outcomes: Iterable[Outcome], columns: Sequence[Column]) -> Iterator[Cells]:
         """The new cells of every row of the table. Raises OSError where a media file cannot be written."""
         fill = Filler(columns)
-        facts = _Facts(self.run, pricing(self.run, self.jobs) if self.details else None, self.media, self.folder)
+        meter = Meter(self.run, self.jobs, self.prices) if self.details else None
+        facts = _Facts(self.run, meter, self.media, self.folder)
         for one in outcomes if self.table is None else self._rows(outcomes, self.table):
             if one is None:
                 yield _LEFT_OUT
@@ -120,10 +123,10 @@ class TableView:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What is known of an answer, by the names of the columns. ``usd``: tells its cost, if details are wanted."""
+    """What is known of an answer, by the names of the columns. ``meter``: tells its cost, if details are wanted."""
 
     run: Run
-    usd: Callable[[Usage, str | None, bool], float | None] | None
+    meter: Meter | None
     media: MediaWriter | None
     folder: Path
 
@@ -138,19 +141,20 @@ class _Facts:
         text = None
         if outcome.response is not None:
             if self.run.method is Method.EMBED:
-                self._embedded(facts, outcome.response, good=outcome.verdict == "succeeded")
+                self._embedded(facts, outcome)
             else:
                 text = self._generated(facts, outcome)
         return facts, text
 
-    def _embedded(self, facts: dict[str, Any], response: bytes, *, good: bool) -> None:
+    def _embedded(self, facts: dict[str, Any], outcome: Outcome) -> None:
+        assert outcome.response is not None
         try:
-            found, values = shapes.read_embedded(response)
+            found, values = shapes.read_embedded(outcome.response)
         except shapes.Unreadable:
             return
-        if good:
+        if outcome.verdict == "succeeded":
             facts["embedding"] = values
-        self._spent(facts, usage_of(found.usage_metadata, found.token_count), found.model_version)
+        self._spent(facts, outcome.row, usage_of_embedded(found), found.model_version)
 
     def _generated(self, facts: dict[str, Any], outcome: Outcome) -> str | None:
         assert outcome.response is not None
@@ -160,7 +164,7 @@ class _Facts:
             return None
         first = found.candidates[0] if found.candidates else None
         facts["finish_reason"] = first.finish_reason if first is not None else None
-        self._spent(facts, usage_of(found.usage_metadata), found.model_version)
+        self._spent(facts, outcome.row, usage_of_generated(found), found.model_version)
         if outcome.verdict != "succeeded" or first is None:
             return None
         if self.media is not None:
@@ -170,15 +174,18 @@ class _Facts:
         facts["text"] = text
         return text
 
-    def _spent(self, facts: dict[str, Any], usage: Usage, model: str | None) -> None:
+    def _spent(self, facts: dict[str, Any], row: FinalRow, usage: Usage, model: str | None) -> None:
+        """The tokens of an answer, and what it cost here: nothing if it was paid for in another place."""
         facts["model"] = model
-        if self.usd is None or usage is UNKNOWN:
+        if self.meter is None or usage is UNKNOWN:
             return
+        elsewhere = row.copied_from is not None or (row.answered_by or 0) < 0
+        usd = 0.0 if elsewhere else self.meter.answer(usage, model, row.answered_by).exact
         facts |= {
             "tokens_input": usage.input,
             "tokens_output": usage.output,
             "tokens_thoughts": usage.thoughts,
-            "usd": self.usd(usage, model, usage.input > LONG_PROMPT),
+            "usd": None if usd is None else float(usd),
         }
 
 

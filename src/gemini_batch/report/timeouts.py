@@ -90,7 +90,7 @@ def job_not_finished(session: Session, target: KnownJob | UnknownJob, timeout: f
 
 
 def _done(session: Session, facts: RunFacts) -> int:
-    progress = Progress()
+    progress = Progress(session.prices)
     with session.state_folder.run(facts.run.id).rows() as rows:
         unsettled = leftovers(rows, facts.jobs, kept_options(facts.run).most_attempts).keys()
         progress.count(rows, facts.run, facts.jobs, unsettled)

@@ -113,3 +113,43 @@ PLACED = (
     "LEFT JOIN answer_files last ON last.id = r.job LEFT JOIN model_versions v ON v.id = a.model_version "
     "LEFT JOIN requests leader ON leader.seq = r.copy_of"
 )
+#: The sums of :func:`usage` by kind.
+USAGE_SUMS = (
+    "input",
+    "cached",
+    "output",
+    "thoughts",
+    "tool_use",
+    "audio_input",
+    "image_output",
+    "image_input",
+    "video_input",
+    "cached_audio",
+    "audio_output",
+    "searches",
+    "maps",
+)
+
+
+def usage(*, seq: int | None, job: int | None, by_use: bool) -> str:
+    """What answers used, as ``RowReader.usage`` explains it; the threshold of long prompts is its parameter."""
+    sums = ", ".join(f"coalesce(sum(a.{kind}), 0) AS {kind}" for kind in USAGE_SUMS)
+    which = "" if seq is None else f" AND a.seq = {int(seq)}"
+    which += "" if job is None else f" AND a.answer_file = {int(job)}"
+    # What most answers do not need is looked up for the others only: there may be millions.
+    use, requests = "''", ""
+    final_file = "(SELECT answer_file FROM answers WHERE id = r.answer)"
+    if by_use:
+        requests = "LEFT JOIN requests r ON r.seq = a.seq "
+        use = "CASE WHEN a.id = r.answer THEN a.verdict "
+        use += f"WHEN a.answer_file = {final_file} THEN 'duplicate' ELSE 'retried' END"
+    may_search = "(SELECT outside OR fingerprint IS NULL FROM main.requests q WHERE q.seq = a.seq)"
+    return (
+        "SELECT a.answer_file, m.name AS model, a.input > ? AS long, "  # noqa: S608 - numbers and our own names
+        f"{use} AS use, {sums}, count(*) AS answers, sum(a.usage_known) AS known, "
+        "sum(coalesce(a.searches, 0) > 0) AS searched, "
+        f"sum(CASE WHEN a.searches IS NULL THEN {may_search} ELSE 0 END) AS uncounted "
+        f"FROM answers a {requests}"
+        f"LEFT JOIN model_versions m ON m.id = a.model_version WHERE a.answer_file > 0{which} "
+        "GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+    )

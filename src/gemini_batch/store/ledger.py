@@ -175,6 +175,11 @@ class Ledger:
         )
         return [run_of(row) for row in self._read(sql, run.identity, run.id)]
 
+    def runs_of_shape(self, shape: str, model: str, backend: str) -> list[Run]:
+        """The runs whose requests ask the same of the same model, newest first."""
+        sql = "SELECT * FROM runs WHERE shape = ? AND model = ? AND backend = ? ORDER BY created_at DESC, rowid DESC"
+        return [run_of(row) for row in self._read(sql, shape, model, backend)]
+
     def has_run_of(self, size: int) -> bool:
         """Whether any run has requests of this size in bytes."""
         return bool(self._read("SELECT 1 FROM runs WHERE bytes = ? LIMIT 1", size))

@@ -190,7 +190,24 @@ CREATE TABLE job_attachments (
     )
 
 
-LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (_ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5)
+def _ledger_6(db: sqlite3.Connection) -> None:
+    """Keep what each job may cost and has cost, in nano-USD, and the shape of each run; earlier ones have none."""
+    _each(
+        db,
+        (
+            "ALTER TABLE jobs ADD COLUMN bound INTEGER",
+            "ALTER TABLE jobs ADD COLUMN unbounded INTEGER",
+            "ALTER TABLE jobs ADD COLUMN settled INTEGER",
+            "ALTER TABLE jobs ADD COLUMN answer_limit INTEGER",
+            "ALTER TABLE runs ADD COLUMN shape TEXT",
+            "CREATE INDEX runs_shape ON runs (shape)",
+        ),
+    )
+
+
+LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6,
+)  # fmt: skip
 
 
 # A run's rows --------------------------------------------------------------------------------------------------------
@@ -309,4 +326,31 @@ def _rows_6(db: sqlite3.Connection) -> None:
     )
 
 
-ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (_rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6)
+def _rows_7(db: sqlite3.Connection) -> None:
+    """Count tokens by every kind that has a price, and searches; those of earlier answers stay unknown (NULL)."""
+    kinds = ("image_input", "video_input", "cached_audio", "audio_output")
+    _each(
+        db,
+        (
+            *(f"ALTER TABLE answers ADD COLUMN {kind} INTEGER NOT NULL DEFAULT 0" for kind in kinds),
+            "ALTER TABLE answers ADD COLUMN searches INTEGER",
+            "ALTER TABLE answers ADD COLUMN maps INTEGER",
+        ),
+    )
+
+
+def _rows_8(db: sqlite3.Connection) -> None:
+    """Keep the most tokens that each request can be charged for; earlier requests are read when that is needed."""
+    _each(
+        db,
+        (
+            "ALTER TABLE requests ADD COLUMN bound_kind INTEGER",
+            "ALTER TABLE requests ADD COLUMN bound_prompt INTEGER",
+            "ALTER TABLE requests ADD COLUMN bound_answer INTEGER",
+        ),
+    )
+
+
+ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6, _rows_7, _rows_8,
+)  # fmt: skip

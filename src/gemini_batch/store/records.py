@@ -40,6 +40,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One durable piece of work. ``adopted``: its first job was created elsewhere. ``identity``: None without requests.
 
     ``anew``: made with ``--new``, so it takes no answers from other runs. ``freed_at``: when its answers were deleted.
+    ``shape``: equal for runs whose requests ask for the same (:mod:`gemini_batch.intake.shape`); None if unknown.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     forgotten_at: float | None = None
     anew: bool = False
     freed_at: float | None = None
+    shape: str | None = None
 
     @property
     def requests_known(self) -> bool:
@@ -87,7 +89,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     contiguous range of that file. ``tokens`` is an estimate. ``model`` is the run's, unless a retry asked for another.
     A dropped job will not be created: its requests go to other jobs. A ``lost`` job (``JOB_GONE``, ``RESULTS_GONE``) is
     collected without its answers, because the service no longer has them. If it shows them again, the job is not lost.
-    ``key_fingerprint``: the API key that created it, or saw it last.
+    ``key_fingerprint``: the API key that created it, or saw it last. ``bound``: what it costs at most, ``settled``:
+    what it has cost, both in nano-USD, None if unknown. ``unbounded``: how many of its requests nothing bounds, which
+    ``bound`` leaves out. ``answer_limit``: the most tokens of an answer, if a retry set it in all of its requests.
     """
 
     id: str
@@ -125,6 +129,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     dropped_at: float | None = None
     lost: str | None = None
     key_fingerprint: str = ""
+    bound: int | None = None
+    unbounded: int | None = None
+    settled: int | None = None
+    answer_limit: int | None = None
 
 
 class QuotaBounds(msgspec.Struct, frozen=True):

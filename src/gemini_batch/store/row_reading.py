@@ -5,9 +5,20 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from gemini_batch.money.limits import PICO
 from gemini_batch.store import conditions, migrations
 from gemini_batch.store.conditions import ELSEWHERE, HELD
-from gemini_batch.store.row_records import FailureRow, FinalRow, Leftover, PlacedRow, Reason, Waiting, grouped, key_hash
+from gemini_batch.store.row_records import (
+    FailureRow,
+    FinalRow,
+    Leftover,
+    Most,
+    PlacedRow,
+    Reason,
+    Waiting,
+    grouped,
+    key_hash,
+)
 from gemini_batch.store.sqlite import Alone, connect, explained
 
 if TYPE_CHECKING:
@@ -15,9 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from gemini_batch.money.limits import RowPrices
     from gemini_batch.store.run_options import Selection
 
 
+#: An odd factor near the golden section of 2**32: it scatters consecutive numbers.
+_SHUFFLE = 2_654_435_761
 #: So many schemas are in memory at a time.
 _MOST_SCHEMAS = 64
 
@@ -49,6 +63,93 @@ class RowReader:
         sql = "SELECT count(*), coalesce(sum(length + 1), 0), coalesce(sum(tokens), 0) FROM requests WHERE job IS NULL"
         with explained(self.path, "run's row database"):
             return Waiting(*self._db.execute(sql).fetchone())
+
+    def most(self, prices: RowPrices, ordinal: int | None = None, *, unknown: bool = False) -> Most:
+        """What the requests that wait, or those of a job, cost at most, and how many of them nothing bounds.
+
+        ``unknown``: only the requests of the job without an answer from it that says what it used.
+        """
+        where, values = ("job IS NULL", ()) if ordinal is None else ("job = ?4", (ordinal,))
+        if unknown:
+            where += (
+                " AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = ?4 "
+                "AND a.usage_known)"
+            )
+        sql = (
+            "SELECT bound_kind, count(*), sum(min(coalesce(bound_prompt, ?1), coalesce(?1, bound_prompt))), "  # noqa: S608 - no value
+            "sum(iif(bound_answer = 0, 0, coalesce(?2, bound_answer, ?3))) FROM requests "
+            f"WHERE {where} GROUP BY bound_kind, bound_prompt IS NULL, bound_answer IS NULL"
+        )
+        asked = (prices.prompt_limit, prices.answer, prices.answer_limit, *values)
+        with explained(self.path, "run's row database"):
+            sums = self._db.execute(sql, asked).fetchall()
+        costs = [(prices.cost(kind, prompt, answer), count) for kind, count, prompt, answer in sums]
+        pico = sum(cost for cost, _ in costs if cost is not None)
+        return Most(-(-pico // PICO), sum(count for cost, count in costs if cost is None))
+
+    def accounted(self, ordinal: int) -> int:
+        """How many requests are in a job, or have an answer from it."""
+        sql = (
+            "SELECT count(*) FROM requests r WHERE job = ?1 OR EXISTS "
+            "(SELECT 1 FROM answers a WHERE a.seq = r.seq AND a.answer_file = ?1)"
+        )
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
+
+    def next_bound(self) -> tuple[int, int | None, int | None] | None:
+        """The bound of the next request that waits: its kind, and the most tokens of its prompt and of its answer."""
+        sql = "SELECT bound_kind, bound_prompt, bound_answer FROM requests WHERE job IS NULL ORDER BY seq LIMIT 1"
+        with explained(self.path, "run's row database"):
+            row = self._db.execute(sql).fetchone()
+        return None if row is None else tuple(row)
+
+    def some_waiting(self, count: int) -> list[tuple[int, int, int]]:
+        """``(offset, length, estimated tokens)`` of so many waiting requests, always the same random ones."""
+        sql = (
+            "SELECT offset, length, tokens FROM requests WHERE job IS NULL "  # noqa: S608 - a number
+            f"ORDER BY (seq * {_SHUFFLE}) % 4294967296 LIMIT ?"
+        )
+        with explained(self.path, "run's row database"):
+            return [tuple(row) for row in self._db.execute(sql, (count,))]
+
+    def prompts_counted(self, count: int) -> list[tuple[int, int]]:
+        """``(estimated tokens, tokens that the service counted)`` of so many prompts that were answered here."""
+        sql = (
+            "SELECT r.tokens, max(a.input) FROM answers a JOIN requests r ON r.seq = a.seq WHERE a.usage_known "  # noqa: S608 - a number
+            f"AND a.input > 0 AND a.answer_file > 0 GROUP BY r.seq ORDER BY (r.seq * {_SHUFFLE}) % 4294967296 LIMIT ?"
+        )
+        with explained(self.path, "run's row database"):
+            return [tuple(row) for row in self._db.execute(sql, (count,))]
+
+    def most_tokens(self, *, answer: int | None, answer_limit: int | None) -> tuple[int | None, int | None]:
+        """The most tokens of all waiting prompts, and of the answers to them; None if nothing bounds them.
+
+        ``answer``: what every answer may have, if that was changed for all; ``answer_limit``: what the model allows.
+        """
+        sql = (
+            "SELECT sum(bound_prompt), count(*) - count(bound_prompt), "
+            "sum(iif(bound_answer = 0, 0, coalesce(?1, bound_answer, ?2))), "
+            "count(*) FILTER (WHERE coalesce(?1, bound_answer, ?2) IS NULL) FROM requests WHERE job IS NULL"
+        )
+        with explained(self.path, "run's row database"):
+            prompts, open_prompts, answers, open_answers = self._db.execute(sql, (answer, answer_limit)).fetchone()
+        return None if open_prompts else prompts or 0, None if open_answers else answers or 0
+
+    def answer_lengths(self) -> tuple[int, int, int]:
+        """How many usable answers this run received, the sum of their tokens with thoughts, and that of the squares."""
+        sql = (
+            "SELECT count(*), coalesce(sum(output + thoughts), 0), "
+            "coalesce(sum((output + thoughts) * (output + thoughts)), 0) "
+            "FROM answers WHERE verdict IN ('succeeded', 'truncated') AND usage_known AND answer_file > 0"
+        )
+        with explained(self.path, "run's row database"):
+            return tuple(self._db.execute(sql).fetchone())
+
+    def without_bounds(self) -> list[tuple[int, int, int]]:
+        """``(seq, offset, length)`` of the requests that an earlier version entered: their bounds are not noted."""
+        with explained(self.path, "run's row database"):
+            rows = self._db.execute("SELECT seq, offset, length FROM requests WHERE bound_kind IS NULL ORDER BY seq")
+            return [tuple(row) for row in rows]
 
     def to_send(self, sent: Sequence[int]) -> int:
         """How many requests are to be sent, for the first time or again, or to be answered in another run.
@@ -169,6 +270,12 @@ class RowReader:
         """The ordinals of the jobs that requests are in."""
         return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job > 0")}
 
+    def missing_by_job(self) -> dict[int, int]:
+        """How many requests have no answer from any job, by the job they are in."""
+        sql = "SELECT job, count(*) FROM requests WHERE answer IS NULL AND job > 0 GROUP BY job"
+        with explained(self.path, "run's row database"):
+            return dict(self._db.execute(sql).fetchall())
+
     def members(self, ordinal: int) -> Iterator[tuple[str, int, int]]:
         """``(key, offset, length)`` of the requests in a job, in order."""
         sql = "SELECT key, offset, length FROM requests WHERE job = ? ORDER BY seq"
@@ -204,7 +311,8 @@ class RowReader:
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, r.schema, s.file, coalesce(a.offset, 0), "
             "coalesce(a.length, 0), coalesce(a.attempt, max(r.attempts, 1)), a.verdict, "
-            "coalesce(last.missing_reason, 'TO_BE_RESENT'), a.reason, leader.key FROM requests r LEFT JOIN answers a "
+            "coalesce(last.missing_reason, 'TO_BE_RESENT'), a.reason, leader.key, a.answer_file "
+            "FROM requests r LEFT JOIN answers a "
             "ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
             "LEFT JOIN answer_files last ON last.id = r.job "
             "LEFT JOIN main.requests leader ON leader.seq = r.copy_of ORDER BY r.seq"
@@ -239,20 +347,17 @@ class RowReader:
         """The requests that did not succeed, by verdict, reason and message, most frequent first."""
         return grouped(self.failures())
 
-    def usage(self, long_prompt: int, *, seq: int | None = None) -> list[sqlite3.Row]:
-        """Token sums of the answers that this run received, all or those to one request, by job and by ``model``.
+    def usage(
+        self, long_prompt: int, *, seq: int | None = None, job: int | None = None, by_use: bool = True
+    ) -> list[sqlite3.Row]:
+        """What the answers that this run received used, in sums: all, or those to one request or of one job.
 
-        ``model`` is the one that the answers name, or NULL. Prompts over ``long_prompt`` tokens are summed separately
-        (``long`` = 1).
+        Sums by job, by ``model`` (the one that the answers name, or NULL), by ``long`` (1: prompts over ``long_prompt``
+        tokens) and, with ``by_use``, by ``use``: the verdict of answers that count, else ``duplicate`` or ``retried``.
+        ``searched``: how many answers made searches; ``uncounted``: those whose searches an earlier version did not
+        count.
         """
-        which = "" if seq is None else f"AND seq = {int(seq)} "
-        sql = (
-            "SELECT answer_file, m.name AS model, input > ? AS long, sum(input) AS input, sum(cached) AS cached, "  # noqa: S608 - a number
-            "sum(output) AS output, sum(thoughts) AS thoughts, sum(tool_use) AS tool_use, "
-            "sum(audio_input) AS audio_input, sum(image_output) AS image_output, count(*) AS answers, "
-            "sum(usage_known) AS known FROM answers LEFT JOIN model_versions m ON m.id = model_version "
-            f"WHERE answer_file > 0 {which}GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-        )
+        sql = conditions.usage(seq=seq, job=job, by_use=by_use)
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 INSERT_REQUEST = (
     "INSERT INTO requests (seq, line, key, offset, length, expects_json, dimension, tokens, schema, fingerprint, "
-    "body, outside, hash, job, attempts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "body, outside, bound_kind, bound_prompt, bound_answer, hash, job, attempts) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 
@@ -24,7 +25,8 @@ class RequestRow(NamedTuple):
 
     ``schema``: the JSON Schema that its answer is to satisfy, as JSON. ``fingerprint`` recognises the row in other
     runs, ``body`` the request without its key (:mod:`gemini_batch.memory`); ``outside``: its answer depends on what is
-    neither in the request nor in the model.
+    neither in the request nor in the model. ``bound_kind``, ``bound_prompt``, ``bound_answer``: as in
+    :class:`~gemini_batch.money.row_bounds.RowBound`.
     """
 
     seq: int
@@ -39,6 +41,9 @@ class RequestRow(NamedTuple):
     fingerprint: bytes | None = None
     body: int | None = None
     outside: bool = False
+    bound_kind: int | None = None
+    bound_prompt: int | None = None
+    bound_answer: int | None = None
 
 
 class Wanted(NamedTuple):
@@ -69,6 +74,13 @@ class Waiting(NamedTuple):
     tokens: int
 
 
+class Most(NamedTuple):
+    """What requests cost at most, in nano-USD; tokens do not bound ``unknown`` of them, which are left out."""
+
+    nano: int
+    unknown: int
+
+
 class Leftover(NamedTuple):
     """The requests of a job that are to be resent: how many, the most attempts of one, how many met a full quota."""
 
@@ -78,7 +90,10 @@ class Leftover(NamedTuple):
 
 
 class AnswerRow(NamedTuple):
-    """One judged answer; the counts are tokens. ``model_version``: the model that the answer names."""
+    """One judged answer; the counts are tokens and, as ``Usage`` explains, searches and maps.
+
+    ``model_version``: the model that the answer names.
+    """
 
     seq: int
     attempt: int
@@ -95,6 +110,12 @@ class AnswerRow(NamedTuple):
     tool_use: int
     audio_input: int
     image_output: int
+    image_input: int
+    video_input: int
+    cached_audio: int
+    audio_output: int
+    searches: int
+    maps: int
     model_version: str | None = None
 
 
@@ -102,6 +123,7 @@ class FinalRow(NamedTuple):
     """One request with its final answer: where the answer is, or why there is none.
 
     ``schema``: the id of its schema. ``copied_from``: the key of the identical request whose answer it is.
+    ``answered_by``: the ordinal of the job that gave the answer; negative if another run received it.
     """
 
     seq: int
@@ -117,6 +139,7 @@ class FinalRow(NamedTuple):
     missing_reason: str
     reason: str | None
     copied_from: str | None = None
+    answered_by: int | None = None
 
 
 class PlacedRow(NamedTuple):

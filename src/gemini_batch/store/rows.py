@@ -21,6 +21,7 @@ import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from gemini_batch.money.limits import PICO
 from gemini_batch.store import conditions
 from gemini_batch.store.answer_writer import AnswerWriter
 from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD
@@ -30,8 +31,10 @@ from gemini_batch.store.sqlite import explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from gemini_batch.money.limits import Purse
+    from gemini_batch.money.row_bounds import RowBound
     from gemini_batch.store.run_options import Selection
 
 
@@ -78,14 +81,28 @@ class Rows(RowReader):
 
     # Planning --------------------------------------------------------------------------------------------------------
 
-    def take(self, ordinal: int, *, requests: int, bytes: int, tokens: int | None) -> Chunk | None:  # noqa: A002 - units
-        """Put the next waiting requests in job ``ordinal``: as many as the limits allow, and at least one."""
+    def take(
+        self,
+        ordinal: int,
+        *,
+        requests: int,
+        bytes: int,  # noqa: A002 - units
+        tokens: int | None,
+        purse: Purse | None = None,
+    ) -> Chunk | None:
+        """Put the next waiting requests in job ``ordinal``: as many as the limits allow, and at least one.
+
+        ``purse``: what they may cost. None if nothing waits, or if the first request costs more.
+        """
         with explained(self.path, "run's row database"), transaction(self._db):
             chunk, last = self._all_waiting()
             if chunk is not None and (
-                chunk.requests > requests or chunk.bytes > bytes or (tokens is not None and chunk.tokens > tokens)
+                chunk.requests > requests
+                or chunk.bytes > bytes
+                or (tokens is not None and chunk.tokens > tokens)
+                or (purse is not None and not self._affords_all(purse))
             ):
-                chunk, last = self._first_waiting(requests, bytes, tokens)
+                chunk, last = self._first_waiting(requests, bytes, tokens, purse)
             if chunk is not None:
                 self._db.execute(
                     "UPDATE requests SET job = ?, attempts = attempts + 1 WHERE job IS NULL AND seq <= ?",
@@ -102,25 +119,43 @@ class Rows(RowReader):
         count, size, tokens, begin, end, last = self._db.execute(sql).fetchone()
         return (Chunk(count, size, tokens, begin, end - begin == size), last) if count else (None, -1)
 
-    def _first_waiting(self, requests: int, most_bytes: int, tokens: int | None) -> tuple[Chunk | None, int]:
+    def _affords_all(self, purse: Purse) -> bool:
+        cost = self.most(purse.prices)
+        return (cost.unknown == 0 or purse.unknown) and cost.nano <= purse.room
+
+    def _first_waiting(
+        self, requests: int, most_bytes: int, tokens: int | None, purse: Purse | None
+    ) -> tuple[Chunk | None, int]:
         """As many of the first waiting requests as the limits allow, at least one, and the last of them."""
-        count = size = sum_tokens = 0
+        count = size = sum_tokens = cost = 0
         first_offset = last_seq = expected = -1
         whole = True
-        sql = "SELECT seq, offset, length, tokens FROM requests WHERE job IS NULL ORDER BY seq"
-        for row in self._db.execute(sql):
-            grown = size + row["length"] + 1
-            full = (
-                count >= requests or grown > most_bytes or (tokens is not None and sum_tokens + row["tokens"] > tokens)
-            )
+        sql = (
+            "SELECT seq, offset, length, tokens, bound_kind, bound_prompt, bound_answer FROM requests "
+            "WHERE job IS NULL ORDER BY seq"
+        )
+        for seq, offset, length, its_tokens, *bound in self._db.execute(sql):
+            grown = size + length + 1
+            full = count >= requests or grown > most_bytes or (tokens is not None and sum_tokens + its_tokens > tokens)
             if count and full:
                 break
+            if purse is not None:
+                most = purse.prices.most(*bound)
+                cost += most or 0
+                if cost > purse.room * PICO or (most is None and not purse.unknown):
+                    break
             if not count:
-                first_offset = row["offset"]
-            whole = whole and (expected in {-1, row["offset"]})
-            expected = row["offset"] + row["length"] + 1
-            count, size, sum_tokens, last_seq = count + 1, grown, sum_tokens + row["tokens"], row["seq"]
-        return Chunk(count, size, sum_tokens, first_offset, whole), last_seq
+                first_offset = offset
+            whole = whole and (expected in {-1, offset})
+            expected = offset + length + 1
+            count, size, sum_tokens, last_seq = count + 1, grown, sum_tokens + its_tokens, seq
+        return (Chunk(count, size, sum_tokens, first_offset, whole), last_seq) if count else (None, -1)
+
+    def set_bounds(self, bounds: Iterable[tuple[RowBound, int]]) -> None:
+        """Note the bounds of requests, by ``seq``."""
+        sql = "UPDATE requests SET bound_kind = ?, bound_prompt = ?, bound_answer = ? WHERE seq = ?"
+        with explained(self.path, "run's row database"), transaction(self._db):
+            self._db.executemany(sql, ((*bound, seq) for bound, seq in bounds))
 
     def select(self, selection: Selection) -> None:
         """Hold back the requests that were never sent and are not in ``selection``; let the others wait."""
@@ -166,8 +201,13 @@ class Rows(RowReader):
         with explained(self.path, "run's row database"), transaction(self._db):
             return self._db.execute(f"UPDATE requests SET job = NULL WHERE {sql}", values).rowcount  # noqa: S608 - marks only
 
-    def choose(self, verdicts: Sequence[str], collected: Sequence[int]) -> int:
-        """Let requests of ``collected`` jobs with one of these final verdicts wait again; returns how many."""
+    def choose(
+        self, verdicts: Sequence[str], collected: Sequence[int], *, check: Callable[[], None] | None = None
+    ) -> int:
+        """Let requests of ``collected`` jobs with one of these final verdicts wait again; returns how many.
+
+        ``check`` is called when they wait: what it raises undoes that.
+        """
         marks = ", ".join("?" * len(verdicts))
         jobs = ", ".join(str(int(ordinal)) for ordinal in collected)
         sql = (
@@ -175,7 +215,10 @@ class Rows(RowReader):
             f"(SELECT verdict FROM answers WHERE id = requests.answer), 'missing') IN ({marks})"
         )
         with explained(self.path, "run's row database"), transaction(self._db):
-            return self._db.execute(sql, tuple(verdicts)).rowcount
+            count = self._db.execute(sql, tuple(verdicts)).rowcount
+            if check is not None:
+                check()
+            return count
 
     # Collecting ------------------------------------------------------------------------------------------------------
 

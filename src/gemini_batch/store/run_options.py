@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_batch.jsonl import decode_as
+from gemini_batch.money.limits import Basis, MaxUsd, Unknown, nano
+from gemini_batch.settings import checked_usd
 
 if TYPE_CHECKING:
+    from gemini_batch.money.limits import Usd
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
 
@@ -80,8 +83,25 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection | None = None
     #: Send identical requests once.
     dedupe: bool | None = None
+    #: What the run may cost, in nano-USD; the cost that is compared with it before anything is sent; and whether
+    #: requests are sent whose cost nothing bounds.
+    max_nano_usd: int | None = None
+    max_usd_basis: Basis | None = None
+    max_usd_unknown: Unknown | None = None
     #: What an unfinished retry changes in the waiting requests.
     overrides: RequestOverrides | None = None
+
+    def capped(self, limit: MaxUsd | Usd | None) -> RunOptions:
+        """These options with another limit of money, if one is given. Raises UsageError for what is no amount."""
+        if limit is None:
+            return self
+        stated = limit if isinstance(limit, MaxUsd) else MaxUsd(limit)
+        return msgspec.structs.replace(
+            self,
+            max_nano_usd=None if stated.usd is None else nano(checked_usd(stated.usd, "--max-usd")),
+            max_usd_basis=stated.basis,
+            max_usd_unknown=stated.unknown,
+        )
 
     @classmethod
     def of(cls, **stated: object) -> RunOptions | None:

@@ -85,6 +85,8 @@ def generation(model: str, request: dict[str, Any]) -> dict[str, Any]:
             parts.insert(0, {"text": "Offline: there was nothing to think about.", "thought": True})
         content: dict[str, Any] = {"parts": parts, "role": "model"} if parts else {"role": "model"}
         candidates.append({"content": content, "finishReason": "MAX_TOKENS" if cut else "STOP", "index": index})
+        if any("googleSearch" in tool for tool in request.get("tools") or ()):
+            candidates[-1]["groundingMetadata"] = {"webSearchQueries": [_essence(prompt) or "nothing"]}
         if cut and not limit and (rules.generation(model) or 0) >= rules.CONTINUES_FROM:
             if request.get("continuationToken"):  # the rest is short
                 candidates[-1]["finishReason"] = "STOP"
@@ -98,12 +100,24 @@ def generation(model: str, request: dict[str, Any]) -> dict[str, Any]:
     }
     if thoughts:
         usage["thoughtsTokenCount"] = thoughts
+    if made := _made(candidates):
+        usage["candidatesTokensDetails"] = [
+            {"modality": "IMAGE", "tokenCount": made},
+            {"modality": "TEXT", "tokenCount": wrote - made},
+        ]
     return {
         "candidates": candidates,
         "usageMetadata": usage,
         "modelVersion": model + OFFLINE,
         "responseId": f"offline-{seed:08x}",
     }
+
+
+def _made(candidates: list[dict[str, Any]]) -> int:
+    """The tokens of the images in an answer."""
+    parts = [part for candidate in candidates for part in candidate["content"].get("parts") or ()]
+    images = [part for part in parts if part.get("inlineData", {}).get("mimeType", "").startswith("image/")]
+    return _IMAGE_TOKENS * len(images)
 
 
 def embedding(model: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def write_csv(table: Joined, file: IO[bytes], *, separator: str = ",", spreadshe
     """
     # Four searches for one sign each are faster than a pattern.
     special = " OR ".join(f"contains({{0}}, {duck.text(sign)})" for sign in (separator, '"', "\n", "\r"))
-    names = [_harmless(name) if spreadsheet else name for name in table.columns]
+    names = [harmless(name) if spreadsheet else name for name in table.columns]
     file.write(UTF8_BOM if spreadsheet else b"")
     file.write(separator.join(_field(name, separator) for name in names).encode() + b"\n")
     texts, fields = [], []
@@ -71,7 +71,8 @@ def _field(text: str, separator: str) -> str:
     return text
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """The text with an apostrophe before it if a spreadsheet would run it."""
     return f"'{text}" if text[:1] and text[0] in _FORMULA else text
 
 

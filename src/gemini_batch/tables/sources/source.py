@@ -88,7 +88,8 @@ class Source:
         named = Path(self.name)
         if named.is_dir():
             return place.is_relative_to(_real(named))
-        return bool(_WILD & set(self.name)) and _matches(place.parts, _real_pattern(named).parts)
+        is_pattern = bool(_WILD & set(self.name)) and not named.exists()
+        return is_pattern and _matches(place.parts, _real_pattern(named).parts)
 
 
 #: What a query can name as a file.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.engine.quota import Limits
     from gemini_batch.events import EventHandler
+    from gemini_batch.money.limits import Purse
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
     from gemini_batch.store.row_records import Chunk
@@ -57,14 +58,15 @@ async def plan_job(
     now: Callable[[], float],
     overrides: RequestOverrides | None = None,
     input_kind: Literal["file", "inline"] = "file",
+    purse: Purse | None = None,
 ) -> Job | None:
-    """Plan one more job of at most ``tokens``; None if nothing waits.
+    """Plan one more job of at most ``tokens``; None if nothing waits, or if the next request costs more than ``purse``.
 
     ``overrides`` are written into each request line of the job. Raises StateError if the run folder cannot be written.
     """
     rewrite = overrides.apply if overrides is not None and overrides.rewrites else None
     ordinal = max((job.ordinal for job in ledger.all_jobs_of(run.id)), default=0) + 1
-    chunk = rows.take(ordinal, requests=limits.requests, bytes=limits.bytes, tokens=tokens)
+    chunk = rows.take(ordinal, requests=limits.requests, bytes=limits.bytes, tokens=tokens, purse=purse)
     if chunk is None:
         return None
     try:
@@ -97,6 +99,7 @@ async def plan_job(
         display_name=display_name,
         stage=JobStage.PLANNED,
         key_fingerprint=key_fingerprint,
+        answer_limit=overrides.max_output_tokens if overrides is not None else None,
     )
     ledger.add_job(job, at=now())
     return job

@@ -16,10 +16,20 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from gemini_batch.api.trouble import Trouble, meaning
-from gemini_batch.engine import create_policy
-from gemini_batch.engine.create_policy import Adopt, Facts, GiveUp, Made, Matches, ReadList, Send, Upload, next_step
+from gemini_batch.engine.creating import create_policy
+from gemini_batch.engine.creating.create_policy import (
+    Adopt,
+    Facts,
+    GiveUp,
+    Made,
+    Matches,
+    ReadList,
+    Send,
+    Upload,
+    next_step,
+)
+from gemini_batch.engine.creating.refusals import differs, explained
 from gemini_batch.engine.poller import ask, record_seen
-from gemini_batch.engine.refusals import differs, explained
 from gemini_batch.engine.uploads.attachments import JobAttachments
 from gemini_batch.engine.uploads.input_files import upload_input
 from gemini_batch.errors import ApiError, Next, ServiceError, StateError
@@ -31,15 +41,18 @@ from gemini_batch.store.records import JobStage
 from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from gemini_batch.backend import Service
+    from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteJob
 
+    Check = Callable[[sqlite3.Connection], None]
 
 #: A create with this answer is not resent at once: it takes a while until there is room.
 _NO_ROOM = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL})
@@ -60,12 +73,14 @@ class Submitter:
         run: Run,
         folder: RunFolder,
         *,
+        budget: Budget,
         attachments: JobAttachments | None = None,
         may_send: Callable[[Job], bool] | None = None,
         webhook_url: str | None = None,
     ) -> None:
         self._session, self._service, self._ledger = session, service, ledger
         self._run, self._folder, self._may_send, self._webhook_url = run, folder, may_send, webhook_url
+        self._budget = budget
         self._attachments = attachments or JobAttachments(session, service, ledger, run, folder)
         self._now = session.world.now
         self._doubt: ServiceError | None = None
@@ -77,7 +92,7 @@ class Submitter:
         """Bring ``job`` to ``created``; if ``may_send`` says no just before the create, it stays ``uploaded``.
 
         Raises ServiceError if that is not possible now; nothing is lost. Raises TakenError, with the job as it was, if
-        other runs have sent or answered some of its requests by now.
+        other runs have sent or answered some of its requests by now, OverBudgetError if it may cost more than is left.
         """
         job = self._attachments.renewed(self._with_this_key(job))
         facts = Facts(
@@ -185,7 +200,8 @@ class Submitter:
         return record_seen(self._session, job, remote)
 
     def _intend(self, job: Job) -> Job:
-        """Record the intent and claim the requests; answers that other runs have received meanwhile come first.
+        """Record the intent, claim the requests and reserve what they cost at most; answers that other runs have
+        received meanwhile come first.
 
         Nothing is awaited: until the intent is recorded, no other task of this process sees a half of it.
         """
@@ -194,12 +210,21 @@ class Submitter:
             with contextlib.ExitStack() as stack:
                 rows = stack.enter_context(self._folder.rows())
                 index = stack.enter_context(open_index(state_folder)) if recalls(self._run) else None
+                claim = claiming(rows, job, index, unread=unread)
+                money = self._budget.reserving(rows, job)
+
+                def check(ledger: sqlite3.Connection, claim: Check = claim, reserve: Check = money.check) -> None:
+                    claim(ledger)
+                    reserve(ledger)
+
                 try:
                     return self._ledger.update_job(
                         job,
                         "intends to create",
                         at=self._now(),
-                        claim=claiming(rows, job, index, unread=unread),
+                        claim=check,
+                        bound=money.bound,
+                        unbounded=money.unbounded,
                         stage=JobStage.INTENDED,
                         intended_at=self._now(),
                         create_calls=job.create_calls + 1,

@@ -1,7 +1,7 @@
 """Decides how to get a job created, in pure functions of recorded facts and the time.
 
-``Submitter`` in ``engine/submitter.py`` carries out each decision, records the outcome, and asks again. So a killed
-process loses only its place, and the next process makes the same decision from the same facts.
+``Submitter`` in ``engine/creating/submitter.py`` carries out each decision, records the outcome, and asks again. So a
+killed process loses only its place, and the next process makes the same decision from the same facts.
 """
 
 from __future__ import annotations

@@ -1,0 +1,37 @@
+"""What a run is about to cost: said, and compared with its limits, before anything is sent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from gemini_batch.commands.estimate import foreseen
+from gemini_batch.commands.estimate_words import main_lines
+from gemini_batch.events import Notice
+from gemini_batch.money.limits import nano
+
+if TYPE_CHECKING:
+    from gemini_batch.engine.creating.budget import Budget
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Run
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.run_options import RunOptions
+
+
+def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget, rows: Rows, *, is_first: bool) -> None:
+    """Say what a run is about to send and what it will cost, and compare that with its limits. Raises UsageError.
+
+    ``is_first``: the requests are sent for the first time, or again by the user's word. What only goes on is not
+    compared: its limits hold for each job. A cost that nothing is known to expect is not compared either.
+    """
+    if not rows.waiting().requests:
+        return
+    found = foreseen(session, run, rows, options, source=run.id)
+    for line in main_lines(found):
+        session.say_once(Notice(line))
+    if not is_first:
+        return
+    if options.max_usd_basis == "worst":
+        budget.check(rows)
+    else:
+        budget.check(rows, nano(Decimal(found.usd.expected or 0)))

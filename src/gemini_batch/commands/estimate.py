@@ -1,0 +1,332 @@
+"""``estimate``: what a run would send, how many tokens that is, and what it would cost. Nothing is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import math
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+
+from gemini_batch import catalog
+from gemini_batch.backend import address_of
+from gemini_batch.catalog import Method
+from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.events import in_thread
+from gemini_batch.intake.shape import shape_of
+from gemini_batch.intake.staging import stage
+from gemini_batch.intake.submission import check_submission, model_of, prepared
+from gemini_batch.memory.copies import copy_identical
+from gemini_batch.memory.fingerprint import Origin
+from gemini_batch.memory.recall import foresee
+from gemini_batch.money.estimates import FEWEST, Lengths, Range, answer_tokens, counted_tokens, usd
+from gemini_batch.money.limits import row_prices
+from gemini_batch.report.money import PriceNote
+from gemini_batch.report.stragglers import typical
+from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
+from gemini_batch.store.run_options import REQUESTS_A_JOB, kept_options
+from gemini_batch.validation.conform import Terms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini_batch.events import EventHandler
+    from gemini_batch.intake.submission import Submission
+    from gemini_batch.money.estimates import AnswerBasis
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Run
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.run_options import RunOptions
+    from gemini_batch.store.state_folder import RunFolder
+
+#: How many earlier runs of the same shape are looked at.
+_EARLIER = 5
+#: From how many of their prompts the estimate is corrected.
+_SAMPLE = 1000
+#: How many prompts the service counts at a time.
+_AT_ONCE = 4
+
+
+class TokenRange(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of tokens."""
+
+    low: int
+    """The least that it may be."""
+    expected: int | None
+    """What is expected; null if nothing is known to expect."""
+    high: int | None
+    """The most that it may be; null if nothing bounds it."""
+
+
+class UsdRange(msgspec.Struct, frozen=True, kw_only=True):
+    """An amount of USD at batch price."""
+
+    low: float | None
+    """The least that it may be; null if it is not known."""
+    expected: float | None
+    """What is expected; null if it is not known."""
+    high: float | None
+    """The most that it may be; null if nothing bounds it."""
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run would send and cost."""
+
+    source: str
+    """The file, the table or the run."""
+    model: str
+    """Model that would answer."""
+    method: Method
+    """What the requests ask for."""
+    requests: int
+    """Number of requests that would be sent."""
+    remembered: int
+    """Requests that were answered before."""
+    elsewhere: int
+    """Requests that are in jobs of other runs."""
+    held_back: int
+    """Requests that `--limit` or `--sample` leaves out."""
+    copies: int
+    """Requests that `--dedupe` answers with those of others."""
+    skipped: dict[str, int]
+    """Number of rows of a table that are not sent, by reason."""
+    prompt_tokens: TokenRange
+    """Tokens of the prompts."""
+    prompt_basis: Literal["estimate", "learned", "counted"]
+    """What the tokens of prompts are from: an estimate by script, one that counts of this state folder have corrected,
+    or exact counts of a sample."""
+    unknown_media: int
+    """Requests with media whose tokens are not in these numbers."""
+    unmeasured: bool
+    """True if the prompts have scripts for which the estimate was never measured."""
+    answer_tokens: TokenRange
+    """Tokens of the answers, thoughts included."""
+    answer_basis: Literal["trial", "history", "bound"]
+    """What the tokens of answers are from: answers of this run, answers of earlier runs of the same kind, or only the
+    most that the requests allow."""
+    answers_known: int
+    """Number of answers that this is from."""
+    usd: UsdRange
+    """Cost at batch price, without charges that are not tokens."""
+    interactive_usd: float | None
+    """What the expected tokens would cost outside a batch."""
+    worst_usd: float | None
+    """The most that one attempt at everything can cost, as limits count it; null if tokens do not bound it."""
+    price: PriceNote | None
+    """Price that was used."""
+    jobs: int
+    """Number of jobs."""
+    tier_tokens: int | None
+    """Tokens that the project's tier allows in the queue of the model; null without `--tier`, or if it is not known."""
+    usual_seconds: float | None
+    """How long a job of this model has usually taken from here; null if none has ended."""
+    next: Next | None
+    """The command that would send the requests."""
+
+
+async def estimate(
+    session: Session, what: str | Submission, options: RunOptions, *, count: int | None = None
+) -> Estimate:
+    """What a run of an input, or what is left of a known run (its id), would send and cost. Sends and stores nothing.
+
+    ``count``: let the service count the tokens of so many prompts, which needs a key and costs nothing; nothing else
+    does. Raises UsageError (InvalidInput with all problems), StateError, and with ``count`` ServiceError.
+    """
+    if isinstance(what, str):
+        run = session.locate(what).run  # type: ignore[union-attr]
+        folder = session.state_folder.run(run.id)
+        with folder.rows() as rows:
+            chosen = options.over(kept_options(run))
+            counts = await _counted(session, run, folder, rows, count)
+            return foreseen(session, run, rows, chosen, source=run.id, counts=counts)
+    check_submission(what)
+    async with prepared(session, what, needs_key=False) as made:
+        with session.state_folder.staging(session.world.token(8)) as folder:
+            run = await in_thread(lambda emit: _staged(session, made, options, folder, emit), session.emit)
+            with folder.rows() as rows:
+                counts = await _counted(session, run, folder, rows, count)
+                found = foreseen(session, run, rows, options, source=made.named, counts=counts)
+    return msgspec.structs.replace(found, skipped=made.prepared.note.skipped if made.prepared else {})
+
+
+async def _counted(
+    session: Session, run: Run, folder: RunFolder, rows: Rows, count: int | None
+) -> list[tuple[int, int]]:
+    """The estimate and the service's count of so many waiting prompts. What attachments add is not known before."""
+    if count is None:
+        return []
+    embeds, limit = run.method is Method.EMBED, asyncio.Semaphore(_AT_ONCE)
+    service = (await session.backend()).service
+
+    async def counted(guess: int, line: bytes) -> tuple[int, int]:
+        request = msgspec.json.decode(line, type=_Line).request
+        async with limit:
+            return guess, await service.count_tokens(run.model, bytes(request), embeds=embeds)
+
+    with folder.requests.open("rb") as file:
+        lines = [(guess, _at(file, offset, length)) for offset, length, guess in rows.some_waiting(count)]
+    asked = [counted(guess, line) for guess, line in lines if b"attachment:sha256-" not in line]
+    return list(await asyncio.gather(*asked))
+
+
+class _Line(msgspec.Struct):
+    request: msgspec.Raw
+
+
+def _at(file: IO[bytes], offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(length)
+
+
+def _staged(
+    session: Session, submission: Submission, options: RunOptions, folder: RunFolder, emit: EventHandler
+) -> Run:
+    """Enter the requests in a folder that goes away, as a run would; what it would not send has its place."""
+    from gemini_batch.store.records import Run as Foreseen
+
+    address, made = address_of(session.settings), submission.prepared
+    key = session.key_fingerprint() if session.settings.offline or session.settings.api_key else ""
+    terms = Terms(model_of(submission, Method.GENERATE) if submission.model_check else "", submission.lenient)
+    staged = stage(
+        submission.source,
+        folder,
+        origin=lambda method: Origin(address, key, model_of(submission, method)),
+        max_bytes=None,
+        terms=terms,
+        attachments=made.attachments if made else (),
+        answer_schema=made.answer_schema if made else None,
+        offline=session.settings.offline,
+        emit=emit,
+    )
+    run = Foreseen(
+        id="",
+        identity=None,
+        origin="made",
+        created_at=session.world.now(),
+        method=staged.method,
+        model=model_of(submission, staged.method),
+        backend=address,
+        requests=staged.requests,
+        bytes=staged.bytes,
+        sha256=staged.sha256,
+        source=None,
+        shape=shape_of(folder.requests, made.recipe.prompt if made else None),
+    )
+    with folder.rows() as rows:
+        if options.selection is not None:
+            rows.select(options.selection)
+        if not submission.new:
+            foresee(session.state_folder, rows)
+        if options.dedupe:
+            copy_identical(folder, rows)
+    return run
+
+
+def foreseen(
+    session: Session,
+    run: Run,
+    rows: Rows,
+    options: RunOptions,
+    *,
+    source: str,
+    counts: Sequence[tuple[int, int]] = (),
+) -> Estimate:
+    """What the waiting requests of a run will use and cost. Raises UsageError for a mistake in the user's prices."""
+    waiting = rows.waiting()
+    overrides = options.overrides
+    model = (overrides and overrides.model) or run.model
+    now, book = session.world.now(), session.prices
+    most = row_prices(book, model, now, answer=overrides.max_output_tokens if overrides else None)
+    bound = None if most is None else rows.most(most)
+    price = book.price_on(model, dt.datetime.fromtimestamp(now, dt.UTC).date())
+    heard = _heard(session, run, rows)
+    most_prompts, most_answers = rows.most_tokens(
+        answer=overrides.max_output_tokens if overrides else None,
+        answer_limit=None if most is None else most.answer_limit,
+    )
+    prompts = Range(0, waiting.tokens, most_prompts)
+    source_of_prompts: Literal["estimate", "learned", "counted"] = "estimate"
+    if waiting.requests and (counts or len(heard.prompts) >= FEWEST):
+        prompts = counted_tokens(counts or heard.prompts, waiting.requests, waiting.tokens, among=bool(counts))
+        source_of_prompts = "counted" if counts else "learned"
+    basis: AnswerBasis = "bound"
+    answers, known = Range(0, 0, 0), 0
+    if run.method is not Method.EMBED:
+        answers, basis, known = answer_tokens(waiting.requests, heard.answers, most_answers)
+    fact = catalog.load().find(model)
+    per_job = options.max_requests_per_job or REQUESTS_A_JOB
+    by_bytes = math.ceil(waiting.bytes / catalog.load().limits.input_file_bytes.value)
+    by_tokens = math.ceil(waiting.tokens / options.max_tokens_per_job) if options.max_tokens_per_job else 0
+
+    def amount(prompt: int | None, answer: int | None) -> float | None:
+        found = usd(prompt, answer, price)
+        return None if found is None else float(found)
+
+    interactive = usd(prompts.expected, answers.expected, price, interactive=True)
+    return Estimate(
+        source=source,
+        model=model,
+        method=run.method,
+        requests=waiting.requests,
+        remembered=rows.at(REMEMBERED),
+        elsewhere=rows.at(ELSEWHERE),
+        held_back=rows.at(HELD),
+        copies=rows.at(COPY),
+        skipped={},
+        prompt_tokens=_tokens(prompts),
+        prompt_basis=source_of_prompts,
+        unknown_media=0,
+        unmeasured=False,
+        answer_tokens=_tokens(answers),
+        answer_basis=basis,
+        answers_known=known,
+        usd=UsdRange(
+            low=amount(prompts.low, answers.low),
+            expected=amount(prompts.expected, answers.expected),
+            high=amount(prompts.high, answers.high),
+        ),
+        interactive_usd=None if interactive is None else float(interactive),
+        worst_usd=None if bound is None or bound.unknown else bound.nano / 1e9,
+        price=None
+        if price is None
+        else PriceNote(
+            model=price.model,
+            since=str(price.start) if price.start else None,
+            date=str(price.date) if price.date else None,
+            own=price.own,
+        ),
+        jobs=max(math.ceil(waiting.requests / per_job), by_bytes, by_tokens),
+        tier_tokens=fact.enqueued_tokens.of_tier(options.tier)
+        if fact and fact.enqueued_tokens and options.tier
+        else None,
+        usual_seconds=typical(session.ledger().durations(model)),
+        next=None,
+    )
+
+
+def _tokens(span: Range) -> TokenRange:
+    return TokenRange(low=span.low, expected=span.expected, high=span.high)
+
+
+class _Heard(NamedTuple):
+    """What answers tell about others: how long they are, and the estimate and the count of prompts."""
+
+    answers: dict[AnswerBasis, Lengths]
+    prompts: list[tuple[int, int]]
+
+
+def _heard(session: Session, run: Run, rows: Rows) -> _Heard:
+    """The answers of the run itself; without any, those of the newest runs of the same shape."""
+    own, prompts = Lengths(*rows.answer_lengths()), rows.prompts_counted(_SAMPLE)
+    if own.answers or prompts or run.shape is None:
+        return _Heard({"trial": own}, prompts)
+    earlier = session.ledger().runs_of_shape(run.shape, run.model, run.backend)
+    total = Lengths()
+    for other in [one for one in earlier if one.id != run.id][:_EARLIER]:
+        folder = session.state_folder.run(other.id)
+        if folder.row_database.exists():
+            with folder.rows() as theirs:
+                total += Lengths(*theirs.answer_lengths())
+                prompts += theirs.prompts_counted(_SAMPLE)
+    return _Heard({"history": total}, prompts)

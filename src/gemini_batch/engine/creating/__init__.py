@@ -1,0 +1,1 @@
+"""Plans one job and gets it created: once, and within the budget."""

@@ -1,0 +1,120 @@
+"""What jobs have cost, and may still cost at most, as limits count it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gemini_batch.catalog import Method
+from gemini_batch.errors import UsageError
+from gemini_batch.jsonl import read_lines
+from gemini_batch.money.limits import PICO, nano, row_prices
+from gemini_batch.money.row_bounds import row_bound
+from gemini_batch.prices import LONG_PROMPT, total
+from gemini_batch.report.money import Meter
+from gemini_batch.store.records import JobStage
+from gemini_batch.store.row_records import Most
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gemini_batch.money.row_bounds import RowBound
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.state_folder import RunFolder
+
+
+class _Counts(NamedTuple):
+    """How many requests of a job are known here, and how many it has answered."""
+
+    accounted: int
+    answered: int
+
+
+def settled(session: Session, run: Run, job: Job) -> int | None:
+    """What a job has cost, in nano-USD, when its answers are judged; None if that is not known.
+
+    A request without an answer, or with one that does not say what it used, may have been paid for: it counts with what
+    it costs at most. An error in place of an answer costs nothing. A job of which requests went on to another one
+    before it was collected again counts with all that it costs at most. A mistake in the user's prices keeps no answer
+    from being collected.
+    """
+    try:
+        book = session.prices
+    except UsageError:
+        return None
+    prices = row_prices(book, job.model, job.created_at or session.world.now(), answer=job.answer_limit)
+    with session.state_folder.run(run.id).rows() as rows:
+        cost = total(part.spend for part in Meter(run, [job], book).parts(rows.usage(LONG_PROMPT, job=job.ordinal)))
+        open_rows = None if prices is None else rows.most(prices, job.ordinal, unknown=True)
+        counts = _Counts(rows.accounted(job.ordinal), rows.answered_in(job.ordinal))
+    expected = max(job.requests, (job.total or 0) if run.origin == "adopted" else 0)
+    if not expected:  # the service has not said how many requests a job from elsewhere has
+        return None
+    if counts.accounted < expected:
+        return None if job.unbounded != 0 else job.bound
+    if any(one.why != "usage" for one in cost.unpriced):
+        return None
+    if not cost.unpriced and counts.answered >= expected:
+        return nano(cost.priced)
+    if open_rows is None or open_rows.unknown or not run.requests_known:  # nothing bounds what is not known
+        return None
+    return nano(cost.priced) + open_rows.nano
+
+
+def count_earlier(session: Session, jobs: Iterable[Job]) -> None:
+    """Note what jobs cost at most, and have cost, where that is missing: an earlier version sent or collected them, or
+    a price was not known.
+
+    What cannot be known stays unknown. Raises StateError.
+    """
+    ledger = session.ledger()
+    for job in jobs:
+        run, now = ledger.run_of(job), session.world.now()
+        folder = session.state_folder.run(run.id)
+        if not folder.row_database.exists():
+            continue
+        if job.unbounded is None and (most := _most_of(session, run, job, folder)) is not None:
+            what = "cost bounded"
+            job = ledger.update_job(job, what, at=now, bound=most.nano, unbounded=most.unknown)  # noqa: PLW2901
+        if job.stage is JobStage.COLLECTED and job.settled is None:
+            if run.requests_known:
+                with folder.rows() as rows:
+                    note_bounds(rows, folder, run)
+            if (cost := settled(session, run, job)) is not None:
+                ledger.update_job(job, "cost counted", at=now, settled=cost)
+
+
+def _most_of(session: Session, run: Run, job: Job, folder: RunFolder) -> Most | None:
+    """What a job costs at most, by the lines that it was sent with; None if these, or the prices, are not known."""
+    at = job.created_at or job.intended_at or session.world.now()
+    prices = row_prices(session.prices, job.model, at)
+    path = folder.input(job.part)
+    if prices is None or not run.requests_known or not path.exists():
+        return None
+    embeds, pico, unknown, lines = run.method is Method.EMBED, 0, 0, 0
+    with path.open("rb") as file:
+        file.seek(job.offset)
+        for line in read_lines(file):
+            if lines >= job.requests:
+                break
+            lines += 1
+            cost = prices.most(*row_bound(line.data, embeds=embeds))
+            pico, unknown = pico + (cost or 0), unknown + (cost is None)
+    return Most(-(-pico // PICO), unknown + max(0, job.requests - lines))
+
+
+def note_bounds(rows: Rows, folder: RunFolder, run: Run) -> None:
+    """Note the bounds of requests that an earlier version entered. Raises StateError."""
+    missing = rows.without_bounds()
+    if not missing or not folder.requests.exists():
+        return
+    embeds = run.method is Method.EMBED
+    with folder.requests.open("rb") as file:
+
+        def bounds() -> Iterator[tuple[RowBound, int]]:
+            for seq, offset, length in missing:
+                file.seek(offset)
+                yield row_bound(file.read(length), embeds=embeds), seq
+
+        rows.set_bounds(bounds())

@@ -1,0 +1,156 @@
+"""``estimate`` over real runs, offline: what it foresees, what it leaves alone, and what a run says before it sends."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cli.conftest import request
+
+if TYPE_CHECKING:
+    from cli.conftest import Done, Shell
+
+BRIEF = {"generationConfig": {"maxOutputTokens": 1000}}
+
+
+def says(text: str) -> dict[str, Any]:
+    return {"contents": [{"parts": [{"text": text}]}]}
+
+
+@pytest.fixture
+def file(shell: Shell) -> str:
+    """Forty requests that ask for the same."""
+    shell.write("in.jsonl", *(request(str(number), **BRIEF) for number in range(40)))
+    return "in.jsonl"
+
+
+def estimated(shell: Shell, *words: str) -> dict[str, Any]:
+    done = shell.run("estimate", *words, "--offline", "--json")
+    assert done.code == 0, done.err
+    found: dict[str, Any] = json.loads(done.out)["result"]
+    return found
+
+
+def said(done: Done) -> list[str]:
+    """The two lines of a run before it sends."""
+    return [line for line in done.err.splitlines() if line.startswith(("Tokens: ", "Cost: "))]
+
+
+def test_without_anything_to_go_by_there_is_an_upper_bound(shell: Shell, file: str) -> None:
+    found = estimated(shell, file)
+
+    assert (found["requests"], found["jobs"], found["answer_basis"]) == (40, 1, "bound")
+    assert found["answer_tokens"] == {"low": 0, "expected": None, "high": 40_000}
+    assert found["usd"]["expected"] is None
+    assert found["worst_usd"] > 40 * 1000 * 1.5e-6
+    assert found["price"]["date"] == "2026-11-22"
+
+
+def test_nothing_is_stored_and_no_key_is_needed(shell: Shell, file: str) -> None:
+    done = shell.run("estimate", file)
+
+    assert done.code == 0, done.err
+    assert done.out.startswith("40 requests for gemini-3-flash-preview.\nTokens: ")
+    assert shell.run("list", "--offline").out == ""
+    assert not list(shell.home.rglob("requests.jsonl"))
+
+
+def test_a_trial_tells_how_long_answers_are(shell: Shell, file: str) -> None:
+    shell.run("run", file, "--offline", "--limit", "10", "-o", "trial.jsonl")
+
+    found = estimated(shell, file)
+    whole = shell.run("run", file, "--offline", "-o", "out.jsonl")
+    actual = json.loads(shell.run("results", file_run(shell), "--offline", "--json").out)["result"]
+
+    assert (found["requests"], found["remembered"]) == (30, 10)
+    assert (found["answer_basis"], found["answers_known"]) == ("history", 10)
+    assert "from 10 answers of this run" in said(whole)[0]
+    tokens = actual["tokens"]["output"] + actual["tokens"]["thoughts"]
+    trial = found["answer_tokens"]
+    assert trial["low"] <= tokens * 30 / 40 <= trial["high"]
+    assert found["usd"]["low"] <= found["usd"]["expected"]
+
+
+def file_run(shell: Shell) -> str:
+    (found,) = (shell.home / "offline" / "runs").glob("run-*")
+    return found.name
+
+
+def test_another_file_of_the_same_kind_is_history(shell: Shell, file: str) -> None:
+    shell.run("run", file, "--offline", "-o", "out.jsonl")
+    shell.write("more.jsonl", *(request(f"m{number}", **says(f"Another {number}."), **BRIEF) for number in range(8)))
+    shell.write("other.jsonl", *(request(f"o{number}", generationConfig={"temperature": 0}) for number in range(8)))
+
+    assert estimated(shell, "more.jsonl")["answer_basis"] == "history"
+    assert estimated(shell, "other.jsonl")["answer_basis"] == "bound"
+
+
+def test_what_is_remembered_held_back_or_identical_is_not_counted(shell: Shell, file: str) -> None:
+    shell.run("run", file, "--offline", "-o", "out.jsonl")
+    same = [request(f"s{number}", **says("The same."), **BRIEF) for number in range(5)]
+    shell.write("next.jsonl", *(request(str(number), **BRIEF) for number in range(38)), *same)
+
+    found = estimated(shell, "next.jsonl", "--dedupe")
+    assert (found["requests"], found["remembered"], found["copies"]) == (1, 38, 4)
+    assert estimated(shell, "next.jsonl", "--new")["requests"] == 43
+    limited = estimated(shell, "next.jsonl", "--new", "--limit", "3")
+    assert (limited["requests"], limited["held_back"]) == (3, 40)
+
+
+def test_jobs_and_the_tier(shell: Shell, file: str) -> None:
+    found = estimated(shell, file, "--max-requests-per-job", "15", "--tier", "2")
+    assert (found["jobs"], found["tier_tokens"]) == (3, 400_000_000)
+
+
+def test_a_table(shell: Shell) -> None:
+    (shell.folder / "t.csv").write_text("id,body\n1,one\n2,\n3,three\n")
+
+    found = estimated(shell, "t.csv", "--prompt", "Say {{ body }}")
+
+    assert (found["requests"], found["skipped"], found["source"]) == (2, {"EMPTY_PROMPT": 1}, "t.csv")
+
+
+@pytest.mark.parametrize("words", [["no.jsonl"], ["run-nothere1"], []])
+def test_a_wrong_input(shell: Shell, words: list[str]) -> None:
+    assert shell.run("estimate", *words, "--offline").code == 2
+
+
+def test_a_model_without_a_price(shell: Shell, file: str) -> None:
+    done = shell.run("estimate", file, "--offline", "-m", "gemini-flash-latest")
+    assert "Cost: unknown; there is no price for gemini-flash-latest." in done.out
+
+
+def test_what_is_left_of_a_run(shell: Shell, file: str) -> None:
+    shell.run("run", file, "--offline", "--limit", "10", "-o", "trial.jsonl")
+    assert estimated(shell, file_run(shell))["requests"] == 0
+    assert estimated(shell, file_run(shell))["held_back"] == 30
+
+
+def test_the_service_counts(shell: Shell, file: str) -> None:
+    """The emulator counts a token for every four characters."""
+    shell.write("in.jsonl", *(request(str(number), **says("word " * 4 * (1 + number % 3))) for number in range(60)))
+    exact = sum(5 * (1 + number % 3) for number in range(60))
+
+    whole, some = (estimated(shell, "in.jsonl", "--count", count) for count in ("60", "20"))
+
+    assert whole["prompt_basis"] == some["prompt_basis"] == "counted"
+    assert whole["prompt_tokens"] == {"low": exact, "expected": exact, "high": exact}
+    assert some["prompt_tokens"]["low"] <= exact <= some["prompt_tokens"]["high"]
+    assert some["prompt_tokens"]["high"] < 2 * exact
+
+
+def test_embeddings_are_counted_too(shell: Shell) -> None:
+    line = {"key": "a", "request": {"content": {"parts": [{"text": "x" * 40}]}}}
+    shell.write("in.jsonl", line)
+    found = estimated(shell, "in.jsonl", "--count", "1")
+    assert (found["method"], found["prompt_tokens"]["expected"], found["answer_tokens"]["expected"]) == ("embed", 10, 0)
+    assert found["usd"]["expected"] == pytest.approx(10 * 0.1e-6)
+
+
+def test_counting_needs_a_key(shell: Shell, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert shell.run("estimate", file).code == 0
+    assert shell.run("estimate", file, "--count", "1").code == 2
