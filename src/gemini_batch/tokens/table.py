@@ -1,4 +1,4 @@
-"""Tokens of one of each class, in thousandths: low, expected, high. A fit to recorded counts wrote it (docs/tokens.md)."""
+"""Tokens of one of each class, in thousandths: low, expected, high. A fit wrote it (docs/tokens.md)."""
 
 from __future__ import annotations
 
