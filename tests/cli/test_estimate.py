@@ -66,7 +66,11 @@ def test_a_trial_tells_how_long_answers_are(shell: Shell, file: str) -> None:
 
     assert (found["requests"], found["remembered"]) == (30, 10)
     assert (found["answer_basis"], found["answers_known"]) == ("history", 10)
+    assert "estimated, corrected by 10 counts from here" in said(whole)[0]
     assert "from 10 answers of this run" in said(whole)[0]
+    assert (found["prompt_basis"], found["prompts_known"], found["unmeasured"]) == ("learned", 10, [])
+    prompts = actual["tokens"]["input"] * 30 / 40
+    assert found["prompt_tokens"]["low"] <= prompts <= found["prompt_tokens"]["high"]
     tokens = actual["tokens"]["output"] + actual["tokens"]["thoughts"]
     trial = found["answer_tokens"]
     assert trial["low"] <= tokens * 30 / 40 <= trial["high"]

@@ -309,8 +309,8 @@ def test_embeddings(shell: Shell) -> None:
 @pytest.mark.parametrize("verb", ["run", "create", "prepare"])
 def test_mistakes_are_found_before_anything_is_sent(shell: Shell, verb: str, words: tuple[str, ...], said: str) -> None:
     write_csv(shell.folder / "t.csv", [{"a": "x", "text": "1"}, {"a": "y", "text": "1"}])
-    if verb != "run" and words[:1] == ("run-abc",):
-        return
+    if (verb != "run" and words[:1] == ("run-abc",)) or (verb == "prepare" and said.startswith("column_collision")):
+        return  # a request file has no columns
 
     done = shell.run(verb, *words, "--offline", *(("-o", "out.jsonl") if verb == "prepare" else ()))
 

@@ -116,7 +116,7 @@ REQUESTS = (
     Breakage(
         guard="create and run check the rules of their model",
         file="intake/submission.py",
-        old='Terms(_model(submission, Method.GENERATE) if refuse else "", submission.lenient)',
+        old='Terms(model_of(submission, Method.GENERATE) if refuse else "", submission.lenient)',
         new='Terms("", submission.lenient)',
         tests=("tests/cli/test_rules.py::test_the_rules_of_the_model",),
     ),

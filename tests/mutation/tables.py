@@ -6,6 +6,7 @@ from mutation.breakage import Breakage
 
 _MAKING = "tests/tables/test_making.py"
 _CLI = "tests/cli/test_tables.py"
+_ODD = "tests/tables/test_odd_inputs.py"
 _SOURCES = "tests/tables/test_sources.py"
 
 TABLES = (
@@ -134,5 +135,33 @@ TABLES = (
         old="        if other.name != note.name:\n",
         new="        if not other.name:\n",
         tests=("tests/crashes/test_tables.py::test_death_at_every_step[a changed table, to SQLite]",),
+    ),
+    Breakage(
+        guard="--sql is one query, and no statement that writes",
+        file="tables/sources/snapshot.py",
+        old='    if [statement.type.name for statement in statements] != ["SELECT"]:\n',
+        new="    if not statements:\n",
+        tests=(f"{_ODD}::test_sql_is_one_query_that_writes_nothing",),
+    ),
+    Breakage(
+        guard="columns of one name in a workbook lose nothing",
+        file="tables/sources/workbook.py",
+        old="    check_names(header, path)\n",
+        new="",
+        tests=(f"{_ODD}::test_columns_of_one_name_lose_nothing_in_a_workbook",),
+    ),
+    Breakage(
+        guard="the same row makes the same request, so that nothing is paid for twice",
+        file="tables/making/template.py",
+        old='        del self._env.globals["lipsum"], self._env.filters["random"]\n',
+        new="",
+        tests=(f"{_ODD}::test_templates_that_give_another_text_each_time_or_read_files_are_refused",),
+    ),
+    Breakage(
+        guard="a query ends when its command is interrupted",
+        file="tables/sources/duck.py",
+        old="        with interruptible(made.interrupt):\n",
+        new="        with contextlib.nullcontext():\n",
+        tests=("tests/tables/test_stopping.py::test_nothing_is_read_once_it_is_told_to_stop",),
     ),
 )

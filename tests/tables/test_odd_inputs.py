@@ -248,6 +248,11 @@ def test_templates_that_give_another_text_each_time_or_read_files_are_refused(te
     assert error.value.field == "--prompt"
 
 
+@pytest.mark.parametrize("text", ["a\r\nb\rc\n", "{{ x }}\r\nb\rc\n", "{% if x %}{{ x }}{% endif %}\r\nb\rc\n"])
+def test_templates_of_any_form_have_the_same_line_ends(text: str) -> None:
+    assert Templates(["x"]).compile(text, "--system").render(["a"]) == "a\nb\nc\n"
+
+
 @pytest.mark.parametrize(
     ("rows", "output", "inside"),
     [

@@ -19,7 +19,7 @@ def page(records: list[Record]) -> str:
     measured = "".join(f'    "{name}": {count},\n' for name, count in table.measured.items())
     versions = {version for one in records if (version := generation(one.model))}
     generations = ", ".join(map(str, sorted(versions)))
-    return f'''"""Tokens of one of each class, in thousandths: low, expected, high. The fit in ``tools`` wrote it."""
+    return f'''"""Tokens of one of each class, in thousandths: low, expected, high. A fit wrote it (docs/tokens.md)."""
 
 from __future__ import annotations
 

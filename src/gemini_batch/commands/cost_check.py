@@ -26,7 +26,8 @@ def check_cost(session: Session, run: Run, options: RunOptions, budget: Budget, 
     """
     if not rows.waiting().requests:
         return
-    found = foreseen(session, run, rows, options, source=run.id)
+    folder = session.state_folder.run(run.id)
+    found = foreseen(session, run, folder, rows, options, source=run.id)
     for line in main_lines(found):
         session.say_once(Notice(line))
     if not is_first:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import math
-from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.catalog import Method
+from gemini_batch.commands.prompt_tokens import earlier, prompt_tokens
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.events import in_thread
 from gemini_batch.intake.shape import shape_of
@@ -20,7 +21,7 @@ from gemini_batch.intake.submission import check_submission, model_of, prepared
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.memory.recall import foresee
-from gemini_batch.money.estimates import FEWEST, Lengths, Range, answer_tokens, counted_tokens, usd
+from gemini_batch.money.estimates import Lengths, Range, answer_tokens, counted_tokens, usd
 from gemini_batch.money.limits import row_prices
 from gemini_batch.report.money import PriceNote
 from gemini_batch.report.stragglers import typical
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
     from gemini_batch.store.run_options import RunOptions
     from gemini_batch.store.state_folder import RunFolder
 
-#: How many earlier runs of the same shape are looked at.
-_EARLIER = 5
-#: From how many of their prompts the estimate is corrected.
-_SAMPLE = 1000
 #: How many prompts the service counts at a time.
 _AT_ONCE = 4
 
@@ -96,10 +93,12 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     prompt_basis: Literal["estimate", "learned", "counted"]
     """What the tokens of prompts are from: an estimate by script, one that counts of this state folder have corrected,
     or exact counts of a sample."""
+    prompts_known: int
+    """Number of prompts that the service has counted for this."""
     unknown_media: int
-    """Requests with media whose tokens are not in these numbers."""
-    unmeasured: bool
-    """True if the prompts have scripts for which the estimate was never measured."""
+    """Number of recordings, documents and other parts whose tokens nothing tells; they are not in these numbers."""
+    unmeasured: list[str]
+    """Scripts and models for which the estimate was never measured."""
     answer_tokens: TokenRange
     """Tokens of the answers, thoughts included."""
     answer_basis: Literal["trial", "history", "bound"]
@@ -139,14 +138,14 @@ async def estimate(
         with folder.rows() as rows:
             chosen = options.over(kept_options(run))
             counts = await _counted(session, run, folder, rows, count)
-            return foreseen(session, run, rows, chosen, source=run.id, counts=counts)
+            return foreseen(session, run, folder, rows, chosen, source=run.id, counts=counts)
     check_submission(what)
     async with prepared(session, what, needs_key=False) as made:
         with session.state_folder.staging(session.world.token(8)) as folder:
             run = await in_thread(lambda emit: _staged(session, made, options, folder, emit), session.emit)
             with folder.rows() as rows:
                 counts = await _counted(session, run, folder, rows, count)
-                found = foreseen(session, run, rows, options, source=made.named, counts=counts)
+                found = foreseen(session, run, folder, rows, options, source=made.named, counts=counts)
     return msgspec.structs.replace(found, skipped=made.prepared.note.skipped if made.prepared else {})
 
 
@@ -226,6 +225,7 @@ def _staged(
 def foreseen(
     session: Session,
     run: Run,
+    folder: RunFolder,
     rows: Rows,
     options: RunOptions,
     *,
@@ -240,20 +240,24 @@ def foreseen(
     most = row_prices(book, model, now, answer=overrides.max_output_tokens if overrides else None)
     bound = None if most is None else rows.most(most)
     price = book.price_on(model, dt.datetime.fromtimestamp(now, dt.UTC).date())
-    heard = _heard(session, run, rows)
     most_prompts, most_answers = rows.most_tokens(
         answer=overrides.max_output_tokens if overrides else None,
         answer_limit=None if most is None else most.answer_limit,
     )
-    prompts = Range(0, waiting.tokens, most_prompts)
-    source_of_prompts: Literal["estimate", "learned", "counted"] = "estimate"
-    if waiting.requests and (counts or len(heard.prompts) >= FEWEST):
-        prompts = counted_tokens(counts or heard.prompts, waiting.requests, waiting.tokens, among=bool(counts))
-        source_of_prompts = "counted" if counts else "learned"
+    guess = prompt_tokens(session, run, folder, rows, model=model)
+    prompts = Range(guess.low, guess.tokens, None if guess.unknown else guess.high)
+    if most_prompts is not None:
+        prompts = Range(
+            min(guess.low, most_prompts),
+            min(guess.tokens, most_prompts),
+            most_prompts if guess.unknown else min(guess.high, most_prompts),
+        )
+    if counts:
+        prompts = counted_tokens(counts, waiting.requests, waiting.tokens, among=True)
     basis: AnswerBasis = "bound"
     answers, known = Range(0, 0, 0), 0
     if run.method is not Method.EMBED:
-        answers, basis, known = answer_tokens(waiting.requests, heard.answers, most_answers)
+        answers, basis, known = answer_tokens(waiting.requests, _lengths(session, run, rows), most_answers)
     fact = catalog.load().find(model)
     per_job = options.max_requests_per_job or REQUESTS_A_JOB
     by_bytes = math.ceil(waiting.bytes / catalog.load().limits.input_file_bytes.value)
@@ -275,9 +279,10 @@ def foreseen(
         copies=rows.at(COPY),
         skipped={},
         prompt_tokens=_tokens(prompts),
-        prompt_basis=source_of_prompts,
-        unknown_media=0,
-        unmeasured=False,
+        prompt_basis="counted" if counts else "learned" if guess.learned else "estimate",
+        prompts_known=len(counts) or guess.learned,
+        unknown_media=0 if counts else sum(guess.unknown.values()),
+        unmeasured=[] if counts else sorted(guess.unmeasured),
         answer_tokens=_tokens(answers),
         answer_basis=basis,
         answers_known=known,
@@ -309,24 +314,13 @@ def _tokens(span: Range) -> TokenRange:
     return TokenRange(low=span.low, expected=span.expected, high=span.high)
 
 
-class _Heard(NamedTuple):
-    """What answers tell about others: how long they are, and the estimate and the count of prompts."""
-
-    answers: dict[AnswerBasis, Lengths]
-    prompts: list[tuple[int, int]]
-
-
-def _heard(session: Session, run: Run, rows: Rows) -> _Heard:
-    """The answers of the run itself; without any, those of the newest runs of the same shape."""
-    own, prompts = Lengths(*rows.answer_lengths()), rows.prompts_counted(_SAMPLE)
-    if own.answers or prompts or run.shape is None:
-        return _Heard({"trial": own}, prompts)
-    earlier = session.ledger().runs_of_shape(run.shape, run.model, run.backend)
+def _lengths(session: Session, run: Run, rows: Rows) -> dict[AnswerBasis, Lengths]:
+    """The answers that tell how long others will be: of the run itself, or else of the newest ones of its shape."""
+    own = Lengths(*rows.answer_lengths())
+    if own.answers:
+        return {"trial": own}
     total = Lengths()
-    for other in [one for one in earlier if one.id != run.id][:_EARLIER]:
-        folder = session.state_folder.run(other.id)
-        if folder.row_database.exists():
-            with folder.rows() as theirs:
-                total += Lengths(*theirs.answer_lengths())
-                prompts += theirs.prompts_counted(_SAMPLE)
-    return _Heard({"history": total}, prompts)
+    for folder in earlier(session, run, same_shape=True):
+        with folder.rows() as theirs:
+            total += Lengths(*theirs.answer_lengths())
+    return {"history": total}

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from gemini_batch.commands.estimate import Estimate, TokenRange
 
-_PROMPTS = {"estimate": "estimated", "learned": "estimated, corrected by counts from here", "counted": "counted"}
-
 
 def all_lines(found: Estimate) -> Iterator[str]:
     """Everything that is known, for people."""
@@ -30,13 +28,13 @@ def all_lines(found: Estimate) -> Iterator[str]:
 
 def main_lines(found: Estimate) -> Iterator[str]:
     """What will be used, and what it costs: two lines."""
-    said = f"Tokens: {_tokens(found.prompt_tokens)} in prompts ({_PROMPTS[found.prompt_basis]})"
+    said = f"Tokens: {_tokens(found.prompt_tokens)} in prompts ({_prompts(found)})"
     if found.method is not Method.EMBED:
         said += f", {_tokens(found.answer_tokens)} in answers ({_answers(found)})"
     if found.unknown_media:
-        said += f"; media of {counted(found.unknown_media, 'request')} not counted"
+        said += f"; {counted(found.unknown_media, 'attachment')} of unknown length not included"
     if found.unmeasured:
-        said += "; some scripts were never measured"
+        said += f"; not measured: {', '.join(found.unmeasured)}"
     yield f"{said}."
     yield _cost(found)
 
@@ -64,6 +62,18 @@ def _tokens(tokens: TokenRange) -> str:
             f" ({_short(tokens.low)} to {_short(tokens.high)})" if tokens.low else f" (at most {_short(tokens.high)})"
         )
     return f"about {_short(tokens.expected)}{around}"
+
+
+def _prompts(found: Estimate) -> str:
+    match found.prompt_basis:
+        case "learned":
+            return f"estimated, corrected by {counted(found.prompts_known, 'count')} from here"
+        case "counted" if found.prompts_known >= found.requests:
+            return "counted"
+        case "counted":
+            return f"from {found.prompts_known:,} that were counted"
+        case _:
+            return "estimated"
 
 
 def _answers(found: Estimate) -> str:

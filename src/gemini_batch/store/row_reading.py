@@ -112,11 +112,11 @@ class RowReader:
         with explained(self.path, "run's row database"):
             return [tuple(row) for row in self._db.execute(sql, (count,))]
 
-    def prompts_counted(self, count: int) -> list[tuple[int, int]]:
-        """``(estimated tokens, tokens that the service counted)`` of so many prompts that were answered here."""
+    def prompts_counted(self, count: int) -> list[tuple[int, int, int]]:
+        """``(offset, length, tokens that the service counted)`` of so many prompts that were answered here."""
         sql = (
-            "SELECT r.tokens, max(a.input) FROM answers a JOIN requests r ON r.seq = a.seq WHERE a.usage_known "  # noqa: S608 - a number
-            f"AND a.input > 0 AND a.answer_file > 0 GROUP BY r.seq ORDER BY (r.seq * {_SHUFFLE}) % 4294967296 LIMIT ?"
+            "SELECT r.offset, r.length, max(a.input) FROM answers a JOIN requests r USING (seq) WHERE a.usage_known "  # noqa: S608 - a number
+            f"AND a.input > 0 AND a.answer_file > 0 GROUP BY seq ORDER BY (seq * {_SHUFFLE}) % 4294967296 LIMIT ?"
         )
         with explained(self.path, "run's row database"):
             return [tuple(row) for row in self._db.execute(sql, (count,))]

@@ -23,7 +23,8 @@ _NARROWEST = 0.02
 class Observed(NamedTuple):
     """Sums over rows: the number of rows, the general estimates, the service's counts, their squares and products.
 
-    Both in whole tokens. A row of which anything was unknown must not be added.
+    Estimates are in thousandths of tokens: a short prompt has a few tokens, and rounding would bend the sums. A row of
+    which anything was unknown must not be added.
     """
 
     rows: int = 0
@@ -58,7 +59,7 @@ def observe(estimate: Estimate, counted: int) -> Observed:
     """
     if estimate.rows != 1 or estimate.learned or estimate.unknown:
         raise ValueError("only the general estimate of one row of which all is known can teach")
-    expected = estimate.tokens
+    expected = estimate.range.tokens
     return Observed(1, expected, counted, expected * expected, counted * counted, expected * counted)
 
 
@@ -71,13 +72,13 @@ def learn(estimate: Estimate, observed: Observed) -> Estimate:
     """
     if observed.rows < LEAST or not observed.estimated or not estimate.range.tokens:
         return estimate
-    ratio = observed.counted / observed.estimated
+    ratio = observed.counted / observed.estimated  # tokens for each thousandth
     squares = observed.counted_squared - 2 * ratio * observed.products + ratio * ratio * observed.estimated_squared
     spread = max(0.0, squares) / (observed.rows - 1)
     mean = observed.estimated / observed.rows
-    share = estimate.range.tokens / 1000 / mean  # in rows of the mean size
+    share = estimate.range.tokens / mean  # in rows of the mean size
     deviation = math.sqrt(spread * (share + share * share / observed.rows))
-    expected = estimate.range.tokens * ratio
+    expected = estimate.range.tokens * ratio * 1000
     half = max(_quantile(observed.rows - 1) * deviation * 1000, _NARROWEST * expected)
     return dataclasses.replace(
         estimate,

@@ -1,4 +1,4 @@
-"""Tokens of one of each class, in thousandths: low, expected, high. The fit in ``tools`` wrote it."""
+"""Tokens of one of each class, in thousandths: low, expected, high. A fit wrote it (docs/tokens.md)."""
 
 from __future__ import annotations
 

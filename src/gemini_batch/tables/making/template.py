@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import difflib
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from gemini_batch.tables.extra import needed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_LINE_END = re.compile("\r\n?")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 #: After so many pieces of a text, a loop in the template asks whether it is to stop.
 _CHECKED = 10_000
@@ -104,6 +106,7 @@ class Templates:
 
     def compile(self, text: str, field: str) -> Template:
         """The template ``text`` of an option or a field of the request file. Raises UsageError, with ``field``."""
+        text = _LINE_END.sub("\n", text)  # as Jinja reads it
         try:
             text.encode()
         except UnicodeEncodeError:

@@ -1,0 +1,74 @@
+"""The tokens of a run's waiting prompts: estimated, and corrected by what the service counted in others like them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING
+
+from gemini_batch.tokens.estimate import estimate_line, estimate_lines
+from gemini_batch.tokens.learning import LEAST, Observed, key_of, learn, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Run
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.state_folder import RunFolder
+    from gemini_batch.tokens.estimate import Estimate
+
+#: How many earlier runs are looked at, and how many prompts of each.
+_RUNS, _PROMPTS = 5, 200
+#: So many prompts are read; of more, so many random ones stand for all.
+_READ = 100_000
+
+
+def prompt_tokens(session: Session, run: Run, folder: RunFolder, rows: Rows, *, model: str) -> Estimate:
+    """The tokens of the prompts that wait, for ``model``. Raises OSError where they cannot be read."""
+    chosen = sorted(rows.some_waiting(_READ))
+    with folder.requests.open("rb") as file:
+        found = estimate_lines((_at(file, offset, length) for offset, length, _ in chosen), model)
+    whole, read = rows.waiting().tokens, sum(tokens for *_, tokens in chosen)
+    if read < whole:
+        found = replace(found, range=found.range.times(whole / read))
+    if model != run.model:
+        return found  # what another model counted teaches nothing
+    seen = _observed(folder, rows, found, model)
+    for same_shape in (True, False):
+        if seen.rows >= LEAST:
+            break
+        for other in earlier(session, run, same_shape=same_shape):
+            with other.rows() as theirs:
+                seen = seen.plus(_observed(other, theirs, found, model))
+    return learn(found, seen)
+
+
+def earlier(session: Session, run: Run, *, same_shape: bool) -> Iterator[RunFolder]:
+    """The folders of the newest other runs of the same model: of the same shape, or of any."""
+    ledger = session.ledger()
+    if same_shape:
+        others = [] if run.shape is None else ledger.runs_of_shape(run.shape, run.model, run.backend)
+    else:
+        others = [one for one in ledger.runs() if one.model == run.model and one.backend == run.backend]
+    for other in [one for one in others if one.id != run.id][:_RUNS]:
+        folder = session.state_folder.run(other.id)
+        if folder.row_database.exists():
+            yield folder
+
+
+def _observed(folder: RunFolder, rows: Rows, alike: Estimate, model: str) -> Observed:
+    """What the service counted in prompts of a run whose text is mostly in the same script."""
+    seen = Observed()
+    if not folder.requests.exists():
+        return seen
+    with folder.requests.open("rb") as file:
+        for offset, length, counted in sorted(rows.prompts_counted(_PROMPTS)):
+            one = estimate_line(_at(file, offset, length), model)
+            if not one.unknown and key_of(one, model) == key_of(alike, model):
+                seen = seen.plus(observe(one, counted))
+    return seen
+
+
+def _at(file: IO[bytes], offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(length)
