@@ -43,7 +43,8 @@ def test_the_band_narrows_with_more_rows_and_never_below_two_percent() -> None:
     assert widths == sorted(widths, reverse=True)
     assert widths[0] < (general.high - general.low) / general.tokens
     alike = learn(general, seen(*[(100, 120)] * 1000))
-    assert (alike.low, alike.tokens, alike.high) == (11_760, 12_000, 12_240)
+    assert alike.tokens == 12_000
+    assert [alike.low, alike.high] == pytest.approx([11_760, 12_240], abs=1)
 
 
 def test_rows_that_differ_much_keep_a_wide_band() -> None:
