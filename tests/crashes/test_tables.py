@@ -200,7 +200,7 @@ def test_death_at_every_step(nature: Nature, tmp_path: Path, name: str) -> None:
     assert [row["verdict"] for row in expected].count("skipped") == 1
 
     deaths = 0
-    every = 1 if os.environ.get("CRASH_POINTS") == "all" else max(1, len(steps) // 9)
+    every = 1 if os.environ.get("CRASH_POINTS") == "all" else max(1, len(steps) // 5)
     for point in range(0, len(steps), every):
         folder = tmp_path / f"at{point}"
         shutil.copytree(start, folder)

@@ -202,7 +202,7 @@ def template() -> Path:
 _TEMPLATE = template()
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(lines, lines)
 def test_totals_equal_a_hand_made_sum(first: list[list[Given]], second: list[list[Given]]) -> None:
     """Two jobs, the second one for what the first did not answer well, on two sides of a new price."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import math
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.catalog import Method
 from gemini_batch.commands.prompt_tokens import earlier, prompt_tokens
-from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.errors import Next, StateError
 from gemini_batch.events import in_thread
 from gemini_batch.intake.shape import shape_of
 from gemini_batch.intake.staging import stage
@@ -321,6 +322,6 @@ def _lengths(session: Session, run: Run, rows: Rows) -> dict[AnswerBasis, Length
         return {"trial": own}
     total = Lengths()
     for folder in earlier(session, run, same_shape=True):
-        with folder.rows() as theirs:
+        with suppress(StateError, OSError), folder.rows() as theirs:  # a damaged run tells nothing
             total += Lengths(*theirs.answer_lengths())
     return {"history": total}

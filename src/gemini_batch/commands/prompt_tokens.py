@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
+from gemini_batch.errors import StateError
 from gemini_batch.tokens.estimate import estimate_line, estimate_lines
 from gemini_batch.tokens.learning import LEAST, Observed, key_of, learn, observe
 
@@ -38,7 +40,7 @@ def prompt_tokens(session: Session, run: Run, folder: RunFolder, rows: Rows, *, 
         if seen.rows >= LEAST:
             break
         for other in earlier(session, run, same_shape=same_shape):
-            with other.rows() as theirs:
+            with suppress(StateError, OSError), other.rows() as theirs:  # a damaged run teaches nothing
                 seen = seen.plus(_observed(other, theirs, found, model))
     return learn(found, seen)
 
