@@ -209,7 +209,7 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.commands import run as room
         from gemini_batch.commands.listen import address
         from gemini_batch.intake.submission import check_selection
-        from gemini_batch.intake.table_options import refuse_table, submission
+        from gemini_batch.intake.table_options import names_run, refuse_table, submission
         from gemini_batch.intake.tabular import check_named, check_not_read
         from gemini_batch.report.result_set import TableStyle
         from gemini_batch.store.run_options import RunOptions
@@ -223,7 +223,7 @@ class AsyncGeminiBatch(AsyncFiles):
             tier=tier,
         )
         options = (options or RunOptions()).capped(max_usd)
-        known = isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
+        known = names_run(what)
         if known:
             refuse_table(str(what), table)
         file = submission(

@@ -93,15 +93,15 @@ class AsyncFiles(AsyncBase):
         needs a key and costs nothing. Raises UsageError (InvalidInput with every problem of the file), StateError.
         """
         from gemini_batch.commands import estimate as room
-        from gemini_batch.intake.table_options import refuse_table, submission
+        from gemini_batch.intake.table_options import names_run, refuse_table, submission
         from gemini_batch.store.run_options import RunOptions
 
         options = RunOptions.of(
             max_requests_per_job=max_requests_per_job, max_tokens_per_job=max_tokens_per_job, tier=tier
         )
-        if isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists():
-            refuse_table(what, table)
-            return await room.estimate(self._session(), what, options or RunOptions(), count=count)
+        if names_run(what):
+            refuse_table(str(what), table)
+            return await room.estimate(self._session(), str(what), options or RunOptions(), count=count)
         file = submission(
             what,
             table,

@@ -163,8 +163,3 @@ async def in_thread(work: Callable[[EventHandler], T], emit: EventHandler) -> T:
         with contextlib.suppress(Exception):
             working.result()
         raise
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 request``, ``2,000 requests``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

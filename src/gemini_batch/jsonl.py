@@ -243,6 +243,12 @@ def private_folder(path: Path) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
 
 
+def read_at(file: IO[bytes], offset: int, length: int) -> bytes:
+    """So many bytes of a file from ``offset`` on. Raises ``OSError``."""
+    file.seek(offset)
+    return file.read(length)
+
+
 def private_open(path: Path, mode: Literal["ab", "wb", "xb"]) -> IO[bytes]:
     """Open a file for writing; one that does not exist is created for its owner only. Raises ``OSError``."""
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))

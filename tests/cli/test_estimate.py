@@ -158,3 +158,10 @@ def test_counting_needs_a_key(shell: Shell, file: str, monkeypatch: pytest.Monke
         monkeypatch.delenv(name, raising=False)
     assert shell.run("estimate", file).code == 0
     assert shell.run("estimate", file, "--count", "1").code == 2
+
+
+@pytest.mark.parametrize("name", ["batches/nothere", "run-nothere1"])
+def test_a_job_or_run_that_is_not_known_here(shell: Shell, name: str) -> None:
+    done = shell.run("estimate", name, "--offline")
+    assert done.code == 2
+    assert "unexpected" not in done.err

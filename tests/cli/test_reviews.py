@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from cli.test_tables import read_csv, summary, write_csv
+from cli.csv_files import read_csv, write_csv
+from cli.test_tables import summary
 from gemini_batch.emulator.responders.builtin import respond
 from gemini_batch.emulator.service.core import Emulator
 from gemini_batch.emulator.state.accounting import accounting

@@ -7,7 +7,7 @@ import io
 import sqlite3
 from typing import TYPE_CHECKING
 
-from cli.test_tables import write_csv
+from cli.csv_files import write_csv
 
 if TYPE_CHECKING:
     import pytest

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 import gemini_batch
 from cli.conftest import request
+from cli.csv_files import read_csv, write_csv
 from gemini_batch.tables.outputs import workbook
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cli.conftest import Shell
     from gemini_batch.testing import GeminiEmulator
 
 ASK = ("run", "t.csv", "-p", "Say {{ a }}", "--offline", "-q")
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
 
 
 def nothing_was_sent(shell: Shell) -> bool:

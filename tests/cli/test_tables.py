@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -14,22 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import gemini_batch
+from cli.csv_files import read_csv, write_csv
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cli.conftest import Done, Shell
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
 
 
 def summary(done: Done) -> Any:

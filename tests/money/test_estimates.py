@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_batch.money.book import default_book
-from gemini_batch.money.estimates import FEWEST, Lengths, Range, answer_tokens, counted_tokens, usd
+from gemini_batch.money.estimates import FEWEST, Lengths, Range, answer_tokens, counted_tokens, token_cost
 
 DAY = dt.date(2026, 11, 26)
 
@@ -80,10 +80,10 @@ def test_the_range_of_counted_prompts_holds_the_truth_nineteen_times_of_twenty()
     assert 0.91 <= held / 400 <= 0.99
 
 
-def test_usd() -> None:
+def test_token_cost() -> None:
     price = default_book().price_on("gemini-3-flash-preview", DAY)
 
-    assert usd(1_000_000, 1_000_000, price) == Decimal("0.25") + Decimal("1.5")
-    assert usd(1_000_000, 1_000_000, price, interactive=True) == Decimal("0.5") + Decimal(3)
-    assert usd(None, 1, price) is usd(1, None, price) is usd(1, 1, None) is None
-    assert usd(0, 0, price) == 0
+    assert token_cost(1_000_000, 1_000_000, price) == Decimal("0.25") + Decimal("1.5")
+    assert token_cost(1_000_000, 1_000_000, price, interactive=True) == Decimal("0.5") + Decimal(3)
+    assert token_cost(None, 1, price) is token_cost(1, None, price) is token_cost(1, 1, None) is None
+    assert token_cost(0, 0, price) == 0

@@ -40,7 +40,7 @@ LIMITS = (
     Breakage(
         guard="requests that nothing bounds are refused",
         file="engine/creating/budget.py",
-        old="        if unknown != 0 and not self.caps.unknown:\n",
+        old="        if (most is None or most.unknown) and not self.caps.unknown:\n",
         new="        if False:\n",
         tests=(f"{RUNS}::test_what_was_allowed_is_refused_when_it_no_longer_is",),
     ),

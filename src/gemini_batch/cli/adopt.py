@@ -10,7 +10,7 @@ from gemini_batch.cli.common import INPUT_FILE, JOB_NAME, verb
 from gemini_batch.cli.outcome import clean, invoked
 from gemini_batch.cli.results import summary_lines
 from gemini_batch.cli.run import file_name
-from gemini_batch.cli.wording import plural
+from gemini_batch.transcript.sizes import counted
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -41,7 +41,7 @@ def command(found: Adopted, screen: Screen, *, output: str | None, **_: object) 
     run waits for the job and sends requests that were not in it. Prints the run's id. This command sends nothing.
     """
     known = "Adopted" if found.is_new else "Known already:"
-    what = f"{plural(found.requests, 'request')}, {found.model}"
+    what = f"{counted(found.requests, 'request')}, {found.model}"
     screen.say(clean(f"{known} {found.job} ({found.state}) as {found.run}: {what}."))
     if found.answered is None:
         screen.say("The job has not ended, so its keys are not known yet.")

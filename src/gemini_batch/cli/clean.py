@@ -10,9 +10,8 @@ import click
 
 from gemini_batch.cli.common import verb
 from gemini_batch.cli.outcome import clean as clean_text
-from gemini_batch.cli.wording import plural
 from gemini_batch.errors import UsageError
-from gemini_batch.transcript.sizes import size
+from gemini_batch.transcript.sizes import counted, size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -104,14 +103,14 @@ def command(done: Cleaned, screen: Screen, *, not_created: bool, **_: object) ->
             if not_created
             else "--not-created forgets runs that were never sent"
         )
-        screen.say(f"{plural(left, 'run')} listed as NOT_CREATED: {how}.")
+        screen.say(f"{counted(left, 'run')} listed as NOT_CREATED: {how}.")
 
 
 def _summary(plan: Cleaned) -> str:
     done = ("would delete", "would forget") if plan.dry_run else ("deleted", "forgot")
     parts = _parts(plan, *done)
     if plan.gone:
-        parts.append(f"{plural(len(plan.gone), 'file')} already gone")
+        parts.append(f"{counted(len(plan.gone), 'file')} already gone")
     text = ", ".join(parts) or "nothing to delete"
     return f"{text[0].upper()}{text[1:]}."
 
@@ -119,12 +118,12 @@ def _summary(plan: Cleaned) -> str:
 def _parts(plan: Cleaned, delete: str, forget: str) -> list[str]:
     found = []
     if plan.deleted:
-        found.append(f"{delete} {plural(len(plan.deleted), 'file')} ({size(plan.bytes)}) at the service")
+        found.append(f"{delete} {counted(len(plan.deleted), 'file')} ({size(plan.bytes)}) at the service")
     if plan.forgotten:
-        found.append(f"{forget} {plural(len(plan.forgotten), 'run')}")
+        found.append(f"{forget} {counted(len(plan.forgotten), 'run')}")
     if plan.freed:
-        paid = f", and {forget} {plural(plan.forgotten_answers, 'answer')}, whose rows would be paid for again"
-        what = f"{delete} {size(plan.freed_bytes)} of {plural(len(plan.freed), 'run')} on this machine"
+        paid = f", and {forget} {counted(plan.forgotten_answers, 'answer')}, whose rows would be paid for again"
+        what = f"{delete} {size(plan.freed_bytes)} of {counted(len(plan.freed), 'run')} on this machine"
         found.append(what + (paid if plan.forgotten_answers else ""))
     return found
 

@@ -9,9 +9,9 @@ import click
 from gemini_batch.cli.common import BUDGET, DEDUPE, INPUT, LENIENT, MODEL_CHECK, SELECTION, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.table_options import TABLE
-from gemini_batch.cli.wording import place, plural
+from gemini_batch.cli.wording import place
 from gemini_batch.errors import Next
-from gemini_batch.transcript.sizes import size
+from gemini_batch.transcript.sizes import counted, size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -78,4 +78,4 @@ def _following(made: Created, file: str) -> Next:
 def _made(made: Created) -> str:
     where = " (offline: answers are generated here, nothing is paid)" if made.offline else place(made.backend, ", at ")
     trial = f" as a trial ({made.held_back:,} more not sent)" if made.held_back else ""
-    return f"Created {made.name}: {plural(made.requests, 'request')}, {size(made.bytes)}, {made.model}{trial}{where}."
+    return f"Created {made.name}: {counted(made.requests, 'request')}, {size(made.bytes)}, {made.model}{trial}{where}."

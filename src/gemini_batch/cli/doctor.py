@@ -8,9 +8,8 @@ import click
 
 from gemini_batch.cli.common import verb
 from gemini_batch.cli.outcome import clean, invoked
-from gemini_batch.cli.wording import plural
 from gemini_batch.errors import Next
-from gemini_batch.transcript.sizes import size
+from gemini_batch.transcript.sizes import counted, size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -40,4 +39,4 @@ def command(found: Diagnosis, screen: Screen, **_: object) -> None:
         screen.say(
             f"The state folder takes {size(found.size)}" + (f"; the largest runs: {largest}." if largest else ".")
         )
-    screen.say(f"{verdict} {plural(found.runs, 'run')}, {plural(found.jobs, 'job')}.{asked}")
+    screen.say(f"{verdict} {counted(found.runs, 'run')}, {counted(found.jobs, 'job')}.{asked}")

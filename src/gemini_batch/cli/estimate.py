@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from gemini_batch.cli.common import DEDUPE, LENIENT, MODEL_CHECK, SELECTION, verb
-from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.table_options import TABLE
 from gemini_batch.commands.estimate_words import all_lines
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
         help="Let the service count the tokens of N prompts. This needs a key, and costs nothing.",
     ),
 )
-def command(found: Estimate, screen: Screen, **_: object) -> None:
+def command(found: Estimate, _screen: Screen, **_: object) -> None:
     """Say what a run would send, and what it would cost, before it does: requests that are new, tokens, price, jobs.
     Nothing is sent and nothing is stored. Needs no key and no network, except with --count.
 
@@ -44,5 +43,3 @@ def command(found: Estimate, screen: Screen, **_: object) -> None:
     """
     for line in all_lines(found):
         click.echo(line)
-    if found.next is not None:
-        screen.say(f"Next: {invoked(found.next)}")

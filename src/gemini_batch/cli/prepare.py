@@ -9,8 +9,7 @@ import click
 from gemini_batch.cli.common import INPUT, LENIENT, verb
 from gemini_batch.cli.outcome import invoked
 from gemini_batch.cli.table_options import TABLE
-from gemini_batch.cli.wording import plural
-from gemini_batch.transcript.sizes import size
+from gemini_batch.transcript.sizes import counted, size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -33,8 +32,8 @@ def command(made: PreparedFile, screen: Screen, **_: object) -> str:
     The file is the input of create and run. Prints its name on stdout. Exits with 2 if no request can be made from a
     row.
     """
-    rows = plural(made.rows, "row")
-    screen.say(f"{plural(made.requests, 'request')} from {rows}, {size(made.bytes)}.")
+    rows = counted(made.rows, "row")
+    screen.say(f"{counted(made.requests, 'request')} from {rows}, {size(made.bytes)}.")
     if made.next:
         screen.say(f"Next: {invoked(made.next)}")
     return made.file

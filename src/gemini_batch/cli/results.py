@@ -10,7 +10,8 @@ import click
 from gemini_batch.cli.common import JOB_NAME, STYLE, call_method, is_stdout, verb
 from gemini_batch.cli.outcome import clean, invoked
 from gemini_batch.cli.screen import screen_width
-from gemini_batch.cli.wording import failure_line, place, plural
+from gemini_batch.cli.wording import failure_line, place
+from gemini_batch.transcript.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,7 +113,7 @@ def command(
     for line in summary_lines(summary, output, output_dir):
         screen.say(line)
     if raw and len(found) < summary.requests:
-        screen.say(f"{plural(summary.requests - len(found), 'request')} without a line: the service has not answered.")
+        screen.say(f"{counted(summary.requests - len(found), 'request')} without a line: the service has not answered.")
     for line in step_lines(summary, output, TableStyle(details=details, spreadsheet=spreadsheet).words):
         screen.say(line)
 
@@ -134,14 +135,14 @@ def summary_lines(summary: Summary, output: str | None, output_dir: str | None =
         where = place(summary.backend, " · answered by an emulator at ") + ", not by Google"
     yield f"{summary.job or summary.run} · {summary.state} · {summary.model}{where}"
     verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in summary.verdicts.items())
-    yield f"{plural(summary.requests, 'request')}: {verdicts or 'no answers'}"
+    yield f"{counted(summary.requests, 'request')}: {verdicts or 'no answers'}"
     width = screen_width()
     for failure in summary.failures[:_FAILURES_SHOWN]:
         yield failure_line(failure, width)
     if more := sum(failure.count for failure in summary.failures[_FAILURES_SHOWN:]):
-        yield f"  … and {plural(more, 'more request')} for other reasons (--json has all)"
+        yield f"  … and {counted(more, 'more request')} for other reasons (--json has all)"
     for other in summary.answered_by[:10]:
-        yield f"  {plural(other.answers, 'answer')} by {other.model}; {other.asked} was asked"
+        yield f"  {counted(other.answers, 'answer')} by {other.model}; {other.asked} was asked"
     for reason, count in summary.skipped.items():
         rows = "row was" if count == 1 else "rows were"
         yield f"  {count:,} {rows} never sent: {reason} (verdict skipped)"
@@ -149,12 +150,12 @@ def summary_lines(summary: Summary, output: str | None, output_dir: str | None =
     if summary.error and summary.failures:
         yield f"  the service's error for the job: {summary.error}"
     if summary.unknown_keys:
-        yield f"  {plural(summary.unknown_keys, 'more request')} without a line; their keys are unknown here"
+        yield f"  {counted(summary.unknown_keys, 'more request')} without a line; their keys are unknown here"
     for reason, count in summary.quarantined.items():
         belong = "belongs to no request" if count == 1 else "belong to no request"
-        yield f"  {plural(count, 'answer line')} that {belong} ({reason}), kept in {summary.folder}/raw"
+        yield f"  {counted(count, 'answer line')} that {belong} ({reason}), kept in {summary.folder}/raw"
     if summary.repeated:
-        yield f"  {plural(summary.repeated, 'extra answer')}; for each key, the first one that succeeded counts"
+        yield f"  {counted(summary.repeated, 'extra answer')}; for each key, the first one that succeeded counts"
     t = summary.tokens
     kinds = [
         ("input", t.input),
@@ -166,7 +167,7 @@ def summary_lines(summary: Summary, output: str | None, output_dir: str | None =
     yield (
         "tokens: "
         + ", ".join(f"{count:,} {kind}" for kind, count in kinds if count or kind in {"input", "output"})
-        + (f"; {plural(t.unknown, 'answer')} without token counts" if t.unknown else "")
+        + (f"; {counted(t.unknown, 'answer')} without token counts" if t.unknown else "")
     )
     yield from _money(summary)
     yield from _written(output, output_dir)
@@ -182,11 +183,11 @@ def _written(output: str | None, output_dir: str | None) -> Iterator[str]:
 def _not_sent(summary: Summary) -> Iterator[str]:
     """What was not sent, and why; and what need not have been."""
     if summary.remembered:
-        yield f"  {plural(summary.remembered, 'request')} answered before, in another run, and not paid for here"
+        yield f"  {counted(summary.remembered, 'request')} answered before, in another run, and not paid for here"
     if summary.held_back:
-        yield f"  {plural(summary.held_back, 'more request')} not sent: left out by --limit or --sample"
+        yield f"  {counted(summary.held_back, 'more request')} not sent: left out by --limit or --sample"
     if left := summary.not_sent - summary.held_back:
-        yield f"  {plural(left, 'request')} of the run {'has' if left == 1 else 'have'} not been sent yet"
+        yield f"  {counted(left, 'request')} of the run {'has' if left == 1 else 'have'} not been sent yet"
     if summary.repeats:
         yield f"  {_identical(summary)}"
 
@@ -199,7 +200,7 @@ def _identical(summary: Summary) -> str:
     saves = (
         f", and cost about ${usd(summary.usd.batch * share)} less" if summary.usd.batch and not summary.offline else ""
     )
-    return f"{plural(summary.identical, 'request')} repeat another one; with --dedupe they would not be sent{saves}"
+    return f"{counted(summary.identical, 'request')} repeat another one; with --dedupe they would not be sent{saves}"
 
 
 def step_lines(summary: Summary, output: str | None, style: Sequence[str], first: str = "Next") -> Iterator[str]:
@@ -229,7 +230,7 @@ def _money(summary: Summary) -> Iterator[str]:
         return
     details = [*left_out(money)]
     if summary.unanswered:
-        details.append(f"{plural(summary.unanswered, 'attempt')} without an answer may have been billed as well")
+        details.append(f"{counted(summary.unanswered, 'attempt')} without an answer may have been billed as well")
     would = "would have been " if summary.emulated else ""
     shown = "unknown" if money.batch is None else f"{would}{amount(money)} in batch"
     if money.batch is not None and money.interactive:

@@ -6,9 +6,10 @@ import io
 from typing import TYPE_CHECKING
 
 from gemini_batch.cli.outcome import clean
-from gemini_batch.cli.wording import DOT, plural
+from gemini_batch.cli.wording import DOT
 from gemini_batch.report.money import amount, left_out
 from gemini_batch.safe_text import printable
+from gemini_batch.transcript.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +45,7 @@ def header(row: ShownRow) -> Iterator[str]:
     if place := _PLACES.get(row.place):
         yield printable(place.format(job=row.job or "a job", copied_from=row.copied_from))
     if row.attempts:
-        yield plural(row.attempts, "attempt")
+        yield counted(row.attempts, "attempt")
     if row.answer is not None or row.attempts:
         yield printable(row.model or row.asked)
     yield from _cost(row)
@@ -70,7 +71,7 @@ def _cost(row: ShownRow) -> Iterator[str]:
     yield amount(row.usd)
     yield from left_out(row.usd)
     if row.unanswered:
-        yield f"{plural(row.unanswered, 'attempt')} without an answer may have been billed as well"
+        yield f"{counted(row.unanswered, 'attempt')} without an answer may have been billed as well"
 
 
 def as_text(row: ShownRow) -> str:

@@ -12,7 +12,7 @@ import click
 from gemini_batch.cli import wording
 from gemini_batch.cli.outcome import clean, documented, invoked, write_line
 from gemini_batch.errors import Next
-from gemini_batch.transcript.sizes import span
+from gemini_batch.transcript.sizes import counted, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ class Screen:
             _echo(f"{event.what}: {wording.of_total(event.done, event.total, event.unit)}")
 
     def _run(self, event: RunProgress) -> None:
-        done = f"{event.done:,} of {wording.plural(event.requests, 'request')} done"
+        done = f"{event.done:,} of {counted(event.requests, 'request')} done"
         first, *rest = wording.run_details(event)
         self._stands(f"{done} · {first}", wording.DOT.join(rest), (event.jobs, event.alive, event.collected))
 

@@ -12,7 +12,7 @@ from gemini_batch.cli.common import verb
 from gemini_batch.cli.pager import page
 from gemini_batch.cli.row_view import as_text, on_screen
 from gemini_batch.cli.screen import screen_width
-from gemini_batch.cli.wording import plural
+from gemini_batch.transcript.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,4 +74,4 @@ def command(found: Shown, screen: Screen, *, no_pager: bool, **_: Any) -> None:
 
     page(pieces(), pager=not no_pager)
     if not count:
-        screen.say(f"None of the {plural(found.summary.requests, 'row')} of {found.summary.run} matches.")
+        screen.say(f"None of the {counted(found.summary.requests, 'row')} of {found.summary.run} matches.")

@@ -8,7 +8,7 @@ import click
 
 from gemini_batch.cli import common
 from gemini_batch.cli.outcome import clean, write_json
-from gemini_batch.cli.wording import plural
+from gemini_batch.transcript.sizes import counted
 
 
 @common.command(
@@ -36,7 +36,7 @@ def command(*, user: bool, claude: bool, force: bool, as_json: bool, quiet: bool
         write_json("skill", result=found)
         return 0
     with Screen(quiet=quiet) as screen:
-        done = f"{plural(len(found.written), 'file')} written" if found.written or found.removed else "up to date"
+        done = f"{counted(len(found.written), 'file')} written" if found.written or found.removed else "up to date"
         screen.say(clean(f"The skill of gemini-batch {found.version}: {done}."))
     click.echo(clean(found.folder))
     return 0

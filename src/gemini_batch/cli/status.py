@@ -8,8 +8,8 @@ import click
 
 from gemini_batch.cli.common import JOB_NAME, POLL, TIMEOUT, verb
 from gemini_batch.cli.outcome import invoked
-from gemini_batch.cli.wording import place, plural, tally
-from gemini_batch.transcript.sizes import span
+from gemini_batch.cli.wording import place, tally
+from gemini_batch.transcript.sizes import counted, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def _run_lines(seen: RunStatus) -> Iterator[str]:
     yield f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}"
     for job in seen.jobs:
         yield f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}"
-    yield f"{seen.answered:,} of {plural(seen.requests, 'request')} answered or failed, {_to_be_sent(seen)}"
+    yield f"{seen.answered:,} of {counted(seen.requests, 'request')} answered or failed, {_to_be_sent(seen)}"
     if seen.next:
         yield f"Next: {invoked(seen.next)}"
 
@@ -76,7 +76,7 @@ def _lines(seen: JobStatus) -> Iterator[str]:
         elif seen.ended:
             yield f"ended after {span(seen.age)}, at {seen.ended}"
     if seen.usual is not None:
-        yield f"{seen.model} jobs usually take {span(seen.usual)} here (median of {plural(seen.usual_of, 'job')})"
+        yield f"{seen.model} jobs usually take {span(seen.usual)} here (median of {counted(seen.usual_of, 'job')})"
     if seen.error is not None:
         code = "" if seen.error.code is None else f" (code {seen.error.code})"
         message = seen.error.message or ("no message" if code else "")

@@ -9,8 +9,7 @@ import click
 from gemini_batch.catalog import Method
 from gemini_batch.cli.common import INPUT_FILE, LENIENT, MODEL_CHECK, call_method, verb
 from gemini_batch.cli.outcome import clean, invoked, show_problems
-from gemini_batch.cli.wording import plural
-from gemini_batch.transcript.sizes import size
+from gemini_batch.transcript.sizes import counted, size
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
@@ -68,16 +67,16 @@ def command(found: Validated, screen: Screen, *, input_file: str, **_: object) -
     show_problems(found.problems, found.errors + found.warnings, found.file if found.fixed else input_file)
     if found.valid:
         kind = "embeddings" if found.method is Method.EMBED else "generation"
-        screen.say(f"{plural(found.requests, 'request')} for {kind}, {size(found.bytes)}.")
+        screen.say(f"{counted(found.requests, 'request')} for {kind}, {size(found.bytes)}.")
     else:
-        screen.say(f"{plural(found.errors, 'problem')}; create would refuse the file.")
+        screen.say(f"{counted(found.errors, 'problem')}; create would refuse the file.")
     if found.next:
         screen.say(f"Next: {invoked(found.next)}")
     return "valid" if found.valid else "invalid"
 
 
 def _show_changes(fixed: Correction, copy: str, screen: Screen) -> None:
-    lines = plural(fixed.lines, "line")
+    lines = counted(fixed.lines, "line")
     if not fixed.changes:
         screen.say(f"Wrote {clean(copy)} ({lines}). Nothing had to be changed.")
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_batch.safe_text import printable
-from gemini_batch.transcript.sizes import size, span
+from gemini_batch.transcript.sizes import counted, size, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,11 +32,6 @@ def place(backend: str, before: str = " · at ") -> str:
 
     address = elsewhere(backend)
     return f"{before}{address}" if address else ""
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 request``, ``2 requests``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def failure_line(failure: Reason, width: int | None) -> str:
@@ -110,7 +105,7 @@ def speed(pace: Pace, done: int, total: int | None, unit: str) -> Iterator[str]:
 
 def run_details(event: RunProgress, *, since: float = 0.0) -> Iterator[str]:
     """What there is to say of a run besides its bar, most important first; it was heard ``since`` seconds ago."""
-    yield f"{plural(event.jobs, 'job')}: {event.alive:,} alive, {event.collected:,} collected"
+    yield f"{counted(event.jobs, 'job')}: {event.alive:,} alive, {event.collected:,} collected"
     if event.waiting:
         yield f"{event.waiting:,} to send"
     others = [f"{count:,} {verdict}" for verdict, count in event.verdicts.items() if verdict != "succeeded"]

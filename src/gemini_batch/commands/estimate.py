@@ -6,27 +6,30 @@ import asyncio
 import datetime as dt
 import math
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.catalog import Method
+from gemini_batch.commands.job_names import known_by_name
 from gemini_batch.commands.prompt_tokens import earlier, prompt_tokens
-from gemini_batch.errors import Next, StateError
+from gemini_batch.errors import StateError
 from gemini_batch.events import in_thread
 from gemini_batch.intake.shape import shape_of
 from gemini_batch.intake.staging import stage
 from gemini_batch.intake.submission import check_submission, model_of, prepared
+from gemini_batch.jsonl import read_at
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.memory.recall import foresee
-from gemini_batch.money.estimates import Lengths, Range, answer_tokens, counted_tokens, usd
+from gemini_batch.money.estimates import Lengths, Range, answer_tokens, counted_tokens, token_cost
 from gemini_batch.money.limits import row_prices
-from gemini_batch.report.money import PriceNote
+from gemini_batch.report.money import PriceNote, price_note
 from gemini_batch.report.stragglers import typical
 from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
+from gemini_batch.store.records import Run
 from gemini_batch.store.run_options import REQUESTS_A_JOB, kept_options
 from gemini_batch.validation.conform import Terms
 
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from gemini_batch.intake.submission import Submission
     from gemini_batch.money.estimates import AnswerBasis
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Run
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RunOptions
     from gemini_batch.store.state_folder import RunFolder
@@ -121,8 +123,6 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens that the project's tier allows in the queue of the model; null without `--tier`, or if it is not known."""
     usual_seconds: float | None
     """How long a job of this model has usually taken from here; null if none has ended."""
-    next: Next | None
-    """The command that would send the requests."""
 
 
 async def estimate(
@@ -134,7 +134,7 @@ async def estimate(
     does. Raises UsageError (InvalidInput with all problems), StateError, and with ``count`` ServiceError.
     """
     if isinstance(what, str):
-        run = session.locate(what).run  # type: ignore[union-attr]
+        session, run = known_by_name(session, what)
         folder = session.state_folder.run(run.id)
         with folder.rows() as rows:
             chosen = options.over(kept_options(run))
@@ -165,7 +165,7 @@ async def _counted(
             return guess, await service.count_tokens(run.model, bytes(request), embeds=embeds)
 
     with folder.requests.open("rb") as file:
-        lines = [(guess, _at(file, offset, length)) for offset, length, guess in rows.some_waiting(count)]
+        lines = [(guess, read_at(file, offset, length)) for offset, length, guess in rows.some_waiting(count)]
     asked = [counted(guess, line) for guess, line in lines if b"attachment:sha256-" not in line]
     return list(await asyncio.gather(*asked))
 
@@ -174,17 +174,10 @@ class _Line(msgspec.Struct):
     request: msgspec.Raw
 
 
-def _at(file: IO[bytes], offset: int, length: int) -> bytes:
-    file.seek(offset)
-    return file.read(length)
-
-
 def _staged(
     session: Session, submission: Submission, options: RunOptions, folder: RunFolder, emit: EventHandler
 ) -> Run:
     """Enter the requests in a folder that goes away, as a run would; what it would not send has its place."""
-    from gemini_batch.store.records import Run as Foreseen
-
     address, made = address_of(session.settings), submission.prepared
     key = session.key_fingerprint() if session.settings.offline or session.settings.api_key else ""
     terms = Terms(model_of(submission, Method.GENERATE) if submission.model_check else "", submission.lenient)
@@ -199,7 +192,7 @@ def _staged(
         offline=session.settings.offline,
         emit=emit,
     )
-    run = Foreseen(
+    run = Run(
         id="",
         identity=None,
         origin="made",
@@ -265,10 +258,10 @@ def foreseen(
     by_tokens = math.ceil(waiting.tokens / options.max_tokens_per_job) if options.max_tokens_per_job else 0
 
     def amount(prompt: int | None, answer: int | None) -> float | None:
-        found = usd(prompt, answer, price)
+        found = token_cost(prompt, answer, price)
         return None if found is None else float(found)
 
-    interactive = usd(prompts.expected, answers.expected, price, interactive=True)
+    interactive = token_cost(prompts.expected, answers.expected, price, interactive=True)
     return Estimate(
         source=source,
         model=model,
@@ -294,20 +287,12 @@ def foreseen(
         ),
         interactive_usd=None if interactive is None else float(interactive),
         worst_usd=None if bound is None or bound.unknown else bound.nano / 1e9,
-        price=None
-        if price is None
-        else PriceNote(
-            model=price.model,
-            since=str(price.start) if price.start else None,
-            date=str(price.date) if price.date else None,
-            own=price.own,
-        ),
+        price=None if price is None else price_note(price),
         jobs=max(math.ceil(waiting.requests / per_job), by_bytes, by_tokens),
         tier_tokens=fact.enqueued_tokens.of_tier(options.tier)
         if fact and fact.enqueued_tokens and options.tier
         else None,
         usual_seconds=typical(session.ledger().durations(model)),
-        next=None,
     )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_batch.catalog import Method
-from gemini_batch.events import counted
 from gemini_batch.report.billing import usd
-from gemini_batch.transcript.sizes import span
+from gemini_batch.transcript.sizes import counted, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,10 +1,18 @@
-"""Checks of what is given as the name of a job or a run."""
+"""What is given as the name of a job or a run: checked, and found here."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from gemini_batch.errors import Next, UsageError
+from gemini_batch.report.next_steps import to_adopt
+from gemini_batch.session import UnknownJob
+from gemini_batch.store.integrity import freed
+
+if TYPE_CHECKING:
+    from gemini_batch.session import KnownJob, KnownRun, Session
+    from gemini_batch.store.records import Run
 
 _FILES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".txt")
 
@@ -33,3 +41,38 @@ def check_name(name: str) -> None:
         code="bad_name",
         next=Next("list", why="lists the jobs by name: batches/…"),
     )
+
+
+def held_here(session: Session, name: str) -> tuple[Session, KnownJob | KnownRun]:
+    """The job or run of that name, of which something is held here, and the session of its state folder.
+
+    Raises UsageError.
+    """
+    target = session.locate(name)
+    if isinstance(target, UnknownJob):
+        raise UsageError(
+            f"{target.name} was not created from this state folder, and nothing of it is held here.",
+            code="unknown_job",
+            next=to_adopt(target.name),
+        )
+    return session.at(target), target
+
+
+def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
+    """The run of that id, or of that job, that was made here, and the session that it is worked on in.
+
+    Raises UsageError.
+    """
+    target = session.locate(name)
+    session = session.at(target)
+    if isinstance(target, UnknownJob) or not target.run.requests_known:
+        raise UsageError(
+            f"{name} was not made on this machine, so its requests are unknown and cannot be sent.",
+            code="not_our_run",
+            next=to_adopt(name),
+        )
+    if target.run.freed_at is not None:
+        raise freed(target.run, offline=session.settings.offline)
+    session.check_bound(target)
+    session.name_blank_address()
+    return session, target.run

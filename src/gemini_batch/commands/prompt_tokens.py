@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from gemini_batch.errors import StateError
+from gemini_batch.jsonl import read_at
 from gemini_batch.tokens.estimate import estimate_line, estimate_lines
 from gemini_batch.tokens.learning import LEAST, Observed, key_of, learn, observe
 
@@ -29,7 +30,7 @@ def prompt_tokens(session: Session, run: Run, folder: RunFolder, rows: Rows, *, 
     """The tokens of the prompts that wait, for ``model``. Raises OSError where they cannot be read."""
     chosen = sorted(rows.some_waiting(_READ))
     with folder.requests.open("rb") as file:
-        found = estimate_lines((_at(file, offset, length) for offset, length, _ in chosen), model)
+        found = estimate_lines((read_at(file, offset, length) for offset, length, _ in chosen), model)
     whole, read = rows.waiting().tokens, sum(tokens for *_, tokens in chosen)
     if read < whole:
         found = replace(found, range=found.range.times(whole / read))
@@ -65,12 +66,7 @@ def _observed(folder: RunFolder, rows: Rows, alike: Estimate, model: str) -> Obs
         return seen
     with folder.requests.open("rb") as file:
         for offset, length, counted in sorted(rows.prompts_counted(_PROMPTS)):
-            one = estimate_line(_at(file, offset, length), model)
+            one = estimate_line(read_at(file, offset, length), model)
             if not one.unknown and key_of(one, model) == key_of(alike, model):
                 seen = seen.plus(observe(one, counted))
     return seen
-
-
-def _at(file: IO[bytes], offset: int, length: int) -> bytes:
-    file.seek(offset)
-    return file.read(length)

@@ -22,6 +22,7 @@ from gemini_batch.session import KnownJob
 from gemini_batch.store.conditions import ELSEWHERE
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import Selection, kept_options
+from gemini_batch.transcript.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,18 +69,21 @@ async def remember(session: Session, run: Run, *, waits: bool) -> Recalled:
                 f" The answers to {found.outside:,} of them depended on a search, on web pages or on files elsewhere, "
                 "and may be out of date."
             )
-        said = f"{found.remembered:,} of {_requests(run.requests)} were answered before; {sent}.{also}"
+        said = f"{found.remembered:,} of {counted(run.requests, 'request')} were answered before; {sent}.{also}"
         session.emit(Notice(said, next=f"To send all of them again, use --new{paid_again(session.settings)}."))
     if many_identical(identical, run.requests):
         also = "Use --dedupe to send each of them once."
         session.emit(
-            Notice(f"{identical:,} of {_requests(run.requests)} repeat an earlier one under another key.", next=also)
+            Notice(
+                f"{identical:,} of {counted(run.requests, 'request')} repeat an earlier one under another key.",
+                next=also,
+            )
         )
     if found.elsewhere:
         await check_visible(session, jobs)
         named = ", ".join(str(job.batch or job.run) for job in jobs[:_NAMED]) + (", …" if jobs[_NAMED:] else "")
         are = "is" if found.elsewhere == 1 else "are"
-        what = f"{_requests(found.elsewhere)} {are} in {named}, which {jobs[0].run} sent"
+        what = f"{counted(found.elsewhere, 'request')} {are} in {named}, which {jobs[0].run} sent"
         how = "this run waits for the answers" if waits else "they are left out"
         following = None if waits else Next("run", run.id, why=costing(run, "waits for them, and sends what is left"))
         session.say_once(Notice(f"{what}; {how}.", next=following))
@@ -214,7 +218,3 @@ def _left_alone(job: Job) -> StateError:
         code="in_doubt_elsewhere",
         next=Next("run", job.run, why="finds out whether its job was created, and continues"),
     )
-
-
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count:,} requests"

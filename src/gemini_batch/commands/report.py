@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from gemini_batch.commands.job_names import held_here
 from gemini_batch.errors import UsageError
 from gemini_batch.events import Notice
-from gemini_batch.report.next_steps import to_adopt
 from gemini_batch.report.spending.files import check_place, write_report
 from gemini_batch.report.spending.reading import read_facts
 from gemini_batch.report.spending.sums import BY, By, SpendReport, spend_report
-from gemini_batch.session import UnknownJob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,14 +35,7 @@ async def report(
     first = _first_day(since, today)
     run = None
     if name is not None:
-        target = session.locate(name)
-        session = session.at(target)
-        if isinstance(target, UnknownJob):
-            raise UsageError(
-                f"{target.name} was not created from this state folder, and nothing of it is held here.",
-                code="unknown_job",
-                next=to_adopt(target.name),
-            )
+        session, target = held_here(session, name)
         run = target.run.id
     session.name_empty_state_folder()
     facts = read_facts(session, run=run, since=first)

@@ -10,9 +10,9 @@ import msgspec
 
 from gemini_batch.catalog import Method
 from gemini_batch.commands.cost_check import check_cost
-from gemini_batch.commands.job_names import check_name
+from gemini_batch.commands.job_names import check_name, known_by_name
 from gemini_batch.commands.late_answers import collect_late
-from gemini_batch.commands.run import check_table, finish, known_by_name, work_off
+from gemini_batch.commands.run import check_table, finish, work_off
 from gemini_batch.commands.verdict_words import parse_verdicts
 from gemini_batch.engine.creating.budget import budget_of
 from gemini_batch.engine.creating.planner import drop, reconcile

@@ -13,6 +13,7 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.api.trouble import meaning
 from gemini_batch.commands.cost_check import check_cost
+from gemini_batch.commands.job_names import known_by_name
 from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
@@ -23,20 +24,17 @@ from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.resend import stopped_by_others
 from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
-from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
+from gemini_batch.errors import JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission, display_name, enter_run, prepared
 from gemini_batch.intake.tabular import check_not_read
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.leftovers import resendable
-from gemini_batch.report.next_steps import to_adopt
 from gemini_batch.report.output_files import check_output
 from gemini_batch.report.result_set import TableStyle
 from gemini_batch.report.table_file import check_columns
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
-from gemini_batch.session import UnknownJob
 from gemini_batch.store.conditions import HELD
-from gemini_batch.store.integrity import freed
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, Selection, keep_options, kept_options
 from gemini_batch.tables.note import table_of
@@ -144,26 +142,6 @@ async def _entered(
             method = made.prepared.recipe.method
             check_columns(made.prepared.note, method, output, details=style.details, all_rows=all_rows)
         return await enter_run(session, made, options, before_new=refuse_late)
-
-
-def known_by_name(session: Session, name: str) -> tuple[Session, Run]:
-    """The run of that id, or of that job, that was made here, and the session that it is worked on in.
-
-    Raises UsageError.
-    """
-    target = session.locate(name)
-    session = session.at(target)
-    if isinstance(target, UnknownJob) or not target.run.requests_known:
-        raise UsageError(
-            f"{name} was not made on this machine, so its requests are unknown and cannot be sent.",
-            code="not_our_run",
-            next=to_adopt(name),
-        )
-    if target.run.freed_at is not None:
-        raise freed(target.run, offline=session.settings.offline)
-    session.check_bound(target)
-    session.name_blank_address()
-    return session, target.run
 
 
 def check_table(session: Session, run: Run, output: Path | None, style: TableStyle) -> None:

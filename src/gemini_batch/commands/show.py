@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.commands.job_names import check_name
+from gemini_batch.commands.job_names import check_name, held_here
 from gemini_batch.commands.shown_row import ShownRow, ShownRowReader, Texts
 from gemini_batch.commands.verdict_words import parse_verdicts
 from gemini_batch.errors import Next, NotFinished, UsageError
@@ -19,7 +19,7 @@ from gemini_batch.events import Notice
 from gemini_batch.jsonl import utf8_text
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.next_steps import to_adopt
-from gemini_batch.session import KnownJob, UnknownJob
+from gemini_batch.session import KnownJob
 from gemini_batch.store.integrity import check_held
 from gemini_batch.store.records import JobStage
 
@@ -202,14 +202,7 @@ async def show(session: Session, name: str, selection: RowSelection) -> Shown:
     requests yet, StateError.
     """
     check_name(name)
-    target = session.locate(name)
-    session = session.at(target)
-    if isinstance(target, UnknownJob):
-        raise UsageError(
-            f"{target.name} was not created from this state folder, and nothing of it is held here.",
-            code="unknown_job",
-            next=to_adopt(target.name),
-        )
+    session, target = held_here(session, name)
     run = target.run
     facts = run_facts(session, run)
     collected = any(job.stage is JobStage.COLLECTED for job in facts.jobs)

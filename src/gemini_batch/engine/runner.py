@@ -27,7 +27,7 @@ from gemini_batch.engine.uploads.attachments import JobAttachments
 from gemini_batch.engine.uploads.input_files import forget_inputs, inputs_of
 from gemini_batch.engine.uploads.room import make_room
 from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError, UsageError
-from gemini_batch.events import Notice, counted, in_thread
+from gemini_batch.events import Notice, in_thread
 from gemini_batch.memory.claims import TakenError
 from gemini_batch.memory.recall import recall
 from gemini_batch.report.next_steps import costing
@@ -35,6 +35,7 @@ from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import Job, JobStage
+from gemini_batch.transcript.sizes import counted
 from gemini_batch.world import Tasks
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import UsageError
-from gemini_batch.jsonl import read_lines
+from gemini_batch.jsonl import read_at, read_lines
 from gemini_batch.money.limits import PICO, nano, row_prices
 from gemini_batch.money.row_bounds import row_bound
 from gemini_batch.prices import LONG_PROMPT, total
@@ -114,7 +114,6 @@ def note_bounds(rows: Rows, folder: RunFolder, run: Run) -> None:
 
         def bounds() -> Iterator[tuple[RowBound, int]]:
             for seq, offset, length in missing:
-                file.seek(offset)
-                yield row_bound(file.read(length), embeds=embeds), seq
+                yield row_bound(read_at(file, offset, length), embeds=embeds), seq
 
         rows.set_bounds(bounds())

@@ -148,6 +148,11 @@ def needed_table(what: object, options: TableOptions) -> TableInput:
     return found
 
 
+def names_run(what: object) -> bool:
+    """Whether an input names a known run, or one of its jobs, instead of a file or a table."""
+    return isinstance(what, str) and what.startswith(("run-", "batches/")) and not Path(what).exists()
+
+
 def refuse_table(run: str, table: TableOptions) -> None:
     """Refuse options for a table with a known run, which has its requests. Raises UsageError."""
     if any(value not in (None, "", (), []) for value in table.values()):

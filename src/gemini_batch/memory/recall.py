@@ -158,7 +158,7 @@ def _look_up(
 def foresee(state_folder: StateFolder, rows: Rows) -> None:
     """Place the rows of requests that no run has: those that were answered before, and those in jobs of other runs.
 
-    No answer is taken: what a run would take, it looks at once more. Raises StateError.
+    No answer is taken; a run checks once more what it would take. Raises StateError.
     """
     with state_folder.ledger() as ledger, open_index(state_folder) as index:
         catch_up(state_folder, ledger, index, ignore_events)

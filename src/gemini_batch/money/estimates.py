@@ -86,7 +86,9 @@ def counted_tokens(sample: Sequence[tuple[int, int]], requests: int, estimate: i
     return Range(max(0, math.floor(expected - error)), round(expected), math.ceil(expected + error))
 
 
-def usd(prompts: int | None, answers: int | None, price: Price | None, *, interactive: bool = False) -> Decimal | None:
+def token_cost(
+    prompts: int | None, answers: int | None, price: Price | None, *, interactive: bool = False
+) -> Decimal | None:
     """What so many tokens cost in a batch, or outside of one; None where a count or a price is not known."""
     if prompts is None or answers is None or price is None or price.batch is None:
         return None

@@ -113,7 +113,7 @@ def row_prices(prices: PriceBook, model: str, at: float, *, answer: int | None =
     limit = fact.max_output_tokens if fact is not None else None
     if text is None or output is None or (draws and most(Kind.IMAGE_OUTPUT) is None):
         return None
-    bounded = not draws or limit is not None  # nobody says that what a request allows limits pictures, too
+    bounded = not draws or limit is not None  # no source says that what a request allows limits pictures, too
     return RowPrices(
         text=text if bounded else None,
         pictures=most(Kind.INPUT, Kind.IMAGE_INPUT) if bounded else None,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.answers.usage import Usage
     from gemini_batch.money.book import PriceBook
+    from gemini_batch.prices import Price, PriceUsed
     from gemini_batch.store.records import Job, Run
 
 
@@ -32,6 +33,16 @@ class PriceNote(msgspec.Struct, frozen=True, kw_only=True):
     """Day on which it was checked; null if all of it is your own."""
     own: bool
     """True if `prices.toml` in the state folder sets it, or a part of it."""
+
+
+def price_note(price: Price | PriceUsed) -> PriceNote:
+    """A price as it is reported."""
+    return PriceNote(
+        model=price.model,
+        since=str(price.start) if price.start else None,
+        date=str(price.date) if price.date else None,
+        own=price.own,
+    )
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,15 +95,7 @@ def money_of(spend: Spend, wasted: Mapping[str, Spend] | None = None) -> Money:
             LeftOut(why=one.why, model=one.model, kind=one.kind.value if one.kind else None, count=count)
             for one, count in sorted(spend.unpriced.items(), key=lambda pair: (-pair[1], pair[0].why, pair[0].model))
         ],
-        prices=[
-            PriceNote(
-                model=one.model,
-                since=str(one.start) if one.start else None,
-                date=str(one.date) if one.date else None,
-                own=one.own,
-            )
-            for one in sorted(spend.prices, key=lambda one: (one.model, str(one.start)))
-        ],
+        prices=[price_note(one) for one in sorted(spend.prices, key=lambda one: (one.model, str(one.start)))],
     )
 
 

@@ -1,6 +1,11 @@
-"""Sizes and durations in words."""
+"""Counts, sizes and durations in words."""
 
 from __future__ import annotations
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 request``, ``2,000 requests``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def size(count: float) -> str:

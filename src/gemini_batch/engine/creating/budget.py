@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from gemini_batch.backend import OFFLINE
 from gemini_batch.engine.settling import count_earlier, note_bounds
 from gemini_batch.errors import Next, NotFinished, UsageError
-from gemini_batch.events import counted
 from gemini_batch.money.limits import PICO, Caps, Purse, day_of, month_of, nano, row_prices, usd
 from gemini_batch.store.records import JobStage, job_of
 from gemini_batch.store.sqlite import explained
+from gemini_batch.transcript.sizes import counted
 
 if TYPE_CHECKING:
     import sqlite3
@@ -186,9 +186,8 @@ class Budget:
             return
         prices = self.prices
         most = None if prices is None else rows.most(prices)
+        self._refuse_unbounded(most)
         if most is None or most.unknown:
-            if not self.caps.unknown:
-                raise self._unpriced() if most is None else unbounded(most.unknown)
             return
         cost = most.nano if expected is None else min(expected, most.nano)
         for one in self.spent():
@@ -209,10 +208,8 @@ class Budget:
         if not self.caps or job.stage is JobStage.INTENDED:  # what may have been sent is found out first
             return
         most = self._most_of(rows, job)
-        if most is None or most.unknown:
-            if not self.caps.unknown:
-                raise self._unpriced() if most is None else unbounded(most.unknown)
-        elif any(most.nano > one.room for one in self.spent(job.id)):
+        self._refuse_unbounded(most)
+        if most is not None and not most.unknown and any(most.nano > one.room for one in self.spent(job.id)):
             raise self.too_much(rows, job)
 
     def too_much(self, rows: Rows, job: Job) -> UsageError:
@@ -243,8 +240,7 @@ class Budget:
         unknown = None if found is None else found.unknown
         if not self.caps:
             return Reservation(nano, unknown, lambda _db: None)
-        if unknown != 0 and not self.caps.unknown:
-            raise self._unpriced() if found is None else unbounded(found.unknown)
+        self._refuse_unbounded(found)
 
         def check(db: sqlite3.Connection) -> None:
             for one in self._spent(db, job.id):
@@ -269,13 +265,7 @@ class Budget:
         held = f", {usd(one.open)} of it reserved for jobs that are not collected" if one.open else ""
         least = usd(one.nano + -(-(most or 0) // PICO))
         again = (
-            Next(
-                "run",
-                self._run.id,
-                "--max-usd",
-                least,
-                why="sends at least one more",
-            )
+            Next("run", self._run.id, "--max-usd", least, why="sends at least one more")
             if one.name == "this run"
             else Next("run", self._run.id, why=f"goes on when the limit of {one.name} has room again")
         )
@@ -288,6 +278,11 @@ class Budget:
             next=again,
         )
 
+    def _refuse_unbounded(self, most: Most | None) -> None:
+        """Refuse what nothing bounds, unless the user allows it. Raises UsageError."""
+        if (most is None or most.unknown) and not self.caps.unknown:
+            raise self._unpriced() if most is None else unbounded(most.unknown)
+
     def _unpriced(self) -> UsageError:
         return UsageError(
             f"The price of {self._run.model} is not known, so no limit of USD can be kept.",
@@ -297,9 +292,9 @@ class Budget:
         )
 
     def _unbounded_jobs(self, one: Spent) -> UsageError:
-        jobs = "1 job" if one.unknown == 1 else f"{one.unknown} jobs"
         return UsageError(
-            f"What {jobs} of {one.name} cost is not known and nothing bounds it, so the limit cannot be kept.",
+            f"What {counted(one.unknown, 'job')} of {one.name} cost is not known and nothing bounds it, so the limit "
+            "cannot be kept.",
             field="--max-usd",
             code="unbounded_cost",
             next="Collect them first, or allow it with --max-usd-unknown allow.",
@@ -308,7 +303,7 @@ class Budget:
 
 def unbounded(count: int) -> UsageError:
     """The error for requests that no count of tokens bounds."""
-    requests = "1 request has" if count == 1 else f"{count:,} requests have"
+    requests = f"{counted(count, 'request')} {'has' if count == 1 else 'have'}"
     return UsageError(
         f"{requests} charges that are not tokens (searches or other tools), or no bound on their answers, so no limit "
         "of USD can be kept.",
