@@ -81,7 +81,8 @@ _CELLS: Columns = {
     ),
 }
 _JSON: Columns = {"text": texts, "whole": whole, "float": _finite, "truth": st.booleans(), "anything": _nested}
-_DATABASE: Columns = {"text": texts, "whole": whole, "float": _finite, "bytes": st.binary(max_size=10)}
+#: Whether SQLite keeps the sign of zero depends on its version.
+_DATABASE: Columns = {"text": texts, "whole": whole, "float": _finite.map(_one_zero), "bytes": st.binary(max_size=10)}
 _PYTHON: Columns = {
     **_JSON,
     "float": st.floats(),
@@ -162,6 +163,6 @@ FORMS: dict[str, Form] = {
     "Parquet": Form(_ARROW, _parquet),
     "Arrow": Form(_ARROW, _table),
     "Excel": Form(_CELLS, _excel, lambda value: _one_zero(_no_empty_text(value))),
-    "SQLite": Form(_DATABASE, _sqlite, _one_zero),
+    "SQLite": Form(_DATABASE, _sqlite),
     "Python": Form(_PYTHON, lambda rows, _: rows),
 }
