@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
+    from gemini_batch.store.records import Via
 
 
 class AsyncGeminiBatch(AsyncFiles):
@@ -180,6 +181,9 @@ class AsyncGeminiBatch(AsyncFiles):
         max_tokens_per_job: int | None = None,
         attempts: int | None = None,
         tier: int | None = None,
+        via: Via | None = None,
+        concurrency: int | None = None,
+        allow_standard: bool | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
         webhook_url: str | None = None,
         webhook_port: int | None = None,
@@ -196,7 +200,9 @@ class AsyncGeminiBatch(AsyncFiles):
 
         ``max_requests_per_job``, ``max_tokens_per_job``: the maximum size of a job. ``attempts``: the maximum attempts
         per request (3). ``tier``: keeps enqueued tokens under that tier's limit; without it, the limit is learned from
-        refusals. ``timeout``: the maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
+        refusals. ``via``: ``"flex"`` sends each request as a call of its own, ``concurrency`` (64) of them at once at
+        most; ``allow_standard`` goes on if the service serves, and charges, them as standard calls. ``timeout``: the
+        maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
         After a crash, an interruption or a timeout, the same call continues where it stopped. ``webhook_url``: the
         public address at which the service announces the ends of new jobs, and which leads to ``webhook_port`` on this
         machine (8787); it only makes the next poll come sooner. ``max_usd``: jobs are made so that they cannot exceed
@@ -221,6 +227,9 @@ class AsyncGeminiBatch(AsyncFiles):
             max_tokens_per_job=max_tokens_per_job,
             attempts=attempts,
             tier=tier,
+            via=via,
+            concurrency=concurrency,
+            allow_standard=allow_standard,
         )
         options = (options or RunOptions()).capped(max_usd)
         known = names_run(what)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from gemini_batch.api.calls import Called
     from gemini_batch.api.client import Client
     from gemini_batch.api.files import ReadAt
     from gemini_batch.catalog import Method
@@ -77,6 +78,10 @@ class Service(Protocol):
         """Create one job; sent exactly once."""
         ...
 
+    async def call(self, *, model: str, method: Method, request: bytes) -> Called:
+        """Send one request as a call of its own, once, with the service tier *flex*."""
+        ...
+
     async def get(self, name: str, *, server_timeout: int | None = None) -> Operation: ...
 
     def listing(self) -> AsyncIterator[list[Operation]]:
@@ -100,12 +105,13 @@ class GeminiService:
     """The Gemini Developer API as a :class:`Service`."""
 
     def __init__(self, client: Client) -> None:
-        from gemini_batch.api import batches, files, models
+        from gemini_batch.api import batches, calls, files, models
 
         self.query_upload = partial(files.query_upload, client)
         self.get_file = partial(files.get, client)
         self.delete_file = partial(files.delete, client)
         self.create = partial(batches.create, client)
+        self.call = partial(calls.call, client)
         self.get = partial(batches.get, client)
         self.listing = partial(batches.listing, client)
         self.cancel = partial(batches.cancel, client)

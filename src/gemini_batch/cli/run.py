@@ -118,6 +118,21 @@ def show(
         metavar="1|2|3",
         help="The project's tier; keeps enqueued tokens under its limit.",
     ),
+    click.option(
+        "--via",
+        type=click.Choice(["batch", "flex"]),
+        help="How requests are sent: in batches (default), or each as a call of its own at the same price, with the "
+        "service tier flex: answers in minutes, while this command runs.",
+    ),
+    click.option(
+        "--concurrency", type=click.IntRange(1, 1000), metavar="N", help="Calls in flight at most (default 64)."
+    ),
+    click.option(
+        "--allow-standard",
+        is_flag=True,
+        default=None,
+        help="Go on if calls are served, and charged, as standard ones, at twice the price.",
+    ),
     *BUDGET,
     POLL,
     TIMEOUT,

@@ -18,6 +18,7 @@ from gemini_batch.commands.late_answers import before_continuing_new, collect_la
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
 from gemini_batch.commands.results import held_results, write_out
+from gemini_batch.engine.calling.flex_jobs import CONCURRENCY, Manner
 from gemini_batch.engine.creating.budget import budget_of
 from gemini_batch.engine.creating.planner import reconcile
 from gemini_batch.engine.quota import Limits
@@ -196,6 +197,8 @@ async def work_off(
                 stopper=stopper,
                 webhook_url=webhook_url,
                 bell=bell,
+                via=chosen.via or "batch",
+                manner=Manner(concurrency=chosen.concurrency or CONCURRENCY, standard=bool(chosen.allow_standard)),
             )
             await runner.drive()
 

@@ -17,6 +17,7 @@ from gemini_batch._version import __version__
 from gemini_batch.api.trouble import meaning
 from gemini_batch.backend import address_of
 from gemini_batch.engine.backoff import Output, output_of
+from gemini_batch.engine.calling.flex_jobs import settle_calls
 from gemini_batch.engine.download import fetch, incomplete, partial
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.engine.poller import ended_for, poll_job, record_seen
@@ -211,9 +212,14 @@ async def gather(
         if not raw.exists() and partial(raw).exists():
             partial(raw).replace(raw)
     assert job.phase is not None or job.lost is not None
-    reason = job.lost or _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE")
+    reason = job.lost or ("NO_ANSWER" if job.via == "flex" else _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE"))
     async with writing or asyncio.Lock():
         await in_thread(lambda emit: judge_file(emit, folder, run, job, reason, stated=stated), session.emit)
+    if job.via == "flex":
+        async with writing or asyncio.Lock():
+            with folder.rows() as rows:
+                counts = settle_calls(session, folder, rows, job)
+        job = ledger.update_job(job, "calls counted", at=session.world.now(), **counts)
     if run.origin == "adopted":
         with folder.rows() as rows:
             if run.requests_known:

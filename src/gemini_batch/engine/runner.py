@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, assert_never
 from gemini_batch.api.trouble import Trouble, meaning, too_large
 from gemini_batch.engine import scheduler as s
 from gemini_batch.engine.backoff import Backoff, Disappearances, PollBackoff
+from gemini_batch.engine.calling.flex_jobs import FlexJobs, Manner
 from gemini_batch.engine.collector import gather_ended, lose
 from gemini_batch.engine.creating.budget import OverBudgetError
 from gemini_batch.engine.creating.planner import drop, plan_job, reconcile
@@ -23,6 +24,7 @@ from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.engine.poller import Poller
 from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import Resender, stopped_by_others
+from gemini_batch.engine.telling import Teller
 from gemini_batch.engine.uploads.attachments import JobAttachments
 from gemini_batch.engine.uploads.input_files import forget_inputs, inputs_of
 from gemini_batch.engine.uploads.room import make_room
@@ -31,8 +33,6 @@ from gemini_batch.events import Notice, in_thread
 from gemini_batch.memory.claims import TakenError
 from gemini_batch.memory.recall import recall
 from gemini_batch.report.next_steps import costing
-from gemini_batch.report.stragglers import oldest
-from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import Job, JobStage
 from gemini_batch.transcript.sizes import counted
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.records import Run, Via
     from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RequestOverrides
@@ -67,10 +67,13 @@ class Runner:
         stopper: Error | None = None,
         webhook_url: str | None = None,
         bell: Bell[Notice] | None = None,
+        via: Via = "batch",
+        manner: Manner | None = None,
     ) -> None:
         """``leftovers``: also resend from jobs collected earlier. ``stopper``: send nothing; collect, then raise it.
 
         ``webhook_url``: where the service announces the ends of jobs. ``bell``: rings for each such announcement.
+        ``via``: how waiting requests are sent; ``manner``: how calls are made.
         """
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
@@ -90,11 +93,13 @@ class Runner:
         self._resender = Resender(session, self._folder, attempts)
         self._stopper, self._closed = stopper, stopper is not None
         self._store_full = False
-        self._stuck: set[str] = set()
         self._attachments = JobAttachments(session, service, self._ledger, run, self._folder)
-        self._began = self._clock()
         self._waiting: Waiting | None = None
-        self._progress = Progress(session.prices)
+        self._teller = Teller(session, run)
+        self._via = via
+        self._flex = FlexJobs(
+            session, service, run, budget, self._attachments, manner=manner or Manner(), told=self._teller.called
+        )
 
     async def drive(self) -> None:
         """Plan, send, poll, collect and resend until every request has had its attempts.
@@ -136,6 +141,7 @@ class Runner:
             resend=self._resender.due,
             one_at_a_time=self._quota.store_was_full,
             poor=self._poor,
+            via=self._via,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
         for action in s.schedule(facts, self._limits, self._clock()):
@@ -197,26 +203,17 @@ class Runner:
                 now=self._now,
                 overrides=self._overrides,
                 purse=purse,
+                via=self._via,
             )
         self._poor = planned is None and purse is not None
 
     async def _make(self, rows: Rows, job: Job) -> None:
-        submitter = Submitter(
-            self._session,
-            self._service,
-            self._ledger,
-            self._run,
-            self._folder,
-            budget=self._budget,
-            attachments=self._attachments,
-            may_send=self._quota.fits,
-            webhook_url=self._webhook_url,
-        )
+        maker = self._flex if job.via == "flex" else self._submitter()
         # Read before the upload: jobs that end meanwhile still count in the ledger, and would make an accepted sum
         # seem larger than it was.
         queued = self._quota.queued(job)
         try:
-            made = await submitter.make(job)
+            made = await maker.make(job)
         except TakenError:
             await self._recall(rows, self._ledger.job(job.id))
             return
@@ -227,15 +224,28 @@ class Runner:
             self._close(error)
             return
         except ServiceError as error:
+            if job.via == "flex":
+                self._close(error)
+                return
             try:
                 await self._not_made(rows, self._ledger.job(job.id), queued, error)
             except ServiceError as end:
                 self._close(end)
             return
-        if made.stage is JobStage.UPLOADED:  # other jobs have filled the queue meanwhile; this one waits
+        if made.stage is JobStage.UPLOADED or job.via == "flex":  # other jobs have filled the queue meanwhile; it waits
+            self._waiting = None
             return
         self._quota.accepted(job, queued)
         self._poller.soon()
+
+    def _submitter(self) -> Submitter:
+        return Submitter(
+            *(self._session, self._service, self._ledger, self._run, self._folder),
+            budget=self._budget,
+            attachments=self._attachments,
+            may_send=self._quota.fits,
+            webhook_url=self._webhook_url,
+        )
 
     async def _not_made(self, rows: Rows, job: Job, queued: int, error: ServiceError) -> None:
         trouble = meaning(error)
@@ -380,19 +390,5 @@ class Runner:
     # Reporting -------------------------------------------------------------------------------------------------------
 
     def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
-        self._progress.count(rows, self._run, jobs, self._tasks.numbers | self._resender.due.keys())
-        old = oldest(self._ledger, jobs, self._now())
-        if old is not None and old.is_stuck and old.job.id not in self._stuck:
-            self._stuck.add(old.job.id)
-            self._emit(old.notice())
-        self._emit(
-            self._progress.event(
-                self._run,
-                jobs,
-                waiting=self._waits(rows).requests,
-                offline=self._session.settings.offline,
-                elapsed=self._clock() - self._began,
-                why=why,
-                old=old,
-            )
-        )
+        busy = self._tasks.numbers | self._resender.due.keys()
+        self._teller.tell(rows, jobs, why, busy=busy, waiting=self._waits(rows).requests)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gemini_batch.engine.quota import Limits, room
-from gemini_batch.store.records import Job, JobStage, QuotaBounds
+from gemini_batch.store.records import Job, JobStage, QuotaBounds, Via
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Facts:
     refused a job for good, so nothing more is planned or created. ``resend``: when requests of collected jobs are to
     wait again, by the jobs' ordinals. ``one_at_a_time``: the file store was full recently, so a single upload tests
     whether there is room again. ``poor``: the next request may cost more than the budget has left, until a job is
-    collected.
+    collected. ``via``: how the waiting requests are to be sent.
     """
 
     waiting: Waiting
@@ -61,6 +61,7 @@ class Facts:
     resend: Mapping[int, float] = field(default_factory=dict)
     one_at_a_time: bool = False
     poor: bool = False
+    via: Via = "batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,8 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
     resend = {} if facts.closed else facts.resend
     actions += [Release(ordinal) for ordinal, due in resend.items() if now >= due]
     if not facts.closed:
-        actions += _make(facts, limits, now, live)
+        actions += _make(facts, limits, now, [job for job in live if job.via == "batch"])
+    actions += _call(facts, [job for job in live if job.via == "flex" and not job.stage.made])
     if alive and now >= facts.poll_at:
         actions.append(Poll(alive))
     if actions:
@@ -202,6 +204,7 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
         or slots <= 0
         or len(making) >= MAKERS
         or not facts.waiting.requests
+        or facts.via != "batch"
         or facts.poor
         or free == 0
     ):
@@ -210,12 +213,25 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
     return [Plan(min(bounds) if bounds else None)]
 
 
+def _call(facts: Facts, unmade: list[Job]) -> list[Action]:
+    """The job whose requests are sent as calls, or one to plan: one at a time, for they share the service's limits.
+
+    One that is intended and has no task was left by a process that died; to end it sends nothing.
+    """
+    ready = [job for job in unmade if job.stage is JobStage.INTENDED or not facts.closed]
+    if unmade or facts.closed:
+        return [Make(ready[0].ordinal)] if ready and not any(job.ordinal in facts.busy for job in unmade) else []
+    return [Plan(None)] if facts.via == "flex" and facts.waiting.requests and not facts.poor else []
+
+
 def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsent: bool) -> Wait:
     if facts.hold_until > now and unsent:
         times = [*times, facts.hold_until]
         why = facts.hold_why
     elif facts.closed:
         why = "nothing more is sent; collecting existing jobs"
+    elif any(job.via == "flex" and job.ordinal in facts.busy and not job.stage.made for job in facts.jobs):
+        why = "sending requests as calls (flex)"
     elif unsent and facts.living >= limits.jobs:
         why = f"{facts.living} jobs are alive, which is the maximum"
     elif unsent and facts.busy:

@@ -35,7 +35,8 @@ def settled(session: Session, run: Run, job: Job) -> int | None:
     """What a job has cost, in nano-USD, when its answers are judged; None if that is not known.
 
     A request without an answer, or with one that does not say what it used, may have been paid for: it counts with what
-    it costs at most. An error in place of an answer costs nothing. A job of which requests went on to another one
+    it costs at most, and so does each call that was repeated. An error in place of an answer costs nothing. A job of
+    which requests went on to another one
     before it was collected again counts with all that it costs at most. A mistake in the user's prices keeps no answer
     from being collected.
     """
@@ -49,17 +50,18 @@ def settled(session: Session, run: Run, job: Job) -> int | None:
         open_rows = None if prices is None else rows.most(prices, job.ordinal, unknown=True)
         counts = _Counts(rows.accounted(job.ordinal), rows.answered_in(job.ordinal))
     expected = max(job.requests, (job.total or 0) if run.origin == "adopted" else 0)
-    if not expected:  # the service has not said how many requests a job from elsewhere has
+    if not expected and job.via == "batch":  # the service has not said how many requests a job from elsewhere has
         return None
     if counts.accounted < expected:
         return None if job.unbounded != 0 else job.bound
-    if any(one.why != "usage" for one in cost.unpriced):
+    doubtful = job.doubtful_bound if job.doubtful else 0
+    if doubtful is None or any(one.why != "usage" for one in cost.unpriced):
         return None
     if not cost.unpriced and counts.answered >= expected:
-        return nano(cost.priced)
+        return nano(cost.priced) + doubtful
     if open_rows is None or open_rows.unknown or not run.requests_known:  # nothing bounds what is not known
         return None
-    return nano(cost.priced) + open_rows.nano
+    return nano(cost.priced) + open_rows.nano + doubtful
 
 
 def count_earlier(session: Session, jobs: Iterable[Job]) -> None:

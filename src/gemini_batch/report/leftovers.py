@@ -45,7 +45,8 @@ def resend(job: Job, attempts: int, without_line: int) -> Resend:
     # line than the service leaves uncounted, some of them were answered, and it is unknown which.
     uncounted = job.requests - (job.succeeded or 0) - (job.failed or 0)
     is_contradicted = job.total not in {None, 0, job.requests}
-    unanswered = 0 if is_contradicted or without_line > uncounted else once
+    # A call that broke was repeated once already.
+    unanswered = 0 if is_contradicted or without_line > uncounted or job.via == "flex" else once
     match job.phase:
         case Phase.SUCCEEDED:
             return Resend(TRANSIENT, most=attempts, most_unanswered=unanswered)

@@ -218,7 +218,7 @@ class Ledger:
         """The durations, in seconds, of a model's succeeded jobs, oldest first."""
         sql = (
             "SELECT ended_at - created_at AS took FROM jobs "
-            "WHERE model = ? AND phase = 'succeeded' AND ended_at >= created_at ORDER BY ended_at"
+            "WHERE model = ? AND via = 'batch' AND phase = 'succeeded' AND ended_at >= created_at ORDER BY ended_at"
         )
         return [row["took"] for row in self._read(sql, model)]
 
@@ -260,7 +260,8 @@ class Ledger:
         """
         sql = (
             "SELECT coalesce(sum(tokens), 0) AS n FROM jobs WHERE key_fingerprint = ? AND model = ? "
-            "AND stage IN ('intended', 'created') AND dropped_at IS NULL AND coalesce(created_at, intended_at) >= ?"
+            "AND via = 'batch' AND stage IN ('intended', 'created') AND dropped_at IS NULL "
+            "AND coalesce(created_at, intended_at) >= ?"
         )
         return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
 
@@ -273,13 +274,16 @@ class Ledger:
         """How many jobs of that key, created since then, may be alive at the service; ``certain``: were seen there."""
         sql = (
             "SELECT count(*) AS n FROM jobs WHERE key_fingerprint = ? AND (stage = 'created' OR stage = 'intended' "
-            "AND NOT ?) AND dropped_at IS NULL AND coalesce(created_at, intended_at) >= ?"
+            "AND NOT ?) AND via = 'batch' AND dropped_at IS NULL AND coalesce(created_at, intended_at) >= ?"
         )
         return int(self._read(sql, key_fingerprint, certain, since)[0]["n"])
 
     def created_since(self, key_fingerprint: str, model: str, *, since: float) -> int:
         """How many jobs of that key and model were created since then, whatever became of them."""
-        sql = "SELECT count(*) AS n FROM jobs WHERE key_fingerprint = ? AND model = ? AND created_at >= ?"
+        sql = (
+            "SELECT count(*) AS n FROM jobs WHERE key_fingerprint = ? AND model = ? AND via = 'batch' "
+            "AND created_at >= ?"
+        )
         return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
 
     def integrity(self) -> list[str]:

@@ -205,8 +205,26 @@ def _ledger_6(db: sqlite3.Connection) -> None:
     )
 
 
+def _ledger_7(db: sqlite3.Connection) -> None:
+    """Keep how the requests of a job are sent, and which calls may have been paid for without an answer."""
+    _each(
+        db,
+        (
+            "ALTER TABLE jobs ADD COLUMN via TEXT NOT NULL DEFAULT 'batch' CHECK (via IN ('batch', 'flex'))",
+            "ALTER TABLE jobs ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE jobs ADD COLUMN doubtful_bound INTEGER",
+            """
+CREATE TABLE rates (
+    key_fingerprint TEXT NOT NULL, model TEXT NOT NULL, calls REAL, tokens REAL, learned_at REAL NOT NULL,
+    PRIMARY KEY (key_fingerprint, model)
+) STRICT
+""",
+        ),
+    )
+
+
 LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (
-    _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6,
+    _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6, _ledger_7,
 )  # fmt: skip
 
 
@@ -351,6 +369,11 @@ def _rows_8(db: sqlite3.Connection) -> None:
     )
 
 
+def _rows_9(db: sqlite3.Connection) -> None:
+    """Keep which answers were served, and are charged, at standard prices."""
+    db.execute("ALTER TABLE answers ADD COLUMN standard INTEGER NOT NULL DEFAULT 0")
+
+
 ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (
-    _rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6, _rows_7, _rows_8,
+    _rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6, _rows_7, _rows_8, _rows_9,
 )  # fmt: skip

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import sqlite3
 
 
+Via = Literal["batch", "flex"]
+"""How requests are sent: in a batch, or each as a call of its own with the service tier *flex*."""
+
+
 class JobStage(enum.Enum):
     """The stage of a job; the ledger's docstring gives the order."""
 
@@ -92,6 +96,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ``key_fingerprint``: the API key that created it, or saw it last. ``bound``: what it costs at most, ``settled``:
     what it has cost, both in nano-USD, None if unknown. ``unbounded``: how many of its requests nothing bounds, which
     ``bound`` leaves out. ``answer_limit``: the most tokens of an answer, if a retry set it in all of its requests.
+    ``via``: as one batch, or each request as a call of its own, with the service tier *flex*; such a job lasts as long
+    as the process that sends it. ``doubtful``: how many of its calls may have been paid for besides those that gave its
+    answers, ``doubtful_bound``: what they cost at most.
     """
 
     id: str
@@ -133,6 +140,21 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     unbounded: int | None = None
     settled: int | None = None
     answer_limit: int | None = None
+    via: Via = "batch"
+    doubtful: int = 0
+    doubtful_bound: int | None = None
+
+    @property
+    def shown(self) -> str:
+        """What a job is called: the name of its batch, else its id."""
+        return self.batch or self.id
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """What the service lets through in a minute, in calls and in tokens; None: no limit has shown itself."""
+
+    calls: float | None = None
+    tokens: float | None = None
 
 
 class QuotaBounds(msgspec.Struct, frozen=True):

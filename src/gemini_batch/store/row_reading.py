@@ -23,7 +23,7 @@ from gemini_batch.store.sqlite import Alone, connect, explained
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from gemini_batch.money.limits import RowPrices
@@ -95,6 +95,19 @@ class RowReader:
         )
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
+
+    def answered_by(self, ordinal: int) -> frozenset[int]:
+        """The requests that a job answered, by ``seq``."""
+        with explained(self.path, "run's row database"):
+            rows = self._db.execute("SELECT seq FROM answers WHERE answer_file = ?", (ordinal,))
+            return frozenset(row[0] for row in rows)
+
+    def bounds_of(self, seqs: Iterable[int]) -> Iterator[tuple[int, int | None, int | None]]:
+        """The bound of each of these requests: its kind, and the most tokens of its prompt and of its answer."""
+        sql = "SELECT bound_kind, bound_prompt, bound_answer FROM requests WHERE seq = ?"
+        with explained(self.path, "run's row database"):
+            for seq in seqs:
+                yield tuple(self._db.execute(sql, (seq,)).fetchone())
 
     def next_bound(self) -> tuple[int, int | None, int | None] | None:
         """The bound of the next request that waits: its kind, and the most tokens of its prompt and of its answer."""
@@ -282,6 +295,12 @@ class RowReader:
         with explained(self.path, "run's row database"):
             for row in self._db.execute(sql, (ordinal,)):
                 yield row["key"], row["offset"], row["length"]
+
+    def seqs_in(self, ordinal: int) -> Iterator[tuple[int, int]]:
+        """``(seq, estimated tokens)`` of the requests in a job, in order."""
+        with explained(self.path, "run's row database"):
+            for row in self._db.execute("SELECT seq, tokens FROM requests WHERE job = ? ORDER BY seq", (ordinal,)):
+                yield tuple(row)
 
     def count(self) -> int:
         """How many requests there are."""

@@ -9,6 +9,7 @@ import msgspec
 from gemini_batch.jsonl import decode_as
 from gemini_batch.money.limits import Basis, MaxUsd, Unknown, nano
 from gemini_batch.settings import checked_usd
+from gemini_batch.store.records import Via  # noqa: TC001 - a field's type is needed at run time
 
 if TYPE_CHECKING:
     from gemini_batch.money.limits import Usd
@@ -77,6 +78,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens_per_job: int | None = None
     attempts: int | None = None
     tier: int | None = None
+    #: How requests are sent; how many calls are in flight at most; whether to go on if they are charged as standard.
+    via: Via | None = None
+    concurrency: int | None = None
+    allow_standard: bool | None = None
     #: The display name of its jobs.
     name: str | None = None
     #: Which requests are to be sent; None keeps what was chosen before.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gemini_batch.events import EventHandler
     from gemini_batch.money.limits import Purse
     from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.records import Run, Via
     from gemini_batch.store.row_records import Chunk
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RequestOverrides
@@ -59,6 +59,7 @@ async def plan_job(
     overrides: RequestOverrides | None = None,
     input_kind: Literal["file", "inline"] = "file",
     purse: Purse | None = None,
+    via: Via = "batch",
 ) -> Job | None:
     """Plan one more job of at most ``tokens``; None if nothing waits, or if the next request costs more than ``purse``.
 
@@ -100,6 +101,7 @@ async def plan_job(
         stage=JobStage.PLANNED,
         key_fingerprint=key_fingerprint,
         answer_limit=overrides.max_output_tokens if overrides is not None else None,
+        via=via,
     )
     ledger.add_job(job, at=now())
     return job

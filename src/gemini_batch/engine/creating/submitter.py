@@ -7,7 +7,6 @@ after any failure, the next process continues from the recorded facts.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from dataclasses import replace
 from functools import partial
@@ -28,20 +27,18 @@ from gemini_batch.engine.creating.create_policy import (
     Upload,
     next_step,
 )
+from gemini_batch.engine.creating.intent import intend
 from gemini_batch.engine.creating.refusals import differs, explained
 from gemini_batch.engine.poller import ask, record_seen
 from gemini_batch.engine.uploads.attachments import JobAttachments
 from gemini_batch.engine.uploads.input_files import upload_input
-from gemini_batch.errors import ApiError, Next, ServiceError, StateError
+from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice
-from gemini_batch.memory.claims import BehindError, claiming
-from gemini_batch.memory.recall import open_index, recalls, update_index
 from gemini_batch.report.billing import paid_again
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
     from gemini_batch.backend import Service
@@ -52,12 +49,8 @@ if TYPE_CHECKING:
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteJob
 
-    Check = Callable[[sqlite3.Connection], None]
-
 #: A create with this answer is not resent at once: it takes a while until there is room.
 _NO_ROOM = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL})
-#: How often answers that other processes have just collected are waited for.
-_MOST_BEHIND = 50
 #: How many jobs are asked for to make up for what a list does not show.
 _MOST_ASKED = 5
 
@@ -163,7 +156,7 @@ class Submitter:
             create = partial(self._service.create, requests=requests)
         else:
             create = partial(self._service.create, file_name=job.file)
-        job = self._intend(job)
+        job = intend(self._session, self._folder, self._run, job, self._budget)
         try:
             operation = await create(
                 model=job.model,
@@ -198,45 +191,6 @@ class Submitter:
             return job
         job = self._ledger.update_job(job, "created", at=self._now(), stage=JobStage.CREATED, batch=remote.name)
         return record_seen(self._session, job, remote)
-
-    def _intend(self, job: Job) -> Job:
-        """Record the intent, claim the requests and reserve what they cost at most; answers that other runs have
-        received meanwhile come first.
-
-        Nothing is awaited: until the intent is recorded, no other task of this process sees a half of it.
-        """
-        state_folder, unread = self._session.state_folder, frozenset[str]()
-        for _ in range(_MOST_BEHIND):
-            with contextlib.ExitStack() as stack:
-                rows = stack.enter_context(self._folder.rows())
-                index = stack.enter_context(open_index(state_folder)) if recalls(self._run) else None
-                claim = claiming(rows, job, index, unread=unread)
-                money = self._budget.reserving(rows, job)
-
-                def check(ledger: sqlite3.Connection, claim: Check = claim, reserve: Check = money.check) -> None:
-                    claim(ledger)
-                    reserve(ledger)
-
-                try:
-                    return self._ledger.update_job(
-                        job,
-                        "intends to create",
-                        at=self._now(),
-                        claim=check,
-                        bound=money.bound,
-                        unbounded=money.unbounded,
-                        stage=JobStage.INTENDED,
-                        intended_at=self._now(),
-                        create_calls=job.create_calls + 1,
-                    )
-                except BehindError:
-                    pass
-            unread = update_index(state_folder)
-        raise StateError(
-            "Other processes collect answers all the time, so these requests may have been answered by now.",
-            code="locked",
-            next="Run the same command again.",
-        )
 
     async def _lost_its_file(self, job: Job, error: ServiceError) -> bool:
         """Whether a create was refused because its input file expired (403) or was deleted, not because of the model.

@@ -1,0 +1,284 @@
+"""Sends the requests of one job as calls, as many at a time as the service allows, and keeps a journal of them.
+
+What always holds: one loop decides, writes and sends. Each round writes the answers that have come and the calls that
+are to go out, together, and then sends these. So what was written and not answered is exactly what was in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from gemini_batch.engine.calling.outcomes import FLEX, End, answer_line, end_of, error_line, is_json
+from gemini_batch.engine.calling.pace import FIRST_PAUSE, refusal
+from gemini_batch.errors import ApiError, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from gemini_batch.api.calls import Called
+    from gemini_batch.engine.calling.journal import Journal
+    from gemini_batch.engine.calling.pace import Pace
+    from gemini_batch.world import World
+
+
+class Asked(NamedTuple):
+    """One request of a job: its number from 0, its line, and the estimate of its tokens."""
+
+    number: int
+    line: bytes
+    tokens: int
+
+
+class _Line(msgspec.Struct):
+    key: msgspec.Raw
+    request: msgspec.Raw
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+_NAMES = (b'"fileData"', b'"file_data"', b'"fileUri"', b'"cachedContent"', b'"cached_content"')
+
+
+@dataclass(slots=True)
+class _Try:
+    """A request that is to be sent, and what its earlier calls came to."""
+
+    asked: Asked
+    broken: int = 0
+
+    def __lt__(self, other: _Try) -> bool:
+        return self.asked.number < other.asked.number
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a job's calls so far. ``given_up``: requests without an answer whose call broke twice."""
+
+    answered: int = 0
+    errors: int = 0
+    refused: int = 0
+    flying: int = 0
+    given_up: int = 0
+    #: The tier that served a call at another price than the one asked for.
+    tier: str = ""
+    #: What ended the job before all of its requests were answered.
+    stopper: ServiceError | None = None
+
+
+class _Ended(NamedTuple):
+    of: _Try
+    got: Called | ServiceError
+
+
+@dataclass(slots=True)
+class _News:
+    """What is to be written of calls that ended: lines of answers, and the numbers of other requests."""
+
+    lines: list[bytes] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    given_up: list[int] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.lines or self.refused or self.given_up)
+
+
+class Caller:
+    """Sends the requests of one job. ``send``: makes one call. ``told``: is told of the tally now and then."""
+
+    def __init__(
+        self,
+        world: World,
+        pace: Pace,
+        journal: Journal,
+        *,
+        send: Callable[[bytes], Awaitable[Called]],
+        told: Callable[[Tally], None],
+        standard: bool = False,
+    ) -> None:
+        """``standard``: go on when calls are served, and charged, as standard ones."""
+        self._world, self._pace, self._journal, self._send, self._told = world, pace, journal, send, told
+        self._standard = standard
+        self.tally = Tally()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[_Ended] = []
+        self._later: list[tuple[float, _Try]] = []
+
+    async def run(self, requests: Iterator[Asked], *, grace: Callable[[], float]) -> Tally:
+        """Send all requests until each has an answer or is given up, or the service refuses for good.
+
+        A cancelled caller stops the sending; what is in flight is waited for, ``grace()`` seconds at most. Raises
+        OSError if the journal cannot be written: nothing more goes out then.
+        """
+        try:
+            await self._loop(requests)
+        except asyncio.CancelledError:
+            await self._land(grace())
+            raise
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        return self.tally
+
+    async def _loop(self, requests: Iterator[Asked]) -> None:
+        source = _Source(requests)
+        while True:
+            now = self._world.monotonic()
+            news = self._take(now)
+            going = [] if self.tally.stopper else list(self._due(source, now))
+            if news or going:
+                await _whole(asyncio.to_thread(self._write, news, [one.asked.number for one in going]))
+                self._told(self.tally)
+            for one in going:
+                task = asyncio.create_task(self._call(one))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            if self._ended:
+                continue
+            if not self._tasks and (self.tally.stopper or (source.empty and not self._later)):
+                return
+            await self._wait(source)
+
+    async def _land(self, seconds: float) -> None:
+        """Wait for the calls in flight, and record what they come to."""
+        if self._tasks and seconds:
+            waiting = asyncio.ensure_future(self._world.sleep(seconds))
+            landing = asyncio.ensure_future(asyncio.wait(self._tasks))
+            try:
+                await asyncio.wait({waiting, landing}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+                landing.cancel()
+        self._write(self._take(self._world.monotonic()), [])
+        self._told(self.tally)
+
+    def _write(self, news: _News, going: Sequence[int]) -> None:
+        self._journal.write(news.lines, news.refused, news.given_up, going)
+
+    # Sending ---------------------------------------------------------------------------------------------------------
+
+    def _due(self, source: _Source, now: float) -> Iterator[_Try]:
+        """The requests that may go out now; each is counted as sent."""
+        while self._pace.opens() <= now:
+            if self._later and self._later[0][0] <= now:
+                one = heapq.heappop(self._later)[1]
+            elif (asked := source.next()) is not None:
+                one = _Try(asked)
+            else:
+                return
+            self._pace.sent(one.asked.tokens, now)
+            yield one
+
+    async def _call(self, one: _Try) -> None:
+        try:
+            got: Called | ServiceError = await self._send(bytes(_decode(one.asked.line).request))
+        except ServiceError as error:
+            got = error
+        self._ended.append(_Ended(one, got))
+
+    async def _wait(self, source: _Source) -> None:
+        """Wait until a call ends, or the next one may go out."""
+        until = math.inf
+        if not self.tally.stopper:
+            opens = self._pace.opens()
+            first = -math.inf if not source.empty else self._later[0][0] if self._later else math.inf
+            until = max(opens, first)
+        timer = None
+        if until < math.inf:
+            timer = asyncio.ensure_future(self._world.sleep(max(0.0, until - self._world.monotonic())))
+        try:
+            await asyncio.wait({*self._tasks, *([timer] if timer else [])}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    # What calls come to ----------------------------------------------------------------------------------------------
+
+    def _take(self, now: float) -> _News:
+        """What has become of the calls that ended since the last time."""
+        news = _News()
+        ended, self._ended = self._ended, []
+        for one, got in ended:
+            if isinstance(got, ServiceError):
+                self._failed(one, got, now, news)
+            elif is_json(got.body):
+                self._pace.answered(one.asked.tokens, now)
+                self.tally.answered += 1
+                news.lines.append(answer_line(bytes(_decode(one.asked.line).key), got))
+                self._served(got.tier)
+            else:
+                self._broke(one, now, news)
+        self.tally.flying = len(self._tasks)
+        return news
+
+    def _failed(self, one: _Try, error: ServiceError, now: float, news: _News) -> None:
+        named = any(name in one.asked.line for name in _NAMES)
+        end = end_of(error, names_files=named)
+        match end:
+            case End.ANSWER:
+                self._pace.answered(one.asked.tokens, now)
+                self.tally.errors += 1
+                news.lines.append(error_line(bytes(_decode(one.asked.line).key), error))
+            case End.REFUSED | End.NOT_SENT:
+                status = error.status if isinstance(error, ApiError) else 0
+                details = error.details if isinstance(error, ApiError) else ()
+                asked = error.retry_after if isinstance(error, ApiError) else None
+                self._pace.refused(refusal(status, details, asked), now)
+                self.tally.refused += end is End.REFUSED
+                news.refused.append(one.asked.number)
+                self._again(one, now, asked or 0.0)
+                if self._pace.gave_up:
+                    self.tally.stopper = self.tally.stopper or error
+            case End.BROKEN:
+                self._broke(one, now, news)
+            case End.STOP:
+                self._pace.broke()
+                news.refused.append(one.asked.number)
+                self.tally.stopper = self.tally.stopper or error
+
+    def _broke(self, one: _Try, now: float, news: _News) -> None:
+        self._pace.broke()
+        one.broken += 1
+        if one.broken > 1:
+            self.tally.given_up += 1
+            news.given_up.append(one.asked.number)
+        else:
+            self._again(one, now, 0.0)
+
+    def _again(self, one: _Try, now: float, asked: float) -> None:
+        """Send a request again after a moment, or after as long as the service asks for."""
+        heapq.heappush(self._later, (now + max(asked, FIRST_PAUSE * self._world.uniform(0.75, 1.25)), one))
+
+    def _served(self, tier: str) -> None:
+        if tier in {"", FLEX} or self._standard or self.tally.stopper:
+            return
+        self.tally.tier = tier
+        self.tally.stopper = ServiceError(f"The service served a call as {tier}.", code="served_as_standard")
+
+
+class _Source:
+    """The requests that were not sent yet; ``empty`` once there are none."""
+
+    def __init__(self, requests: Iterator[Asked]) -> None:
+        self._requests = requests
+        self.empty = False
+
+    def next(self) -> Asked | None:
+        found = next(self._requests, None)
+        self.empty = found is None
+        return found
+
+
+async def _whole(work: Awaitable[None]) -> None:
+    """Await what must not be left half done, even if the caller is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

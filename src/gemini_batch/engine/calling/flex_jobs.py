@@ -1,0 +1,172 @@
+"""Jobs whose requests are sent as calls. Such a job lasts as long as the process that sends it.
+
+What always holds: the job is recorded as intended, with its claims and what it may cost, before its first call goes
+out. When its calls are over, or their process has died, the job has ended: what was answered is collected from its
+journal as from a downloaded file, and its other requests wait again, for another job. So nothing is continued.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gemini_batch.engine.calling.caller import Asked, Caller
+from gemini_batch.engine.calling.journal import Journal, cut_to_lines, read_calls
+from gemini_batch.engine.calling.pace import Pace
+from gemini_batch.engine.calling.rates import rate_of, set_rate
+from gemini_batch.engine.creating.intent import intend
+from gemini_batch.jsonl import read_lines
+from gemini_batch.money.limits import PICO, row_prices
+from gemini_batch.store.records import JobStage
+from gemini_batch.store.sqlite import state_error
+from gemini_batch.wire import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gemini_batch.api.calls import Called
+    from gemini_batch.backend import Service
+    from gemini_batch.engine.calling.caller import Tally
+    from gemini_batch.engine.creating.budget import Budget
+    from gemini_batch.engine.uploads.attachments import JobAttachments
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.state_folder import RunFolder
+
+#: Calls in flight at once, at most.
+CONCURRENCY = 64
+#: Seconds that a stopped command waits for the calls in flight.
+GRACE = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How calls are made. ``standard``: go on when they are served, and charged, as standard ones."""
+
+    concurrency: int = CONCURRENCY
+    standard: bool = False
+
+
+class FlexJobs:
+    """Sends the requests of a run's jobs. The caller holds the run's lock; one job is sent at a time."""
+
+    def __init__(
+        self,
+        session: Session,
+        service: Service,
+        run: Run,
+        budget: Budget,
+        attachments: JobAttachments,
+        *,
+        manner: Manner,
+        told: Callable[[Job, Tally], None],
+    ) -> None:
+        self._session, self._service, self._run, self._manner, self._told = session, service, run, manner, told
+        self._folder, self._budget, self._attachments = session.state_folder.run(run.id), budget, attachments
+
+    async def make(self, job: Job) -> Job:
+        """Send the requests of a planned job, each once more if its connection breaks, and end the job. A job that is
+        intended already belongs to a process that has died; it is only ended.
+
+        Raises ServiceError, with the job ended, if the service would refuse the rest; TakenError, OverBudgetError,
+        UsageError with the job as it was; StateError.
+        """
+        if job.stage is JobStage.INTENDED:
+            return self._end(job)
+        session, key = self._session, self._session.key_fingerprint()
+        job = await self._attachments.fill(job)
+        if job.key_fingerprint != key:
+            job = session.ledger().update_job(job, "another key", at=session.world.now(), key_fingerprint=key)
+        job = intend(session, self._folder, self._run, job, self._budget)
+        world = session.world
+        known = rate_of(session.ledger(), key, job.model, at=world.now())
+        pace = Pace(self._manner.concurrency, known, world.monotonic())
+        try:
+            journal = Journal(calls_of(self._folder, job), self._folder.raw(job.id))
+            caller = Caller(
+                world,
+                pace,
+                journal,
+                send=partial(self._send, job),
+                told=partial(self._told, job),
+                standard=self._manner.standard,
+            )
+            try:
+                tally = await caller.run(self._requests(job), grace=lambda: GRACE)
+            finally:
+                journal.close()
+                if pace.rate != known:
+                    set_rate(session.ledger(), key, job.model, pace.rate, at=world.now())
+        except OSError as error:
+            raise state_error(error, self._folder.path, "run folder") from error
+        job = self._end(job)
+        if tally.stopper is not None:
+            raise tally.stopper
+        return job
+
+    async def _send(self, job: Job, request: bytes) -> Called:
+        return await self._service.call(model=job.model, method=self._run.method, request=request)
+
+    def _requests(self, job: Job) -> Iterator[Asked]:
+        with self._folder.rows() as rows, self._folder.input(job.part).open("rb") as file:
+            file.seek(job.offset)
+            lines = read_lines(file)
+            for seq, tokens in rows.seqs_in(job.ordinal):
+                yield Asked(seq, next(lines).data, tokens)
+
+    def _end(self, job: Job) -> Job:
+        """Record that nothing more of a job is sent; if nothing ever was, it is dropped, and its requests wait."""
+        ledger, now = self._session.ledger(), self._session.world.now()
+        raw, calls = self._folder.raw(job.id), calls_of(self._folder, job)
+        try:
+            cut_to_lines(raw)
+            nothing = not raw.exists() or (not raw.stat().st_size and not read_calls(calls).sent)
+        except OSError as error:
+            raise state_error(error, raw, "answers") from error
+        if nothing:
+            with self._folder.rows() as rows:
+                rows.release(job.ordinal)
+            raw.unlink(missing_ok=True)
+            return ledger.update_job(job, "dropped", at=now, dropped_at=now)
+        return ledger.update_job(
+            job,
+            "calls ended",
+            at=now,
+            stage=JobStage.ENDED,
+            phase=Phase.SUCCEEDED,
+            state="JOB_STATE_SUCCEEDED",
+            created_at=job.intended_at,
+            ended_at=now,
+        )
+
+
+def calls_of(folder: RunFolder, job: Job) -> Path:
+    """Where the calls of a job are recorded."""
+    return folder.path / "calls" / f"{job.ordinal}.calls"
+
+
+def settle_calls(session: Session, folder: RunFolder, rows: Rows, job: Job) -> dict[str, Any]:
+    """Let the requests of a judged job wait that it did not answer, apart from those whose calls broke twice.
+
+    Returns what is to be recorded of the job: how many requests stay in it, how many calls may have been paid for
+    besides those that gave its answers, and what these cost at most. It can be repeated. Raises OSError.
+    """
+    calls, answered = read_calls(calls_of(folder, job)), rows.answered_by(job.ordinal)
+    doubtful = [*sorted(calls.sent - answered - calls.given_up), *calls.again]
+    prices = row_prices(session.prices, job.model, job.created_at or session.world.now(), answer=job.answer_limit)
+    bound: int | None = None
+    if prices is not None:
+        costs = [prices.most(*one) for one in rows.bounds_of(doubtful)]
+        bound = None if None in costs else -(-sum(cost or 0 for cost in costs) // PICO)
+    requests = rows.let_go(job.ordinal, keep=calls.given_up)
+    return {
+        "requests": requests,
+        "total": requests,
+        "succeeded": len(answered),
+        "failed": 0,
+        "doubtful": len(doubtful),
+        "doubtful_bound": bound,
+    }

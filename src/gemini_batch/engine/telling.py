@@ -1,0 +1,72 @@
+"""Tells whoever waits for a run how far it is, and once of a job that takes long."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_batch.report.stragglers import oldest
+from gemini_batch.report.summary import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+
+    from gemini_batch.engine.calling.caller import Tally
+    from gemini_batch.session import Session
+    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.rows import Rows
+
+#: Seconds between what is told of calls.
+AGAIN = 1.0
+
+
+class Teller:
+    """Tells of one run, from the moment at which it is made."""
+
+    def __init__(self, session: Session, run: Run) -> None:
+        self._session, self._run, self._ledger = session, run, session.ledger()
+        self._clock, self._now, self._emit = session.world.monotonic, session.world.now, session.emit
+        self._began = self._clock()
+        self._progress = Progress(session.prices)
+        self._stuck = set[str]()
+        #: What became of the calls of the job that is being sent, by its ordinal; and what was told last, and when.
+        self._calls: dict[int, Tally] = {}
+        self._last: Callable[[], None] | None = None
+        self._told = self._began
+
+    def called(self, job: Job, tally: Tally) -> None:
+        """Note what became of a job's calls so far, and tell of it now and then."""
+        self._calls = {job.ordinal: tally}
+        if self._last is not None and self._clock() - self._told >= AGAIN:
+            self._last()
+
+    def tell(self, rows: Rows, jobs: tuple[Job, ...], why: str, *, busy: AbstractSet[int], waiting: int) -> None:
+        """Tell how far the run is. ``busy`` as for :meth:`Progress.count`; ``waiting``: requests to be sent."""
+        self._last = partial(self.tell, rows, jobs, why, busy=busy, waiting=waiting)
+        self._told = self._clock()
+        jobs = tuple(self._with_calls(job) for job in jobs)
+        self._progress.count(rows, self._run, jobs, busy)
+        old = oldest(self._ledger, jobs, self._now())
+        if old is not None and old.is_stuck and old.job.id not in self._stuck:
+            self._stuck.add(old.job.id)
+            self._emit(old.notice())
+        self._emit(
+            self._progress.event(
+                self._run,
+                jobs,
+                waiting=waiting,
+                offline=self._session.settings.offline,
+                elapsed=self._clock() - self._began,
+                why=why,
+                old=old,
+            )
+        )
+
+    def _with_calls(self, job: Job) -> Job:
+        tally = self._calls.get(job.ordinal)
+        if tally is None or job.stage.made:
+            return job
+        return msgspec.structs.replace(job, total=job.requests, succeeded=tally.answered, failed=tally.errors)

@@ -1,0 +1,88 @@
+"""Calls of a job against a simulated service: every request one answer, at the pace of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from engine.calling.simulated import Service, simulate
+from gemini_batch.engine.calling.caller import Asked, Caller
+from gemini_batch.engine.calling.journal import Journal, read_calls
+from gemini_batch.engine.calling.pace import Pace
+from gemini_batch.store.records import Rate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gemini_batch.engine.calling.caller import Tally
+    from gemini_batch.world import World
+
+
+def requests(count: int) -> Any:
+    for number in range(count):
+        yield Asked(number, b'{"key":"k%d","request":{"key":"k%d"}}' % (number, number), 10)
+
+
+def work(folder: Path, count: int, most: int = 64, **options: Any) -> tuple[Tally, Service, float, Caller]:
+    async def go(world: World) -> tuple[Tally, Service, float, Caller]:
+        service = Service(world, **options)
+        journal = Journal(folder / "calls", folder / "answers")
+        caller = Caller(world, Pace(most, Rate(), 0.0), journal, send=service.call, told=lambda _: None)
+        tally = await caller.run(requests(count), grace=lambda: 0.0)
+        journal.close()
+        return tally, service, world.monotonic(), caller
+
+    return simulate(go)
+
+
+def answered(folder: Path) -> list[str]:
+    return [msgspec.json.decode(line)["key"] for line in (folder / "answers").read_bytes().splitlines()]
+
+
+def test_each_request_is_answered_once(tmp_path: Path) -> None:
+    tally, service, _, _ = work(tmp_path, 500)
+
+    assert sorted(answered(tmp_path)) == sorted(service.paid) == sorted(f"k{n}" for n in range(500))
+    assert max(service.paid.values()) == 1
+    assert (tally.answered, tally.refused, tally.given_up) == (500, 0, 0)
+    assert service.most == 64
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_quota_of_calls_a_minute_costs_little_time(tmp_path: Path, stated: bool) -> None:
+    tally, service, took, _ = work(tmp_path, 2000, minute=300, load=0.05, stated=stated)
+
+    assert sorted(service.paid.values()) == [1] * 2000
+    least = 2000 / 300 * 60
+    assert took <= (1.15 if stated else 1.4) * least, (took, least, service.refusals)
+    print(took / least, service.refusals)
+
+
+@pytest.mark.parametrize("room", [1, 5, 40])
+def test_a_service_with_little_room_is_kept_busy(tmp_path: Path, room: int) -> None:
+    _, service, took, _ = work(tmp_path, 1000, room=room)
+
+    assert sorted(service.paid.values()) == [1] * 1000
+    print(took / (1000 * 0.2 / room), service.refusals)
+    assert took <= 2 * 1000 * 0.2 / room
+
+
+def test_rare_refusals_for_load_do_not_slow_down(tmp_path: Path) -> None:
+    _, service, took, _ = work(tmp_path, 5000, load=0.05)
+
+    assert sorted(service.paid.values()) == [1] * 5000
+    print(took, service.refusals)
+    assert took <= 1.5 * 5000 * 0.2 / 64 + 2
+
+
+def test_a_broken_call_is_sent_again_once(tmp_path: Path) -> None:
+    tally, service, _, _ = work(tmp_path, 2000, breaks=0.2)
+
+    calls = read_calls(tmp_path / "calls")
+    assert max(service.paid.values()) == 2
+    assert len(calls.given_up) == tally.given_up > 0
+    assert sorted([*answered(tmp_path), *(f"k{n}" for n in calls.given_up)]) == sorted(f"k{n}" for n in range(2000))
+    assert sum(service.paid.values()) - len(service.paid) <= len(calls.again)
