@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from gemini_batch.api.calls import Called
 from gemini_batch.api.files import SessionLost
 from gemini_batch.backend import Backend
 from gemini_batch.catalog import Method
@@ -192,6 +193,10 @@ class FakeService:
     #: What happens at a time of the clock.
     events: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
+    #: The keys of the calls that were answered, and which tier the answers name.
+    called: list[str] = field(default_factory=list)
+    tier: str = "flex"
+
     def after(self, seconds: float, happens: Callable[[], None]) -> None:
         """Let something happen at the first call of the service after so many seconds."""
         self.events.append((self.clock.monotonic + seconds, happens))
@@ -224,6 +229,8 @@ class FakeService:
         for job in self.jobs:
             for key in job.keys:
                 counts[key] = counts.get(key, 0) + 1
+        for key in self.called:
+            counts[key] = counts.get(key, 0) + 1
         return counts
 
     # Files -----------------------------------------------------------------------------------------------------------
@@ -387,6 +394,19 @@ class FakeService:
             assert operation.metadata is not None
             operation.metadata.output = None
         return operation
+
+    async def call(self, *, model: str, method: Method, request: bytes) -> Called:
+        key = json.loads(request)["contents"][0]["parts"][0]["text"].removeprefix("ask ")
+        end = self._begin("call")
+        await asyncio.sleep(0)  # others are in flight, too
+        self.called.append(key)
+        end()
+        line = self._answer(key, self.called.count(key))
+        assert line is not None
+        answered = json.loads(line)
+        if "error" in answered:
+            raise ApiError(answered["error"]["message"], status=500, reason="INTERNAL")
+        return Called(json.dumps(answered["response"]).encode(), self.tier)
 
     async def listing(self) -> AsyncIterator[list[Operation]]:
         end = self._begin("list")

@@ -320,6 +320,7 @@ class Runner:
         target = KnownJob(self._run, job)
         try:
             job = await gather_ended(self._session, target, writing=self._writing)
+            self._waiting = None  # what calls did not answer waits again
         except JobError as error:
             # Late results are waited for longer than results that the service says are gone.
             gone = error.reason_code == "results_gone" and self._disappearances.certain(job.ordinal, self._clock())

@@ -58,7 +58,6 @@ def test_a_quota_of_calls_a_minute_costs_little_time(tmp_path: Path, stated: boo
     assert sorted(service.paid.values()) == [1] * 2000
     least = 2000 / 300 * 60
     assert took <= (1.15 if stated else 1.4) * least, (took, least, service.refusals)
-    print(took / least, service.refusals)
 
 
 @pytest.mark.parametrize("room", [1, 5, 40])
@@ -66,7 +65,6 @@ def test_a_service_with_little_room_is_kept_busy(tmp_path: Path, room: int) -> N
     _, service, took, _ = work(tmp_path, 1000, room=room)
 
     assert sorted(service.paid.values()) == [1] * 1000
-    print(took / (1000 * 0.2 / room), service.refusals)
     assert took <= 2 * 1000 * 0.2 / room
 
 
@@ -74,7 +72,6 @@ def test_rare_refusals_for_load_do_not_slow_down(tmp_path: Path) -> None:
     _, service, took, _ = work(tmp_path, 5000, load=0.05)
 
     assert sorted(service.paid.values()) == [1] * 5000
-    print(took, service.refusals)
     assert took <= 1.5 * 5000 * 0.2 / 64 + 2
 
 

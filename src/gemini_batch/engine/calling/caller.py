@@ -106,6 +106,7 @@ class Caller:
         self.tally = Tally()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[_Ended] = []
+        self._fault: BaseException | None = None
         self._later: list[tuple[float, _Try]] = []
 
     async def run(self, requests: Iterator[Asked], *, grace: Callable[[], float]) -> Tally:
@@ -137,7 +138,9 @@ class Caller:
             for one in going:
                 task = asyncio.create_task(self._call(one))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(self._landed)
+            if self._fault is not None:
+                raise self._fault
             if self._ended:
                 continue
             if not self._tasks and (self.tally.stopper or (source.empty and not self._later)):
@@ -173,6 +176,11 @@ class Caller:
                 return
             self._pace.sent(one.asked.tokens, now)
             yield one
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = fault
 
     async def _call(self, one: _Try) -> None:
         try:

@@ -1,0 +1,144 @@
+"""Runs whose requests are sent as calls, undisturbed and ended at every step: one answer for each key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from engine.fake import Clock, FakeService, Killed, answer_line, reset, write_requests
+from engine.steps import GOOD, KEYS, ONCE, deadly, jobs_of, reasons, texts, work
+from gemini_batch.engine.calling.journal import Journal
+from gemini_batch.errors import ApiError
+from gemini_batch.store.ledger import Ledger
+from gemini_batch.store.records import JobStage
+from gemini_batch.store.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gemini_batch.report.result_set import Results
+
+AT_ONCE = 2
+
+
+def flex(service: FakeService, folder: Path, **options: Any) -> Results:
+    return work(service, folder, options=RunOptions(via="flex", concurrency=AT_ONCE, **options))
+
+
+def made(folder: Path, **faults: Any) -> FakeService:
+    folder.mkdir(exist_ok=True)
+    write_requests(folder / "in.jsonl", KEYS)
+    return FakeService(Clock(), **faults)
+
+
+def test_an_undisturbed_run(tmp_path: Path) -> None:
+    service = made(tmp_path)
+    found = flex(service, tmp_path)
+
+    assert texts(found) == GOOD
+    assert service.paid() == ONCE
+    assert "create" not in service.calls
+    (job,) = jobs_of(tmp_path)
+    assert (job.via, job.stage, job.doubtful, job.requests) == ("flex", JobStage.COLLECTED, 0, len(KEYS))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_death_at_every_call_of_the_service(tmp_path: Path, when: Literal["before", "after"]) -> None:
+    """At most the calls in flight are paid for twice, and they are counted."""
+    plain = made(tmp_path / "plain")
+    flex(plain, tmp_path / "plain")
+    for point in range(len(plain.calls)):
+        folder = tmp_path / f"at{point}"
+        service = made(folder, death=(point, when))
+        with pytest.raises(Killed):
+            flex(service, folder)
+        service.death = None
+
+        found = flex(service, folder)
+
+        assert texts(found) == GOOD, point
+        twice = sum(times - 1 for times in service.paid().values())
+        doubtful = sum(job.doubtful for job in jobs_of(folder))
+        assert twice <= doubtful <= AT_ONCE, point
+
+
+@pytest.mark.parametrize(("owner", "method"), [(Ledger, "update_job"), (Ledger, "add_job"), (Journal, "write")])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_death_at_every_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, when: str
+) -> None:
+    point = 0
+    while True:
+        folder = tmp_path / f"at{point}"
+        service = made(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, method, deadly(getattr(owner, method), point, when))
+            try:
+                flex(service, folder)
+            except Killed:
+                pass
+            else:
+                assert point > 0, "this write never happened: the test does not test it"
+                return
+
+        found = flex(service, folder)
+
+        assert texts(found) == GOOD, point
+        twice = sum(times - 1 for times in service.paid().values())
+        assert twice <= sum(job.doubtful for job in jobs_of(folder)) <= AT_ONCE, point
+        point += 1
+
+
+def test_a_call_that_breaks_is_repeated_once(tmp_path: Path) -> None:
+    service = made(tmp_path, faults={("call", 0): ("after", reset())})
+    found = flex(service, tmp_path)
+
+    assert texts(found) == GOOD
+    (job,) = jobs_of(tmp_path)
+    assert job.doubtful == 1
+    assert sum(service.paid().values()) == len(KEYS) + 1
+
+
+def test_a_call_that_breaks_twice_is_missing_and_not_sent_again(tmp_path: Path) -> None:
+    service = made(tmp_path)
+    calls: list[str] = []
+
+    def breaks(key: str) -> bytes:
+        calls.append(key)
+        if key == KEYS[0]:
+            raise reset()
+        return answer_line(key)
+
+    service.answer = breaks
+    found = flex(service, tmp_path)
+    flex(service, tmp_path)
+
+    assert reasons(found) == {KEYS[0]: "NO_ANSWER"}
+    assert calls.count(KEYS[0]) == 2
+
+
+def test_an_error_that_passes_is_sent_again_in_another_job(tmp_path: Path) -> None:
+    service = made(tmp_path)
+    service.answer_at = lambda key, attempt: (
+        b'{"error": {"message": "failed"}}' if key == KEYS[1] and attempt == 1 else answer_line(key)
+    )
+    found = flex(service, tmp_path)
+
+    assert texts(found) == GOOD
+    assert [(job.via, job.requests) for job in jobs_of(tmp_path)][::-1] == [("flex", 6), ("flex", 1)]
+
+
+def test_a_refused_key_ends_the_run_and_keeps_the_answers(tmp_path: Path) -> None:
+    refused = ApiError("API key not valid.", status=401, reason="UNAUTHENTICATED")
+    service = made(tmp_path, faults={("call", 3): ("before", refused)})
+    with pytest.raises(ApiError, match="API key"):
+        flex(service, tmp_path)
+    service.faults.clear()
+    paid = service.paid()
+
+    found = flex(service, tmp_path)
+
+    assert 3 <= len(paid) < len(KEYS)
+    assert texts(found) == GOOD
+    assert service.paid() == ONCE
