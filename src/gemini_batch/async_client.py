@@ -184,6 +184,8 @@ class AsyncGeminiBatch(AsyncFiles):
         via: Via | None = None,
         concurrency: int | None = None,
         allow_standard: bool | None = None,
+        finish_via: Via | None = None,
+        after: float | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
         webhook_url: str | None = None,
         webhook_port: int | None = None,
@@ -201,8 +203,9 @@ class AsyncGeminiBatch(AsyncFiles):
         ``max_requests_per_job``, ``max_tokens_per_job``: the maximum size of a job. ``attempts``: the maximum attempts
         per request (3). ``tier``: keeps enqueued tokens under that tier's limit; without it, the limit is learned from
         refusals. ``via``: ``"flex"`` sends each request as a call of its own, ``concurrency`` (64) of them at once at
-        most; ``allow_standard`` goes on if the service serves, and charges, them as standard calls. ``timeout``: the
-        maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
+        most; ``finish_via="flex"`` also cancels the run's jobs that are at least ``after`` seconds old (a day), and
+        sends what they leave unanswered; ``allow_standard`` goes on if the service serves, and charges, calls as
+        standard ones. ``timeout``: the maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
         After a crash, an interruption or a timeout, the same call continues where it stopped. ``webhook_url``: the
         public address at which the service announces the ends of new jobs, and which leads to ``webhook_port`` on this
         machine (8787); it only makes the next poll come sooner. ``max_usd``: jobs are made so that they cannot exceed
@@ -213,6 +216,7 @@ class AsyncGeminiBatch(AsyncFiles):
         StateError.
         """
         from gemini_batch.commands import run as room
+        from gemini_batch.commands.finishing import AFTER
         from gemini_batch.commands.listen import address
         from gemini_batch.intake.submission import check_selection
         from gemini_batch.intake.table_options import names_run, refuse_table, submission
@@ -227,7 +231,7 @@ class AsyncGeminiBatch(AsyncFiles):
             max_tokens_per_job=max_tokens_per_job,
             attempts=attempts,
             tier=tier,
-            via=via,
+            via=finish_via or via,
             concurrency=concurrency,
             allow_standard=allow_standard,
         )
@@ -263,6 +267,7 @@ class AsyncGeminiBatch(AsyncFiles):
             timeout=timeout,
             webhook=address(webhook_url, webhook_port),
             style=TableStyle(details=details, spreadsheet=spreadsheet),
+            finish_after=None if finish_via is None else AFTER if after is None else after,
         )
         if texts is not None:
             found.write_texts(texts, markdown=markdown)

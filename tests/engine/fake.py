@@ -193,6 +193,9 @@ class FakeService:
     #: What happens at a time of the clock.
     events: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
+    #: How many requests a job has answered when it is cancelled; None: it goes on.
+    cancelled_answers: int | None = None
+
     #: The keys of the calls that were answered, and which tier the answers name.
     called: list[str] = field(default_factory=list)
     tier: str = "flex"
@@ -422,7 +425,13 @@ class FakeService:
         end()
 
     async def cancel(self, name: str) -> None:
-        self._begin("cancel")()
+        end = self._begin("cancel")
+        job = next(j for j in self.jobs if j.name == name)
+        if self.cancelled_answers is not None and job.alive:
+            job.state = "BATCH_STATE_CANCELLED"
+            lines = [line for key in job.keys[: self.cancelled_answers] if (line := self._answer(key, 1)) is not None]
+            job.lines = lines
+        end()
 
     async def delete(self, name: str) -> None:
         self._begin("delete")()

@@ -39,6 +39,7 @@ def work(
     heard: list[Event] | None = None,
     timeout: float | None = None,
     key: str = "a-key",
+    finish_after: float | None = None,
     **order: Any,
 ) -> Results:
     """``run in.jsonl -o results.jsonl``, or ``run RUN``."""
@@ -47,7 +48,14 @@ def work(
         async with FakeSession(service, folder / "home", key=key) as session:
             thing = what or Submission(source=folder / "in.jsonl", **order)
             try:
-                return await run(session, thing, options, output=folder / "results.jsonl", timeout=timeout)
+                return await run(
+                    session,
+                    thing,
+                    options,
+                    output=folder / "results.jsonl",
+                    timeout=timeout,
+                    finish_after=finish_after,
+                )
             finally:
                 if heard is not None:
                     heard.extend(session.events)

@@ -16,6 +16,7 @@ from gemini_batch.cli.common import (
     SELECTION,
     STYLE,
     TIMEOUT,
+    duration,
     is_stdout,
     verb,
 )
@@ -126,6 +127,15 @@ def show(
     ),
     click.option(
         "--concurrency", type=click.IntRange(1, 1000), metavar="N", help="Calls in flight at most (default 64)."
+    ),
+    click.option(
+        "--finish-via",
+        type=click.Choice(["flex"]),
+        help="Cancel the run's jobs that take too long, keep their answers, and send the rest as calls. What the "
+        "service was working on may be paid for twice.",
+    ),
+    click.option(
+        "--after", type=duration, metavar="TIME", help="The age from which a job takes too long (default 24h)."
     ),
     click.option(
         "--allow-standard",

@@ -13,6 +13,7 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.api.trouble import meaning
 from gemini_batch.commands.cost_check import check_cost
+from gemini_batch.commands.finishing import stop_stuck
 from gemini_batch.commands.job_names import known_by_name
 from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
 from gemini_batch.commands.listen import ringing
@@ -62,12 +63,14 @@ async def run(
     timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and on the world's clock
     webhook: Address | None = None,
     style: TableStyle | None = None,
+    finish_after: float | None = None,
 ) -> Results:
     """Work a file (an :class:`Submission`) or a known run (its id) off to the end, and write its results to ``output``.
 
     Next to ``output`` stand the requests without a good answer, where there are any (:func:`failures_beside`). Raises
     UsageError (InvalidInput with all problems) before anything is sent, ServiceError where the service refuses for
     good, NotFinished after ``timeout`` seconds, StateError. Whatever ends it, the same call goes on where it stopped.
+    ``finish_after``: cancel jobs that are at least so many seconds old, and send what they leave as calls.
     ``style``: how results become a table. ``webhook``: where the service
     announces the ends of new jobs; an announcement makes the next poll come at once.
     """
@@ -85,6 +88,7 @@ async def run(
             deadline=deadline,
             webhook_url=None if webhook is None else webhook.url,
             bell=bell,
+            finish_after=finish_after,
         )
     return await finish(session, run, output, style)
 
@@ -99,6 +103,7 @@ async def _worked_off(
     deadline: Deadline,
     webhook_url: str | None,
     bell: Bell[Notice] | None,
+    finish_after: float | None,
 ) -> tuple[Session, Run]:
     """Enter the run or find it, and work it off; returns it, with the session that it is worked on in."""
     if isinstance(what, Submission):
@@ -122,7 +127,9 @@ async def _worked_off(
     try:
         if not is_new and ((facts := run_facts(session, run)).unsent or facts.in_doubt):
             await deadline.bound(before_continuing_new(session, run))
-        await deadline.bound(work_off(session, run, options, webhook_url=webhook_url, bell=bell))
+        await deadline.bound(
+            work_off(session, run, options, webhook_url=webhook_url, bell=bell, finish_after=finish_after)
+        )
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
     except NotFinished as error:
@@ -159,8 +166,10 @@ async def work_off(
     leftovers: bool = True,
     webhook_url: str | None = None,
     bell: Bell[Notice] | None = None,
+    finish_after: float | None = None,
 ) -> None:
     """Conduct a run until nothing of it waits. ``leftovers``: what an earlier process collected is resent, too.
+    ``finish_after``: first cancel the jobs that are at least so many seconds old.
 
     Raises UsageError for another key than the run's, ServiceError, StateError (another process works on it).
     """
@@ -206,6 +215,7 @@ async def work_off(
         budget = budget_of(session, run, chosen)
         with folder.rows() as rows:
             check_cost(session, run, chosen, budget, rows, is_first=is_first)
+        await stop_stuck(session, run, finish_after)
         while True:
             if _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
                 await check_visible(session, ledger.jobs_of(run.id))

@@ -35,11 +35,13 @@ class Resend:
 def resend(job: Job, attempts: int, without_line: int) -> Resend:
     """The rule for resending: what a job left unanswered by the service's own count, and a failed or expired job, once.
 
-    ``without_line``: how many of its requests got no line from it. Nothing is resent after a cancel, and nothing of a
-    lost job.
+    ``without_line``: how many of its requests got no line from it. Nothing is resent after a cancel, unless that was
+    done to send the rest in another way, and nothing of a lost job.
     """
-    if job.cancelled_at is not None or job.lost is not None:
+    if job.lost is not None or (job.cancelled_at is not None and not job.finishing):
         return Resend()
+    if job.finishing:
+        return Resend((*TRANSIENT, "CANCELLED"), most=max(2, attempts), most_unanswered=max(2, attempts))
     once = min(2, attempts)
     # What the service itself counts as answered was paid for, even if its line cannot be used. If more requests lack a
     # line than the service leaves uncounted, some of them were answered, and it is unknown which.

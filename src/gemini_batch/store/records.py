@@ -97,7 +97,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     what it has cost, both in nano-USD, None if unknown. ``unbounded``: how many of its requests nothing bounds, which
     ``bound`` leaves out. ``answer_limit``: the most tokens of an answer, if a retry set it in all of its requests.
     ``via``: as one batch, or each request as a call of its own, with the service tier *flex*; such a job lasts as long
-    as the process that sends it. ``doubtful``: how many of its calls may have been paid for besides those that gave its
+    as the process that sends it. ``finishing``: it was cancelled so that what it does not answer is sent in another
+    way. ``doubtful``: how many of its calls may have been paid for besides those that gave its
     answers, ``doubtful_bound``: what they cost at most.
     """
 
@@ -141,6 +142,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     settled: int | None = None
     answer_limit: int | None = None
     via: Via = "batch"
+    finishing: bool = False
     doubtful: int = 0
     doubtful_bound: int | None = None
 
@@ -198,4 +200,5 @@ def job_of(row: sqlite3.Row) -> Job:
     """Read a job from a row of ``jobs``."""
     values = dict(row)
     phase = Phase(values["phase"]) if values["phase"] else None
-    return Job(**{**values, "stage": JobStage(values["stage"]), "phase": phase})
+    finishing = bool(values["finishing"])
+    return Job(**{**values, "stage": JobStage(values["stage"]), "phase": phase, "finishing": finishing})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -53,7 +52,7 @@ def test_each_request_is_answered_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stated", [True, False])
 def test_a_quota_of_calls_a_minute_costs_little_time(tmp_path: Path, stated: bool) -> None:
-    tally, service, took, _ = work(tmp_path, 2000, minute=300, load=0.05, stated=stated)
+    _, service, took, _ = work(tmp_path, 2000, minute=300, load=0.05, stated=stated)
 
     assert sorted(service.paid.values()) == [1] * 2000
     least = 2000 / 300 * 60

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from engine.fake import Clock, FakeService, Killed, answer_line, reset, write_requests
-from engine.steps import GOOD, KEYS, ONCE, deadly, jobs_of, reasons, texts, work
+from engine.steps import GOOD, KEYS, ONCE, begin, deadly, jobs_of, reasons, texts, work
 from gemini_batch.engine.calling.journal import Journal
 from gemini_batch.errors import ApiError
 from gemini_batch.store.ledger import Ledger
@@ -142,3 +142,19 @@ def test_a_refused_key_ends_the_run_and_keeps_the_answers(tmp_path: Path) -> Non
     assert 3 <= len(paid) < len(KEYS)
     assert texts(found) == GOOD
     assert service.paid() == ONCE
+
+
+def test_a_job_that_is_stuck_is_cancelled_and_the_rest_is_sent_as_calls(tmp_path: Path) -> None:
+    """What it answered is kept; nothing else of it is asked twice, however often the process dies."""
+    service = made(tmp_path, polls_to_end=10**9)
+    begin(service, tmp_path)
+    (stuck,) = jobs_of(tmp_path)
+    service.clock.pass_by(7200.0)
+    service.cancelled_answers = 2
+
+    run_id = stuck.run
+    found = work(service, tmp_path, run_id, RunOptions(via="flex"), finish_after=3600.0)
+
+    assert texts(found) == GOOD
+    assert [call for call in service.calls if call in {"create", "cancel"}] == ["create", "cancel"]
+    assert sorted(service.called) == sorted(KEYS[2:])
