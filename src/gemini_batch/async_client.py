@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
     from gemini_batch.store.records import Via
+    from gemini_batch.store.run_options import Route
 
 
 class AsyncGeminiBatch(AsyncFiles):
@@ -181,9 +182,12 @@ class AsyncGeminiBatch(AsyncFiles):
         max_tokens_per_job: int | None = None,
         attempts: int | None = None,
         tier: int | None = None,
-        via: Via | None = None,
+        via: Route | None = None,
         concurrency: int | None = None,
         allow_standard: bool | None = None,
+        flex_rows: int | None = None,
+        flex_tokens: int | None = None,
+        deadline: float | None = None,
         finish_via: Via | None = None,
         after: float | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - it ends with the documented error, and cancels nothing
@@ -203,9 +207,11 @@ class AsyncGeminiBatch(AsyncFiles):
         ``max_requests_per_job``, ``max_tokens_per_job``: the maximum size of a job. ``attempts``: the maximum attempts
         per request (3). ``tier``: keeps enqueued tokens under that tier's limit; without it, the limit is learned from
         refusals. ``via``: ``"flex"`` sends each request as a call of its own, ``concurrency`` (64) of them at once at
-        most; ``finish_via="flex"`` also cancels the run's jobs that are at least ``after`` seconds old (a day), and
-        sends what they leave unanswered; ``allow_standard`` goes on if the service serves, and charges, calls as
-        standard ones. ``timeout``: the maximum time in seconds; the jobs continue. The rest is as for :meth:`create`.
+        most; ``"auto"`` does so with at most ``flex_rows`` requests of ``flex_tokens`` tokens, or if a batch would not
+        be in time for a ``deadline`` in so many seconds; ``finish_via="flex"`` also cancels the run's jobs that are at
+        least ``after`` seconds old (a day), and sends what they leave unanswered; ``allow_standard`` goes on if the
+        service serves, and charges, calls as standard ones. ``timeout``: the maximum time in seconds; the jobs
+        continue. The rest is as for :meth:`create`.
         After a crash, an interruption or a timeout, the same call continues where it stopped. ``webhook_url``: the
         public address at which the service announces the ends of new jobs, and which leads to ``webhook_port`` on this
         machine (8787); it only makes the next poll come sooner. ``max_usd``: jobs are made so that they cannot exceed
@@ -234,6 +240,9 @@ class AsyncGeminiBatch(AsyncFiles):
             via=finish_via or via,
             concurrency=concurrency,
             allow_standard=allow_standard,
+            flex_rows=flex_rows,
+            flex_tokens=flex_tokens,
+            deadline=None if deadline is None else self._session().world.now() + deadline,
         )
         options = (options or RunOptions()).capped(max_usd)
         known = names_run(what)

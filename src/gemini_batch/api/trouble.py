@@ -107,6 +107,7 @@ _BY_CODE = {
     "storage_full": Trouble.STORE_FULL,
     "refused_for_hours": Trouble.OVER_QUOTA,
     "refused_at_all": Trouble.OVER_QUOTA,
+    "calls_refused": Trouble.OVER_QUOTA,
     "upload_session_lost": Trouble.PASSING,
     "upload_damaged": Trouble.PASSING,
     "upload_failed": Trouble.PASSING,

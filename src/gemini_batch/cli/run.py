@@ -121,9 +121,24 @@ def show(
     ),
     click.option(
         "--via",
-        type=click.Choice(["batch", "flex"]),
+        type=click.Choice(["batch", "flex", "auto"]),
         help="How requests are sent: in batches (default), or each as a call of its own at the same price, with the "
-        "service tier flex: answers in minutes, while this command runs.",
+        "service tier flex: answers in minutes, while this command runs. auto: small or urgent work as calls.",
+    ),
+    click.option(
+        "--flex-rows", type=click.IntRange(0), metavar="N", help="With auto, the most requests of small work (500)."
+    ),
+    click.option(
+        "--flex-tokens",
+        type=click.IntRange(0),
+        metavar="N",
+        help="With auto, the most tokens in the prompts of small work (1000000).",
+    ),
+    click.option(
+        "--deadline",
+        type=duration,
+        metavar="TIME",
+        help="With auto, when the results are needed: 2h. Larger work goes as calls, too, if a batch would be late.",
     ),
     click.option(
         "--concurrency", type=click.IntRange(1, 1000), metavar="N", help="Calls in flight at most (default 64)."

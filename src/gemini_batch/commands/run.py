@@ -19,6 +19,7 @@ from gemini_batch.commands.late_answers import before_continuing_new, collect_la
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
 from gemini_batch.commands.results import held_results, write_out
+from gemini_batch.engine.calling.choose import ROWS, TOKENS, Auto
 from gemini_batch.engine.calling.flex_jobs import CONCURRENCY, Manner
 from gemini_batch.engine.creating.budget import budget_of
 from gemini_batch.engine.creating.planner import reconcile
@@ -206,8 +207,7 @@ async def work_off(
                 stopper=stopper,
                 webhook_url=webhook_url,
                 bell=bell,
-                via=chosen.via or "batch",
-                manner=Manner(concurrency=chosen.concurrency or CONCURRENCY, standard=bool(chosen.allow_standard)),
+                manner=_manner(chosen),
             )
             await runner.drive()
 
@@ -263,6 +263,20 @@ def _is_to_be_sent_again(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
     sent = sent_ordinals(ledger.jobs_of(run.id))
     with folder.rows() as rows:
         return rows.to_send(sent) > rows.unsent(sent)
+
+
+def _manner(options: RunOptions) -> Manner:
+    auto = Auto(
+        rows=ROWS if options.flex_rows is None else options.flex_rows,
+        tokens=TOKENS if options.flex_tokens is None else options.flex_tokens,
+        deadline=options.deadline,
+    )
+    return Manner(
+        route=options.via or "batch",
+        auto=auto,
+        concurrency=options.concurrency or CONCURRENCY,
+        standard=bool(options.allow_standard),
+    )
 
 
 def _limits(name: str, options: RunOptions) -> Limits:

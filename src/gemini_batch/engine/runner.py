@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Run, Via
+    from gemini_batch.store.records import Run
     from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.run_options import RequestOverrides
@@ -67,13 +67,12 @@ class Runner:
         stopper: Error | None = None,
         webhook_url: str | None = None,
         bell: Bell[Notice] | None = None,
-        via: Via = "batch",
         manner: Manner | None = None,
     ) -> None:
         """``leftovers``: also resend from jobs collected earlier. ``stopper``: send nothing; collect, then raise it.
 
         ``webhook_url``: where the service announces the ends of jobs. ``bell``: rings for each such announcement.
-        ``via``: how waiting requests are sent; ``manner``: how calls are made.
+        ``manner``: how requests are sent.
         """
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
@@ -96,9 +95,11 @@ class Runner:
         self._attachments = JobAttachments(session, service, self._ledger, run, self._folder)
         self._waiting: Waiting | None = None
         self._teller = Teller(session, run)
-        self._via = via
         self._flex = FlexJobs(
-            session, service, run, budget, self._attachments, manner=manner or Manner(), told=self._teller.called
+            *(session, service, run, budget, self._attachments),
+            model=self._model,
+            manner=manner or Manner(),
+            told=self._teller.called,
         )
 
     async def drive(self) -> None:
@@ -141,7 +142,7 @@ class Runner:
             resend=self._resender.due,
             one_at_a_time=self._quota.store_was_full,
             poor=self._poor,
-            via=self._via,
+            via=self._flex.way(self._waits(rows)),
         )
         by_ordinal = {job.ordinal: job for job in jobs}
         for action in s.schedule(facts, self._limits, self._clock()):
@@ -184,7 +185,7 @@ class Runner:
 
     async def _plan(self, rows: Rows, tokens: int | None) -> None:
         async with self._writing:
-            self._waiting = None
+            via, self._waiting = self._flex.way(self._waits(rows)), None
             try:
                 purse = self._budget.purse(rows)
             except UsageError as error:  # nothing bounds the cost of a job that another process has sent since
@@ -203,7 +204,7 @@ class Runner:
                 now=self._now,
                 overrides=self._overrides,
                 purse=purse,
-                via=self._via,
+                via=via,
             )
         self._poor = planned is None and purse is not None
 
@@ -224,16 +225,17 @@ class Runner:
             self._close(error)
             return
         except ServiceError as error:
-            if job.via == "flex":
-                self._close(error)
-                return
             try:
                 await self._not_made(rows, self._ledger.job(job.id), queued, error)
             except ServiceError as end:
                 self._close(end)
             return
-        if made.stage is JobStage.UPLOADED or job.via == "flex":  # other jobs have filled the queue meanwhile; it waits
+        if job.via == "flex":
             self._waiting = None
+            if self._flex.stopper is not None:
+                self._close(self._flex.stopper)
+            return
+        if made.stage is JobStage.UPLOADED:  # other jobs have filled the queue meanwhile; this one waits
             return
         self._quota.accepted(job, queued)
         self._poller.soon()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from gemini_batch.jsonl import decode_as
 from gemini_batch.money.limits import Basis, MaxUsd, Unknown, nano
 from gemini_batch.settings import checked_usd
-from gemini_batch.store.records import Via  # noqa: TC001 - a field's type is needed at run time
 
 if TYPE_CHECKING:
     from gemini_batch.money.limits import Usd
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
+
+
+Route = Literal["batch", "flex", "auto"]
+"""How the requests of a run are sent; ``auto``: as :mod:`gemini_batch.engine.calling.choose` decides."""
 
 
 class RequestOverrides(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,9 +82,13 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int | None = None
     tier: int | None = None
     #: How requests are sent; how many calls are in flight at most; whether to go on if they are charged as standard.
-    via: Via | None = None
+    via: Route | None = None
     concurrency: int | None = None
     allow_standard: bool | None = None
+    #: When ``auto`` chooses calls: for at most so many requests and tokens, or if a batch would be too late for a time.
+    flex_rows: int | None = None
+    flex_tokens: int | None = None
+    deadline: float | None = None
     #: The display name of its jobs.
     name: str | None = None
     #: Which requests are to be sent; None keeps what was chosen before.

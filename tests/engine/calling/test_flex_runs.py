@@ -9,7 +9,7 @@ import pytest
 from engine.fake import Clock, FakeService, Killed, answer_line, reset, write_requests
 from engine.steps import GOOD, KEYS, ONCE, begin, deadly, jobs_of, reasons, texts, work
 from gemini_batch.engine.calling.journal import Journal
-from gemini_batch.errors import ApiError
+from gemini_batch.errors import ApiError, NotFinished, ServiceError
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import RunOptions
@@ -158,3 +158,44 @@ def test_a_job_that_is_stuck_is_cancelled_and_the_rest_is_sent_as_calls(tmp_path
     assert texts(found) == GOOD
     assert [call for call in service.calls if call in {"create", "cancel"}] == ["create", "cancel"]
     assert sorted(service.called) == sorted(KEYS[2:])
+
+
+def test_what_the_service_serves_as_standard_stops_the_sending(tmp_path: Path) -> None:
+    service = made(tmp_path, tier="standard")
+    with pytest.raises(NotFinished) as caught:
+        flex(service, tmp_path)
+
+    assert caught.value.reason_code == "served_as_standard"
+    assert len(service.called) <= AT_ONCE
+    assert texts(flex(service, tmp_path, allow_standard=True)) == GOOD
+    assert service.paid() == ONCE
+
+
+def test_auto_sends_small_work_as_calls_and_the_rest_in_batches(tmp_path: Path) -> None:
+    service = made(tmp_path)
+    options = RunOptions(via="auto", flex_rows=4, max_requests_per_job=4)
+    assert texts(work(service, tmp_path, options=options)) == GOOD
+    assert sorted(len(job.keys) for job in service.jobs) == [4]
+    assert len(service.called) == 2
+
+
+def test_auto_sends_in_batches_what_calls_could_not(tmp_path: Path) -> None:
+    daily = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel", "quotaValue": "3"}]}
+    full = ApiError("quota", status=429, reason="RESOURCE_EXHAUSTED", retry_after=30_000.0, details=(daily,))
+    service = made(tmp_path, faults={("call", number): ("before", full) for number in range(3, 99)})
+    assert texts(work(service, tmp_path, options=RunOptions(via="auto", concurrency=1))) == GOOD
+    assert len(service.called) == 3
+    assert [len(job.keys) for job in service.jobs] == [3]
+    assert service.paid() == ONCE
+
+
+def test_a_quota_of_the_day_ends_a_run_of_calls(tmp_path: Path) -> None:
+    daily = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel", "quotaValue": "3"}]}
+    full = ApiError("quota", status=429, reason="RESOURCE_EXHAUSTED", details=(daily,))
+    service = made(tmp_path, faults={("call", number): ("before", full) for number in range(3, 99)})
+    with pytest.raises(ServiceError) as caught:
+        flex(service, tmp_path)
+
+    assert caught.value.reason_code == "calls_refused"
+    assert texts(work(service, tmp_path, options=RunOptions(via="batch"))) == GOOD
+    assert service.paid() == ONCE

@@ -64,10 +64,16 @@ class Tally:
     refused: int = 0
     flying: int = 0
     given_up: int = 0
-    #: The tier that served a call at another price than the one asked for.
-    tier: str = ""
-    #: What ended the job before all of its requests were answered.
+    #: What ended the job before all of its requests were answered: an error that every other call would get, a refusal
+    #: that does not pass, or the tier that served a call at another price than the one asked for.
     stopper: ServiceError | None = None
+    gave_up: bool = False
+    tier: str = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is sent."""
+        return self.stopper is not None or bool(self.tier)
 
 
 class _Ended(NamedTuple):
@@ -131,7 +137,7 @@ class Caller:
         while True:
             now = self._world.monotonic()
             news = self._take(now)
-            going = [] if self.tally.stopper else list(self._due(source, now))
+            going = [] if self.tally.stopped else list(self._due(source, now))
             if news or going:
                 await _whole(asyncio.to_thread(self._write, news, [one.asked.number for one in going]))
                 self._told(self.tally)
@@ -143,7 +149,7 @@ class Caller:
                 raise self._fault
             if self._ended:
                 continue
-            if not self._tasks and (self.tally.stopper or (source.empty and not self._later)):
+            if not self._tasks and (self.tally.stopped or (source.empty and not self._later)):
                 return
             await self._wait(source)
 
@@ -192,7 +198,7 @@ class Caller:
     async def _wait(self, source: _Source) -> None:
         """Wait until a call ends, or the next one may go out."""
         until = math.inf
-        if not self.tally.stopper:
+        if not self.tally.stopped:
             opens = self._pace.opens()
             first = -math.inf if not source.empty else self._later[0][0] if self._later else math.inf
             until = max(opens, first)
@@ -241,7 +247,7 @@ class Caller:
                 news.refused.append(one.asked.number)
                 self._again(one, now, asked or 0.0)
                 if self._pace.gave_up:
-                    self.tally.stopper = self.tally.stopper or error
+                    self.tally.stopper, self.tally.gave_up = self.tally.stopper or error, True
             case End.BROKEN:
                 self._broke(one, now, news)
             case End.STOP:
@@ -263,10 +269,8 @@ class Caller:
         heapq.heappush(self._later, (now + max(asked, FIRST_PAUSE * self._world.uniform(0.75, 1.25)), one))
 
     def _served(self, tier: str) -> None:
-        if tier in {"", FLEX} or self._standard or self.tally.stopper:
-            return
-        self.tally.tier = tier
-        self.tally.stopper = ServiceError(f"The service served a call as {tier}.", code="served_as_standard")
+        if tier not in {"", FLEX} and not self._standard:
+            self.tally.tier = tier
 
 
 class _Source:

@@ -7,17 +7,21 @@ journal as from a downloaded file, and its other requests wait again, for anothe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gemini_batch.engine.calling.caller import Asked, Caller
+from gemini_batch.engine.calling.choose import Auto, way
 from gemini_batch.engine.calling.journal import Journal, cut_to_lines, read_calls
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.engine.calling.rates import rate_of, set_rate
 from gemini_batch.engine.creating.intent import intend
+from gemini_batch.errors import Next, NotFinished, ServiceError
+from gemini_batch.events import Notice
 from gemini_batch.jsonl import read_lines
 from gemini_batch.money.limits import PICO, row_prices
+from gemini_batch.report.stragglers import typical
 from gemini_batch.store.records import JobStage
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Phase
@@ -31,9 +35,12 @@ if TYPE_CHECKING:
     from gemini_batch.engine.calling.caller import Tally
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.engine.uploads.attachments import JobAttachments
+    from gemini_batch.errors import Error
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.records import Job, Run, Via
+    from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
+    from gemini_batch.store.run_options import Route
     from gemini_batch.store.state_folder import RunFolder
 
 #: Calls in flight at once, at most.
@@ -44,8 +51,11 @@ GRACE = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How calls are made. ``standard``: go on when they are served, and charged, as standard ones."""
+    """How requests are sent, and how calls are made. ``standard``: go on when these are served, and charged, as
+    standard ones."""
 
+    route: Route = "batch"
+    auto: Auto = field(default_factory=Auto)
     concurrency: int = CONCURRENCY
     standard: bool = False
 
@@ -61,18 +71,22 @@ class FlexJobs:
         budget: Budget,
         attachments: JobAttachments,
         *,
+        model: str,
         manner: Manner,
         told: Callable[[Job, Tally], None],
     ) -> None:
         self._session, self._service, self._run, self._manner, self._told = session, service, run, manner, told
         self._folder, self._budget, self._attachments = session.state_folder.run(run.id), budget, attachments
+        self._model, self._refused = model, False
+        #: Why nothing more is to be sent.
+        self.stopper: Error | None = None
 
     async def make(self, job: Job) -> Job:
         """Send the requests of a planned job, each once more if its connection breaks, and end the job. A job that is
         intended already belongs to a process that has died; it is only ended.
 
-        Raises ServiceError, with the job ended, if the service would refuse the rest; TakenError, OverBudgetError,
-        UsageError with the job as it was; StateError.
+        ``stopper`` says why, if the service would refuse the rest. Raises TakenError, OverBudgetError, UsageError or
+        ServiceError with the job as it was, StateError.
         """
         if job.stage is JobStage.INTENDED:
             return self._end(job)
@@ -103,9 +117,44 @@ class FlexJobs:
         except OSError as error:
             raise state_error(error, self._folder.path, "run folder") from error
         job = self._end(job)
-        if tally.stopper is not None:
-            raise tally.stopper
+        if tally.stopped:
+            self._stop(tally)
         return job
+
+    def way(self, waiting: Waiting) -> Via:
+        """How the waiting requests are to be sent now."""
+        if self._manner.route != "auto":
+            return self._manner.route
+        if self._refused:
+            return "batch"
+        ledger, now = self._session.ledger(), self._session.world.now()
+        rate = rate_of(ledger, self._session.key_fingerprint(), self._model, at=now)
+        return way(waiting, self._manner.auto, now, usual=typical(ledger.durations(self._model)), rate=rate)
+
+    def _stop(self, tally: Tally) -> None:
+        if tally.gave_up and self._manner.route == "auto" and tally.stopper is not None:
+            self._refused = True
+            said = tally.stopper.then("The service refuses calls, so the rest is sent in batches.")
+            self._session.emit(Notice(said, "warning"))
+        else:
+            self.stopper = self._why_stopped(tally)
+
+    def _why_stopped(self, tally: Tally) -> Error:
+        if tally.stopper is None:
+            return NotFinished(
+                f"The service served calls as {tally.tier}, which costs twice as much as flex. Nothing more is sent.",
+                job=self._run.id,
+                state="SERVED_AS_STANDARD",
+                code="served_as_standard",
+                next=Next("run", self._run.id, "--allow-standard", why="goes on at that price; or try again later"),
+            )
+        if not tally.gave_up:
+            return tally.stopper
+        return ServiceError(
+            f"The service refuses calls, and it does not pass. {tally.stopper.message}",
+            code="calls_refused",
+            next=Next("run", self._run.id, "--via", "batch", why="sends the rest in batches; or try again later"),
+        )
 
     async def _send(self, job: Job, request: bytes) -> Called:
         return await self._service.call(model=job.model, method=self._run.method, request=request)
