@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 #: An odd factor near the golden section of 2**32: it scatters consecutive numbers.
 _SHUFFLE = 2_654_435_761
+_SHUFFLED = 2**32
 #: So many schemas are in memory at a time.
 _MOST_SCHEMAS = 64
 
@@ -104,13 +105,21 @@ class RowReader:
         return None if row is None else tuple(row)
 
     def some_waiting(self, count: int) -> list[tuple[int, int, int]]:
-        """``(offset, length, estimated tokens)`` of so many waiting requests, always the same random ones."""
+        """``(offset, length, estimated tokens)`` of so many waiting requests, always the same random ones.
+
+        They are those with the smallest shuffled numbers; only the numbers that may be among these are sorted.
+        """
         sql = (
             "SELECT offset, length, tokens FROM requests WHERE job IS NULL "  # noqa: S608 - a number
-            f"ORDER BY (seq * {_SHUFFLE}) % 4294967296 LIMIT ?"
+            f"AND (seq * {_SHUFFLE}) % {_SHUFFLED} < ? ORDER BY (seq * {_SHUFFLE}) % {_SHUFFLED} LIMIT ?"
         )
+        waiting = self._count("job IS NULL")
+        likely = _SHUFFLED * (count + count // 8 + 64) // max(1, waiting)
         with explained(self.path, "run's row database"):
-            return [tuple(row) for row in self._db.execute(sql, (count,))]
+            found = self._db.execute(sql, (likely, count)).fetchall()
+            if len(found) < min(count, waiting):
+                found = self._db.execute(sql, (_SHUFFLED, count)).fetchall()
+            return [tuple(row) for row in found]
 
     def prompts_counted(self, count: int) -> list[tuple[int, int, int]]:
         """``(offset, length, tokens that the service counted)`` of so many prompts that were answered here."""
