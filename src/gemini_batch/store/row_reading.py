@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gemini_batch.money.limits import PICO
 from gemini_batch.store import conditions, migrations
@@ -65,17 +65,22 @@ class RowReader:
         with explained(self.path, "run's row database"):
             return Waiting(*self._db.execute(sql).fetchone())
 
-    def most(self, prices: RowPrices, ordinal: int | None = None, *, unknown: bool = False) -> Most:
+    def most(
+        self,
+        prices: RowPrices,
+        ordinal: int | None = None,
+        *,
+        without: Literal["answer", "usage"] | None = None,
+    ) -> Most:
         """What the requests that wait, or those of a job, cost at most, and how many of them nothing bounds.
 
-        ``unknown``: only the requests of the job without an answer from it that says what it used.
+        ``without``: only the requests of the job without an answer from it, or without one that says what it used.
         """
         where, values = ("job IS NULL", ()) if ordinal is None else ("job = ?4", (ordinal,))
-        if unknown:
-            where += (
-                " AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = ?4 "
-                "AND a.usage_known)"
-            )
+        if without is not None:
+            known = " AND a.usage_known" if without == "usage" else ""
+            answer = f"SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = ?4{known}"  # noqa: S608
+            where += f" AND NOT EXISTS ({answer})"
         sql = (
             "SELECT bound_kind, count(*), sum(min(coalesce(bound_prompt, ?1), coalesce(?1, bound_prompt))), "  # noqa: S608 - no value
             "sum(iif(bound_answer = 0, 0, coalesce(?2, bound_answer, ?3))) FROM requests "
