@@ -24,6 +24,13 @@ LIMITS = (
         tests=(f"{RUNS}::test_what_got_no_answer_counts_with_its_most",),
     ),
     Breakage(
+        guard="what a request without an answer may have cost is said",
+        file="engine/settling.py",
+        old="    possible = 0 if counts.answered >= expected else _bounded(run, unanswered)\n",
+        new="    possible = 0\n",
+        tests=(f"{RUNS}::test_what_got_no_answer_counts_with_its_most",),
+    ),
+    Breakage(
         guard="a job counts with the limit of answers that it was sent with",
         file="engine/creating/planner.py",
         old="        answer_limit=overrides.max_output_tokens if overrides is not None else None,\n",
