@@ -31,37 +31,58 @@ class _Counts(NamedTuple):
     answered: int
 
 
-def settled(session: Session, run: Run, job: Job) -> int | None:
-    """What a job has cost, in nano-USD, when its answers are judged; None if that is not known.
+class Settled(NamedTuple):
+    """What a job has cost as limits count it, and what its requests without an answer may have cost at most.
+
+    In nano-USD; None if it is not known.
+    """
+
+    cost: int | None = None
+    possible: int | None = None
+
+
+def settle(session: Session, run: Run, job: Job) -> Settled:
+    """What a job has cost, when its answers are judged.
 
     A request without an answer, or with one that does not say what it used, may have been paid for: it counts with what
     it costs at most, and so does each call that was repeated. An error in place of an answer costs nothing. A job of
-    which requests went on to another one
-    before it was collected again counts with all that it costs at most. A mistake in the user's prices keeps no answer
-    from being collected.
+    which requests went on to another one before it was collected again counts with all that it costs at most. A mistake
+    in the user's prices keeps no answer from being collected.
     """
     try:
         book = session.prices
     except UsageError:
-        return None
+        return Settled()
+    expected = max(job.requests, (job.total or 0) if run.origin == "adopted" else 0)
     prices = row_prices(book, job.model, job.created_at or session.world.now(), answer=job.answer_limit)
     with session.state_folder.run(run.id).rows() as rows:
         cost = total(part.spend for part in Meter(run, [job], book).parts(rows.usage(LONG_PROMPT, job=job.ordinal)))
-        open_rows = None if prices is None else rows.most(prices, job.ordinal, unknown=True)
+        open_rows = None if prices is None else rows.most(prices, job.ordinal, without="usage")
         counts = _Counts(rows.accounted(job.ordinal), rows.answered_in(job.ordinal))
-    expected = max(job.requests, (job.total or 0) if run.origin == "adopted" else 0)
+        unanswered = None
+        if prices is not None and counts.answered < expected:
+            unanswered = rows.most(prices, job.ordinal, without="answer")
     if not expected and job.via == "batch":  # the service has not said how many requests a job from elsewhere has
-        return None
+        return Settled()
     if counts.accounted < expected:
-        return None if job.unbounded != 0 else job.bound
+        most = None if job.unbounded != 0 else job.bound
+        return Settled(most, 0 if counts.answered >= expected else most)
     doubtful = job.doubtful_bound if job.doubtful else 0
-    if doubtful is None or any(one.why != "usage" for one in cost.unpriced):
-        return None
+    possible = _sum(0 if counts.answered >= expected else _bounded(run, unanswered), doubtful)
+    if any(one.why != "usage" for one in cost.unpriced):
+        return Settled(None, possible)
     if not cost.unpriced and counts.answered >= expected:
-        return nano(cost.priced) + doubtful
-    if open_rows is None or open_rows.unknown or not run.requests_known:  # nothing bounds what is not known
-        return None
-    return nano(cost.priced) + open_rows.nano + doubtful
+        return Settled(_sum(nano(cost.priced), doubtful), possible)
+    return Settled(_sum(nano(cost.priced), _bounded(run, open_rows), doubtful), possible)
+
+
+def _bounded(run: Run, most: Most | None) -> int | None:
+    """What requests of a job cost at most; None if nothing bounds it."""
+    return None if most is None or most.unknown or not run.requests_known else most.nano
+
+
+def _sum(*parts: int | None) -> int | None:
+    return None if None in parts else sum(part or 0 for part in parts)
 
 
 def count_earlier(session: Session, jobs: Iterable[Job]) -> None:
@@ -83,8 +104,9 @@ def count_earlier(session: Session, jobs: Iterable[Job]) -> None:
             if run.requests_known:
                 with folder.rows() as rows:
                     note_bounds(rows, folder, run)
-            if (cost := settled(session, run, job)) is not None:
-                ledger.update_job(job, "cost counted", at=now, settled=cost)
+            found = settle(session, run, job)
+            if found.cost is not None:
+                ledger.update_job(job, "cost counted", at=now, settled=found.cost, possible=found.possible)
 
 
 def _most_of(session: Session, run: Run, job: Job, folder: RunFolder) -> Most | None:

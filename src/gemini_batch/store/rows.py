@@ -186,18 +186,6 @@ class Rows(RowReader):
         with explained(self.path, "run's row database"), transaction(self._db):
             return self._db.execute(sql, (ordinal,)).rowcount
 
-    def let_go(self, ordinal: int, *, keep: frozenset[int]) -> int:
-        """Let the requests of a job that it did not answer wait again, as if never in it, apart from those to ``keep``;
-        returns how many stay in the job or have an answer from it."""
-        unanswered = (
-            "SELECT seq FROM requests WHERE job = ?1 AND NOT EXISTS "
-            "(SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = ?1)"
-        )
-        with explained(self.path, "run's row database"), transaction(self._db):
-            going = [row for row in self._db.execute(unanswered, (ordinal,)).fetchall() if row[0] not in keep]
-            self._db.executemany("UPDATE requests SET job = NULL, attempts = attempts - 1 WHERE seq = ?", going)
-        return self.accounted(ordinal)
-
     def release(self, ordinal: int) -> None:
         """Let the requests of job ``ordinal``, which will not be created, wait again as if never in it."""
         with explained(self.path, "run's row database"), transaction(self._db):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_batch.engine.calling.caller import Asked, Caller
 from gemini_batch.engine.calling.choose import Auto, way
+from gemini_batch.engine.calling.job_requests import answered_by, bounds_of, let_go, requests_in
 from gemini_batch.engine.calling.journal import Journal, cut_to_lines, read_calls
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.engine.calling.rates import rate_of, set_rate
@@ -163,7 +164,7 @@ class FlexJobs:
         with self._folder.rows() as rows, self._folder.input(job.part).open("rb") as file:
             file.seek(job.offset)
             lines = read_lines(file)
-            for seq, tokens in rows.seqs_in(job.ordinal):
+            for seq, tokens in requests_in(rows, job.ordinal):
                 yield Asked(seq, next(lines).data, tokens)
 
     def _end(self, job: Job) -> Job:
@@ -203,14 +204,14 @@ def settle_calls(session: Session, folder: RunFolder, rows: Rows, job: Job) -> d
     Returns what is to be recorded of the job: how many requests stay in it, how many calls may have been paid for
     besides those that gave its answers, and what these cost at most. It can be repeated. Raises OSError.
     """
-    calls, answered = read_calls(calls_of(folder, job)), rows.answered_by(job.ordinal)
+    calls, answered = read_calls(calls_of(folder, job)), answered_by(rows, job.ordinal)
     doubtful = [*sorted(calls.sent - answered - calls.given_up), *calls.again]
     prices = row_prices(session.prices, job.model, job.created_at or session.world.now(), answer=job.answer_limit)
     bound: int | None = None
     if prices is not None:
-        costs = [prices.most(*one) for one in rows.bounds_of(doubtful)]
+        costs = [prices.most(*one) for one in bounds_of(rows, doubtful)]
         bound = None if None in costs else -(-sum(cost or 0 for cost in costs) // PICO)
-    requests = rows.let_go(job.ordinal, keep=calls.given_up)
+    requests = let_go(rows, job.ordinal, keep=calls.given_up)
     return {
         "requests": requests,
         "total": requests,
