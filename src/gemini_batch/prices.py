@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec needs the type itself
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V", int, Decimal)
 
+Tier = Literal["batch", "flex", "standard"]
+"""How answers are charged."""
 #: Prompts of more tokens than this cost more with some models.
 LONG_PROMPT = 200_000
 ZERO = Decimal(0)
@@ -126,6 +128,16 @@ class Price:
     date: dt.date | None = None
     source: str = ""
     own: bool = False
+
+    def charged(self, tier: Tier) -> Price:
+        """The price for what is charged in this way, where ``batch`` stands for that."""
+        match tier:
+            case "batch":
+                return self
+            case "flex":
+                return replace(self, batch=self.flex)
+            case "standard":
+                return replace(self, batch=self.interactive)
 
     def fee(self, kind: Kind) -> Fee | None:
         """The fee for a kind that is no tokens."""

@@ -22,13 +22,15 @@ class Answer(msgspec.Struct, frozen=True):
     """One line that has a key.
 
     ``response`` and ``error`` are JSON bytes, or None if the line has none. ``repaired``: the line was not strict JSON
-    (half a surrogate pair, NaN) and was rewritten with U+FFFD and null in those places.
+    (half a surrogate pair, NaN) and was rewritten with U+FFFD and null in those places. ``tier``: the service tier that
+    served a call, where our own journal names one.
     """
 
     key: str
     response: bytes | None = None
     error: bytes | None = None
     repaired: bool = False
+    tier: str = ""
 
 
 class NotAnAnswer(msgspec.Struct, frozen=True):
@@ -44,6 +46,7 @@ class _Line(msgspec.Struct):
     response: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
     status: msgspec.Raw = msgspec.Raw()
+    tier: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="serviceTier")
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
@@ -64,7 +67,13 @@ def parse_line(data: bytes) -> Answer | NotAnAnswer:
         return _read_closely(data)
     if not line.key:
         return _read_closely(data)
-    return Answer(line.key, _value(line.response), _value(line.error) or _status(line.status))
+    tier = line.tier and _plain(line.tier)
+    return Answer(
+        line.key,
+        _value(line.response),
+        _value(line.error) or _status(line.status),
+        tier=tier if type(tier) is str else "",
+    )
 
 
 def _value(raw: msgspec.Raw) -> bytes | None:

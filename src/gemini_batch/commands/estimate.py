@@ -30,7 +30,7 @@ from gemini_batch.report.money import PriceNote, price_note
 from gemini_batch.report.stragglers import typical
 from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
 from gemini_batch.store.records import Run
-from gemini_batch.store.run_options import REQUESTS_A_JOB, kept_options
+from gemini_batch.store.run_options import REQUESTS_A_JOB, kept_options, tiers_of
 from gemini_batch.validation.conform import Terms
 
 if TYPE_CHECKING:
@@ -239,7 +239,9 @@ def foreseen(
     overrides = options.overrides
     model = (overrides and overrides.model) or run.model
     now, book = session.world.now(), session.prices
-    most = row_prices(book, model, now, answer=overrides.max_output_tokens if overrides else None)
+    most = row_prices(
+        book, model, now, answer=overrides.max_output_tokens if overrides else None, tiers=tiers_of(options)
+    )
     bound = None if most is None else rows.most(most)
     price = book.price_on(model, dt.datetime.fromtimestamp(now, dt.UTC).date())
     most_prompts, most_answers = rows.most_tokens(

@@ -70,7 +70,7 @@ class _Judging:
     def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, job: Job, *, stated: str | None) -> None:
         self._rows, self._writer, self._job, self._ordinal = rows, writer, job.id, job.ordinal
         self._method: Method = run.method
-        self._stated = stated
+        self._stated, self._calls = stated, job.via == "flex"
         self._adopting = not run.requests_known
         self._at_hand: dict[str, Wanted] = {}
         self._used = 0
@@ -120,8 +120,11 @@ class _Judging:
             checker=checker_of(self._rows.schema(wanted.schema)),
             dimension=wanted.dimension,
         )
+        standard = self._calls and answer.tier not in {"", "flex"}
         message = None if judged.said is None else self._writer.message(judged.reason or "", judged.said)
-        self._verdicts.append(answer_row(wanted, offset, len(data), judged, message, stated=self._stated))
+        self._verdicts.append(
+            answer_row(wanted, offset, len(data), judged, message, stated=self._stated, standard=standard)
+        )
 
     def _wanted(self, key: str, number: int) -> Wanted | None:
         found = self._at_hand.get(key)
@@ -143,7 +146,14 @@ class _Judging:
 
 
 def answer_row(
-    wanted: Wanted, offset: int, length: int, judged: Judged, message: int | None, *, stated: str | None = None
+    wanted: Wanted,
+    offset: int,
+    length: int,
+    judged: Judged,
+    message: int | None,
+    *,
+    stated: str | None = None,
+    standard: bool = False,
 ) -> AnswerRow:
     """A judged answer as ``rows.db`` stores it; ``message``: the id of the service's words there."""
     u: Usage = judged.usage
@@ -169,6 +179,7 @@ def answer_row(
         u.audio_output,
         u.searches,
         u.maps,
+        standard,
         _model_name(judged.model_version) or (_model_name(stated) if judged.has_response else None),
     )
 

@@ -205,6 +205,7 @@ class Runner:
                 overrides=self._overrides,
                 purse=purse,
                 via=via,
+                standard=self._flex.standard,
             )
         self._poor = planned is None and purse is not None
 

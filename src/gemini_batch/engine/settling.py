@@ -54,7 +54,9 @@ def settle(session: Session, run: Run, job: Job) -> Settled:
     except UsageError:
         return Settled()
     expected = max(job.requests, (job.total or 0) if run.origin == "adopted" else 0)
-    prices = row_prices(book, job.model, job.created_at or session.world.now(), answer=job.answer_limit)
+    prices = row_prices(
+        book, job.model, job.created_at or session.world.now(), answer=job.answer_limit, tiers=job.tiers
+    )
     with session.state_folder.run(run.id).rows() as rows:
         cost = total(part.spend for part in Meter(run, [job], book).parts(rows.usage(LONG_PROMPT, job=job.ordinal)))
         open_rows = None if prices is None else rows.most(prices, job.ordinal, without="usage")
@@ -112,7 +114,7 @@ def count_earlier(session: Session, jobs: Iterable[Job]) -> None:
 def _most_of(session: Session, run: Run, job: Job, folder: RunFolder) -> Most | None:
     """What a job costs at most, by the lines that it was sent with; None if these, or the prices, are not known."""
     at = job.created_at or job.intended_at or session.world.now()
-    prices = row_prices(session.prices, job.model, at)
+    prices = row_prices(session.prices, job.model, at, tiers=job.tiers)
     path = folder.input(job.part)
     if prices is None or not run.requests_known or not path.exists():
         return None

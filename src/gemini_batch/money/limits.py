@@ -11,7 +11,10 @@ from gemini_batch.money.row_bounds import PICTURES, SOUND, TEXT
 from gemini_batch.prices import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gemini_batch.money.book import PriceBook
+    from gemini_batch.prices import Tier
 
 #: A price that begins within this time of a create may apply to the job.
 _SOON = dt.timedelta(days=3)
@@ -85,8 +88,12 @@ class RowPrices(NamedTuple):
         return None if rate is None or prompt is None or answer is None else prompt * rate + answer * self.output
 
 
-def row_prices(prices: PriceBook, model: str, at: float, *, answer: int | None = None) -> RowPrices | None:
+def row_prices(
+    prices: PriceBook, model: str, at: float, *, answer: int | None = None, tiers: Iterable[Tier] = ("batch",)
+) -> RowPrices | None:
     """The highest prices that can apply to a request of a job that is created now; None if they are not known.
+
+    ``tiers``: how it may be charged.
 
     A job that is sent again after an unanswered create, or that the service answers at a new price, is priced within
     three days. ``answer``: as in :class:`RowPrices`.
@@ -99,7 +106,8 @@ def row_prices(prices: PriceBook, model: str, at: float, *, answer: int | None =
         spans = [(model, first, end.on - dt.timedelta(days=1))]  # from that day on, the model answers nothing
     elif fact is not None and end is not None and end.then == "rerouted" and last >= end.on:
         spans.append((end.replaced_by, first, last))
-    found = [price.batch if (price := prices.highest(*span)) else None for span in spans]
+    highest = [prices.highest(*span) for span in spans]
+    found = [None if price is None else price.charged(tier).batch for price in highest for tier in tiers]
 
     def most(*kinds: Kind) -> int | None:
         rates = [None if one is None else one.of(kind) for one in found for kind in kinds]

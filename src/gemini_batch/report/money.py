@@ -189,7 +189,7 @@ class Meter:
         for sums in usage:
             asked, day = self._asked(sums["answer_file"])
             model = _priced_as(sums["model"], asked, self._prices, day)
-            price = self._prices.price_on(model, day)
+            price = self._price(model, day, sums["answer_file"], standard=bool(sums["standard"]))
             cost = cost_of(sums, model, price, long=bool(sums["long"]))
             yield Part(sums["answer_file"], model, day, sums["use"], sums["answers"], counts_of(sums, price), cost)
 
@@ -202,11 +202,17 @@ class Meter:
                 wasted[part.waste] = wasted.get(part.waste, Spend()) + part.spend
         return money_of(whole, wasted) if counted else NOT_KNOWN
 
-    def answer(self, usage: Usage, stated: str | None, job: int | None) -> Spend:
-        """What one answer cost; ``stated``: the model that it names, ``job``: the ordinal of its job, if it has one."""
+    def answer(self, usage: Usage, stated: str | None, job: int | None, *, standard: bool = False) -> Spend:
+        """What one answer cost; ``stated``: the model that it names, ``job``: the ordinal of its job, if it has one,
+        ``standard``: it was charged as a standard call."""
         asked, day = self._asked(job)
         model = _priced_as(stated, asked, self._prices, day)
-        return cost_of_answer(usage, model, self._prices.price_on(model, day))
+        return cost_of_answer(usage, model, self._price(model, day, job, standard=standard))
+
+    def _price(self, model: str, day: dt.date, ordinal: int | None, *, standard: bool) -> Price | None:
+        """The price of what a job asked, as it is charged."""
+        price, job = self._prices.price_on(model, day), None if ordinal is None else self._jobs.get(ordinal)
+        return price if price is None or job is None else price.charged("standard" if standard else job.via)
 
     def _asked(self, ordinal: int | None) -> tuple[str, dt.date]:
         """The model that a job asked, and the day whose prices count."""

@@ -213,7 +213,7 @@ class _Facts:
         if self.meter is None or usage is UNKNOWN:
             return
         elsewhere = row.copied_from is not None or (row.answered_by or 0) < 0
-        usd = 0.0 if elsewhere else self.meter.answer(usage, model, row.answered_by).exact
+        usd = 0.0 if elsewhere else self.meter.answer(usage, model, row.answered_by, standard=row.standard).exact
         facts |= {
             "tokens_input": usage.input,
             "tokens_output": usage.output,

@@ -92,8 +92,8 @@ class AnswerWriter:
         self._db.executemany(
             "INSERT INTO answers (answer_file, seq, attempt, offset, length, verdict, reason, message, usage_known, "
             "input, cached, output, thoughts, tool_use, audio_input, image_output, image_input, video_input, "
-            "cached_audio, audio_output, searches, maps, model_version) "
-            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            "cached_audio, audio_output, searches, maps, standard, model_version) "
+            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [(self._answer_file, *row[:-1], self._model_id(row.model_version)) for row in answers],
         )
 

@@ -145,11 +145,11 @@ def usage(*, seq: int | None, job: int | None, by_use: bool) -> str:
         use += f"WHEN a.answer_file = {final_file} THEN 'duplicate' ELSE 'retried' END"
     may_search = "(SELECT outside OR fingerprint IS NULL FROM main.requests q WHERE q.seq = a.seq)"
     return (
-        "SELECT a.answer_file, m.name AS model, a.input > ? AS long, "  # noqa: S608 - numbers and our own names
+        "SELECT a.answer_file, m.name AS model, a.input > ? AS long, a.standard, "  # noqa: S608 - numbers and our own names
         f"{use} AS use, {sums}, count(*) AS answers, sum(a.usage_known) AS known, "
         "sum(coalesce(a.searches, 0) > 0) AS searched, "
         f"sum(CASE WHEN a.searches IS NULL THEN {may_search} ELSE 0 END) AS uncounted "
         f"FROM answers a {requests}"
         f"LEFT JOIN model_versions m ON m.id = a.model_version WHERE a.answer_file > 0{which} "
-        "GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+        "GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
     )

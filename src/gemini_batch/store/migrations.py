@@ -227,6 +227,7 @@ def _ledger_8(db: sqlite3.Connection) -> None:
         db,
         (
             "ALTER TABLE jobs ADD COLUMN via TEXT NOT NULL DEFAULT 'batch' CHECK (via IN ('batch', 'flex'))",
+            "ALTER TABLE jobs ADD COLUMN standard INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE jobs ADD COLUMN finishing INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE jobs ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE jobs ADD COLUMN doubtful_bound INTEGER",

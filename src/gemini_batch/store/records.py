@@ -14,6 +14,8 @@ from gemini_batch.wire import Phase
 if TYPE_CHECKING:
     import sqlite3
 
+    from gemini_batch.prices import Tier
+
 
 Via = Literal["batch", "flex"]
 """How requests are sent: in a batch, or each as a call of its own with the service tier *flex*."""
@@ -98,9 +100,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ``bound`` leaves out. ``possible``: what those that got no answer may have cost at most, like ``settled``.
     ``answer_limit``: the most tokens of an answer, if a retry set it in all of its requests.
     ``via``: as one batch, or each request as a call of its own, with the service tier *flex*; such a job lasts as long
-    as the process that sends it. ``finishing``: it was cancelled so that what it does not answer is sent in another
-    way. ``doubtful``: how many of its calls may have been paid for besides those that gave its
-    answers, ``doubtful_bound``: what they cost at most.
+    as the process that sends it. ``standard``: calls that are charged as standard ones are accepted. ``finishing``: it
+    was cancelled so that what it does not answer is sent in another way. ``doubtful``: how many of its calls may have
+    been paid for besides those that gave its answers, ``doubtful_bound``: what they cost at most.
     """
 
     id: str
@@ -144,14 +146,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     possible: int | None = None
     answer_limit: int | None = None
     via: Via = "batch"
+    standard: bool = False
     finishing: bool = False
     doubtful: int = 0
     doubtful_bound: int | None = None
 
     @property
-    def shown(self) -> str:
-        """What a job is called: the name of its batch, else its id."""
-        return self.batch or self.id
+    def tiers(self) -> tuple[Tier, ...]:
+        """How its answers may be charged."""
+        return (self.via, "standard") if self.standard else (self.via,)
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -202,5 +205,5 @@ def job_of(row: sqlite3.Row) -> Job:
     """Read a job from a row of ``jobs``."""
     values = dict(row)
     phase = Phase(values["phase"]) if values["phase"] else None
-    finishing = bool(values["finishing"])
-    return Job(**{**values, "stage": JobStage(values["stage"]), "phase": phase, "finishing": finishing})
+    flags = {name: bool(values[name]) for name in ("standard", "finishing")}
+    return Job(**{**values, "stage": JobStage(values["stage"]), "phase": phase, **flags})

@@ -325,8 +325,8 @@ class RowReader:
         sql = (
             "SELECT r.seq, r.key, r.expects_json, r.dimension, r.schema, s.file, coalesce(a.offset, 0), "
             "coalesce(a.length, 0), coalesce(a.attempt, max(r.attempts, 1)), a.verdict, "
-            "coalesce(last.missing_reason, 'TO_BE_RESENT'), a.reason, leader.key, a.answer_file "
-            "FROM requests r LEFT JOIN answers a "
+            "coalesce(last.missing_reason, 'TO_BE_RESENT'), a.reason, leader.key, a.answer_file, "
+            "coalesce(a.standard, 0) FROM requests r LEFT JOIN answers a "
             "ON a.id = r.answer LEFT JOIN answer_files s ON s.id = a.answer_file "
             "LEFT JOIN answer_files last ON last.id = r.job "
             "LEFT JOIN main.requests leader ON leader.seq = r.copy_of ORDER BY r.seq"

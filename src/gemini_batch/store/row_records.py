@@ -92,7 +92,7 @@ class Leftover(NamedTuple):
 class AnswerRow(NamedTuple):
     """One judged answer; the counts are tokens and, as ``Usage`` explains, searches and maps.
 
-    ``model_version``: the model that the answer names.
+    ``standard``: it was charged as a standard call. ``model_version``: the model that the answer names.
     """
 
     seq: int
@@ -116,6 +116,7 @@ class AnswerRow(NamedTuple):
     audio_output: int
     searches: int
     maps: int
+    standard: bool = False
     model_version: str | None = None
 
 
@@ -123,7 +124,8 @@ class FinalRow(NamedTuple):
     """One request with its final answer: where the answer is, or why there is none.
 
     ``schema``: the id of its schema. ``copied_from``: the key of the identical request whose answer it is.
-    ``answered_by``: the ordinal of the job that gave the answer; negative if another run received it.
+    ``answered_by``: the ordinal of the job that gave the answer; negative if another run received it. ``standard``: it
+    was charged as a standard call.
     """
 
     seq: int
@@ -140,6 +142,7 @@ class FinalRow(NamedTuple):
     reason: str | None
     copied_from: str | None = None
     answered_by: int | None = None
+    standard: bool = False
 
 
 class PlacedRow(NamedTuple):

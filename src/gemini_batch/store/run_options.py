@@ -12,6 +12,7 @@ from gemini_batch.settings import checked_usd
 
 if TYPE_CHECKING:
     from gemini_batch.money.limits import Usd
+    from gemini_batch.prices import Tier
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
 
@@ -135,6 +136,13 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     def most_attempts(self) -> int:
         """The maximum number of jobs that a request may be in."""
         return self.attempts or ATTEMPTS
+
+
+def tiers_of(options: RunOptions) -> tuple[Tier, ...]:
+    """How the answers of a run with these options may be charged."""
+    route = options.via or "batch"
+    ways: tuple[Tier, ...] = ("batch", "flex") if route == "auto" else (route,)
+    return (*ways, "standard") if options.allow_standard and route != "batch" else ways
 
 
 def kept_options(run: Run) -> RunOptions:

@@ -29,7 +29,9 @@ def flex(service: FakeService, folder: Path, **options: Any) -> Results:
 def made(folder: Path, **faults: Any) -> FakeService:
     folder.mkdir(exist_ok=True)
     write_requests(folder / "in.jsonl", KEYS)
-    return FakeService(Clock(), **faults)
+    clock = Clock()
+    clock.now = 1_795_000_000.0  # when prices were known
+    return FakeService(clock, **faults)
 
 
 def test_an_undisturbed_run(tmp_path: Path) -> None:
@@ -199,3 +201,28 @@ def test_a_quota_of_the_day_ends_a_run_of_calls(tmp_path: Path) -> None:
     assert caught.value.reason_code == "calls_refused"
     assert texts(work(service, tmp_path, options=RunOptions(via="batch"))) == GOOD
     assert service.paid() == ONCE
+
+
+def test_standard_calls_cost_what_interactive_ones_do(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    cheap = flex(made(tmp_path / "a"), tmp_path / "a").summary.usd
+    (tmp_path / "b").mkdir()
+    dear = flex(made(tmp_path / "b", tier="standard"), tmp_path / "b", allow_standard=True).summary.usd
+
+    assert cheap.batch is not None
+    assert dear.batch == dear.interactive == cheap.interactive
+    assert dear.batch == pytest.approx(2 * cheap.batch)
+
+
+def test_a_limit_of_money_makes_jobs_of_calls_that_fit(tmp_path: Path) -> None:
+    """The calls that may have been paid for twice count, too."""
+    service = made(tmp_path, faults={("call", 1): ("after", reset())})
+    with pytest.raises(NotFinished) as caught:
+        flex(service, tmp_path, max_nano_usd=1_000_000)
+    assert caught.value.reason_code == "budget_reached"
+    flex(service, tmp_path, max_nano_usd=1_000_000_000)
+
+    assert sum(service.paid().values()) == len(KEYS) + 1
+    spent = [job.settled or 0 for job in jobs_of(tmp_path)]
+    assert sum(spent) <= 1_000_000_000
+    assert [job.doubtful for job in jobs_of(tmp_path)].count(1) == 1

@@ -82,6 +82,11 @@ class FlexJobs:
         #: Why nothing more is to be sent.
         self.stopper: Error | None = None
 
+    @property
+    def standard(self) -> bool:
+        """Whether to go on when calls are served, and charged, as standard ones."""
+        return self._manner.standard
+
     async def make(self, job: Job) -> Job:
         """Send the requests of a planned job, each once more if its connection breaks, and end the job. A job that is
         intended already belongs to a process that has died; it is only ended.
@@ -206,7 +211,8 @@ def settle_calls(session: Session, folder: RunFolder, rows: Rows, job: Job) -> d
     """
     calls, answered = read_calls(calls_of(folder, job)), answered_by(rows, job.ordinal)
     doubtful = [*sorted(calls.sent - answered - calls.given_up), *calls.again]
-    prices = row_prices(session.prices, job.model, job.created_at or session.world.now(), answer=job.answer_limit)
+    at = job.created_at or session.world.now()
+    prices = row_prices(session.prices, job.model, at, answer=job.answer_limit, tiers=job.tiers)
     bound: int | None = None
     if prices is not None:
         costs = [prices.most(*one) for one in bounds_of(rows, doubtful)]

@@ -15,6 +15,7 @@ from gemini_batch.engine.settling import count_earlier, note_bounds
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.money.limits import PICO, Caps, Purse, day_of, month_of, nano, row_prices, usd
 from gemini_batch.store.records import JobStage, job_of
+from gemini_batch.store.run_options import tiers_of
 from gemini_batch.store.sqlite import explained
 from gemini_batch.transcript.sizes import counted
 
@@ -91,8 +92,10 @@ def budget_of(session: Session, run: Run, options: RunOptions) -> Budget:
     with folder.rows() as rows:
         note_bounds(rows, folder, run)
 
+    tiers = tiers_of(options)
+
     def highest(model: str, answer: int | None) -> RowPrices | None:
-        return row_prices(book, model, now(), answer=answer)
+        return row_prices(book, model, now(), answer=answer, tiers=tiers)
 
     caps = caps_of(session.settings, options)
     budget = Budget(session.ledger(), run, caps, overrides=options.overrides, highest=highest, now=now)

@@ -60,6 +60,7 @@ async def plan_job(
     input_kind: Literal["file", "inline"] = "file",
     purse: Purse | None = None,
     via: Via = "batch",
+    standard: bool = False,
 ) -> Job | None:
     """Plan one more job of at most ``tokens``; None if nothing waits, or if the next request costs more than ``purse``.
 
@@ -102,6 +103,7 @@ async def plan_job(
         key_fingerprint=key_fingerprint,
         answer_limit=overrides.max_output_tokens if overrides is not None else None,
         via=via,
+        standard=standard and via == "flex",
     )
     ledger.add_job(job, at=now())
     return job
