@@ -139,7 +139,7 @@ class App:
         return _respond(made) if isinstance(made, Reply) else Streamed(made)
 
     def _quick(self, call: Call) -> bool:
-        """Whether the work takes less time than handing it to a thread: small calls that the emulator itself answers."""
+        """Whether the work takes less time than a thread: the built-in generator answers a small call."""
         return (
             call.operation in _ANSWERED and len(call.body) <= _SMALL and self._world.engine.responder is builtin.respond
         )
