@@ -56,14 +56,8 @@ def test_the_effect_decides(fields: dict[str, Any], fault: Any) -> None:
         ),
         ({"status": 500, "row": "error"}, "status for calls; row for rows"),
         ({"sttus": 500}, "no field sttus; the fields are above, body, code, "),
-        (
-            {},
-            (
-                {},
-                "needs an effect: for calls body, cut, .* or without_headers; for tiers served; "
-                "for jobs job or runs_on; for rows row; ",
-            ),
-        ),
+        ({}, "needs an effect: for calls body, cut, .* or without_headers; for tiers served; for jobs job or runs_on"),
+        ({}, "; for rows row; "),
         ({"operation": "batches.get", "status": 0}, "a fault on calls needs an effect"),
         ({"job": ""}, "a fault on jobs needs an effect: job or runs_on"),
         ({"error": "bad luck"}, "no error is called bad luck; the errors are aborted, "),

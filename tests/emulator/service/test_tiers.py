@@ -76,14 +76,13 @@ def test_which_answers_name_their_tier(world: Api) -> None:
 
 def test_what_calls_cost(world: Api) -> None:
     """By the price list of the day: flex its own, which is half; priority has none."""
-    for tier in ("flex", "standard", "priority"):
-        usage = ask(world, tier=tier).json()["usageMetadata"]
+    usages = [ask(world, tier=tier).json()["usageMetadata"] for tier in ("flex", "standard", "priority")]
     found = {one["tier"]: one for one in account(world)["interactive"]}
     price = catalog.load().models[MODEL].price_on(dt.datetime.now(dt.UTC).date())
     assert price is not None
     for tier, rates in (("flex", price.flex), ("standard", price.interactive)):
         one = found[tier]
-        assert (one["promptTokens"], one["paid"]) == (usage["promptTokenCount"], 1)
+        assert (one["promptTokens"], one["paid"]) == (usages[0]["promptTokenCount"], 1)
         assert rates is not None
         amount = one["promptTokens"] * rates.of(Kind.INPUT) + one["outputTokens"] * rates.of(Kind.OUTPUT)
         assert one["usd"] == pytest.approx(float(amount) / 1e6, rel=1e-9)

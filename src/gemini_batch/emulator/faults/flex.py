@@ -46,7 +46,7 @@ FLEX: dict[str, Scenario] = {
     ),
     "F6b": one(
         "An answer does not say which tier served it.",
-        _flex(without_headers=["X-Gemini-Service-Tier"]),
+        _flex(without_headers=["x-gemini-service-tier"]),
     ),
     "F7a": one("A call is answered and paid, then the connection is reset.", _flex(commit=True, drop="reset")),
     "F7b": one("The connection is reset before a call is answered; nothing is paid.", _flex(drop="reset")),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.state.clock import Clock
     from gemini_batch.emulator.state.models import Kind
 
-#: The header that names the tier by which a call was served.
-TIER_HEADER = "X-Gemini-Service-Tier"
+#: The header that names the tier by which a call was served. Clients look it up in this spelling.
+TIER_HEADER = "x-gemini-service-tier"
 
 
 class Made(NamedTuple):
