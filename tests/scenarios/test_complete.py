@@ -10,7 +10,8 @@ from gemini_batch.emulator.faults.scenarios import SCENARIOS
 
 HERE = Path(__file__).parent
 #: Met by other clients only, or by what these commands do not do: listing models, schemas checked on our side,
-#: names beside a request. Webhooks (W1 to W8) are played in ``tests/webhooks`` and ``tests/emulator``, flex in ``tests/emulator`` only.
+#: names beside a request, calls with a tier. Webhooks (W1 to W8) are played in ``tests/webhooks`` and
+#: ``tests/emulator``, tiers in ``tests/emulator``.
 ELSEWHERE = {"S1", "M1", "M1b", "G8", "G9", "C14", *FLEX, *(f"W{number}" for number in range(1, 9))}
 
 
