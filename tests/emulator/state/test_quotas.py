@@ -33,7 +33,7 @@ def test_nothing_is_limited_by_default(world: Api) -> None:
     world.world.batches.queue_delay = 60
     assert {create(world) for _ in range(5)} == {200}
     held = world.http.get("/emulator/quotas").json()["held"]
-    assert held == {"jobs": 5, "tokens": {}}
+    assert held == {"jobs": 5, "tokens": {}, "calls": {}}
 
 
 def test_tokens_of_a_model(world: Api, other: Api) -> None:

@@ -124,7 +124,7 @@ class Broken(Response):
         leaving = asyncio.ensure_future(_gone(receive))
         try:
             while (left := end - clock()) > 0:
-                await asyncio.wait([leaving], timeout=min(_TICK, left))
+                await asyncio.sleep(min(_TICK, left))
                 if leaving.done() or self._stop.is_set():
                     return False
         finally:
