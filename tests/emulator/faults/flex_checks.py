@@ -195,6 +195,18 @@ def fourteen_minutes(api: Api) -> None:
     assert late(api, 840).status_code == 200
 
 
+@shows("F9b")
+def impatient(api: Api) -> None:
+    """The SDK sends the timeout that its user has set."""
+    late = (504, "DEADLINE_EXCEEDED")
+    assert error(ask(api)) == late
+    for timeout, refused in (("839", True), ("840", False)):
+        api.http.headers["X-Server-Timeout"] = timeout
+        answer = ask(api)
+        assert error(answer) == late if refused else tier_of(answer) == "flex"
+    assert paid(api) == 3
+
+
 @shows("F10")
 def no_flex(api: Api) -> None:
     refused = ask(api)

@@ -29,6 +29,7 @@ from gemini_batch.emulator.faults.scenarios import SCENARIOS, made
         ({"operation": "batches.get", "status": 503}, WireFault(operation="batches.get", status=503)),
         ({"set": {"done": False}, "larger": 10}, WireFault(set={"done": False}, larger=10)),
         ({"body": ""}, WireFault(body="")),
+        ({"delay_most": 20}, WireFault(delay_most=20)),
         ({"receive": 0}, WireFault(receive=0)),
         ({"job": "FAILED", "rows": 0, "code": 13}, JobFault(job="FAILED", rows=0, code=13)),
         ({"served": "standard", "tier": "flex"}, TierFault(served="standard", tier="flex")),

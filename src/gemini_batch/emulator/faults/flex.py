@@ -56,5 +56,9 @@ FLEX: dict[str, Scenario] = {
         _flex(times=0, delay=2.0, delay_most=20.0),
     ),
     "F9": one("The first byte of an answer comes after 14 minutes, by the emulator's clock.", _flex(delay=840.0)),
+    "F9b": one(
+        "Callers that wait for less than 14 minutes (X-Server-Timeout; 60 s without it) pay, and get 504.",
+        _flex(error="deadline", commit=True, times=0, patience_below=840),
+    ),
     "F10": one("Models do not support the tier flex.", _flex(error="no_flex", times=0)),
 }

@@ -176,7 +176,7 @@ class Player:
 
 def _refusal(fault: WireFault, call: Call) -> Response:
     wording = worded(fault.status, fault.error)
-    body = wording.body.replace(NAME, _file(call)).replace(MODEL, call.names.get("model", "").encode())
+    body = wording.body.replace(NAME, _file(call)).replace(MODEL, jsonl.encode(call.names.get("model", ""))[1:-1])
     if fault.body is not None:
         body = fault.body.encode()
     elif wording.content_type.startswith("application/json"):
