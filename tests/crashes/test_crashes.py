@@ -84,12 +84,12 @@ class Reaper:
 class Mortal:
     """The real service behind calls that may be the last."""
 
-    def __init__(self, service: Any, reaper: Reaper) -> None:
-        self._service, self._reaper = service, reaper
+    def __init__(self, service: Any, reaper: Reaper, calls: tuple[str, ...] = CALLS) -> None:
+        self._service, self._reaper, self._calls = service, reaper, calls
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._service, name)
-        if name not in CALLS:
+        if name not in self._calls:
             return found
 
         async def call(*args: Any, **kwargs: Any) -> Any:

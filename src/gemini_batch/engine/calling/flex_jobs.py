@@ -15,10 +15,11 @@ from gemini_batch.engine.calling.caller import Asked, Caller
 from gemini_batch.engine.calling.choose import Auto, way
 from gemini_batch.engine.calling.job_requests import answered_by, bounds_of, let_go, requests_in
 from gemini_batch.engine.calling.journal import Journal, cut_to_lines, read_calls
+from gemini_batch.engine.calling.outcomes import lacks_flex
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.engine.calling.rates import rate_of, set_rate
 from gemini_batch.engine.creating.intent import intend
-from gemini_batch.errors import Next, NotFinished, ServiceError
+from gemini_batch.errors import Next, NotFinished, ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.jsonl import read_lines
 from gemini_batch.money.limits import PICO, row_prices
@@ -138,10 +139,9 @@ class FlexJobs:
         return way(waiting, self._manner.auto, now, usual=typical(ledger.durations(self._model)), rate=rate)
 
     def _stop(self, tally: Tally) -> None:
-        if tally.gave_up and self._manner.route == "auto" and tally.stopper is not None:
+        if self._manner.route == "auto" and tally.stopper is not None and (tally.gave_up or lacks_flex(tally.stopper)):
             self._refused = True
-            said = tally.stopper.then("The service refuses calls, so the rest is sent in batches.")
-            self._session.emit(Notice(said, "warning"))
+            self._session.emit(Notice(tally.stopper.then("The rest is sent in batches."), "warning"))
         else:
             self.stopper = self._why_stopped(tally)
 
@@ -153,6 +153,13 @@ class FlexJobs:
                 state="SERVED_AS_STANDARD",
                 code="served_as_standard",
                 next=Next("run", self._run.id, "--allow-standard", why="goes on at that price; or try again later"),
+            )
+        if lacks_flex(tally.stopper):
+            return UsageError(
+                f"{self._model} cannot be called with the service tier flex. {tally.stopper.message}",
+                field="--via",
+                code="no_flex",
+                next=Next("run", self._run.id, "--via", "batch"),
             )
         if not tally.gave_up:
             return tally.stopper

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.api.trouble import Trouble, meaning
-from gemini_batch.errors import ApiError, NetworkError
+from gemini_batch.errors import ApiError
 
 if TYPE_CHECKING:
     from gemini_batch.api.calls import Called
@@ -32,6 +32,17 @@ class End(enum.Enum):
     STOP = "stop"
 
 
+#: An error of the service itself is an answer, and is not charged; one from a server on the way, or after too long,
+#: leaves it open whether the service has answered.
+_BY_STATUS = {503: End.REFUSED, 500: End.ANSWER}
+
+
+def lacks_flex(error: ServiceError) -> bool:
+    """Whether the model cannot be called with the tier flex: ``Flex API is not supported for model: …`` (seen at Vertex
+    AI)."""
+    return isinstance(error, ApiError) and error.status == 400 and "flex" in error.message.lower()
+
+
 def end_of(error: ServiceError, *, names_files: bool) -> End:
     """What a failed call means. ``names_files``: its request names files, which this key may not be allowed to read."""
     match meaning(error):
@@ -39,12 +50,12 @@ def end_of(error: ServiceError, *, names_files: bool) -> End:
             return End.REFUSED
         case Trouble.NOT_SENT:
             return End.NOT_SENT
-        case Trouble.PASSING if isinstance(error, ApiError):
-            return End.REFUSED if error.status == 503 else End.ANSWER
+        case Trouble.PASSING if isinstance(error, ApiError) and error.status in _BY_STATUS:
+            return _BY_STATUS[error.status]
         case Trouble.PASSING | Trouble.UNREADABLE:
             return End.BROKEN
         case Trouble.BAD_REQUEST:
-            return End.ANSWER
+            return End.STOP if lacks_flex(error) else End.ANSWER
         case Trouble.WITHDRAWN | Trouble.ABSENT if names_files:
             return End.ANSWER
         case _:
@@ -72,8 +83,3 @@ def is_json(body: bytes) -> bool:
     except msgspec.DecodeError:
         return False
     return body.startswith(b"{")
-
-
-def was_sent(error: ServiceError) -> bool:
-    """Whether a call may have reached the service."""
-    return not isinstance(error, NetworkError) or error.sent
