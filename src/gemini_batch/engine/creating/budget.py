@@ -129,25 +129,25 @@ class Budget:
     def spent(self, without: str = "") -> list[Spent]:
         """What counts towards each limit, apart from the job with the id ``without``."""
         with explained(self._ledger.path, "ledger"):
-            return list(self._spent(self._ledger.connection, without))
+            return list(self._spent(self._ledger.connection, without, self._now()))
 
-    def _spent(self, db: sqlite3.Connection, without: str) -> Iterator[Spent]:
-        for name, cap, where, values in self._scopes():
+    def _spent(self, db: sqlite3.Connection, without: str, at: float) -> Iterator[Spent]:
+        for name, cap, where, values in self._scopes(at):
             yield Spent(name, cap, *db.execute(_SPENT + where, (without, *values)).fetchone())
 
     def uncounted(self) -> list[Job]:
         """The jobs that count towards a limit, and of which something is not known that may be found out."""
         with explained(self._ledger.path, "ledger"):
-            db, scopes = self._ledger.connection, self._scopes()
+            db, scopes = self._ledger.connection, self._scopes(self._now())
             found = [row for _, _, where, values in scopes for row in db.execute(_UNCOUNTED + where, ("", *values))]
         return list({job.id: job for job in map(job_of, found)}.values())
 
-    def _scopes(self) -> list[tuple[str, int, str, tuple[object, ...]]]:
-        """What each limit is called, how much it is, and which jobs count towards it.
+    def _scopes(self, at: float) -> list[tuple[str, int, str, tuple[object, ...]]]:
+        """What each limit that holds at a time is called, how much it is, and which jobs count towards it.
 
         An emulator's money is not money, so its runs have limits of their own.
         """
-        at, offline = self._now(), self._run.backend == OFFLINE
+        offline = self._run.backend == OFFLINE
         (day, tomorrow), (month, next_month) = day_of(at), month_of(at)
         period = f"(runs.backend = '{OFFLINE}') = ? AND {_WHEN} >= ? AND {_WHEN} < ?"
         scopes: list[tuple[str, int | None, str, tuple[object, ...]]] = [
@@ -228,8 +228,11 @@ class Budget:
         prices = self._highest(job.model, job.answer_limit)
         return None if prices is None else rows.most(prices, job.ordinal)
 
-    def reserving(self, rows: Rows, job: Job) -> Reservation:
+    def reserving(self, rows: Rows, job: Job, *, at: float) -> Reservation:
         """What a job costs at most, to be recorded with its intent, and the check that it is within each limit.
+
+        ``at``: the time of the intent. The check may come later, when other processes have written; the job counts, and
+        so is compared, with the day of its intent.
 
         Raises UsageError where nothing bounds its cost.
         """
@@ -243,7 +246,7 @@ class Budget:
         self._refuse_unbounded(found)
 
         def check(db: sqlite3.Connection) -> None:
-            for one in self._spent(db, job.id):
+            for one in self._spent(db, job.id, at):
                 if one.unknown and not self.caps.unknown:
                     raise self._unbounded_jobs(one)
                 if one.nano + (nano or 0) > one.cap:

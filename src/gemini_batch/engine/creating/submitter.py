@@ -210,8 +210,8 @@ class Submitter:
             with contextlib.ExitStack() as stack:
                 rows = stack.enter_context(self._folder.rows())
                 index = stack.enter_context(open_index(state_folder)) if recalls(self._run) else None
-                claim = claiming(rows, job, index, unread=unread)
-                money = self._budget.reserving(rows, job)
+                claim, at = claiming(rows, job, index, unread=unread), self._now()
+                money = self._budget.reserving(rows, job, at=at)
 
                 def check(ledger: sqlite3.Connection, claim: Check = claim, reserve: Check = money.check) -> None:
                     claim(ledger)
@@ -221,12 +221,12 @@ class Submitter:
                     return self._ledger.update_job(
                         job,
                         "intends to create",
-                        at=self._now(),
+                        at=at,
                         claim=check,
                         bound=money.bound,
                         unbounded=money.unbounded,
                         stage=JobStage.INTENDED,
-                        intended_at=self._now(),
+                        intended_at=at,
                         create_calls=job.create_calls + 1,
                     )
                 except BehindError:
