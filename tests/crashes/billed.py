@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from crashes.test_worlds import ATTEMPTS, Wild, error_of
-from engine.fake import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from engine.fake import Job
+    from engine.fake import Clock, Job
     from gemini_batch.wire import Operation
 
 MODEL = "gemini-4-argon"
@@ -61,15 +60,11 @@ class Billed(Wild):
     begin: float = 0.0
 
     async def create(self, **order: Any) -> Any:
-        data, sent = self.files[order["file_name"]], self.clock.now
-        before = len(self.jobs)
-        try:
-            made = await super().create(**order)
-        finally:
-            for job in self.jobs[before:]:
-                now = self.clock.monotonic
-                self.orders[job.name] = Order(data, sent, self.begin + now, now)
-        self.orders[made.name].answered = True
+        now = self.clock.monotonic
+        mine = Order(self.files[order["file_name"]], self.clock.now, self.begin + now, now)
+        self.orders[f"batches/job{len(self.jobs)}"] = mine  # of the next create, if this one is refused
+        made = await super().create(**order)
+        mine.answered = True
         return made
 
     async def listing(self) -> AsyncIterator[list[Operation]]:
@@ -87,8 +82,8 @@ class Billed(Wild):
 
     def _operation(self, job: Job) -> Operation:
         found = super()._operation(job)
-        if (order := self.orders.get(job.name)) is not None and found.metadata is not None:
-            found.metadata.create_time = dt.datetime.fromtimestamp(order.at, dt.UTC).isoformat()
+        assert found.metadata is not None
+        found.metadata.create_time = dt.datetime.fromtimestamp(self.orders[job.name].at, dt.UTC).isoformat()
         return found
 
     # What rows use ---------------------------------------------------------------------------------------------------
@@ -163,7 +158,7 @@ def service_of(world: dict[str, Any], clock: Clock) -> Billed:
 class Charge(NamedTuple):
     """What one job is charged. ``run``: the run whose limit counts it; None for what only the service knows of.
 
-    ``sent``: when its create was sent, by the client's clock. ``counts``: the time that decides for which day it counts.
+    ``sent``: when its create was sent, by the client's clock. ``counts``: a time on the day for which it counts.
     """
 
     usd: Decimal

@@ -1,9 +1,10 @@
 """Commands in processes that die for good: ``python dying.py``, with a life as JSON on each line of standard input.
 
 A life is ``{"folder": …, "words": […], "point": …, "environment": {…}, "began": …}``: a command, in a folder, that ends
-at step ``point``; at its own end if that is null. ``began``: see ``Nature.live``. The answer is ``{"code": …, "steps": […]}``, with the steps until then. A step is a call of the
-service or a write to a database, before it and after it, a statement of duckdb, or a change of a file. Unlike an
-exception, death leaves everything behind: temporary files, locks and half of what was to be written.
+at step ``point``; at its own end if that is null. ``began``: see ``Nature.live``. The answer is
+``{"code": …, "steps": […]}``, with the steps until then. A step is a call of the service or a write to a database,
+before it and after it, a statement of duckdb, or a change of a file. Unlike an exception, death leaves everything
+behind: temporary files, locks and half of what was to be written.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class _Engine:
 
 def _live(life: Life, folder: Path, asked: dict[str, Any]) -> int:
     os.chdir(folder)
-    os.environ.update(asked["environment"], GEMINI_BATCH_HOME=str(folder / "home"), HOME=str(folder))
+    os.environ.update({"GEMINI_BATCH_HOME": str(folder / "home"), "HOME": str(folder), **asked["environment"]})
     if asked["began"] is not None:
         hurry(asked["began"])
     for owner, name in WRITES:

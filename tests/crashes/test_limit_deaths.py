@@ -11,6 +11,7 @@ import datetime as dt
 import os
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +19,7 @@ import pytest
 
 from crashes.billed import MODEL, usd
 from crashes.dying import DIED
+from crashes.nature import Nature
 from crashes.quick import PACE
 from gemini_batch.emulator.http.admin import arm, clear
 from gemini_batch.emulator.http.server import serve
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-    from crashes.nature import Nature
     from gemini_batch.emulator.http.server import Running
 
 pytestmark = [
@@ -93,7 +94,8 @@ class Account:
         jobs = self.jobs()
         assert {job["createTime"][:10] for job in jobs} <= {str(DAY)}
         done = usd(DAY, sum(job["promptTokens"] for job in jobs), sum(job["outputTokens"] for job in jobs))
-        return done + WHOLE * sum(job["rows"] - job["processed"] for job in jobs)
+        open_rows: int = sum(job["rows"] - job["processed"] for job in jobs)
+        return done + WHOLE * open_rows
 
     def paid(self) -> dict[str, int]:
         """How often each key was paid for."""
@@ -130,6 +132,7 @@ def nights(
     account, at, steps = Account(service), environment(service, folder.name), []
     began = time.time()
     for number, (words, limit, end) in enumerate(NIGHTS):
+        lived: list[str] = []
         for point in (dies[1], None) if dies is not None and dies[0] == number else (None,):
             now = NOON + (time.time() - began) * PACE
             code, lived = nature.live(folder, words + OPTIONS, point, environment=at, began=now)
@@ -159,3 +162,54 @@ def test_death_at_every_step_of_a_limited_run(nature: Nature, service: Running, 
     every = 1 if os.environ.get("CRASH_POINTS") == "all" else len(points) // (4 if trouble else 6)
     for number, point in points[every // 2 :: every]:
         nights(nature, service, tmp_path / f"at{number}-{point}-{trouble}", trouble, (number, point))
+
+
+# Two at once ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def natures() -> Iterator[tuple[Nature, Nature]]:
+    both = Nature(), Nature()
+    yield both
+    for one in both:
+        one.end()
+
+
+def test_two_processes_share_the_limit_of_a_day(
+    natures: tuple[Nature, Nature], service: Running, tmp_path: Path
+) -> None:
+    """It has room for 4 of 10 requests, then for 8, then for all. One of the processes dies now and then."""
+    names = ("a", "b")
+    for name in names:
+        write(tmp_path / name, "in.jsonl", [f"{name}{number}" for number in range(5)])
+    clear(service.emulator)
+    account, midnight = Account(service), NOON - 12 * 3600
+
+    def at_once(limit: Decimal, point: int | None = None) -> list[int]:
+        at = environment(service, tmp_path.name) | {
+            "GEMINI_BATCH_HOME": str(tmp_path / "home"),
+            "GEMINI_BATCH_MAX_USD_PER_DAY": f"{limit}",
+        }
+
+        def life(number: int) -> int:
+            words, last = ("run", "in.jsonl", *OPTIONS), point if number == 0 else None
+            return natures[number].live(tmp_path / names[number], words, last, environment=at, began=midnight)[0]
+
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(life, range(2)))
+        assert account.usd() <= limit, found
+        return found
+
+    for rows, points in ((4, (40, None)), (8, (25, 45, 65, None))):
+        ends: list[int] = []
+        for point in points:
+            ends = at_once(MOST * rows, point)
+            assert set(ends) <= {DIED, 6, 0}, said(tmp_path)
+        assert 6 in ends, said(tmp_path)
+        assert account.usd() == WHOLE * rows, "it is used as far as it goes"
+    assert at_once(MOST * 11) == [0, 0], said(tmp_path)
+    assert account.paid() == {f"{name}{number}": 1 for name in names for number in range(5)}
+
+
+def said(folder: Path) -> list[str]:
+    return [path.read_text() for path in sorted(folder.glob("*/out.said"))]
