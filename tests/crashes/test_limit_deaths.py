@@ -159,7 +159,7 @@ def test_death_at_every_step_of_a_limited_run(nature: Nature, service: Running, 
         if name.startswith(("before ", "after "))
     ]
     assert len(points) > 150
-    every = 1 if os.environ.get("CRASH_POINTS") == "all" else len(points) // (4 if trouble else 6)
+    every = 1 if os.environ.get("CRASH_POINTS") == "all" else len(points) // (2 if trouble else 3)
     for number, point in points[every // 2 :: every]:
         nights(nature, service, tmp_path / f"at{number}-{point}-{trouble}", trouble, (number, point))
 
@@ -200,7 +200,7 @@ def test_two_processes_share_the_limit_of_a_day(
         assert account.usd() <= limit, found
         return found
 
-    for rows, points in ((4, (40, None)), (8, (25, 45, 65, None))):
+    for rows, points in ((4, (40, None)), (8, (55, None))):
         ends: list[int] = []
         for point in points:
             ends = at_once(MOST * rows, point)

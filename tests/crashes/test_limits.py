@@ -8,6 +8,7 @@ of creates that got no answer and that the list left out when it was asked for t
 from __future__ import annotations
 
 import asyncio
+import os
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,7 @@ def at_once(service: Billed, folder: Path, world: dict[str, Any]) -> int | None:
     return max(ends)
 
 
-@settings(settings.get_profile("worlds"))
+@settings(settings.get_profile("worlds"), max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "40")))
 @given(world=worlds())
 def test_no_order_of_events_exceeds_a_limit(tmp_path_factory: pytest.TempPathFactory, world: dict[str, Any]) -> None:
     folder = tmp_path_factory.mktemp("world")

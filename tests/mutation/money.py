@@ -7,6 +7,8 @@ from mutation.breakage import Breakage
 BOUNDS = "tests/money/test_row_bounds.py"
 PRICES = "tests/money/test_limits.py"
 RUNS = "tests/engine/test_budget.py"
+EDGES = "tests/engine/test_limit_edges.py"
+DEATHS = "tests/crashes/test_limit_deaths.py"
 
 LIMITS = (
     Breakage(
@@ -15,6 +17,34 @@ LIMITS = (
         old="                if one.nano + (nano or 0) > one.cap:\n",
         new="                if False:\n",
         tests=(f"{RUNS}::test_what_is_planned_is_checked_again_before_it_is_sent",),
+    ),
+    Breakage(
+        guard="a job is compared with the limit of the day that it counts for",
+        file="engine/creating/budget.py",
+        old="            for one in self._spent(db, job.id, at):\n",
+        new="            for one in self._spent(db, job.id, self._now()):\n",
+        tests=(f"{EDGES}::test_midnight_while_the_ledger_is_waited_for",),
+    ),
+    Breakage(
+        guard="a create in doubt counts",
+        file="engine/creating/budget.py",
+        old="jobs.stage IN ('intended', 'created', 'ended', 'collected')",
+        new="jobs.stage IN ('created', 'ended', 'collected')",
+        tests=(f"{EDGES}::test_a_job_counts_from_its_intent_until_it_is_collected",),
+    ),
+    Breakage(
+        guard="what other processes have recorded since a job was planned counts",
+        file="engine/creating/submitter.py",
+        old="                    reserve(ledger)\n",
+        new="",
+        tests=(f"{DEATHS}::test_two_processes_share_the_limit_of_a_day",),
+    ),
+    Breakage(
+        guard="what is alive counts with what it costs at most",
+        file="engine/creating/budget.py",
+        old="sum(coalesce(jobs.settled, jobs.bound))",
+        new="sum(coalesce(jobs.settled, 0))",
+        tests=(f"{EDGES}::test_a_job_counts_from_its_intent_until_it_is_collected",),
     ),
     Breakage(
         guard="a request without an answer counts with what it costs at most",

@@ -2,8 +2,8 @@
 
 What always holds: in the transaction that records an intent, what collected jobs have cost, and what all others cost at
 most, this one included, is within each limit. What one costs at most is computed then, with the prices of that day. So
-no order of events exceeds a limit, with one exception: if a create got no answer and is sent again, the service may
-have made two jobs.
+no order of events exceeds a limit, with one exception: if nothing says whether a create made a job, and the list then
+shows none, that job does not count, and the service may have made it.
 """
 
 from __future__ import annotations
