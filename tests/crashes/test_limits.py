@@ -125,7 +125,7 @@ def at_once(service: Billed, folder: Path, world: dict[str, Any]) -> int | None:
                     raise
 
     async def whole() -> None:
-        tasks = [asyncio.ensure_future(one(path.name)) for path in sorted(folder.glob("*.jsonl"))]
+        tasks = [asyncio.ensure_future(one(path.name)) for path in sorted(folder.glob("?.jsonl"))]
         try:
             await asyncio.gather(*tasks)
         finally:
