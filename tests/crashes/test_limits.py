@@ -46,6 +46,8 @@ ROW = st.sampled_from(["whole", "whole", "little", "little", "silent", 13, 8, 3,
 JUMP = st.sampled_from([-86_000.0, -3_600.0, 3_600.0, 90_000.0, 300_000.0, 2_700_000.0])
 #: For how many seconds the list does not show a new job.
 LATE = st.sampled_from([0.0, 0.0, 0.0, 10.0, 50.0, 4_000.0])
+#: A create that makes a job and gets no answer.
+DOUBT = st.tuples(st.just("create"), st.integers(0, 2))
 MOST_LIVES = 16
 
 
@@ -77,7 +79,10 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
         "ends": dict(enumerate(draw(st.lists(END, max_size=6)))),
         "order": draw(ORDER),
         "seed": draw(st.integers(0, 1000)),
-        "faults": draw(st.dictionaries(calls, st.tuples(st.sampled_from(["before", "after"]), TROUBLE), max_size=5)),
+        "faults": {
+            **draw(st.dictionaries(calls, st.tuples(st.sampled_from(["before", "after"]), TROUBLE), max_size=5)),
+            **draw(st.dictionaries(DOUBT, st.just(("after", "reset")), max_size=2)),
+        },
         "deaths": draw(st.lists(st.tuples(st.integers(0, 25), st.sampled_from(["before", "after"])), max_size=4)),
         "most_jobs": draw(st.sampled_from([None, None, 1, 2])),
         "most_tokens": draw(st.sampled_from([None, None, 60, 120])),
