@@ -60,6 +60,7 @@ def test_nothing_is_stored_and_no_key_is_needed(shell: Shell, file: str) -> None
 def test_a_trial_tells_how_long_answers_are(shell: Shell, file: str) -> None:
     shell.run("run", file, "--offline", "--limit", "10", "-o", "trial.jsonl")
 
+    trial_usd = json.loads(shell.run("results", file_run(shell), "--json").out)["result"]["usd"]["batch"]
     found = estimated(shell, file)
     whole = shell.run("run", file, "--offline", "-o", "out.jsonl")
     actual = json.loads(shell.run("results", file_run(shell), "--offline", "--json").out)["result"]
@@ -75,6 +76,12 @@ def test_a_trial_tells_how_long_answers_are(shell: Shell, file: str) -> None:
     trial = found["answer_tokens"]
     assert trial["low"] <= tokens * 30 / 40 <= trial["high"]
     assert found["usd"]["low"] <= found["usd"]["expected"]
+    compared = actual["estimated"]
+    assert {name: compared[name] for name in ("low", "expected", "high")} == pytest.approx(found["usd"], rel=0.01)
+    assert compared["actual"] == pytest.approx(actual["usd"]["batch"] - trial_usd), "the trial itself has no estimate"
+    report = shell.run("report", file_run(shell), "--offline")
+    for words in (whole.err, report.err):
+        assert "stimated for 1 of 2 jobs: $" in words
 
 
 def file_run(shell: Shell) -> str:

@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 #: How many earlier runs are looked at, and how many prompts of each.
 _RUNS, _PROMPTS = 5, 200
 #: So many prompts are read; of more, so many random ones stand for all.
-_READ = 100_000
+_READ = 20_000
 
 
-def prompt_tokens(session: Session, run: Run, folder: RunFolder, rows: Rows, *, model: str) -> Estimate:
-    """The tokens of the prompts that wait, for ``model``. Raises OSError where they cannot be read."""
+def prompt_tokens(session: Session, run: Run, folder: RunFolder, rows: Rows, *, model: str, guessed: int) -> Estimate:
+    """The tokens of the prompts that wait, for ``model``. Raises OSError where they cannot be read.
+
+    ``guessed``: the sum of what each of them was estimated at when it was entered.
+    """
     chosen = sorted(rows.some_waiting(_READ))
     with folder.requests.open("rb") as file:
         found = estimate_lines((read_at(file, offset, length) for offset, length, _ in chosen), model)
-    whole, read = rows.waiting().tokens, sum(tokens for *_, tokens in chosen)
-    if read < whole:
-        found = replace(found, range=found.range.times(whole / read))
+    read = sum(tokens for *_, tokens in chosen)
+    if read < guessed:
+        found = replace(found, range=found.range.times(guessed / read))
     if model != run.model:
         return found  # what another model counted teaches nothing
     seen = _observed(folder, rows, found, model)
