@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from cli.conftest import request
 if TYPE_CHECKING:
     from cli.conftest import Done, Shell
 
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 BRIEF = {"generationConfig": {"maxOutputTokens": 1000}}
 
 
@@ -143,6 +147,35 @@ def test_the_service_counts(shell: Shell, file: str) -> None:
     assert whole["prompt_tokens"] == {"low": exact, "expected": exact, "high": exact}
     assert some["prompt_tokens"]["low"] <= exact <= some["prompt_tokens"]["high"]
     assert some["prompt_tokens"]["high"] < 2 * exact
+
+
+@pytest.mark.parametrize(("size", "code"), [(1000, 0), (300_000, 2)])
+def test_prompts_with_large_attachments_cannot_be_counted(shell: Shell, size: int, code: int) -> None:
+    (shell.folder / "a.png").write_bytes(PNG + b"x" * size)
+    (shell.folder / "t.csv").write_text("file\na.png\n")
+    done = shell.run("estimate", "t.csv", "--prompt", "What is it?", "--attach", "file", "--count", "1", "--offline")
+    assert done.code == code
+    assert ("--count: 1 of 1 prompt has attachments that are uploaded only when" in done.err) is (code == 2)
+
+
+def test_too_few_prompts_of_one_run_teach_nothing(shell: Shell) -> None:
+    """Three counts are three, although the run that has them is found twice: by its kind and by its model."""
+    shell.write("few.jsonl", *(request(f"f{number}", **BRIEF) for number in range(3)))
+    shell.run("run", "few.jsonl", "--offline", "-o", "out.jsonl")
+    shell.write("more.jsonl", *(request(f"m{number}", **says(f"Another {number}."), **BRIEF) for number in range(8)))
+
+    found = estimated(shell, "more.jsonl")
+
+    assert (found["prompt_basis"], found["prompts_known"], found["answers_known"]) == ("estimate", 0, 0)
+
+
+def test_earlier_runs_tell_what_too_few_answers_of_the_run_do_not(shell: Shell, file: str) -> None:
+    shell.run("run", file, "--offline", "-o", "out.jsonl")
+    shell.write("more.jsonl", *(request(f"m{number}", **says(f"Another {number}."), **BRIEF) for number in range(8)))
+    shell.run("run", "more.jsonl", "--offline", "--limit", "2", "-o", "more.out.jsonl")
+    whole = shell.run("run", "more.jsonl", "--offline", "-o", "more.out.jsonl")
+
+    assert "from 40 answers to requests of this kind" in said(whole)[0]
 
 
 def test_embeddings_are_counted_too(shell: Shell) -> None:

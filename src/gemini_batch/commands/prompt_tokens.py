@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import read_at
+from gemini_batch.money.estimates import FEWEST, Lengths, scaled
 from gemini_batch.tokens.estimate import estimate_line, estimate_lines
 from gemini_batch.tokens.learning import LEAST, Observed, key_of, learn, observe
+from gemini_batch.tokens.media import Range as Band
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,14 +38,42 @@ def prompt_tokens(session: Session, run: Run, folder: RunFolder, rows: Rows, *, 
         found = replace(found, range=found.range.times(whole / read))
     if model != run.model:
         return found  # what another model counted teaches nothing
-    seen = _observed(folder, rows, found, model)
+    if found.unknown:  # only whole prompts of the same kind tell what these parts add
+        return _by_length(found, _counted(session, run, rows))
+    own = seen = _observed(folder, rows, found, model)
     for same_shape in (True, False):
         if seen.rows >= LEAST:
             break
+        seen = own
         for other in earlier(session, run, same_shape=same_shape):
             with suppress(StateError, OSError), other.rows() as theirs:  # a damaged run teaches nothing
                 seen = seen.plus(_observed(other, theirs, found, model))
     return learn(found, seen)
+
+
+def _counted(session: Session, run: Run, rows: Rows) -> Lengths:
+    """The prompts that the service counted: of this run, or else of the newest ones of the same kind."""
+    found = Lengths.of(tokens for *_, tokens in rows.prompts_counted(_PROMPTS))
+    if found.number >= FEWEST:
+        return found
+    for other in earlier(session, run, same_shape=True):
+        with suppress(StateError, OSError), other.rows() as theirs:
+            found += Lengths.of(tokens for *_, tokens in theirs.prompts_counted(_PROMPTS))
+    return found
+
+
+def _by_length(estimate: Estimate, counted: Lengths) -> Estimate:
+    """An estimate of prompts with unknown parts, from the whole length of others; unchanged if these are too few."""
+    if counted.number < FEWEST:
+        return estimate
+    low, expected, high = scaled(estimate.rows, counted)
+    return replace(
+        estimate,
+        range=Band(low, expected, high).times(1000),
+        unknown={},
+        unmeasured=frozenset(),
+        learned=counted.number,
+    )
 
 
 def earlier(session: Session, run: Run, *, same_shape: bool) -> Iterator[RunFolder]:
