@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,9 +13,7 @@ from cli.conftest import request
 if TYPE_CHECKING:
     from cli.conftest import Done, Shell
 
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB4x", 13, b"IHDR", 1, 1, 8, 2, 0, 0, 0)
 BRIEF = {"generationConfig": {"maxOutputTokens": 1000}}
 
 
