@@ -166,12 +166,12 @@ def test_very_long_text(name: str, batch: gemini_batch.GeminiBatch, tmp_path: Pa
 
 
 def test_folders_and_files_with_equals_signs_add_no_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the state folder nor, of files that no engine partitions, the folder of the table is a part of it."""
+    """Neither the state folder nor the folder of a file that is named is a part of its table."""
     folder = tmp_path / "year=2026"
     folder.mkdir()
     monkeypatch.setenv("GEMINI_BATCH_HOME", str(folder / "home"))
     with gemini_batch.GeminiBatch(offline=True) as batch:
-        for name in ("CSV", "TSV", "Excel", "SQLite", "Python", "Arrow"):
+        for name in FORMS:
             rows = [{"mark": "a", "group": "b", "ask": "#0# x", **dict.fromkeys(FORMS[name].columns)}]
             (folder / "in.db").unlink(missing_ok=True)
             found = batch.run(FORMS[name].write(rows, folder), prompt="{{ ask }}", prefix="ai")

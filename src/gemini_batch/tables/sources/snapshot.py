@@ -125,10 +125,7 @@ def _relation(
             assert source.part is not None
             return _query(db, source.part), []
         case Kind.PARQUET:
-            hive = (
-                ", hive_partitioning = true" if any("=" in part for path in source.paths for part in path.parts) else ""
-            )
-            return f"read_parquet({files}, union_by_name = true{hive})", []
+            return f"read_parquet({files}, union_by_name = true, {_hive(source)})", []
         case Kind.JSON:
             return _json(db, source, files, scratch), []
         case Kind.CSV:
@@ -141,6 +138,10 @@ def _relation(
             return _spooled(read_folder(source.path), scratch, source.name), []
         case _:
             assert_never(source.kind)
+
+
+def _hive(source: Source) -> str:
+    return f"hive_partitioning = {str(source.is_partitioned).lower()}"
 
 
 def _query(db: Any, sql: str) -> str:
@@ -214,7 +215,7 @@ def _cast(name: str, kind: str) -> str:
 def _json(db: Any, source: Source, files: str, scratch: Path) -> str:
     """Objects, one a row. Values are taken as they are written; a column has a type if all of its values have it."""
     reader = (
-        f"read_json({files}, maximum_depth = 1, sample_size = -1, union_by_name = true, "
+        f"read_json({files}, maximum_depth = 1, sample_size = -1, union_by_name = true, {_hive(source)}, "
         f"maximum_object_size = {_LONGEST_OBJECT})"
     )
     raw = scratch / "json.parquet"

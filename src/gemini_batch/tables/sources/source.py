@@ -78,6 +78,11 @@ class Source:
         """The only file, or the first one."""
         return self.paths[0]
 
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether folders such as ``year=2026`` add columns: not to a file that is named itself."""
+        return self.paths != (Path(self.name),) and any("=" in part for path in self.paths for part in path.parts)
+
     def holds(self, path: Path) -> bool:
         """Whether a file or folder at ``path``, which need not exist, is or would be a part of what it names."""
         place = _real(path)
