@@ -126,9 +126,10 @@ class AsyncGeminiBatch(AsyncFiles):
         There is one result for each request that was sent, in input order; ``job_only`` selects only the answers of the
         named job. ``accept_incomplete``: take the answers of a job that gives fewer than the service counts; the other
         requests become ``missing``. ``output`` also writes the results to a file: the rows of the table with their
-        answers if its name ends as that of a table. ``details``, ``spreadsheet``, ``prefix``: how it is written
-        (:class:`~gemini_batch.TableStyle`). ``output_dir``: also write each text to a file of its own in this folder,
-        ``.md`` with ``markdown``.
+        answers if its name ends as that of a table. ``details``: also what each answer used and cost, and its model, in
+        tables and result lines. ``spreadsheet``, ``prefix``: how a table is written
+        (:class:`~gemini_batch.TableStyle`).
+        ``output_dir``: also write each text to a file of its own in this folder, ``.md`` with ``markdown``.
 
         ``media_dir``: the folder to which images and speech are written as results are read; results name their files.
         Files that gemini-batch did not write there are never replaced. ``raw``: the lines are the service's own,
@@ -147,8 +148,8 @@ class AsyncGeminiBatch(AsyncFiles):
         texts = text_folder(output_dir, markdown=markdown)
         if output is not None:
             check_output(self._session().state_folder, Path(output), failures=False)
-            if raw:
-                refuse_raw(Path(output))
+        if raw:
+            refuse_raw(None if output is None else Path(output), details=details)
         if media_dir is not None:
             MediaWriter(Path(media_dir)).check_place()
         found = await room.results(self._session(), job_name, job_only=job_only, accept_incomplete=accept_incomplete)

@@ -127,11 +127,11 @@ class Session:
             self._backend = await self._stack.enter_async_context(opening)
         return self._backend
 
-    def say_once(self, notice: Notice) -> None:
-        """Emit a notice, unless this session has emitted the same one before."""
+    def say_once(self, notice: Notice, emit: EventHandler | None = None) -> None:
+        """Emit a notice, unless this session has emitted the same one before; ``emit``: that of a thread."""
         if notice.message not in self._said:
             self._said.add(notice.message)
-            self.emit(notice)
+            (emit or self.emit)(notice)
 
     def name_blank_address(self) -> list[str]:
         """Before anything that spends: say, once, which address is used where its variable is set but blank.

@@ -62,6 +62,7 @@ def test_nothing_is_stored_and_no_key_is_needed(shell: Shell, file: str) -> None
 def test_a_trial_tells_how_long_answers_are(shell: Shell, file: str) -> None:
     shell.run("run", file, "--offline", "--limit", "10", "-o", "trial.jsonl")
 
+    trial_usd = json.loads(shell.run("results", file_run(shell), "--json").out)["result"]["usd"]["batch"]
     found = estimated(shell, file)
     whole = shell.run("run", file, "--offline", "-o", "out.jsonl")
     actual = json.loads(shell.run("results", file_run(shell), "--offline", "--json").out)["result"]
@@ -77,6 +78,12 @@ def test_a_trial_tells_how_long_answers_are(shell: Shell, file: str) -> None:
     trial = found["answer_tokens"]
     assert trial["low"] <= tokens * 30 / 40 <= trial["high"]
     assert found["usd"]["low"] <= found["usd"]["expected"]
+    compared = actual["estimated"]
+    assert {name: compared[name] for name in ("low", "expected", "high")} == pytest.approx(found["usd"], rel=0.01)
+    assert compared["actual"] == pytest.approx(actual["usd"]["batch"] - trial_usd), "the trial itself has no estimate"
+    report = shell.run("report", file_run(shell), "--offline")
+    for words in (whole.err, report.err):
+        assert "stimated: $" in words
 
 
 def file_run(shell: Shell) -> str:
@@ -196,3 +203,20 @@ def test_a_job_or_run_that_is_not_known_here(shell: Shell, name: str) -> None:
     done = shell.run("estimate", name, "--offline")
     assert done.code == 2
     assert "unexpected" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        # Forty requests of at most $0.001528 each.
+        ("0.04", "The limit lets about 26 of 40 requests be sent at a time, because each may cost up to $0.0015"),
+        ("1", ""),
+    ],
+)
+def test_a_limit_that_takes_many_rounds_says_so(shell: Shell, file: str, limit: str, words: str) -> None:
+    done = shell.run("run", file, "--offline", "--max-usd", limit, "-o", "out.jsonl")
+
+    assert done.code == 0, done.err
+    assert ("rounds of jobs" in done.err) is bool(words)
+    assert words in done.err
+    assert ": at least 2 rounds of jobs. A lower maxOutputTokens lets more" in done.err or not words

@@ -112,13 +112,15 @@ def test_what_got_no_answer_counts_with_its_most(service: FakeService, tmp_path:
     assert asked is not None
     assert sent(service) == 2
     assert all(job.settled == job.bound for job in jobs(tmp_path))
+    without_usage = answer(KEYS[0]) is not None and end == "BATCH_STATE_SUCCEEDED"
+    assert all(job.possible == (0 if without_usage else job.bound) for job in jobs(tmp_path)), "an answer is no doubt"
 
 
 def test_an_error_in_place_of_an_answer_costs_nothing(service: FakeService, tmp_path: Path) -> None:
     service.answer = failed
     assert work(service, tmp_path, usd=ONE) is None
     assert sent(service) == 4
-    assert {job.settled for job in jobs(tmp_path)} == {0}
+    assert {(job.settled, job.possible) for job in jobs(tmp_path)} == {(0, 0)}
 
 
 def test_a_run_that_is_stopped_anywhere_keeps_its_limit(service: FakeService, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from gemini_batch.report.spending.sums import BY, spend_report
 from gemini_batch.report.summary import Summary, summarize
 from gemini_batch.store.records import Job, JobStage, Run
 from gemini_batch.store.state_folder import RunFolder, StateFolder
+from gemini_batch.tables.outputs.columns import DETAILS
 
 KEYS = ["a", "b", "c", "d"]
 ASKED = "gemini-4-argon"
@@ -276,11 +277,13 @@ def check(home: StateFolder, folder: RunFolder, first: list[list[Given]], second
     with ShownRowReader.open(run, jobs, folder, prices, offline=False) as reader:
         shown = [reader.shown(row) for row in reader.rows.placed()]
     assert sum(row.usd.batch or 0 for row in shown) == pytest.approx(float(usd))
-    view = Results(run, jobs, home, summary, prices, _style=TableStyle(details=True)).to_arrow()
-    for row, cell in zip(shown, view.column("usd").to_pylist(), strict=True):
+    detailed = Results(run, jobs, home, summary, prices, _style=TableStyle(details=True))
+    for row, cells, line in zip(shown, detailed.to_arrow().to_pylist(), detailed, strict=True):
         answered = [one for _, key, one in came if key == row.key]
         if len(answered) == 1 and answered[0].outcome != "error":
-            assert cell == (None if row.usd.at_least else row.usd.batch)
+            assert cells["usd"] == (None if row.usd.at_least else row.usd.batch)
+        assert list(line.get("details", ())) == ([name for name, _ in DETAILS[:-1]] if "response" in line else [])
+        assert {name: cells[name] for name in line.get("details", ())} == line.get("details", {})
 
 
 def check_report(

@@ -50,7 +50,7 @@ def answers(
 
 def job(run: str, ordinal: int, day: dt.date, model: str, requests: int, **known: object) -> JobFacts:
     """A collected job that answered everything within an hour, but for what is ``known`` to be different."""
-    usual = JobFacts(run, ordinal, "nightly", day, model, requests, True, False, 0, 0, 3600.0)
+    usual = JobFacts(run, ordinal, "nightly", day, model, requests, True, False, 0, 0, None, 3600.0)
     return usual._replace(**known)  # type: ignore[arg-type]
 
 
@@ -80,7 +80,16 @@ def month(names: tuple[str, ...] = tuple(MODELS), *, days: int = 30, jobs: int =
                 took = 240.0 * (1 + 60 * chance.random() ** 4 * (at + 1)) + count / 10
                 facts.jobs.append(
                     job(
-                        run, 1, day, model, count, missing=missing, unanswered=missing, took=took, name=f"nightly {day}"
+                        run,
+                        1,
+                        day,
+                        model,
+                        count,
+                        missing=missing,
+                        unanswered=missing,
+                        most=missing * 400_000,
+                        took=took,
+                        name=f"nightly {day}",
                     )
                 )
     return facts

@@ -13,7 +13,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from gemini_batch.errors import UsageError
+from gemini_batch.prices import Kind, Spend, Unpriced
+from gemini_batch.report.money import at_most, bounded
 from gemini_batch.report.spending import charts, files, sheet, words
+from gemini_batch.report.spending.before import Sending, compare, compared
 from gemini_batch.report.spending.facts import Facts
 from gemini_batch.report.spending.page import Axis, write_page
 from gemini_batch.report.spending.sums import BY, By, Spending, SpendReport, spend_report, turnaround
@@ -43,7 +46,7 @@ def two_days() -> Facts:
     later = DAY + dt.timedelta(days=1)
     return Facts(
         jobs=[
-            job("run-a", 1, DAY, FLASH, 10, took=60.0, unanswered=3),
+            job("run-a", 1, DAY, FLASH, 10, took=60.0, unanswered=3, most=2_000_000_001),
             job("run-a", 2, later, FLASH, 3, took=7200.0, missing=1, unanswered=1),
             job("run-b", 1, later, FLASH, 4, took=600.0, name="weekly"),
         ],
@@ -203,6 +206,48 @@ def test_a_job_counts_for_the_models_that_answered() -> None:
     assert (left[asked].verdicts, left[asked].unanswered) == ({"missing": 1}, 1)
 
 
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ([(3, 2_000_000_001)], "at most $2.01"),
+        ([(3, 2_000_000_000), (2, 500_000_000), (0, 7), (0, None)], "at most $2.50"),
+        ([(3, 1_000), (2, None)], "at most $0.000001 without 2 of them, which nothing bounds"),
+        ([(2, None)], "of unknown cost"),
+    ],
+)
+def test_what_was_possibly_paid_is_rounded_up_and_never_nothing(jobs: list[tuple[int, int | None]], said: str) -> None:
+    assert bounded(at_most(jobs)) == said
+
+
+_TRIAL, _REST, _RETRY = Sending(0, 0.0, None, 9.0), Sending(1, 0.3, 0.4, 0.5), Sending(3, 0.25, 0.5, None)
+_COST = Spend(by_kind={Kind.INPUT: Decimal("0.1")})
+_SEARCHED = Spend(
+    {Kind.INPUT: Decimal("0.1"), Kind.SEARCH: Decimal(7)}, unpriced={Unpriced("searches", "m", Kind.MAPS): 1}
+)
+_UNPRICED = Spend(unpriced={Unpriced("usage", "m"): 1})
+
+
+@pytest.mark.parametrize(
+    ("before", "spent", "said"),
+    [
+        ([], {1: _COST}, None),
+        ([_TRIAL], {1: _COST}, None),
+        ([_REST], {1: _COST}, None),
+        ([_TRIAL, _REST], {1: _COST, 2: _COST, 3: _COST}, "estimated: $0.4 ($0.3 to $0.5), actual: $0.2"),
+        ([_TRIAL, _REST, _RETRY], {2: _COST, 4: _COST, 5: _COST}, "estimated: $0.9, actual: $0.3"),
+        ([_TRIAL, _REST, _RETRY], {2: _COST}, "estimated: $0.4 ($0.3 to $0.5), actual: $0.1"),
+        ([_REST], {2: _SEARCHED}, "estimated: $0.4 ($0.3 to $0.5), actual: $0.1"),
+        ([_REST], {2: _COST, 3: _UNPRICED}, "estimated: $0.4 ($0.3 to $0.5), actual: at least $0.1"),
+    ],
+)
+def test_an_estimate_is_compared_with_the_jobs_that_followed_it(
+    before: list[Sending], spent: dict[int, Spend], said: str | None
+) -> None:
+    found = compare(before, spent.items())
+
+    assert (None if found is None else compared(found)) == said
+
+
 def test_notes() -> None:
     facts = two_days()
     facts.jobs.append(job("run-c", 1, DAY, FLASH, 1_200, collected=False, took=None))
@@ -219,8 +264,8 @@ def test_notes() -> None:
         "did not succeed: $0.025 duplicate, $0.01 failed, $0.025 retried, $0.085 truncated.",
         "Not in the amount: 7 answers by gemini-99-ultra, whose price is unknown.",
         "Not in the amount: run-d, which cannot be read.",
-        "Possibly paid: 4 attempts that ended without an answer.",
-        "Not known yet: 1,200 requests in jobs that are alive or not collected.",
+        "Possibly paid: 4 attempts that ended without an answer, at most $2.01 without 1 of them, which",
+        "Not known yet: 1,200 requests in jobs that are alive or not collected, of unknown cost.",
         "2 jobs at https://proxy.example: counted at Google's prices; what it asks is not known.",
         "Left out: 1 run that an emulator answered",
         "3 jobs ended: half took up to 10 min, nine of ten up to 2 h, the longest 2 h.",

@@ -45,13 +45,16 @@ ADDED: dict[str, tuple[str, ...]] = {
         "maps",
     ),
     "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint", "shape"),
-    "jobs": ("key_fingerprint", "bound", "unbounded", "settled", "answer_limit"),
+    "jobs": ("key_fingerprint", "bound", "unbounded", "settled", "possible", "answer_limit"),
     "requests": (
         *("fingerprint", "body", "outside", "copy_of", "schema"),
         *("bound_kind", "bound_prompt", "bound_answer"),
     ),
     **dict.fromkeys(
-        ("messages", "model_versions", "output_files", "claims", "loans", "schemas", "attachments", "job_attachments"),
+        (
+            *("messages", "model_versions", "output_files", "claims", "loans", "schemas", "attachments"),
+            *("job_attachments", "estimates"),
+        ),
         (),
     ),
 }

@@ -17,6 +17,8 @@ from gemini_batch.catalog import Method
 from gemini_batch.jsonl import repair
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.answers.reasons import Verdict
 
@@ -51,13 +53,15 @@ def result_line(
     text: bool = True,
     parsed: bool = False,
     media: MediaWriter | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> bytes:
     """One result as one line of JSON, without a line ending: ``key, verdict, response, error, attempt``, in this order.
 
     ``response`` is present if the service sent one, ``error`` with every verdict but ``succeeded``. ``text=False``
     leaves the response unchanged. ``parsed``: the text is JSON, and the response gets its value as well, or null if
     there is no text. ``copied_from``: the key of the identical request whose answer it is. With ``media``,
-    images and audio are written to files and the line has their paths. Raises ``ValueError`` if ``response`` is not
+    images and audio are written to files and the line has their paths. ``details``: what the answer used, cost and is
+    from; the last field. Raises ``ValueError`` if ``response`` is not
     JSON, ``OSError`` if a media file cannot be written.
     """
     pieces = [b'{"key":', _encode(key), b',"verdict":"', verdict.encode(), b'"']
@@ -69,6 +73,8 @@ def result_line(
     pieces += (b',"attempt":', str(attempt).encode())
     if copied_from is not None:
         pieces += (b',"copied_from":', _encode(copied_from))
+    if details is not None:
+        pieces += (b',"details":', _encode(details))
     pieces.append(b"}")
     return b"".join(pieces)
 

@@ -119,9 +119,7 @@ SELECTION = (
 
 #: How results become a table.
 TABLE_STYLE = (
-    click.option(
-        "--details", is_flag=True, help="In a table, add tokens, cost, finish reason, model and attempt of each row."
-    ),
+    click.option("--details", is_flag=True, help="Add tokens, cost, finish reason, model and attempt of each row."),
     click.option(
         "--spreadsheet", is_flag=True, help="Write CSV that spreadsheets open safely: marked as UTF-8, no formulas."
     ),

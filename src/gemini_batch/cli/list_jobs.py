@@ -63,7 +63,7 @@ def _age(age: float, one: JobStatus) -> str:
 
 def _line(one: JobStatus) -> str:
     from gemini_batch.report.job_view import RunState
-    from gemini_batch.report.money import amount
+    from gemini_batch.report.money import amount, bounded
 
     age = "" if one.age is None else _age(one.age, one)
     if one.state == RunState.NOT_CREATED:
@@ -76,6 +76,8 @@ def _line(one: JobStatus) -> str:
     cost = ""
     if one.usd is not None:
         cost = amount(one.usd) + (" not paid (offline)" if one.offline else "")
+    possible = one.possibly_paid
+    besides = f"possibly paid: {bounded(possible)}" if possible and (possible.usd or possible.unknown) else ""
     known = "" if one.run else "not made on this machine"
     parts = (
         one.job or one.run or "",
@@ -86,6 +88,7 @@ def _line(one: JobStatus) -> str:
         one.model,
         one.name,
         cost,
+        besides,
         room,
         known,
     )

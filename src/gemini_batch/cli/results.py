@@ -170,6 +170,7 @@ def summary_lines(summary: Summary, output: str | None, output_dir: str | None =
         + (f"; {counted(t.unknown, 'answer')} without token counts" if t.unknown else "")
     )
     yield from _money(summary)
+    yield from _besides(summary)
     yield from _written(output, output_dir)
 
 
@@ -219,6 +220,18 @@ def _next_step(following: Next | str, output: str | None, style: Sequence[str]) 
     return invoked(following if output in {None, "-"} else following.writing_to(output or "", *style))
 
 
+def _besides(summary: Summary) -> Iterator[str]:
+    """What may have been paid besides, and what was expected."""
+    from gemini_batch.report.money import bounded
+    from gemini_batch.report.spending.before import compared
+
+    if summary.unanswered:
+        attempts = counted(summary.unanswered, "attempt")
+        yield f"possibly paid: {attempts} that ended without an answer, {bounded(summary.possibly_paid)}"
+    if summary.estimated is not None and summary.not_sent == summary.held_back:
+        yield compared(summary.estimated)
+
+
 def _money(summary: Summary) -> Iterator[str]:
     """The cost, what it leaves out, what it has besides tokens, and how much of it came to nothing."""
     from gemini_batch.report.billing import usd
@@ -229,8 +242,6 @@ def _money(summary: Summary) -> Iterator[str]:
         yield "cost: unknown (no answers, so no token counts)"
         return
     details = [*left_out(money)]
-    if summary.unanswered:
-        details.append(f"{counted(summary.unanswered, 'attempt')} without an answer may have been billed as well")
     would = "would have been " if summary.emulated else ""
     shown = "unknown" if money.batch is None else f"{would}{amount(money)} in batch"
     if money.batch is not None and money.interactive:

@@ -146,14 +146,19 @@ async def estimate(
         with folder.rows() as rows:
             chosen = options.over(kept_options(run))
             counts = await _counted(session, run, folder, rows, count)
-            return foreseen(session, run, folder, rows, chosen, source=run.id, counts=counts)
+            return await in_thread(
+                lambda _: foreseen(session, run, folder, rows, chosen, source=run.id, counts=counts), session.emit
+            )
     check_submission(what)
     async with prepared(session, what, needs_key=False) as made:
         with session.state_folder.staging(session.world.token(8)) as folder:
             run = await in_thread(lambda emit: _staged(session, made, options, folder, emit), session.emit)
             with folder.rows() as rows:
                 counts = await _counted(session, run, folder, rows, count)
-                found = foreseen(session, run, folder, rows, options, source=made.named, counts=counts)
+                found = await in_thread(
+                    lambda _: foreseen(session, run, folder, rows, options, source=made.named, counts=counts),
+                    session.emit,
+                )
     return msgspec.structs.replace(found, skipped=made.prepared.note.skipped if made.prepared else {})
 
 
@@ -241,7 +246,10 @@ def foreseen(
     source: str,
     counts: Sequence[tuple[int, int]] = (),
 ) -> Estimate:
-    """What the waiting requests of a run will use and cost. Raises UsageError for a mistake in the user's prices."""
+    """What the waiting requests of a run will use and cost. Raises UsageError for a mistake in the user's prices.
+
+    It may read many requests, so it is called in a thread (:func:`gemini_batch.events.in_thread`).
+    """
     waiting = rows.waiting()
     overrides = options.overrides
     model = (overrides and overrides.model) or run.model
@@ -253,7 +261,7 @@ def foreseen(
         answer=overrides.max_output_tokens if overrides else None,
         answer_limit=None if most is None else most.answer_limit,
     )
-    guess = prompt_tokens(session, run, folder, rows, model=model)
+    guess = prompt_tokens(session, run, folder, rows, model=model, waiting=waiting)
     prompts = Range(guess.low, None, None)  # what nothing tells has no bound either
     if counts:
         prompts = counted_tokens(counts, waiting.requests, waiting.tokens, among=True)

@@ -94,7 +94,7 @@ def _cost(found: Estimate) -> str:
         low, high = found.usd.low, found.usd.high
         around = "" if high is None else f" (${usd(low)} to ${usd(high)})" if low else f" (at most ${usd(high)})"
         outside = f", ${usd(found.interactive_usd)} interactively" if found.interactive_usd is not None else ""
-        apart = f", of it about ${usd(found.charges_usd)} for searches" if found.charges_usd else ""
+        apart = f", including about ${usd(found.charges_usd)} for searches" if found.charges_usd else ""
         return f"Cost: about ${usd(found.usd.expected)}{around} in batch{apart}{outside}{days}{own}."
     if found.usd.high is not None:
         return f"Cost: at most ${usd(found.usd.high)} in batch{days}{own}."

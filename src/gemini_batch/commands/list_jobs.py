@@ -14,7 +14,7 @@ from gemini_batch.errors import ServiceError, StateError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.job_view import JobStatus, RunState, describe, not_created, run_facts
-from gemini_batch.report.money import Meter
+from gemini_batch.report.money import Meter, at_most
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.records import JobStage
 from gemini_batch.wire import remote_job
@@ -101,16 +101,18 @@ def _unsent(session: Session, run: Run) -> JobStatus | None:
 
 
 def _at_length(session: Session, run: Run, job: Job | None, one: JobStatus) -> JobStatus:
-    """An entry with the size of its run's folder, and with the cost of its answers, if any are held."""
+    """An entry with the size of its run's folder, and with what it cost and may have cost, if it is collected."""
     folder = session.state_folder.run(run.id)
-    usd = None
+    usd = possibly_paid = None
     if job is not None and job.stage is JobStage.COLLECTED and folder.row_database.exists():
         try:
             with folder.rows() as rows:
+                unanswered = max(0, job.requests - rows.answered_in(job.ordinal))
+                possibly_paid = at_most([(unanswered, job.possible)])
                 usd = Meter(run, [job], session.prices).money(rows.usage(LONG_PROMPT, job=job.ordinal))
         except StateError as error:  # as above
             session.emit(Notice(f"{run.id}: {error.message}", "warning", error.next))
-    return msgspec.structs.replace(one, size=folder.size(), usd=usd)
+    return msgspec.structs.replace(one, size=folder.size(), usd=usd, possibly_paid=possibly_paid)
 
 
 def _seconds(created: str | None) -> float:

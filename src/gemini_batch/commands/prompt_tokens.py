@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.session import Session
     from gemini_batch.store.records import Run
+    from gemini_batch.store.row_records import Waiting
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.tokens.estimate import Estimate
@@ -25,17 +26,24 @@ if TYPE_CHECKING:
 #: How many earlier runs are looked at, and how many prompts of each.
 _RUNS, _PROMPTS = 5, 200
 #: So many prompts are read; of more, so many random ones stand for all.
-_READ = 100_000
+_READ = 20_000
 
 
-def prompt_tokens(session: Session, run: Run, folder: RunFolder, rows: Rows, *, model: str) -> Estimate:
-    """The tokens of the prompts that wait, for ``model``. Raises OSError where they cannot be read."""
+def prompt_tokens(
+    session: Session, run: Run, folder: RunFolder, rows: Rows, *, model: str, waiting: Waiting
+) -> Estimate:
+    """The tokens of the prompts that wait, for ``model``. Raises OSError where they cannot be read.
+
+    ``waiting``: how many they are, and the sum of what each of them was estimated at when it was entered.
+    """
     chosen = sorted(rows.some_waiting(_READ))
     with folder.requests.open("rb") as file:
         found = estimate_lines((read_at(file, offset, length) for offset, length, _ in chosen), model)
-    whole, read = rows.waiting().tokens, sum(tokens for *_, tokens in chosen)
-    if read < whole:
-        found = replace(found, range=found.range.times(whole / read))
+    read = sum(tokens for *_, tokens in chosen)
+    if read < waiting.tokens:
+        share = waiting.requests / len(chosen)
+        unknown = {name: round(count * share) for name, count in found.unknown.items()}
+        found = replace(found, rows=waiting.requests, range=found.range.times(waiting.tokens / read), unknown=unknown)
     if model != run.model:
         return found  # what another model counted teaches nothing
     if found.unknown:  # only whole prompts of the same kind tell what these parts add

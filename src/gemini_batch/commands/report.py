@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.commands.job_names import held_here
 from gemini_batch.errors import UsageError
 from gemini_batch.events import Notice
+from gemini_batch.report.spending.before import Sending, sendings
 from gemini_batch.report.spending.files import check_place, write_report
 from gemini_batch.report.spending.reading import read_facts
 from gemini_batch.report.spending.sums import BY, By, SpendReport, spend_report
@@ -33,15 +34,17 @@ async def report(
         check_place(output)
     today = dt.datetime.fromtimestamp(session.world.now(), dt.UTC).date()
     first = _first_day(since, today)
-    run = None
+    run, before = None, list[Sending]()
     if name is not None:
         session, target = held_here(session, name)
-        run = target.run.id
+        run, before = target.run.id, sendings(session.ledger(), target.run)
     session.name_empty_state_folder()
     facts = read_facts(session, run=run, since=first)
     for unread, message in facts.unread.items():
         session.emit(Notice(f"{unread}: {message} The amounts leave it out.", "warning"))
-    found = spend_report(facts, by=by, run=run, since=first, until=today, offline=session.settings.offline)
+    found = spend_report(
+        facts, by=by, run=run, since=first, until=today, offline=session.settings.offline, before=before
+    )
     if output is not None:
         write_report(found, output)
     return found

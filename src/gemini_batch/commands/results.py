@@ -19,6 +19,7 @@ from gemini_batch.report.money import amount
 from gemini_batch.report.next_steps import costing, next_for_run, results_file
 from gemini_batch.report.output_files import write_failures
 from gemini_batch.report.result_set import Results
+from gemini_batch.report.spending.before import sendings
 from gemini_batch.report.summary import summarize
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held
@@ -76,7 +77,16 @@ async def held_results(session: Session, run: Run) -> Results:
     facts = run_facts(session, run)
     again = facts.waiting - facts.unsent
     prices = session.prices
-    summary = summarize(folder, run, jobs, prices=prices, offline=offline, resendable=again, stopped=facts.stopped)
+    summary = summarize(
+        folder,
+        run,
+        jobs,
+        prices=prices,
+        offline=offline,
+        resendable=again,
+        stopped=facts.stopped,
+        before=sendings(session.ledger(), run),
+    )
     return Results(run, jobs, folder, summary, prices)
 
 

@@ -17,7 +17,7 @@ from gemini_batch.commands.verdict_words import parse_verdicts
 from gemini_batch.engine.creating.budget import budget_of
 from gemini_batch.engine.creating.planner import drop, reconcile
 from gemini_batch.errors import Next, UsageError
-from gemini_batch.events import Notice
+from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.leftovers import cancelled_elsewhere
 from gemini_batch.report.more_tokens import room_for_more
@@ -25,6 +25,7 @@ from gemini_batch.report.next_steps import costing, retry_or_fix
 from gemini_batch.report.output_files import check_output
 from gemini_batch.report.result_set import TableStyle
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
+from gemini_batch.stopping import Stopped
 from gemini_batch.store.conditions import HELD
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.records import JobStage
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from gemini_batch.events import EventHandler
     from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
@@ -126,7 +128,8 @@ async def retry(
                     ledger.update_job(job, "cancel accepted", at=at, cancelled_at=job.ended_at or at)
                 if job.stage in {JobStage.PLANNED, JobStage.UPLOADED}:  # for an earlier retry, whose change was refused
                     drop(ledger, rows, job, at=session.world.now())
-            _let_wait(session, run, again, rows, max_usd)
+            letting = partial(_let_wait, session, run, again, rows, max_usd)
+            await in_thread(lambda emit: letting(emit=emit), session.emit)
             count = rows.waiting().requests
     session.emit(Notice(f"Resending {count:,} {'request' if count == 1 else 'requests'}."))
     if not again.overrides.asked and _LASTING & set(again.verdicts):
@@ -144,7 +147,15 @@ async def retry(
     return await finish(session, run, output, style)
 
 
-def _let_wait(session: Session, run: Run, again: RetrySelection, rows: Rows, max_usd: MaxUsd | Usd | None) -> None:
+def _let_wait(
+    session: Session,
+    run: Run,
+    again: RetrySelection,
+    rows: Rows,
+    max_usd: MaxUsd | Usd | None,
+    *,
+    emit: EventHandler,
+) -> None:
     """Let the chosen requests wait, with their change; if that may cost too much, all is as it was before.
 
     Raises UsageError.
@@ -156,9 +167,10 @@ def _let_wait(session: Session, run: Run, again: RetrySelection, rows: Rows, max
     run = keep_options(ledger, run, chosen, at=session.world.now())
     collected = [job.ordinal for job in ledger.jobs_of(run.id) if job.stage is JobStage.COLLECTED]
     try:
-        check = partial(check_cost, session, run, chosen, budget_of(session, run, chosen), rows, is_first=True)
+        budget = budget_of(session, run, chosen)
+        check = partial(check_cost, session, run, chosen, budget, rows, is_first=True, emit=emit)
         rows.choose(again.verdicts, collected, check=check)
-    except UsageError:
+    except (UsageError, Stopped):
         keep_options(ledger, run, kept, at=session.world.now())
         raise
 

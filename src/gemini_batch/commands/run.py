@@ -6,6 +6,7 @@ The same command again, or ``run RUN``, goes on where it stopped, whatever stopp
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,7 +26,7 @@ from gemini_batch.engine.resend import stopped_by_others
 from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError
-from gemini_batch.events import Notice
+from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.submission import Submission, display_name, enter_run, prepared
 from gemini_batch.intake.tabular import check_not_read
 from gemini_batch.report.job_view import run_facts
@@ -202,7 +203,8 @@ async def work_off(
         await remember(session, run, waits=True)
         budget = budget_of(session, run, chosen)
         with folder.rows() as rows:
-            check_cost(session, run, chosen, budget, rows, is_first=is_first)
+            check = partial(check_cost, session, run, chosen, budget, rows, is_first=is_first)
+            await in_thread(lambda emit: check(emit=emit), session.emit)
         while True:
             if _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
                 await check_visible(session, ledger.jobs_of(run.id))

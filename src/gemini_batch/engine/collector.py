@@ -20,7 +20,7 @@ from gemini_batch.engine.backoff import Output, output_of
 from gemini_batch.engine.download import fetch, incomplete, partial
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.engine.poller import ended_for, poll_job, record_seen
-from gemini_batch.engine.settling import settled
+from gemini_batch.engine.settling import settle
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.jsonl import atomic_write, private_folder
@@ -224,8 +224,10 @@ async def gather(
     done = msgspec.structs.replace(job, stage=JobStage.COLLECTED, collected_at=now)
     others = [other for other in ledger.jobs_of(run.id) if other.id != job.id]
     write_manifest(folder, ledger.run(run.id) or run, sorted([*others, done], key=lambda one: one.ordinal))
-    paid = settled(session, run, job)
-    job = ledger.update_job(job, "collected", at=now, stage=JobStage.COLLECTED, collected_at=now, settled=paid)
+    cost, possible = settle(session, run, job)
+    job = ledger.update_job(
+        job, "collected", at=now, stage=JobStage.COLLECTED, collected_at=now, settled=cost, possible=possible
+    )
     return replace(target, run=ledger.run_of(job), job=job)
 
 

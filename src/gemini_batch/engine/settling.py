@@ -31,8 +31,18 @@ class _Counts(NamedTuple):
     answered: int
 
 
-def settled(session: Session, run: Run, job: Job) -> int | None:
-    """What a job has cost, in nano-USD, when its answers are judged; None if that is not known.
+class Settled(NamedTuple):
+    """What a job has cost as limits count it, and what its requests without an answer may have cost at most.
+
+    In nano-USD; None if it is not known.
+    """
+
+    cost: int | None = None
+    possible: int | None = None
+
+
+def settle(session: Session, run: Run, job: Job) -> Settled:
+    """What a job has cost, when its answers are judged.
 
     A request without an answer, or with one that does not say what it used, may have been paid for: it counts with what
     it costs at most. An error in place of an answer costs nothing. A job of which requests went on to another one
@@ -42,24 +52,31 @@ def settled(session: Session, run: Run, job: Job) -> int | None:
     try:
         book = session.prices
     except UsageError:
-        return None
+        return Settled()
     prices = row_prices(book, job.model, job.created_at or session.world.now(), answer=job.answer_limit)
     with session.state_folder.run(run.id).rows() as rows:
         cost = total(part.spend for part in Meter(run, [job], book).parts(rows.usage(LONG_PROMPT, job=job.ordinal)))
-        open_rows = None if prices is None else rows.most(prices, job.ordinal, unknown=True)
+        open_rows = None if prices is None else rows.most(prices, job.ordinal, without="usage")
+        unanswered = None if prices is None else rows.most(prices, job.ordinal, without="answer")
         counts = _Counts(rows.accounted(job.ordinal), rows.answered_in(job.ordinal))
     expected = max(job.requests, (job.total or 0) if run.origin == "adopted" else 0)
     if not expected:  # the service has not said how many requests a job from elsewhere has
-        return None
+        return Settled()
     if counts.accounted < expected:
-        return None if job.unbounded != 0 else job.bound
+        most = None if job.unbounded != 0 else job.bound
+        return Settled(most, 0 if counts.answered >= expected else most)
+    possible = 0 if counts.answered >= expected else _bounded(run, unanswered)
     if any(one.why != "usage" for one in cost.unpriced):
-        return None
+        return Settled(None, possible)
     if not cost.unpriced and counts.answered >= expected:
-        return nano(cost.priced)
-    if open_rows is None or open_rows.unknown or not run.requests_known:  # nothing bounds what is not known
-        return None
-    return nano(cost.priced) + open_rows.nano
+        return Settled(nano(cost.priced), possible)
+    rest = _bounded(run, open_rows)
+    return Settled(None if rest is None else nano(cost.priced) + rest, possible)
+
+
+def _bounded(run: Run, most: Most | None) -> int | None:
+    """What requests of a job cost at most; None if nothing bounds it."""
+    return None if most is None or most.unknown or not run.requests_known else most.nano
 
 
 def count_earlier(session: Session, jobs: Iterable[Job]) -> None:
@@ -81,8 +98,9 @@ def count_earlier(session: Session, jobs: Iterable[Job]) -> None:
             if run.requests_known:
                 with folder.rows() as rows:
                     note_bounds(rows, folder, run)
-            if (cost := settled(session, run, job)) is not None:
-                ledger.update_job(job, "cost counted", at=now, settled=cost)
+            found = settle(session, run, job)
+            if found.cost is not None:
+                ledger.update_job(job, "cost counted", at=now, settled=found.cost, possible=found.possible)
 
 
 def _most_of(session: Session, run: Run, job: Job, folder: RunFolder) -> Most | None:

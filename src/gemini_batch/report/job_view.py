@@ -13,7 +13,7 @@ from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.report.leftovers import cancelled_elsewhere, resendable
-from gemini_batch.report.money import Money  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.report.money import AtMost, Money  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.report.next_steps import JobErrorInfo, explained, next_for_job, next_for_run
 from gemini_batch.report.stragglers import typical
 from gemini_batch.session import KnownJob, UnknownJob
@@ -96,6 +96,9 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the run's folder on this machine; null unless asked for."""
     usd: Money | None = None
     """What the answers of this job cost; null unless asked for, or if no answers are held here."""
+    possibly_paid: AtMost | None = None
+    """What its requests without an answer may have cost, besides `usd`; null unless asked for, or while it may still
+    answer."""
 
     @property
     def ended_badly(self) -> bool:

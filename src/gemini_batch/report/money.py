@@ -9,6 +9,7 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.money.costs import cost_of, cost_of_answer, counts_of
+from gemini_batch.money.limits import usd as round_up
 from gemini_batch.prices import FEES, Kind, Spend
 from gemini_batch.report.billing import EMULATED, usd
 from gemini_batch.wire import is_alias, same_model
@@ -214,6 +215,23 @@ class Meter:
         return job.model if job else self._run.model, dt.datetime.fromtimestamp(made, dt.UTC).date()
 
 
+class AtMost(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that something may have cost, in USD, at the highest price that could apply."""
+
+    usd: float
+    """The most that it may have cost, without what is in `unknown`."""
+    unknown: int
+    """Number of requests whose cost nothing bounds, or is not known here."""
+
+
+def at_most(jobs: Iterable[tuple[int, int | None]]) -> AtMost:
+    """What requests of several jobs may cost: how many of each, and their bound in nano-USD, None if it is unknown."""
+    known, unknown = 0, 0
+    for requests, nano in jobs:
+        known, unknown = known + (nano or 0 if requests else 0), unknown + (requests if nano is None else 0)
+    return AtMost(usd=known / 10**9, unknown=unknown)
+
+
 #: What costs nothing: nothing was sent, or another run has paid for the answer.
 NOTHING = money_of(Spend())
 #: Nothing tells what it cost.
@@ -228,6 +246,14 @@ def amount(money: Money) -> str:
     if money.batch is None:
         return "cost unknown"
     return f"{'at least ' if money.at_least else ''}${usd(money.batch)}"
+
+
+def bounded(one: AtMost) -> str:
+    """``at most $0.55``, ``at most $0.55 without 7 of them, which nothing bounds``, ``of unknown cost``."""
+    if one.unknown and not one.usd:
+        return "of unknown cost"
+    known = f"at most ${round_up(round(one.usd * 10**9))}"
+    return f"{known} without {one.unknown:,} of them, which nothing bounds" if one.unknown else known
 
 
 def left_out(money: Money) -> Iterator[str]:

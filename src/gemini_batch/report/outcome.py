@@ -11,6 +11,7 @@ from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from gemini_batch.answers.media import MediaWriter
@@ -68,8 +69,11 @@ class Outcome(NamedTuple):
         """What is wrong, as a sentence; None if nothing is."""
         return None if self.verdict == "succeeded" else why(self.verdict, self.reason, self.message)[1]
 
-    def line(self, method: Method, media: MediaWriter | None) -> bytes:
-        """The result line (docs/result-line.md). Raises OSError where a media file cannot be written."""
+    def line(self, method: Method, media: MediaWriter | None, *, details: Mapping[str, object] | None = None) -> bytes:
+        """The result line (docs/result-line.md), with ``details`` if they are given.
+
+        Raises OSError where a media file cannot be written.
+        """
         return result_line(
             self.row.key,
             self.verdict,
@@ -82,6 +86,7 @@ class Outcome(NamedTuple):
             copied_from=self.row.copied_from,
             parsed=self.verdict == "succeeded" and self.row.expects_json,
             media=media,
+            details=details,
         )
 
 

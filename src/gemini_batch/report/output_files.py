@@ -68,9 +68,16 @@ def check_output(state: StateFolder, output: Path, *, failures: bool) -> None:
         ) from error
 
 
-def refuse_raw(output: Path) -> None:
-    """Refuse a table of the service's own lines, which have no columns. Raises UsageError."""
-    if format_of(output) is not None:
+def refuse_raw(output: Path | None, *, details: bool) -> None:
+    """Refuse a table of the service's own lines, which have no columns, and details in them. Raises UsageError."""
+    if details:
+        raise UsageError(
+            "--raw is for the service's own lines, unchanged, and --details would add to them.",
+            field="--raw",
+            code="bad_argument",
+            next="Leave out --raw or --details.",
+        )
+    if output is not None and format_of(output) is not None:
         raise UsageError(
             "--raw is for the service's own lines, and the end of this name asks for a table.",
             file=output,

@@ -20,10 +20,10 @@ from gemini_batch.jsonl import atomic_write, loads
 from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.report.outcome import Outcome, RawFiles, outcome_of
 from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record, refuse_raw
-from gemini_batch.report.table_file import TableView, skipped_line
+from gemini_batch.report.table_file import TableView
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
-from gemini_batch.tables.note import SkippedRow, table_of
+from gemini_batch.tables.note import table_of
 from gemini_batch.tables.outputs.arrow import to_arrow, to_pandas, to_polars
 from gemini_batch.tables.outputs.folder import TextFolder
 from gemini_batch.tables.outputs.write import format_of, write_table
@@ -50,8 +50,9 @@ T = TypeVar("T")
 class TableStyle:
     """How results become a table.
 
-    ``details``: with tokens, cost, finish reason, model and attempt. ``spreadsheet``: CSV that spreadsheets open
-    safely. ``prefix``: what the names of the new columns begin with; by default, as the run was entered.
+    ``details``: with tokens, cost, finish reason, model and attempt, also in result lines. ``spreadsheet``: CSV that
+    spreadsheets open safely. ``prefix``: what the names of the new columns begin with; by default, as the run was
+    entered.
     """
 
     details: bool = False
@@ -113,8 +114,7 @@ class Results:
             )
 
     def _own_lines(self, outcomes: Iterable[Outcome], media: MediaWriter | None) -> Iterator[bytes]:
-        for one in self._view().with_skipped(outcomes):
-            yield skipped_line(one) if isinstance(one, SkippedRow) else one.line(self._run.method, media)
+        yield from replace(self._view(), media=media).lines(outcomes)
 
     def _raw_lines(self, outcomes: Iterable[Outcome], media: MediaWriter | None) -> Iterator[bytes]:
         for one in outcomes:
@@ -196,7 +196,7 @@ class Results:
         state, succeeded = self._state_folder, self._succeeded
         check_output(state, path, failures=False)
         if self._raw:
-            refuse_raw(path)
+            refuse_raw(path, details=self._style.details)
         if (form := format_of(path)) is not None:
             return self._write_table(path, form)
         damaged = any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures)

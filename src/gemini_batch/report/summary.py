@@ -13,19 +13,21 @@ from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type its
 from gemini_batch.events import RunProgress
 from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.billing import elsewhere, says_emulated
-from gemini_batch.report.money import NOTHING, AnsweredBy, Meter, Money, answered_by
+from gemini_batch.report.money import NOTHING, AnsweredBy, AtMost, Meter, Money, answered_by, at_most
 from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import Step, next_for_results
+from gemini_batch.report.spending.before import Estimated, compare
 from gemini_batch.store.conditions import COPY, HELD, REMEMBERED
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import JobStage
 from gemini_batch.tables.note import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from gemini_batch.money.book import PriceBook
+    from gemini_batch.report.spending.before import Sending
     from gemini_batch.report.stragglers import Oldest
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.row_records import Reason
@@ -113,12 +115,17 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Number of second answers to the same request."""
     unanswered: int
     """How often a request was in a job and got no answer; it may have been billed."""
+    possibly_paid: AtMost
+    """What these attempts may have cost; it is not in `usd`."""
     unknown_keys: int
     """Requests of an adopted job whose keys are unknown here."""
     tokens: TokenCounts
     """Tokens of all answers received."""
     usd: Money
     """What the answers cost."""
+    estimated: Estimated | None
+    """What `run` and `retry` expected before they sent these requests; null if nothing was expected, or for a single
+    job."""
     error: str | None
     """The service's message for a job that failed."""
     folder: str
@@ -166,10 +173,12 @@ def summarize(
     resendable: int = 0,
     stopped: bool = False,
     only: Job | None = None,
+    before: Sequence[Sending] = (),
 ) -> Summary:
     """What came of a run whose sent jobs are collected, or of one of them (``only``), from the run's rows alone.
 
-    ``resendable``: how many requests ``run`` would resend; ``stopped``: someone else cancelled a job.
+    ``resendable``: how many requests ``run`` would resend; ``stopped``: someone else cancelled a job. ``before``: what
+    was expected.
     """
     with open_rows(folder.run(run.id), jobs, only=only) as rows:
         counts = rows.counts()
@@ -177,6 +186,7 @@ def summarize(
         failures = rows.reasons()
         room = room_for_more(folder.run(run.id), run, jobs, rows)
         quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
+        possibly_paid = at_most(_unanswered(rows, jobs if only is None else [only], unanswered))
         remembered, held_back, identical = (0, 0, 0) if only is not None else _places(rows)
     table = table_of(folder.run(run.id).path)
     not_sent = 0 if only is not None or not run.requests_known else run.requests - sum(counts.values())
@@ -189,6 +199,7 @@ def summarize(
         if only is None
         else []
     )
+    meter = Meter(run, jobs, prices)
     total = sum(job.total or 0 for job in jobs)
     states = {job.state for job in jobs if job.state} or {"" if jobs else _NO_JOB}
     return Summary(
@@ -212,15 +223,24 @@ def summarize(
         quarantined=quarantined,
         repeated=repeated,
         unanswered=unanswered,
+        possibly_paid=possibly_paid,
         # A line that has lost its key is an answer to one of these, and it is unknown to which.
         unknown_keys=max(0, total - requests) if not run.requests_known else 0,
         tokens=token_counts(usage),
-        usd=Meter(run, jobs, prices).money(usage) if jobs else NOTHING,
+        usd=meter.money(usage) if jobs else NOTHING,
+        estimated=compare(before, ((part.job, part.spend) for part in meter.parts(usage))),
         error=next((job.error_message for job in jobs if job.error_message), None),
         folder=str(folder.run(run.id).path),
         next=steps[0] if steps else None,
         next_steps=[Step(step) for step in steps],
     )
+
+
+def _unanswered(rows: Rows, jobs: Sequence[Job], attempts: int) -> Iterator[tuple[int, int | None]]:
+    """By job, how many requests it did not answer, and what these may have cost; ``attempts``: how many in all."""
+    for job in jobs if attempts else ():
+        if job.stage is JobStage.COLLECTED and job.possible != 0:
+            yield max(0, job.requests - rows.answered_in(job.ordinal)), job.possible
 
 
 def _places(rows: Rows) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from gemini_batch.catalog import Method
 from gemini_batch.report.money import Meter
 from gemini_batch.tables.note import SkippedRow, new_columns
 from gemini_batch.tables.outputs.cells import Cells, Filler
-from gemini_batch.tables.outputs.columns import KEY, Column, answer_columns
+from gemini_batch.tables.outputs.columns import DETAILS, KEY, Column, answer_columns
 from gemini_batch.tables.outputs.write import check_format, format_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.answers.reasons import Verdict
+    from gemini_batch.answers.response_types import Candidate
     from gemini_batch.answers.usage import Usage
     from gemini_batch.money.book import PriceBook
     from gemini_batch.report.outcome import Outcome
@@ -87,8 +88,7 @@ class TableView:
     def cells(self, outcomes: Iterable[Outcome], columns: Sequence[Column]) -> Iterator[Cells]:
         """The new cells of every row of the table. Raises OSError where a media file cannot be written."""
         fill = Filler(columns)
-        meter = Meter(self.run, self.jobs, self.prices) if self.details else None
-        facts = _Facts(self.run, meter, self.media, self.folder)
+        facts = _Facts(self.run, self._meter, self.media, self.folder)
         for one in outcomes if self.table is None else self._rows(outcomes, self.table):
             if one is None:
                 yield _LEFT_OUT
@@ -97,7 +97,23 @@ class TableView:
             else:
                 yield fill(*facts.of(one))
 
-    def with_skipped(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome | SkippedRow]:
+    def lines(self, outcomes: Iterable[Outcome]) -> Iterator[bytes]:
+        """The result line of every request, and of every row that is never sent, in its place.
+
+        Raises OSError where a media file cannot be written.
+        """
+        method, facts = self.run.method, _Facts(self.run, self._meter, None, self.folder)
+        for one in self._with_skipped(outcomes):
+            if isinstance(one, SkippedRow):
+                yield skipped_line(one)
+            else:
+                yield one.line(method, self.media, details=facts.details(one) if self.details else None)
+
+    @property
+    def _meter(self) -> Meter | None:
+        return Meter(self.run, self.jobs, self.prices) if self.details else None
+
+    def _with_skipped(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome | SkippedRow]:
         """The outcomes, with the rows that are never sent in their places."""
         if self.table is None or self.partial:
             yield from outcomes
@@ -146,6 +162,17 @@ class _Facts:
                 text = self._generated(facts, outcome)
         return facts, text
 
+    def details(self, outcome: Outcome) -> dict[str, Any] | None:
+        """The details of an answer; null stands for what it does not tell. None if there is no response."""
+        if outcome.response is None:
+            return None
+        facts: dict[str, Any] = {}
+        if self.run.method is Method.EMBED:
+            self._embedded(facts, outcome)
+        else:
+            self._first(facts, outcome)
+        return {name: facts.get(name) for name, _ in DETAILS if name != "attempt"}
+
     def _embedded(self, facts: dict[str, Any], outcome: Outcome) -> None:
         assert outcome.response is not None
         try:
@@ -156,7 +183,8 @@ class _Facts:
             facts["embedding"] = values
         self._spent(facts, outcome.row, usage_of_embedded(found), found.model_version)
 
-    def _generated(self, facts: dict[str, Any], outcome: Outcome) -> str | None:
+    def _first(self, facts: dict[str, Any], outcome: Outcome) -> Candidate | None:
+        """The first candidate of an answer, whose details are added to the facts."""
         assert outcome.response is not None
         try:
             found, _ = shapes.read_generated(outcome.response)
@@ -165,6 +193,11 @@ class _Facts:
         first = found.candidates[0] if found.candidates else None
         facts["finish_reason"] = first.finish_reason if first is not None else None
         self._spent(facts, outcome.row, usage_of_generated(found), found.model_version)
+        return first
+
+    def _generated(self, facts: dict[str, Any], outcome: Outcome) -> str | None:
+        assert outcome.response is not None
+        first = self._first(facts, outcome)
         if outcome.verdict != "succeeded" or first is None:
             return None
         if self.media is not None:

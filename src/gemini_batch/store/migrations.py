@@ -205,8 +205,24 @@ def _ledger_6(db: sqlite3.Connection) -> None:
     )
 
 
+def _ledger_7(db: sqlite3.Connection) -> None:
+    """Keep what was expected before each sending, and what requests without an answer may have cost, in nano-USD."""
+    _each(
+        db,
+        (
+            "ALTER TABLE jobs ADD COLUMN possible INTEGER",
+            """
+CREATE TABLE estimates (
+    run TEXT NOT NULL REFERENCES runs (id), after INTEGER NOT NULL, at REAL NOT NULL,
+    low INTEGER, expected INTEGER, high INTEGER, PRIMARY KEY (run, after)
+) STRICT, WITHOUT ROWID
+""",
+        ),
+    )
+
+
 LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (
-    _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6,
+    _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6, _ledger_7,
 )  # fmt: skip
 
 

@@ -91,7 +91,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     collected without its answers, because the service no longer has them. If it shows them again, the job is not lost.
     ``key_fingerprint``: the API key that created it, or saw it last. ``bound``: what it costs at most, ``settled``:
     what it has cost, both in nano-USD, None if unknown. ``unbounded``: how many of its requests nothing bounds, which
-    ``bound`` leaves out. ``answer_limit``: the most tokens of an answer, if a retry set it in all of its requests.
+    ``bound`` leaves out. ``possible``: what those that got no answer may have cost at most, like ``settled``.
+    ``answer_limit``: the most tokens of an answer, if a retry set it in all of its requests.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     bound: int | None = None
     unbounded: int | None = None
     settled: int | None = None
+    possible: int | None = None
     answer_limit: int | None = None
 
 

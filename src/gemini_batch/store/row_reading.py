@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gemini_batch.money.limits import PICO
 from gemini_batch.money.row_bounds import UNBOUNDED
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 #: An odd factor near the golden section of 2**32: it scatters consecutive numbers.
 _SHUFFLE = 2_654_435_761
+_SHUFFLED = 2**32
 #: So many schemas are in memory at a time.
 _MOST_SCHEMAS = 64
 
@@ -65,17 +66,22 @@ class RowReader:
         with explained(self.path, "run's row database"):
             return Waiting(*self._db.execute(sql).fetchone())
 
-    def most(self, prices: RowPrices, ordinal: int | None = None, *, unknown: bool = False) -> Most:
+    def most(
+        self,
+        prices: RowPrices,
+        ordinal: int | None = None,
+        *,
+        without: Literal["answer", "usage"] | None = None,
+    ) -> Most:
         """What the requests that wait, or those of a job, cost at most, and how many of them nothing bounds.
 
-        ``unknown``: only the requests of the job without an answer from it that says what it used.
+        ``without``: only the requests of the job without an answer from it, or without one that says what it used.
         """
         where, values = ("job IS NULL", ()) if ordinal is None else ("job = ?4", (ordinal,))
-        if unknown:
-            where += (
-                " AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = ?4 "
-                "AND a.usage_known)"
-            )
+        if without is not None:
+            known = " AND a.usage_known" if without == "usage" else ""
+            answer = f"SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = ?4{known}"  # noqa: S608
+            where += f" AND NOT EXISTS ({answer})"
         sql = (
             "SELECT bound_kind, count(*), sum(min(coalesce(bound_prompt, ?1), coalesce(?1, bound_prompt))), "  # noqa: S608 - no value
             "sum(iif(bound_answer = 0, 0, coalesce(?2, bound_answer, ?3))) FROM requests "
@@ -105,13 +111,21 @@ class RowReader:
         return None if row is None else tuple(row)
 
     def some_waiting(self, count: int) -> list[tuple[int, int, int]]:
-        """``(offset, length, estimated tokens)`` of so many waiting requests, always the same random ones."""
+        """``(offset, length, estimated tokens)`` of so many waiting requests, always the same random ones.
+
+        They are those with the smallest shuffled numbers; only the numbers that may be among these are sorted.
+        """
         sql = (
             "SELECT offset, length, tokens FROM requests WHERE job IS NULL "  # noqa: S608 - a number
-            f"ORDER BY (seq * {_SHUFFLE}) % 4294967296 LIMIT ?"
+            f"AND (seq * {_SHUFFLE}) % {_SHUFFLED} < ? ORDER BY (seq * {_SHUFFLE}) % {_SHUFFLED} LIMIT ?"
         )
+        waiting = self._count("job IS NULL")
+        likely = _SHUFFLED * (count + count // 8 + 64) // max(1, waiting)
         with explained(self.path, "run's row database"):
-            return [tuple(row) for row in self._db.execute(sql, (count,))]
+            found = self._db.execute(sql, (likely, count)).fetchall()
+            if len(found) < min(count, waiting):
+                found = self._db.execute(sql, (_SHUFFLED, count)).fetchall()
+            return [tuple(row) for row in found]
 
     def prompts_counted(self, count: int) -> list[tuple[int, int, int]]:
         """``(offset, length, tokens that the service counted)`` of so many prompts that were answered here."""

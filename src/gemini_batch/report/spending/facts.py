@@ -17,8 +17,9 @@ class JobFacts(NamedTuple):
 
     ``day``: the UTC day of its create. ``model``: the one that was asked. ``collected``: its answers are here, or the
     service has none. ``unread``: they are here, and cannot be read. ``missing``: its requests that have no answer from
-    any job. ``unanswered``: its requests that this job did not answer. ``took``: seconds from create to end, if it has
-    ended.
+    any job. ``unanswered``: its requests that this job did not answer. ``most``: what these may have cost at most, or
+    all of them if it is not collected; in nano-USD, None if it is unknown. ``took``: seconds from create to end,
+    if it has ended.
     """
 
     run: str
@@ -31,6 +32,7 @@ class JobFacts(NamedTuple):
     unread: bool
     missing: int
     unanswered: int
+    most: int | None
     took: float | None
 
 

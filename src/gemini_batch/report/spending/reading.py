@@ -123,6 +123,7 @@ def _job(run: Run, job: Job, shortfall: tuple[int, int] | None, *, unread: bool)
         unread=unread and collected,
         missing=missing,
         unanswered=unanswered,
+        most=job.possible if collected else None if job.unbounded != 0 else job.bound,
         took=took,
     )
 

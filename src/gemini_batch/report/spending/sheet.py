@@ -13,6 +13,7 @@ from gemini_batch.tables.outputs.lines import harmless
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gemini_batch.report.money import AtMost
     from gemini_batch.report.spending.sums import Spending, SpendReport
 
 #: Why answers came to nothing.
@@ -43,10 +44,12 @@ def _facts(one: Spending | None) -> Iterator[tuple[str, Cell]]:
     yield "runs", one.runs if one else None
     yield "jobs", one.jobs if one else None
     yield "requests_open", one.requests_open if one else None
+    yield "open_usd", _bound(one.open_usd) if one else None
     yield "answers", one.answers if one else None
     for verdict in VERDICTS:
         yield verdict, one.verdicts.get(verdict, 0) if one else None
     yield "unanswered", one.unanswered if one else None
+    yield "possibly_paid_usd", _bound(one.possibly_paid) if one else None
     yield "unread_jobs", one.unread if one else None
     for kind in kinds:
         yield f"{kind.value}_tokens", one.tokens.get(kind.value, 0) if one else None
@@ -62,6 +65,10 @@ def _facts(one: Spending | None) -> Iterator[tuple[str, Cell]]:
     yield "median_seconds", round(time.median, 3) if time else None
     yield "ninetieth_seconds", round(time.ninetieth, 3) if time else None
     yield "longest_seconds", round(time.longest, 3) if time else None
+
+
+def _bound(one: AtMost) -> float | None:
+    return None if one.unknown else one.usd
 
 
 def _amount(one: Spending, kind: Kind) -> float | None:

@@ -10,11 +10,12 @@ import msgspec
 
 from gemini_batch.answers.reasons import VERDICTS
 from gemini_batch.prices import FEES, Kind, Spend
-from gemini_batch.report.money import NOT_KNOWN, Money, money_of
+from gemini_batch.report.money import NOT_KNOWN, AtMost, Money, at_most, money_of
+from gemini_batch.report.spending.before import Estimated, Sending, compare
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gemini_batch.report.spending.facts import AnswerFacts, Facts, JobFacts
 
@@ -55,12 +56,16 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """Number of jobs. By model, a job counts for each model that answered."""
     requests_open: int
     """Requests in jobs that are alive, in doubt or not collected: what they cost is not known yet."""
+    open_usd: AtMost
+    """What these requests cost at most."""
     answers: int
     """Number of answers that were received, of all attempts."""
     verdicts: dict[str, int]
     """Number of requests by verdict; `missing` without any answer."""
     unanswered: int
-    """How often a request was in a job that ended without an answer to it: possibly paid."""
+    """How often a request was in a job that ended without an answer to it."""
+    possibly_paid: AtMost
+    """What these attempts may have cost; it is not in `usd`."""
     unread: int
     """Number of jobs whose answers cannot be read; what they cost is not known."""
     tokens: dict[str, int]
@@ -114,6 +119,9 @@ class SpendReport(msgspec.Struct, frozen=True, kw_only=True):
     """True if an emulator answered, so that nothing was paid: the amounts are what it would have cost."""
     total: Spending
     """Everything together."""
+    estimated: Estimated | None
+    """For one run: what `run` and `retry` expected before they sent its requests; null if nothing was expected, or for
+    several runs."""
     groups: list[Spending]
     """Days and runs, oldest first; models, the most expensive first."""
     days_and_models: list[DayAndModel]
@@ -137,6 +145,7 @@ class _Sums:
         self.verdicts, self.counts = Counter[str](), Counter[Kind]()
         self.spend, self.wasted = Spend(), dict[str, Spend]()
         self.times: list[float] = []
+        self.open_most, self.possible = list[tuple[int, int | None]](), list[tuple[int, int | None]]()
 
     def add_answers(self, one: AnswerFacts) -> None:
         self.runs.add(one.run)
@@ -156,8 +165,12 @@ class _Sums:
         if job.took is not None:
             self.times.append(job.took)
         if asked:
-            self.open += 0 if job.collected else job.requests
-            self.unanswered += job.unanswered
+            if job.collected:
+                self.unanswered += job.unanswered
+                self.possible.append((job.unanswered, job.most))
+            else:
+                self.open += job.requests
+                self.open_most.append((job.requests, job.most))
             self.unread += job.unread
             if job.missing:
                 self.verdicts["missing"] += job.missing
@@ -182,9 +195,11 @@ class _Sums:
             runs=len(self.runs),
             jobs=len(self.jobs),
             requests_open=self.open,
+            open_usd=at_most(self.open_most),
             answers=self.answers,
             verdicts=self.verdict_counts,
             unanswered=self.unanswered,
+            possibly_paid=at_most(self.possible),
             unread=self.unread,
             tokens={kind.value: self.counts[kind] for kind in Kind if kind not in FEES and self.counts[kind]},
             uses={kind.value: self.counts[kind] for kind in Kind if kind in FEES and self.counts[kind]},
@@ -217,9 +232,16 @@ def _of_rank(ordered: list[float], share: float) -> float:
 
 
 def spend_report(
-    facts: Facts, *, by: By, run: str | None = None, since: dt.date | None = None, until: dt.date, offline: bool = False
+    facts: Facts,
+    *,
+    by: By,
+    run: str | None = None,
+    since: dt.date | None = None,
+    until: dt.date,
+    offline: bool = False,
+    before: Sequence[Sending] = (),
 ) -> SpendReport:
-    """What the facts come to. The rest is what the report says of itself."""
+    """What the facts come to. The rest is what the report says of itself; ``before``: what was expected of its run."""
     total, cells = _Sums(), dict[tuple[str, str], _Sums]()
     groups: dict[str, _Sums] = {job.run: _Sums() for job in facts.jobs} if by == "run" else {}
     answerers: dict[tuple[str, int], set[str]] = {}
@@ -243,6 +265,7 @@ def spend_report(
         by=by,
         offline=offline,
         total=total.spending(),
+        estimated=compare(before, ((one.ordinal, one.spend) for one in facts.answers)),
         groups=_ordered(groups, by),
         days_and_models=[
             DayAndModel(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.prices import ANSWER_KINDS
 from gemini_batch.report.billing import usd
-from gemini_batch.report.money import left_out, price_days
+from gemini_batch.report.money import bounded, left_out, price_days
+from gemini_batch.report.spending.before import compared
 from gemini_batch.safe_text import printable
 from gemini_batch.transcript.sizes import span
 
@@ -63,6 +64,9 @@ def notes(report: SpendReport) -> Iterator[str]:
     if report.offline:
         yield "An emulator answered, so nothing was paid: this is what the answers would have cost."
     yield from _prices(report.total)
+    if report.estimated is not None and not report.total.requests_open and report.since is None:
+        said = compared(report.estimated)
+        yield f"{said[0].upper()}{said[1:]}."
     yield from _parts(report.total)
     yield from _not_known(report)
     if report.total.turnaround is not None:
@@ -107,9 +111,11 @@ def _not_known(report: SpendReport) -> Iterator[str]:
     for one in report.unread:
         yield f"Not in the amount: {one.run}, which cannot be read."
     if total.unanswered:
-        yield f"Possibly paid: {many(total.unanswered, 'attempt')} that ended without an answer."
+        attempts = many(total.unanswered, "attempt")
+        yield f"Possibly paid: {attempts} that ended without an answer, {bounded(total.possibly_paid)}."
     if total.requests_open:
-        yield f"Not known yet: {many(total.requests_open, 'request')} in jobs that are alive or not collected."
+        requests = many(total.requests_open, "request")
+        yield f"Not known yet: {requests} in jobs that are alive or not collected, {bounded(total.open_usd)}."
     for address, jobs in report.elsewhere.items():
         yield f"{many(jobs, 'job')} at {printable(address)}: counted at Google's prices; what it asks is not known."
     if report.emulated:

@@ -30,7 +30,8 @@ class Column:
 #: The first column of a table that has no source: the keys of the requests.
 KEY = Column("key", VARCHAR, "key")
 
-_DETAILS: tuple[tuple[str, Kind], ...] = (
+#: What ``--details`` adds to each row of a table; in result lines, all but the attempt, which each line has.
+DETAILS: tuple[tuple[str, Kind], ...] = (
     ("tokens_input", BIGINT),
     ("tokens_output", BIGINT),
     ("tokens_thoughts", BIGINT),
@@ -69,7 +70,7 @@ def answer_columns(
         found = [Column("text", VARCHAR, "text")]
     if media:
         found.append(Column("media", list_of(VARCHAR), "media"))
-    added = (("verdict", VARCHAR), ("problem", VARCHAR), *(_DETAILS if details else ()))
+    added = (("verdict", VARCHAR), ("problem", VARCHAR), *(DETAILS if details else ()))
     found.extend(Column(name, kind, name) for name, kind in added)
     if prefix:
         found = [Column(f"{prefix}_{one.name}", one.kind, one.fact, one.is_property) for one in found]
