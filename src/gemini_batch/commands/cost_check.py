@@ -70,6 +70,6 @@ def _rounds(budget: Budget, rows: Rows) -> str:
         return ""
     return (
         f"The limit lets about {at_once:,} of {counted(waiting, 'request')} be sent at a time, because each may cost "
-        f"up to ${usd(most // waiting)}: at least {-(-waiting // at_once):,} rounds of jobs. A lower maxOutputTokens lets "
-        "more be sent at a time."
+        f"up to ${usd(most // waiting)}: at least {-(-waiting // at_once):,} rounds of jobs. A lower maxOutputTokens "
+        "lets more be sent at a time."
     )
