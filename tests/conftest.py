@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # ``PROPERTY_EXAMPLES`` asks for as many examples as there is time for.
 settings.register_profile(
     "unhurried",
-    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "50")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )

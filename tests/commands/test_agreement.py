@@ -105,7 +105,7 @@ def check(found: Views, run_id: str, jobs: list[Job]) -> None:
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "30")))
+@settings(max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "20")))
 @given(data=st.data())
 def test_commands_agree_in_every_state(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A run that died anywhere, in jobs of any size, whose jobs end in any way: then what each command says of it, and

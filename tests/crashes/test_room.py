@@ -28,10 +28,10 @@ def keys_of(count: int, name: str = "k") -> list[str]:
 
 
 def test_ten_times_the_enqueued_tokens(place: Place) -> None:
-    keys = keys_of(1000)
+    keys = keys_of(500)
     place.write("in.jsonl", keys, characters=400)
     place.service.pace(queue_delay=600.0)
-    place.service.limit(tokens={MODEL: 10_000})
+    place.service.limit(tokens={MODEL: 5_000})
 
     found = asyncio.run(place.run("in.jsonl"))
 
@@ -42,12 +42,12 @@ def test_ten_times_the_enqueued_tokens(place: Place) -> None:
 
 
 def test_five_jobs_at_once(place: Place) -> None:
-    keys = keys_of(200)
+    keys = keys_of(100)
     place.write("in.jsonl", keys)
     place.service.pace(queue_delay=600.0)
     place.service.limit(jobs=5)
 
-    found = asyncio.run(place.run("in.jsonl", RunOptions(max_requests_per_job=4)))
+    found = asyncio.run(place.run("in.jsonl", RunOptions(max_requests_per_job=2)))
 
     assert found.summary.exit_code == 0
     place.check(keys)
@@ -57,13 +57,13 @@ def test_five_jobs_at_once(place: Place) -> None:
 
 
 def test_a_file_store_ten_times_too_small(place: Place) -> None:
-    keys = keys_of(1000)
+    keys = keys_of(500)
     place.write("in.jsonl", keys)
     size = (place.folder / "in.jsonl").stat().st_size
     place.service.pace(queue_delay=600.0)
     place.service.limit(storage=size // 2, results_kept=7200.0)  # outputs take room too, until they are gone
 
-    found = asyncio.run(place.run("in.jsonl", RunOptions(max_requests_per_job=40)))
+    found = asyncio.run(place.run("in.jsonl", RunOptions(max_requests_per_job=20)))
 
     assert found.summary.exit_code == 0
     place.check(keys)
@@ -74,20 +74,20 @@ def test_a_file_store_ten_times_too_small(place: Place) -> None:
 
 def test_two_runs_from_one_home(place: Place) -> None:
     """Two files at once: they share the queue, and what is learned of it."""
-    place.write("a.jsonl", keys_of(500, "a"), characters=400)
-    place.write("b.jsonl", keys_of(500, "b"), characters=400)
+    place.write("a.jsonl", keys_of(250, "a"), characters=400)
+    place.write("b.jsonl", keys_of(250, "b"), characters=400)
     place.service.pace(queue_delay=600.0)
-    place.service.limit(tokens={MODEL: 10_000}, jobs=5)
+    place.service.limit(tokens={MODEL: 5_000}, jobs=5)
 
     async def both() -> None:
         await asyncio.gather(place.run("a.jsonl", out="a.out"), place.run("b.jsonl", out="b.out"))
 
     asyncio.run(both())
 
-    place.check(keys_of(500, "a"), "a.out")
-    place.check(keys_of(500, "b"), "b.out")
+    place.check(keys_of(250, "a"), "a.out")
+    place.check(keys_of(250, "b"), "b.out")
     assert set(place.paid().values()) == {1}
-    assert len(place.paid()) == 1000
+    assert len(place.paid()) == 500
     # About ten on a quiet machine. On a busy one, many of the world's seconds pass while an upload is under way.
     assert place.refusals <= 80, place.calls
 
@@ -96,14 +96,14 @@ def test_two_runs_from_one_home(place: Place) -> None:
 def test_killed_again_and_again_in_a_full_queue(place: Place, seed: int) -> None:
     """Whole processes, killed while they upload, create, wait and collect."""
     chance = random.Random(seed)
-    keys = keys_of(600)
+    keys = keys_of(300)
     place.write("in.jsonl", keys, characters=400)
     place.service._world.clock._base = time.time_ns
     place.service.pace(queue_delay=0.05)
-    place.service.limit(tokens={MODEL: 6_000}, jobs=5)
+    place.service.limit(tokens={MODEL: 3_000}, jobs=5)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "GEMINI_"))}
     given = {"GEMINI_BATCH_HOME": str(place.folder / "home"), "GOOGLE_GEMINI_BASE_URL": place.service.url}
-    words = ("run", "in.jsonl", "-o", "out.jsonl", "--model", MODEL, "--max-requests-per-job", "50")
+    words = ("run", "in.jsonl", "-o", "out.jsonl", "--model", MODEL, "--max-requests-per-job", "25")
     deaths = 0
     while True:
         process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 from engine.fake import FakeService, FakeSession, Killed
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from gemini_batch.report.result_set import Results
     from gemini_batch.store.records import Job
 
+#: Every so many points are tried, all of them with ``CRASH_POINTS=all``.
+EVERY = 1 if os.environ.get("CRASH_POINTS") == "all" else 3
 KEYS = [f"k{n}" for n in range(6)]
 GOOD = {key: f"answer to {key}" for key in KEYS}
 ONCE = dict.fromkeys(KEYS, 1)

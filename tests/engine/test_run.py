@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
-from engine.steps import deadly
+from engine.steps import EVERY, deadly
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
 from gemini_batch.commands.retry import RetrySelection, retry
@@ -261,7 +261,7 @@ def test_death_at_every_call_of_the_service(tmp_path: Path, when: Literal["befor
     """The results equal those of an undisturbed run byte for byte, and each attempt was paid once."""
     calls, expected, paid = undisturbed(tmp_path)
     assert calls > 20
-    for point in range(calls):
+    for point in range(0, calls, EVERY):
         folder = tmp_path / f"at{point}"
         service = fresh(folder, death=(point, when))
         with pytest.raises(Killed):
@@ -319,7 +319,7 @@ def test_death_at_every_write(
             assert (folder / "results.jsonl").read_bytes() == expected, point
         else:
             assert texts(work(service, folder)) == GOOD
-        point += 1
+        point += EVERY
 
 
 def test_death_while_the_last_job_is_planned(
