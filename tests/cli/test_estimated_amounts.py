@@ -97,3 +97,15 @@ def test_an_estimate_holds_what_is_then_paid(shell: Shell, case: str) -> None:
     assert after["usd"]["low"] * 0.9 <= rest <= after["usd"]["high"] * 1.1
     assert after["interactive_usd"] > after["usd"]["expected"]
     assert (after["charges_usd"] > 0.9 * after["usd"]["expected"]) is case.startswith("searches")
+
+
+def test_searches_that_are_expected_count_before_they_are_sent(shell: Shell) -> None:
+    """Nothing bounds them, so they need leave; what they are expected to cost is compared with the limit all the same."""
+    shell.write("in.jsonl", *({"key": str(number), "request": searches(number)} for number in range(COUNT)))
+    shell.run("run", "in.jsonl", "--offline", "--limit", str(TRIAL), "-o", "out.jsonl")
+    options = ("run", "in.jsonl", "--offline", "--max-usd-unknown", "allow", "-o", "out.jsonl")
+
+    assert shell.run(*options, "--max-usd", "0.1").code == 2
+    done = shell.run(*options, "--max-usd", "0.1", "--json")
+    assert json.loads(done.out.splitlines()[-1])["error"]["code"] == "over_budget"
+    assert shell.run(*options, "--max-usd", "1").code == 0
