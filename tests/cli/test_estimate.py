@@ -83,7 +83,7 @@ def test_a_trial_tells_how_long_answers_are(shell: Shell, file: str) -> None:
     assert compared["actual"] == pytest.approx(actual["usd"]["batch"] - trial_usd), "the trial itself has no estimate"
     report = shell.run("report", file_run(shell), "--offline")
     for words in (whole.err, report.err):
-        assert "stimated: $" in words
+        assert "stimated for 1 of 2 jobs: $" in words
 
 
 def file_run(shell: Shell) -> str:

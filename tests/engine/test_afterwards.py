@@ -113,8 +113,8 @@ def test_the_event_loop_is_free_while_a_cost_is_estimated(
     done(service, tmp_path, lambda session: retry(session, name, chosen))
     resent = len(threads)
     submission = Submission(source=tmp_path / "in.jsonl", model=MODEL)
-    for what in (name, submission):
-        done(service, tmp_path, lambda session, what=what: estimate(session, what, RunOptions()))
+    done(service, tmp_path, lambda session: estimate(session, name, RunOptions()))
+    done(service, tmp_path, lambda session: estimate(session, submission, RunOptions()))
 
     assert 0 < ran < resent == len(threads) - 2
     assert threading.main_thread() not in threads

@@ -117,6 +117,13 @@ LIMITS = (
         tests=(f"{AMOUNTS}::test_searches_that_are_expected_count_before_they_are_sent",),
     ),
     Breakage(
+        guard="a command that was refused for its cost is refused again",
+        file="commands/run.py",
+        old="            choose(session, run, again)\n",
+        new="",
+        tests=(f"{AMOUNTS}::test_searches_that_are_expected_count_before_they_are_sent",),
+    ),
+    Breakage(
         guard="no estimate says at most what is not bounded",
         file="commands/estimate.py",
         old="high=worst if cost.expected is None else _float(cost.high),",

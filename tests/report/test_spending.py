@@ -233,10 +233,14 @@ _UNPRICED = Spend(unpriced={Unpriced("usage", "m"): 1})
         ([], {1: _COST}, None),
         ([_TRIAL], {1: _COST}, None),
         ([_REST], {1: _COST}, None),
-        ([_TRIAL, _REST], {1: _COST, 2: _COST, 3: _COST}, "estimated: $0.4 ($0.3 to $0.5), actual: $0.2"),
+        (
+            [_TRIAL, _REST],
+            {1: _COST, 2: _COST, 3: _COST},
+            "estimated for 2 of 3 jobs: $0.4 ($0.3 to $0.5), actual: $0.2",
+        ),
         ([_TRIAL, _REST, _RETRY], {2: _COST, 4: _COST, 5: _COST}, "estimated: $0.9, actual: $0.3"),
         ([_TRIAL, _REST, _RETRY], {2: _COST}, "estimated: $0.4 ($0.3 to $0.5), actual: $0.1"),
-        ([_REST], {2: _SEARCHED}, "estimated: $0.4 ($0.3 to $0.5), actual: $0.1"),
+        ([_REST], {2: _SEARCHED}, "estimated: $0.4 ($0.3 to $0.5), actual: at least $7.10"),
         ([_REST], {2: _COST, 3: _UNPRICED}, "estimated: $0.4 ($0.3 to $0.5), actual: at least $0.1"),
     ],
 )

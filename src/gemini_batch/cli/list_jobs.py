@@ -77,7 +77,11 @@ def _line(one: JobStatus) -> str:
     if one.usd is not None:
         cost = amount(one.usd) + (" not paid (offline)" if one.offline else "")
     possible = one.possibly_paid
-    besides = f"possibly paid: {bounded(possible)}" if possible and (possible.usd or possible.unknown) else ""
+    besides = (
+        f"possibly paid: {bounded(possible)}"
+        if possible and not one.offline and (possible.usd or possible.unknown)
+        else ""
+    )
     known = "" if one.run else "not made on this machine"
     parts = (
         one.job or one.run or "",

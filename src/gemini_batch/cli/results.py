@@ -227,7 +227,8 @@ def _besides(summary: Summary) -> Iterator[str]:
 
     if summary.unanswered:
         attempts = counted(summary.unanswered, "attempt")
-        yield f"possibly paid: {attempts} that ended without an answer, {bounded(summary.possibly_paid)}"
+        possibly = "would possibly have been paid" if summary.emulated else "possibly paid"
+        yield f"{possibly}: {attempts} that ended without an answer, {bounded(summary.possibly_paid)}"
     if summary.estimated is not None and summary.not_sent == summary.held_back:
         yield compared(summary.estimated)
 

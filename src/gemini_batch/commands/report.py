@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.commands.job_names import held_here
 from gemini_batch.errors import UsageError
-from gemini_batch.events import Notice
+from gemini_batch.events import Notice, in_thread
 from gemini_batch.report.spending.before import Sending, sendings
 from gemini_batch.report.spending.files import check_place, write_report
 from gemini_batch.report.spending.reading import read_facts
@@ -39,7 +39,7 @@ async def report(
         session, target = held_here(session, name)
         run, before = target.run.id, sendings(session.ledger(), target.run)
     session.name_empty_state_folder()
-    facts = read_facts(session, run=run, since=first)
+    facts = await in_thread(lambda _: read_facts(session, run=run, since=first), session.emit)
     for unread, message in facts.unread.items():
         session.emit(Notice(f"{unread}: {message} The amounts leave it out.", "warning"))
     found = spend_report(

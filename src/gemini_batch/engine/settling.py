@@ -53,13 +53,15 @@ def settle(session: Session, run: Run, job: Job) -> Settled:
         book = session.prices
     except UsageError:
         return Settled()
+    expected = max(job.requests, (job.total or 0) if run.origin == "adopted" else 0)
     prices = row_prices(book, job.model, job.created_at or session.world.now(), answer=job.answer_limit)
     with session.state_folder.run(run.id).rows() as rows:
         cost = total(part.spend for part in Meter(run, [job], book).parts(rows.usage(LONG_PROMPT, job=job.ordinal)))
         open_rows = None if prices is None else rows.most(prices, job.ordinal, without="usage")
-        unanswered = None if prices is None else rows.most(prices, job.ordinal, without="answer")
         counts = _Counts(rows.accounted(job.ordinal), rows.answered_in(job.ordinal))
-    expected = max(job.requests, (job.total or 0) if run.origin == "adopted" else 0)
+        unanswered = None
+        if prices is not None and counts.answered < expected:
+            unanswered = rows.most(prices, job.ordinal, without="answer")
     if not expected:  # the service has not said how many requests a job from elsewhere has
         return Settled()
     if counts.accounted < expected:

@@ -238,9 +238,10 @@ def summarize(
 
 def _unanswered(rows: Rows, jobs: Sequence[Job], attempts: int) -> Iterator[tuple[int, int | None]]:
     """By job, how many requests it did not answer, and what these may have cost; ``attempts``: how many in all."""
-    for job in jobs if attempts else ():
-        if job.stage is JobStage.COLLECTED and job.possible != 0:
-            yield max(0, job.requests - rows.answered_in(job.ordinal)), job.possible
+    left = [job for job in jobs if job.stage is JobStage.COLLECTED and job.possible != 0] if attempts else []
+    answered = rows.answered_by_file() if left else {}
+    for job in left:
+        yield max(0, job.requests - answered.get(job.ordinal, 0)), job.possible
 
 
 def _places(rows: Rows) -> tuple[int, int, int]:

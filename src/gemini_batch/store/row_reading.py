@@ -382,13 +382,15 @@ class RowReader:
         sql = "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY n DESC"
         return {row["reason"]: row["n"] for row in self._db.execute(sql)}
 
+    def answered_by_file(self) -> dict[int, int]:
+        """How many requests each job has answered."""
+        pairs = "SELECT DISTINCT seq, answer_file FROM answers WHERE answer_file > 0"
+        return dict(self._db.execute(f"SELECT answer_file, count(*) FROM ({pairs}) GROUP BY answer_file").fetchall())  # noqa: S608
+
     def unanswered(self) -> int:
         """How often a request was in a job and got no answer from it."""
-        sql = (
-            "SELECT (SELECT coalesce(sum(attempts), 0) FROM requests) "
-            "- (SELECT count(*) FROM (SELECT DISTINCT seq, answer_file FROM answers WHERE answer_file > 0))"
-        )
-        return int(self._db.execute(sql).fetchone()[0])
+        attempts = self._db.execute("SELECT coalesce(sum(attempts), 0) FROM requests").fetchone()[0]
+        return int(attempts) - sum(self.answered_by_file().values())
 
     def repeated(self) -> int:
         """Answers beyond the first for a request within one job: the service sent a line twice."""

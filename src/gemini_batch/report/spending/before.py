@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from gemini_batch.prices import FEES
 from gemini_batch.report.billing import usd
 from gemini_batch.store.sqlite import explained, transaction
 
@@ -47,6 +46,10 @@ class Estimated(msgspec.Struct, frozen=True, kw_only=True):
     """What the answers of these jobs cost."""
     at_least: bool
     """True if `actual` leaves something out."""
+    jobs: int
+    """Number of these jobs."""
+    of_jobs: int
+    """Number of jobs that have answers: of the others, nothing was expected."""
 
 
 def keep_sending(ledger: Ledger, run: Run, found: Sending, *, at: float) -> None:
@@ -70,11 +73,14 @@ def compare(before: Sequence[Sending], answers: Iterable[tuple[int, Spend]]) -> 
     Left out on both sides are jobs of which nothing was expected, and sendings without any answer.
     """
     actual, least, followed = Decimal(0), False, set[Sending]()
+    jobs, others = set[int](), set[int]()
     for job, spend in answers:
         last = next((one for one in reversed(before) if one.after < job), None)
         if last is None or last.expected is None:
+            others.add(job)
             continue
         followed.add(last)
+        jobs.add(job)
         actual += spend.priced
         least = least or spend.at_least
     lows, highs = [one.low for one in followed], [one.high for one in followed]
@@ -86,13 +92,16 @@ def compare(before: Sequence[Sending], answers: Iterable[tuple[int, Spend]]) -> 
         high=None if None in highs else sum(one for one in highs if one is not None),
         actual=float(actual),
         at_least=least,
+        jobs=len(jobs),
+        of_jobs=len(jobs) + len(others),
     )
 
 
 def compared(found: Estimated) -> str:
-    """``estimated: $0.41 ($0.3 to $0.55), actual: $0.39``."""
+    """``estimated: $0.41 ($0.3 to $0.55), actual: $0.39``; ``estimated for 4 of 5 jobs: …``."""
     span = ""
     if found.low is not None and found.high is not None:
         span = f" (${usd(found.low)} to ${usd(found.high)})"
     least = "at least " if found.at_least else ""
-    return f"estimated: ${usd(found.expected)}{span}, actual: {least}${usd(found.actual)}"
+    part = "" if found.jobs == found.of_jobs else f" for {found.jobs:,} of {found.of_jobs:,} jobs"
+    return f"estimated{part}: ${usd(found.expected)}{span}, actual: {least}${usd(found.actual)}"

@@ -112,7 +112,8 @@ def _not_known(report: SpendReport) -> Iterator[str]:
         yield f"Not in the amount: {one.run}, which cannot be read."
     if total.unanswered:
         attempts = many(total.unanswered, "attempt")
-        yield f"Possibly paid: {attempts} that ended without an answer, {bounded(total.possibly_paid)}."
+        possibly = "Would possibly have been paid" if report.offline else "Possibly paid"
+        yield f"{possibly}: {attempts} that ended without an answer, {bounded(total.possibly_paid)}."
     if total.requests_open:
         requests = many(total.requests_open, "request")
         yield f"Not known yet: {requests} in jobs that are alive or not collected, {bounded(total.open_usd)}."
