@@ -187,9 +187,9 @@ class Budget:
         prices = self.prices
         most = None if prices is None else rows.most(prices)
         self._refuse_unbounded(most)
-        if most is None or most.unknown:
+        if most is None or (most.unknown and expected is None):
             return
-        cost = most.nano if expected is None else min(expected, most.nano)
+        cost = most.nano if expected is None else expected if most.unknown else min(expected, most.nano)
         for one in self.spent():
             if one.unknown and not self.caps.unknown:
                 raise self._unbounded_jobs(one)
