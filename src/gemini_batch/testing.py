@@ -101,7 +101,7 @@ class GeminiEmulator:
             self._world.files.list_outputs = list_outputs
 
     def limit(self, **quotas: Any) -> None:
-        """Change quotas: ``tier=1`` (enqueued tokens), ``jobs=2``, ``when_full="wait"``, ``storage``, ``file``, …
+        """Change quotas: ``tier=1`` (enqueued tokens), ``jobs=2``, ``when_full="wait"``, ``requests_per_minute=300``, …
 
         Raises ``ValueError`` for unknown names and wrong values.
         """
@@ -114,7 +114,8 @@ class GeminiEmulator:
 
     def accounting(self) -> dict[str, Any]:
         """What was used: ``totals``; the number of jobs of each of ``projects``; all ``jobs`` and ``uploads``, deleted
-        ones too; ``interactive``, the requests outside jobs; and ``keys``: how often each request key was paid for.
+        ones too; ``interactive``, the requests outside jobs by model and tier, and ``repeated``, how many of them were
+        paid for more than once; and ``keys``: how often each request key was paid for.
         """
         from gemini_batch.emulator.state.accounting import accounting
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from gemini_batch.emulator.faults import model
 from gemini_batch.emulator.faults.error_bodies import WORDINGS
-from gemini_batch.emulator.faults.model import FIELDS, JobFault, WebhookFault, WireFault
+from gemini_batch.emulator.faults.model import FIELDS, JobFault, TierFault, WebhookFault, WireFault
 from gemini_batch.emulator.faults.scenarios import SCENARIOS
 from gemini_batch.emulator.http.routes import operations
 from gemini_batch.emulator.http.startup import setup
@@ -46,13 +46,14 @@ def test_the_fields() -> None:
     """Every field of a fault and of the quotas has its place; each table has only fields of its kind."""
     which = set(first_cells("Which calls, jobs and rows"))
     calls, jobs = set(first_cells("What is done to a call")), set(first_cells("What happens to a job"))
-    webhooks = {"webhook", "late"}
+    webhooks, tiers = {"webhook", "late"}, set(first_cells("Which tier serves a call"))
     assert calls <= set(WireFault.__struct_fields__)
     assert webhooks <= set(WebhookFault.__struct_fields__)
     assert all(f"`{name}`" in sections()["What happens to a webhook"] for name in webhooks)
+    assert tiers == TierFault.EFFECTS
     assert jobs <= set(JobFault.__struct_fields__)
     of_rows = {"row", "reason", "text", "megabytes", "details", "output", "commit"}
-    assert which | calls | jobs | webhooks | of_rows == FIELDS
+    assert which | calls | tiers | jobs | webhooks | of_rows == FIELDS
     for name in ("reason", "text", "megabytes", "details"):
         assert f"`{name}`" in sections()["What happens to a row"]
     assert set(first_cells("Quotas")) == set(Quotas.__struct_fields__)

@@ -185,8 +185,30 @@ OPENAI = (
 
 _CACHES = "tests/emulator/service/test_cached_contents.py"
 _STREAMS = "tests/emulator/service/test_streams.py"
+_TIERS = "tests/emulator/service/test_tiers.py"
 
 CALLS = (
+    Breakage(
+        guard="a request is the same one by whatever tier it is served",
+        file="emulator/state/calls.py",
+        old='for name, value in request.items() if name != "serviceTier"}',
+        new="for name, value in request.items()}",
+        tests=(f"{_TIERS}::test_what_is_paid_twice",),
+    ),
+    Breakage(
+        guard="a call that is refused for one quota counts towards none",
+        file="emulator/state/rates.py",
+        old="            if not violations:\n",
+        new="            if len(violations) < 2:\n",
+        tests=(f"{_TIERS}::test_a_quota_of_calls", f"{_TIERS}::test_quotas_over_http"),
+    ),
+    Breakage(
+        guard="a call that is over makes room for others",
+        file="emulator/http/app.py",
+        old="                leave()\n",
+        new="                del leave\n",
+        tests=(f"{_TIERS}::test_a_caller_that_gives_up_leaves_its_place",),
+    ),
     Breakage(
         guard="a cache is its project's",
         file="emulator/state/caches.py",

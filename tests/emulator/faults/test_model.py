@@ -1,4 +1,4 @@
-"""The four kinds of faults: the effect decides, and each kind has only its own fields."""
+"""The kinds of faults: the effect decides, and each kind has only its own fields."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gemini_batch.emulator.faults.model import (
     JobFault,
     OutputFault,
     RowFault,
+    TierFault,
     WireFault,
     change_fault,
     make_fault,
@@ -28,8 +29,10 @@ from gemini_batch.emulator.faults.scenarios import SCENARIOS, made
         ({"operation": "batches.get", "status": 503}, WireFault(operation="batches.get", status=503)),
         ({"set": {"done": False}, "larger": 10}, WireFault(set={"done": False}, larger=10)),
         ({"body": ""}, WireFault(body="")),
+        ({"delay_most": 20}, WireFault(delay_most=20)),
         ({"receive": 0}, WireFault(receive=0)),
         ({"job": "FAILED", "rows": 0, "code": 13}, JobFault(job="FAILED", rows=0, code=13)),
+        ({"served": "standard", "tier": "flex"}, TierFault(served="standard", tier="flex")),
         ({"runs_on": True, "times": 0}, JobFault(runs_on=True, times=0)),
         ({"row": "error", "key": "row-1", "code": 8}, RowFault(row="error", key="row-1", code=8)),
         ({"output": "drop", "key": "row-1", "rows": 2}, OutputFault(output="drop", key="row-1", rows=2)),
@@ -53,8 +56,9 @@ def test_the_effect_decides(fields: dict[str, Any], fault: Any) -> None:
             "rows belongs to faults on jobs and output files and state belongs to faults on calls",
         ),
         ({"status": 500, "row": "error"}, "status for calls; row for rows"),
-        ({"sttus": 500}, "no field sttus; the fields are body, code, "),
-        ({}, "needs an effect: for calls body, cut, .* or without_headers; for jobs job or runs_on; for rows row; "),
+        ({"sttus": 500}, "no field sttus; the fields are above, body, code, "),
+        ({}, "needs an effect: for calls body, cut, .* or without_headers; for tiers served; for jobs job or runs_on"),
+        ({}, "; for rows row; "),
         ({"operation": "batches.get", "status": 0}, "a fault on calls needs an effect"),
         ({"job": ""}, "a fault on jobs needs an effect: job or runs_on"),
         ({"error": "bad luck"}, "no error is called bad luck; the errors are aborted, "),
@@ -63,6 +67,15 @@ def test_the_effect_decides(fields: dict[str, Any], fault: Any) -> None:
         ({"row": "error", "times": -1}, "must not be negative"),
         ({"row": "error", "skip": -1}, "must not be negative"),
         ({"row": "error", "probability": 1.5}, "between 0 and 1"),
+        ({"served": "gold"}, r"Invalid enum value 'gold' - at `\$.served`"),
+        ({"served": "flex", "operation": "batches.get"}, "a fault on tiers, but operation belongs to faults on calls"),
+        ({"delay": -1}, "delay must not be negative"),
+        ({"delay": 2, "delay_most": 1}, "delay_most not less than it"),
+        ({"status": 503, "above": -1}, "above must not be negative"),
+        ({"delay": 1, "above": 2}, "needs an effect that replaces the work"),
+        ({"status": 503, "commit": True, "above": 2}, "needs an effect that replaces the work"),
+        ({"receive": 1, "above": 2}, "needs an effect that replaces the work"),
+        ({"receive": 1, "tier": "flex"}, "a call's tier is in its body"),
         ({"job": "FAILED", "rows": -1}, "rows must not be negative"),
         ({"output": "drop", "rows": -1}, "rows must not be negative"),
         *(
@@ -70,7 +83,7 @@ def test_the_effect_decides(fields: dict[str, Any], fault: Any) -> None:
             for name in ("resource", "model", "display_name", "key")
         ),
         ({"output": "drop", "key": "/(/"}, "not a regular expression"),
-        *(({"status": 500, name: "/(/"}, "not a regular expression") for name in ("operation", "state")),
+        *(({"status": 500, name: "/(/"}, "not a regular expression") for name in ("operation", "state", "tier")),
     ],
 )
 def test_what_is_no_fault(fields: dict[str, Any], said: str) -> None:
@@ -111,15 +124,16 @@ def test_each_kind_has_its_place() -> None:
         WireFault(status=500),
         RowFault(row="error"),
         JobFault(job="FAILED"),
+        TierFault(served="standard"),
     ]
-    assert faults.arm(*given, scenario="mine") == [1, 2, 3, 4]
+    assert faults.arm(*given, scenario="mine") == [1, 2, 3, 4, 5]
     assert [one["fault"] for one in faults.shown()] == [msgspec.to_builtins(fault) for fault in given]
-    kinds = (faults.output, faults.wire, faults.row, faults.job)
+    kinds = (faults.output, faults.wire, faults.row, faults.job, faults.tier)
     assert [one.fault for armed in kinds for one in armed] == given
-    for left in (3, 2, 1, 0):
-        assert faults.clear(4 - left)
+    for left in (4, 3, 2, 1, 0):
+        assert faults.clear(5 - left)
         assert len(faults.shown()) == left
-    assert not faults.clear(4)
-    assert faults.arm(WireFault(status=500)) == [5]
+    assert not faults.clear(5)
+    assert faults.arm(WireFault(status=500)) == [6]
     assert faults.clear()
     assert faults.shown() == []

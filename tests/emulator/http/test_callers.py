@@ -38,7 +38,7 @@ EFFECTS = {
     "cachedContents.update": {"ttl": "9s"},
 }
 
-TABLES = ("meta", "files", "uploads", "batches", "caches", "interactive", "webhooks", "deliveries")
+TABLES = ("meta", "files", "uploads", "batches", "caches", "calls", "webhooks", "deliveries")
 
 #: As a browser sends them: the headers of what another site causes, or of a name that it points to this machine.
 FOREIGN: dict[str, dict[str, str]] = {

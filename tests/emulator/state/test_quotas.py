@@ -29,11 +29,11 @@ def tell(api: Api, **quotas: object) -> httpx2.Response:
 
 def test_nothing_is_limited_by_default(world: Api) -> None:
     """But the sizes."""
-    assert world.http.get("/emulator/quotas").json() == {"quotas": {}, "held": {"jobs": 0, "tokens": {}}}
+    assert world.http.get("/emulator/quotas").json() == {"quotas": {}, "held": {"jobs": 0, "tokens": {}, "calls": {}}}
     world.world.batches.queue_delay = 60
     assert {create(world) for _ in range(5)} == {200}
     held = world.http.get("/emulator/quotas").json()["held"]
-    assert held == {"jobs": 5, "tokens": {}}
+    assert held == {"jobs": 5, "tokens": {}, "calls": {}}
 
 
 def test_tokens_of_a_model(world: Api, other: Api) -> None:
@@ -41,7 +41,11 @@ def test_tokens_of_a_model(world: Api, other: Api) -> None:
     tell(world, tokens={"gemini-3.8-flash": 250})
     world.world.batches.queue_delay = 60
     assert [create(world) for _ in range(3)] == [200, 200, 429]
-    assert world.http.get("/emulator/quotas").json()["held"] == {"jobs": 2, "tokens": {"gemini-3.8-flash": 200}}
+    assert world.http.get("/emulator/quotas").json()["held"] == {
+        "jobs": 2,
+        "tokens": {"gemini-3.8-flash": 200},
+        "calls": {},
+    }
     assert create(other) == 200
     body = {"batch": {"inputConfig": {"requests": {"requests": HUNDRED}}}}
     assert world.http.post("/v1/models/gemini-3.5-flash:batchGenerateContent", json=body).status_code == 200

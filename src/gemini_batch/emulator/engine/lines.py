@@ -151,10 +151,13 @@ def count_tokens(kind: Kind, source: IO[bytes], *, plain: bool) -> int:
             request = read(kind, line.data, plain=plain, tag="key").request
         except RowError:
             continue
-        if kind == "embed":
-            request = {"contents": [request.get("content") or {}]}
-        total += prompt_tokens(request)
+        total += request_tokens(kind, request)
     return total
+
+
+def request_tokens(kind: Kind, request: dict[str, Any]) -> int:
+    """The prompt tokens of one request in canonical form."""
+    return prompt_tokens({"contents": [request.get("content") or {}]} if kind == "embed" else request)
 
 
 def tag_of(data: bytes, tag: Tag) -> bytes:

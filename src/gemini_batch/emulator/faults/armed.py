@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import msgspec
 
-from gemini_batch.emulator.faults.model import F, JobFault, OutputFault, RowFault, WebhookFault, WireFault, matches
+from gemini_batch.emulator.faults.model import (
+    F,
+    JobFault,
+    OutputFault,
+    RowFault,
+    TierFault,
+    WebhookFault,
+    WireFault,
+    matches,
+)
 from gemini_batch.emulator.state.clock import SECOND
 
 if TYPE_CHECKING:
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gemini_batch.emulator.faults.model import Fault, JobState
+    from gemini_batch.emulator.state.calls import Tier
 
     Batch = sqlite3.Row | Mapping[str, Any]
 
@@ -36,6 +46,7 @@ class Armed(Generic[F]):
         self.hit = 0
         self._guard = threading.Lock()
         self._random = random.Random(fault.seed)
+        self._inside = 0
         self._bound: dict[str, bool] = {}
         #: A fault that is played every time has nothing to remember.
         self._always = not fault.times and not fault.skip and fault.probability >= 1
@@ -58,6 +69,22 @@ class Armed(Generic[F]):
                     return False
                 decided = self._bound[subject] = self._take()
             return decided
+
+    def enter(self) -> int:
+        """One more call that fits is in flight, until :meth:`leave`; returns how many are."""
+        with self._guard:
+            self._inside += 1
+            return self._inside
+
+    def leave(self) -> None:
+        """A call that has entered is over."""
+        with self._guard:
+            self._inside -= 1
+
+    def between(self, least: float, most: float) -> float:
+        """A number between the two, by the fault's ``seed``."""
+        with self._guard:
+            return self._random.uniform(least, most)
 
     @property
     def spent(self) -> bool:
@@ -101,6 +128,7 @@ class Faults:
         self._count = 0
         #: By kind, in the order of arming. Whole tuples are replaced, so reading them needs no lock.
         self.wire: tuple[Armed[WireFault], ...] = ()
+        self.tier: tuple[Armed[TierFault], ...] = ()
         self.job: tuple[Armed[JobFault], ...] = ()
         self.row: tuple[Armed[RowFault], ...] = ()
         self.output: tuple[Armed[OutputFault], ...] = ()
@@ -116,6 +144,8 @@ class Faults:
                 match fault:
                     case WireFault():
                         self.wire += (Armed(number, fault, group=group, scenario=scenario),)
+                    case TierFault():
+                        self.tier += (Armed(number, fault, group=group, scenario=scenario),)
                     case JobFault():
                         self.job += (Armed(number, fault, group=group, scenario=scenario),)
                     case RowFault():
@@ -131,6 +161,7 @@ class Faults:
         with self._guard:
             before = len(self._all())
             self.wire = _without(self.wire, number)
+            self.tier = _without(self.tier, number)
             self.job = _without(self.job, number)
             self.row = _without(self.row, number)
             self.output = _without(self.output, number)
@@ -144,8 +175,15 @@ class Faults:
 
     def _all(
         self,
-    ) -> list[Armed[WireFault] | Armed[JobFault] | Armed[RowFault] | Armed[OutputFault] | Armed[WebhookFault]]:
-        return [*self.wire, *self.job, *self.row, *self.output, *self.webhook]
+    ) -> list[
+        Armed[WireFault]
+        | Armed[TierFault]
+        | Armed[JobFault]
+        | Armed[RowFault]
+        | Armed[OutputFault]
+        | Armed[WebhookFault]
+    ]:
+        return [*self.wire, *self.tier, *self.job, *self.row, *self.output, *self.webhook]
 
     def on(self, operation: str) -> list[Armed[WireFault]]:
         """The faults on the wire that may be played on a call.
@@ -164,6 +202,15 @@ class Faults:
                 begun.add(one.group)
             found.append(one)
         return found
+
+    def served(self, model: str, asked: Tier) -> Tier:
+        """The tier that serves a call to a model: the one that it asks for, unless a fault says otherwise."""
+        for one in self.tier:
+            fault = one.fault
+            fitting = matches(fault.model, model) and matches(fault.resource, f"models/{model}")
+            if fitting and matches(fault.tier, asked) and one.take():
+                return fault.served
+        return asked
 
     def outcome(self, batch: Batch) -> Outcome | None:
         """How a job is made to end: decided by the first fault that fits it."""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _LOCALE = "type.googleapis.com/google.rpc.LocalizedMessage"
 _INFO = "type.googleapis.com/google.rpc.ErrorInfo"
-#: Replaced by the id of the file that a call names.
-NAME = b"{file}"
+#: Replaced by the id of the file, or the name of the model, that a call names.
+NAME, MODEL = b"{file}", b"{model}"
 _BAD_KEY = "API key not valid. Please pass a valid API key."
 _JSON = "application/json; charset=UTF-8"
 
@@ -111,6 +111,15 @@ WORDINGS: dict[str, Wording] = {
     ),
     "html_502": Wording(502, _HTML_502, "text/html; charset=UTF-8"),
     "overloaded": _said(ApiFailure(503, "UNAVAILABLE", "The model is overloaded. Please try again later.")),
+    "high_demand": _said(
+        ApiFailure(
+            503,
+            "UNAVAILABLE",
+            "This model is currently experiencing high demand. Spikes in demand are usually temporary. "
+            "Please try again later.",
+        )
+    ),
+    "no_flex": _said(ApiFailure(400, "INVALID_ARGUMENT", "Flex API is not supported for model: {model}.")),
     "upload_503": Wording(503, _UPLOAD_503),
     "deadline": _said(ApiFailure(504, "DEADLINE_EXCEEDED", "Deadline expired before operation could complete.")),
     "aborted": _said(ApiFailure(409, "ABORTED", "The operation was aborted.")),

@@ -1,7 +1,8 @@
-"""Faults as values: what can be made to fail in a call, a job, a row, an output file or the delivery of a webhook.
+"""Faults as values: what can be made to fail in a call, its tier, a job, a row, an output file or the delivery
+of a webhook.
 
 A fault says *which* calls, jobs or rows it fits, *how often* it is played (``times``, ``skip``, ``probability``) and
-*what* it does. There are five kinds; each has only the fields that mean something for it. :func:`make_fault` picks the
+*what* it does. There are six kinds; each has only the fields that mean something for it. :func:`make_fault` picks the
 kind by the effect that is given. Nothing here acts: :mod:`gemini_batch.emulator.faults.armed` keeps the counters, and
 the modules that serve calls, jobs, rows, output files and webhooks play the faults.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import msgspec
 
 from gemini_batch.emulator.faults.error_bodies import WORDINGS
+from gemini_batch.emulator.state.calls import Tier  # noqa: TC001 - read when a fault is made
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -121,6 +123,7 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
             "headers",
             "without_headers",
             "delay",
+            "delay_most",
             "silence",
             "drop",
             "receive",
@@ -133,11 +136,15 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
             "listing",
         }
     )
-    PATTERNS: ClassVar[tuple[str, ...]] = ("operation", "resource", "model", "display_name", "state")
+    PATTERNS: ClassVar[tuple[str, ...]] = ("operation", "resource", "model", "display_name", "state", "tier")
 
     operation: str = "*"
     #: A job's state, a file's, or an upload's status; for effects on answers, the one that the answer shows.
     state: str = "*"
+    #: The tier that a call asks for: ``standard`` unless its body names another, empty for calls without tiers.
+    tier: str = "*"
+    #: Only while more than this many of the calls that fit are in flight.
+    above: int = 0
     #: Only answers with a body longer than this, in bytes.
     larger: int = 0
     #: Only callers whose ``X-Server-Timeout`` (60 s where absent) is at least, or less than, this.
@@ -151,7 +158,9 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
     body: str | None = None
     headers: dict[str, str] = {}
     without_headers: list[str] = []
+    #: Seconds by the emulator's clock; with ``delay_most``, each answer's own between the two, by ``seed``.
     delay: float = 0.0
+    delay_most: float = 0.0
     silence: float = 0.0
     drop: Literal["", "reset", "close"] = ""
     receive: int | None = None
@@ -167,6 +176,12 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
         super().__post_init__()
         if self.error and self.error not in WORDINGS:
             raise ValueError(f"no error is called {self.error}; the errors are {', '.join(sorted(WORDINGS))}")
+        if not 0 <= self.delay <= (self.delay_most or self.delay):
+            raise ValueError("delay must not be negative, and delay_most not less than it")
+        if self.above < 0 or (self.above and (not self.early or self.receive is not None)):
+            raise ValueError("above must not be negative, and needs an effect that replaces the work")
+        if self.receive is not None and self.tier != "*":
+            raise ValueError("a call's tier is in its body, which receive cuts")
 
     @property
     def early(self) -> bool:
@@ -183,6 +198,17 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
     def edits(self) -> bool:
         """Whether it changes the JSON of an answer."""
         return bool(self.set or self.remove or self.inline or self.listing)
+
+
+class TierFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Another tier than the one that a call asks for serves it, at its price."""
+
+    SUBJECT: ClassVar[str] = "tiers"
+    EFFECTS: ClassVar[frozenset[str]] = frozenset({"served"})
+    PATTERNS: ClassVar[tuple[str, ...]] = ("resource", "model", "display_name", "tier")
+
+    served: Tier
+    tier: str = "*"
 
 
 class JobFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -266,10 +292,10 @@ class WebhookFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=Tru
             raise ValueError("late must not be negative")
 
 
-Fault = WireFault | JobFault | RowFault | OutputFault | WebhookFault
+Fault = WireFault | TierFault | JobFault | RowFault | OutputFault | WebhookFault
 F = TypeVar("F", bound=_Common)
 
-KINDS: tuple[type[Fault], ...] = (WireFault, JobFault, RowFault, OutputFault, WebhookFault)
+KINDS: tuple[type[Fault], ...] = (WireFault, TierFault, JobFault, RowFault, OutputFault, WebhookFault)
 #: The names of all fields of all kinds.
 FIELDS = frozenset(name for kind in KINDS for name in kind.__struct_fields__)
 

@@ -7,11 +7,11 @@ A scenario is a set of faults, or of quotas; any of their fields can be changed 
 from __future__ import annotations
 
 import difflib
-from typing import Any, NamedTuple
+from typing import Any
 
+from gemini_batch.emulator.faults.flex import FLEX
 from gemini_batch.emulator.faults.model import (
     FIELDS,
-    Fault,
     JobFault,
     OutputFault,
     RowFault,
@@ -20,16 +20,10 @@ from gemini_batch.emulator.faults.model import (
     change_fault,
     make_fault,
 )
+from gemini_batch.emulator.faults.scenario import Scenario
+from gemini_batch.emulator.faults.scenario import one as _one
+from gemini_batch.emulator.faults.scenario import wire as _wire
 from gemini_batch.emulator.state.quotas import Quotas
-
-
-class Scenario(NamedTuple):
-    """One thing that can happen, in a sentence, and what causes it."""
-
-    about: str
-    faults: tuple[Fault, ...] = ()
-    quotas: dict[str, Any] = {}  # noqa: RUF012 - never changed
-
 
 _QUOTAS = frozenset(Quotas.__struct_fields__)
 
@@ -58,10 +52,6 @@ def made(scenario: str = "", **fields: Any) -> Scenario:
     )
 
 
-def _wire(operation: str, **effect: Any) -> WireFault:
-    return WireFault(operation=operation, **effect)
-
-
 def _start(**effect: Any) -> WireFault:
     return _wire("files.upload.start", **effect)
 
@@ -84,10 +74,6 @@ def _list(**effect: Any) -> WireFault:
 
 def _download(**effect: Any) -> WireFault:
     return _wire("files.download", **effect)
-
-
-def _one(about: str, *faults: Fault) -> Scenario:
-    return Scenario(about, faults)
 
 
 #: Longer than any test waits, in seconds.
@@ -342,4 +328,5 @@ SCENARIOS: dict[str, Scenario] = {
         "The event of a job's own webhook is signed with a JSON Web Token, as the guide says.",
         WebhookFault(webhook="token", times=0),
     ),
+    **FLEX,
 }

@@ -62,7 +62,8 @@ class Admin:
         limits = self._world.limits
         shown: dict[str, Any] = {"quotas": msgspec.to_builtins(limits.quotas)}
         if call.owner:
-            shown["held"] = {"jobs": limits.alive(call.owner), "tokens": limits.held(call.owner)}
+            held = {"jobs": limits.alive(call.owner), "tokens": limits.held(call.owner)}
+            shown["held"] = {**held, "calls": limits.called(call.owner)}
         return Reply.json(shown)
 
     def limit(self, call: Call) -> Reply:

@@ -1,7 +1,8 @@
 """What every operation over HTTP has in common: callers, keys, errors, and work on batches before reading.
 
-Operations have names (``batches.create``, ``files.upload.chunk``), which wire faults refer to. Whatever may block runs
-in a thread; only the bytes of uploads and downloads pass through the event loop.
+Operations have names (``batches.create``, ``files.upload.chunk``), which wire faults refer to. Whatever may block
+runs in a thread; the bytes of uploads and downloads pass through the event loop, and so do small ordinary calls that
+the built-in generator answers.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from gemini_batch.emulator.http.unserved import unserved
 from gemini_batch.emulator.http.wire_faults import Player
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
-from gemini_batch.emulator.messages.streams import error_body
+from gemini_batch.emulator.messages.streams import STREAM, error_body
+from gemini_batch.emulator.responders import builtin
 from gemini_batch.emulator.service.whole_uploads import WholeUpload, is_whole
 from gemini_batch.emulator.state import models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -43,6 +45,11 @@ if TYPE_CHECKING:
 
 _CHUNK = frozenset({"files.upload.chunk", "files.upload.query", "files.upload.cancel"})
 _WHOLE = "files.upload.whole"
+#: The key of what is called when a request is over, in its scope.
+_LEAVING = "gemini_batch.leaving"
+_ANSWERED = frozenset({"models.generateContent", "models.embedContent", STREAM})
+#: The largest body, in bytes, of a call that is answered without a thread.
+_SMALL = 64 * 1024
 _VERSIONS = frozenset({"v1", "v1beta", "v1alpha"})
 #: Paths without a version begin with these.
 _UNVERSIONED = frozenset({"emulator", ".well-known"})
@@ -96,7 +103,8 @@ class App:
                 request, player = breaking, None
             if request.method not in ("GET", "HEAD") and operation not in _CHUNK | {_WHOLE}:
                 call = call.with_body(await bodies.read(request, self._world.limits.quotas.inline))
-            if player and (answer := await player.before(call)) is not None:
+            leaving: list[Callable[[], None]] = request.scope.setdefault(_LEAVING, [])
+            if player and (answer := await player.before(call, leaving)) is not None:
                 if not (isinstance(answer, Broken) and answer.abrupt):
                     await bodies.drain(request)
                 return answer
@@ -124,8 +132,17 @@ class App:
             return bodies.send(file, call.headers.get("range", ""), ranges=self._world.ranges)
         if work is None:
             work = self._world.uploads.start
-        made = await anyio.to_thread.run_sync(work, call)
+        if self._quick(call):
+            made = work(call)
+        else:
+            made = await anyio.to_thread.run_sync(work, call)
         return _respond(made) if isinstance(made, Reply) else Streamed(made)
+
+    def _quick(self, call: Call) -> bool:
+        """Whether the work takes less time than a thread: the built-in generator answers a small call."""
+        return (
+            call.operation in _ANSWERED and len(call.body) <= _SMALL and self._world.engine.responder is builtin.respond
+        )
 
     def _call(self, request: Request, operation: str) -> Call:
         if request.path_params.get("version", "v1") not in _VERSIONS:
@@ -148,7 +165,7 @@ class App:
             query=request.query_params,
             headers=request.headers,
             owner=self._world.store.project(known) if known else "",
-            base=f"{request.url.scheme}://{request.url.netloc}",
+            base=f"{request.scope['scheme']}://{request.headers['host']}",
             lenient=self._world.engine.lenient,
         )
 
@@ -184,7 +201,11 @@ class _Guarded:
         if scope["type"] == "http" and (refused := self._callers.refusal(Headers(scope=scope))):
             await bodies.drain(Request(scope, receive))
             app = _respond(Reply.refused(refused))
-        await app(scope, receive, send)
+        try:
+            await app(scope, receive, send)
+        finally:
+            for leave in scope.get(_LEAVING, ()):
+                leave()
 
 
 def _upload_operation(request: Request) -> str:

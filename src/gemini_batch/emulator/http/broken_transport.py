@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -80,24 +81,31 @@ class _Over(Exception):
 
 
 class Broken(Response):
-    """An answer that is sent as a fault asks, if at all."""
+    """An answer that is sent as a fault asks, if at all.
 
-    def __init__(self, inner: Response, fault: WireFault, stop: threading.Event) -> None:
+    ``delay``: how many seconds late, of the clock ``now``, which may be moved forward.
+    """
+
+    def __init__(
+        self, inner: Response, fault: WireFault, stop: threading.Event, *, delay: float, now: Callable[[], float]
+    ) -> None:
         super().__init__(status_code=inner.status_code)
         self.raw_headers = inner.raw_headers
         self._inner = inner
         self._fault = fault
         self._stop = stop
+        self._delay = delay
+        self._now = now
 
     @property
     def abrupt(self) -> bool:
         """Whether the rest of the request is not read."""
-        return bool(self._fault.drop) and not self._fault.delay
+        return bool(self._fault.drop) and not self._delay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, or break the connection."""
         fault = self._fault
-        stays = await self._pause(fault.delay, receive) if fault.delay else True
+        stays = await self._pause(self._delay, receive, self._now) if self._delay else True
         if stays and fault.silence:
             await self._pause(fault.silence, receive)
         if not stays or fault.silence or (fault.drop and fault.cut is None):
@@ -110,14 +118,13 @@ class Broken(Response):
                 break_connection(scope, fault.drop or "close")
         await _close(self._inner)
 
-    async def _pause(self, seconds: float, receive: Receive) -> bool:
+    async def _pause(self, seconds: float, receive: Receive, clock: Callable[[], float] = time.monotonic) -> bool:
         """Wait; False if the caller disconnected or the emulator is stopping."""
-        clock = asyncio.get_running_loop().time
         end = clock() + seconds
         leaving = asyncio.ensure_future(_gone(receive))
         try:
             while (left := end - clock()) > 0:
-                await asyncio.wait([leaving], timeout=min(_TICK, left))
+                await asyncio.sleep(min(_TICK, left))
                 if leaving.done() or self._stop.is_set():
                     return False
         finally:

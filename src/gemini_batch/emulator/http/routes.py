@@ -33,9 +33,9 @@ class Operation(NamedTuple):
 def operations(world: Emulator) -> list[Operation]:
     """All operations; of two paths that match, the earlier one counts."""
     return [
+        *_models(world),
         *_batches(world),
         *_files(world),
-        *_models(world),
         *_caches(world),
         *_openai(world),
         *_admin(world),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from gemini_batch.emulator.faults.scenarios import Scenario
+    from gemini_batch.emulator.faults.scenario import Scenario
     from gemini_batch.emulator.service.core import Emulator
 
 _SEE = Next("emulator", "--list-scenarios", why="lists them; docs/faults.md describes them")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import StreamingResponse
 
+from gemini_batch.emulator.http.bodies import raw
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -17,7 +19,7 @@ class Streamed(StreamingResponse):
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(_sent(stream))
-        self.raw_headers = [(b"Content-Type", stream.content_type.encode())]
+        self.raw_headers = raw({"Content-Type": stream.content_type, **stream.headers})
         self._stream = stream
 
     @property

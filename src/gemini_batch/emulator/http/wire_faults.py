@@ -14,14 +14,19 @@ import msgspec
 from starlette.responses import Response
 
 from gemini_batch import jsonl
-from gemini_batch.emulator.faults.error_bodies import NAME, worded
+from gemini_batch.emulator.faults.error_bodies import MODEL, NAME, worded
 from gemini_batch.emulator.faults.model import matches
 from gemini_batch.emulator.http import json_edits
 from gemini_batch.emulator.http.broken_transport import Broken, cut_request
 from gemini_batch.emulator.http.streamed import Streamed
-from gemini_batch.emulator.messages.streams import error_body
+from gemini_batch.emulator.messages.streams import STREAM, error_body
+from gemini_batch.emulator.state.calls import asked_tier
+from gemini_batch.emulator.state.clock import SECOND
+from gemini_batch.protocol.reading import Reader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
     from gemini_batch.emulator.faults.armed import Armed
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
     from gemini_batch.emulator.messages.calls import Call
     from gemini_batch.emulator.service.core import Emulator
 
+#: The calls whose body names a tier.
+TIERED = frozenset({"models.generateContent", STREAM})
 #: How long the service works on one request by default, in seconds.
 _PATIENCE = 60
 
@@ -55,12 +62,18 @@ class Player:
                 return cut_request(request, one.fault)
         return request
 
-    async def before(self, call: Call) -> Response | None:
-        """The answer that replaces the work, or None."""
+    async def before(self, call: Call, leaving: list[Callable[[], None]]) -> Response | None:
+        """The answer that replaces the work, or None. What is added to ``leaving`` is called when the call is over."""
         for one in self._armed(call):
             fault = one.fault
-            if fault.early and fault.receive is None and self._means(fault, call) and one.take():
-                return self._broken(fault, _refusal(fault, call) if fault.status or fault.error else Response())
+            if (
+                fault.early
+                and fault.receive is None
+                and self._means(fault, call)
+                and self._full(one, leaving)
+                and one.take()
+            ):
+                return self._broken(one, _refusal(fault, call) if fault.status or fault.error else Response())
         return None
 
     async def after(self, call: Call, response: Response) -> Response:
@@ -68,7 +81,10 @@ class Player:
         for one in self._armed(call):
             if one.fault.early or response.status_code >= 300:
                 continue
-            changed = await anyio.to_thread.run_sync(self._play, one, call, response)
+            if call.operation in TIERED and not one.fault.edits:  # takes less time than a thread
+                changed = self._play(one, call, response)
+            else:
+                changed = await anyio.to_thread.run_sync(self._play, one, call, response)
             response = response if changed is None else changed
         return response
 
@@ -77,9 +93,16 @@ class Player:
 
     def _means(self, fault: WireFault, call: Call, *, state: bool = True) -> bool:
         patterns = (fault.resource, fault.model, fault.display_name, fault.state if state else "*")
-        if all(pattern == "*" for pattern in patterns):
+        if not all(pattern == "*" for pattern in patterns) and not all(map(matches, patterns, self._facts(call))):
+            return False
+        return fault.tier == "*" or matches(fault.tier, _tier(call))
+
+    def _full(self, one: Armed[WireFault], leaving: list[Callable[[], None]]) -> bool:
+        """Whether so many calls are in flight that a fault is played. This call is counted until it has left."""
+        if not one.fault.above:
             return True
-        return all(map(matches, patterns, self._facts(call)))
+        leaving.append(one.leave)
+        return one.enter() > one.fault.above
 
     def _facts(self, call: Call) -> Facts:
         store, names = self._world.store, call.names
@@ -127,7 +150,7 @@ class Player:
             response = stream.edited(lambda chunk: json_edits.edit(fault, chunk, call, self._output))
         elif fault.edits and answer is not None:
             response = _replaced(response, jsonl.encode(json_edits.edit(fault, answer, call, self._output)))
-        return self._broken(fault, _dressed(fault, call, response))
+        return self._broken(one, _dressed(fault, call, response))
 
     def _output(self, name: str) -> list[Any]:
         """The lines of an output file, as inline answers."""
@@ -141,14 +164,19 @@ class Player:
                 found.append(answer)
         return found
 
-    def _broken(self, fault: WireFault, response: Response) -> Response:
+    def _broken(self, one: Armed[WireFault], response: Response) -> Response:
+        fault = one.fault
         on_wire = fault.delay or fault.silence or fault.drop or fault.cut is not None or fault.length or fault.drip
-        return Broken(response, fault, self._world.engine.stop) if on_wire else response
+        if not on_wire and not fault.delay_most:
+            return response
+        delay = one.between(fault.delay, fault.delay_most) if fault.delay_most else fault.delay
+        clock = self._world.clock
+        return Broken(response, fault, self._world.engine.stop, delay=delay, now=lambda: clock.seen() / SECOND)
 
 
 def _refusal(fault: WireFault, call: Call) -> Response:
     wording = worded(fault.status, fault.error)
-    body = wording.body.replace(NAME, _file(call))
+    body = wording.body.replace(NAME, _file(call)).replace(MODEL, jsonl.encode(call.names.get("model", ""))[1:-1])
     if fault.body is not None:
         body = fault.body.encode()
     elif wording.content_type.startswith("application/json"):
@@ -205,6 +233,15 @@ def _state(response: Response, answer: dict[str, Any] | None) -> str:
     if answer is None:
         return ""
     return json_edits.state_of(answer)
+
+
+def _tier(call: Call) -> str:
+    """The tier that a call asks for; empty if it can ask for none."""
+    if call.operation not in TIERED:
+        return ""
+    body = _object(call.body) or {}
+    asked = {name: body[name] for name in ("serviceTier", "service_tier") if name in body}
+    return asked_tier(Reader(lenient=True).read("GenerateContentRequest", asked))
 
 
 def _patience(call: Call) -> int:

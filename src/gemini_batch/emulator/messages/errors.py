@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 _BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 _HELP = "type.googleapis.com/google.rpc.Help"
+_QUOTA = "type.googleapis.com/google.rpc.QuotaFailure"
+_RETRY = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 class ApiFailure(Exception):
@@ -102,6 +105,23 @@ def exhausted() -> ApiFailure:
         "url": "https://ai.google.dev/gemini-api/docs/rate-limits",
     }
     return ApiFailure(429, "RESOURCE_EXHAUSTED", message, details=[{"@type": _HELP, "links": [link]}])
+
+
+def rate_exceeded(violations: Sequence[Mapping[str, Any]], wait: float) -> ApiFailure:
+    """429 of an ordinary call: it names the quotas (``QuotaFailure``) and the seconds until one more call fits."""
+    known = exhausted()
+    lines = [
+        f"\n* Quota exceeded for metric: {one['quotaMetric']}, limit: {one['quotaValue']}, "
+        f"model: {one['quotaDimensions']['model']}"
+        for one in violations
+    ]
+    message = f"{known.message}{''.join(lines)}\nPlease retry in {wait:.9f}s."
+    details: list[Mapping[str, Any]] = [
+        *known.details,
+        {"@type": _QUOTA, "violations": list(violations)},
+        {"@type": _RETRY, "retryDelay": f"{math.ceil(wait)}s"},
+    ]
+    return ApiFailure(429, known.reason, message, details=details)
 
 
 def no_principal() -> ApiFailure:

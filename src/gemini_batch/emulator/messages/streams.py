@@ -28,11 +28,15 @@ _LINE_ENDS = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 class Stream(NamedTuple):
-    """A reply in chunks: as server-sent events, or else as one JSON array. ``last``: the data of one more event."""
+    """A reply in chunks: as server-sent events, or else as one JSON array.
+
+    ``last``: the data of one more event. ``headers``: further headers.
+    """
 
     chunks: Sequence[Chunk]
     events: bool
     last: bytes = b""
+    headers: Mapping[str, str] = {}
 
     @property
     def content_type(self) -> str:

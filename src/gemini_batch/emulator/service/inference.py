@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gemini_batch.emulator.engine import lines
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.messages.streams import Stream, chunks, wants_events
 from gemini_batch.emulator.responders import builtin
-from gemini_batch.emulator.state import models
-from gemini_batch.emulator.state.accounting import note_call
+from gemini_batch.emulator.state import calls, models
 from gemini_batch.emulator.state.attachments import Attachments, MissingFile
 from gemini_batch.emulator.state.caches import CachedPrompts
 from gemini_batch.errors import RowError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gemini_batch.emulator.engine.engine import Engine
     from gemini_batch.emulator.state.clock import Clock
     from gemini_batch.emulator.state.models import Kind
+
+#: The header that names the tier by which a call was served. Clients look it up in this spelling.
+TIER_HEADER = "x-gemini-service-tier"
+
+
+class Made(NamedTuple):
+    """An answer, and the tier that served it."""
+
+    response: dict[str, Any]
+    tier: calls.Tier
 
 
 class Inference:
@@ -31,16 +42,18 @@ class Inference:
 
     def generate_content(self, call: Call) -> Reply:
         """One answer."""
-        return Reply.json(self._generated(call, "generateContent"))
+        made = self._generated(call, "generateContent")
+        return Reply.json(made.response, headers={TIER_HEADER: made.tier})
 
     def stream_generate_content(self, call: Call) -> Stream:
         """The same answer in chunks. It is complete before the first chunk is sent."""
-        return Stream(chunks(self._generated(call, "streamGenerateContent")), wants_events(call.query))
+        made = self._generated(call, "streamGenerateContent")
+        return Stream(chunks(made.response), wants_events(call.query), headers={TIER_HEADER: made.tier})
 
     def embed_content(self, call: Call) -> Reply:
         """One embedding."""
         request = call.message("EmbedContentRequest")
-        return Reply.json(self.answer(call, "embed", call.names["model"], "embedContent", request))
+        return Reply.json(self.answer(call, "embed", call.names["model"], "embedContent", request).response)
 
     def batch_embed_contents(self, call: Call) -> Reply:
         """Up to 100 embeddings at once; not a job of the Batch API."""
@@ -48,8 +61,8 @@ class Inference:
         if not 0 < len(requests) <= 100:
             raise errors.invalid("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n")
         model = call.names["model"]
-        found = [self.answer(call, "embed", model, "batchEmbedContents", request) for request in requests]
-        return Reply.json({"embeddings": [one["embedding"] for one in found]})
+        found = self.answers(call, "embed", model, "batchEmbedContents", requests)
+        return Reply.json({"embeddings": [one.response["embedding"] for one in found]})
 
     def count_tokens(self, call: Call) -> Reply:
         """The number of tokens of a prompt, as the emulator counts them: one for every four characters."""
@@ -94,20 +107,34 @@ class Inference:
     def _serving(self, call: Call, kind: Kind, name: str, method: str) -> str:
         return models.serving(name, kind, now=self._clock.now(), version=call.version, method=method)
 
-    def _generated(self, call: Call, method: str) -> dict[str, Any]:
+    def _generated(self, call: Call, method: str) -> Made:
         request = call.message("GenerateContentRequest")
         return self.answer(call, "generate", call.names["model"], method, request)
 
-    def answer(self, call: Call, kind: Kind, name: str, method: str, request: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, call: Call, kind: Kind, name: str, method: str, request: dict[str, Any]) -> Made:
         """Answer one request in canonical form as a row is answered, and count it.
 
         ``name`` is the model's. Raises :class:`errors.ApiFailure` for a request that the service refuses, and if there
         is no answer.
         """
+        return self.answers(call, kind, name, method, [request])[0]
+
+    def answers(self, call: Call, kind: Kind, name: str, method: str, requests: Sequence[dict[str, Any]]) -> list[Made]:
+        """The same for several requests of one call: all are within the quotas, or none is answered."""
         model = self._serving(call, kind, name, method)
+        self._engine.limits.call(
+            call.owner,
+            name,
+            calls=len(requests),
+            tokens=lambda: sum(lines.request_tokens(kind, one) for one in requests),
+        )
+        return [self._answer(call, kind, name, model, request) for request in requests]
+
+    def _answer(self, call: Call, kind: Kind, name: str, model: str, request: dict[str, Any]) -> Made:
         if kind == "generate" and (refused := lines.clash(request)):
             raise errors.invalid(refused)
         engine, usage = self._engine, None
+        tier = engine.faults.served(name, calls.asked_tier(request))
         prompts = CachedPrompts(engine.caches, call.owner)
         cached = prompts.answering(engine.responder, name, self._clock.now)
         respond = lines.refusing(cached, kind, lenient=engine.lenient)
@@ -118,8 +145,9 @@ class Inference:
         except RowError as error:
             raise _failure(error) from None
         finally:
-            note_call(engine.store, call.owner, name, usage)
-        return response
+            answered = calls.Answered(call.owner, name, model, tier, usage)
+            calls.note(engine.store, answered, request, now=self._clock.seen())
+        return Made(response, tier)
 
 
 def _failure(error: RowError) -> errors.ApiFailure:

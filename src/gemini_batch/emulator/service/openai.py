@@ -46,7 +46,7 @@ class OpenAI:
     def chat(self, call: Call) -> Reply | Stream:
         """A chat completion, at once or as a stream of events."""
         asked = openai_requests.chat(_body(call), lenient=call.lenient)
-        response = self._inference.answer(call, "generate", asked.model, "generateContent", asked.request)
+        response, _ = self._inference.answer(call, "generate", asked.model, "generateContent", asked.request)
         created = self._clock.now() // SECOND
         if not asked.stream:
             return Reply.json(openai_answers.completion(response, model=asked.model, created=created))
@@ -56,9 +56,8 @@ class OpenAI:
     def embeddings(self, call: Call) -> Reply:
         """The embeddings of one text or of several."""
         asked = openai_requests.embeddings(_body(call), lenient=call.lenient)
-        found = [
-            self._inference.answer(call, "embed", asked.model, "embedContent", request) for request in asked.requests
-        ]
+        made = self._inference.answers(call, "embed", asked.model, "embedContent", asked.requests)
+        found = [one.response for one in made]
         return Reply.json(openai_answers.embeddings(found, model=asked.model, in_base64=asked.base64))
 
     def list_models(self, call: Call) -> Reply:

@@ -5,44 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from gemini_batch.emulator.state import spent
+from gemini_batch.emulator.state import calls, spent
 from gemini_batch.emulator.state.clock import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gemini_batch.emulator.state.store import Store
 
 _COUNTS = ("rows", "processed", "paid", "failed", "promptTokens", "cachedTokens", "outputTokens")
 
 
-def note_call(store: Store, owner: str, model: str, usage: Mapping[str, Any] | None) -> None:
-    """Count one request outside batches: its usage, or None if it had no answer."""
-    prompt = (usage or {}).get("promptTokenCount", 0)
-    values = {
-        "owner": owner,
-        "model": model,
-        "paid": usage is not None,
-        "failed": usage is None,
-        "prompt_tokens": prompt,
-        "cached_tokens": (usage or {}).get("cachedContentTokenCount", 0),
-        "output_tokens": (usage or {}).get("totalTokenCount", prompt) - prompt,
-    }
-    with store.transaction() as db:
-        db.execute(
-            """INSERT INTO interactive VALUES
-            (:owner, :model, :paid, :failed, :prompt_tokens, :cached_tokens, :output_tokens)
-            ON CONFLICT (owner, model) DO UPDATE SET paid = paid + :paid, failed = failed + :failed,
-            prompt_tokens = prompt_tokens + :prompt_tokens, cached_tokens = cached_tokens + :cached_tokens,
-            output_tokens = output_tokens + :output_tokens""",
-            values,
-        )
-
-
 def accounting(store: Store, *, keys: bool = False) -> dict[str, Any]:
     """Totals, the number of jobs that each project created, and every job and upload in order, deleted ones too.
 
-    ``totals`` are those of jobs; ``interactive`` has the requests outside jobs, by project and model.
+    ``totals`` are those of jobs; ``interactive`` has the requests outside jobs, by project, model and tier, and
+    ``repeated`` says how many of those were paid for more than once.
     ``processed`` rows were answered or refused. ``paid`` rows have an answer, including blocked and truncated ones,
     even if it was never downloaded. With ``keys``: how often each request key was paid for, over all jobs. Of an
     upload's ``sentBytes``, which came over the wire, ``receivedBytes`` were kept.
@@ -83,20 +59,14 @@ def accounting(store: Store, *, keys: bool = False) -> dict[str, Any]:
     ]
     totals = {"jobs": len(jobs)} | {name: sum(job[name] for job in jobs) for name in _COUNTS}
     totals["sentBytes"] = sum(upload["sentBytes"] for upload in uploads)
-    interactive = [
-        {
-            "project": row["owner"],
-            "model": row["model"],
-            "rows": row["paid"] + row["failed"],
-            "paid": row["paid"],
-            "failed": row["failed"],
-            "promptTokens": row["prompt_tokens"],
-            "cachedTokens": row["cached_tokens"],
-            "outputTokens": row["output_tokens"],
-        }
-        for row in store.rows("SELECT * FROM interactive ORDER BY owner, model")
-    ]
-    found = {"totals": totals, "projects": projects, "jobs": jobs, "interactive": interactive, "uploads": uploads}
+    found = {
+        "totals": totals,
+        "projects": projects,
+        "jobs": jobs,
+        "interactive": calls.by_tier(store),
+        "repeated": calls.repeated(store),
+        "uploads": uploads,
+    }
     if keys:
         paid: Counter[str] = Counter()
         for row in rows:

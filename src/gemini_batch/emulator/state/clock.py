@@ -25,11 +25,17 @@ class Clock:
     def __init__(self, store: Store, base: Callable[[], int] = time.time_ns) -> None:
         self._store = store
         self._base = base
+        self._offset = 0
 
     def now(self) -> int:
         """Nanoseconds since 1970, offset included."""
         row = self._store.row("SELECT value FROM meta WHERE name = 'clock_offset'")
-        return self._base() + (0 if row is None else int(row[0]))
+        self._offset = 0 if row is None else int(row[0])
+        return self.seen()
+
+    def seen(self) -> int:
+        """The same, without reading the database: an advance by another process counts from the next :meth:`now`."""
+        return self._base() + self._offset
 
     def advance(self, seconds: float) -> int:
         """Move the clock forward by ``seconds``; returns the new time. Raises ``ValueError`` for negative seconds."""

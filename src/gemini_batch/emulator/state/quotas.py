@@ -12,11 +12,12 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.emulator.messages import errors
-from gemini_batch.emulator.state import models
+from gemini_batch.emulator.state import models, rates
 from gemini_batch.emulator.state.clock import SECOND
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     from gemini_batch.emulator.state.clock import Clock
     from gemini_batch.emulator.state.store import Store
@@ -33,9 +34,11 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     ``jobs``: the most jobs alive at a time; more are refused or stay PENDING (``when_full``). ``tier``: the catalog's
     limit of enqueued tokens per model; ``tokens``: limits by model that override it. ``release_after``: seconds for
     which an ended job still holds its tokens. ``creates``: the most jobs that are created in any ``creates_per``
-    seconds; more are refused, whether or not a job is alive. ``cache_minimum``: the fewest tokens of a cached content;
-    None is the model's own limit. ``storage``, ``file`` and ``inline`` are in bytes. ``results_kept``: seconds after a
-    job's end for which its results can be fetched; ``jobs_kept``: the same for the job itself.
+    seconds; more are refused, whether or not a job is alive. ``requests_per_minute``, ``tokens_per_minute`` and
+    ``requests_per_day``: the most ordinary calls, or tokens of their prompts, for each model. ``cache_minimum``: the
+    fewest tokens of a cached content; None is the model's own limit. ``storage``, ``file`` and ``inline`` are in bytes.
+    ``results_kept``: seconds after a job's end for which its results can be fetched; ``jobs_kept``: the same for the
+    job itself.
     """
 
     jobs: int | None = None
@@ -45,6 +48,9 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     release_after: float = 0.0
     creates: int | None = None
     creates_per: float = 12 * 3600.0
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    requests_per_day: int | None = None
     cache_minimum: int | None = None
     storage: int = 20 * 1024**3
     file: int = 2 * 1024**3
@@ -66,6 +72,10 @@ class Quotas(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
             return None
         return model.enqueued_tokens.of_tier(self.tier or 0)
 
+    def of_calls(self) -> dict[str, int]:
+        """The quotas of ordinary calls that are set, by name."""
+        return {name: limit for name in rates.KINDS if (limit := getattr(self, name)) is not None}
+
     def of_cache(self, name: str) -> int:
         """The fewest tokens of a cached content for a model."""
         return models.cache_minimum(name) if self.cache_minimum is None else self.cache_minimum
@@ -79,6 +89,7 @@ class Limits:
         self._clock = clock
         self.quotas = Quotas()
         self._first = self.quotas
+        self._rates = rates.Rates()
 
     def begin(self, quotas: Quotas) -> None:
         """Set the quotas that :meth:`reset` restores."""
@@ -114,6 +125,18 @@ class Limits:
         limit = quotas.of_model(model)
         if limit is not None and self.held(owner).get(model, 0) + tokens > limit:
             raise errors.exhausted()
+
+    def call(self, owner: str, model: str, *, calls: int, tokens: Callable[[], int]) -> None:
+        """Count ordinary calls to a model, with ``tokens`` of prompts in all.
+
+        Raises :class:`errors.ApiFailure` (429) if they exceed a quota.
+        """
+        if limits := self.quotas.of_calls():
+            self._rates.admit((owner, model), calls, tokens(), limits, self._clock.now())
+
+    def called(self, owner: str) -> dict[str, dict[str, int]]:
+        """What a project has used of the quotas of ordinary calls, by model."""
+        return self._rates.held(owner, self._clock.now())
 
     def store_more(self, db: sqlite3.Connection, owner: str, size: int) -> None:
         """Refuse ``size`` bytes that a project has no room for. Raises :class:`errors.ApiFailure` (429).

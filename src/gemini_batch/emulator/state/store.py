@@ -174,6 +174,26 @@ _MIGRATIONS = (
     CREATE INDEX batches_to_announce ON batches (seq) WHERE ended IS NOT NULL AND announced = 0;
     """,
     "ALTER TABLE batches ADD COLUMN shape TEXT NOT NULL DEFAULT ''",
+    """
+    CREATE TABLE calls (
+        owner TEXT NOT NULL,
+        model TEXT NOT NULL,
+        tier TEXT NOT NULL,
+        paid INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        amount INTEGER NOT NULL,
+        unpriced INTEGER NOT NULL,
+        PRIMARY KEY (owner, model, tier)
+    ) WITHOUT ROWID;
+    INSERT INTO calls
+        SELECT owner, model, 'standard', paid, failed, prompt_tokens, cached_tokens, output_tokens, 0, paid
+        FROM interactive;
+    DROP TABLE interactive;
+    CREATE TABLE paid_requests (digest BLOB PRIMARY KEY, paid INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 
