@@ -48,6 +48,9 @@ class Kind(enum.StrEnum):
 
 #: The kinds that are no tokens: their prices are per thousand.
 FEES = frozenset({Kind.SEARCH, Kind.MAPS})
+#: The kinds of an answer's tokens, and those of a prompt's.
+ANSWER_KINDS = frozenset({Kind.OUTPUT, Kind.THOUGHTS, Kind.IMAGE_OUTPUT, Kind.AUDIO_OUTPUT})
+PROMPT_KINDS = frozenset(Kind) - ANSWER_KINDS - FEES
 #: A kind without a rate of its own costs what this kind costs. Sound and pictures that are made have no such rule.
 SAME_AS = {
     Kind.IMAGE_INPUT: Kind.INPUT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from cli.conftest import request
 if TYPE_CHECKING:
     from cli.conftest import Done, Shell
 
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB4x", 13, b"IHDR", 1, 1, 8, 2, 0, 0, 0)
 BRIEF = {"generationConfig": {"maxOutputTokens": 1000}}
 
 
@@ -152,6 +154,35 @@ def test_the_service_counts(shell: Shell, file: str) -> None:
     assert some["prompt_tokens"]["high"] < 2 * exact
 
 
+@pytest.mark.parametrize(("size", "code"), [(1000, 0), (300_000, 2)])
+def test_prompts_with_large_attachments_cannot_be_counted(shell: Shell, size: int, code: int) -> None:
+    (shell.folder / "a.png").write_bytes(PNG + b"x" * size)
+    (shell.folder / "t.csv").write_text("file\na.png\n")
+    done = shell.run("estimate", "t.csv", "--prompt", "What is it?", "--attach", "file", "--count", "1", "--offline")
+    assert done.code == code
+    assert ("--count: 1 of 1 prompt has attachments that are uploaded only when" in done.err) is (code == 2)
+
+
+def test_too_few_prompts_of_one_run_teach_nothing(shell: Shell) -> None:
+    """Three counts are three, although the run that has them is found twice: by its kind and by its model."""
+    shell.write("few.jsonl", *(request(f"f{number}", **BRIEF) for number in range(3)))
+    shell.run("run", "few.jsonl", "--offline", "-o", "out.jsonl")
+    shell.write("more.jsonl", *(request(f"m{number}", **says(f"Another {number}."), **BRIEF) for number in range(8)))
+
+    found = estimated(shell, "more.jsonl")
+
+    assert (found["prompt_basis"], found["prompts_known"], found["answers_known"]) == ("estimate", 0, 0)
+
+
+def test_earlier_runs_tell_what_too_few_answers_of_the_run_do_not(shell: Shell, file: str) -> None:
+    shell.run("run", file, "--offline", "-o", "out.jsonl")
+    shell.write("more.jsonl", *(request(f"m{number}", **says(f"Another {number}."), **BRIEF) for number in range(8)))
+    shell.run("run", "more.jsonl", "--offline", "--limit", "2", "-o", "more.out.jsonl")
+    whole = shell.run("run", "more.jsonl", "--offline", "-o", "more.out.jsonl")
+
+    assert "from 40 answers to requests of this kind" in said(whole)[0]
+
+
 def test_embeddings_are_counted_too(shell: Shell) -> None:
     line = {"key": "a", "request": {"content": {"parts": [{"text": "x" * 40}]}}}
     shell.write("in.jsonl", line)
@@ -172,3 +203,20 @@ def test_a_job_or_run_that_is_not_known_here(shell: Shell, name: str) -> None:
     done = shell.run("estimate", name, "--offline")
     assert done.code == 2
     assert "unexpected" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        # Forty requests of at most $0.001528 each.
+        ("0.04", "The limit lets about 26 of 40 requests be sent at a time, because each may cost up to $0.0015"),
+        ("1", ""),
+    ],
+)
+def test_a_limit_that_takes_many_rounds_says_so(shell: Shell, file: str, limit: str, words: str) -> None:
+    done = shell.run("run", file, "--offline", "--max-usd", limit, "-o", "out.jsonl")
+
+    assert done.code == 0, done.err
+    assert ("rounds of jobs" in done.err) is bool(words)
+    assert words in done.err
+    assert ": at least 2 rounds of jobs. A lower maxOutputTokens lets more" in done.err or not words

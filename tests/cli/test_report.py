@@ -200,6 +200,19 @@ def test_what_is_alive_is_not_known_yet(shell: Shell, runs: list[str], stage: st
     assert "Not known yet: 1 request" in shell.run("report", "--offline").err
 
 
+def test_a_create_in_doubt_counts_on_its_own_day(shell: Shell, runs: list[str]) -> None:
+    """Limits count it on that day, too; its run may be older."""
+    change(
+        shell.home / "offline" / "ledger.db",
+        f"UPDATE jobs SET stage = 'intended', intended_at = created_at, created_at = NULL WHERE run = '{runs[1]}'",
+        f"UPDATE runs SET created_at = created_at - 40 * 86400 WHERE id = '{runs[1]}'",
+    )
+
+    done = shell.run("report", "--offline", "--by", "run", "--since", "2d", "--json")
+
+    assert {group["name"] for group in done.document["result"]["groups"]} == set(runs)
+
+
 def test_a_request_without_an_answer_is_possibly_paid(shell: Shell, runs: list[str]) -> None:
     change(
         shell.home / "offline" / "runs" / runs[0] / "rows.db",

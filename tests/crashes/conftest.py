@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 
+from crashes.nature import Nature
 from crashes.users import User
 from gemini_batch.commands.run import run
 from gemini_batch.intake.submission import Submission
@@ -20,7 +21,7 @@ from gemini_batch.settings import Secret, Settings
 from gemini_batch.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from gemini_batch.events import Event
@@ -135,3 +136,10 @@ def place(gemini_emulator: GeminiEmulator, tmp_path: Path) -> Place:
 @pytest.fixture
 def user(tmp_path: Path) -> User:
     return User(tmp_path / "work")
+
+
+@pytest.fixture(scope="module")
+def nature() -> Iterator[Nature]:
+    made = Nature()
+    yield made
+    made.end()

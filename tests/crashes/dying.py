@@ -1,9 +1,10 @@
 """Commands in processes that die for good: ``python dying.py``, with a life as JSON on each line of standard input.
 
-A life is ``{"folder": …, "words": […], "point": …}``: a command, in a folder, that ends at step ``point``; at its own
-end if that is null. The answer is ``{"code": …, "steps": […]}``, with the steps until then. A step is a call of the
-service or a write to a database, before it and after it, a statement of duckdb, or a change of a file. Unlike an
-exception, death leaves everything behind: temporary files, locks and half of what was to be written.
+A life is ``{"folder": …, "words": […], "point": …, "environment": {…}, "began": …}``: a command, in a folder, that ends
+at step ``point``; at its own end if that is null. ``began``: see ``Nature.live``. The answer is
+``{"code": …, "steps": […]}``, with the steps until then. A step is a call of the service or a write to a database,
+before it and after it, a statement of duckdb, or a change of a file. Unlike an exception, death leaves everything
+behind: temporary files, locks and half of what was to be written.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gemini_batch
+from crashes.quick import hurry
 from crashes.test_crashes import CALLS, WRITES
 from gemini_batch import cli
 from gemini_batch.backend import GeminiService
@@ -116,11 +118,11 @@ class _Engine:
         return found
 
 
-def _live(life: Life, folder: Path, words: list[str]) -> int:
+def _live(life: Life, folder: Path, asked: dict[str, Any]) -> int:
     os.chdir(folder)
-    os.environ.update(
-        GEMINI_BATCH_HOME=str(folder / "home"), GEMINI_BATCH_OFFLINE="1", GEMINI_BATCH_SETTLE="0.3", HOME=str(folder)
-    )
+    os.environ.update({"GEMINI_BATCH_HOME": str(folder / "home"), "HOME": str(folder), **asked["environment"]})
+    if asked["began"] is not None:
+        hurry(asked["began"])
     for owner, name in WRITES:
         life.around(owner, name)
     begin = GeminiService.__init__
@@ -138,17 +140,18 @@ def _live(life: Life, folder: Path, words: list[str]) -> int:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     sys.addaudithook(life.hook)
-    return cli.execute(words)
+    return cli.execute(asked["words"])
 
 
-def _born(folder: str, words: list[str], point: int | None) -> dict[str, Any]:
+def _born(asked: dict[str, Any]) -> dict[str, Any]:
+    folder = asked["folder"]
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
         try:
             os.close(told)
-            code = _live(Life(f"{folder}/", point, tell), Path(folder), words)
+            code = _live(Life(f"{folder}/", asked["point"], tell), Path(folder), asked)
         except BaseException:  # noqa: BLE001 - it is told, and this process has no caller
             traceback.print_exc()
         finally:
@@ -174,6 +177,5 @@ def _preload() -> None:
 if __name__ == "__main__":
     _preload()
     for line in sys.stdin:
-        asked = json.loads(line)
-        sys.stdout.write(json.dumps(_born(asked["folder"], asked["words"], asked["point"])) + "\n")
+        sys.stdout.write(json.dumps(_born(json.loads(line))) + "\n")
         sys.stdout.flush()

@@ -1,14 +1,14 @@
-"""Generated worlds with a limit of money: whatever happens, what the service charges is within the limit.
+"""Generated worlds with limits of money: whatever happens, what the service charges is within each of them.
 
-The service's own account is kept here: what each row of each job used, whether its answer was ever collected or not, at
-the prices of the catalog. It exceeds a limit by nothing but the documented slack: a create that got no answer, and that
-was sent again, may have made two jobs.
+The service's own account is kept in ``billed.py``: what each row of each job used, whether its answer was ever
+collected or not, at prices that are written there by hand. It exceeds a limit by nothing but the documented slack: jobs
+of creates that got no answer and that the list left out when it was asked for them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
+import os
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,14 @@ import msgspec
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from crashes.test_worlds import ATTEMPTS, CALLS, END, ORDER, TROUBLE, Wild, error_of
+from crashes.billed import MODEL, PRICES, by_period, by_run, charges, service_of
+from crashes.test_worlds import ATTEMPTS, CALLS, END, ORDER, TROUBLE
 from engine.fake import Clock, FakeSession, Killed
-from gemini_batch import catalog
 from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.errors import Error
 from gemini_batch.intake.submission import Submission
 from gemini_batch.money.limits import MaxUsd
-from gemini_batch.prices import Kind
 from gemini_batch.store.ledger import Ledger
 from gemini_batch.store.run_options import RequestOverrides, RunOptions
 
@@ -33,79 +32,23 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from engine.fake import Job
+    from crashes.billed import Billed
 
-#: Its price doubles on 2026-12-01.
-MODEL = "gemini-4-argon"
 KEYS = [f"k{n}" for n in range(8)]
 #: The most tokens of an answer, by request; the bound of a prompt is less than the price of one of these.
 LIMIT = 1000
+#: About what one request costs at most, before its price changes.
+UNIT = PRICES[0][2] * LIMIT / 1_000_000
 #: A row's answers, attempt by attempt: with all tokens that it may use, with few, without saying it, an error, nothing.
 ROW = st.sampled_from(["whole", "whole", "little", "little", "silent", 13, 8, 3, "none", "broken", "twice", "blocked"])
-MOST_LIVES = 14
-
-
-class Billed(Wild):
-    """The fake service with an account: the cost of each row of each job, in USD. ``kept``: the files of its jobs."""
-
-    kept: dict[str, bytes]
-
-    def tokens(self, job: Job, key: str) -> tuple[int, int]:
-        """The tokens of the prompt and of the answer that a row is charged for."""
-        number = self.jobs.index(job)
-        attempt = sum(key in earlier.keys for earlier in self.jobs[:number]) + 1
-        what = self.rows[key][min(attempt, ATTEMPTS) - 1]
-        line = next(one for one in self.sent(job) if one["key"] == key)
-        if isinstance(what, int) and job.state == "BATCH_STATE_SUCCEEDED":
-            return 0, 0
-        most = line["request"]["generationConfig"]["maxOutputTokens"]
-        prompt = len(msgspec.json.encode(line))
-        if what == "blocked" and job.state == "BATCH_STATE_SUCCEEDED":
-            return prompt // 4, 0
-        return (prompt // 4, most // 10) if what == "little" else (prompt, most)
-
-    def sent(self, job: Job) -> list[Any]:
-        data = self.kept[job.file_name or ""]
-        return [msgspec.json.decode(line) for line in data.splitlines()]
-
-    def cost(self, job: Job) -> Decimal:
-        """What a job is charged; of one that is alive, deleted or without answers, all may have been done."""
-        day = dt.datetime.fromtimestamp(job.created, dt.UTC).date()
-        price = catalog.load().find(job.model).price_on(day)  # type: ignore[union-attr]
-        assert price is not None
-        assert price.batch is not None
-        prompt, answer = price.batch.of(Kind.INPUT), price.batch.of(Kind.OUTPUT)
-        assert prompt is not None
-        assert answer is not None
-        used = [self.tokens(job, key) for key in job.keys]
-        return sum((prompt * asked + answer * given for asked, given in used), Decimal(0)) / 1_000_000
-
-    async def create(self, **order: Any) -> Any:
-        self.kept[order["file_name"]] = self.files[order["file_name"]]
-        return await super().create(**order)
-
-    def _row(self, key: str, attempt: int) -> bytes | None:
-        what = self.rows[key][min(attempt, ATTEMPTS) - 1]
-        if what == "none":
-            return None
-        if what == "broken":
-            return b'{"key":"' + key.encode()
-        if isinstance(what, int):
-            return msgspec.json.encode({"error": {"code": what, "message": "why"}, "key": key})
-        job = next(job for job in reversed(self.jobs) if key in job.keys)
-        prompt, answer = self.tokens(job, key)
-        used: dict[str, Any] = {
-            "promptTokenCount": prompt,
-            "candidatesTokenCount": answer,
-            "totalTokenCount": prompt + answer,
-        }
-        response: dict[str, Any] = {"usageMetadata": used} if what != "silent" else {}
-        if what == "blocked":
-            response = {"usageMetadata": {"promptTokenCount": prompt}, "promptFeedback": {"blockReason": "SAFETY"}}
-        else:
-            response["candidates"] = [{"content": {"parts": [{"text": "well"}]}, "finishReason": "STOP"}]
-        line = msgspec.json.encode({"response": response, "key": key})
-        return line + b"\n" + line if what == "twice" else line
+#: How far the client's clock is set, in seconds: over midnight, over the end of the month. Back, it is never wrong by
+#: three days or more: for so long, a price that begins counts before its day.
+JUMP = st.sampled_from([-86_000.0, -3_600.0, 3_600.0, 90_000.0, 300_000.0, 2_700_000.0])
+#: For how many seconds the list does not show a new job.
+LATE = st.sampled_from([0.0, 0.0, 0.0, 10.0, 50.0, 4_000.0])
+#: A create that makes a job and gets no answer.
+DOUBT = st.tuples(st.just("create"), st.integers(0, 2))
+MOST_LIVES = 16
 
 
 class Yielding(Clock):
@@ -116,12 +59,9 @@ class Yielding(Clock):
         await super().sleep(seconds)
 
 
-def row_usd() -> Decimal:
-    """About what one request costs at most, before its price changes."""
-    price = catalog.load().find(MODEL).price_on(dt.date(2026, 11, 28))  # type: ignore[union-attr]
-    assert price is not None
-    assert price.batch is not None
-    return (price.batch.of(Kind.OUTPUT) or Decimal(0)) * LIMIT / 1_000_000
+def cap(*units: float | None) -> st.SearchStrategy[Decimal | None]:
+    """A limit of so many times what one request costs at most, before its price changes."""
+    return st.sampled_from([None if unit is None else Decimal(str(unit)) * UNIT for unit in units])
 
 
 @st.composite
@@ -129,7 +69,9 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     calls = st.tuples(CALLS, st.integers(0, 6))
     return {
         "gone": draw(st.lists(st.integers(0, 6), max_size=2)),
-        "jumps": {},
+        "jumps": draw(st.dictionaries(st.integers(0, 80), JUMP, max_size=3)),
+        "late": draw(st.lists(LATE, max_size=6)),
+        "list_hides": draw(st.integers(0, 1)),
         "start": draw(
             st.sampled_from(["2026-11-25T12:00", "2026-11-28T00:00", "2026-11-30T23:59", "2026-12-01T00:00"])
         ),
@@ -137,33 +79,24 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
         "ends": dict(enumerate(draw(st.lists(END, max_size=6)))),
         "order": draw(ORDER),
         "seed": draw(st.integers(0, 1000)),
-        "faults": draw(st.dictionaries(calls, st.tuples(st.sampled_from(["before", "after"]), TROUBLE), max_size=5)),
+        "faults": {
+            **draw(st.dictionaries(calls, st.tuples(st.sampled_from(["before", "after"]), TROUBLE), max_size=5)),
+            **draw(st.dictionaries(DOUBT, st.just(("after", "reset")), max_size=2)),
+        },
         "deaths": draw(st.lists(st.tuples(st.integers(0, 25), st.sampled_from(["before", "after"])), max_size=4)),
         "most_jobs": draw(st.sampled_from([None, None, 1, 2])),
+        "most_tokens": draw(st.sampled_from([None, None, 60, 120])),
         "size": draw(st.integers(1, 5)),
         "polls": draw(st.integers(1, 4)),
-        "run": draw(st.sampled_from([None, 2, 3.5, 6, 14, 30])),
-        "day": draw(st.sampled_from([None, None, 3, 6.5, 12])),
-        "both": draw(st.booleans()),
+        "run": draw(cap(None, 2, 3.5, 6, 14, 30)),
+        "day": draw(cap(None, None, 3, 6.5, 12)),
+        "month": draw(cap(None, None, 4, 8.5, 16)),
+        #: Requests of a second run that is there at the same time, and how many of them the first one has, too.
+        "second": draw(st.sampled_from([0, 0, 3, 4])),
+        "shared": draw(st.integers(0, 2)),
         "retry": draw(st.sampled_from([None, None, LIMIT * 2, LIMIT // 2])),
         "lower": draw(st.booleans()),
     }
-
-
-def service_of(world: dict[str, Any]) -> Billed:
-    service = Billed(
-        Yielding(),
-        chunk=10_000,
-        polls_to_end=world["polls"],
-        most_jobs=world["most_jobs"],
-        ends={number: (f"BATCH_STATE_{state}", code) for number, (state, code) in world["ends"].items()},
-        faults={call: (when, error_of(word)) for call, (when, word) in world["faults"].items()},
-    )
-    service.kept = {}
-    service.clock.now = dt.datetime.fromisoformat(world["start"]).replace(tzinfo=dt.UTC).timestamp()
-    service.plan(world)
-    service.answer_at = service._row
-    return service
 
 
 def write(path: Path, keys: list[str]) -> None:
@@ -175,18 +108,21 @@ def write(path: Path, keys: list[str]) -> None:
     path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
 
-def at_once(
-    service: Billed, folder: Path, world: dict[str, Any], *, cap: Decimal | None, day: Decimal | None
-) -> int | None:
+def session(service: Billed, folder: Path, world: dict[str, Any]) -> FakeSession:
+    return FakeSession(service, folder / "home", max_usd_per_day=world["day"], max_usd_per_month=world["month"])
+
+
+def at_once(service: Billed, folder: Path, world: dict[str, Any]) -> int | None:
     """All runs of a world at once, in sessions of their own; the worst exit code, None if a process died."""
     ends: list[int] = []
 
     async def one(name: str) -> None:
-        async with FakeSession(service, folder / "home", max_usd_per_day=day) as session:
-            asked = Submission(source=folder / name, model=MODEL, max_usd=None if cap is None else MaxUsd(cap))
+        async with session(service, folder, world) as mine:
+            limit = None if world["run"] is None else MaxUsd(world["run"])
+            asked = Submission(source=folder / name, model=MODEL, max_usd=limit)
             options = RunOptions(max_requests_per_job=world["size"], attempts=ATTEMPTS)
             try:
-                await run(session, asked, options, output=folder / f"{name}.out")
+                await run(mine, asked, options, output=folder / f"{name}.out")
                 ends.append(0)
             except Error as error:
                 ends.append(error.exit_code)
@@ -194,8 +130,7 @@ def at_once(
                     raise
 
     async def whole() -> None:
-        names = ["a.jsonl", "b.jsonl"] if world["both"] else ["a.jsonl"]
-        tasks = [asyncio.ensure_future(one(name)) for name in names]
+        tasks = [asyncio.ensure_future(one(path.name)) for path in sorted(folder.glob("?.jsonl"))]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -210,81 +145,61 @@ def at_once(
     return max(ends)
 
 
-def account(service: Billed, keys: set[str] | None = None, day: dt.date | None = None) -> tuple[Decimal, Decimal]:
-    """What the service charges, and how much of it is slack: of jobs that read the same file, all but the dearest."""
-    by_file: dict[str, list[Decimal]] = {}
-    for job in service.jobs:
-        mine = keys is None or job.keys[0] in keys
-        if mine and (day is None or dt.datetime.fromtimestamp(job.created, dt.UTC).date() == day):
-            by_file.setdefault(job.file_name or "", []).append(service.cost(job))
-    whole = sum((sum(costs, Decimal(0)) for costs in by_file.values()), Decimal(0))
-    return whole, whole - sum((max(costs) for costs in by_file.values()), Decimal(0))
-
-
-def days(service: Billed) -> set[dt.date]:
-    return {dt.datetime.fromtimestamp(job.created, dt.UTC).date() for job in service.jobs}
-
-
-@settings(settings.get_profile("worlds"))
+@settings(settings.get_profile("worlds"), max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "40")))
 @given(world=worlds())
 def test_no_order_of_events_exceeds_a_limit(tmp_path_factory: pytest.TempPathFactory, world: dict[str, Any]) -> None:
     folder = tmp_path_factory.mktemp("world")
-    first, second = set(KEYS[:5]) if world["both"] else set(KEYS), set(KEYS[5:])
-    write(folder / "a.jsonl", sorted(first))
-    write(folder / "b.jsonl", sorted(second))
-    service = service_of(world)
-    unit = row_usd()
-    cap = None if world["run"] is None else Decimal(str(world["run"])) * unit
-    day = None if world["day"] is None else Decimal(str(world["day"])) * unit
-    most = cap
+    first = len(KEYS) - world["second"]
+    write(folder / "a.jsonl", KEYS[:first])
+    if world["second"]:
+        write(folder / "b.jsonl", KEYS[first - world["shared"] :])
+    service = service_of(world, Yielding())
+    before: dict[str, Decimal] = {}  # what each run had cost when its limit was set
 
     def within() -> None:
-        for keys in (first, second):
-            charged, slack = account(service, keys)
-            assert most is None or charged - slack <= most, (charged, slack, most)
-        for one in days(service):
-            charged, slack = account(service, day=one)
-            assert day is None or charged - slack <= day, (charged, slack, day)
+        charged = charges(service, folder / "home")
+        for name, usd in by_run(charged).items():
+            assert world["run"] is None or usd <= max(world["run"], before.get(name, Decimal(0))), (name, usd)
+        for limit, period in ((world["day"], "%Y-%m-%d"), (world["month"], "%Y-%m")):
+            for name, usd in by_period(charged, period).items():
+                assert limit is None or usd <= limit, (name, usd)
 
     deaths: list[tuple[int, Any]] = list(world["deaths"])
     ends: list[int | None] = []
     for _ in range(MOST_LIVES):
         service.death = (len(service.calls) + deaths[0][0], deaths.pop(0)[1]) if deaths else None
-        ends.append(at_once(service, folder, world, cap=cap, day=day))
+        ends.append(at_once(service, folder, world))
         within()
         if ends[-1] in {0, 2, 6} and not deaths:
             break
+        service.clock.pass_by(600.0)
     else:
         raise AssertionError(("it never comes to its end", ends))
     event(f"ends with {ends[-1]}, {'some' if service.jobs else 'no'} jobs")
-    if cap is None and day is None:
+    event("slack" if any(one.run is None for one in charges(service, folder / "home")) else "no slack")
+    if world["run"] is world["day"] is world["month"] is None:
         assert ends[-1] == 0
     if world["retry"] is None or not service.jobs:
         return
     # A retry with another limit of its answers, and a limit of money that may be lower than what is spent.
-    most = cap = None if cap is None else cap / 2 if world["lower"] else cap * 2
-    most = (
-        None
-        if cap is None
-        else max(cap, *(account(service, keys)[0] - account(service, keys)[1] for keys in (first, second)))
-    )
+    before = by_run(charges(service, folder / "home"))
+    if world["run"] is not None:
+        world["run"] = world["run"] / 2 if world["lower"] else world["run"] * 2
     service.death = None
     with Ledger(folder / "home" / "ledger.db") as ledger:
         runs = [one.id for one in ledger.runs()]
     for one in runs:
-        asyncio.run(again(service, folder, one, world["retry"], cap, day))
+        asyncio.run(again(service, folder, one, world))
         within()
 
 
-async def again(
-    service: Billed, folder: Path, name: str, tokens: int, cap: Decimal | None, day: Decimal | None
-) -> None:
-    async with FakeSession(service, folder / "home", max_usd_per_day=day) as session:
+async def again(service: Billed, folder: Path, name: str, world: dict[str, Any]) -> None:
+    async with session(service, folder, world) as mine:
         chosen = RetrySelection(
-            verdicts=("failed", "missing", "blocked"), overrides=RequestOverrides(max_output_tokens=tokens)
+            verdicts=("failed", "missing", "blocked"), overrides=RequestOverrides(max_output_tokens=world["retry"])
         )
         try:
-            await retry(session, name, chosen, max_usd=None if cap is None else MaxUsd(cap))
+            await retry(mine, name, chosen, max_usd=None if world["run"] is None else MaxUsd(world["run"]))
         except Error as error:
             if error.exit_code not in {2, 4, 6}:
                 raise

@@ -11,8 +11,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,49 +27,18 @@ from gemini_batch.emulator.state.accounting import accounting
 from tables.outputs.tables import READERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from crashes.nature import Nature
 
 pytestmark = [
     pytest.mark.timeout(3600 if os.environ.get("CRASH_POINTS") == "all" else 300),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked from one process, which has its imports"),
 ]
-TESTS = Path(__file__).parents[1]
 #: Names that chance chooses: of runs, snapshots, files at the service.
 _CHANCE = re.compile(r"run-[a-z0-9]{8}|(?<=tables/)[a-z0-9]{8}")
 #: So much older than it is does everything look that a death has left: young leftovers may be another process's.
 _AGE = 3600.0
-
-
-class Nature:
-    """Where lives come from, see ``dying.py``."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("dying.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
-            text=True,
-        )
-
-    def live(self, folder: Path, words: tuple[str, ...], point: int | None = None) -> tuple[int, list[str]]:
-        """Run a command until its end, or until it dies: its exit code, and its steps."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"folder": str(folder), "words": words, "point": point}) + "\n")
-        self._process.stdin.flush()
-        found = json.loads(self._process.stdout.readline())
-        return found["code"], found["steps"]
-
-    def end(self) -> None:
-        self._process.communicate()
-
-
-@pytest.fixture(scope="module")
-def nature() -> Iterator[Nature]:
-    made = Nature()
-    yield made
-    made.end()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,10 @@ from mutation.breakage import Breakage
 BOUNDS = "tests/money/test_row_bounds.py"
 PRICES = "tests/money/test_limits.py"
 RUNS = "tests/engine/test_budget.py"
+EDGES = "tests/engine/test_limit_edges.py"
+DEATHS = "tests/crashes/test_limit_deaths.py"
+ESTIMATES = "tests/money/test_estimates.py"
+AMOUNTS = "tests/cli/test_estimated_amounts.py"
 
 LIMITS = (
     Breakage(
@@ -15,6 +19,34 @@ LIMITS = (
         old="                if one.nano + (nano or 0) > one.cap:\n",
         new="                if False:\n",
         tests=(f"{RUNS}::test_what_is_planned_is_checked_again_before_it_is_sent",),
+    ),
+    Breakage(
+        guard="a job is compared with the limit of the day that it counts for",
+        file="engine/creating/budget.py",
+        old="            for one in self._spent(db, job.id, at):\n",
+        new="            for one in self._spent(db, job.id, self._now()):\n",
+        tests=(f"{EDGES}::test_midnight_while_the_ledger_is_waited_for",),
+    ),
+    Breakage(
+        guard="a create in doubt counts",
+        file="engine/creating/budget.py",
+        old="jobs.stage IN ('intended', 'created', 'ended', 'collected')",
+        new="jobs.stage IN ('created', 'ended', 'collected')",
+        tests=(f"{EDGES}::test_a_job_counts_from_its_intent_until_it_is_collected",),
+    ),
+    Breakage(
+        guard="what other processes have recorded since a job was planned counts",
+        file="engine/creating/submitter.py",
+        old="                    reserve(ledger)\n",
+        new="",
+        tests=(f"{DEATHS}::test_two_processes_share_the_limit_of_a_day",),
+    ),
+    Breakage(
+        guard="what is alive counts with what it costs at most",
+        file="engine/creating/budget.py",
+        old="sum(coalesce(jobs.settled, jobs.bound))",
+        new="sum(coalesce(jobs.settled, 0))",
+        tests=(f"{EDGES}::test_a_job_counts_from_its_intent_until_it_is_collected",),
     ),
     Breakage(
         guard="a request without an answer counts with what it costs at most",
@@ -106,5 +138,40 @@ LIMITS = (
         old="    last = first + _SOON\n",
         new="    last = first\n",
         tests=(f"{PRICES}::test_the_highest_price_that_can_apply",),
+    ),
+    Breakage(
+        guard="what is expected counts although nothing bounds it",
+        file="engine/creating/budget.py",
+        old="        if most is None or (most.unknown and expected is None):\n",
+        new="        if most is None or most.unknown:\n",
+        tests=(f"{AMOUNTS}::test_searches_that_are_expected_count_before_they_are_sent",),
+    ),
+    Breakage(
+        guard="a command that was refused for its cost is refused again",
+        file="commands/run.py",
+        old="            choose(session, run, again)\n",
+        new="",
+        tests=(f"{AMOUNTS}::test_searches_that_are_expected_count_before_they_are_sent",),
+    ),
+    Breakage(
+        guard="no estimate says at most what is not bounded",
+        file="commands/estimate.py",
+        old="high=worst if cost.expected is None else _float(cost.high),",
+        new="high=_float(cost.high),",
+        tests=(f"{AMOUNTS}::test_an_estimate_holds_what_is_then_paid",),
+    ),
+    Breakage(
+        guard="searches are part of an expected cost",
+        file="money/estimates.py",
+        old="    charge = _rate(used, price, FEES, None, answered)\n",
+        new="    charge = _rate([], price, FEES, None, 0)\n",
+        tests=(f"{ESTIMATES}::test_searches_are_as_frequent_as_before",),
+    ),
+    Breakage(
+        guard="tokens of answers cost what their kind costs",
+        file="money/estimates.py",
+        old="    answer = _rate(used, price, ANSWER_KINDS, Kind.OUTPUT, sum(",
+        new="    answer = _rate([], price, ANSWER_KINDS, Kind.OUTPUT, 0 * sum(",
+        tests=(f"{ESTIMATES}::test_the_kinds_of_earlier_tokens_give_the_rates",),
     ),
 )

@@ -240,7 +240,7 @@ _UNPRICED = Spend(unpriced={Unpriced("usage", "m"): 1})
         ),
         ([_TRIAL, _REST, _RETRY], {2: _COST, 4: _COST, 5: _COST}, "estimated: $0.9, actual: $0.3"),
         ([_TRIAL, _REST, _RETRY], {2: _COST}, "estimated: $0.4 ($0.3 to $0.5), actual: $0.1"),
-        ([_REST], {2: _SEARCHED}, "estimated: $0.4 ($0.3 to $0.5), actual: $0.1"),
+        ([_REST], {2: _SEARCHED}, "estimated: $0.4 ($0.3 to $0.5), actual: at least $7.10"),
         ([_REST], {2: _COST, 3: _UNPRICED}, "estimated: $0.4 ($0.3 to $0.5), actual: at least $0.1"),
     ],
 )

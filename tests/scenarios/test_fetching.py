@@ -29,7 +29,7 @@ def download(**fields: Any) -> dict[str, Any]:
 
 def with_a_missing(*says: str) -> dict[str, Any]:
     """One answer of four cannot be had."""
-    lines = ("3 succeeded, 1 missing", "1 missing: NO_LINE (keys: a)", "may have been billed", *says)
+    lines = ("3 succeeded, 1 missing", "1 missing: NO_LINE (keys: a)", "possibly have been paid", *says)
     return {"results": Step(code=1, says=lines), "verdicts": {"a": "missing NO_LINE"}}
 
 

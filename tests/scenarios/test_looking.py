@@ -37,7 +37,7 @@ def ended_with_two(state: str, word: str, **more: Any) -> dict[str, Any]:
     return {
         "status": Step(code=5, out=f"{state}\n", says=(" results batches/",)),
         "results": Step(
-            code=1, says=("2 succeeded, 2 missing", f"2 missing: {word} (keys: c, d)", "may have been billed")
+            code=1, says=("2 succeeded, 2 missing", f"2 missing: {word} (keys: c, d)", "possibly have been paid")
         ),
         "verdicts": dict.fromkeys("cd", f"missing {word}"),
         "state": state,

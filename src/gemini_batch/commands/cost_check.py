@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from gemini_batch.commands.estimate import foreseen
 from gemini_batch.commands.estimate_words import main_lines
 from gemini_batch.events import Notice
-from gemini_batch.money.limits import nano
+from gemini_batch.money.limits import nano, usd
 from gemini_batch.report.spending.before import Sending, keep_sending
 from gemini_batch.store.job_rows import sent_ordinals
+from gemini_batch.transcript.sizes import counted
 
 if TYPE_CHECKING:
     from gemini_batch.engine.creating.budget import Budget
@@ -50,7 +51,25 @@ def check_cost(
         budget.check(rows)
     else:
         budget.check(rows, nano(Decimal(found.usd.expected or 0)))
+    if slow := _rounds(budget, rows):
+        session.say_once(Notice(slow), emit)
     ledger = session.ledger()
     newest = max(sent_ordinals(ledger.jobs_of(run.id)), default=0)
-    usd = found.usd
-    keep_sending(ledger, run, Sending(newest, usd.low, usd.expected, usd.high), at=session.world.now())
+    cost = found.usd
+    keep_sending(ledger, run, Sending(newest, cost.low, cost.expected, cost.high), at=session.world.now())
+
+
+def _rounds(budget: Budget, rows: Rows) -> str:
+    """What to say where a limit holds only a part of the requests at a time; empty if it holds all, or none."""
+    purse, waiting = budget.purse(rows), rows.waiting().requests
+    if purse is None:
+        return ""
+    most = rows.most(purse.prices).nano
+    at_once = purse.room * waiting // most if most else waiting
+    if not 0 < at_once < waiting:
+        return ""
+    return (
+        f"The limit lets about {at_once:,} of {counted(waiting, 'request')} be sent at a time, because each may cost "
+        f"up to ${usd(most // waiting)}: at least {-(-waiting // at_once):,} rounds of jobs. A lower maxOutputTokens "
+        "lets more be sent at a time."
+    )

@@ -15,7 +15,7 @@ from gemini_batch.backend import address_of
 from gemini_batch.catalog import Method
 from gemini_batch.commands.job_names import known_by_name
 from gemini_batch.commands.prompt_tokens import earlier, prompt_tokens
-from gemini_batch.errors import StateError
+from gemini_batch.errors import StateError, UsageError
 from gemini_batch.events import in_thread
 from gemini_batch.intake.shape import shape_of
 from gemini_batch.intake.staging import stage
@@ -24,17 +24,21 @@ from gemini_batch.jsonl import read_at
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.memory.recall import foresee
-from gemini_batch.money.estimates import Lengths, Range, answer_tokens, counted_tokens, token_cost
+from gemini_batch.money.estimates import FEWEST, Lengths, Range, answer_tokens, counted_tokens, expected_cost
 from gemini_batch.money.limits import row_prices
+from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.money import PriceNote, price_note
 from gemini_batch.report.stragglers import typical
 from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
 from gemini_batch.store.records import Run
 from gemini_batch.store.run_options import REQUESTS_A_JOB, kept_options, tiers_of
+from gemini_batch.transcript.sizes import counted as how_many
 from gemini_batch.validation.conform import Terms
+from gemini_batch.validation.file_uri import attached_to
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
 
     from gemini_batch.events import EventHandler
     from gemini_batch.intake.submission import Submission
@@ -110,9 +114,12 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     answers_known: int
     """Number of answers that this is from."""
     usd: UsdRange
-    """Cost at batch price, without charges that are not tokens."""
+    """Cost at batch price. Without answers to expect, `high` is `worst_usd`."""
+    charges_usd: float | None
+    """The part of the expected cost that is not tokens: searches, as often as in the answers that this is from; null if
+    it is not known."""
     interactive_usd: float | None
-    """What the expected tokens would cost outside a batch."""
+    """What the same would cost outside a batch."""
     worst_usd: float | None
     """The most that one attempt at everything can cost, as limits count it; null if tokens do not bound it."""
     price: PriceNote | None
@@ -158,7 +165,8 @@ async def estimate(
 async def _counted(
     session: Session, run: Run, folder: RunFolder, rows: Rows, count: int | None
 ) -> list[tuple[int, int]]:
-    """The estimate and the service's count of so many waiting prompts. What attachments add is not known before."""
+    """The estimate and the service's count of so many waiting prompts. Raises UsageError for prompts with attachments:
+    the service counts only what is uploaded."""
     if count is None:
         return []
     embeds, limit = run.method is Method.EMBED, asyncio.Semaphore(_AT_ONCE)
@@ -171,8 +179,15 @@ async def _counted(
 
     with folder.requests.open("rb") as file:
         lines = [(guess, read_at(file, offset, length)) for offset, length, guess in rows.some_waiting(count)]
-    asked = [counted(guess, line) for guess, line in lines if b"attachment:sha256-" not in line]
-    return list(await asyncio.gather(*asked))
+    if attached := sum(bool(attached_to(line)) for _, line in lines):
+        prompts = f"{attached:,} of {how_many(len(lines), 'prompt')}"
+        raise UsageError(
+            f"{prompts} {'has' if attached == 1 else 'have'} attachments that are uploaded only when they are sent, "
+            "so the service cannot count them yet.",
+            field="--count",
+            next="Leave out --count; a trial with --limit 20 tells what such prompts count.",
+        )
+    return list(await asyncio.gather(*(counted(guess, line) for guess, line in lines)))
 
 
 class _Line(msgspec.Struct):
@@ -248,30 +263,23 @@ def foreseen(
         answer=overrides.max_output_tokens if overrides else None,
         answer_limit=None if most is None else most.answer_limit,
     )
-    guess = prompt_tokens(session, run, folder, rows, model=model, guessed=waiting.tokens)
-    prompts = Range(guess.low, guess.tokens, None if guess.unknown else guess.high)
-    if most_prompts is not None:
-        prompts = Range(
-            min(guess.low, most_prompts),
-            min(guess.tokens, most_prompts),
-            most_prompts if guess.unknown else min(guess.high, most_prompts),
-        )
+    guess = prompt_tokens(session, run, folder, rows, model=model, waiting=waiting)
+    prompts = Range(guess.low, None, None)  # what nothing tells has no bound either
     if counts:
         prompts = counted_tokens(counts, waiting.requests, waiting.tokens, among=True)
-    basis: AnswerBasis = "bound"
-    answers, known = Range(0, 0, 0), 0
-    if run.method is not Method.EMBED:
-        answers, basis, known = answer_tokens(waiting.requests, _lengths(session, run, rows), most_answers)
+    elif not guess.unknown:
+        ends = (guess.low, guess.tokens, guess.high)
+        prompts = Range(*(end if most_prompts is None else min(end, most_prompts) for end in ends))
+    lengths, used = _like(session, run, rows)
+    answers, basis, known = answer_tokens(waiting.requests, lengths, most_answers)
+    if run.method is Method.EMBED:
+        answers, basis, known = Range(0, 0, 0), "bound", 0
+    cost = expected_cost(waiting.requests, prompts, answers, price, used)
+    worst = None if bound is None or bound.unknown else bound.nano / 1e9
     fact = catalog.load().find(model)
     per_job = options.max_requests_per_job or REQUESTS_A_JOB
     by_bytes = math.ceil(waiting.bytes / catalog.load().limits.input_file_bytes.value)
     by_tokens = math.ceil(waiting.tokens / options.max_tokens_per_job) if options.max_tokens_per_job else 0
-
-    def amount(prompt: int | None, answer: int | None) -> float | None:
-        found = token_cost(prompt, answer, price)
-        return None if found is None else float(found)
-
-    interactive = token_cost(prompts.expected, answers.expected, price, interactive=True)
     return Estimate(
         source=source,
         model=model,
@@ -291,12 +299,13 @@ def foreseen(
         answer_basis=basis,
         answers_known=known,
         usd=UsdRange(
-            low=amount(prompts.low, answers.low),
-            expected=amount(prompts.expected, answers.expected),
-            high=amount(prompts.high, answers.high),
+            low=_float(cost.low),
+            expected=_float(cost.expected),
+            high=worst if cost.expected is None else _float(cost.high),
         ),
-        interactive_usd=None if interactive is None else float(interactive),
-        worst_usd=None if bound is None or bound.unknown else bound.nano / 1e9,
+        charges_usd=_float(cost.charges),
+        interactive_usd=_float(cost.interactive),
+        worst_usd=worst,
         price=None if price is None else price_note(price),
         jobs=max(math.ceil(waiting.requests / per_job), by_bytes, by_tokens),
         tier_tokens=fact.enqueued_tokens.of_tier(options.tier)
@@ -310,13 +319,25 @@ def _tokens(span: Range) -> TokenRange:
     return TokenRange(low=span.low, expected=span.expected, high=span.high)
 
 
-def _lengths(session: Session, run: Run, rows: Rows) -> dict[AnswerBasis, Lengths]:
-    """The answers that tell how long others will be: of the run itself, or else of the newest ones of its shape."""
+def _float(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)
+
+
+def _like(session: Session, run: Run, rows: Rows) -> tuple[dict[AnswerBasis, Lengths], list[Mapping[str, int]]]:
+    """How long answers like those to come were, and what they used: of the run itself, or else, if these are too few,
+    of the newest runs of its shape."""
     own = Lengths(*rows.answer_lengths())
-    if own.answers:
-        return {"trial": own}
+    if own.number >= FEWEST:
+        return {"trial": own}, _used(rows)
     total = Lengths()
+    used: list[Mapping[str, int]] = []
     for folder in earlier(session, run, same_shape=True):
         with suppress(StateError, OSError), folder.rows() as theirs:  # a damaged run tells nothing
-            total += Lengths(*theirs.answer_lengths())
-    return {"history": total}
+            lengths, sums = Lengths(*theirs.answer_lengths()), _used(theirs)
+            total, used = total + lengths, used + sums
+    return {"history": total}, used
+
+
+def _used(rows: Rows) -> list[Mapping[str, int]]:
+    """What the answers of a run used, in sums."""
+    return [{name: sums[name] for name in sums.keys()} for sums in rows.usage(LONG_PROMPT, by_use=False)]  # noqa: SIM118

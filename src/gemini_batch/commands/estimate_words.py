@@ -31,7 +31,7 @@ def main_lines(found: Estimate) -> Iterator[str]:
     if found.method is not Method.EMBED:
         said += f", {_tokens(found.answer_tokens)} in answers ({_answers(found)})"
     if found.unknown_media:
-        said += f"; {counted(found.unknown_media, 'attachment')} of unknown length not included"
+        said += f"; {counted(found.unknown_media, 'attachment')} or tools of unknown length not included"
     if found.unmeasured:
         said += f"; not measured: {', '.join(found.unmeasured)}"
     yield f"{said}."
@@ -54,7 +54,9 @@ def _others(found: Estimate) -> str:
 
 def _tokens(tokens: TokenRange) -> str:
     if tokens.expected is None:
-        return "an unknown number" if tokens.high is None else f"at most {_short(tokens.high)}"
+        if tokens.high is not None:
+            return f"at most {_short(tokens.high)}"
+        return f"at least {_short(tokens.low)}" if tokens.low else "an unknown number"
     around = ""
     if tokens.high is not None and tokens.low != tokens.high:
         around = (
@@ -92,7 +94,8 @@ def _cost(found: Estimate) -> str:
         low, high = found.usd.low, found.usd.high
         around = "" if high is None else f" (${usd(low)} to ${usd(high)})" if low else f" (at most ${usd(high)})"
         outside = f", ${usd(found.interactive_usd)} interactively" if found.interactive_usd is not None else ""
-        return f"Cost: about ${usd(found.usd.expected)}{around} in batch{outside}{days}{own}."
+        apart = f", including about ${usd(found.charges_usd)} for searches" if found.charges_usd else ""
+        return f"Cost: about ${usd(found.usd.expected)}{around} in batch{apart}{outside}{days}{own}."
     if found.usd.high is not None:
         return f"Cost: at most ${usd(found.usd.high)} in batch{days}{own}."
     if found.usd.low is None:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.commands.listen import Address
+    from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.intake.submission import Entered
     from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
@@ -212,11 +213,8 @@ async def work_off(
             )
             await runner.drive()
 
-        await remember(session, run, waits=True)
-        budget = budget_of(session, run, chosen)
-        with folder.rows() as rows:
-            check = partial(check_cost, session, run, chosen, budget, rows, is_first=is_first)
-            await in_thread(lambda emit: check(emit=emit), session.emit)
+        before = kept.selection if widens and overrides is None else chosen.selection
+        budget = await _compared(session, run, chosen, before, is_first=is_first)
         await stop_stuck(session, run, finish_after)
         while True:
             if _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
@@ -234,6 +232,29 @@ async def work_off(
         keep_options(ledger, run, msgspec.structs.replace(chosen, overrides=None), at=session.world.now())
     if widens:  # the change was for the requests of that retry; others are sent as they are
         await work_off(session, run, options, leftovers=leftovers, webhook_url=webhook_url, bell=bell)
+
+
+async def _compared(
+    session: Session, run: Run, options: RunOptions, before: Selection | None, *, is_first: bool
+) -> Budget:
+    """The budget of a run, after what is remembered was taken and the cost of the rest was compared with it.
+
+    ``before``: the selection that held before this command. It holds again if this fails, so that the command is
+    compared once more when it is repeated.
+    """
+    try:
+        await remember(session, run, waits=True)
+        budget = budget_of(session, run, options)
+        with session.state_folder.run(run.id).rows() as rows:
+            check = partial(check_cost, session, run, options, budget, rows, is_first=is_first)
+            await in_thread(lambda emit: check(emit=emit), session.emit)
+    except BaseException:
+        if before != options.selection:
+            again = msgspec.structs.replace(options, selection=before)
+            choose(session, run, again)
+            keep_options(session.ledger(), run, again, at=session.world.now())
+        raise
+    return budget
 
 
 def _held(folder: RunFolder) -> int:

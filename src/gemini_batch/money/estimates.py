@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from gemini_batch.prices import Kind, spend
+from gemini_batch.money.costs import counts_of
+from gemini_batch.prices import ANSWER_KINDS, FEES, PROMPT_KINDS, ZERO, Kind, spend, total
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from decimal import Decimal
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from gemini_batch.prices import Price
 
@@ -29,11 +31,17 @@ class Range(NamedTuple):
 
 
 class Lengths(NamedTuple):
-    """How many answers there were, the sum of their tokens (thoughts included), and the sum of the squares."""
+    """How many prompts or answers there were, the sum of their tokens (with thoughts), and the sum of the squares."""
 
-    answers: int = 0
+    number: int = 0
     tokens: int = 0
     squares: int = 0
+
+    @classmethod
+    def of(cls, tokens: Iterable[int]) -> Lengths:
+        """The lengths of some."""
+        found = list(tokens)
+        return cls(len(found), sum(found), sum(one * one for one in found))
 
     def __add__(self, other: object) -> Lengths:
         """Both together."""
@@ -51,22 +59,22 @@ def answer_tokens(
     """
     for basis in ("trial", "history"):
         lengths = known.get(basis, Lengths())
-        if lengths.answers >= FEWEST:
-            return _scaled(requests, lengths, most), basis, lengths.answers
+        if lengths.number >= FEWEST:
+            low, expected, high = scaled(requests, lengths)
+            if most is not None:
+                low, expected, high = min(low, most), min(expected, most), min(high, most)
+            return Range(low, expected, high), basis, lengths.number
     return Range(0, None, most), "bound", 0
 
 
-def _scaled(requests: int, lengths: Lengths, most: int | None) -> Range:
-    mean = lengths.tokens / lengths.answers
-    variance = max(0.0, lengths.squares / lengths.answers - mean * mean) * lengths.answers / (lengths.answers - 1)
-    # The mean is uncertain, and so is the sum of new answers around it.
-    error = _ERRORS * math.sqrt(variance * (requests / lengths.answers + 1) * requests)
-    high = math.ceil(requests * mean + error)
-    return Range(
-        max(0, math.floor(requests * mean - error)),
-        round(requests * mean) if most is None else min(round(requests * mean), most),
-        high if most is None else min(high, most),
-    )
+def scaled(requests: int, lengths: Lengths) -> tuple[int, int, int]:
+    """The tokens of so many prompts or answers, from the lengths of others like them: low end, expected, high end."""
+    mean = lengths.tokens / lengths.number
+    variance = max(0.0, lengths.squares / lengths.number - mean * mean) * lengths.number / (lengths.number - 1)
+    # The mean is uncertain, and so is the sum of new ones around it.
+    error = _ERRORS * math.sqrt(variance * (requests / lengths.number + 1) * requests)
+    expected = requests * mean
+    return max(0, math.floor(expected - error)), round(expected), math.ceil(expected + error)
 
 
 def counted_tokens(sample: Sequence[tuple[int, int]], requests: int, estimate: int, *, among: bool) -> Range:
@@ -86,11 +94,84 @@ def counted_tokens(sample: Sequence[tuple[int, int]], requests: int, estimate: i
     return Range(max(0, math.floor(expected - error)), round(expected), math.ceil(expected + error))
 
 
-def token_cost(
-    prompts: int | None, answers: int | None, price: Price | None, *, interactive: bool = False
-) -> Decimal | None:
-    """What so many tokens cost in a batch, or outside of one; None where a count or a price is not known."""
-    if prompts is None or answers is None or price is None or price.batch is None:
+class Cost(NamedTuple):
+    """What requests cost in a batch, in USD: the least, what is expected, and the most; None: not known.
+
+    ``charges``: the part of ``expected`` that is not tokens (searches). ``interactive``: what the same costs outside a
+    batch.
+    """
+
+    low: Decimal | None
+    expected: Decimal | None
+    high: Decimal | None
+    charges: Decimal | None = None
+    interactive: Decimal | None = None
+
+
+def expected_cost(
+    requests: int, prompts: Range, answers: Range, price: Price | None, used: Sequence[Mapping[str, int]]
+) -> Cost:
+    """What so many requests cost, from the tokens of their prompts and answers.
+
+    ``used``: what earlier answers like theirs used, in sums (``Rows.usage``). They tell of which kinds the tokens are,
+    and how many searches an answer makes. Without them, all tokens are text, at the rates of short prompts. What is not
+    known, or has no price, makes the amount unknown.
+    """
+    answered = sum(sums["answers"] for sums in used)
+    prompt = _rate(used, price, PROMPT_KINDS, Kind.INPUT, sum(sums["input"] for sums in used))
+    answer = _rate(used, price, ANSWER_KINDS, Kind.OUTPUT, sum(sums["output"] + sums["thoughts"] for sums in used))
+    charge = _rate(used, price, FEES, None, answered)
+    uses = sum(counts_of(sums, price).get(kind, 0) for sums in used for kind in FEES)
+    # The number of searches varies about as that of independent events does.
+    wrong = _ERRORS * math.sqrt(requests * (requests / answered + 1) / uses * answered) if uses else 0.0
+
+    def amount(
+        prompt_tokens: int | None, answer_tokens: int | None, others: float, *, batch: bool = True
+    ) -> Decimal | None:
+        found = ZERO
+        for count, rate in ((prompt_tokens, prompt), (answer_tokens, answer), (Decimal(max(0.0, others)), charge)):
+            usd = None if rate is None else rate.batch if batch else rate.interactive
+            if count is None or (usd is None and count):
+                return None
+            found += count * (usd or ZERO)
+        return found
+
+    expected = amount(prompts.expected, answers.expected, requests)
+    return Cost(
+        amount(prompts.low, answers.low, 0 if charge is None else requests - wrong),
+        expected,
+        amount(prompts.high, answers.high, requests + wrong),
+        charge.batch * requests if expected is not None and charge is not None else None,
+        amount(prompts.expected, answers.expected, requests, batch=False),
+    )
+
+
+class _Rate(NamedTuple):
+    """USD for one token, or for what one answer is charged apart from tokens."""
+
+    batch: Decimal
+    interactive: Decimal | None
+
+
+def _rate(
+    used: Sequence[Mapping[str, int]], price: Price | None, kinds: AbstractSet[Kind], default: Kind | None, count: int
+) -> _Rate | None:
+    """The mean rate of these kinds in earlier answers, which used ``count``; None if it is not known."""
+    if not count:
+        return _Rate(ZERO, ZERO) if default is None else _rate_of({default: 1}, price)
+    spends = []
+    for sums in used:
+        counts = counts_of(sums, price)
+        if Kind.MAPS in kinds and sums["maps"] and Kind.MAPS not in counts:  # paid by query, which answers do not state
+            return None
+        some = {kind: number for kind, number in counts.items() if kind in kinds}
+        spends.append(spend(some, price, "", long=bool(sums["long"])))
+    found = total(spends)
+    if found.unpriced:
         return None
-    found = spend({Kind.INPUT: prompts, Kind.OUTPUT: answers}, price, "")
-    return None if found.unpriced else found.interactive if interactive else found.priced
+    return _Rate(found.priced / count, None if found.interactive is None else found.interactive / count)
+
+
+def _rate_of(one: Mapping[Kind, int], price: Price | None) -> _Rate | None:
+    found = spend(one, price, "")
+    return None if found.unpriced else _Rate(found.priced, found.interactive)

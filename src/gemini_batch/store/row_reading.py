@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Literal
 
 from gemini_batch.money.limits import PICO
+from gemini_batch.money.row_bounds import UNBOUNDED
 from gemini_batch.store import conditions, migrations
 from gemini_batch.store.conditions import ELSEWHERE, HELD
 from gemini_batch.store.row_records import (
@@ -141,9 +142,10 @@ class RowReader:
         ``answer``: what every answer may have, if that was changed for all; ``answer_limit``: what the model allows.
         """
         sql = (
-            "SELECT sum(bound_prompt), count(*) - count(bound_prompt), "
+            "SELECT sum(bound_prompt), count(*) - count(bound_prompt), "  # noqa: S608 - a number
             "sum(iif(bound_answer = 0, 0, coalesce(?1, bound_answer, ?2))), "
-            "count(*) FILTER (WHERE coalesce(?1, bound_answer, ?2) IS NULL) FROM requests WHERE job IS NULL"
+            f"count(*) FILTER (WHERE bound_kind = {UNBOUNDED} OR coalesce(?1, bound_answer, ?2) IS NULL) "
+            "FROM requests WHERE job IS NULL"
         )
         with explained(self.path, "run's row database"):
             prompts, open_prompts, answers, open_answers = self._db.execute(sql, (answer, answer_limit)).fetchone()

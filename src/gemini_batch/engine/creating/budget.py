@@ -2,8 +2,8 @@
 
 What always holds: in the transaction that records an intent, what collected jobs have cost, and what all others cost at
 most, this one included, is within each limit. What one costs at most is computed then, with the prices of that day. So
-no order of events exceeds a limit, with one exception: if a create got no answer and is sent again, the service may
-have made two jobs.
+no order of events exceeds a limit, with one exception: if nothing says whether a create made a job, and the list then
+shows none, that job does not count, and the service may have made it.
 """
 
 from __future__ import annotations
@@ -132,25 +132,25 @@ class Budget:
     def spent(self, without: str = "") -> list[Spent]:
         """What counts towards each limit, apart from the job with the id ``without``."""
         with explained(self._ledger.path, "ledger"):
-            return list(self._spent(self._ledger.connection, without))
+            return list(self._spent(self._ledger.connection, without, self._now()))
 
-    def _spent(self, db: sqlite3.Connection, without: str) -> Iterator[Spent]:
-        for name, cap, where, values in self._scopes():
+    def _spent(self, db: sqlite3.Connection, without: str, at: float) -> Iterator[Spent]:
+        for name, cap, where, values in self._scopes(at):
             yield Spent(name, cap, *db.execute(_SPENT + where, (without, *values)).fetchone())
 
     def uncounted(self) -> list[Job]:
         """The jobs that count towards a limit, and of which something is not known that may be found out."""
         with explained(self._ledger.path, "ledger"):
-            db, scopes = self._ledger.connection, self._scopes()
+            db, scopes = self._ledger.connection, self._scopes(self._now())
             found = [row for _, _, where, values in scopes for row in db.execute(_UNCOUNTED + where, ("", *values))]
         return list({job.id: job for job in map(job_of, found)}.values())
 
-    def _scopes(self) -> list[tuple[str, int, str, tuple[object, ...]]]:
-        """What each limit is called, how much it is, and which jobs count towards it.
+    def _scopes(self, at: float) -> list[tuple[str, int, str, tuple[object, ...]]]:
+        """What each limit that holds at a time is called, how much it is, and which jobs count towards it.
 
         An emulator's money is not money, so its runs have limits of their own.
         """
-        at, offline = self._now(), self._run.backend == OFFLINE
+        offline = self._run.backend == OFFLINE
         (day, tomorrow), (month, next_month) = day_of(at), month_of(at)
         period = f"(runs.backend = '{OFFLINE}') = ? AND {_WHEN} >= ? AND {_WHEN} < ?"
         scopes: list[tuple[str, int | None, str, tuple[object, ...]]] = [
@@ -190,9 +190,9 @@ class Budget:
         prices = self.prices
         most = None if prices is None else rows.most(prices)
         self._refuse_unbounded(most)
-        if most is None or most.unknown:
+        if most is None or (most.unknown and expected is None):
             return
-        cost = most.nano if expected is None else min(expected, most.nano)
+        cost = most.nano if expected is None else expected if most.unknown else min(expected, most.nano)
         for one in self.spent():
             if one.unknown and not self.caps.unknown:
                 raise self._unbounded_jobs(one)
@@ -231,8 +231,11 @@ class Budget:
         prices = self._highest(job.model, job.answer_limit)
         return None if prices is None else rows.most(prices, job.ordinal)
 
-    def reserving(self, rows: Rows, job: Job) -> Reservation:
+    def reserving(self, rows: Rows, job: Job, *, at: float) -> Reservation:
         """What a job costs at most, to be recorded with its intent, and the check that it is within each limit.
+
+        ``at``: the time of the intent. The check may come later, when other processes have written; the job counts, and
+        so is compared, with the day of its intent.
 
         Raises UsageError where nothing bounds its cost.
         """
@@ -246,7 +249,7 @@ class Budget:
         self._refuse_unbounded(found)
 
         def check(db: sqlite3.Connection) -> None:
-            for one in self._spent(db, job.id):
+            for one in self._spent(db, job.id, at):
                 if one.unknown and not self.caps.unknown:
                     raise self._unbounded_jobs(one)
                 if one.nano + (nano or 0) > one.cap:

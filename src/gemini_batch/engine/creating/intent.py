@@ -37,8 +37,8 @@ def intend(session: Session, folder: RunFolder, run: Run, job: Job, budget: Budg
         with contextlib.ExitStack() as stack:
             rows = stack.enter_context(folder.rows())
             index = stack.enter_context(open_index(state_folder)) if recalls(run) else None
-            claim = claiming(rows, job, index, unread=unread)
-            money = budget.reserving(rows, job)
+            claim, at = claiming(rows, job, index, unread=unread), now()
+            money = budget.reserving(rows, job, at=at)
 
             def check(db: sqlite3.Connection, claim: Check = claim, reserve: Check = money.check) -> None:
                 claim(db)
@@ -48,12 +48,12 @@ def intend(session: Session, folder: RunFolder, run: Run, job: Job, budget: Budg
                 return ledger.update_job(
                     job,
                     "intends to create",
-                    at=now(),
+                    at=at,
                     claim=check,
                     bound=money.bound,
                     unbounded=money.unbounded,
                     stage=JobStage.INTENDED,
-                    intended_at=now(),
+                    intended_at=at,
                     create_calls=job.create_calls + 1,
                 )
             except BehindError:

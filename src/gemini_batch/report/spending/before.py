@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from gemini_batch.prices import FEES
 from gemini_batch.report.billing import usd
 from gemini_batch.store.sqlite import explained, transaction
 
@@ -44,7 +43,7 @@ class Estimated(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
     """The most that was expected; null if nothing bounded it."""
     actual: float
-    """What the answers of these jobs cost, without charges that are not tokens."""
+    """What the answers of these jobs cost."""
     at_least: bool
     """True if `actual` leaves something out."""
     jobs: int
@@ -82,8 +81,8 @@ def compare(before: Sequence[Sending], answers: Iterable[tuple[int, Spend]]) -> 
             continue
         followed.add(last)
         jobs.add(job)
-        actual += sum((amount for kind, amount in spend.by_kind.items() if kind not in FEES), Decimal(0))
-        least = least or any(one.kind not in FEES for one in spend.unpriced)
+        actual += spend.priced
+        least = least or spend.at_least
     lows, highs = [one.low for one in followed], [one.high for one in followed]
     if not followed:
         return None

@@ -129,5 +129,6 @@ def _job(run: Run, job: Job, shortfall: tuple[int, int] | None, *, unread: bool)
 
 
 def _day(run: Run, job: Job) -> dt.date:
-    """The UTC day of a job's create, whose prices count (as :class:`~gemini_batch.report.money.Meter` sees it)."""
-    return dt.datetime.fromtimestamp(job.created_at or run.created_at, dt.UTC).date()
+    """The UTC day of a job's create, whose prices count (as :class:`~gemini_batch.report.money.Meter` sees it), or on
+    which it was tried."""
+    return dt.datetime.fromtimestamp(job.created_at or job.intended_at or run.created_at, dt.UTC).date()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_batch.prices import Kind
+from gemini_batch.prices import ANSWER_KINDS
 from gemini_batch.report.billing import usd
 from gemini_batch.report.money import bounded, left_out, price_days
 from gemini_batch.report.spending.before import compared
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from gemini_batch.report.spending.sums import Spending, SpendReport, Turnaround
 
-#: What is written, not read; the rest is input.
-WRITTEN = frozenset({Kind.OUTPUT, Kind.THOUGHTS, Kind.IMAGE_OUTPUT, Kind.AUDIO_OUTPUT})
 #: What is paid for besides tokens.
 FEE_NAMES = {"search": "Google Search", "maps": "Google Maps"}
 #: So much of what an amount leaves out is named.
@@ -38,7 +36,7 @@ def cost(one: Spending) -> str:
 
 def tokens(one: Spending) -> tuple[int, int]:
     """The tokens that were read, and those that were written."""
-    written = sum(count for kind, count in one.tokens.items() if kind in WRITTEN)
+    written = sum(count for kind, count in one.tokens.items() if kind in ANSWER_KINDS)
     return sum(one.tokens.values()) - written, written
 
 
