@@ -36,8 +36,8 @@ LIMITS = (
     ),
     Breakage(
         guard="what other processes have recorded since a job was planned counts",
-        file="engine/creating/submitter.py",
-        old="                    reserve(ledger)\n",
+        file="engine/creating/intent.py",
+        old="                reserve(db)\n",
         new="",
         tests=(f"{DEATHS}::test_two_processes_share_the_limit_of_a_day",),
     ),
@@ -51,14 +51,14 @@ LIMITS = (
     Breakage(
         guard="a request without an answer counts with what it costs at most",
         file="engine/settling.py",
-        old="nano(cost.priced) + rest, possible)",
-        new="nano(cost.priced), possible)",
+        old="_sum(nano(cost.priced), _bounded(run, open_rows), doubtful), possible)",
+        new="_sum(nano(cost.priced), doubtful), possible)",
         tests=(f"{RUNS}::test_what_got_no_answer_counts_with_its_most",),
     ),
     Breakage(
         guard="what a request without an answer may have cost is said",
         file="engine/settling.py",
-        old="    possible = 0 if counts.answered >= expected else _bounded(run, unanswered)\n",
+        old="    possible = _sum(0 if counts.answered >= expected else _bounded(run, unanswered), doubtful)\n",
         new="    possible = 0\n",
         tests=(f"{RUNS}::test_what_got_no_answer_counts_with_its_most",),
     ),

@@ -32,8 +32,8 @@ RUNS = (
     Breakage(
         guard="nothing of a lost job is resent by itself",
         file="report/leftovers.py",
-        old="if job.cancelled_at is not None or job.lost is not None:\n        return Resend()",
-        new="if job.cancelled_at is not None:\n        return Resend()",
+        old="if job.lost is not None or (job.cancelled_at",
+        new="if (job.cancelled_at",
         tests=(f"{TROUBLE}::test_death_while_a_loss_is_written_down",),
     ),
     Breakage(
@@ -352,7 +352,7 @@ RUNS = (
     Breakage(
         guard="requests are not resent of which some are counted, and nobody knows which",
         file="report/leftovers.py",
-        old="unanswered = 0 if is_contradicted or without_line > uncounted else once",
+        old='unanswered = 0 if is_contradicted or without_line > uncounted or job.via == "flex" else once',
         new="unanswered = once",
         tests=("tests/engine/test_counted.py::test_requests_counted_as_failed_are_counted_too",),
     ),

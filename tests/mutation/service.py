@@ -18,9 +18,9 @@ CREATING = (
     ),
     Breakage(
         guard="the intent is written down before the create",
-        file="engine/creating/submitter.py",
-        old="            stage=JobStage.INTENDED,\n",
-        new="            stage=job.stage,\n",
+        file="engine/creating/intent.py",
+        old="                    stage=JobStage.INTENDED,\n",
+        new="                    stage=job.stage,\n",
         tests=("tests/engine/test_life.py::test_a_create_that_happened_without_an_answer_is_adopted",),
     ),
     Breakage(

@@ -43,9 +43,13 @@ ADDED: dict[str, tuple[str, ...]] = {
         "audio_output",
         "searches",
         "maps",
+        "standard",
     ),
     "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint", "shape"),
-    "jobs": ("key_fingerprint", "bound", "unbounded", "settled", "possible", "answer_limit"),
+    "jobs": (
+        *("key_fingerprint", "bound", "unbounded", "settled", "possible", "answer_limit"),
+        *("via", "standard", "finishing", "doubtful", "doubtful_bound"),
+    ),
     "requests": (
         *("fingerprint", "body", "outside", "copy_of", "schema"),
         *("bound_kind", "bound_prompt", "bound_answer"),
@@ -53,7 +57,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             *("messages", "model_versions", "output_files", "claims", "loans", "schemas", "attachments"),
-            *("job_attachments", "estimates"),
+            *("job_attachments", "estimates", "rates"),
         ),
         (),
     ),
