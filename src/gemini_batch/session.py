@@ -20,6 +20,7 @@ from gemini_batch.errors import ApiError, StateError, UsageError
 from gemini_batch.events import EventHandler, Notice, ignore_events
 from gemini_batch.money.book import PriceBook, default_book
 from gemini_batch.money.own_prices import FILE_NAME, SET_ASIDE, parse
+from gemini_batch.store.records import CALLS
 from gemini_batch.store.state_folder import StateFolder
 from gemini_batch.world import World
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for another process that works on the same run, and seconds between two tries.
 _LOCK_WAIT, _LOCK_PAUSE = 600.0, 0.2
-_NAME = re.compile(r"(batches/)?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_NAME = re.compile(r"(batches/|calls/)?[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +190,15 @@ class Session:
             if session.state_folder.exists() and (found := session.find(name)):
                 return found
         self._refuse_online(name)
-        if name.startswith("run-"):
+        if name.startswith(("run-", CALLS)):
             raise UsageError(
-                f"There is no run {name!r} in this state folder.",
+                f"There is no {'run' if name.startswith('run-') else 'job'} {name!r} in this state folder.",
                 file=self.settings.home,
                 code="unknown_run",
                 next="Check the id, or set GEMINI_BATCH_HOME to the state folder that holds it.",
             )
         self._refuse_display_name(name)
-        return UnknownJob("batches/" + name.removeprefix("batches/"), self.settings.offline)
+        return UnknownJob(_job(name), self.settings.offline)
 
     def _refuse_online(self, name: str) -> None:
         """Offline, refuse the name of a run or a job of the service. Raises UsageError."""
@@ -205,7 +206,7 @@ class Session:
         if not self.settings.offline or not folder.exists():
             return
         with contextlib.suppress(StateError), folder.ledger() as ledger:
-            batch = "batches/" + name.removeprefix("batches/")
+            batch = _job(name)
             if (ledger.run(name) if name.startswith("run-") else ledger.job_by_batch(batch)) is not None:
                 raise _not_offline(name)
 
@@ -224,7 +225,7 @@ class Session:
         if name.startswith("run-"):
             run = ledger.run(name)
             return KnownRun(run, offline) if run else None
-        job = ledger.job_by_batch("batches/" + name.removeprefix("batches/"))
+        job = ledger.job_by_batch(_job(name))
         return KnownJob(ledger.run_of(job), job, offline) if job else None
 
     def _refuse_display_name(self, name: str) -> None:
@@ -320,6 +321,11 @@ def load_prices(file: Path | str) -> PriceBook:
     except OSError as error:
         raise StateError(f"The file of your own prices cannot be read: {error.strerror}.", file=path) from error
     return dataclasses.replace(default_book(), own=parse(text, path))
+
+
+def _job(name: str) -> str:
+    """The whole name of a job."""
+    return name if name.startswith(CALLS) else "batches/" + name.removeprefix("batches/")
 
 
 def _not_offline(name: str) -> UsageError:

@@ -26,6 +26,7 @@ from gemini_batch.events import JobSeen, Notice
 from gemini_batch.report.money import is_another
 from gemini_batch.report.next_steps import explain_unknown
 from gemini_batch.session import KnownJob, UnknownJob
+from gemini_batch.store.records import CALLS
 from gemini_batch.wire import contradiction, remote_job
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ async def ask(service: Service, name: str, job: Job | None = None, *, server_tim
     Raises ServiceError, also for an answer that contradicts what is known: it is another job's, whatever it says, and
     its answers would be taken for this one's.
     """
+    if name.startswith(CALLS):
+        raise ApiError(
+            f"The service has no job for the calls of {name}; what is not here of their answers is lost.",
+            status=404,
+            reason="NOT_FOUND",
+        )
     operation = await service.get(name, server_timeout=server_timeout)
     remote = remote_job(operation)
     what = f"{remote.name or 'no job'}" if remote.name != name else None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Via = Literal["batch", "flex"]
 """How requests are sent: in a batch, or each as a call of its own with the service tier *flex*."""
+#: How the names of jobs begin whose requests are sent as calls. The service does not know them.
+CALLS = "calls/"
 
 
 class JobStage(enum.Enum):

@@ -24,7 +24,7 @@ from gemini_batch.events import Notice
 from gemini_batch.jsonl import read_lines
 from gemini_batch.money.limits import PICO, row_prices
 from gemini_batch.report.stragglers import typical
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.records import CALLS, JobStage
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Phase
 
@@ -200,6 +200,7 @@ class FlexJobs:
             stage=JobStage.ENDED,
             phase=Phase.SUCCEEDED,
             state="JOB_STATE_SUCCEEDED",
+            batch=f"{CALLS}{job.id}",
             created_at=job.intended_at,
             ended_at=now,
         )
