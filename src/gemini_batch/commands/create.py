@@ -12,6 +12,7 @@ from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.catalog import Method  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.commands.late_answers import before_continuing_new, refuse_late
 from gemini_batch.commands.remembering import check_visible, choose, remember
+from gemini_batch.engine.calling.flex_jobs import end_if_calls
 from gemini_batch.engine.creating.budget import OverBudgetError, budget_of
 from gemini_batch.engine.creating.create_policy import standing
 from gemini_batch.engine.creating.planner import drop, plan_job, reconcile
@@ -254,7 +255,7 @@ async def _one_job(session: Session, submission: Submission, run: Run) -> Job | 
     folder, ledger, now = session.state_folder.run(run.id), session.ledger(), session.world.now
     if run.forgotten_at is not None:
         ledger.set_forgotten(run, at=now(), forgotten=False)
-    jobs = ledger.jobs_of(run.id)
+    jobs = [end_if_calls(session, job) for job in ledger.jobs_of(run.id)]
     if in_doubt := [job for job in jobs if job.stage is JobStage.INTENDED]:
         return in_doubt[0]
     with folder.rows() as rows:

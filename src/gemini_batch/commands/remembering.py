@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.api.trouble import meaning
 from gemini_batch.engine.backoff import PollBackoff
+from gemini_batch.engine.calling.flex_jobs import end_abandoned
 from gemini_batch.engine.collector import collect
 from gemini_batch.engine.creating.planner import drop, reconcile
 from gemini_batch.engine.poller import poll_job
@@ -97,7 +98,7 @@ async def check_visible(session: Session, jobs: Iterable[Job]) -> None:
     again. Raises ServiceError.
     """
     for job in jobs:
-        if job.stage not in {JobStage.INTENDED, JobStage.CREATED, JobStage.ENDED}:
+        if job.via == "flex" or job.stage not in {JobStage.INTENDED, JobStage.CREATED, JobStage.ENDED}:
             continue
         if job.key_fingerprint == session.key_fingerprint():
             continue
@@ -151,6 +152,9 @@ async def _is_over(session: Session, job_id: str) -> bool:
         return True
     if _is_in_use(session, job):
         return False
+    if job.via == "flex":
+        end_abandoned(session, ledger.run_of(job))
+        job = ledger.job(job_id)
     if job.stage is JobStage.INTENDED:
         raise _left_alone(job)
     target = KnownJob(ledger.run_of(job), job, session.settings.offline)

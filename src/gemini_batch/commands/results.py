@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.job_names import check_name
 from gemini_batch.commands.remembering import take_answers
+from gemini_batch.engine.calling.flex_jobs import end_abandoned
 from gemini_batch.engine.collector import accept_incomplete as accept
 from gemini_batch.engine.collector import collect, restore
 from gemini_batch.errors import JobError, Next, NotFinished, ServiceError, UsageError
@@ -121,6 +122,7 @@ async def _collect(session: Session, target: KnownJob | UnknownJob, *, accept_in
 
 async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -> None:
     """Collect every ended job of a run. Raises NotFinished, after that, where a sent request still has to wait."""
+    end_abandoned(session, run)
     facts = run_facts(session, run)
     if facts.state is RunState.NOT_CREATED:
         raise NotFinished(_no_job(facts), job=run.id, state=facts.state.value, next=facts.next)
@@ -128,8 +130,9 @@ async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -
     gone: list[JobError | ServiceError] = []
     for job in facts.jobs:
         if job.stage is JobStage.INTENDED:
-            following = next_for_run(run, facts.state.value, waiting=facts.waiting, in_doubt=True)
-            message = f"{run.id} has not finished: a create call got no answer."
+            following = next_for_run(run, facts.state.value, waiting=facts.waiting, in_doubt=job.via == "batch")
+            why = "a create call got no answer" if job.via == "batch" else "another process sends its requests as calls"
+            message = f"{run.id} has not finished: {why}."
             waiting.append(NotFinished(message, job=run.id, state=facts.state.value, next=following))
         elif job.stage in {JobStage.CREATED, JobStage.ENDED}:
             try:

@@ -19,7 +19,7 @@ from gemini_batch.engine.calling.outcomes import lacks_flex
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.engine.calling.rates import rate_of, set_rate
 from gemini_batch.engine.creating.intent import intend
-from gemini_batch.errors import Next, NotFinished, ServiceError, UsageError
+from gemini_batch.errors import Next, NotFinished, ServiceError, StateError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.jsonl import read_lines
 from gemini_batch.money.limits import PICO, row_prices
@@ -95,9 +95,9 @@ class FlexJobs:
         ``stopper`` says why, if the service would refuse the rest. Raises TakenError, OverBudgetError, UsageError or
         ServiceError with the job as it was, StateError.
         """
-        if job.stage is JobStage.INTENDED:
-            return self._end(job)
         session, key = self._session, self._session.key_fingerprint()
+        if job.stage is JobStage.INTENDED:
+            return end_if_calls(session, job)
         job = await self._attachments.fill(job)
         if job.key_fingerprint != key:
             job = session.ledger().update_job(job, "another key", at=session.world.now(), key_fingerprint=key)
@@ -123,7 +123,7 @@ class FlexJobs:
                     set_rate(session.ledger(), key, job.model, pace.rate, at=world.now())
         except OSError as error:
             raise state_error(error, self._folder.path, "run folder") from error
-        job = self._end(job)
+        job = end_job(session, job)
         if tally.stopped:
             self._stop(tally)
         return job
@@ -179,32 +179,6 @@ class FlexJobs:
             for seq, tokens in requests_in(rows, job.ordinal):
                 yield Asked(seq, next(lines).data, tokens)
 
-    def _end(self, job: Job) -> Job:
-        """Record that nothing more of a job is sent; if nothing ever was, it is dropped, and its requests wait."""
-        ledger, now = self._session.ledger(), self._session.world.now()
-        raw, calls = self._folder.raw(job.id), calls_of(self._folder, job)
-        try:
-            cut_to_lines(raw)
-            nothing = not raw.exists() or (not raw.stat().st_size and not read_calls(calls).sent)
-        except OSError as error:
-            raise state_error(error, raw, "answers") from error
-        if nothing:
-            with self._folder.rows() as rows:
-                rows.release(job.ordinal)
-            raw.unlink(missing_ok=True)
-            return ledger.update_job(job, "dropped", at=now, dropped_at=now)
-        return ledger.update_job(
-            job,
-            "calls ended",
-            at=now,
-            stage=JobStage.ENDED,
-            phase=Phase.SUCCEEDED,
-            state="JOB_STATE_SUCCEEDED",
-            batch=f"{CALLS}{job.id}",
-            created_at=job.intended_at,
-            ended_at=now,
-        )
-
 
 def calls_of(folder: RunFolder, job: Job) -> Path:
     """Where the calls of a job are recorded."""
@@ -234,3 +208,54 @@ def settle_calls(session: Session, folder: RunFolder, rows: Rows, job: Job) -> d
         "doubtful": len(doubtful),
         "doubtful_bound": bound,
     }
+
+
+def end_job(session: Session, job: Job) -> Job:
+    """Record that nothing more of a job is sent; if nothing ever was, it is dropped, and its requests wait.
+
+    It can be collected then. The caller holds the run's lock. Raises StateError.
+    """
+    ledger, now, folder = session.ledger(), session.world.now(), session.state_folder.run(job.run)
+    raw = folder.raw(job.id)
+    try:
+        cut_to_lines(raw)
+        nothing = not raw.exists() or (not raw.stat().st_size and not read_calls(calls_of(folder, job)).sent)
+        if nothing:
+            raw.unlink(missing_ok=True)
+    except OSError as error:
+        raise state_error(error, raw, "answers") from error
+    if nothing:
+        with folder.rows() as rows:
+            rows.release(job.ordinal)
+        return ledger.update_job(job, "dropped", at=now, dropped_at=now)
+    return ledger.update_job(
+        job,
+        "calls ended",
+        at=now,
+        stage=JobStage.ENDED,
+        phase=Phase.SUCCEEDED,
+        state="JOB_STATE_SUCCEEDED",
+        batch=f"{CALLS}{job.id}",
+        created_at=job.intended_at,
+        ended_at=now,
+    )
+
+
+def end_if_calls(session: Session, job: Job) -> Job:
+    """End a job whose process died while it sent its calls; any other one stays. The caller holds the run's lock."""
+    return end_job(session, job) if job.via == "flex" and job.stage is JobStage.INTENDED else job
+
+
+def end_abandoned(session: Session, run: Run) -> None:
+    """End the jobs of a run whose process died while it sent their calls; nothing if a process works on the run."""
+    ledger, folder = session.ledger(), session.state_folder.run(run.id)
+    left = [job.id for job in ledger.jobs_of(run.id) if job.via == "flex" and job.stage is JobStage.INTENDED]
+    if not left or not folder.path.is_dir():
+        return
+    try:
+        with folder.lock(wait=0.0):
+            for job_id in left:
+                end_if_calls(session, ledger.job(job_id))
+    except StateError as error:
+        if error.reason_code != "locked":
+            raise
