@@ -141,7 +141,7 @@ def checked_usd(value: object, name: str) -> Decimal:
         amount = Decimal("NaN")
     if not (amount.is_finite() and 0 < amount <= _MOST_USD):
         raise UsageError(
-            f"{name}={value} is not an amount of USD.",
+            f"{value} is not an amount of USD: a number above 0 is needed.",
             field=name,
             next="Write it like 5 or 0.25.",
             code="bad_argument" if name.startswith("--") else "bad_setting",

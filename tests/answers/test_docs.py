@@ -120,6 +120,7 @@ def test_there_is_an_example_of_each_kind() -> None:
         "missing",
         "succeeded",
         "succeeded",
+        "succeeded",
     ]
 
 
@@ -143,13 +144,14 @@ def test_an_example_is_what_we_write(line: str) -> None:
         method=Method.EMBED if embedding else Method.GENERATE,
         attempt=shown["attempt"],
         parsed=parsed is not None,
+        details=shown.get("details"),
     ).decode()
     if media.get("media"):
         written = written.replace('},"attempt"', f',"media":{json.dumps(media["media"])}}},"attempt"')
     assert written == line
 
 
-@pytest.mark.parametrize("line", [line for line in EXAMPLES if '"response"' in line], ids=range(6))
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if '"response"' in line], ids=range(7))
 def test_an_example_has_the_verdict_of_its_response(line: str) -> None:
     shown = json.loads(line)
     method: Any = Method.EMBED if "embedding" in shown["response"] else Method.GENERATE

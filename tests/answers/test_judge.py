@@ -294,7 +294,7 @@ def test_an_answer_that_does_not_say_that_it_is_finished_failed(finish: str | No
 def test_no_unknown_finish_reason_is_a_success(finish: str) -> None:
     found = judged(response(TEXT, finish=finish))
     assert (found.verdict, found.reason) == ("failed", "UNKNOWN_FINISH_REASON")
-    assert repr(finish) in (found.message or "")
+    assert repr(finish[:100]) in (found.message or "")
 
 
 _GOOD = response(TEXT)["candidates"][0]

@@ -59,6 +59,20 @@ def test_nothing_is_stored_and_no_key_is_needed(shell: Shell, file: str) -> None
     assert not list(shell.home.rglob("requests.jsonl"))
 
 
+def test_what_was_sent_is_not_counted_again_whatever_came_of_it(shell: Shell) -> None:
+    """The same command goes on with the run, and sends only the rest."""
+    shell.write("in.jsonl", *(request(str(number), generationConfig={"maxOutputTokens": 8}) for number in range(10)))
+    trial = shell.run("run", "in.jsonl", "--offline", "--limit", "4", "-o", "trial.jsonl")
+    assert "4 truncated" in trial.err
+
+    found, anew = estimated(shell, "in.jsonl"), estimated(shell, "in.jsonl", "--new")
+    whole = shell.run("run", "in.jsonl", "--offline", "-o", "out.jsonl")
+
+    assert (found["requests"], found["remembered"]) == (6, 4)
+    assert anew["requests"] == 10
+    assert "10 requests: 10 truncated" in whole.err
+
+
 def test_a_trial_tells_how_long_answers_are(shell: Shell, file: str) -> None:
     shell.run("run", file, "--offline", "--limit", "10", "-o", "trial.jsonl")
 

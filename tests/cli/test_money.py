@@ -36,7 +36,7 @@ def test_a_hundred_grounded_rows_cost_what_their_searches_cost(shell: Shell) -> 
     assert usd["interactive"] == pytest.approx(1.4 + 2 * tokens), "searches have no discount"
     (run,) = {line.split()[0] for line in shell.run("list", "--offline", "--long").out.splitlines()}
     said = shell.run("results", run, "-o", "again.jsonl").err
-    assert "of it $1.40 for Google Search, at list price; free allowances are not deducted" in said
+    assert "including $1.40 for Google Search, at list price; free allowances are not deducted" in said
     assert "% less than" in said
     assert "50% less than" not in said
 

@@ -265,14 +265,14 @@ def test_notes() -> None:
     for sentence in (
         "Prices of 2026-",
         "batch is 50% less.",
-        "did not succeed: $0.025 duplicate, $0.01 failed, $0.025 retried, $0.085 truncated.",
+        "do not count: $0.025 duplicate, $0.01 failed, $0.025 retried, $0.085 truncated.",
         "Not in the amount: 7 answers by gemini-99-ultra, whose price is unknown.",
         "Not in the amount: run-d, which cannot be read.",
         "Possibly paid: 4 attempts that ended without an answer, at most $2.01 without 1 of them, which",
         "Not known yet: 1,200 requests in jobs that are alive or not collected, of unknown cost.",
         "2 jobs at https://proxy.example: counted at Google's prices; what it asks is not known.",
         "Left out: 1 run that an emulator answered",
-        "3 jobs ended: half took up to 10 min, nine of ten up to 2 h, the longest 2 h.",
+        "3 jobs ended: median 10 min, 90% within 2 h, longest 2 h.",
     ):
         assert sentence in said, said
 

@@ -159,7 +159,7 @@ def summary_lines(summary: Summary, output: str | None, output_dir: str | None =
     t = summary.tokens
     kinds = [
         ("input", t.input),
-        ("of it cached", t.cached),
+        ("of which cached", t.cached),
         ("output", t.output),
         ("thoughts", t.thoughts),
         ("tool use", t.tool_use),
@@ -254,7 +254,7 @@ def _money(summary: Summary) -> Iterator[str]:
     if (more := len(details) - _DETAILS_SHOWN) > 0:
         yield f"  … and {more} more that the amount leaves out (--json has all)"
     if fees := [f"${usd(money.by_kind[kind])} for {words}" for kind, words in _FEES.items() if kind in money.by_kind]:
-        yield f"  of it {' and '.join(fees)}, at list price; free allowances are not deducted"
+        yield f"  including {' and '.join(fees)}, at list price; free allowances are not deducted"
     if money.wasted:
         waste = ", ".join(f"${usd(cost)} {use}" for use, cost in money.wasted.items())
-        yield f"  of it for answers that do not count or did not succeed: {waste}"
+        yield f"  including answers that did not succeed or do not count: {waste}"

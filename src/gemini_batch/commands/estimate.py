@@ -19,7 +19,7 @@ from gemini_batch.errors import StateError, UsageError
 from gemini_batch.events import in_thread
 from gemini_batch.intake.shape import shape_of
 from gemini_batch.intake.staging import stage
-from gemini_batch.intake.submission import check_submission, model_of, prepared
+from gemini_batch.intake.submission import check_submission, known_by_hash, model_of, prepared
 from gemini_batch.jsonl import read_at
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.fingerprint import Origin
@@ -86,7 +86,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     """Number of requests that would be sent."""
     remembered: int
-    """Requests that were answered before."""
+    """Requests that were answered before, or that the run of the same requests has sent, whatever came of it."""
     elsewhere: int
     """Requests that are in jobs of other runs."""
     held_back: int
@@ -230,7 +230,8 @@ def _staged(
         if options.selection is not None:
             rows.select(options.selection)
         if not submission.new:
-            foresee(session.state_folder, rows)
+            known = known_by_hash(session, submission, staged.sha256, (staged.method,), key)
+            foresee(session.state_folder, rows, known)
         if options.dedupe:
             copy_identical(folder, rows)
     return run

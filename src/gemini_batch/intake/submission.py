@@ -40,7 +40,7 @@ from gemini_batch.validation.inputfile import check_file
 from gemini_batch.validation.request_traits import file_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from gemini_batch.intake.tabular import Prepared, TableInput
     from gemini_batch.money.limits import MaxUsd, Usd
@@ -143,15 +143,20 @@ async def _known_run(session: Session, submission: Submission) -> Run | None:
         digest = await in_thread(lambda _: sha256_of(submission.source), session.emit)
     except OSError:
         return None  # staging reports what is wrong with the file
-    address = address_of(session.settings)
-    for method in Method:
-        for key in ("", session.key_fingerprint()):
-            name = identity(
-                _content(submission, digest), method.value, model_of(submission, method), address, key_fingerprint=key
-            )
-            if (known := ledger.newest_with_identity(name)) is not None:
-                return known
-    return None
+    return known_by_hash(session, submission, digest, tuple(Method), session.key_fingerprint())
+
+
+def known_by_hash(
+    session: Session, submission: Submission, sha256: str, methods: Iterable[Method], key: str
+) -> Run | None:
+    """The run of requests with this hash; ``key``: of the project whose files they may name. Raises StateError."""
+    ledger, address, content = session.ledger(), address_of(session.settings), _content(submission, sha256)
+    names = (
+        identity(content, method.value, model_of(submission, method), address, key_fingerprint=owner)
+        for method in methods
+        for owner in ("", key)
+    )
+    return next((known for name in names if (known := ledger.newest_with_identity(name)) is not None), None)
 
 
 def _content(submission: Submission, sha256: str) -> str:

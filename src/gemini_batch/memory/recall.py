@@ -53,6 +53,10 @@ _PLACE = (
     f"UPDATE requests SET job = CASE WHEN {_CLAIMED} THEN {ELSEWHERE} END "  # noqa: S608 - numbers only
     f"WHERE job = {ELSEWHERE} OR (job IS NULL AND {_CLAIMED})"
 )
+_SENT = (
+    f"UPDATE requests SET job = {REMEMBERED} WHERE job IS NULL AND seq IN (SELECT seq FROM known.requests "  # noqa: S608 - numbers only
+    "WHERE job > 0)"
+)
 _JOBS = (
     "SELECT DISTINCT c.job FROM temp.claimed c JOIN requests r USING (seq) "  # noqa: S608 - numbers only
     f"WHERE r.job = {ELSEWHERE} ORDER BY 1"
@@ -155,11 +159,15 @@ def _look_up(
     return Recalled(remembered=remembered, outside=outside, elsewhere=elsewhere, jobs=jobs, gone=gone)
 
 
-def foresee(state_folder: StateFolder, rows: Rows) -> None:
-    """Place the rows of requests that no run has: those that were answered before, and those in jobs of other runs.
+def foresee(state_folder: StateFolder, rows: Rows, known: Run | None) -> None:
+    """Place the rows of requests that no run was made of: those that were answered, and those in jobs of other runs.
 
+    ``known``: the run of the same requests, which would go on; what it has sent is not sent again, whatever came of it.
     No answer is taken; a run checks once more what it would take. Raises StateError.
     """
+    if known is not None and (path := state_folder.run(known.id).row_database).exists():
+        with explained(rows.path, _WHAT), _attached(rows.connection, known=path):
+            rows.connection.execute(_SENT)
     with state_folder.ledger() as ledger, open_index(state_folder) as index:
         catch_up(state_folder, ledger, index, ignore_events)
         if _found(ledger, "", rows=rows, index=index) is not None:

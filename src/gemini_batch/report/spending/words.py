@@ -78,7 +78,7 @@ def times(took: Turnaround) -> str:
     if took.jobs == 1:
         return f"it took {span(took.longest)}"
     median, ninetieth, longest = map(span, (took.median, took.ninetieth, took.longest))
-    return f"half took up to {median}, nine of ten up to {ninetieth}, the longest {longest}"
+    return f"median {median}, 90% within {ninetieth}, longest {longest}"
 
 
 def _prices(total: Spending) -> Iterator[str]:
@@ -95,10 +95,10 @@ def _parts(total: Spending) -> Iterator[str]:
         f"${usd(total.usd.by_kind[kind])} for {name}" for kind, name in FEE_NAMES.items() if kind in total.usd.by_kind
     ]
     if fees:
-        yield f"Of the amount {' and '.join(fees)}, at list price; free allowances are not deducted."
+        yield f"Including {' and '.join(fees)}, at list price; free allowances are not deducted."
     if total.usd.wasted:
         waste = ", ".join(f"${usd(amount)} {use}" for use, amount in total.usd.wasted.items())
-        yield f"Of the amount for answers that do not count or did not succeed: {waste}."
+        yield f"Including answers that did not succeed or do not count: {waste}."
 
 
 def _not_known(report: SpendReport) -> Iterator[str]:
