@@ -28,14 +28,16 @@ class Called(NamedTuple):
 
 
 async def call(client: Client, *, model: str, method: Method, request: bytes) -> Called:
-    """Send one request once, as ``flex``, and wait up to 15 minutes for the answer.
+    """Send one request once, as ``flex``, and wait up to 15 minutes for the answer. Embeddings have no tiers: they are
+    served as standard.
 
     ``request`` is JSON, as in a line of a batch. Raises ApiError, NetworkError or ServiceError; the caller decides
     whether the call may have been paid for.
     """
     raw = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
     raw.pop("service_tier", None)
-    raw["serviceTier"] = msgspec.Raw(b'"flex"')
+    if method is Method.GENERATE:
+        raw["serviceTier"] = msgspec.Raw(b'"flex"')
     seconds = PATIENCE + client.bounds.call
     reply = await client.call(
         "POST",
@@ -48,4 +50,5 @@ async def call(client: Client, *, model: str, method: Method, request: bytes) ->
     )
     # A string in JSON has no line ending in it, so without those the answer means the same.
     body = client.clean.in_bytes(reply.content.translate(None, b"\r\n"))
-    return Called(body, client.header(reply, TIER_HEADER).lower())
+    tier = client.header(reply, TIER_HEADER).lower()
+    return Called(body, tier if method is Method.GENERATE else tier or "standard")

@@ -107,7 +107,7 @@ def _at_length(session: Session, run: Run, job: Job | None, one: JobStatus) -> J
     if job is not None and job.stage is JobStage.COLLECTED and folder.row_database.exists():
         try:
             with folder.rows() as rows:
-                unanswered = max(0, job.requests - rows.answered_in(job.ordinal))
+                unanswered = max(0, job.requests - rows.answered_in(job.ordinal)) + job.doubtful
                 possibly_paid = at_most([(unanswered, job.possible)])
                 usd = Meter(run, [job], session.prices).money(rows.usage(LONG_PROMPT, job=job.ordinal))
         except StateError as error:  # as above

@@ -21,7 +21,7 @@ from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
 from gemini_batch.commands.results import held_results, write_out
 from gemini_batch.engine.calling.choose import ROWS, TOKENS, Auto
-from gemini_batch.engine.calling.flex_jobs import CONCURRENCY, Manner
+from gemini_batch.engine.calling.flex_jobs import CONCURRENCY, Manner, check_manner
 from gemini_batch.engine.creating.budget import budget_of
 from gemini_batch.engine.creating.planner import reconcile
 from gemini_batch.engine.quota import Limits
@@ -181,7 +181,8 @@ async def work_off(
         run = ledger.run(run.id) or run  # another process may have worked on it until now
         kept = kept_options(run)
         chosen = options.over(kept) if options is not None else kept
-        overrides = chosen.overrides
+        overrides, manner = chosen.overrides, _manner(chosen)
+        check_manner(run, manner)
         stopper = _stopper(ledger, folder, run) if leftovers else None
         if leftovers and stopper is None and _is_to_be_sent_again(ledger, folder, run):
             await collect_late(session, run)
@@ -209,7 +210,7 @@ async def work_off(
                 stopper=stopper,
                 webhook_url=webhook_url,
                 bell=bell,
-                manner=_manner(chosen),
+                manner=manner,
             )
             await runner.drive()
 

@@ -10,7 +10,7 @@ from gemini_batch.answers.reasons import LASTING_CODES, LASTING_REASONS, OWN_LIM
 from gemini_batch.backend import OFFLINE
 from gemini_batch.catalog import Method
 from gemini_batch.errors import ApiError, Next
-from gemini_batch.report.stragglers import is_stuck
+from gemini_batch.report.stragglers import finishing, is_stuck
 from gemini_batch.session import UnknownJob
 from gemini_batch.store.integrity import send_again
 from gemini_batch.store.run_options import kept_options
@@ -296,13 +296,20 @@ def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collect
         return Next("results", seen.name, *_to_file(run), why="names the reason for each request")
     if seen.phase is Phase.UNKNOWN:
         return Next("status", seen.name, "--wait", why="this state is not known here and counts as alive")
-    if age is not None and is_stuck(age, None):
-        return Next(
-            "status", seen.name, "--wait",
-            why="it is taking longer than the 24 hours that the service aims at; it ends by itself, at the latest when "
-            "it expires; another job would wait in the same queue",
-        )  # fmt: skip
-    return Next("status", seen.name, "--wait")
+    if age is None or not is_stuck(age, None):
+        return Next("status", seen.name, "--wait")
+    return _past_its_time(seen, run, age)
+
+
+def _past_its_time(seen: RemoteJob, run: Run | None, age: float) -> Next:
+    """What to do with a job that is alive longer than the service aims at."""
+    if run is not None and run.requests_known and run.method is Method.GENERATE:
+        return finishing(run.id, age, None)
+    return Next(
+        "status", seen.name, "--wait",
+        why="it is taking longer than the 24 hours that the service aims at; it ends by itself, at the latest when "
+        "it expires; another job would wait in the same queue",
+    )  # fmt: skip
 
 
 # Names that lead nowhere ----------------------------------------------------------------------------------------------

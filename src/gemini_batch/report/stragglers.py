@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_batch import catalog
+from gemini_batch.errors import Next
 from gemini_batch.events import Notice
 from gemini_batch.store.records import JobStage
 from gemini_batch.transcript.sizes import span
@@ -54,9 +55,18 @@ class Oldest(NamedTuple):
         return Notice(
             f"{self.job.batch} has been running for {span(self.age)}{usual}.",
             "warning",
-            f"It ends by itself, at the latest in {span(max(0.0, self.expires_in))}, when it expires; another job "
-            "would wait in the same queue.",
+            finishing(self.job.run, self.age, self.expires_in),
         )
+
+
+def finishing(run: str, age: float, expires_in: float | None) -> Next:
+    """How to finish a run with a job that is stuck. Times in seconds."""
+    limit = "" if expires_in is None else f" in {span(max(0.0, expires_in))}"
+    return Next(
+        *("run", run, "--finish-via", "flex", "--after", f"{max(1, int(age // 3600))}h"),
+        why="cancels it, keeps its answers, and sends the rest as calls, of which some may be paid for twice; it ends "
+        f"by itself, at the latest{limit} when it expires",
+    )
 
 
 def oldest(ledger: Ledger, jobs: Sequence[Job], now: float) -> Oldest | None:

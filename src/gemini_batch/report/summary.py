@@ -185,7 +185,8 @@ def summarize(
         usage = rows.usage(LONG_PROMPT)
         failures = rows.reasons()
         room = room_for_more(folder.run(run.id), run, jobs, rows)
-        quarantined, repeated, unanswered = rows.quarantined(), rows.repeated(), rows.unanswered()
+        quarantined, repeated = rows.quarantined(), rows.repeated()
+        unanswered = rows.unanswered() + sum(job.doubtful for job in (jobs if only is None else [only]))
         possibly_paid = at_most(_unanswered(rows, jobs if only is None else [only], unanswered))
         remembered, held_back, identical = (0, 0, 0) if only is not None else _places(rows)
     table = table_of(folder.run(run.id).path)
@@ -237,11 +238,11 @@ def summarize(
 
 
 def _unanswered(rows: Rows, jobs: Sequence[Job], attempts: int) -> Iterator[tuple[int, int | None]]:
-    """By job, how many requests it did not answer, and what these may have cost; ``attempts``: how many in all."""
+    """By job, how many attempts got no answer, and what these may have cost; ``attempts``: how many in all."""
     left = [job for job in jobs if job.stage is JobStage.COLLECTED and job.possible != 0] if attempts else []
     answered = rows.answered_by_file() if left else {}
     for job in left:
-        yield max(0, job.requests - answered.get(job.ordinal, 0)), job.possible
+        yield max(0, job.requests - answered.get(job.ordinal, 0)) + job.doubtful, job.possible
 
 
 def _places(rows: Rows) -> tuple[int, int, int]:

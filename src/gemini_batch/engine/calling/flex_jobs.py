@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gemini_batch.catalog import Method
 from gemini_batch.engine.calling.caller import Asked, Caller
 from gemini_batch.engine.calling.choose import Auto, way
 from gemini_batch.engine.calling.job_requests import answered_by, bounds_of, let_go, requests_in
@@ -60,6 +61,17 @@ class Manner:
     auto: Auto = field(default_factory=Auto)
     concurrency: int = CONCURRENCY
     standard: bool = False
+
+
+def check_manner(run: Run, manner: Manner) -> None:
+    """Refuse calls that have no tier. Raises UsageError."""
+    if manner.route == "flex" and run.method is Method.EMBED and not manner.standard:
+        raise UsageError(
+            "Embeddings have no service tier flex: calls are charged as standard ones, at twice the price of a batch.",
+            field="--via",
+            code="no_flex",
+            next="Send them in batches, or add --allow-standard.",
+        )
 
 
 class FlexJobs:
@@ -132,7 +144,7 @@ class FlexJobs:
         """How the waiting requests are to be sent now."""
         if self._manner.route != "auto":
             return self._manner.route
-        if self._refused:
+        if self._refused or self._run.method is Method.EMBED:
             return "batch"
         ledger, now = self._session.ledger(), self._session.world.now()
         rate = rate_of(ledger, self._session.key_fingerprint(), self._model, at=now)

@@ -122,7 +122,7 @@ def _job(run: Run, job: Job, shortfall: tuple[int, int] | None, *, unread: bool)
         collected=collected,
         unread=unread and collected,
         missing=missing,
-        unanswered=unanswered,
+        unanswered=unanswered + (job.doubtful if collected else 0),
         most=job.possible if collected else None if job.unbounded != 0 else job.bound,
         took=took,
     )
