@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from gemini_batch.aio import named_as
 from gemini_batch.async_client import AsyncGeminiBatch
-from gemini_batch.events import Event, EventHandler, ignore_events
+from gemini_batch.errors import Interrupted
+from gemini_batch.events import Event, EventHandler, Notice, ignore_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -107,10 +108,12 @@ class _LoopThread:
         try:
             while not isinstance(one := _next(inbox), asyncio.Task):
                 on_event(one)
-        except BaseException:
+        except BaseException as error:
             loop.call_soon_threadsafe(stop)
-            while not isinstance(_next(inbox), asyncio.Task):
-                pass
+            told = isinstance(error, (KeyboardInterrupt, Interrupted))  # not by the handler, which may fail again
+            while not isinstance(one := _next(inbox), asyncio.Task):
+                if told and isinstance(one, Notice):
+                    on_event(one)
             raise
         if begun[0].cancelled():
             raise RuntimeError("this client was closed during the call")

@@ -11,6 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+#: Seconds that a stopped command waits for what it has begun and may pay for: after Ctrl-C, and after SIGTERM.
+PATIENCE, HURRY = 30.0, 5.0
+_patience = [PATIENCE]
+
+
+def hurry() -> None:
+    """This process was told to end, by SIGTERM, and is ended by force soon."""
+    _patience[0] = HURRY
+
+
+def patience() -> float:
+    """Seconds that a stopped command may wait."""
+    return _patience[0]
+
+
 class Stopped(Exception):
     """The work was told to stop."""
 

@@ -25,6 +25,7 @@ from gemini_batch.cli.outcome import documented, terminated, write_json, write_l
 from gemini_batch.cli.screen import JsonEvents, Screen
 from gemini_batch.errors import StateError
 from gemini_batch.settings import LONGEST_PAUSE
+from gemini_batch.stopping import hurry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -272,6 +273,7 @@ def terminable() -> Iterator[None]:
     """SIGTERM ends what is done here as Ctrl-C does: in order, with a word about how to come back."""
 
     def stop(*_: object) -> None:
+        hurry()
         raise terminated(sys.argv[1:])
 
     if threading.current_thread() is not threading.main_thread():

@@ -115,6 +115,11 @@ class Caller:
         self._fault: BaseException | None = None
         self._later: list[tuple[float, _Try]] = []
 
+    @property
+    def flying(self) -> int:
+        """How many calls are in flight."""
+        return len(self._tasks)
+
     async def run(self, requests: Iterator[Asked], *, grace: Callable[[], float]) -> Tally:
         """Send all requests until each has an answer or is given up, or the service refuses for good.
 
@@ -126,11 +131,13 @@ class Caller:
         except asyncio.CancelledError:
             await self._land(grace())
             raise
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
         return self.tally
+
+    async def stop(self) -> None:
+        """End the calls in flight: whether they are answered, and paid for, is not known."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _loop(self, requests: Iterator[Asked]) -> None:
         source = _Source(requests)

@@ -7,6 +7,7 @@ journal as from a downloaded file, and its other requests wait again, for anothe
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,10 @@ from gemini_batch.events import Notice
 from gemini_batch.jsonl import read_lines
 from gemini_batch.money.limits import PICO, row_prices
 from gemini_batch.report.stragglers import typical
+from gemini_batch.stopping import patience
 from gemini_batch.store.records import CALLS, JobStage
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.transcript.sizes import counted
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
@@ -48,8 +51,6 @@ if TYPE_CHECKING:
 
 #: Calls in flight at once, at most.
 CONCURRENCY = 64
-#: Seconds that a stopped command waits for the calls in flight.
-GRACE = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +129,12 @@ class FlexJobs:
                 standard=self._manner.standard,
             )
             try:
-                tally = await caller.run(self._requests(job), grace=lambda: GRACE)
+                tally = await caller.run(self._requests(job), grace=partial(self._grace, caller))
+            except asyncio.CancelledError:
+                self._say_in_doubt(caller)
+                raise
             finally:
+                await caller.stop()
                 journal.close()
                 if pace.rate != known:
                     set_rate(session.ledger(), key, job.model, pace.rate, at=world.now())
@@ -180,6 +185,20 @@ class FlexJobs:
             code="calls_refused",
             next=Next("run", self._run.id, "--via", "batch", why="sends the rest in batches; or try again later"),
         )
+
+    def _grace(self, caller: Caller) -> float:
+        """How long to wait for the calls in flight, when the command is stopped."""
+        seconds = patience()
+        if caller.flying:
+            calls = counted(caller.flying, "call")
+            said = f"Waiting up to {seconds:.0f} s for {calls} in flight; another Ctrl-C ends at once."
+            self._session.emit(Notice(said))
+        return seconds
+
+    def _say_in_doubt(self, caller: Caller) -> None:
+        if caller.flying:
+            calls = f"{counted(caller.flying, 'call')} {'has' if caller.flying == 1 else 'have'}"
+            self._session.emit(Notice(f"{calls} no answer yet, and may be paid for without one.", "warning"))
 
     async def _send(self, job: Job, request: bytes) -> Called:
         return await self._service.call(model=job.model, method=self._run.method, request=request)
