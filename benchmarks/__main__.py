@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import clients, estimates, killed, memory, pile, startup, tables
+from benchmarks import clients, estimates, flex, killed, memory, pile, startup, tables
 from benchmarks.measure import Place, program
 from gemini_batch._version import __version__
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 PARTS = ("help", "status", "calls", "pile")
 #: Only where it is asked for.
-LONG = ("run", "memory", "tables", "estimate")
+LONG = ("run", "memory", "tables", "estimate", "flex")
 #: Entering a large file takes half a minute.
 _FEW_ROUNDS = 3
+#: Calls of their own, at most.
+_CALLS = 20_000
 
 
 def measured(
@@ -52,6 +54,8 @@ def measured(
         yield from tables.joining(place, rows=requests, rounds=few)
     if "estimate" in parts:
         yield estimates.estimating(place, rows=requests, rounds=min(rounds, _FEW_ROUNDS))
+    if "flex" in parts:
+        yield flex.calling(place, rows=min(requests, _CALLS), rounds=min(rounds, _FEW_ROUNDS))
     if "memory" in parts:
         few = min(rounds, _FEW_ROUNDS)
         yield from memory.entering(place, requests=requests, entries=remembered, rounds=few)

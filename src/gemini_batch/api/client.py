@@ -40,6 +40,8 @@ ATTEMPTS = 6
 #: An address where nothing listens is usually wrong, and the user should know soon.
 UNREACHED_ATTEMPTS = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+#: So many connections stay open for the next calls.
+_KEPT_OPEN = 256
 
 _PARTS = ("connection", "http11", "http2", "proxy", "socks")
 _AGAIN = "Nothing is lost. Check the network and run the same command again."
@@ -90,6 +92,8 @@ class Client:
             # The only encoding that `Body` decompresses.
             headers={"user-agent": agent, "x-goog-api-client": agent, "accept-encoding": "gzip"},
             transport=transport,
+            # Whoever makes many calls at once bounds them.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_KEPT_OPEN),
             # Loopback is never reached through a proxy, and without TLS there is no trust store to load.
             trust_env=parts.hostname not in {"127.0.0.1", "localhost", "::1"},
             verify=parts.scheme == "https",
