@@ -47,6 +47,7 @@ async def call(client: Client, *, model: str, method: Method, request: bytes) ->
         repeat=False,
         seconds=seconds,
         idle=PATIENCE + client.bounds.idle,
+        lane=client.lane(),
     )
     # A string in JSON has no line ending in it, so without those the answer means the same.
     body = client.clean.in_bytes(reply.content.translate(None, b"\r\n"))

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import platform
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -40,8 +41,8 @@ ATTEMPTS = 6
 #: An address where nothing listens is usually wrong, and the user should know soon.
 UNREACHED_ATTEMPTS = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-#: So many connections stay open for the next calls.
-_KEPT_OPEN = 256
+#: So many connections of a pool stay open for the next calls, and so many pools there are for many calls at once.
+_KEPT_OPEN, _LANES = 256, 8
 
 _PARTS = ("connection", "http11", "http2", "proxy", "socks")
 _AGAIN = "Nothing is lost. Check the network and run the same command again."
@@ -87,7 +88,8 @@ class Client:
         #: Makes text of the service printable and removes the key from it.
         self.clean = Redactor(self._key.reveal())
         agent = f"gemini-batch/{__version__} gl-python/{platform.python_version()}"
-        self._http = httpx2.AsyncClient(
+        self._connect = partial(
+            httpx2.AsyncClient,
             follow_redirects=False,
             # The only encoding that `Body` decompresses.
             headers={"user-agent": agent, "x-goog-api-client": agent, "accept-encoding": "gzip"},
@@ -98,6 +100,8 @@ class Client:
             trust_env=parts.hostname not in {"127.0.0.1", "localhost", "::1"},
             verify=parts.scheme == "https",
         )
+        self._http = self._connect()
+        self._lanes: list[httpx2.AsyncClient] = []
 
     async def __aenter__(self) -> Client:
         for logger in _LOGGERS:
@@ -105,7 +109,8 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        for http in (self._http, *self._lanes):
+            await http.aclose()
         for logger in _LOGGERS:
             logger.removeFilter(self._log_filter)
 
@@ -113,6 +118,14 @@ class Client:
         """Make what the HTTP library logs safe: addresses, reasons and headers can hold words of the service."""
         record.msg, record.args = self.clean(record.getMessage()), ()
         return True
+
+    def lane(self) -> httpx2.AsyncClient:
+        """The connections for one of many calls at once: the library looks at all idle ones of a pool for each call."""
+        if len(self._lanes) < _LANES:
+            self._lanes.append(self._connect())
+        else:
+            self._lanes.append(self._lanes.pop(0))
+        return self._lanes[-1]
 
     def url(self, path: str, *, prefix: str = "") -> str:
         """``{base}{/prefix}/{version}/{path}``."""
@@ -145,12 +158,14 @@ class Client:
         seconds: float | None = None,
         idle: float | None = None,
         most: int | None = None,
+        lane: httpx2.AsyncClient | None = None,
     ) -> Reply:
         """Send one request and return the complete answer, which is a success (200).
 
         ``repeat=False`` sends it exactly once. ``seconds``, ``idle`` and ``most`` replace the usual bounds of the whole
-        call, of silence, and of the answer's bytes. Raises ApiError for an error answer, NetworkError for no answer or
-        one that takes too long, ServiceError for one that is too long.
+        call, of silence, and of the answer's bytes. ``lane``: other connections than the usual ones. Raises
+        ApiError for an error answer, NetworkError for no answer or one that takes too long, ServiceError for one that
+        is too long.
         """
         seconds = self.bounds.call if seconds is None else seconds
         most = self.bounds.answer if most is None else most
@@ -162,7 +177,9 @@ class Client:
             try:
                 async with (
                     within(max(0.0, end - clock()), of=seconds),
-                    self._send(method, url, params, content, headers, keyed=keyed, idle=idle, expected=_SUCCESS) as got,
+                    self._send(
+                        method, url, params, content, headers, keyed=keyed, idle=idle, expected=_SUCCESS, lane=lane
+                    ) as got,
                 ):
                     with self._network_errors(sent=True):
                         body = b"".join([piece async for piece in Body(got, most=most)])
@@ -221,20 +238,22 @@ class Client:
         keyed: bool,
         idle: float | None,
         expected: frozenset[int],
+        lane: httpx2.AsyncClient | None = None,
     ) -> AsyncIterator[httpx2.Response]:
         """Send one request once. Until the body of a success, this takes at most the seconds of a call."""
         all_headers = dict(headers or {})
         if keyed:
             all_headers["x-goog-api-key"] = self._key.reveal()
+        http = lane or self._http
         timeout = httpx2.Timeout(self.bounds.idle if idle is None else idle, connect=self.bounds.connect)
         with self._network_errors(sent=False):
-            request = self._http.build_request(
+            request = http.build_request(
                 method, self.at_home(url), params=params or None, content=content, headers=all_headers, timeout=timeout
             )
         longest = max(self.bounds.call, idle or 0.0)
         async with within(longest):
             with self._network_errors(sent=True):
-                response = await self._http.send(request, stream=True)
+                response = await http.send(request, stream=True)
         try:
             if response.status_code not in expected:
                 async with within(longest):
