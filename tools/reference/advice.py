@@ -25,6 +25,8 @@ ADVICE = {
     "broken_installation": "Install gemini-batch again, with its dependencies; in a clone, `make setup`.",
     "budget_reached": "Raise `--max-usd`, or run the same command again when the limit of the day or the month has "
     "room. Answers are kept.",
+    "calls_refused": "Send the rest in batches with `--via batch`, or try again later: a quota of the day is used up, or "
+    "the service has no capacity.",
     "cancelled_elsewhere": "Decide: `retry RUN --only failed,missing` resends what was cancelled and sends the rest.",
     "column_collision": "Choose a prefix for the new columns: `--as NAME`.",
     "create_ambiguous": "Check the jobs that the message names with `status`; use `--new` only if none is yours.",
@@ -64,6 +66,7 @@ ADVICE = {
     "network": "Check the connection, proxy and base URL, then run the same command again.",
     "no_api_key": "Set `GEMINI_API_KEY`, or use `--offline`.",
     "no_column": "Use a column that the table has; the message proposes one.",
+    "no_flex": "Send the requests in batches: leave out `--via flex`.",
     "no_key": "Name the column that identifies a row, with `--key`: files for single rows are named by it.",
     "no_prompt": "Say what to ask of each row of a table with `--prompt`; a file of requests takes no such options.",
     "not_a_regular_file": "Give a file, not a folder or a pipe.",
@@ -96,6 +99,7 @@ ADVICE = {
     "results_lost": "Answers that were stored here are missing. The message shows how to fetch them again.",
     "rows_do_not_match": "The stored table and the answers do not belong together. Run the original command again.",
     "run_folder_gone": "Restore the run folder from a backup, or fetch the answers with another state folder.",
+    "served_as_standard": "Try again later, or go on at twice the price with `--allow-standard`.",
     "service": "Run the same command again in a few minutes.",
     "skill_edited": "Move the folder away, or let `skill install --force` replace the files that the message names.",
     "stdout": "Redirect stdout elsewhere, then run the command again, without `--new`. What it did is kept.",
