@@ -46,10 +46,9 @@ _NAMES = (b'"fileData"', b'"file_data"', b'"fileUri"', b'"cachedContent"', b'"ca
 
 @dataclass(slots=True)
 class _Try:
-    """A request that is to be sent, and what its earlier calls came to."""
+    """A request that is to be sent."""
 
     asked: Asked
-    broken: int = 0
 
     def __lt__(self, other: _Try) -> bool:
         return self.asked.number < other.asked.number
@@ -57,13 +56,13 @@ class _Try:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a job's calls so far. ``given_up``: requests without an answer whose call broke twice."""
+    """What became of a job's calls so far. ``broken``: those whose connection broke before the answer came."""
 
     answered: int = 0
     errors: int = 0
     refused: int = 0
     flying: int = 0
-    given_up: int = 0
+    broken: int = 0
     #: What ended the job before all of its requests were answered: an error that every other call would get, a refusal
     #: that does not pass, or the tier that served a call at another price than the one asked for.
     stopper: ServiceError | None = None
@@ -87,10 +86,10 @@ class _News:
 
     lines: list[bytes] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
-    given_up: list[int] = field(default_factory=list)
+    broken: list[int] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.lines or self.refused or self.given_up)
+        return bool(self.lines or self.refused or self.broken)
 
 
 class Caller:
@@ -121,7 +120,7 @@ class Caller:
         return len(self._tasks)
 
     async def run(self, requests: Iterator[Asked], *, grace: Callable[[], float]) -> Tally:
-        """Send all requests until each has an answer or is given up, or the service refuses for good.
+        """Send each request until it has an answer, or its call breaks, or the service refuses for good.
 
         A cancelled caller stops the sending; what is in flight is waited for, ``grace()`` seconds at most. Raises
         OSError if the journal cannot be written: nothing more goes out then.
@@ -174,7 +173,7 @@ class Caller:
         self._told(self.tally)
 
     def _write(self, news: _News, going: Sequence[int]) -> None:
-        self._journal.write(news.lines, news.refused, news.given_up, going)
+        self._journal.write(news.lines, news.refused, news.broken, going)
 
     # Sending ---------------------------------------------------------------------------------------------------------
 
@@ -233,7 +232,7 @@ class Caller:
                 news.lines.append(answer_line(bytes(_decode(one.asked.line).key), got))
                 self._served(got.tier)
             else:
-                self._broke(one, now, news)
+                self._broke(one, _unreadable(), now, news)
         self.tally.flying = len(self._tasks)
         return news
 
@@ -253,23 +252,25 @@ class Caller:
                 self.tally.refused += end is End.REFUSED
                 news.refused.append(one.asked.number)
                 self._again(one, now, asked or 0.0)
-                if self._pace.gave_up:
-                    self.tally.stopper, self.tally.gave_up = self.tally.stopper or error, True
+                self._give_up(error)
             case End.BROKEN:
-                self._broke(one, now, news)
+                self._broke(one, error, now, news)
             case End.STOP:
-                self._pace.broke()
+                self._pace.ended()
                 news.refused.append(one.asked.number)
                 self.tally.stopper = self.tally.stopper or error
 
-    def _broke(self, one: _Try, now: float, news: _News) -> None:
-        self._pace.broke()
-        one.broken += 1
-        if one.broken > 1:
-            self.tally.given_up += 1
-            news.given_up.append(one.asked.number)
-        else:
-            self._again(one, now, 0.0)
+    def _broke(self, one: _Try, error: ServiceError, now: float, news: _News) -> None:
+        """Leave a request whose answer is lost to another job: that one counts what it may cost once more."""
+        self._pace.broke(now)
+        self.tally.broken += 1
+        self._give_up(error)
+        news.broken.append(one.asked.number)
+
+    def _give_up(self, error: ServiceError) -> None:
+        """Send nothing more if the service has been of no help for long."""
+        if self._pace.gave_up:
+            self.tally.stopper, self.tally.gave_up = self.tally.stopper or error, True
 
     def _again(self, one: _Try, now: float, asked: float) -> None:
         """Send a request again after a moment, or after as long as the service asks for."""
@@ -301,3 +302,7 @@ async def _whole(work: Awaitable[None]) -> None:
     except asyncio.CancelledError:
         await task
         raise
+
+
+def _unreadable() -> ServiceError:
+    return ServiceError("The service's answer to a call is not JSON.", code="unreadable_answer")

@@ -217,20 +217,21 @@ def calls_of(folder: RunFolder, job: Job) -> Path:
 
 
 def settle_calls(session: Session, folder: RunFolder, rows: Rows, job: Job) -> dict[str, Any]:
-    """Let the requests of a judged job wait that it did not answer, apart from those whose calls broke twice.
+    """Let the requests of a judged job wait that it did not answer, apart from those whose calls broke before, too.
 
     Returns what is to be recorded of the job: how many requests stay in it, how many calls may have been paid for
     besides those that gave its answers, and what these cost at most. It can be repeated. Raises OSError.
     """
     calls, answered = read_calls(calls_of(folder, job)), answered_by(rows, job.ordinal)
-    doubtful = [*sorted(calls.sent - answered - calls.given_up), *calls.again]
+    left = let_go(rows, job.ordinal, broken=calls.broken)
+    doubtful = sorted(calls.sent - answered - left)
     at = job.created_at or session.world.now()
     prices = row_prices(session.prices, job.model, at, answer=job.answer_limit, tiers=job.tiers)
     bound: int | None = None
     if prices is not None:
         costs = [prices.most(*one) for one in bounds_of(rows, doubtful)]
         bound = None if None in costs else -(-sum(cost or 0 for cost in costs) // PICO)
-    requests = let_go(rows, job.ordinal, keep=calls.given_up)
+    requests = rows.accounted(job.ordinal)
     return {
         "requests": requests,
         "total": requests,

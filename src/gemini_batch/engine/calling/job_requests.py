@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from gemini_batch.store.rows import Rows
 
 _WHAT = "run's row database"
+#: A request whose call broke is sent again if it has been in fewer jobs than this.
+MOST_BROKEN = 2
 _GIVEN = "EXISTS (SELECT 1 FROM answers a WHERE a.seq = requests.seq AND a.answer_file = ?1)"
 
 
@@ -37,13 +39,16 @@ def bounds_of(rows: Rows, seqs: Iterable[int]) -> Iterator[tuple[int, int | None
             yield tuple(rows.connection.execute(sql, (seq,)).fetchone())
 
 
-def let_go(rows: Rows, ordinal: int, *, keep: frozenset[int]) -> int:
-    """Let the requests of a job that it did not answer wait again, as if never in it, apart from those to ``keep``.
-
-    Returns how many requests stay in the job or have an answer from it.
+def let_go(rows: Rows, ordinal: int, *, broken: frozenset[int]) -> frozenset[int]:
+    """Let the requests of a job that it did not answer wait again: as if never in it, or those that are ``broken`` once
+    more. Returns those that stay without an answer: a broken one that has been in another job.
     """
     with explained(rows.path, _WHAT), transaction(rows.connection) as db:
-        unanswered = db.execute(f"SELECT seq FROM requests WHERE job = ?1 AND NOT {_GIVEN}", (ordinal,)).fetchall()  # noqa: S608 - no value
-        going = [row for row in unanswered if row[0] not in keep]
-        db.executemany("UPDATE requests SET job = NULL, attempts = attempts - 1 WHERE seq = ?", going)
-    return rows.accounted(ordinal)
+        sql = f"SELECT seq, attempts - attempts_excused FROM requests WHERE job = ?1 AND NOT {_GIVEN}"  # noqa: S608 - no value
+        unanswered = db.execute(sql, (ordinal,)).fetchall()
+        left = frozenset(seq for seq, attempts in unanswered if seq in broken and attempts >= MOST_BROKEN)
+        db.executemany(
+            "UPDATE requests SET job = NULL, attempts = attempts - ? WHERE seq = ?",
+            ((seq not in broken, seq) for seq, _ in unanswered if seq not in left),
+        )
+    return left

@@ -1,8 +1,8 @@
 """The journal of a job's calls: which ones went out, and the answers. It survives the end of the process.
 
 What always holds: a call goes out only when it is on disk that it will, and the next one in its place only when it is
-on disk what became of it. So after a crash, the calls in doubt are those that were in flight, and those whose
-connection had broken; they may have been paid for. The journal has two files: records of calls, and answers as lines of
+on disk what became of it. So after a crash, exactly the calls that were in flight are in doubt, besides those whose
+connection had broken: they may have been paid for. The journal has two files: records of calls, and answers as lines of
 a result file. One process writes both; after its end they are only read.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: A record is four times the number of a request in its run (``seq``), plus one of these.
-_SENT, _REFUSED, _GIVEN_UP = range(3)
+_SENT, _REFUSED, _BROKEN = range(3)
 _BYTES = array("q").itemsize
 _PIECE = 64 * 1024
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -28,13 +28,11 @@ _sync = getattr(os, "fdatasync", os.fsync)
 class Calls(NamedTuple):
     """What a journal says of calls, by the numbers of the requests.
 
-    ``sent``: requests of which a call went out that was not refused. ``again``: such calls that were repeated, each
-    once for every repetition. ``given_up``: requests that are not to be sent again by themselves.
+    ``sent``: requests of which a call went out that was not refused. ``broken``: those of them whose connection broke.
     """
 
     sent: frozenset[int]
-    again: tuple[int, ...]
-    given_up: frozenset[int]
+    broken: frozenset[int]
 
 
 class Journal:
@@ -46,15 +44,13 @@ class Journal:
         self._calls = private_open(calls, "xb")
         self._answers = private_open(answers, "xb")
 
-    def write(
-        self, lines: Sequence[bytes], refused: Iterable[int], given_up: Iterable[int], sent: Iterable[int]
-    ) -> None:
+    def write(self, lines: Sequence[bytes], refused: Iterable[int], broken: Iterable[int], sent: Iterable[int]) -> None:
         """Record answers, each a line with its line ending, then what became of other calls, then the calls that are to
         go out; returns when all of it is on disk. Raises OSError."""
         if lines:
             self._answers.writelines(lines)
             _flush(self._answers)
-        kinds = ((_REFUSED, refused), (_GIVEN_UP, given_up), (_SENT, sent))
+        kinds = ((_REFUSED, refused), (_BROKEN, broken), (_SENT, sent))
         records = array("q", [4 * number + kind for kind, numbers in kinds for number in numbers])
         if records:
             self._calls.write(records.tobytes())
@@ -80,18 +76,16 @@ def read_calls(path: Path) -> Calls:
     if path.exists():
         data = path.read_bytes()
         records.frombytes(data[: len(data) // _BYTES * _BYTES])
-    sent, again, given_up = set[int](), list[int](), set[int]()
+    sent, broken = set[int](), set[int]()
     for record in records:
         number, kind = divmod(record, 4)
         if kind == _REFUSED:
             sent.discard(number)
-        elif kind == _GIVEN_UP:
-            given_up.add(number)
-        elif number in sent:
-            again.append(number)
+        elif kind == _BROKEN:
+            broken.add(number)
         else:
             sent.add(number)
-    return Calls(frozenset(sent), tuple(again), frozenset(given_up))
+    return Calls(frozenset(sent), frozenset(broken))
 
 
 def cut_to_lines(path: Path) -> None:

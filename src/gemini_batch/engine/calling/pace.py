@@ -123,9 +123,23 @@ class Pace:
         if self._guessed and now - max(self._changed, self._began) >= RAISED_EVERY:
             self.rate, self._changed = Rate(_raised(self.rate.calls), _raised(self.rate.tokens)), now
 
-    def broke(self) -> None:
+    def ended(self) -> None:
+        """A call came to nothing that says anything of the service's pace."""
+        self._flying -= 1
+
+    def broke(self, now: float) -> None:
         """A call got no answer."""
         self._flying -= 1
+        self._without_answer(now)
+
+    def _without_answer(self, now: float) -> None:
+        """Wait longer and longer if no call is answered, and give up after hours."""
+        if self._alone_since is None:
+            self._alone_since = now
+        self.gave_up = self.gave_up or now - self._alone_since > PATIENCE
+        self._unanswered += 1
+        if (more := self._unanswered - self.allowed) > 0:  # a whole round of calls
+            self._hold = now + min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(more, 20))
 
     def refused(self, what: Refusal, now: float) -> None:
         """A call was refused: it is not paid for, and is sent again."""
@@ -135,11 +149,9 @@ class Pace:
         self.gave_up = self.gave_up or what.daily or now - self._alone_since > PATIENCE
         if what.load:
             self._loaded += (1 - self._loaded) / LAST
-            self._unanswered += 1
             if self._loaded > OFTEN:
                 self._allowed, self._loaded, self._steep = max(1.0, self._allowed * LOWERED_TO), 0.0, False
-            if (more := self._unanswered - self.allowed) > 0:  # a whole round of calls without any answer
-                self._hold = now + min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(more, 20))
+            self._without_answer(now)
             return
         self._forget(now)
         if what.rate != Rate():
