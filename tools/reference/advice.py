@@ -25,8 +25,8 @@ ADVICE = {
     "broken_installation": "Install gemini-batch again, with its dependencies; in a clone, `make setup`.",
     "budget_reached": "Raise `--max-usd`, or run the same command again when the limit of the day or the month has "
     "room. Answers are kept.",
-    "calls_refused": "Send the rest in batches with `--via batch`, or try again later: a quota of the day is used up, or "
-    "the service has no capacity.",
+    "calls_refused": "Send the rest in batches with `--via batch`, or try again later: a quota of the day is used up, "
+    "or the service has no capacity.",
     "cancelled_elsewhere": "Decide: `retry RUN --only failed,missing` resends what was cancelled and sends the rest.",
     "column_collision": "Choose a prefix for the new columns: `--as NAME`.",
     "create_ambiguous": "Check the jobs that the message names with `status`; use `--new` only if none is yours.",
