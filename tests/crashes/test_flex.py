@@ -54,7 +54,8 @@ def worked_off(place: Place, options: RunOptions = FLEX) -> Results:
 
 
 def repeated(place: Place) -> dict[str, int]:
-    return place.service.accounting()["repeated"]
+    found: dict[str, int] = place.service.accounting()["repeated"]
+    return found
 
 
 #: scenario -> what it does with more words, and how many payments it may double.
