@@ -324,7 +324,7 @@ def test_two_at_once_that_had_both_looked_first(
                 home.service.start_upload = first_the_others  # type: ignore[method-assign]
             return await run(session, Submission(source=home.file), None)
 
-    where = "gemini_batch.engine.creating.submitter.claiming"
+    where = "gemini_batch.engine.creating.intent.claiming"
 
     def then_the_others(*what: Any, **more: Any) -> Any:
         monkeypatch.setattr(where, claiming)

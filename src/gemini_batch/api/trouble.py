@@ -181,6 +181,25 @@ def too_large(error: Error) -> bool:
     return isinstance(error, ApiError) and error.status == 413
 
 
+def no_capacity(error: Error) -> bool:
+    """Whether a call was refused because the service has too much to do: it is not charged."""
+    return isinstance(error, ApiError) and error.status == 503
+
+
+def own_failure(error: Error) -> bool:
+    """Whether the service itself failed at a call, which is not charged then.
+
+    An error from a server on the way, or after too long, leaves it open whether the service has answered.
+    """
+    return isinstance(error, ApiError) and error.status == 500
+
+
+def lacks_flex(error: Error) -> bool:
+    """Whether the model cannot be called with the tier flex: ``Flex API is not supported for model: …`` (seen at Vertex
+    AI)."""
+    return isinstance(error, ApiError) and error.status == 400 and "flex" in error.message.lower()
+
+
 def unknown_address(error: Error) -> bool:
     """Whether an upload session, or a path of ours, is unknown; 404 and 410 say so without a reason.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from gemini_batch.api.trouble import no_capacity
 from gemini_batch.engine.calling.outcomes import FLEX, End, answer_line, end_of, error_line, is_json
 from gemini_batch.engine.calling.pace import FIRST_PAUSE, refusal
 from gemini_batch.errors import ApiError, ServiceError
@@ -245,10 +246,10 @@ class Caller:
                 self.tally.errors += 1
                 news.lines.append(error_line(bytes(_decode(one.asked.line).key), error))
             case End.REFUSED | End.NOT_SENT:
-                status = error.status if isinstance(error, ApiError) else 0
+                load = end is End.NOT_SENT or no_capacity(error)
                 details = error.details if isinstance(error, ApiError) else ()
                 asked = error.retry_after if isinstance(error, ApiError) else None
-                self._pace.refused(refusal(status, details, asked), now)
+                self._pace.refused(refusal(details, asked, load=load), now)
                 self.tally.refused += end is End.REFUSED
                 news.refused.append(one.asked.number)
                 self._again(one, now, asked or 0.0)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gemini_batch.api.trouble import lacks_flex
 from gemini_batch.catalog import Method
 from gemini_batch.engine.calling.caller import Asked, Caller
 from gemini_batch.engine.calling.choose import Auto, way
 from gemini_batch.engine.calling.job_requests import answered_by, bounds_of, let_go, requests_in
 from gemini_batch.engine.calling.journal import Journal, cut_to_lines, read_calls
-from gemini_batch.engine.calling.outcomes import lacks_flex
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.engine.calling.rates import rate_of, set_rate
 from gemini_batch.engine.creating.intent import intend

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.api.trouble import Trouble, meaning
+from gemini_batch.api.trouble import Trouble, lacks_flex, meaning, no_capacity, own_failure
 from gemini_batch.errors import ApiError
 
 if TYPE_CHECKING:
@@ -32,17 +32,6 @@ class End(enum.Enum):
     STOP = "stop"
 
 
-#: An error of the service itself is an answer, and is not charged; one from a server on the way, or after too long,
-#: leaves it open whether the service has answered.
-_BY_STATUS = {503: End.REFUSED, 500: End.ANSWER}
-
-
-def lacks_flex(error: ServiceError) -> bool:
-    """Whether the model cannot be called with the tier flex: ``Flex API is not supported for model: …`` (seen at Vertex
-    AI)."""
-    return isinstance(error, ApiError) and error.status == 400 and "flex" in error.message.lower()
-
-
 def end_of(error: ServiceError, *, names_files: bool) -> End:
     """What a failed call means. ``names_files``: its request names files, which this key may not be allowed to read."""
     match meaning(error):
@@ -50,10 +39,8 @@ def end_of(error: ServiceError, *, names_files: bool) -> End:
             return End.REFUSED
         case Trouble.NOT_SENT:
             return End.NOT_SENT
-        case Trouble.PASSING if isinstance(error, ApiError) and error.status in _BY_STATUS:
-            return _BY_STATUS[error.status]
         case Trouble.PASSING | Trouble.UNREADABLE:
-            return End.BROKEN
+            return End.REFUSED if no_capacity(error) else End.ANSWER if own_failure(error) else End.BROKEN
         case Trouble.BAD_REQUEST:
             return End.STOP if lacks_flex(error) else End.ANSWER
         case Trouble.WITHDRAWN | Trouble.ABSENT if names_files:

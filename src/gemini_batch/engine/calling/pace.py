@@ -51,11 +51,11 @@ class Refusal:
     daily: bool = False
 
 
-def refusal(status: int, details: Iterable[Mapping[str, object]], asked: float | None) -> Refusal:
+def refusal(details: Iterable[Mapping[str, object]], asked: float | None, *, load: bool) -> Refusal:
     """Read a refusal: ``google.rpc.QuotaFailure`` names the quotas, for example
     ``GenerateRequestsPerMinutePerProjectPerModel``, and their values.
     """
-    if status != 429:
+    if load:
         return Refusal(load=True, asked=asked, rate=Rate())
     calls = tokens = None
     daily = False
