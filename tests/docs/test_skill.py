@@ -42,7 +42,7 @@ NEED_REQUESTS = {"5. Monitoring without blocking", "6. Cheapest"}
 LEAVES = {
     "A table in, a table out": {},
     "1. Basic": {"results.jsonl": ["req1", "req2"]},
-    "2. Bulk content": {"blog-results.jsonl": ["blog-0", "blog-1", "blog-2"]},
+    "2. Bulk content": {"blog-results.jsonl": ["blog-0", "blog-1"]},
     "3. Dataset": {"product-results.jsonl": ["trail-lamp", "desk-lamp"]},
     "4. Email campaign": {"email-results.jsonl": ["email-alice", "email-bob"]},
     "5. Monitoring without blocking": {"results.jsonl": [f"row-{n}" for n in range(8)]},
