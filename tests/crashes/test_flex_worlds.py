@@ -177,6 +177,7 @@ def test_every_key_has_its_answer_whichever_way_it_went(
                 ("missing", "NO_ANSWER"),
                 ("missing", "JOB_EXPIRED"),
                 ("failed", "UNAVAILABLE"),
+                ("failed", "INTERNAL"),  # and the next call broke
             }, row
     doubles = sum(times - 1 for times in paid(service).values() if times > 1)
     assert doubles <= sum(job.doubtful for job in jobs_of(folder))
