@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from gemini_batch.settings import Secret, Settings
 from gemini_batch.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from gemini_batch.events import Event
@@ -143,3 +145,31 @@ def nature() -> Iterator[Nature]:
     made = Nature()
     yield made
     made.end()
+
+
+def killed_again_and_again(place: Place, words: list[str], patience: Callable[[int], float]) -> int:
+    """Give a command again each time that its process was killed, until one ends well; returns how many were killed.
+
+    ``patience``: the seconds after which the next one is killed, by how many were before.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "GEMINI_"))}
+    given = {"GEMINI_BATCH_HOME": str(place.folder / "home"), "GOOGLE_GEMINI_BASE_URL": place.service.url}
+    deaths = 0
+    while True:
+        process = subprocess.Popen(
+            words,
+            cwd=place.folder,
+            env={**kept, **given, "GEMINI_API_KEY": "key"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            _, said = process.communicate(timeout=patience(deaths))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            deaths += 1
+            continue
+        assert process.returncode == 0, said
+        return deaths

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crashes.conftest import MODEL
+from crashes.conftest import MODEL, killed_again_and_again
 from crashes.test_crashes import CALLS, Killed, Mortal, Reaper, When, reaper
 from gemini_batch.backend import Backend
 from gemini_batch.commands.run import run
@@ -210,28 +208,10 @@ def test_killed_processes_double_at_most_what_was_in_flight(place: Place, seed: 
     place.write("in.jsonl", keys)
     place.service._world.clock._base = time.time_ns
     place.service.faults.arm("F8", delay=0.05, delay_most=0.2, seed=seed)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "GEMINI_"))}
-    given = {"GEMINI_BATCH_HOME": str(place.folder / "home"), "GOOGLE_GEMINI_BASE_URL": place.service.url}
     words = ("run", "in.jsonl", "-o", "out.jsonl", "--model", MODEL, "--via", "flex", "--concurrency", "16")
-    deaths = 0
-    while True:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gemini_batch", *words],
-            cwd=place.folder,
-            env={**kept, **given, "GEMINI_API_KEY": "key"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            _, said = process.communicate(timeout=chance.uniform(0.8, 1.6) * (1 + deaths / 5))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            deaths += 1
-            continue
-        assert process.returncode == 0, said
-        break
+    deaths = killed_again_and_again(
+        place, [sys.executable, "-m", "gemini_batch", *words], lambda died: chance.uniform(0.8, 1.6) * (1 + died / 5)
+    )
 
     assert deaths > 0, "nothing was killed: the test does not test it"
     place.check(keys)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crashes.conftest import MODEL
+from crashes.conftest import MODEL, killed_again_and_again
 from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -101,28 +98,10 @@ def test_killed_again_and_again_in_a_full_queue(place: Place, seed: int) -> None
     place.service._world.clock._base = time.time_ns
     place.service.pace(queue_delay=0.05)
     place.service.limit(tokens={MODEL: 3_000}, jobs=5)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "GEMINI_"))}
-    given = {"GEMINI_BATCH_HOME": str(place.folder / "home"), "GOOGLE_GEMINI_BASE_URL": place.service.url}
     words = ("run", "in.jsonl", "-o", "out.jsonl", "--model", MODEL, "--max-requests-per-job", "25")
-    deaths = 0
-    while True:
-        process = subprocess.Popen(
-            [sys.executable, str(QUICK), *words],
-            cwd=place.folder,
-            env={**kept, **given, "GEMINI_API_KEY": "key"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            _, said = process.communicate(timeout=chance.uniform(0.5, 0.9) * (1 + deaths / 10))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            deaths += 1
-            continue
-        assert process.returncode == 0, said
-        break
+    deaths = killed_again_and_again(
+        place, [sys.executable, str(QUICK), *words], lambda died: chance.uniform(0.5, 0.9) * (1 + died / 10)
+    )
 
     assert deaths > 0, "nothing was killed: the test does not test it"
     place.check(keys)

@@ -120,7 +120,7 @@ class Client:
         return True
 
     def lane(self) -> httpx2.AsyncClient:
-        """The connections for one of many calls at once: the library looks at all idle ones of a pool for each call."""
+        """A pool of connections for one of many calls at once: each call checks every idle connection of its pool."""
         if len(self._lanes) < _LANES:
             self._lanes.append(self._connect())
         else:

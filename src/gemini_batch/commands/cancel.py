@@ -68,7 +68,7 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
             asked = await _ask_each(session, named)
     else:
         named = [target]
-        asked = [target] if await _ask(session, target) else []
+        asked = [target] if await ask_to_stop(session, target) else []
     if not asked:
         ended = f"no job of {target.name} is active" if isinstance(target, KnownRun) else f"{target.name} has ended"
         session.emit(Notice(f"There is nothing to cancel: {ended}."))
@@ -99,7 +99,7 @@ async def _ask_each(session: Session, named: Sequence[KnownJob | UnknownJob]) ->
     failed: list[ServiceError] = []
     for job in named:
         try:
-            if await _ask(session, job):
+            if await ask_to_stop(session, job):
                 asked.append(job)
         except ServiceError as error:
             failed.append(error)
@@ -110,24 +110,29 @@ async def _ask_each(session: Session, named: Sequence[KnownJob | UnknownJob]) ->
     return asked
 
 
-async def _ask(session: Session, target: KnownJob | UnknownJob) -> bool:
-    """Ask the service to stop one job; False if it has ended already.
+async def ask_to_stop(
+    session: Session, target: KnownJob | UnknownJob, *, finishing: bool = False, first: Notice | None = None
+) -> bool:
+    """Ask the service to stop one job; False if it has ended already. ``first``: what to say just before.
 
-    The cancel is recorded first, so that none of its requests are resent automatically.
+    The cancel is recorded first, so that none of its requests are resent automatically; with ``finishing``, so that
+    those are that it leaves unanswered. Raises ServiceError.
     """
     session.check_bound(target)
     if isinstance(target, KnownJob) and target.job.stage.over:
         return False
     if (await poll_job(session, target)).job.phase.ended:
         return False
+    if first is not None:
+        session.emit(first)
     ledger, now = session.ledger(), session.world.now()
     if isinstance(target, KnownJob):
-        ledger.update_job(target.job, "cancel asked for", at=now, cancelled_at=now)
+        ledger.update_job(target.job, "cancel asked for", at=now, cancelled_at=now, finishing=finishing)
     try:
         await (await session.backend()).service.cancel(target.name)
     except ApiError as error:
         if isinstance(target, KnownJob) and not meaning(error).may_have_worked:
-            ledger.update_job(target.job, "cancel refused", at=now, cancelled_at=None)
+            ledger.update_job(target.job, "cancel refused", at=now, cancelled_at=None, finishing=False)
         raise session.explain_absence(error, target) from error
     return True
 

@@ -149,7 +149,7 @@ def _check_life(state_folder: StateFolder, run: Run, job: Job) -> Iterator[Findi
                 message=f"The ledger contradicts itself: {message}.",
                 next="Copy the state folder before anything else. This is a fault in gemini-batch.",
             )
-    if job.stage is JobStage.INTENDED and job.via == "batch":
+    if job.in_doubt:
         lost = not state_folder.run(run.id).path.is_dir()
         yield Finding(
             level="note",

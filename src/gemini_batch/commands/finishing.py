@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_batch.api.trouble import Trouble, meaning
-from gemini_batch.engine.poller import poll_job
-from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.commands.cancel import ask_to_stop
+from gemini_batch.errors import ServiceError
 from gemini_batch.events import Notice
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
@@ -14,7 +14,7 @@ from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.records import Run
 
 #: Seconds after which a job takes too long, if the user does not say: what the service aims at.
 AFTER = 86_400.0
@@ -34,24 +34,15 @@ async def stop_stuck(session: Session, run: Run, after: float | None) -> None:
 
 
 async def _stop(session: Session, target: KnownJob, age: float) -> None:
-    session.check_bound(target)
-    if (await poll_job(session, target)).job.phase.ended:
-        return
-    ledger, now = session.ledger(), session.world.now()
-    job: Job = ledger.job(target.job.id)
     twice = "" if session.settings.offline else " What the service was working on may be paid for twice."
-    session.emit(
-        Notice(
-            f"Cancelling {target.name}, which has been running for {span(age)}. Its answers are kept, and the rest is "
-            f"sent as calls (flex).{twice}",
-            "warning",
-        )
+    first = Notice(
+        f"Cancelling {target.name}, which has been running for {span(age)}. Its answers are kept, and the rest is "
+        f"sent as calls (flex).{twice}",
+        "warning",
     )
-    ledger.update_job(job, "cancel asked for", at=now, cancelled_at=now, finishing=True)
     try:
-        await (await session.backend()).service.cancel(target.name)
+        await ask_to_stop(session, target, finishing=True, first=first)
     except ServiceError as error:
-        gone = isinstance(error, ApiError) and meaning(error) is Trouble.ABSENT
-        if not gone and not meaning(error).may_have_worked:
-            ledger.update_job(job, "cancel refused", at=now, cancelled_at=None, finishing=False)
+        # The run finds out what became of a job that is gone, or of a cancel without an answer.
+        if not (meaning(error) is Trouble.ABSENT or meaning(error).may_have_worked):
             raise

@@ -190,7 +190,7 @@ class RunFacts:
     @property
     def in_doubt(self) -> bool:
         """Whether a create was sent and not answered."""
-        return any(job.stage is JobStage.INTENDED and job.via == "batch" for job in self.jobs)
+        return any(job.in_doubt for job in self.jobs)
 
     @property
     def next(self) -> Next:
@@ -313,7 +313,7 @@ def _where(seen: RemoteJob, *, held: bool, freed: bool, alive: bool) -> str:
 
 def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) -> JobStatus:
     """The ``requests`` of a run that no job was created for yet; ``jobs`` are those planned for them."""
-    in_doubt = any(job.stage is JobStage.INTENDED and job.via == "batch" for job in jobs)
+    in_doubt = any(job.in_doubt for job in jobs)
     return JobStatus(
         job=None,
         run=run.id,

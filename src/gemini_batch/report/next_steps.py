@@ -307,7 +307,7 @@ def _past_its_time(seen: RemoteJob, run: Run | None, age: float) -> Next:
         return finishing(run.id, age, None)
     return Next(
         "status", seen.name, "--wait",
-        why="it is taking longer than the 24 hours that the service aims at; it ends by itself, at the latest when "
+        why="it is taking longer than the 24 hours that the service aims at; it ends on its own, at the latest when "
         "it expires; another job would wait in the same queue",
     )  # fmt: skip
 

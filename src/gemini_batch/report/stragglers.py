@@ -65,7 +65,7 @@ def finishing(run: str, age: float, expires_in: float | None) -> Next:
     return Next(
         *("run", run, "--finish-via", "flex", "--after", f"{max(1, int(age // 3600))}h"),
         why="cancels it, keeps its answers, and sends the rest as calls, of which some may be paid for twice; it ends "
-        f"by itself, at the latest{limit} when it expires",
+        f"on its own, at the latest{limit} when it expires",
     )
 
 

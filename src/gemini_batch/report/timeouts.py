@@ -59,7 +59,7 @@ def run_not_finished(session: Session, run: Run, timeout: float, following: Next
     """How a run stands whose time is over, and the command that goes on with it."""
     facts = run_facts(session, run)
     parts = [_alive(facts.jobs)]
-    if doubtful := sum(job.stage is JobStage.INTENDED and job.via == "batch" for job in facts.jobs):
+    if doubtful := sum(job.in_doubt for job in facts.jobs):
         parts.append(f"{doubtful} create {'call' if doubtful == 1 else 'calls'} got no answer")
     if run.requests_known:
         parts.insert(0, f"{_done(session, facts):,} of {run.requests:,} requests are done")

@@ -154,6 +154,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     doubtful_bound: int | None = None
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether its create was sent and not answered, so that no one knows whether the service has it."""
+        return self.stage is JobStage.INTENDED and self.via == "batch"
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether its calls are being sent, or were when their process died."""
+        return self.stage is JobStage.INTENDED and self.via == "flex"
+
+    @property
     def tiers(self) -> tuple[Tier, ...]:
         """How its answers may be charged."""
         return (self.via, "standard") if self.standard else (self.via,)

@@ -46,23 +46,12 @@ _NAMES = (b'"fileData"', b'"file_data"', b'"fileUri"', b'"cachedContent"', b'"ca
 
 
 @dataclass(slots=True)
-class _Try:
-    """A request that is to be sent."""
-
-    asked: Asked
-
-    def __lt__(self, other: _Try) -> bool:
-        return self.asked.number < other.asked.number
-
-
-@dataclass(slots=True)
 class Tally:
     """What became of a job's calls so far. ``broken``: those whose connection broke before the answer came."""
 
     answered: int = 0
     errors: int = 0
     refused: int = 0
-    flying: int = 0
     broken: int = 0
     #: What ended the job before all of its requests were answered: an error that every other call would get, a refusal
     #: that does not pass, or the tier that served a call at another price than the one asked for.
@@ -77,7 +66,10 @@ class Tally:
 
 
 class _Ended(NamedTuple):
-    of: _Try
+    """A call that has ended; ``key`` is JSON."""
+
+    of: Asked
+    key: bytes
     got: Called | ServiceError
 
 
@@ -113,7 +105,7 @@ class Caller:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[_Ended] = []
         self._fault: BaseException | None = None
-        self._later: list[tuple[float, _Try]] = []
+        self._later: list[tuple[float, Asked]] = []
 
     @property
     def flying(self) -> int:
@@ -146,7 +138,7 @@ class Caller:
             news = self._take(now)
             going = [] if self.tally.stopped else list(self._due(source, now))
             if news or going:
-                await _whole(asyncio.to_thread(self._write, news, [one.asked.number for one in going]))
+                await _whole(asyncio.to_thread(self._write, news, [one.number for one in going]))
                 self._told(self.tally)
             for one in going:
                 task = asyncio.create_task(self._call(one))
@@ -178,16 +170,16 @@ class Caller:
 
     # Sending ---------------------------------------------------------------------------------------------------------
 
-    def _due(self, source: _Source, now: float) -> Iterator[_Try]:
+    def _due(self, source: _Source, now: float) -> Iterator[Asked]:
         """The requests that may go out now; each is counted as sent."""
         while self._pace.opens() <= now:
             if self._later and self._later[0][0] <= now:
                 one = heapq.heappop(self._later)[1]
-            elif (asked := source.next()) is not None:
-                one = _Try(asked)
+            elif (new := source.next()) is not None:
+                one = new
             else:
                 return
-            self._pace.sent(one.asked.tokens, now)
+            self._pace.sent(one.tokens, now)
             yield one
 
     def _landed(self, task: asyncio.Task[None]) -> None:
@@ -195,12 +187,13 @@ class Caller:
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._fault = fault
 
-    async def _call(self, one: _Try) -> None:
+    async def _call(self, one: Asked) -> None:
+        line = _decode(one.line)
         try:
-            got: Called | ServiceError = await self._send(bytes(_decode(one.asked.line).request))
+            got: Called | ServiceError = await self._send(bytes(line.request))
         except ServiceError as error:
             got = error
-        self._ended.append(_Ended(one, got))
+        self._ended.append(_Ended(one, bytes(line.key), got))
 
     async def _wait(self, source: _Source) -> None:
         """Wait until a call ends, or the next one may go out."""
@@ -224,56 +217,55 @@ class Caller:
         """What has become of the calls that ended since the last time."""
         news = _News()
         ended, self._ended = self._ended, []
-        for one, got in ended:
+        for one, key, got in ended:
             if isinstance(got, ServiceError):
-                self._failed(one, got, now, news)
+                self._failed(one, key, got, now, news)
             elif is_json(got.body):
-                self._pace.answered(one.asked.tokens, now)
+                self._pace.answered(one.tokens, now)
                 self.tally.answered += 1
-                news.lines.append(answer_line(bytes(_decode(one.asked.line).key), got))
+                news.lines.append(answer_line(key, got))
                 self._served(got.tier)
             else:
                 self._broke(one, _unreadable(), now, news)
-        self.tally.flying = len(self._tasks)
         return news
 
-    def _failed(self, one: _Try, error: ServiceError, now: float, news: _News) -> None:
-        named = any(name in one.asked.line for name in _NAMES)
+    def _failed(self, one: Asked, key: bytes, error: ServiceError, now: float, news: _News) -> None:
+        named = any(name in one.line for name in _NAMES)
         end = end_of(error, names_files=named)
         match end:
             case End.ANSWER:
-                self._pace.answered(one.asked.tokens, now)
+                self._pace.answered(one.tokens, now)
                 self.tally.errors += 1
-                news.lines.append(error_line(bytes(_decode(one.asked.line).key), error))
+                news.lines.append(error_line(key, error))
             case End.REFUSED | End.NOT_SENT:
                 load = end is End.NOT_SENT or no_capacity(error)
                 details = error.details if isinstance(error, ApiError) else ()
                 asked = error.retry_after if isinstance(error, ApiError) else None
                 self._pace.refused(refusal(details, asked, load=load), now)
                 self.tally.refused += end is End.REFUSED
-                news.refused.append(one.asked.number)
+                news.refused.append(one.number)
                 self._again(one, now, asked or 0.0)
                 self._give_up(error)
             case End.BROKEN:
                 self._broke(one, error, now, news)
             case End.STOP:
                 self._pace.ended()
-                news.refused.append(one.asked.number)
+                news.refused.append(one.number)
                 self.tally.stopper = self.tally.stopper or error
 
-    def _broke(self, one: _Try, error: ServiceError, now: float, news: _News) -> None:
+    def _broke(self, one: Asked, error: ServiceError, now: float, news: _News) -> None:
         """Leave a request whose answer is lost to another job: that one counts what it may cost once more."""
         self._pace.broke(now)
         self.tally.broken += 1
         self._give_up(error)
-        news.broken.append(one.asked.number)
+        news.broken.append(one.number)
 
     def _give_up(self, error: ServiceError) -> None:
         """Send nothing more if the service has been of no help for long."""
         if self._pace.gave_up:
             self.tally.stopper, self.tally.gave_up = self.tally.stopper or error, True
 
-    def _again(self, one: _Try, now: float, asked: float) -> None:
+    def _again(self, one: Asked, now: float, asked: float) -> None:
         """Send a request again after a moment, or after as long as the service asks for."""
         heapq.heappush(self._later, (now + max(asked, FIRST_PAUSE * self._world.uniform(0.75, 1.25)), one))
 

@@ -275,13 +275,13 @@ def end_job(session: Session, job: Job) -> Job:
 
 def end_if_calls(session: Session, job: Job) -> Job:
     """End a job whose process died while it sent its calls; any other one stays. The caller holds the run's lock."""
-    return end_job(session, job) if job.via == "flex" and job.stage is JobStage.INTENDED else job
+    return end_job(session, job) if job.is_calling else job
 
 
 def end_abandoned(session: Session, run: Run) -> None:
     """End the jobs of a run whose process died while it sent their calls; nothing if a process works on the run."""
     ledger, folder = session.ledger(), session.state_folder.run(run.id)
-    left = [job.id for job in ledger.jobs_of(run.id) if job.via == "flex" and job.stage is JobStage.INTENDED]
+    left = [job.id for job in ledger.jobs_of(run.id) if job.is_calling]
     if not left or not folder.path.is_dir():
         return
     try:

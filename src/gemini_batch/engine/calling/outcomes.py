@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gemini_batch.api.calls import Called
     from gemini_batch.errors import ServiceError
 
-FLEX, STANDARD = "flex", "standard"
+FLEX = "flex"
 
 
 class End(enum.Enum):

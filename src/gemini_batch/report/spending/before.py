@@ -68,7 +68,7 @@ def sendings(ledger: Ledger, run: Run) -> list[Sending]:
 
 
 def compare(before: Sequence[Sending], answers: Iterable[tuple[int, Spend]]) -> Estimated | None:
-    """What was expected beside what it cost: of each job, what its answers cost. None if there is nothing to compare.
+    """What was expected, and what it cost: of each job, what its answers cost. None if there is nothing to compare.
 
     Left out on both sides are jobs of which nothing was expected, and sendings without any answer.
     """
