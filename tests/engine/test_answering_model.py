@@ -22,7 +22,6 @@ from gemini_batch.cli.results import summary_lines
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
 from gemini_batch.commands.status import status
-from gemini_batch.engine.judging import answer_row
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
 from gemini_batch.money.costs import cost
@@ -185,7 +184,7 @@ def test_any_number_of_names(tmp_path: Path) -> None:
             for n in range(500):
                 answer = Answer(f"k{n}", msgspec.json.encode({"modelVersion": f"m{n}"}))
                 judged = judge(answer, method=Method.GENERATE)
-                writer.add([answer_row(Wanted(n, False, None, 1), 0, 0, judged, None)])
+                writer.add(Wanted(n, False, None, 1), 0, 0, judged, stated=None, standard=False)
             writer.finish(500)
         counts = {row["model"]: row["answers"] for row in rows.usage(200_000)}
 

@@ -153,8 +153,8 @@ RUNS = (
     ),
     Breakage(
         guard="answers that name no model are priced as the model that their job states",
-        file="engine/judging.py",
-        old=" or (_model_name(stated) if judged.has_response else None),\n",
+        file="store/answer_writer.py",
+        old=" or (self._model(stated) if judged.has_response else None),\n",
         new=",\n",
         tests=(f"{MODEL}::test_a_job_that_states_another_model_is_named_once_by_every_command",),
     ),

@@ -14,6 +14,7 @@ import msgspec
 
 from gemini_batch import jsonl
 from gemini_batch.answers.openai_output import unwrapped
+from gemini_batch.answers.response_types import Generated
 
 _OBJECT_OR_NULL = (b"{}", b"null", b'""')
 
@@ -23,7 +24,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     ``response`` and ``error`` are JSON bytes, or None if the line has none. ``repaired``: the line was not strict JSON
     (half a surrogate pair, NaN) and was rewritten with U+FFFD and null in those places. ``tier``: the service tier that
-    served a call, where our own journal names one.
+    served a call, where our own journal names one. ``generated``: the response, if it was read together with the line;
+    ``response`` is None then.
     """
 
     key: str
@@ -31,6 +33,7 @@ class Answer(msgspec.Struct, frozen=True):
     error: bytes | None = None
     repaired: bool = False
     tier: str = ""
+    generated: Generated | None = None
 
 
 class NotAnAnswer(msgspec.Struct, frozen=True):
@@ -41,7 +44,7 @@ class NotAnAnswer(msgspec.Struct, frozen=True):
     message: str
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     key: str
     response: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
@@ -49,41 +52,75 @@ class _Line(msgspec.Struct):
     tier: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="serviceTier")
 
 
+class _Generation(msgspec.Struct, gc=False):
+    """A line whose response is read in the same pass."""
+
+    key: str
+    response: Generated | None = None
+    error: msgspec.Raw = msgspec.Raw()
+    status: msgspec.Raw = msgspec.Raw()
+    tier: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="serviceTier")
+
+
 _decode_line = msgspec.json.Decoder(_Line).decode
+_decode_generation = msgspec.json.Decoder(_Generation).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def parse_line(data: bytes) -> Answer | NotAnAnswer:
     """Parse one line of raw results, without its line ending. Never raises."""
-    if not data.isascii():
-        # The decoder does not check what it leaves raw, so bytes that are not text would pass.
-        try:
-            data.decode()
-        except UnicodeDecodeError as bad:
-            return NotAnAnswer("NOT_UTF8", f"The line is not UTF-8 text at byte {bad.start + 1}.")
+    if (broken := _not_text(data)) is not None:
+        return broken
     try:
         line = _decode_line(data)
     except (msgspec.DecodeError, RecursionError):
         return _read_closely(data)
     if not line.key:
         return _read_closely(data)
-    tier = line.tier and _plain(line.tier)
-    return Answer(
-        line.key,
-        _value(line.response),
-        _value(line.error) or _status(line.status),
-        tier=tier if type(tier) is str else "",
-    )
+    return Answer(line.key, _value(line.response), _error(line), tier=_tier(line.tier))
+
+
+def parse_generated(data: bytes) -> Answer | NotAnAnswer:
+    """The same for a line of generated text: the response is read in the same pass, if it has the usual shape."""
+    if (broken := _not_text(data)) is not None:
+        return broken
+    try:
+        line = _decode_generation(data)
+    except (msgspec.DecodeError, RecursionError):
+        return parse_line(data)
+    found = line.response
+    if not line.key or (found is not None and found.choices and not found.candidates):
+        return parse_line(data)
+    return Answer(line.key, None, _error(line), False, _tier(line.tier), found)
+
+
+def _not_text(data: bytes) -> NotAnAnswer | None:
+    """The decoder does not check what it leaves raw, so bytes that are not text would pass."""
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError as bad:
+            return NotAnAnswer("NOT_UTF8", f"The line is not UTF-8 text at byte {bad.start + 1}.")
+    return None
+
+
+def _error(line: _Line | _Generation) -> bytes | None:
+    return _value(line.error) or _status(line.status)
+
+
+def _tier(raw: msgspec.Raw) -> str:
+    tier = raw and _plain(raw)
+    return tier if type(tier) is str else ""
 
 
 def _value(raw: msgspec.Raw) -> bytes | None:
-    value = bytes(raw)
+    value = bytes(raw) if raw else b""
     return None if value in (b"", b"null") else value
 
 
 def _status(raw: msgspec.Raw) -> bytes | None:
     """``status`` counts only if it is not empty; Vertex AI writes an empty string next to good answers."""
-    value = bytes(raw)
+    value = bytes(raw) if raw else b""
     if not value or value in _OBJECT_OR_NULL or value.upper() == b'"OK"':
         return None
     try:

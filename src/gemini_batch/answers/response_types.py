@@ -1,4 +1,7 @@
-"""The parts of a response that a verdict depends on, as types."""
+"""The parts of a response that a verdict depends on, as types.
+
+They hold no cycles, so the garbage collector is not told of them: there are millions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from gemini_batch.jsonl import decode_as
 Count = int | float | str | None
 
 
-class Part(msgspec.Struct, rename="camel"):
+class Part(msgspec.Struct, rename="camel", gc=False):
     """A part of a content; fields other than ``text`` are kept as received."""
 
     text: str | None = None
@@ -25,13 +28,13 @@ class Part(msgspec.Struct, rename="camel"):
     tool_response: msgspec.Raw = msgspec.Raw()
 
 
-class Content(msgspec.Struct):
+class Content(msgspec.Struct, gc=False):
     """The content of a candidate; ``parts`` is often absent."""
 
     parts: list[Part] | None = None
 
 
-class Candidate(msgspec.Struct, rename="camel"):
+class Candidate(msgspec.Struct, rename="camel", gc=False):
     """The judged fields of one candidate."""
 
     content: Content | None = None
@@ -41,7 +44,7 @@ class Candidate(msgspec.Struct, rename="camel"):
     grounding_metadata: msgspec.Raw = msgspec.Raw()
 
 
-class Grounding(msgspec.Struct, rename="camel"):
+class Grounding(msgspec.Struct, rename="camel", gc=False):
     """What is paid for of ``groundingMetadata``; every part is read on its own."""
 
     web_search_queries: msgspec.Raw = msgspec.Raw()
@@ -49,21 +52,21 @@ class Grounding(msgspec.Struct, rename="camel"):
     grounding_chunks: msgspec.Raw = msgspec.Raw()
 
 
-class Feedback(msgspec.Struct, rename="camel"):
+class Feedback(msgspec.Struct, rename="camel", gc=False):
     """Why a prompt got no answer at all."""
 
     block_reason: str | None = None
     block_reason_message: str | None = None
 
 
-class Modality(msgspec.Struct, rename="camel"):
+class Modality(msgspec.Struct, rename="camel", gc=False):
     """Tokens of one modality."""
 
     modality: str | None = None
     token_count: Count = None
 
 
-class Tokens(msgspec.Struct, rename="camel"):
+class Tokens(msgspec.Struct, rename="camel", gc=False):
     """``usageMetadata``; counts are numbers, in some places strings."""
 
     prompt_token_count: Count = None
@@ -79,7 +82,7 @@ class Tokens(msgspec.Struct, rename="camel"):
     candidates_tokens_details: list[Modality] | None = None
 
 
-class Generated(msgspec.Struct, rename="camel"):
+class Generated(msgspec.Struct, rename="camel", gc=False):
     """``GenerateContentResponse``."""
 
     candidates: list[Candidate] | None = None
@@ -90,13 +93,13 @@ class Generated(msgspec.Struct, rename="camel"):
     """A chat completion has these instead of candidates."""
 
 
-class Vector(msgspec.Struct):
+class Vector(msgspec.Struct, gc=False):
     """An embedding. The typed pass accepts only numbers in ``values``."""
 
     values: list[float] | None = None
 
 
-class Embedded(msgspec.Struct, rename="camel"):
+class Embedded(msgspec.Struct, rename="camel", gc=False):
     """``EmbedContentResponse``, with the ``tokenCount`` of its older form."""
 
     embedding: Vector | None = None

@@ -40,7 +40,7 @@ def read_generated(response: bytes) -> tuple[Generated, bool]:
     except (msgspec.DecodeError, RecursionError):
         whole = _object(response)
     else:
-        if not bytes(found.choices) or found.candidates:
+        if not found.choices or found.candidates:
             return found, True
         whole = _object(response)
     if "choices" in whole and "candidates" not in whole:
@@ -71,7 +71,7 @@ def read_embedded(response: bytes) -> tuple[Embedded, Sequence[object] | None]:
     except (msgspec.DecodeError, RecursionError):
         whole = _object(response)
     else:
-        if not bytes(found.data) or found.embedding is not None:
+        if not found.data or found.embedding is not None:
             return found, None if found.embedding is None else found.embedding.values
         whole = _object(response)
     if "data" in whole and "embedding" not in whole:

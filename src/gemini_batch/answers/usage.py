@@ -162,6 +162,8 @@ def count(value: object) -> int | None:
     """A count as on the wire (``4``, ``4.0``, ``"4"``), or None for anything else."""
     if type(value) is int:
         return value if 0 <= value < _MOST else None
+    if value is None:  # most of those that are no number
+        return None
     if type(value) is str:
         return int(value) if _DIGITS.fullmatch(value) else None
     if type(value) is float and value.is_integer() and 0 <= value < _MOST:

@@ -70,6 +70,9 @@ class _Finding(msgspec.Struct, frozen=True):
     kept: str | None = None
 
 
+_NO_RESPONSE = _Finding("empty", "NO_RESPONSE")
+
+
 class _Form(NamedTuple):
     """The form of answer that a request asks for."""
 
@@ -94,15 +97,15 @@ def judge(
     ``expects_json``, ``checker`` and ``dimension`` say what the request asked for. ``checker`` compares the JSON with a
     schema, or the text itself if no JSON is expected.
     """
-    response = answer.response
+    response = answer.response if answer.generated is None else answer.generated
     if response is None:
-        finding: _Finding | None = _Finding("empty", "NO_RESPONSE")
+        finding: _Finding | None = _NO_RESPONSE
         usage, model = UNKNOWN, None
-    elif method is Method.GENERATE:
+    elif isinstance(response, bytes) and method is not Method.GENERATE:
+        finding, usage, model = _judge_embedded(response, dimension)
+    else:
         form = _ANY_JSON if expects_json else _ANY_TEXT
         finding, usage, model = _judge_generated(response, form if checker is None else _Form(expects_json, checker))
-    else:
-        finding, usage, model = _judge_embedded(response, dimension)
     if answer.error is not None:
         finding = _judge_error(answer.error)
     if finding is None:
@@ -127,9 +130,11 @@ def _ours(finding: _Finding) -> str:
     return printable(finding.ours or "") or MESSAGES.get(finding.reason) or f"The service says {finding.reason}."
 
 
-def _judge_generated(response: bytes, form: _Form) -> tuple[_Finding | None, Usage, str | None]:
+def _judge_generated(
+    response: bytes | response_types.Generated, form: _Form
+) -> tuple[_Finding | None, Usage, str | None]:
     try:
-        found, readable = shapes.read_generated(response)
+        found, readable = shapes.read_generated(response) if isinstance(response, bytes) else (response, True)
     except shapes.Unreadable as bad:
         return _Finding("failed", "UNREADABLE", ours=f"The answer cannot be used: {bad}."), UNKNOWN, None
     finding = _judge_candidates(found.candidates or [], form)
@@ -172,7 +177,7 @@ def _judge_candidate(candidate: response_types.Candidate, form: _Form) -> _Findi
     if blobs and BlobState.BROKEN in blobs:
         return _Finding("invalid", "BROKEN_MEDIA")
     text = _text(parts)
-    if text is None or not text.strip():
+    if not text or text.isspace():
         reason = None if blobs and BlobState.WHOLE in blobs else _why_empty(candidate, parts or [])
         if reason is not None:
             return _Finding("empty", reason)
@@ -191,6 +196,8 @@ def _blobs(parts: list[response_types.Part]) -> set[BlobState] | None:
 
 
 def _text(parts: list[response_types.Part] | None) -> str | None:
+    if parts and len(parts) == 1:  # most answers
+        return None if parts[0].thought else parts[0].text
     texts = [part.text for part in parts or () if part.text is not None and not part.thought]
     return "".join(texts) if texts else None
 

@@ -7,28 +7,26 @@ import io
 import sqlite3
 from typing import IO, TYPE_CHECKING
 
-from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.parse import Answer, parse_generated, parse_line
 from gemini_batch.answers.reasons import MODEL_LIMIT
 from gemini_batch.answers.verdict import judge
+from gemini_batch.catalog import Method
 from gemini_batch.events import EventHandler, Transfer
-from gemini_batch.jsonl import LongLine, read_all_lines, sha256_of, utf8_text
+from gemini_batch.jsonl import LongLine, read_all_lines, sha256_of
 from gemini_batch.protocol.schema_checker import checker_of
-from gemini_batch.safe_text import printable
 from gemini_batch.store.job_rows import without_limit
-from gemini_batch.store.row_records import AnswerRow, RequestRow, Wanted
+from gemini_batch.store.row_records import RequestRow, Wanted
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
-    from gemini_batch.answers.usage import Usage
-    from gemini_batch.answers.verdict import Judged
-    from gemini_batch.catalog import Method
     from gemini_batch.store.answer_writer import AnswerWriter
     from gemini_batch.store.records import Job, Run
     from gemini_batch.store.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 
-_BATCH = 2000
+#: At most so many requests are read ahead.
+_AHEAD = 2000
 #: Progress is reported in steps of this many bytes.
 _SHOWN_EVERY = 16 * 1024 * 1024
 
@@ -69,13 +67,13 @@ class _Judging:
 
     def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, job: Job, *, stated: str | None) -> None:
         self._rows, self._writer, self._job, self._ordinal = rows, writer, job.id, job.ordinal
-        self._method: Method = run.method
+        self._method = run.method
+        self._parse = parse_generated if run.method is Method.GENERATE else parse_line
         self._stated, self._calls = stated, job.via == "flex"
         self._adopting = not run.requests_known
         self._at_hand: dict[str, Wanted] = {}
         self._used = 0
         self._learned = 0
-        self._verdicts: list[AnswerRow] = []
 
     def read(self, file: IO[bytes], size: int, emit: EventHandler) -> int:
         lines = told = 0
@@ -87,21 +85,14 @@ class _Judging:
             else:
                 continue
             lines += 1
-            if len(self._verdicts) >= _BATCH:
-                self._flush()
             if line.offset - told > _SHOWN_EVERY:
                 told = line.offset
                 emit(Transfer("judging", line.offset, size, job=self._job))
-        self._flush()
         emit(Transfer("judging", size, size, job=self._job))
         return lines
 
-    def _flush(self) -> None:
-        self._writer.add(self._verdicts)
-        self._verdicts.clear()
-
     def _line(self, offset: int, data: bytes, number: int) -> None:
-        answer = parse_line(data)
+        answer = self._parse(data)
         if not isinstance(answer, Answer):
             self._writer.quarantine(offset, len(data), answer.reason)
             return
@@ -121,10 +112,7 @@ class _Judging:
             dimension=wanted.dimension,
         )
         standard = self._calls and answer.tier not in {"", "flex"}
-        message = None if judged.said is None else self._writer.message(judged.reason or "", judged.said)
-        self._verdicts.append(
-            answer_row(wanted, offset, len(data), judged, message, stated=self._stated, standard=standard)
-        )
+        self._writer.add(wanted, offset, len(data), judged, stated=self._stated, standard=standard)
 
     def _wanted(self, key: str, number: int) -> Wanted | None:
         found = self._at_hand.get(key)
@@ -140,50 +128,6 @@ class _Judging:
         if found is not None and not self._adopting:
             # One lookup by key costs about as much as eight rows read in order. Some rows before it are read too, so
             # that an order that differs only locally stays cheap.
-            count = min(_BATCH, 8 * self._used + 16)
+            count = min(_AHEAD, 8 * self._used + 16)
             self._at_hand, self._used = self._rows.wanted_from(max(0, found.seq - count // 8), count, self._ordinal), 0
         return found
-
-
-def answer_row(
-    wanted: Wanted,
-    offset: int,
-    length: int,
-    judged: Judged,
-    message: int | None,
-    *,
-    stated: str | None = None,
-    standard: bool = False,
-) -> AnswerRow:
-    """A judged answer as ``rows.db`` stores it; ``message``: the id of the service's words there."""
-    u: Usage = judged.usage
-    return AnswerRow(
-        wanted.seq,
-        wanted.attempt,
-        offset,
-        length,
-        judged.verdict,
-        judged.reason,
-        message,
-        u.known or not judged.has_response,  # an error without a response has used no tokens
-        u.input,
-        u.cached,
-        u.output,
-        u.thoughts,
-        u.tool_use,
-        u.audio_input,
-        u.image_output,
-        u.image_input,
-        u.video_input,
-        u.cached_audio,
-        u.audio_output,
-        u.searches,
-        u.maps,
-        standard,
-        _model_name(judged.model_version) or (_model_name(stated) if judged.has_response else None),
-    )
-
-
-def _model_name(stated: str | None) -> str | None:
-    """The model that an answer names, as it is kept: without the prefix, and as text that SQLite takes."""
-    return utf8_text(printable(stated)).strip().removeprefix("models/") or None if stated else None

@@ -7,7 +7,11 @@ import sqlite3
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gemini_batch.store.conditions import ANSWER_COPIES
+from msgspec.structs import astuple
+
+from gemini_batch.jsonl import utf8_text
+from gemini_batch.safe_text import printable
+from gemini_batch.store.conditions import ANSWER_COPIES, COUNTS
 from gemini_batch.store.row_records import INSERT_REQUEST, key_hash
 from gemini_batch.store.sqlite import explained
 
@@ -15,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from gemini_batch.store.row_records import AnswerRow, RequestRow
+    from gemini_batch.answers.verdict import Judged
+    from gemini_batch.store.row_records import RequestRow, Wanted
 
 
+#: Answers are written in groups of this size.
+_BATCH = 2000
 #: So many model names are kept for a run, of so many characters; anything beyond counts as one unknown model.
 _MOST_NAMES, _LONGEST_NAME = 100, 200
 #: The name of an unknown model, which no model has.
@@ -27,6 +34,12 @@ _UNKNOWN_NAME = "?"
 _LONGEST_MESSAGE = 300
 MESSAGES_PER_REASON = 20
 MESSAGES_IN_ALL = 200
+_COLUMNS = (
+    *("answer_file", "seq", "attempt", "offset", "length", "verdict", "reason", "message"),
+    *COUNTS,
+    *("usage_known", "standard", "model_version"),
+)
+_INSERT_ANSWER = f"INSERT INTO answers ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - ours
 
 
 class AnswerWriter:
@@ -35,7 +48,9 @@ class AnswerWriter:
     def __init__(self, path: Path, db: sqlite3.Connection, source: tuple[int, str, str, int, str, str]) -> None:
         self._path, self._db, self._answer_file = path, db, source[0]
         self._ended = False
-        self._models: dict[str, int] = {}
+        self._rows: list[tuple[object, ...]] = []
+        #: The ids of models, by what the answers say.
+        self._models: dict[str, int | None] = {}
         with explained(path, "run's row database"):
             db.execute("BEGIN IMMEDIATE")
             # An adopted run has no requests yet; without the index, each new key would be searched for among all.
@@ -72,8 +87,8 @@ class AnswerWriter:
             (*row, key_hash(row.key), self._answer_file, 1),
         )
 
-    def message(self, reason: str, text: str) -> int | None:
-        """The id of a message of the service, for :class:`AnswerRow`; None if there are too many different ones."""
+    def _message(self, reason: str, text: str) -> int | None:
+        """The id of a message of the service; None if there are too many different ones."""
         if len(text) > _LONGEST_MESSAGE:
             text = text[: _LONGEST_MESSAGE - 1] + "…"
         known = self._messages.get((reason, text))
@@ -87,35 +102,65 @@ class AnswerWriter:
         self._by_reason[reason] += 1
         return new
 
-    def add(self, answers: Iterable[AnswerRow]) -> None:
-        """Write judged answers."""
-        self._db.executemany(
-            "INSERT INTO answers (answer_file, seq, attempt, offset, length, verdict, reason, message, usage_known, "
-            "input, cached, output, thoughts, tool_use, audio_input, image_output, image_input, video_input, "
-            "cached_audio, audio_output, searches, maps, standard, model_version) "
-            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [(self._answer_file, *row[:-1], self._model_id(row.model_version)) for row in answers],
-        )
+    def add(
+        self, wanted: Wanted, offset: int, length: int, judged: Judged, *, stated: str | None, standard: bool
+    ) -> None:
+        """Add the judged answer to a request; ``offset`` and ``length`` are those of its line.
 
-    def _model_id(self, name: str | None) -> int | None:
-        """The id of a model's name, which is entered at its first use; None for an answer that names none."""
+        ``stated``: the model that counts if the answer names none. ``standard``: it was charged as a standard call.
+        """
+        usage = judged.usage
+        self._rows.append(
+            (
+                self._answer_file,
+                wanted.seq,
+                wanted.attempt,
+                offset,
+                length,
+                judged.verdict,
+                judged.reason,
+                None if judged.said is None else self._message(judged.reason or "", judged.said),
+                *astuple(usage)[:-1],
+                usage.known or not judged.has_response,  # an error without a response has used no tokens
+                standard,
+                self._model(judged.model_version) or (self._model(stated) if judged.has_response else None),
+            )
+        )
+        if len(self._rows) >= _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._db.executemany(_INSERT_ANSWER, self._rows)
+        self._rows.clear()
+
+    def _model(self, stated: str | None) -> int | None:
+        """The id of the model that an answer names, which is entered at its first use; None if it names none."""
+        if not stated:
+            return None
+        known = self._models.get(stated)
+        if known is None and stated not in self._models:
+            known = self._entered(stated)
+            if len(self._models) < _MOST_NAMES:
+                self._models[stated] = known
+        return known
+
+    def _entered(self, stated: str) -> int | None:
+        """The name is kept without its prefix, and as text that SQLite takes."""
+        name = utf8_text(printable(stated)).strip().removeprefix("models/")
         if not name:
             return None
-        found = self._models.get(name)
-        if found is None and not self._models:
-            self._models = {row["name"]: row["id"] for row in self._db.execute("SELECT id, name FROM model_versions")}
-            found = self._models.get(name)
+        (kept,) = self._db.execute("SELECT count(*) FROM model_versions").fetchone()
+        found = self._id_of(name)
+        if found is None and (len(name) > _LONGEST_NAME or kept >= _MOST_NAMES):
+            name = _UNKNOWN_NAME
+            found = self._id_of(name)
         if found is None:
-            if len(name) > _LONGEST_NAME or len(self._models) >= _MOST_NAMES:
-                return self._enter(_UNKNOWN_NAME)
-            found = self._enter(name)
+            found = self._db.execute("INSERT INTO model_versions (name) VALUES (?)", (name,)).lastrowid
         return found
 
-    def _enter(self, name: str) -> int:
-        if name not in self._models:
-            added = self._db.execute("INSERT INTO model_versions (name) VALUES (?)", (name,))
-            self._models[name] = added.lastrowid or 0
-        return self._models[name]
+    def _id_of(self, name: str) -> int | None:
+        row = self._db.execute("SELECT id FROM model_versions WHERE name = ?", (name,)).fetchone()
+        return None if row is None else int(row[0])
 
     def quarantine(self, offset: int, length: int, reason: str) -> None:
         """Record an answer line that belongs to no request."""
@@ -123,6 +168,7 @@ class AnswerWriter:
 
     def cut_off(self) -> Iterator[tuple[int, str, int, int]]:
         """``(answer, key, offset, length)`` of the answers that ended with MAX_TOKENS; the place is the request's."""
+        self._flush()
         sql = (
             "SELECT a.id, r.key, r.offset, r.length FROM answers a JOIN requests r ON r.seq = a.seq "
             "WHERE a.answer_file = ? AND a.reason = 'MAX_TOKENS' ORDER BY r.seq, a.id"
@@ -141,6 +187,7 @@ class AnswerWriter:
         one, and within one file the first line counts.
         """
         with explained(self._path, "run's row database"):
+            self._flush()
             self._db.execute("UPDATE answer_files SET lines = ? WHERE id = ?", (lines, self._answer_file))
             self._db.execute("CREATE INDEX IF NOT EXISTS answers_seq ON answers (seq)")
             self._db.execute(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from gemini_batch.answers.usage import Usage
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
@@ -113,27 +115,13 @@ PLACED = (
     "LEFT JOIN answer_files last ON last.id = r.job LEFT JOIN model_versions v ON v.id = a.model_version "
     "LEFT JOIN requests leader ON leader.seq = r.copy_of"
 )
-#: The sums of :func:`usage` by kind.
-USAGE_SUMS = (
-    "input",
-    "cached",
-    "output",
-    "thoughts",
-    "tool_use",
-    "audio_input",
-    "image_output",
-    "image_input",
-    "video_input",
-    "cached_audio",
-    "audio_output",
-    "searches",
-    "maps",
-)
+#: What :func:`usage` sums up: the counts of ``Usage``, whose last field, ``known``, is none.
+COUNTS = Usage.__struct_fields__[:-1]
 
 
 def usage(*, seq: int | None, job: int | None, by_use: bool) -> str:
     """What answers used, as ``RowReader.usage`` explains it; the threshold of long prompts is its parameter."""
-    sums = ", ".join(f"coalesce(sum(a.{kind}), 0) AS {kind}" for kind in USAGE_SUMS)
+    sums = ", ".join(f"coalesce(sum(a.{kind}), 0) AS {kind}" for kind in COUNTS)
     which = "" if seq is None else f" AND a.seq = {int(seq)}"
     which += "" if job is None else f" AND a.answer_file = {int(job)}"
     # What most answers do not need is looked up for the others only: there may be millions.

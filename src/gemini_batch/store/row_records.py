@@ -89,37 +89,6 @@ class Leftover(NamedTuple):
     over_quota: int
 
 
-class AnswerRow(NamedTuple):
-    """One judged answer; the counts are tokens and, as ``Usage`` explains, searches and maps.
-
-    ``standard``: it was charged as a standard call. ``model_version``: the model that the answer names.
-    """
-
-    seq: int
-    attempt: int
-    offset: int
-    length: int
-    verdict: str
-    reason: str | None
-    message: int | None
-    usage_known: bool
-    input: int
-    cached: int
-    output: int
-    thoughts: int
-    tool_use: int
-    audio_input: int
-    image_output: int
-    image_input: int
-    video_input: int
-    cached_audio: int
-    audio_output: int
-    searches: int
-    maps: int
-    standard: bool = False
-    model_version: str | None = None
-
-
 class FinalRow(NamedTuple):
     """One request with its final answer: where the answer is, or why there is none.
 

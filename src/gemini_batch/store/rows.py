@@ -225,12 +225,13 @@ class Rows(RowReader):
     def wanted_from(self, seq: int, count: int, ordinal: int) -> dict[str, Wanted]:
         """The next ``count`` requests of a job from ``seq``, by key: answers usually come in that order."""
         sql = (
-            "SELECT seq, key, expects_json, dimension, attempts, schema FROM requests WHERE seq >= ? AND job = ? "
+            "SELECT key, seq, expects_json, dimension, attempts, schema FROM requests WHERE seq >= ? AND job = ? "
             "ORDER BY seq LIMIT ?"
         )
+        found = self._db.execute(sql, (seq, ordinal, count))
         return {
-            r["key"]: Wanted(r["seq"], bool(r["expects_json"]), r["dimension"], r["attempts"], r["schema"])
-            for r in self._db.execute(sql, (seq, ordinal, count))
+            key: Wanted(seq, bool(expects_json), dimension, attempt, schema)
+            for key, seq, expects_json, dimension, attempt, schema in found
         }
 
     def wanted(self, key: str, ordinal: int) -> Wanted | None:
