@@ -1,4 +1,4 @@
-"""A run of many jobs: left alone, and killed halfway and started again. Time, peak memory, and the same bytes."""
+"""8. A run of many jobs: left alone, and killed halfway and started again. Time, peak memory, and the same bytes."""
 
 from __future__ import annotations
 
@@ -9,56 +9,49 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING
 
+from benchmarks.lines import MEGABYTE, Goal, Line, compared
 from benchmarks.measure import peak_of, program
-from benchmarks.report import MEGABYTE, Resumed, Step
+from benchmarks.parts.requests import write_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from benchmarks.measure import Place
+    from benchmarks.sizes import Sizes
 
 #: What a run may need, however many requests it has.
-BOUND = 300 * MEGABYTE
+BOUND = 150 * MEGABYTE
 #: Seconds after which a run that was killed is at work again.
-ON_AGAIN = 5.0
+ON_AGAIN = 3.0
 
 
-def write_requests(path: Path, rows: int) -> None:
-    """Write so many requests, about 130 bytes each and no two alike."""
-    with path.open("wb") as file:
-        for row in range(rows):
-            prompt = f"Describe product {row} in one sentence, for a catalogue."
-            file.write(
-                f'{{"key":"row-{row:08}","request":{{"contents":[{{"parts":[{{"text":"{prompt}"}}]}}]}}}}\n'.encode()
-            )
-
-
-def runs(place: Place, rows: int) -> Iterator[Step | Resumed]:
+def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
     """The undisturbed run and the one that is killed. Raises RuntimeError where the second one's answers differ, or
     where the service was paid for a request twice."""
-    requests = place.folder / "many.jsonl"
-    write_requests(requests, rows)
-    size = requests.stat().st_size
+    rows = sizes.killed_rows
+    requests = write_small(place.folder / "many.jsonl", rows)
     with place.subfolder("home") as home, place.emulator() as emulator:
         given = {"GEMINI_BATCH_HOME": str(home), "GOOGLE_GEMINI_BASE_URL": emulator.url, "GEMINI_BATCH_POLL": "0.5"}
-        plain = place.environment(**given, GEMINI_API_KEY="plain")
         words = [*program(), "run", str(requests), "--json", "-o"]
-        left_alone = place.run([*words, "plain.jsonl"], plain)
-        yield Step(name=f"run of {rows:,}", seconds=left_alone.seconds, peak=left_alone.peak, bytes=size, bound=BOUND)
+        left_alone = place.run([*words, "plain.jsonl"], place.environment(**given, GEMINI_API_KEY="plain"))
+        yield compared(f"run of {rows:,}, in jobs of 50,000", [left_alone], work=rows, goal=Goal(memory=BOUND))
 
         environment = place.environment(**given, GEMINI_API_KEY="killed")
         began = time.perf_counter()
         peak = _killed_at_the_half([*words, "killed.jsonl"], place.folder, environment, rows)
         on_again, later_peak = _again([*words, "killed.jsonl"], place, environment)
         seconds = time.perf_counter() - began
-        yield Resumed(
-            name="killed halfway", seconds=seconds, on_again=on_again, target=ON_AGAIN,
-            peak=max(peak, later_peak), bound=BOUND, undisturbed=left_alone.seconds,
+        yield Line(
+            name=f"run of {rows:,}, killed halfway: until it works again", ours=on_again, peak=max(peak, later_peak),
+            goal=Goal(below=ON_AGAIN, memory=BOUND), note="the same results, byte by byte; nothing is paid for twice",
+        )  # fmt: skip
+        yield Line(
+            name=f"run of {rows:,}, killed halfway: both parts", ours=seconds, peak=max(peak, later_peak), work=rows,
+            baseline="the undisturbed run", theirs=left_alone.seconds, their_peak=left_alone.peak,
         )  # fmt: skip
         _same(place.folder / "plain.jsonl", place.folder / "killed.jsonl")
         _paid_once(emulator.url, 2 * rows)
-    yield Step(name="the separate emulator itself", peak=emulator.peak, bound=BOUND)
     requests.unlink()
 
 

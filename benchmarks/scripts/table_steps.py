@@ -1,8 +1,9 @@
 """The steps behind ``python -m benchmarks tables``, each in a process of its own; each prints the number of rows.
 
-``table`` and ``answers`` write a table with ten columns and an answer for each row. ``make`` and ``jinja2`` make a
-request of each row. ``join`` and ``pyarrow`` join the answers to the table, in a Parquet or CSV file; the answers are
-result lines, and both read them with the JSON reader that they have.
+``table`` and ``answers`` write a table with ten columns and an answer for each row. ``read`` reads a table with duckdb
+and does nothing with it. ``make``, ``jinja2`` and ``duckdb_make`` make a request of each row. ``join``, ``pyarrow`` and
+``duckdb_join`` join the answers to the table, in a Parquet or CSV file; the answers are result lines, and each reads
+them with the JSON reader that it has.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gemini_batch.tables.sources.snapshot import take_snapshot
 from gemini_batch.tables.sources.source import find_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gemini_batch.tables.outputs.cells import Cells
 
@@ -169,11 +170,53 @@ def pyarrow(table: Path, answers: Path, output: Path) -> int:
     return count
 
 
+def read(source: Path) -> int:
+    """Read the table, in batches of Arrow."""
+    import duckdb
+
+    with duckdb.connect() as db:
+        return sum(batch.num_rows for batch in db.sql(f"FROM '{source}'").to_arrow_reader())
+
+
+def duckdb_make(source: Path, output: Path) -> int:
+    """One statement of SQL that writes the same requests. It checks nothing, not even that no key is repeated."""
+    import duckdb
+
+    prompt = "'Classify this review of ' || sku || ':' || chr(10) || review"
+    contents = f"[{{'role': 'user', 'parts': [{{'text': {prompt}}}]}}]"
+    request = f"{{'contents': {contents}, 'generationConfig': {{'temperature': 0.2}}}}"
+    with duckdb.connect() as db:
+        query = f"SELECT id::VARCHAR AS key, {request} AS request FROM '{source}'"
+        return _copied(db.execute(f"COPY ({query}) TO '{output}' (FORMAT json)"))
+
+
+def duckdb_join(table: Path, answers: Path, output: Path) -> int:
+    """One statement of SQL that joins by key. It checks no answer."""
+    import duckdb
+
+    how = "FORMAT csv" if output.suffix == ".csv" else "FORMAT parquet, COMPRESSION zstd"
+    text, shape = "a.response.text", '{"sentiment":"VARCHAR","summary":"VARCHAR","score":"DOUBLE","topics":["VARCHAR"]}'
+    columns = "{key: 'VARCHAR', verdict: 'VARCHAR', response: 'STRUCT(text VARCHAR)'}"
+    with duckdb.connect() as db:
+        query = f"""
+            SELECT t.*, unnest(from_json({text}, '{shape}')), a.verdict, NULL::VARCHAR AS problem
+            FROM '{table}' t JOIN read_json('{answers}', format = 'nd', columns = {columns}) a ON a.key = t.id::VARCHAR
+        """
+        return _copied(db.execute(f"COPY ({query}) TO '{output}' ({how})"))
+
+
+def _copied(done: Any) -> int:
+    """How many rows a COPY has written."""
+    return int(done.fetchone()[0])
+
+
+_STEPS: dict[str, Callable[..., int]] = {
+    step.__name__: step for step in (table, answers, read, make, jinja2, duckdb_make, join, pyarrow, duckdb_join)
+}
+
 if __name__ == "__main__":
     step, *values = sys.argv[1:]
-    if step in {"table", "answers"}:
-        print({"table": table, "answers": answers}[step](Path(values[0]), int(values[1])))
-    elif step in {"make", "jinja2"}:
-        print({"make": make, "jinja2": jinja2}[step](Path(values[0]), Path(values[1]), values[2]))
-    else:
-        print({"join": join, "pyarrow": pyarrow}[step](*map(Path, values)))
+    numbers = {"table", "answers", "make", "jinja2"}  # their last argument is no file
+    last = values[-1:] if step in numbers else []
+    files = [Path(value) for value in (values[:-1] if last else values)]
+    print(_STEPS[step](*files, *(int(one) if one.isdecimal() else one for one in last)))

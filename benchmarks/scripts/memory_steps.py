@@ -1,4 +1,4 @@
-"""The steps behind ``python -m benchmarks memory``, each in a process of its own; each prints one JSON object.
+"""The steps behind the parts ``memory`` and ``checking``, each in a process of its own; each prints one JSON object.
 
 They call the library where a command would, up to the point at which a job could be sent: no service is needed.
 """
@@ -54,10 +54,12 @@ def line(number: int, *, wording: int = 0) -> bytes:
     ).encode()
 
 
-def write(path: Path, numbers: range, *, changed_every: int = 0) -> None:
+async def write(path: str, first: str, end: str, changed_every: str) -> dict[str, object]:
     """Write the requests with these numbers; one in ``changed_every`` of them is another request than usual."""
-    with path.open("wb") as file:
-        file.writelines(line(n, wording=int(changed_every > 0 and n % changed_every == 0)) for n in numbers)
+    every = int(changed_every)
+    with Path(path).open("wb") as file:  # noqa: ASYNC230 - nothing else runs here
+        file.writelines(line(n, wording=int(every > 0 and n % every == 0)) for n in range(int(first), int(end)))
+    return {}
 
 
 @contextmanager
@@ -197,7 +199,7 @@ async def claim(home: str, name: str, file: str) -> dict[str, object]:
         return {"seconds": seconds, "requests": job.requests}
 
 
-_STEPS = {step.__name__: step for step in (enter, answer, fill, catch_up_with, claim)}
+_STEPS = {step.__name__: step for step in (write, enter, answer, fill, catch_up_with, claim)}
 
 if __name__ == "__main__":
     print(json.dumps(asyncio.run(_STEPS[sys.argv[1]](*sys.argv[2:]))))

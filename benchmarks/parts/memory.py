@@ -1,51 +1,50 @@
-"""Entering a file of requests next to a large memory of answered rows, and without any: time and peak memory."""
+"""Entering a file of requests next to a large memory of answered rows, and without any."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sqlite3
-import statistics
-import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import HERE
-from benchmarks.memory_steps import write
-from benchmarks.report import MEGABYTE, Entered, Index, Step
-from gemini_batch.store.run_options import REQUESTS_A_JOB
+from benchmarks.lines import MEGABYTE, Goal, Line, compared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from benchmarks.measure import Ended, Place
+    from benchmarks.sizes import Sizes
 
 #: What entering may need, however many rows are remembered.
-BOUND = 200 * MEGABYTE
-#: How much longer entering may take with memory than without.
-TIMES = 2.0
+BOUND = Goal(memory=200 * MEGABYTE)
+#: Entering may take twice as long with memory as without.
+TIMES = Goal(ratio=0.5, memory=200 * MEGABYTE)
+#: The requests of a job, as ``run`` makes them.
+_A_JOB = 50_000
 #: One request in so many is another one than the one that was answered.
 _CHANGED_EVERY = 100
 
 
-def entering(place: Place, *, requests: int, entries: int, rounds: int) -> Iterator[Index | Step | Entered]:
+def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
     """Build the state folder, catch up with its answers, and enter a file whose rows it knows, or does not know.
 
     Raises RuntimeError where other rows are taken from memory than were answered.
     """
-    small = min(REQUESTS_A_JOB, requests)
+    requests, entries, rounds = sizes.memory_rows, sizes.remembered, sizes.few
+    small = min(_A_JOB, requests)
     files = {name: place.folder / f"{name}.jsonl" for name in ("small", "large", "known", "new")}
-    write(files["small"], range(small))
-    write(files["large"], range(small, small + requests))
-    write(files["known"], range(requests), changed_every=_CHANGED_EVERY)
-    write(files["new"], range(requests), changed_every=1)
+    _step(place, "write", files["small"], 0, small, 0)
+    _step(place, "write", files["large"], small, small + requests, 0)
+    _step(place, "write", files["known"], 0, requests, _CHANGED_EVERY)
+    _step(place, "write", files["new"], 0, requests, 1)
     with place.subfolder("remembering") as home, place.subfolder("empty") as empty:
         _step(place, "fill", home, "run-others", max(0, entries - small - requests))
         _step(place, "answer", home, "run-small", files["small"], small)
         yield _as_step(f"catching up, a job of {small:,}", _step(place, "catch_up_with", home))
-        _step(place, "answer", home, "run-large", files["large"], REQUESTS_A_JOB)
-        jobs = -(-requests // REQUESTS_A_JOB)
+        _step(place, "answer", home, "run-large", files["large"], _A_JOB)
+        jobs = -(-requests // _A_JOB)
         named = f"catching up, {requests:,} in {jobs} job{'' if jobs == 1 else 's'}"
         yield _as_step(named, _step(place, "catch_up_with", home))
         yield _index(home / "offline" / "memory.db")
@@ -54,14 +53,14 @@ def entering(place: Place, *, requests: int, entries: int, rounds: int) -> Itera
         claimed = _step(place, "claim", home, "run-claimed", files["new"])
         for name, said in (("intent", "intent of one job, all claimed"), ("collected", "its end, claims deleted")):
             seconds = json.loads(claimed.stdout)["seconds"][name]
-            yield Step(name=said, seconds=seconds, peak=claimed.peak, bound=BOUND)
+            yield Line(name=said, ours=seconds, peak=claimed.peak, work=requests, goal=BOUND)
     for file in files.values():
         file.unlink()
 
 
 def _compared(
     place: Place, home: Path, empty: Path, files: dict[str, Path], *, answered: int, rounds: int
-) -> Iterator[Step | Entered]:
+) -> Iterator[Line]:
     """Enter each file ``rounds`` times, in alternation with the same file without memory."""
     cases = (("without", "new", empty, 0), ("none", "new", home, 0), ("known", "known", home, answered))
     taken: dict[str, list[Ended]] = {name: [] for name, *_ in cases}
@@ -74,40 +73,27 @@ def _compared(
                 raise RuntimeError(f"{found:,} rows were remembered instead of {expected:,}.")
             taken[name].append(ended)
             shutil.rmtree(folder / "offline" / "runs" / run)
-    alone, alone_cpu, peak = _medians(taken["without"])
-    yield Step(name="enter, without memory", seconds=alone, peak=peak, bytes=files["new"].stat().st_size, bound=BOUND)
+    size = files["new"].stat().st_size / MEGABYTE
+    yield compared("enter, without memory", taken["without"], work=size, work_unit="MB", goal=BOUND)
     for name, said in (("none", "enter, none answered"), ("known", "enter, 99 % answered")):
-        seconds, cpu, peak = _medians(taken[name])
-        yield Entered(
-            name=said,
-            seconds=seconds,
-            cpu=cpu,
-            alone=alone,
-            alone_cpu=alone_cpu,
-            target=TIMES,
-            peak=peak,
-            bound=BOUND,
-        )
-
-
-def _medians(rounds: list[Ended]) -> tuple[float, float, int]:
-    """The medians in seconds, of the clock and of the processor, and the highest peak in bytes."""
-    seconds, cpu = (
-        statistics.median(values) for values in zip(*((one.seconds, one.cpu) for one in rounds), strict=True)
-    )
-    return seconds, cpu, max(one.peak for one in rounds)
+        yield compared(said, taken[name], "enter, without memory", taken["without"], goal=TIMES)
 
 
 def _step(place: Place, step: str, *values: object) -> Ended:
-    return place.run([sys.executable, str(HERE / "memory_steps.py"), step, *map(str, values)], place.environment())
+    return place.script("memory_steps", step, *values)
 
 
-def _as_step(name: str, ended: Ended) -> Step:
-    seconds = json.loads(ended.stdout)["seconds"]["catch_up"]
-    return Step(name=name, seconds=seconds, peak=ended.peak, bound=BOUND)
+def _as_step(name: str, ended: Ended) -> Line:
+    return Line(name=name, ours=json.loads(ended.stdout)["seconds"]["catch_up"], peak=ended.peak, goal=BOUND)
 
 
-def _index(path: Path) -> Index:
+def _index(path: Path) -> Line:
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT count(*) FROM answered").fetchone()[0]
-    return Index(name="index of answered rows", rows=rows, bytes=path.stat().st_size)
+    size = path.stat().st_size
+    return Line(
+        name="index of answered rows",
+        ours=size / MEGABYTE,
+        unit="MB",
+        note=f"{rows:,} rows, {size / rows:.0f} bytes each",
+    )
