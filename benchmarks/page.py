@@ -105,7 +105,8 @@ def _measured(parts: Mapping[str, Part], titles: Mapping[str, str]) -> Iterator[
         if name in parts:
             part = parts[name]
             sizes = "".join(f"; {size} = {value:,}" for size, value in part.changed.items())
-            agreeing.setdefault(f"{part.date}, {_machine(part.machine)}{sizes}", []).append(titles[name].split(".")[0])
+            number = titles[name].partition(".")[0]
+            agreeing.setdefault(f"{part.date}, {_machine(part.machine)}{sizes}", []).append(number)
     for words, names in agreeing.items():
         yield f"- Parts {', '.join(names)}: {words}."
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BOUND = 150 * MEGABYTE
 #: Seconds after which a run that was killed is at work again.
 ON_AGAIN = 3.0
+_JOBS = 20
 
 
 def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
@@ -32,12 +33,19 @@ def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
     rows = sizes.killed_rows
     requests = write_small(place.folder / "many.jsonl", rows)
     with place.subfolder("home") as home, place.emulator() as emulator:
-        given = {"GEMINI_BATCH_HOME": str(home), "GOOGLE_GEMINI_BASE_URL": emulator.url, "GEMINI_BATCH_POLL": "0.5"}
-        words = [*program(), "run", str(requests), "--json", "-o"]
-        left_alone = place.run([*words, "plain.jsonl"], place.environment(**given, GEMINI_API_KEY="plain"))
-        yield compared(f"run of {rows:,}, in jobs of 50,000", [left_alone], work=rows, goal=Goal(memory=BOUND))
 
-        environment = place.environment(**given, GEMINI_API_KEY="killed")
+        def given(name: str) -> dict[str, str]:
+            """A project and a state folder of its own: the second run must take nothing from the first one."""
+            return place.environment(
+                GEMINI_BATCH_HOME=str(home / name), GOOGLE_GEMINI_BASE_URL=emulator.url, GEMINI_BATCH_POLL="0.5",
+                GEMINI_API_KEY=name,
+            )  # fmt: skip
+
+        words = [*program(), "run", str(requests), "--max-requests-per-job", str(rows // _JOBS), "--json", "-o"]
+        left_alone = place.run([*words, "plain.jsonl"], given("plain"))
+        yield compared(f"run of {rows:,}, in {_JOBS} jobs", [left_alone], work=rows, goal=Goal(memory=BOUND))
+
+        environment = given("killed")
         began = time.perf_counter()
         peak = _killed_at_the_half([*words, "killed.jsonl"], place.folder, environment, rows)
         on_again, later_peak = _again([*words, "killed.jsonl"], place, environment)
@@ -62,7 +70,7 @@ def _killed_at_the_half(words: list[str], folder: Path, environment: Mapping[str
     with process.stdout as events:
         for line in events:
             event = json.loads(line)
-            if event.get("event") == "went" and sum(event["verdicts"].values()) >= rows // 2:
+            if event.get("event") == "run_progress" and sum(event["verdicts"].values()) >= rows // 2:
                 process.kill()
                 return peak_of(process)
     raise RuntimeError(f"The run ended with {process.wait()} before it could be killed.")
@@ -77,7 +85,7 @@ def _again(words: list[str], place: Place, environment: Mapping[str, str]) -> tu
         assert process.stdout is not None
         with process.stdout as events:
             for line in events:
-                if not on_again and json.loads(line).get("event") in {"run_progress", "transfer"}:
+                if not on_again and _works(json.loads(line)):
                     on_again = time.perf_counter() - began
         peak = peak_of(process)
         if process.returncode:
@@ -86,6 +94,12 @@ def _again(words: list[str], place: Place, environment: Mapping[str, str]) -> tu
     if not on_again:
         raise RuntimeError("The run was over before it was killed; more requests are needed.")
     return on_again, peak
+
+
+def _works(event: dict[str, object]) -> bool:
+    """Whether a run goes on; reading its file again is not enough."""
+    moving = {"uploading", "downloading", "judging"}
+    return event.get("event") == "run_progress" or (event.get("event") == "transfer" and event["what"] in moving)
 
 
 def _same(one: Path, other: Path) -> None:

@@ -25,7 +25,6 @@ _ROUND_TRIP_MS, _MBIT = "50", "100"
 #: No job starts while it is measured.
 _NEVER = ("--queue-delay", "2500000")
 _CREATE = "POST /v1beta/models/…:batchGenerateContent"
-_NOTE = "from the first byte of data to the last, on the wire; 50 ms, 100 Mbit/s a connection; memory of the command"
 
 
 def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
@@ -49,7 +48,6 @@ def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
                 theirs=theirs,
                 their_peak=peak,
                 goal=Goal(ratio=3.0) if shards > 1 else Goal(),
-                note=_NOTE,
             )
     file.unlink()
 
