@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import picture, results
 from benchmarks.measure import Place
-from benchmarks.page import amount, ours, page, significant, unexplained
+from benchmarks.page import amount, ours, page, quoted, significant, unexplained
 from benchmarks.sizes import FULL, SMALL, Sizes
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ TITLES = {
     "flex": "14. Requests as calls",
 }
 BY_NAME = ("pile", "memory", "estimates", "flex")
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).resolve().parent
+#: The page of the docs that quotes figures, and its picture; written only with the table itself.
+QUOTED = _HERE.parent / "docs" / "performance.md"
+_PICTURE = QUOTED.parent / "assets" / "growth.svg"
 
 
 def main() -> int:
@@ -48,7 +51,7 @@ def main() -> int:
     options = _parsed()
     sizes = _sizes(options.scale, options.size)
     changed = {name: value for name, value in asdict(sizes).items() if value != getattr(FULL, name)}
-    folder = options.into or (_HERE.parent / "build" / "benchmarks" if changed else _HERE)
+    folder = (options.into or (_HERE.parent / "build" / "benchmarks" if changed else _HERE)).resolve()
     reasons = results.reasons()
     good = True
     for name in options.parts or [name for name in TITLES if name not in BY_NAME]:
@@ -64,9 +67,10 @@ def main() -> int:
         part = results.Part(date=today, machine=results.this_machine(), lines=lines, changed=changed)
         parts = {**results.read(folder), name: part}  # read again: another process may have measured another part
         results.write(folder, parts, page(parts, TITLES, reasons))
+        if folder == _HERE:
+            QUOTED.write_text(quoted(QUOTED.read_text("utf-8"), parts, TITLES), "utf-8")
         if name == "growth":
-            drawn = picture.picture(lines)
-            (folder / "growth.svg" if folder != _HERE else _HERE.parent / "docs/assets/growth.svg").write_text(drawn)
+            (_PICTURE if folder == _HERE else folder / "growth.svg").write_text(picture.picture(lines), "utf-8")
     print(f"Written to {os.path.relpath(folder)}/results.md.")
     if not good:
         print("A part failed, or a goal was missed and reasons.toml does not say why.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``results.md``: one table of what was measured. Pure."""
+"""``results.md``, one table of what was measured, and the figures that the docs quote from it. Pure."""
 
 from __future__ import annotations
 
@@ -22,11 +22,28 @@ ratio of 2 means that the baseline needs twice as much. Memory is the peak of a 
 | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
+_BEGIN, _END = "<!-- figures: `make bench` writes them -->", "<!-- end of the figures -->"
+
 
 def page(parts: Mapping[str, Part], titles: Mapping[str, str], reasons: Mapping[str, str]) -> str:
     """The whole page; ``titles`` are the parts in their order."""
     rows = [row for name, title in titles.items() if name in parts for row in _part(title, parts[name], reasons)]
     return _HEAD + "\n".join(rows) + "\n\n" + "\n".join(_measured(parts, titles)) + "\n"
+
+
+def quoted(text: str, parts: Mapping[str, Part], titles: Mapping[str, str]) -> str:
+    """A page of the docs, with the figures between its two marks renewed: every comparison that has a goal."""
+    rows = [
+        f"| {line.name} | {ours(line)} | {line.baseline} | {amount(line.theirs, line.unit)} | {significant(line.ratio)} |"
+        for name in titles
+        if name in parts
+        for line in parts[name].lines
+        if line.goal.ratio is not None and line.theirs is not None and line.ratio is not None
+    ]
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    table = ("| what | ours | baseline | its time | ratio |", "| --- | --- | --- | --- | --- |", *rows)
+    return f"{before}{_BEGIN}\n\n{chr(10).join(table)}\n\n{_END}{after}"
 
 
 def unexplained(line: Line, reasons: Mapping[str, str]) -> bool:

@@ -56,10 +56,10 @@ def write(folder: Path, parts: dict[str, Part], page: str) -> None:
     """Write ``results.json`` and ``results.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(parts), indent=1) + b"\n")
-    (folder / "results.md").write_text(page)
+    (folder / "results.md").write_text(page, "utf-8")
 
 
 def reasons() -> dict[str, str]:
     """Why a goal is not reached, by the name of the line."""
-    found: dict[str, str] = tomllib.loads((_HERE / "reasons.toml").read_text())
+    found: dict[str, str] = tomllib.loads((_HERE / "reasons.toml").read_text("utf-8"))
     return found
