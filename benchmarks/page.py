@@ -34,7 +34,8 @@ def page(parts: Mapping[str, Part], titles: Mapping[str, str], reasons: Mapping[
 def quoted(text: str, parts: Mapping[str, Part], titles: Mapping[str, str]) -> str:
     """A page of the docs, with the figures between its two marks renewed: every comparison that has a goal."""
     rows = [
-        f"| {line.name} | {ours(line)} | {line.baseline} | {amount(line.theirs, line.unit)} | {significant(line.ratio)} |"
+        f"| {line.name} | {ours(line)} | {line.baseline} | {amount(line.theirs, line.unit)} | "
+        f"{significant(line.ratio)} |"
         for name in titles
         if name in parts
         for line in parts[name].lines
