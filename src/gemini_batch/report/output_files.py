@@ -120,19 +120,37 @@ def check_not_fewer(state: StateFolder, output: Path, run: Run, succeeded: int, 
         )
 
 
+#: Bytes of lines that are hashed and written together.
+_TOGETHER = 256 * 1024
+
+
 class Recorded:
     """A file for the user that is being written: its content is hashed, so that it is recognised later."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._hash = file, hashlib.sha256()
+        self._lines: list[bytes] = []
+        self._size = 0
 
     def write(self, line: bytes) -> None:
-        """Write one line, with its line ending."""
-        self._hash.update(line)
-        self._file.write(line)
+        """Write one line, given without its line ending."""
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what is held back: many short lines are hashed and written together."""
+        if self._lines:
+            self._lines.append(b"")
+            content = b"\n".join(self._lines)
+            self._hash.update(content)
+            self._file.write(content)
+            self._lines, self._size = [], 0
 
     def record(self, state: StateFolder, path: Path, run: Run, kind: _Kind, succeeded: int = 0) -> None:
         """Record the file before it takes its place: a file that is there unrecorded could not be replaced."""
+        self.flush()
         record(state, path, run, kind, sha256=self._hash.hexdigest(), succeeded=succeeded)
 
 
@@ -170,7 +188,7 @@ def write_failures(state: StateFolder, run: Run, jobs: Sequence[Job], output: Pa
                 requests.seek(row.offset)
                 request = msgspec.Raw(requests.read(row.length))
                 code = _code(raw, row)
-                file.write(_encode(_Failure(row.key, row.verdict, row.reason, code, row.message, request)) + b"\n")
+                file.write(_encode(_Failure(row.key, row.verdict, row.reason, code, row.message, request)))
             file.record(state, target, run, "failures")
     except OSError as error:
         raise state_error(error, target, "failures file") from error

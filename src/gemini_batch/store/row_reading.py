@@ -334,8 +334,7 @@ class RowReader:
             "LEFT JOIN main.requests leader ON leader.seq = r.copy_of ORDER BY r.seq"
         )
         with explained(self.path, "run's row database"):
-            for row in self._db.execute(sql):
-                yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
+            yield from map(FinalRow._make, self._db.execute(sql))
 
     def placed(self, key: str | None = None) -> Iterator[PlacedRow]:
         """Every request, sent or not, with its place and its final answer, in input order; with ``key``, that one."""
