@@ -14,7 +14,7 @@ import msgspec
 
 from gemini_batch import jsonl
 from gemini_batch.answers.openai_output import unwrapped
-from gemini_batch.answers.response_types import Generated
+from gemini_batch.answers.response_types import Generated  # noqa: TC001 - msgspec needs the type itself
 
 _OBJECT_OR_NULL = (b"{}", b"null", b'""')
 

@@ -103,8 +103,7 @@ def _response(
         return response
     added: dict[str, object] = {}
     if text:
-        whole = isinstance(there, _Generated) and (there.candidates or not there.choices)
-        added["text"] = words = text_found(there) if whole else text_of(response)
+        added["text"] = words = _text(response, there)
         if parsed:
             added["parsed"] = _value(words)
     if media is not None:
@@ -113,6 +112,12 @@ def _response(
         fields = _decode_object(response)
         response = _encode({name: value for name, value in fields.items() if name not in added})
     return _append(response, added)
+
+
+def _text(response: bytes, there: _Generated | _Added) -> str | None:
+    if isinstance(there, _Generated) and (there.candidates or not there.choices):
+        return text_found(there)
+    return text_of(response)
 
 
 def _value(text: str | None) -> msgspec.Raw | None:

@@ -230,15 +230,17 @@ def run_facts(session: Session, run: Run) -> RunFacts:
         return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, held=0, answered=0, verdicts={}, lost=lost)
     sent = sent_ordinals(jobs)
     with folder.rows() as rows:
+        not_sent, undone = rows.unsent(sent), rows.undone()
+        left = [job for job in jobs if job.ordinal in undone]
         return RunFacts(
             run=run,
             jobs=jobs,
-            waiting=rows.to_send(sent) + resendable(rows, jobs, kept_options(run).most_attempts),
-            not_sent=rows.unsent(sent),
+            waiting=rows.to_send(sent) + resendable(rows, left, kept_options(run).most_attempts),
+            not_sent=not_sent,
             held=rows.at(HELD),
             answered=rows.answered(),
-            verdicts=_without_unsent(rows.counts(), rows.unsent(sent)),
-            stopped=bool(cancelled_elsewhere(rows, jobs)),
+            verdicts=_without_unsent(rows.counts(), not_sent),
+            stopped=bool(cancelled_elsewhere(rows, left)),
         )
 
 

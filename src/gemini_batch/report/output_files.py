@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -13,7 +12,7 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import Verdict  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.answers.verdict import error_code
 from gemini_batch.errors import StateError, UsageError
-from gemini_batch.jsonl import LongLine, atomic_write, read_all_lines, read_lines, sha256_of, utf8_text
+from gemini_batch.jsonl import LineWriter, LongLine, atomic_write, read_all_lines, read_lines, sha256_of, utf8_text
 from gemini_batch.report.outcome import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import OutputFile
@@ -120,38 +119,13 @@ def check_not_fewer(state: StateFolder, output: Path, run: Run, succeeded: int, 
         )
 
 
-#: Bytes of lines that are hashed and written together.
-_TOGETHER = 256 * 1024
-
-
-class Recorded:
+class Recorded(LineWriter):
     """A file for the user that is being written: its content is hashed, so that it is recognised later."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._hash = file, hashlib.sha256()
-        self._lines: list[bytes] = []
-        self._size = 0
-
-    def write(self, line: bytes) -> None:
-        """Write one line, given without its line ending."""
-        self._lines.append(line)
-        self._size += len(line)
-        if self._size >= _TOGETHER:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand over what is held back: many short lines are hashed and written together."""
-        if self._lines:
-            self._lines.append(b"")
-            content = b"\n".join(self._lines)
-            self._hash.update(content)
-            self._file.write(content)
-            self._lines, self._size = [], 0
 
     def record(self, state: StateFolder, path: Path, run: Run, kind: _Kind, succeeded: int = 0) -> None:
         """Record the file before it takes its place: a file that is there unrecorded could not be replaced."""
         self.flush()
-        record(state, path, run, kind, sha256=self._hash.hexdigest(), succeeded=succeeded)
+        record(state, path, run, kind, sha256=self.hash.hexdigest(), succeeded=succeeded)
 
 
 def record(state: StateFolder, path: Path, run: Run, kind: _Kind, *, sha256: str, succeeded: int) -> None:
