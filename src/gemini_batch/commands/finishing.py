@@ -32,16 +32,16 @@ def check_ways(
     """Raises UsageError for options that do not go together, and for no time: none is ignored silently."""
     for option, seconds in (("--after", after), ("--deadline", deadline)):
         if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
-            what = f"{option} is a number of seconds above 0, not {seconds!r}."
+            what = f"{seconds!r} is not a number of seconds above 0."
             raise UsageError(what, field=option, code="bad_argument")
     if after is not None and finish_via is None:
-        raise UsageError("--after has no effect without --finish-via.", field="--after", code="bad_argument")
+        raise UsageError("This has no effect without --finish-via.", field="--after", code="bad_argument")
     if finish_via is not None and via is not None and via != finish_via:
-        what = f"--finish-via {finish_via} and --via {via} exclude each other."
+        what = f"This and --via {via} exclude each other."
         raise UsageError(what, field="--finish-via", code="bad_argument")
     for option, value in (("--flex-rows", flex_rows), ("--flex-tokens", flex_tokens), ("--deadline", deadline)):
         if value is not None and (finish_via or via) not in {None, "auto"}:
-            raise UsageError(f"{option} has no effect without --via auto.", field=option, code="bad_argument")
+            raise UsageError("This has no effect without --via auto.", field=option, code="bad_argument")
 
 
 async def stop_stuck(session: Session, run: Run, after: float | None) -> None:

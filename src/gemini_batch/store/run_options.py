@@ -126,7 +126,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         except msgspec.ValidationError as error:
             what, _, where = str(error).partition(" - at `$.")
             option = where.rstrip("`")
-            raise UsageError(f"{option}={chosen.get(option)!r}: {what}.", field=option, code="bad_argument") from error
+            raise UsageError(
+                f"{chosen.get(option)!r} cannot be used. {what}.", field=option, code="bad_argument"
+            ) from error
 
     def over(self, kept: RunOptions) -> RunOptions:
         """These options, completed with the stored ones."""

@@ -10,6 +10,7 @@ import pytest
 from engine.calling.test_flex_runs import flex, made
 from engine.fake import FakeSession, Killed
 from engine.steps import GOOD, KEYS, begin, deadly, jobs_of, sentences, texts
+from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.finishing import check_ways, stop_stuck
 from gemini_batch.commands.list_jobs import Filter, list_jobs
@@ -61,6 +62,19 @@ def test_a_run_whose_process_died_shows_its_answers_and_is_not_taken_for_unsent(
     assert not one.ended_badly
     assert places == {"calling"}
     assert never_sent == []
+    assert texts(flex(service, tmp_path)) == GOOD
+
+
+def test_calls_are_no_job_to_cancel(tmp_path: Path) -> None:
+    service = killed(tmp_path)
+    (job,) = jobs_of(tmp_path)
+
+    async def asked() -> None:
+        async with FakeSession(service, tmp_path / "home") as session:
+            await cancel(session, job.run)
+
+    with pytest.raises(UsageError, match="sent as calls, so it has no job to cancel"):
+        asyncio.run(asked())
     assert texts(flex(service, tmp_path)) == GOOD
 
 
