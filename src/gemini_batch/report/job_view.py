@@ -11,8 +11,8 @@ import msgspec
 
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
-from gemini_batch.engine.calling.journal import count_answers
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.jsonl import count_lines
 from gemini_batch.report.leftovers import cancelled_elsewhere, resendable
 from gemini_batch.report.money import AtMost, Money  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.report.next_steps import JobErrorInfo, explained, next_for_job, next_for_run
@@ -331,7 +331,7 @@ def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) 
     """The ``requests`` of a run that no job was created for yet; ``jobs`` are those planned for them."""
     in_doubt, calling = any(job.in_doubt for job in jobs), [job for job in jobs if job.is_calling]
     folder = session.state_folder.run(run.id)
-    done = sum(count_answers(folder.raw(job.id)) for job in calling)
+    done = sum(count_lines(folder.raw(job.id)) for job in calling)
     return JobStatus(
         job=None,
         run=run.id,

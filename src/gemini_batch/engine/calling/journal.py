@@ -88,14 +88,6 @@ def read_calls(path: Path) -> Calls:
     return Calls(frozenset(sent), frozenset(broken))
 
 
-def count_answers(path: Path) -> int:
-    """How many answers a journal has; one that is still being written does not count. Raises OSError."""
-    if not path.exists():
-        return 0
-    with path.open("rb") as file:
-        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(_PIECE), b""))
-
-
 def cut_to_lines(path: Path) -> None:
     """Cut half a line off the end of a file of answers: its process ended while it wrote. Raises OSError."""
     if not path.exists():
