@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from engine.calling.simulated import Service, simulate
-from gemini_batch.api.calls import Called
 from gemini_batch.engine.calling.caller import Asked, Caller
 from gemini_batch.engine.calling.journal import Journal, read_calls
 from gemini_batch.engine.calling.outcomes import is_json
@@ -20,6 +19,7 @@ from gemini_batch.store.records import Rate
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gemini_batch.api.calls import Called
     from gemini_batch.engine.calling.caller import Tally
     from gemini_batch.world import World
 
