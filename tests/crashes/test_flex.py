@@ -34,7 +34,7 @@ AT_ONCE = 4
 FLEX = RunOptions(via="flex", concurrency=AT_ONCE)
 
 
-def worked_off(place: Place, options: RunOptions = FLEX) -> Results:
+def worked_off(place: Place, options: RunOptions = FLEX, **more: str) -> Results:
     """A run while time passes, although no one but the service waits for it."""
 
     async def ticking() -> None:
@@ -44,7 +44,7 @@ def worked_off(place: Place, options: RunOptions = FLEX) -> Results:
     async def whole() -> Results:
         ticks = asyncio.create_task(ticking())
         try:
-            return await place.run("in.jsonl", options)
+            return await place.run("in.jsonl", options, **more)
         finally:
             ticks.cancel()
 
