@@ -6,7 +6,6 @@ Each key ends with one right answer. What is paid twice is at most what was in f
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crashes.conftest import MODEL, killed_again_and_again
-from crashes.test_crashes import CALLS, Killed, Mortal, Reaper, When, reaper
+from crashes.reaping import CALLS, Mortal, Reaper, When, lives_with_a_death, reaper
 from gemini_batch.backend import Backend
 from gemini_batch.commands.run import run
 from gemini_batch.engine.calling.journal import Journal
@@ -183,22 +182,15 @@ def test_death_at_every_step(
     work(place, reaper, "plain")
     points = list(reaper.steps)
     assert {"call", "write"} <= set(points)
-    deaths, every = 0, 1 if os.environ.get("CRASH_POINTS") == "all" else 15
-    for point in range(0, len(points), every):
-        arm()
-        before = repeated(place)["doubles"]
-        reaper.steps.clear()
-        reaper.point, reaper.when = point, when
-        try:
-            work(place, reaper, f"at{point}")
-        except Killed:
-            deaths += 1
-            reaper.point = None
-            work(place, reaper, f"at{point}")
 
-        place.check(keys, f"at{point}.out")
-        assert repeated(place)["doubles"] - before <= AT_ONCE + SCENARIOS[name][1], point
-    assert deaths > len(points) // every * 0.6, "too few died: the test does not test it"
+    def prepare(_: str) -> int:
+        arm()
+        return repeated(place)["doubles"]
+
+    lives = lives_with_a_death(reaper, points, when, 15, prepare=prepare, live=lambda who: work(place, reaper, who))
+    for who, before, where in lives:
+        place.check(keys, f"{who}.out")
+        assert repeated(place)["doubles"] - before <= AT_ONCE + SCENARIOS[name][1], where
 
 
 @pytest.mark.parametrize("seed", range(1))

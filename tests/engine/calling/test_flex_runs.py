@@ -92,6 +92,28 @@ def test_death_at_every_write(
         point += 1
 
 
+def test_half_an_answer_on_disk_is_one_that_did_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ended while it wrote the line."""
+    service = made(tmp_path)
+
+    def torn(self: Journal, lines: Any, refused: Any, broken: Any, going: Any) -> None:
+        if lines:
+            self._answers.write(lines[0][: len(lines[0]) // 2])
+            raise Killed
+        real(self, lines, refused, broken, going)
+
+    real = Journal.write
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "write", torn)
+        with pytest.raises(Killed):
+            flex(service, tmp_path)
+
+    found = flex(service, tmp_path)
+
+    assert texts(found) == GOOD
+    assert sum(job.doubtful for job in jobs_of(tmp_path)) == AT_ONCE
+
+
 def test_a_call_that_breaks_is_repeated_once(tmp_path: Path) -> None:
     service = made(tmp_path, faults={("call", 0): ("after", reset())})
     found = flex(service, tmp_path)
