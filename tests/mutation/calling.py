@@ -7,7 +7,6 @@ from mutation.breakage import Breakage
 RUNS = "tests/engine/calling/test_flex_runs.py"
 CALLER = "tests/engine/calling/test_caller.py"
 JOURNAL = "tests/engine/calling/test_journal.py"
-WORLDS = "tests/crashes/test_flex_worlds.py::test_every_key_has_its_answer_whichever_way_it_went"
 WAYS = "tests/crashes/test_flex_matrix.py::test_what_happens_to_one_call"
 
 CALLING = (
@@ -16,7 +15,7 @@ CALLING = (
         file="engine/calling/caller.py",
         old="self._write, news, [one.number for one in going]))",
         new="self._write, news, []))",
-        tests=(f"{RUNS}::test_death_at_every_call_of_the_service", WORLDS),
+        tests=(f"{RUNS}::test_death_at_every_call_of_the_service",),
     ),
     Breakage(
         guard="answers of calls are on disk when the next ones go out",
@@ -37,14 +36,14 @@ CALLING = (
         file="engine/calling/flex_jobs.py",
         old="        if job.stage is JobStage.INTENDED:\n",
         new="        if False:\n",
-        tests=(f"{RUNS}::test_death_at_every_call_of_the_service", WORLDS),
+        tests=(f"{RUNS}::test_death_at_every_call_of_the_service",),
     ),
     Breakage(
         guard="what was answered by a call is not sent again",
         file="engine/calling/job_requests.py",
         old="WHERE job = ?1 AND NOT {_GIVEN}",
         new="WHERE job = ?1",
-        tests=(f"{RUNS}::test_a_call_that_breaks_is_repeated_once", WORLDS),
+        tests=(f"{RUNS}::test_a_call_that_breaks_is_repeated_once",),
     ),
     Breakage(
         guard="a call that breaks is repeated once",
@@ -58,7 +57,7 @@ CALLING = (
         file="engine/calling/flex_jobs.py",
         old='        "doubtful": len(doubtful),\n',
         new='        "doubtful": 0,\n',
-        tests=(f"{RUNS}::test_a_call_that_breaks_is_repeated_once", WORLDS),
+        tests=(f"{RUNS}::test_a_call_that_breaks_is_repeated_once",),
     ),
     Breakage(
         guard="a refused call is not in doubt",

@@ -111,6 +111,7 @@ def test_half_an_answer_on_disk_is_one_that_did_not_come(tmp_path: Path, monkeyp
     found = flex(service, tmp_path)
 
     assert texts(found) == GOOD
+    assert found.summary.quarantined == {}
     assert sum(job.doubtful for job in jobs_of(tmp_path)) == AT_ONCE
 
 
