@@ -247,4 +247,5 @@ def test_a_limit_of_money_makes_jobs_of_calls_that_fit(tmp_path: Path) -> None:
     assert sum(service.paid().values()) == len(KEYS) + 1
     spent = [job.settled or 0 for job in jobs_of(tmp_path)]
     assert sum(spent) <= 1_000_000_000
+    assert max(spent) > 90_000_000, "the most that a request may cost, for the call without an answer"
     assert [job.doubtful for job in jobs_of(tmp_path)].count(1) == 1
