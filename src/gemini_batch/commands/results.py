@@ -131,7 +131,9 @@ async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -
     for job in jobs:
         if job.stage is JobStage.INTENDED:
             facts = run_facts(session, run)
-            following = next_for_run(run, facts.state.value, waiting=facts.waiting, in_doubt=job.via == "batch")
+            following = next_for_run(
+                run, facts.state.value, waiting=facts.waiting, in_doubt=job.in_doubt, calling=job.is_calling
+            )
             why = "a create call got no answer" if job.via == "batch" else "another process sends its requests as calls"
             message = f"{run.id} has not finished: {why}."
             waiting.append(NotFinished(message, job=run.id, state=facts.state.value, next=following))
