@@ -33,6 +33,8 @@ NOW = 1_795_000_000.0
 WAYS = st.sampled_from(["batch", "flex", "auto", "finish"])
 #: The most that a run may cost, in nano-USD: a request without `maxOutputTokens` costs 0.1 USD at most.
 CAPS = st.sampled_from([None, None, 250_000_000, 1_000_000_000])
+#: The most that one request may cost, rounded down.
+MOST = 98_000_000
 ENOUGH = 100_000_000_000
 MOST_LIVES = 14
 #: What may end a life: the limit, before it begins or within; and a service that is of no help.
@@ -197,3 +199,5 @@ def test_every_key_has_its_answer_whichever_way_it_went(
             }, row
     doubles = sum(times - 1 for times in paid(service).values() if times > 1)
     assert doubles <= sum(job.doubtful for job in jobs_of(folder))
+    for job in jobs_of(folder):
+        assert job.settled is None or job.settled >= job.doubtful * MOST, "what may be paid counts at its most"
