@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from engine.calling.simulated import Service, simulate
+from gemini_batch.api.calls import Called
 from gemini_batch.engine.calling.caller import Asked, Caller
 from gemini_batch.engine.calling.journal import Journal, read_calls
 from gemini_batch.engine.calling.outcomes import is_json
@@ -19,7 +20,6 @@ from gemini_batch.store.records import Rate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gemini_batch.api.calls import Called
     from gemini_batch.engine.calling.caller import Tally
     from gemini_batch.world import World
 
@@ -147,3 +147,67 @@ def test_a_busy_service_that_asks_for_a_day_holds_a_request_up_for_a_quarter_of_
 )
 def test_an_answer_that_no_judge_could_read_is_none(body: bytes, readable: bool) -> None:
     assert is_json(body) is readable
+
+
+class Refusing:
+    """Refuses the first call, and notes when each one is made."""
+
+    def __init__(self, world: World, refusal: ApiError) -> None:
+        self.world, self.refusal = world, refusal
+        self.at: list[float] = []
+
+    async def call(self, request: bytes) -> Called:
+        self.at.append(self.world.monotonic())
+        if len(self.at) == 1:
+            raise self.refusal
+        await self.world.sleep(0.2)
+        return Called(b"{}", "flex")
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "pause", "others"),
+    [(429, 38.0, 38.0, 38.0), (429, None, 1.0, 1.0), (503, 38.0, 38.0, 0.0), (503, None, 0.75, 0.0)],
+)
+def test_what_is_refused_waits_as_long_as_the_service_asks(
+    tmp_path: Path, status: int, asked: float | None, pause: float, others: float
+) -> None:
+    """A quota holds up all calls, too much load only the one that was refused."""
+
+    async def go(world: World) -> list[float]:
+        service = Refusing(world, ApiError("no", status=status, reason="NO", retry_after=asked))
+        journal = Journal(tmp_path / "calls", tmp_path / "answers")
+        caller = Caller(world, Pace(1, Rate(), 0.0), journal, send=service.call, told=lambda _: None)
+        await caller.run(requests(3), grace=lambda: 0.0)
+        journal.close()
+        return service.at
+
+    first, second, *_, last = simulate(go)
+    assert second - first >= others
+    assert max(second, last) - first >= pause
+    assert len(answered(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("grace", [0.0, 30.0])
+def test_a_command_that_is_stopped_keeps_what_comes_in_time(tmp_path: Path, grace: float) -> None:
+    """Nothing more is sent; what has not come is what is in doubt."""
+
+    async def go(world: World) -> tuple[Service, int, int]:
+        service = Service(world)
+        journal = Journal(tmp_path / "calls", tmp_path / "answers")
+        caller = Caller(world, Pace(4, Rate(), 0.0), journal, send=service.call, told=lambda _: None)
+        running = asyncio.ensure_future(caller.run(requests(100), grace=lambda: grace))
+        await world.sleep(1.05)
+        flying = caller.flying
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        left = caller.flying
+        await caller.stop()
+        journal.close()
+        return service, flying, left
+
+    service, flying, left = simulate(go)
+
+    assert (flying, left) == (4, 0 if grace else 4)
+    assert sorted(answered(tmp_path)) == sorted(service.paid)
+    assert len(read_calls(tmp_path / "calls").sent) == len(service.paid) + left
