@@ -42,7 +42,7 @@ js: dev  ## Test the JavaScript SDK alone, in all versions
 	$(BIN)/python -m pytest -m js tests/conformance
 
 crash-matrix: dev  ## End the process at every call and every write of a run, also over a socket
-	CRASH_POINTS=all $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/engine tests/crashes/test_crashes.py tests/crashes/test_tables.py tests/crashes/test_limit_deaths.py
+	CRASH_POINTS=all $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/engine tests/crashes/test_crashes.py tests/crashes/test_flex.py tests/crashes/test_flex_matrix.py tests/crashes/test_tables.py tests/crashes/test_limit_deaths.py
 
 interop: dev  ## Test third-party Gemini batch clients and OpenAI-compatible servers, each in its own environment
 	$(BIN)/python -m pytest -m interop tests/interop

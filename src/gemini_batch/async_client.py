@@ -223,7 +223,7 @@ class AsyncGeminiBatch(AsyncFiles):
         StateError.
         """
         from gemini_batch.commands import run as room
-        from gemini_batch.commands.finishing import AFTER
+        from gemini_batch.commands.finishing import AFTER, check_ways
         from gemini_batch.commands.listen import address
         from gemini_batch.intake.submission import check_selection
         from gemini_batch.intake.table_options import names_run, refuse_table, submission
@@ -233,6 +233,7 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.tables.outputs.folder import text_folder
 
         texts = text_folder(output_dir, markdown=markdown)  # before anything is sent
+        check_ways(via, finish_via, after, flex_rows=flex_rows, flex_tokens=flex_tokens, deadline=deadline)
         options = RunOptions.of(
             max_requests_per_job=max_requests_per_job,
             max_tokens_per_job=max_tokens_per_job,

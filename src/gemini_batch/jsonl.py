@@ -29,6 +29,8 @@ UTF8_BOM = b"\xef\xbb\xbf"
 #: A longer line is reported instead of read into memory. The longest lines observed in practice (base64 images) are
 #: about 20 MB.
 MAX_LINE = 256 * 1024 * 1024
+#: Bytes of lines that are hashed and written together.
+_TOGETHER = 256 * 1024
 #: Bytes of a longer line that are in memory at a time while it is skipped.
 _SKIPPED = 1024 * 1024
 
@@ -70,6 +72,35 @@ def read_lines(source: IO[bytes], *, offset: int = 0, number: int = 1, limit: in
         yield Line(offset, number, data[:-1] if ended else data)
         offset += len(data)
         number += 1
+
+
+class LineWriter:
+    """Writes lines to a binary stream, many of them together, and hashes them.
+
+    ``hash`` is the SHA-256 of what :meth:`flush` has handed over.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lines: list[bytes] = []
+        self._size = 0
+        self.hash = hashlib.sha256()
+
+    def write(self, line: bytes) -> None:
+        """Write one line, given without its line ending."""
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over the lines that are held back."""
+        if self._lines:
+            self._lines.append(b"")
+            content = b"\n".join(self._lines)
+            self._lines, self._size = [], 0
+            self.hash.update(content)
+            self._file.write(content)
 
 
 def read_all_lines(source: IO[bytes], *, limit: int = MAX_LINE) -> Iterator[Line | LongLine]:
@@ -326,3 +357,11 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hex. Raises ``OSError``."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def count_lines(path: Path) -> int:
+    """How many lines of a file have their line ending; 0 if there is no file. Raises OSError."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(64 * 1024), b""))

@@ -135,6 +135,15 @@ HEADERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {**NOT_ANSWERED, "place": "in_doubt", "job": None},
         ["row-1", "a create call for it got no answer, so it may have been sent", "1 attempt", "asked-model"],
     ),
+    "a call": (
+        {**NOT_ANSWERED, "place": "calling", "job": None},
+        [
+            "row-1",
+            "sent as a call, by a command that is running or was stopped; its answer is not collected yet",
+            "1 attempt",
+            "asked-model",
+        ],
+    ),
     "failed, and on its way again": (
         {"verdict": "failed", "reason": "INTERNAL", "place": "in_job", "attempts": 2},
         [

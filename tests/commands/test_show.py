@@ -11,7 +11,7 @@ import pytest
 from gemini_batch import GeminiBatch, Turn, UsageError
 from gemini_batch.commands.show import RowSelection, contains, nearest_key, row_selection, selected
 from gemini_batch.commands.shown_row import ShownRowReader, Texts, place_of
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.records import Job, JobStage
 from gemini_batch.store.row_records import PlacedRow
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ ROW = PlacedRow(0, "a", 0, 10, False, None, 1, 1, None, None, 0, 0, None, None, 
 
 class _Job(msgspec.Struct):
     stage: JobStage
+    via: str = "batch"
+    is_calling = Job.is_calling
 
 
 PLACES = [
@@ -53,6 +55,12 @@ def test_where_a_row_is(job: int | None, attempts: int, by: int | None, stage: J
     inside: Any = None if stage is None else _Job(stage)
 
     assert place_of(ROW._replace(job=job, attempts=attempts, answered_by=by), inside) == place
+
+
+def test_a_row_that_is_sent_as_a_call() -> None:
+    inside: Any = _Job(JobStage.INTENDED, "flex")
+
+    assert place_of(ROW._replace(job=1, attempts=1, answered_by=None), inside) == "calling"
 
 
 # Which rows -----------------------------------------------------------------------------------------------------------

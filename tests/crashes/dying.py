@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import gemini_batch
 from crashes.quick import hurry
-from crashes.test_crashes import CALLS, WRITES
+from crashes.reaping import CALLS, WRITES
 from gemini_batch import cli
 from gemini_batch.backend import GeminiService
 from gemini_batch.tables.outputs import join

@@ -8,116 +8,27 @@ same: whatever is due is due once. Every so many points are tried, all of them w
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections import Counter
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from crashes.conftest import MODEL
+from crashes.reaping import Mortal, Reaper, When, lives_with_a_death, reaper
 from gemini_batch.backend import Backend
 from gemini_batch.commands.run import run
 from gemini_batch.intake.submission import Submission
-from gemini_batch.memory import recall
-from gemini_batch.memory.index import Index
-from gemini_batch.store.answer_writer import AnswerWriter
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.rows import Rows
 from gemini_batch.store.run_options import RunOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from crashes.conftest import Place
     from gemini_batch.report.result_set import Results
 
+__all__ = ["reaper"]
+
 KEYS = [f"k{n}" for n in range(7)]
 OPTIONS = RunOptions(max_requests_per_job=2)
-CALLS = ("start_upload", "query_upload", "send_upload", "get_file", "delete_file", "create", "get", "download")
-WRITES: tuple[tuple[Any, str], ...] = (
-    (Ledger, "add_run"),
-    (Ledger, "add_job"),
-    (Ledger, "update_job"),
-    (Ledger, "uploaded"),
-    (Ledger, "seen"),
-    (Ledger, "set_quota_bounds"),
-    (Rows, "take"),
-    (Rows, "release"),
-    (Rows, "requeue"),
-    (Rows, "select"),
-    (AnswerWriter, "finish"),
-    (recall, "catch_up"),
-    (recall, "lend"),
-    (recall, "borrow"),
-    (recall, "copy_identical"),
-    (Index, "add_jobs"),
-    (Index, "forget"),
-)
-When = Literal["before", "after"]
-
-
-class Killed(BaseException):
-    """The process is gone: nothing catches this."""
-
-
-class Reaper:
-    """Counts steps, and kills at one of them."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-        self.point: int | None = None
-        self.when: When = "before"
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        mine = self.point == len(self.steps)
-        self.steps.append(name)
-        if mine and self.when == "before":
-            raise Killed(name)
-        yield
-        if mine:
-            raise Killed(name)
-
-
-class Mortal:
-    """The real service behind calls that may be the last."""
-
-    def __init__(self, service: Any, reaper: Reaper, calls: tuple[str, ...] = CALLS) -> None:
-        self._service, self._reaper, self._calls = service, reaper, calls
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._service, name)
-        if name not in self._calls:
-            return found
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            with self._reaper.step(name):
-                return await found(*args, **kwargs)
-
-        return call
-
-    async def list_jobs(self, **kwargs: Any) -> AsyncIterator[Any]:
-        with self._reaper.step("listing"):
-            pages = [page async for page in self._service.listing(**kwargs)]
-        for page in pages:
-            yield page
-
-
-@pytest.fixture
-def reaper(monkeypatch: pytest.MonkeyPatch) -> Reaper:
-    """Stands behind every write to the ledger and the rows."""
-    made = Reaper()
-    for owner, method in WRITES:
-        real = getattr(owner, method)
-
-        def mortal(*args: Any, _real: Any = real, _name: str = method, **more: Any) -> Any:
-            with made.step(_name):
-                return _real(*args, **more)
-
-        monkeypatch.setattr(owner, method, mortal)
-    return made
 
 
 def work(place: Place, reaper: Reaper, who: str, **more: Any) -> Results:
@@ -163,27 +74,16 @@ def test_death_at_every_step(place: Place, reaper: Reaper, trouble: str, when: W
     assert paid == dict.fromkeys(KEYS, 1), "rows that failed cost nothing"
     assert len(points) > 50
 
-    deaths = 0
-    every = 1 if os.environ.get("CRASH_POINTS") == "all" else 23
-    for point in range(0, len(points), every):
+    def prepare(_: str) -> tuple[Counter[str], int]:
         arm(place, trouble)
-        before, jobs = place.paid(), place.jobs()
-        reaper.steps.clear()
-        reaper.point, reaper.when = point, when
-        try:
-            work(place, reaper, f"at{point}")
-        except Killed:
-            deaths += 1
-            reaper.point = None
-            work(place, reaper, f"at{point}")
+        return place.paid(), place.jobs()
 
-        where = (point, points[point])
-        assert comparable(place, f"at{point}", trouble) == expected, where
+    lives = lives_with_a_death(reaper, points, when, 23, prepare=prepare, live=lambda who: work(place, reaper, who))
+    for who, (before, jobs), where in lives:
+        assert comparable(place, who, trouble) == expected, where
         assert due(place, before) == paid, where
         if trouble not in {"quota", "L7"}:
             assert place.jobs() - jobs == made, where
-    # How often is looked differs, so a run may be through before it comes to one of the last points.
-    assert deaths > len(points) // every * 0.6, "too few died: the test does not test it"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -192,37 +92,25 @@ def test_death_at_every_step_of_the_second_night(place: Place, reaper: Reaper, w
     later = [*KEYS[2:], "n1", "n2"]
     place.service.pace(queue_delay=60.0)
 
-    def first_night(who: str) -> None:
-        reaper.point = None
+    def first_night(who: str) -> Counter[str]:
         place.write("in.jsonl", KEYS)
         work(place, reaper, who)
         place.write("in.jsonl", later)
         reaper.steps.clear()
+        return place.paid()
 
-    first_night("plain")
-    before = place.paid()
+    before = first_night("plain")
     work(place, reaper, "plain", dedupe=True)
     expected, points = comparable(place, "plain", ""), list(reaper.steps)
     assert due(place, before) == {"n1": 1, "n2": 1}
     assert {"catch_up", "add_jobs", "lend", "borrow", "copy_identical", "select"} <= set(points)
 
-    deaths = 0
-    every = 1 if os.environ.get("CRASH_POINTS") == "all" else 9
-    for point in range(0, len(points), every):
-        first_night(f"at{point}")
-        before = place.paid()
-        reaper.point, reaper.when = point, when
-        try:
-            work(place, reaper, f"at{point}", dedupe=True)
-        except Killed:
-            deaths += 1
-            reaper.point = None
-            work(place, reaper, f"at{point}", dedupe=True)
-
-        where = (point, points[point])
-        assert comparable(place, f"at{point}", "") == expected, where
+    lives = lives_with_a_death(
+        reaper, points, when, 9, prepare=first_night, live=lambda who: work(place, reaper, who, dedupe=True)
+    )
+    for who, before, where in lives:
+        assert comparable(place, who, "") == expected, where
         assert due(place, before) == {"n1": 1, "n2": 1}, where
-    assert deaths > len(points) // every * 0.6, "too few died: the test does not test it"
 
 
 def comparable(place: Place, who: str, trouble: str) -> bytes:

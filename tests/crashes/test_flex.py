@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crashes.conftest import MODEL, killed_again_and_again
-from crashes.test_crashes import CALLS, Killed, Mortal, Reaper, When, reaper
+from crashes.reaping import CALLS, Mortal, Reaper, When, lives_with_a_death, reaper
 from gemini_batch.backend import Backend
 from gemini_batch.commands.run import run
 from gemini_batch.engine.calling.journal import Journal
@@ -34,7 +34,7 @@ AT_ONCE = 4
 FLEX = RunOptions(via="flex", concurrency=AT_ONCE)
 
 
-def worked_off(place: Place, options: RunOptions = FLEX) -> Results:
+def worked_off(place: Place, options: RunOptions = FLEX, **more: str) -> Results:
     """A run while time passes, although no one but the service waits for it."""
 
     async def ticking() -> None:
@@ -44,7 +44,7 @@ def worked_off(place: Place, options: RunOptions = FLEX) -> Results:
     async def whole() -> Results:
         ticks = asyncio.create_task(ticking())
         try:
-            return await place.run("in.jsonl", options)
+            return await place.run("in.jsonl", options, **more)
         finally:
             ticks.cancel()
 
@@ -183,31 +183,27 @@ def test_death_at_every_step(
     work(place, reaper, "plain")
     points = list(reaper.steps)
     assert {"call", "write"} <= set(points)
-    deaths, every = 0, 1 if os.environ.get("CRASH_POINTS") == "all" else 15
-    for point in range(0, len(points), every):
+
+    def prepare(_: str) -> int:
         arm()
-        before = repeated(place)["doubles"]
-        reaper.steps.clear()
-        reaper.point, reaper.when = point, when
-        try:
-            work(place, reaper, f"at{point}")
-        except Killed:
-            deaths += 1
-            reaper.point = None
-            work(place, reaper, f"at{point}")
+        return repeated(place)["doubles"]
 
-        place.check(keys, f"at{point}.out")
-        assert repeated(place)["doubles"] - before <= AT_ONCE + SCENARIOS[name][1], point
-    assert deaths > len(points) // every * 0.6, "too few died: the test does not test it"
+    lives = lives_with_a_death(reaper, points, when, 15, prepare=prepare, live=lambda who: work(place, reaper, who))
+    for who, before, where in lives:
+        place.check(keys, f"{who}.out")
+        assert repeated(place)["doubles"] - before <= AT_ONCE + SCENARIOS[name][1], where
 
 
-@pytest.mark.parametrize("seed", range(1))
+@pytest.mark.parametrize("seed", range(6 if os.environ.get("CRASH_POINTS") == "all" else 1))
 def test_killed_processes_double_at_most_what_was_in_flight(place: Place, seed: int) -> None:
     chance = random.Random(seed)
     keys = [f"k{n}" for n in range(300)]
     place.write("in.jsonl", keys)
     place.service._world.clock._base = time.time_ns
     place.service.faults.arm("F8", delay=0.05, delay_most=0.2, seed=seed)
+    broken = seed % 2 * 5
+    if broken:
+        place.service.faults.arm("F7a", times=broken, skip=20)
     words = ("run", "in.jsonl", "-o", "out.jsonl", "--model", MODEL, "--via", "flex", "--concurrency", "16")
     deaths = killed_again_and_again(
         place, [sys.executable, "-m", "gemini_batch", *words], lambda died: chance.uniform(0.8, 1.6) * (1 + died / 5)
@@ -215,4 +211,4 @@ def test_killed_processes_double_at_most_what_was_in_flight(place: Place, seed: 
 
     assert deaths > 0, "nothing was killed: the test does not test it"
     place.check(keys)
-    assert repeated(place)["doubles"] <= 16 * deaths
+    assert repeated(place)["doubles"] <= 16 * deaths + broken

@@ -104,8 +104,8 @@ ATTACHMENTS = (
     Breakage(
         guard="rows with attachments are the same for every key",
         file="memory/fingerprint.py",
-        old="[name for name in references_of(line) if not is_placeholder(name)]",
-        new="list(references_of(line))",
+        old="[name for name in references_of(request) if not is_placeholder(name)]",
+        new="list(references_of(request))",
         tests=(f"{STAGED}::test_an_attachment_counts_by_its_content",),
     ),
 )

@@ -357,6 +357,38 @@ RUNS = (
         tests=("tests/engine/test_counted.py::test_requests_counted_as_failed_are_counted_too",),
     ),
     Breakage(
+        guard="a run whose process died while it sent calls does not count as never sent",
+        file="commands/clean.py",
+        old="if any(job.stage.made or job.is_calling for job in jobs):",
+        new="if any(job.stage.made for job in jobs):",
+        tests=(
+            "tests/engine/calling/test_stopped_calls.py::test_a_run_whose_process_died_shows_its_answers_and_is_not_taken_for_unsent",
+        ),
+    ),
+    Breakage(
+        guard="a busy service cannot hold one call up for a day",
+        file="engine/calling/caller.py",
+        old="min(asked or 0.0, LONGEST_ASKED)",
+        new="asked or 0.0",
+        tests=(
+            "tests/engine/calling/test_caller.py::test_a_busy_service_that_asks_for_a_day_holds_a_request_up_for_a_quarter_of_an_hour",
+        ),
+    ),
+    Breakage(
+        guard="an answer to a call that is not UTF-8 is none",
+        file="engine/calling/outcomes.py",
+        old="body.decode()  # msgspec",
+        new="pass  # msgspec",
+        tests=("tests/engine/calling/test_caller.py::test_an_answer_that_no_judge_could_read_is_none",),
+    ),
+    Breakage(
+        guard="the service is not asked for a job of calls",
+        file="commands/status.py",
+        old='or (job.stage is JobStage.ENDED and job.via == "flex"):',
+        new="or False:",
+        tests=("tests/engine/calling/test_stopped_calls.py::test_status_does_not_ask_the_service_for_a_job_of_calls",),
+    ),
+    Breakage(
         guard="a job with another number of requests than were sent is waited for",
         file="engine/download.py",
         old="if remote.phase is Phase.SUCCEEDED and remote.total not in {0, target.job.requests}:",

@@ -137,9 +137,9 @@ COLLECTING = (
     ),
     Breakage(
         guard="answers are joined by key, not by their place",
-        file="engine/judging.py",
+        file="engine/asked.py",
         old="found = self._at_hand.get(key)",
-        new="found = next(iter(self._rows.wanted_from(number - 1, 1, self._ordinal).values()), None)",
+        new="found = next(iter(self._at_hand.values()), None)",
         tests=(
             "tests/fault_matrix/test_matrix.py::test_the_three_commands[results-in-another-order]",
             "tests/property/test_result_files.py::test_any_damage",

@@ -7,6 +7,7 @@ its file exactly once.
 from __future__ import annotations
 
 from mutation.attachments import ATTACHMENTS
+from mutation.calling import CALLING
 from mutation.edges import EDGES
 from mutation.emulator import BOUNDED, CALLERS, CALLS, FILES, OPENAI, PRIVATE, REHEARSAL
 from mutation.hostile import HOSTILE_SERVICE
@@ -25,6 +26,6 @@ from mutation.tokens import TOKENS
 from mutation.webhooks import WEBHOOKS
 
 HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY + ATTACHMENTS + SCHEMAS + TABLES + TABLES_OUT
-SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE + LIMITS + TOKENS
+SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE + LIMITS + TOKENS + CALLING
 EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + FILES + OPENAI + WEBHOOKS
 BREAKAGES = HERE + SERVICE + EMULATOR + REPORTS

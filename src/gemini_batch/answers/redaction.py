@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from gemini_batch.safe_text import Redactor
 
+#: Bytes that are searched together.
+_BLOCK = 1024 * 1024
 #: Where a line holds what a model has written, or the user's own key; lists have no place of their own.
 _KEPT = frozenset(
     {
@@ -33,7 +35,14 @@ _KEPT = frozenset(
 def holds_key(part: Path, redactor: Redactor) -> bool:
     """Whether the key is in a line of the file, in any form. Raises OSError."""
     with part.open("rb") as file:
-        return any(isinstance(line, jsonl.Line) and redactor.holds_secret(line.data) for line in read_all_lines(file))
+        before = b""
+        while block := file.read(_BLOCK):
+            # The last line may go on in the next block; of a very long one, as much is kept as a key can take.
+            block = before + block
+            if not redactor.is_free(block) and any(map(redactor.holds_secret, block.split(b"\n"))):
+                return True
+            before = block[max(block.rfind(b"\n") + 1, len(block) - _BLOCK) :]
+    return False
 
 
 def redact_words(part: Path, redactor: Redactor) -> None:

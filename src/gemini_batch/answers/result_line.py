@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.answers.reasons import MESSAGES
-from gemini_batch.answers.verdict import text_of
+from gemini_batch.answers.response_types import Generated
+from gemini_batch.answers.verdict import text_found, text_of
 from gemini_batch.catalog import Method
 from gemini_batch.jsonl import repair
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _EMPTY = re.compile(rb"\{\s*\}")
 
 
-class _Added(msgspec.Struct):
+class _Added(msgspec.Struct, gc=False):
     """The fields that this program adds; a response has them only if this program wrote it before."""
 
     text: msgspec.Raw = msgspec.Raw()
@@ -34,7 +35,16 @@ class _Added(msgspec.Struct):
     media: msgspec.Raw = msgspec.Raw()
 
 
+class _Generated(Generated, rename="camel", gc=False):
+    """The same, read together with what the model wrote."""
+
+    text: msgspec.Raw = msgspec.Raw()
+    parsed: msgspec.Raw = msgspec.Raw()
+    media: msgspec.Raw = msgspec.Raw()
+
+
 _encode = msgspec.json.Encoder().encode
+_decode_generated = msgspec.json.Decoder(_Generated).decode
 _decode_added = msgspec.json.Decoder(_Added).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -93,15 +103,21 @@ def _response(
         return response
     added: dict[str, object] = {}
     if text:
-        added["text"] = words = text_of(response)
+        added["text"] = words = _text(response, there)
         if parsed:
             added["parsed"] = _value(words)
     if media is not None:
         response, added["media"] = media.move_out(key, response)
-    if bytes(there.text) or bytes(there.parsed) or bytes(there.media):
+    if there.text or there.parsed or there.media:
         fields = _decode_object(response)
         response = _encode({name: value for name, value in fields.items() if name not in added})
     return _append(response, added)
+
+
+def _text(response: bytes, there: _Generated | _Added) -> str | None:
+    if isinstance(there, _Generated) and (there.candidates or not there.choices):
+        return text_found(there)
+    return text_of(response)
 
 
 def _value(text: str | None) -> msgspec.Raw | None:
@@ -112,22 +128,25 @@ def _value(text: str | None) -> msgspec.Raw | None:
     return msgspec.Raw(text.strip().replace("\r", " ").replace("\n", " ").encode())
 
 
-def _read(response: bytes) -> tuple[bytes, _Added | None]:
+def _read(response: bytes) -> tuple[bytes, _Generated | _Added | None]:
     """The same JSON, strict and on one line; None if it is not an object, to which no field can be added.
 
     The service formats inline answers over many lines.
     """
     response = response.strip()
-    there = None
+    there: _Generated | _Added | None = None
     try:
-        there = _decode_added(response)
-    except (msgspec.ValidationError, RecursionError):
-        pass
-    except msgspec.DecodeError:
-        repaired = repair(response)
-        if repaired is None:
-            raise ValueError("the response is not JSON") from None
-        return _read(repaired)
+        there = _decode_generated(response)
+    except (msgspec.DecodeError, RecursionError):
+        try:
+            there = _decode_added(response)
+        except (msgspec.ValidationError, RecursionError):
+            pass
+        except msgspec.DecodeError:
+            repaired = repair(response)
+            if repaired is None:
+                raise ValueError("the response is not JSON") from None
+            return _read(repaired)
     if b"\n" in response or b"\r" in response:
         # A line ending inside a JSON string is always escaped, so an unescaped one is between two tokens.
         response = response.replace(b"\r", b" ").replace(b"\n", b" ")

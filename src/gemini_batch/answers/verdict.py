@@ -354,6 +354,11 @@ def text_of(response: bytes) -> str | None:
         found, _ = shapes.read_generated(response)
     except shapes.Unreadable:
         return None
+    return text_found(found)
+
+
+def text_found(found: response_types.Generated) -> str | None:
+    """The text of a response that was read: that of its first candidate."""
     return text_in(found.candidates[0]) if found.candidates else None
 
 

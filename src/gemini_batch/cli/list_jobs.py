@@ -54,19 +54,19 @@ def command(found: list[JobStatus], screen: Screen, *, offline: bool | None, **o
 
 
 def _age(age: float, one: JobStatus) -> str:
-    from gemini_batch.report.job_view import RunState
+    from gemini_batch.report.job_view import CALLING, RunState
 
     if one.alive:
         return f"{span(age)} old"
-    return f"started {span(age)} ago" if one.state == RunState.NOT_CREATED else f"took {span(age)}"
+    return f"started {span(age)} ago" if one.state in {RunState.NOT_CREATED, CALLING} else f"took {span(age)}"
 
 
 def _line(one: JobStatus) -> str:
-    from gemini_batch.report.job_view import RunState
+    from gemini_batch.report.job_view import CALLING, RunState
     from gemini_batch.report.money import amount, bounded
 
     age = "" if one.age is None else _age(one.age, one)
-    if one.state == RunState.NOT_CREATED:
+    if one.state in {RunState.NOT_CREATED, CALLING}:
         expires = ""
     elif one.alive:
         expires = "" if one.expires_in is None else f"expires in {span(one.expires_in)}"

@@ -39,7 +39,7 @@ _COME_BACK = {
     "create": "Run the same command again: it continues where this one stopped, and nothing is sent twice.",
     "status": "The job continues. To continue waiting, run the same command.",
     "results": "Run the same command again: it continues where this one stopped.",
-    "run": "Jobs that were created continue. Run the same command again: it continues where this one stopped.",
+    "run": "Created jobs continue; answers are kept. Run the same command again: it continues where this one stopped.",
 }
 
 

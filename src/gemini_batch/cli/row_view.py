@@ -30,6 +30,7 @@ _PLACES = {
     "in_job": "in {job}, which is alive",
     "not_collected": "in {job}, which has ended; its answers are not collected yet",
     "in_doubt": "a create call for it got no answer, so it may have been sent",
+    "calling": "sent as a call, by a command that is running or was stopped; its answer is not collected yet",
     "to_be_resent": "waits to be sent again",
     "not_sent": "not sent yet",
     "damaged": "its answer file was changed",

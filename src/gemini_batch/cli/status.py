@@ -56,9 +56,12 @@ def command(seen: JobStatus | RunStatus, screen: Screen, **_: object) -> str:
 
 def _run_lines(seen: RunStatus) -> Iterator[str]:
     """A run: one line per job, and how many requests have an answer or an error."""
+    from gemini_batch.report.job_view import CALLING
+
     yield f"{seen.run} · {seen.model}{' · offline' if seen.offline else place(seen.backend)}"
     for job in seen.jobs:
-        yield f"  {job.job or 'not created yet'}  {job.state}  {job.done:,}/{job.total:,}"
+        name = job.job or ("calls" if job.state == CALLING else "not created yet")
+        yield f"  {name}  {job.state}  {job.done:,}/{job.total:,}"
     yield f"{seen.answered:,} of {counted(seen.requests, 'request')} answered or failed, {_to_be_sent(seen)}"
     if seen.next:
         yield f"Next: {invoked(seen.next)}"

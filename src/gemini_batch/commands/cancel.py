@@ -60,6 +60,10 @@ async def cancel(session: Session, name: str, *, wait: bool = True) -> Cancelled
             if facts.in_doubt:
                 message = f"A create call of {target.name} got no answer, so the job to cancel is unknown."
             raise UsageError(message, code="not_created", next=facts.next)
+        if facts.calling and facts.state is not RunState.RUNNING:
+            message = f"The requests of {target.name} are sent as calls, so it has no job to cancel."
+            way = "Ctrl-C stops the command that sends them."
+            raise UsageError(message, code="not_created", next=way)
         named: Sequence[KnownJob | UnknownJob] = [
             KnownJob(target.run, job, target.offline) for job in facts.jobs if job.stage is JobStage.CREATED
         ]

@@ -156,7 +156,7 @@ def _was_never_sent(session: Session, run: Run) -> bool:
     if run.origin == "adopted" or run.forgotten_at is not None:
         return False
     jobs = session.ledger().jobs_of(run.id)
-    if any(job.stage.made for job in jobs):
+    if any(job.stage.made or job.is_calling for job in jobs):
         return False
     try:
         return bool(jobs) or not run_facts(session, run).answered

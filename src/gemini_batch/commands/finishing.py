@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.cancel import ask_to_stop
-from gemini_batch.errors import ServiceError
+from gemini_batch.errors import ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.session import KnownJob
 from gemini_batch.store.records import JobStage
@@ -20,17 +20,46 @@ if TYPE_CHECKING:
 AFTER = 86_400.0
 
 
+def check_ways(
+    via: str | None,
+    finish_via: str | None,
+    after: float | None,
+    *,
+    flex_rows: int | None,
+    flex_tokens: int | None,
+    deadline: float | None,
+) -> None:
+    """Raises UsageError for options that do not go together, and for no time: none is ignored silently."""
+    for option, seconds in (("--after", after), ("--deadline", deadline)):
+        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+            what = f"{seconds!r} is not a number of seconds above 0."
+            raise UsageError(what, field=option, code="bad_argument")
+    if after is not None and finish_via is None:
+        raise UsageError("This has no effect without --finish-via.", field="--after", code="bad_argument")
+    if finish_via is not None and via is not None and via != finish_via:
+        what = f"This and --via {via} exclude each other."
+        raise UsageError(what, field="--finish-via", code="bad_argument")
+    for option, value in (("--flex-rows", flex_rows), ("--flex-tokens", flex_tokens), ("--deadline", deadline)):
+        if value is not None and (finish_via or via) not in {None, "auto"}:
+            raise UsageError("This has no effect without --via auto.", field=option, code="bad_argument")
+
+
 async def stop_stuck(session: Session, run: Run, after: float | None) -> None:
     """Cancel the jobs of a run that were created at least ``after`` seconds ago and have not ended; None: no job.
 
     That is recorded first: whoever goes on with the run sends what they leave unanswered. The caller holds the run's
     lock. Raises ServiceError, StateError.
     """
+    if after is None:
+        return
     now = session.world.now()
-    for job in session.ledger().jobs_of(run.id):
-        age = now - (job.created_at or now)
-        if after is not None and job.stage is JobStage.CREATED and age >= after:
-            await _stop(session, KnownJob(run, job, session.settings.offline), age)
+    alive = [job for job in session.ledger().jobs_of(run.id) if job.stage is JobStage.CREATED]
+    stuck = [(job, age) for job in alive if (age := now - (job.created_at or now)) >= after]
+    if alive and not stuck:
+        said = f"No job of {run.id} is {span(after)} old, so none is cancelled. --after sets another age."
+        session.emit(Notice(said, "warning"))
+    for job, age in stuck:
+        await _stop(session, KnownJob(run, job, session.settings.offline), age)
 
 
 async def _stop(session: Session, target: KnownJob, age: float) -> None:

@@ -123,14 +123,17 @@ async def _collect(session: Session, target: KnownJob | UnknownJob, *, accept_in
 async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -> None:
     """Collect every ended job of a run. Raises NotFinished, after that, where a sent request still has to wait."""
     end_abandoned(session, run)
-    facts = run_facts(session, run)
-    if facts.state is RunState.NOT_CREATED:
+    jobs = session.ledger().jobs_of(run.id)
+    if not any(job.stage.made for job in jobs) and (facts := run_facts(session, run)).state is RunState.NOT_CREATED:
         raise NotFinished(_no_job(facts), job=run.id, state=facts.state.value, next=facts.next)
     waiting: list[NotFinished] = []
     gone: list[JobError | ServiceError] = []
-    for job in facts.jobs:
+    for job in jobs:
         if job.stage is JobStage.INTENDED:
-            following = next_for_run(run, facts.state.value, waiting=facts.waiting, in_doubt=job.via == "batch")
+            facts = run_facts(session, run)
+            following = next_for_run(
+                run, facts.state.value, waiting=facts.waiting, in_doubt=job.in_doubt, calling=job.is_calling
+            )
             why = "a create call got no answer" if job.via == "batch" else "another process sends its requests as calls"
             message = f"{run.id} has not finished: {why}."
             waiting.append(NotFinished(message, job=run.id, state=facts.state.value, next=following))
@@ -141,7 +144,7 @@ async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -
             except NotFinished as error:
                 waiting.append(error)
             except (JobError, ServiceError) as error:
-                if len(facts.jobs) == 1 or meaning(error) is not Trouble.ABSENT:
+                if len(jobs) == 1 or meaning(error) is not Trouble.ABSENT:
                     raise
                 gone.append(error)  # the other jobs have answers all the same, and the service keeps them for a while
     if gone:
@@ -151,7 +154,7 @@ async def _collect_all(session: Session, run: Run, *, accept_incomplete: bool) -
     if waiting:
         if len(waiting) > 1:
             waiting[0].message += f" {len(waiting) - 1} more jobs of {run.id} are not finished either."
-        if len(facts.jobs) > 1 and waiting[0].reason_code != "output_incomplete":
+        if len(jobs) > 1 and waiting[0].reason_code != "output_incomplete":
             waiting[0].next = run_facts(session, run).next
         raise waiting[0]
 

@@ -44,11 +44,12 @@ Place = Literal[
     "in_job",
     "not_collected",
     "in_doubt",
+    "calling",
     "to_be_resent",
     "not_sent",
 ]
 #: Where a request is while an attempt has neither an answer nor an end.
-_PENDING = frozenset({"in_job", "not_collected", "in_doubt"})
+_PENDING = frozenset({"in_job", "not_collected", "in_doubt", "calling"})
 #: The places in ``rows.db`` that are no jobs of the run.
 _NOT_JOBS: dict[int | None, Place] = {
     conditions.REMEMBERED: "remembered",
@@ -77,7 +78,8 @@ class ShownRow(msgspec.Struct, frozen=True, kw_only=True):
     `remembered`: it was answered before, in another run; `copied`: another request of the run is the same, and its
     answer counts; `damaged`: the answer file was changed on this machine; `in_job`: in a job that is alive;
     `not_collected`: in a job that has ended, whose answers are still at the service; `in_doubt`: a create that got no
-    answer may have sent it; `elsewhere`: in a job of another run, for whose answer this run waits; `to_be_resent`: it
+    answer may have sent it; `calling`: a command sends it as a call, or was stopped while it did; `elsewhere`: in a job
+    of another run, for whose answer this run waits; `to_be_resent`: it
     waits for another attempt; `not_sent`: it waits for the first; `held_back`: `--limit` or `--sample` left it out."""
     copied_from: str | None
     """Key of the identical request whose answer counts; null if the request has its own."""
@@ -122,7 +124,7 @@ def place_of(row: PlacedRow, job: Job | None) -> Place:
         case JobStage.PLANNED | JobStage.UPLOADED:
             return "to_be_resent" if row.attempts > 1 else "not_sent"
         case JobStage.INTENDED:
-            return "in_doubt"
+            return "calling" if job is not None and job.is_calling else "in_doubt"
         case JobStage.CREATED:
             return "in_job"
         case JobStage.ENDED:

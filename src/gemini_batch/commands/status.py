@@ -89,8 +89,8 @@ async def job_status(session: Session, target: KnownJob | UnknownJob, *, wait: b
 
 def _final(job: Job) -> bool:
     """Whether what the ledger knows cannot change any more: an ended state is the last one."""
-    if job.stage is JobStage.COLLECTED:
-        return True
+    if job.stage is JobStage.COLLECTED or (job.stage is JobStage.ENDED and job.via == "flex"):
+        return True  # the service knows no job of calls
     return job.stage is JobStage.ENDED and (job.phase is not Phase.SUCCEEDED or job.output_file is not None)
 
 

@@ -17,6 +17,7 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.redaction import holds_key, redact_words
 from gemini_batch.api.trouble import meaning
+from gemini_batch.engine.asked import Asked
 from gemini_batch.engine.backoff import ABSENT_TIMES, LATE_COUNTED, LATE_SUCCEEDED
 from gemini_batch.engine.poller import ended_for
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished, ServiceError
@@ -240,11 +241,11 @@ class _Members:
 
     def __init__(self, rows: Rows, run: Run, ordinal: int) -> None:
         self.found = 0
-        self._rows, self._ordinal, self._bits = rows, ordinal, bytearray(run.requests // 8 + 1)
+        self._asked, self._bits = Asked(rows, ordinal), bytearray(run.requests // 8 + 1)
 
     def add(self, key: str) -> None:
         """Count the request with this key, if it is in the job and is not counted yet."""
-        wanted = self._rows.wanted(key, self._ordinal)
+        wanted = self._asked.find(key)
         if wanted is None:
             return
         place, bit = wanted.seq // 8, 1 << wanted.seq % 8

@@ -11,6 +11,7 @@ from gemini_batch.answers.parse import Answer, parse_generated, parse_line
 from gemini_batch.answers.reasons import MODEL_LIMIT
 from gemini_batch.answers.verdict import judge
 from gemini_batch.catalog import Method
+from gemini_batch.engine.asked import Asked
 from gemini_batch.events import EventHandler, Transfer
 from gemini_batch.jsonl import LongLine, read_all_lines, sha256_of
 from gemini_batch.protocol.schema_checker import checker_of
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from gemini_batch.store.state_folder import RunFolder
 
 
-#: At most so many requests are read ahead.
-_AHEAD = 2000
 #: Progress is reported in steps of this many bytes.
 _SHOWN_EVERY = 16 * 1024 * 1024
 
@@ -59,11 +58,7 @@ def judge_file(
 
 
 class _Judging:
-    """One pass over a raw file.
-
-    Answers usually come in input order, so the next requests are read ahead: as many as have been useful lately. In any
-    other order, reading ahead would cost more than it saves, and each key is looked up individually.
-    """
+    """One pass over a raw file."""
 
     def __init__(self, rows: Rows, writer: AnswerWriter, run: Run, job: Job, *, stated: str | None) -> None:
         self._rows, self._writer, self._job, self._ordinal = rows, writer, job.id, job.ordinal
@@ -71,8 +66,7 @@ class _Judging:
         self._parse = parse_generated if run.method is Method.GENERATE else parse_line
         self._stated, self._calls = stated, job.via == "flex"
         self._adopting = not run.requests_known
-        self._at_hand: dict[str, Wanted] = {}
-        self._used = 0
+        self._asked = Asked(rows, job.ordinal)
         self._learned = 0
 
     def read(self, file: IO[bytes], size: int, emit: EventHandler) -> int:
@@ -100,7 +94,7 @@ class _Judging:
         if key is None:
             self._writer.quarantine(offset, len(data), "NO_KEY")
             return
-        wanted = self._wanted(key, number)
+        wanted = self._learn(key, number) if self._adopting else self._asked.find(key)
         if wanted is None:
             self._writer.quarantine(offset, len(data), "FOREIGN_KEY")
             return
@@ -114,20 +108,11 @@ class _Judging:
         standard = self._calls and answer.tier not in {"", "flex"}
         self._writer.add(wanted, offset, len(data), judged, stated=self._stated, standard=standard)
 
-    def _wanted(self, key: str, number: int) -> Wanted | None:
-        found = self._at_hand.get(key)
-        if found is not None:
-            self._used += 1
-            return found
+    def _learn(self, key: str, number: int) -> Wanted:
+        """The request of an adopted job, which is known only by its answer."""
         found = self._rows.wanted(key, self._ordinal)
-        if found is None and self._adopting:
+        if found is None:
             found = Wanted(self._learned, expects_json=False, dimension=None, attempt=1)
             self._writer.add_request(RequestRow(self._learned, number, key, 0, 0, False, None, 0))
             self._learned += 1
-            return found
-        if found is not None and not self._adopting:
-            # One lookup by key costs about as much as eight rows read in order. Some rows before it are read too, so
-            # that an order that differs only locally stays cheap.
-            count = min(_AHEAD, 8 * self._used + 16)
-            self._at_hand, self._used = self._rows.wanted_from(max(0, found.seq - count // 8), count, self._ordinal), 0
         return found

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds between polls of other runs' jobs, whose end makes room in the queue.
 POLL_OTHERS_EVERY = 60.0
-#: Number of jobs that are uploaded and created at the same time.
-MAKERS = 3
+#: Number of jobs that are uploaded and created at the same time. One connection seldom uses all of a line.
+MAKERS = 6
 #: Number of jobs that are collected at the same time; judging has only one writer anyway.
 COLLECTORS = 2
 

@@ -6,17 +6,16 @@ line are unchanged.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
 from gemini_batch.intake.attachment_list import list_attachments
-from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, private_open, read_lines
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, LineWriter, NotJson, decode, private_open, read_lines
 from gemini_batch.money.row_bounds import row_bound
 from gemini_batch.store.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
@@ -118,7 +117,8 @@ class _Pass:
         can_see: CanSee | None,
         emit: EventHandler,
     ) -> None:
-        self.source, self.sink, self.size, self.limit, self.emit = source, sink, size, limit, emit
+        self.source, self.size, self.limit, self.emit = source, size, limit, emit
+        self.sink = LineWriter(sink)
         self._answer_schema = answer_schema
         self.terms = terms
         self._origin_of = origin
@@ -127,7 +127,6 @@ class _Pass:
         self.attachments: frozenset[str] = frozenset()
         self.unseen: Unseen | None = None
         self.findings = _Findings()
-        self.hash = hashlib.sha256()
         self.requests = 0
         self.bytes = 0
         self.tokens = 0
@@ -168,7 +167,7 @@ class _Pass:
 
     def _row(self, data: bytes, number: int) -> RequestRow | None:
         checked = check_line(data, number, self.terms)
-        if isinstance(checked, Checked) and not self._knows_attachments(data):
+        if isinstance(checked, Checked) and not self._knows_attachments(data, checked.request):
             unknown = "The request names an attachment that was not prepared with it."
             checked = (Problem(message=unknown, line=number, next="Attach files with `--attach` only."),)
         if not isinstance(checked, Checked):
@@ -191,7 +190,11 @@ class _Pass:
                 )
             )
             return None
-        marks = self._origin.marks(data, checked.method) if self._origin is not None else None
+        # Where the contents are only text, no name of a field can stand but in the rest of the request.
+        named = data if checked.settings is None else checked.settings
+        marks = None
+        if self._origin is not None:
+            marks = self._origin.marks_of(checked.key, checked.request, checked.method, named)
         fingerprint, body, outside = marks[:3] if marks is not None else (None, None, False)
         row = RequestRow(
             self._seq(),
@@ -201,38 +204,36 @@ class _Pass:
             len(data),
             checked.expects_json,
             checked.dimension,
-            estimate_tokens(data),
+            estimate_tokens(data, only_text=checked.settings is not None),
             self._answer_schema or checked.schema,
             fingerprint,
             body,
             outside,
-            *row_bound(data, embeds=checked.method is Method.EMBED),
+            *row_bound(data, embeds=checked.method is Method.EMBED, settings=checked.settings),
         )
         self.owned = self.owned or (marks is not None and marks.owned)
-        line = data + b"\n"
-        self.sink.write(line)
-        if b"odalities" in data:
-            self.modalities |= modalities_of(data)
+        self.sink.write(data)
+        if b"odalities" in named:
+            self.modalities |= modalities_of(checked.request)
         if checked.method is Method.EMBED and len(self.traits) < len(TRAITS):
             self.traits |= traits_of(data)
-        if self.can_see is not None and any(name in data for name in REFERENCES):
-            self._note_unseen(checked.key, data, self.can_see)
-        self.hash.update(line)
-        self.bytes += len(line)
+        if self.can_see is not None and any(name in named for name in REFERENCES):
+            self._note_unseen(checked.key, checked.request, self.can_see)
+        self.bytes += len(data) + 1
         self.tokens += row.tokens
         self.requests += 1
         return row
 
-    def _knows_attachments(self, data: bytes) -> bool:
+    def _knows_attachments(self, data: bytes, request: dict[str, Any]) -> bool:
         """Whether each placeholder of a line stands where it will be replaced, and for a file that is known."""
         if b"attachment:sha256-" not in data:
             return True
-        named = [uri for uri in references_of(data) if is_placeholder(uri)]
+        named = [uri for uri in references_of(request) if is_placeholder(uri)]
         found = attached_to(data)
         return named == [placeholder(sha256) for sha256 in found] and self.attachments.issuperset(found)
 
-    def _note_unseen(self, key: str, data: bytes, can_see: CanSee) -> None:
-        uri = next((uri for uri in references_of(data) if not is_placeholder(uri) and not can_see(uri)), None)
+    def _note_unseen(self, key: str, request: dict[str, Any], can_see: CanSee) -> None:
+        uri = next((uri for uri in references_of(request) if not is_placeholder(uri) and not can_see(uri)), None)
         if uri is not None:
             self.unseen = self.unseen or Unseen(key, uri)
             self.unseen.requests += 1
@@ -328,7 +329,7 @@ def stage(
     return Staged(
         requests=done.requests,
         bytes=done.bytes,
-        sha256=done.hash.hexdigest(),
+        sha256=done.sink.hash.hexdigest(),
         tokens=done.tokens,
         modalities=frozenset(done.modalities),
         traits=frozenset(done.traits),
@@ -382,6 +383,7 @@ def _write(
                     )
                 )
             work.findings.error_count += max(0, repeated - KEPT_PROBLEMS)
+        work.sink.flush()
         sink.flush()
         os.fsync(sink.fileno())
     work.findings.errors.sort(key=lambda problem: problem.line or 0)

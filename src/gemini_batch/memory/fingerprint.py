@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -100,17 +100,19 @@ class Origin:
     def marks(self, line: bytes, method: Method) -> Marks:
         """The marks of one valid request line."""
         row = _line(line)
+        return self.marks_of(row.key, _value(row.request), method, line)
+
+    def marks_of(self, key: str, request: dict[str, Any], method: Method, line: bytes) -> Marks:
+        """The same for a request that is decoded; ``line`` is its line, or all of it in which names can stand."""
         outside, owned, ours = False, False, ""
-        request = _value(row.request)
         if (b"file" in line or not _PLAIN.issuperset(request)) and any(hint in line for hint in _HINTS):
-            for name in _TIERS:
-                request.pop(name, None)
-            outside, owned = _ties(request, line)
+            request = {name: value for name, value in request.items() if name not in _TIERS}
+            outside, owned = _ties(request)
             ours = self.key_fingerprint if owned else ""
         body = hashlib.blake2b(
             _json(request), digest_size=16, key=_kind(method, self.model, self.backend, ours)
         ).digest()
-        whole = hashlib.blake2b(row.key.encode(), digest_size=16, key=body).digest()
+        whole = hashlib.blake2b(key.encode(), digest_size=16, key=body).digest()
         return Marks(whole, int.from_bytes(body[:8], "big", signed=True), outside, owned)
 
 
@@ -124,9 +126,9 @@ def same_body(one: bytes, other: bytes) -> bool:
     return _json(_value(_line(one).request)) == _json(_value(_line(other).request))
 
 
-def _ties(request: object, line: bytes) -> tuple[bool, bool]:
+def _ties(request: dict[str, Any]) -> tuple[bool, bool]:
     """Whether a request depends on the world outside, and whether it names a resource of the project."""
-    names = [name for name in references_of(line) if not is_placeholder(name)]
+    names = [name for name in references_of(request) if not is_placeholder(name)]
     owned = any(file_id_of(name) is not None or not name.startswith(("http:", "https:", "gs:")) for name in names)
     outside = any(file_id_of(name) is None and name.startswith(("http:", "https:", "gs:")) for name in names)
     waiting = [request]

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 #: Kinds of requests: prompts of text, with pictures or documents, with what may have sound; and requests that nothing
 #: bounds, because they are charged for other things than tokens (searches, for example) or ask for several answers.
@@ -54,29 +55,58 @@ class _Line(msgspec.Struct):
     request: _Request
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+class _Said(NamedTuple):
+    """What a request says: its kind, whether its size bounds its prompt, and the limit of its answer."""
+
+    kind: int
+    bounded: bool
+    output: int | None
 
 
-def row_bound(data: bytes, *, embeds: bool) -> RowBound:
-    """The bound of a request, from its line, which has been checked. ``embeds``: it asks for an embedding."""
-    size = len(data)
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_settings = msgspec.json.Decoder(_Request).decode
+#: Longer settings are read anew for every line instead of being kept in memory.
+_KEPT = 64 * 1024
+
+
+def row_bound(data: bytes, *, embeds: bool, settings: bytes | None = None) -> RowBound:
+    """The bound of a request, from its line, which has been checked. ``embeds``: it asks for an embedding.
+
+    ``settings``: what it says next to its contents, as JSON, if these are known to be only text.
+    """
+    if settings is None:
+        said = _read(data)
+    else:
+        said = _of_settings(settings) if len(settings) <= _KEPT else _of_settings.__wrapped__(settings)
+    return RowBound(said.kind, len(data) if said.bounded else None, 0 if embeds else said.output)
+
+
+@lru_cache(maxsize=64)
+def _of_settings(settings: bytes) -> _Said:
+    return _said(settings, _decode_settings)
+
+
+def _read(data: bytes) -> _Said:
     if b"\\u" in data:  # a name may be written with escapes, too
         data = msgspec.json.encode(msgspec.json.decode(data))
+    return _said(data, lambda line: _decode_line(line).request)
+
+
+def _said(data: bytes, read: Callable[[bytes], _Request]) -> _Said:
+    """What is said in ``data``, where names of fields can stand; ``read`` gives its settings, if they are needed."""
     media = b"nlineData" in data or b"nline_data" in data or b"ileData" in data or b"ile_data" in data
     cached = b"achedContent" in data or b"ached_content" in data
-    prompt = None if media or cached else size
     kind = SOUND if cached else _kind(data) if media else TEXT
-    if embeds:
-        return RowBound(kind, prompt, 0)
+    bounded = not (media or cached)
     if not (b"OutputTokens" in data or b"output_tokens" in data or b"andidate" in data or b'"tools"' in data):
-        return RowBound(kind, prompt, None)
-    request = _decode(data).request
+        return _Said(kind, bounded, None)
+    request = read(data)
     configs = [config for config in (request.generationConfig, request.generation_config) if config is not None]
     most = _largest(value for one in configs for value in (one.maxOutputTokens, one.max_output_tokens))
     answers = [value for one in configs for value in (one.candidateCount, one.candidate_count) if value is not None]
     if not _tools_are_free(request.tools) or any(_count(value) not in {0, 1} for value in answers):
         kind = UNBOUNDED
-    return RowBound(kind, prompt, most)
+    return _Said(kind, bounded, most)
 
 
 def _kind(data: bytes) -> int:

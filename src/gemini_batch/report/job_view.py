@@ -12,6 +12,7 @@ import msgspec
 from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.jsonl import count_lines
 from gemini_batch.report.leftovers import cancelled_elsewhere, resendable
 from gemini_batch.report.money import AtMost, Money  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.report.next_steps import JobErrorInfo, explained, next_for_job, next_for_run
@@ -34,13 +35,17 @@ class RunState(enum.StrEnum):
     """How far a run has come.
 
     ``NOT_CREATED``: no job of it was created. ``RUNNING``: at least one job is alive. ``UNFINISHED``: none is, and
-    requests are still to be sent or answers to be collected. ``FINISHED``: neither.
+    requests are still to be sent or answers to be collected, also by a process that sends calls. ``FINISHED``: neither.
     """
 
     NOT_CREATED = "NOT_CREATED"
     RUNNING = "RUNNING"
     UNFINISHED = "UNFINISHED"
     FINISHED = "FINISHED"
+
+
+#: The state of requests that a process sends as calls, or sent when it was stopped.
+CALLING = "CALLING"
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +58,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """Display name of the job."""
     state: str
-    """`JOB_STATE_…` as the service says it, or `NOT_CREATED`."""
+    """`JOB_STATE_…` as the service says it; `NOT_CREATED`; or `CALLING`: a command sends the requests as calls, or was
+    stopped while it did."""
     alive: bool
     """True while the service may still work on the job."""
     succeeded: bool
@@ -103,7 +109,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ended_badly(self) -> bool:
         """FAILED, EXPIRED, CANCELLED or anything else that is over and did not succeed."""
-        return not self.alive and not self.succeeded and self.state != RunState.NOT_CREATED
+        return not self.alive and not self.succeeded and self.state not in {RunState.NOT_CREATED, CALLING}
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +181,8 @@ class RunFacts:
         """How far the run has come."""
         if any(job.stage is JobStage.CREATED for job in self.jobs):
             return RunState.RUNNING
+        if self.calling:
+            return RunState.UNFINISHED
         if not any(job.stage.made for job in self.jobs):
             if self.jobs or not self.answered:
                 return RunState.NOT_CREATED
@@ -193,6 +201,11 @@ class RunFacts:
         return any(job.in_doubt for job in self.jobs)
 
     @property
+    def calling(self) -> bool:
+        """Whether a process sends requests as calls, or did when it was stopped."""
+        return any(job.is_calling for job in self.jobs)
+
+    @property
     def next(self) -> Next:
         """What to do next."""
         return next_for_run(
@@ -200,6 +213,7 @@ class RunFacts:
             self.state.value,
             waiting=self.waiting,
             in_doubt=self.in_doubt,
+            calling=self.calling,
             lost=self.lost,
             stopped=self.stopped,
         )
@@ -216,15 +230,17 @@ def run_facts(session: Session, run: Run) -> RunFacts:
         return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, held=0, answered=0, verdicts={}, lost=lost)
     sent = sent_ordinals(jobs)
     with folder.rows() as rows:
+        not_sent, undone = rows.unsent(sent), rows.undone()
+        left = [job for job in jobs if job.ordinal in undone]
         return RunFacts(
             run=run,
             jobs=jobs,
-            waiting=rows.to_send(sent) + resendable(rows, jobs, kept_options(run).most_attempts),
-            not_sent=rows.unsent(sent),
+            waiting=rows.to_send(sent) + resendable(rows, left, kept_options(run).most_attempts),
+            not_sent=not_sent,
             held=rows.at(HELD),
             answered=rows.answered(),
-            verdicts=_without_unsent(rows.counts(), rows.unsent(sent)),
-            stopped=bool(cancelled_elsewhere(rows, jobs)),
+            verdicts=_without_unsent(rows.counts(), not_sent),
+            stopped=bool(cancelled_elsewhere(rows, left)),
         )
 
 
@@ -313,20 +329,22 @@ def _where(seen: RemoteJob, *, held: bool, freed: bool, alive: bool) -> str:
 
 def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) -> JobStatus:
     """The ``requests`` of a run that no job was created for yet; ``jobs`` are those planned for them."""
-    in_doubt = any(job.in_doubt for job in jobs)
+    in_doubt, calling = any(job.in_doubt for job in jobs), [job for job in jobs if job.is_calling]
+    folder = session.state_folder.run(run.id)
+    done = sum(count_lines(folder.raw(job.id)) for job in calling)
     return JobStatus(
         job=None,
         run=run.id,
         name=jobs[-1].display_name if jobs else "",
-        state=RunState.NOT_CREATED.value,
+        state=CALLING if calling else RunState.NOT_CREATED.value,
         alive=False,
         succeeded=False,
         model=jobs[-1].model if jobs else run.model,
         total=requests,
-        done=0,
-        succeeded_count=0,
+        done=done,
+        succeeded_count=done,
         failed_count=0,
-        pending_count=requests,
+        pending_count=requests - done,
         created=None,
         ended=None,
         age=max(0.0, session.world.now() - run.created_at),
@@ -342,7 +360,8 @@ def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) 
             RunState.NOT_CREATED.value,
             waiting=requests,
             in_doubt=in_doubt,
-            lost=not session.state_folder.run(run.id).path.is_dir(),
+            calling=bool(calling),
+            lost=not folder.path.is_dir(),
         ),
     )
 

@@ -220,11 +220,19 @@ def _offline(run: Run) -> tuple[str, ...]:
 
 
 def next_for_run(
-    run: Run, state: str, *, waiting: int, in_doubt: bool, lost: bool = False, stopped: bool = False
+    run: Run,
+    state: str,
+    *,
+    waiting: int,
+    in_doubt: bool,
+    calling: bool = False,
+    lost: bool = False,
+    stopped: bool = False,
 ) -> Next:
     """What to do with a run, by its state (``RunState``) and by what is to be sent.
 
-    ``lost``: its folder is gone; ``stopped``: someone else cancelled a job of it.
+    ``calling``: a process sends calls, or did when it was stopped; ``lost``: its folder is gone;
+    ``stopped``: someone else cancelled a job of it.
     """
     if state == "FINISHED":
         held = run.freed_at is None
@@ -235,8 +243,9 @@ def next_for_run(
             return Next("list", "--remote", *_offline(run), why=why)
         if (anew := create_anew(run)) is not None:
             return anew
-    if in_doubt:
-        why = costing(run, "finds out whether its job was created, and continues")
+    if in_doubt or calling:
+        finds = "finds out whether its job was created, and continues"
+        why = costing(run, finds if in_doubt else "continues, unless another process still sends its calls")
         return Next("run", run.id, *_trial(run), why=why)
     if waiting and stopped and state != "RUNNING":
         return after_cancel(run)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -13,7 +12,7 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.reasons import Verdict  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.answers.verdict import error_code
 from gemini_batch.errors import StateError, UsageError
-from gemini_batch.jsonl import LongLine, atomic_write, read_all_lines, read_lines, sha256_of, utf8_text
+from gemini_batch.jsonl import LineWriter, LongLine, atomic_write, read_all_lines, read_lines, sha256_of, utf8_text
 from gemini_batch.report.outcome import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.records import OutputFile
@@ -120,20 +119,13 @@ def check_not_fewer(state: StateFolder, output: Path, run: Run, succeeded: int, 
         )
 
 
-class Recorded:
+class Recorded(LineWriter):
     """A file for the user that is being written: its content is hashed, so that it is recognised later."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._hash = file, hashlib.sha256()
-
-    def write(self, line: bytes) -> None:
-        """Write one line, with its line ending."""
-        self._hash.update(line)
-        self._file.write(line)
 
     def record(self, state: StateFolder, path: Path, run: Run, kind: _Kind, succeeded: int = 0) -> None:
         """Record the file before it takes its place: a file that is there unrecorded could not be replaced."""
-        record(state, path, run, kind, sha256=self._hash.hexdigest(), succeeded=succeeded)
+        self.flush()
+        record(state, path, run, kind, sha256=self.hash.hexdigest(), succeeded=succeeded)
 
 
 def record(state: StateFolder, path: Path, run: Run, kind: _Kind, *, sha256: str, succeeded: int) -> None:
@@ -170,7 +162,7 @@ def write_failures(state: StateFolder, run: Run, jobs: Sequence[Job], output: Pa
                 requests.seek(row.offset)
                 request = msgspec.Raw(requests.read(row.length))
                 code = _code(raw, row)
-                file.write(_encode(_Failure(row.key, row.verdict, row.reason, code, row.message, request)) + b"\n")
+                file.write(_encode(_Failure(row.key, row.verdict, row.reason, code, row.message, request)))
             file.record(state, target, run, "failures")
     except OSError as error:
         raise state_error(error, target, "failures file") from error

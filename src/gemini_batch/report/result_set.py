@@ -207,8 +207,9 @@ class Results:
             with atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as opened:
                 file, count = Recorded(opened), 0
                 for line in self.lines():
-                    file.write(line + b"\n")
+                    file.write(line)
                     count += 1
+                file.flush()
                 if self._run.requests_known and count != len(self):
                     # Raised before the file takes its place: no good results are replaced by fewer.
                     raise StateError(

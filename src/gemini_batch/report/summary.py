@@ -23,7 +23,7 @@ from gemini_batch.store.records import JobStage
 from gemini_batch.tables.note import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from gemini_batch.money.book import PriceBook
@@ -185,9 +185,11 @@ def summarize(
         usage = rows.usage(LONG_PROMPT)
         failures = rows.reasons()
         room = room_for_more(folder.run(run.id), run, jobs, rows)
-        quarantined, repeated = rows.quarantined(), rows.repeated()
-        unanswered = rows.unanswered() + sum(job.doubtful for job in (jobs if only is None else [only]))
-        possibly_paid = at_most(_unanswered(rows, jobs if only is None else [only], unanswered))
+        quarantined, by_file = rows.quarantined(), rows.by_file()
+        answered = {ordinal: one.requests for ordinal, one in by_file.items() if ordinal > 0}
+        unanswered = rows.attempts() - sum(answered.values())
+        unanswered += sum(job.doubtful for job in (jobs if only is None else [only]))
+        possibly_paid = at_most(_unanswered(answered, jobs if only is None else [only], unanswered))
         remembered, held_back, identical = (0, 0, 0) if only is not None else _places(rows)
     table = table_of(folder.run(run.id).path)
     not_sent = 0 if only is not None or not run.requests_known else run.requests - sum(counts.values())
@@ -222,7 +224,7 @@ def summarize(
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
         failures=failures,
         quarantined=quarantined,
-        repeated=repeated,
+        repeated=sum(one.answers - one.requests for one in by_file.values()),
         unanswered=unanswered,
         possibly_paid=possibly_paid,
         # A line that has lost its key is an answer to one of these, and it is unknown to which.
@@ -237,10 +239,9 @@ def summarize(
     )
 
 
-def _unanswered(rows: Rows, jobs: Sequence[Job], attempts: int) -> Iterator[tuple[int, int | None]]:
+def _unanswered(answered: Mapping[int, int], jobs: Sequence[Job], attempts: int) -> Iterator[tuple[int, int | None]]:
     """By job, how many attempts got no answer, and what these may have cost; ``attempts``: how many in all."""
     left = [job for job in jobs if job.stage is JobStage.COLLECTED and job.possible != 0] if attempts else []
-    answered = rows.answered_by_file() if left else {}
     for job in left:
         yield max(0, job.requests - answered.get(job.ordinal, 0)) + job.doubtful, job.possible
 

@@ -10,6 +10,7 @@ from gemini_batch.money.row_bounds import UNBOUNDED
 from gemini_batch.store import conditions, migrations
 from gemini_batch.store.conditions import ELSEWHERE, HELD
 from gemini_batch.store.row_records import (
+    Answered,
     FailureRow,
     FinalRow,
     Leftover,
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 
 
 #: An odd factor near the golden section of 2**32: it scatters consecutive numbers.
-_SHUFFLE = 2_654_435_761
-_SHUFFLED = 2**32
+_SHUFFLE, _SHUFFLED = 2_654_435_761, 2**32
 #: So many schemas are in memory at a time.
 _MOST_SCHEMAS = 64
 
@@ -229,8 +229,7 @@ class RowReader:
     def stopped(self, ordinal: int) -> tuple[int, int]:
         """Of the requests in a job: how many have no answer, and how many ended as CANCELLED."""
         with explained(self.path, "run's row database"):
-            unanswered, cancelled = self._db.execute(conditions.STOPPED, (ordinal,)).fetchone()
-        return unanswered, cancelled
+            return tuple(self._db.execute(conditions.STOPPED, (ordinal,)).fetchone())
 
     def answers_with(self, ordinal: int, reason: str, *, limit: int) -> list[tuple[str, int, int]]:
         """``(file, offset, length)`` of the first answers of a job with that reason."""
@@ -243,8 +242,7 @@ class RowReader:
 
     def answered(self) -> int:
         """How many requests have an answer of any kind."""
-        with explained(self.path, "run's row database"):
-            return int(self._db.execute("SELECT count(*) FROM requests WHERE answer IS NOT NULL").fetchone()[0])
+        return self._count("answer IS NOT NULL")
 
     def answered_in(self, ordinal: int) -> int:
         """How many requests a job has answered."""
@@ -286,6 +284,15 @@ class RowReader:
         """The ordinals of the jobs that requests are in."""
         return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job > 0")}
 
+    def undone(self) -> set[int]:
+        """The ordinals of the jobs with a request that has not succeeded in any job."""
+        sql = (
+            "SELECT DISTINCT job FROM requests LEFT JOIN answers a ON a.id = requests.answer "
+            "WHERE job > 0 AND coalesce(a.verdict, '') <> 'succeeded'"
+        )
+        with explained(self.path, "run's row database"):
+            return {row[0] for row in self._db.execute(sql)}
+
     def missing_by_job(self) -> dict[int, int]:
         """How many requests have no answer from any job, by the job they are in."""
         sql = "SELECT job, count(*) FROM requests WHERE answer IS NULL AND job > 0 GROUP BY job"
@@ -301,7 +308,7 @@ class RowReader:
 
     def count(self) -> int:
         """How many requests there are."""
-        return int(self._db.execute("SELECT count(*) FROM requests").fetchone()[0])
+        return self._count("TRUE")
 
     def schema(self, number: int | None) -> bytes | None:
         """The JSON Schema with this id, as JSON; None for None. The last ones that were read are kept in memory."""
@@ -334,8 +341,7 @@ class RowReader:
             "LEFT JOIN main.requests leader ON leader.seq = r.copy_of ORDER BY r.seq"
         )
         with explained(self.path, "run's row database"):
-            for row in self._db.execute(sql):
-                yield FinalRow(row[0], row[1], bool(row[2]), *row[3:])
+            yield from map(FinalRow._make, self._db.execute(sql))
 
     def placed(self, key: str | None = None) -> Iterator[PlacedRow]:
         """Every request, sent or not, with its place and its final answer, in input order; with ``key``, that one."""
@@ -382,17 +388,13 @@ class RowReader:
         sql = "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY n DESC"
         return {row["reason"]: row["n"] for row in self._db.execute(sql)}
 
-    def answered_by_file(self) -> dict[int, int]:
-        """How many requests each job has answered."""
-        pairs = "SELECT DISTINCT seq, answer_file FROM answers WHERE answer_file > 0"
-        return dict(self._db.execute(f"SELECT answer_file, count(*) FROM ({pairs}) GROUP BY answer_file").fetchall())  # noqa: S608
+    def by_file(self) -> dict[int, Answered]:
+        """What each job has answered; jobs of other runs have negative numbers."""
+        pairs = "SELECT answer_file, count(*) AS n FROM answers GROUP BY seq, answer_file"
+        sql = f"SELECT answer_file, count(*), sum(n) FROM ({pairs}) GROUP BY answer_file"  # noqa: S608 - no value
+        with explained(self.path, "run's row database"):
+            return {file: Answered(requests, answers) for file, requests, answers in self._db.execute(sql)}
 
-    def unanswered(self) -> int:
-        """How often a request was in a job and got no answer from it."""
-        attempts = self._db.execute("SELECT coalesce(sum(attempts), 0) FROM requests").fetchone()[0]
-        return int(attempts) - sum(self.answered_by_file().values())
-
-    def repeated(self) -> int:
-        """Answers beyond the first for a request within one job: the service sent a line twice."""
-        sql = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM answers GROUP BY seq, answer_file)"
-        return int(self._db.execute(sql).fetchone()[0])
+    def attempts(self) -> int:
+        """How often a request was in a job."""
+        return int(self._db.execute("SELECT coalesce(sum(attempts), 0) FROM requests").fetchone()[0])

@@ -81,6 +81,13 @@ class Most(NamedTuple):
     unknown: int
 
 
+class Answered(NamedTuple):
+    """How many requests a job has answered, and with how many answers."""
+
+    requests: int
+    answers: int
+
+
 class Leftover(NamedTuple):
     """The requests of a job that are to be resent: how many, the most attempts of one, how many met a full quota."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
+from gemini_batch.errors import UsageError
 from gemini_batch.jsonl import decode_as
 from gemini_batch.money.limits import Basis, MaxUsd, Unknown, nano
 from gemini_batch.settings import checked_usd
@@ -84,11 +85,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     tier: int | None = None
     #: How requests are sent; how many calls are in flight at most; whether to go on if they are charged as standard.
     via: Route | None = None
-    concurrency: int | None = None
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
     allow_standard: bool | None = None
     #: When ``auto`` chooses calls: for at most so many requests and tokens, or if a batch would be too late for a time.
-    flex_rows: int | None = None
-    flex_tokens: int | None = None
+    flex_rows: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    flex_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
     deadline: float | None = None
     #: The display name of its jobs.
     name: str | None = None
@@ -118,9 +119,16 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, **stated: object) -> RunOptions | None:
-        """The options that are not None, or None. Raises ``msgspec.ValidationError`` for a value of a wrong type."""
+        """The options that are not None, or None. Raises UsageError for a wrong value."""
         chosen = {option: value for option, value in stated.items() if value is not None}
-        return msgspec.convert(chosen, cls) if chosen else None
+        try:
+            return msgspec.convert(chosen, cls) if chosen else None
+        except msgspec.ValidationError as error:
+            what, _, where = str(error).partition(" - at `$.")
+            option = where.rstrip("`")
+            raise UsageError(
+                f"{chosen.get(option)!r} cannot be used. {what}.", field=option, code="bad_argument"
+            ) from error
 
     def over(self, kept: RunOptions) -> RunOptions:
         """These options, completed with the stored ones."""

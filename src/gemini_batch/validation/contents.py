@@ -58,7 +58,12 @@ def is_plain(contents: object) -> bool:
     return type(contents) is list and bool(contents) and all(map(_is_plain, contents))
 
 
-def _is_plain(content: object) -> bool:
+def is_text(contents: object) -> bool:
+    """Whether contents are a list of nothing but text, so that they hold no names besides those of text."""
+    return type(contents) is list and bool(contents) and all(_is_plain(content, media=False) for content in contents)
+
+
+def _is_plain(content: object, *, media: bool = True) -> bool:
     if type(content) is not dict:
         return False
     role = content.get("role")
@@ -69,7 +74,7 @@ def _is_plain(content: object) -> bool:
         if type(part) is not dict or len(part) != 1:
             return False
         text = part.get("text")
-        if (type(text) is not str or not text) and not _is_plain_media(part):
+        if (type(text) is not str or not text) and not (media and _is_plain_media(part)):
             return False
     return role is None or role in ("user", "model")
 

@@ -27,10 +27,14 @@ KEPT = 64 * 1024
 
 
 class Asked(NamedTuple):
-    """The form of answer that a request asks for: JSON or not, and the JSON Schema of the answer, as JSON."""
+    """The form of answer that a request asks for: JSON or not, and the JSON Schema of the answer, as JSON.
+
+    ``settings``: what the request says next to its contents, as JSON, if these are only text; else None.
+    """
 
     expects_json: bool = False
     schema: bytes | None = None
+    settings: bytes | None = None
 
 
 class _Checked(NamedTuple):
@@ -43,7 +47,7 @@ class _Checked(NamedTuple):
 def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_TERMS) -> Asked:
     """Check a ``GenerateContentRequest``. Returns the form of answer that it asks for."""
     said = request.get("contents")
-    asked = Asked()
+    asked, encoded = Asked(), b"{}"
     if len(request) > ("contents" in request):
         rest = {name: value for name, value in request.items() if name != "contents"}
         encoded = jsonl.encode(rest)
@@ -58,8 +62,9 @@ def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_
                 "Keep `contents` to generate text, or `content` to get a vector.",
             )
     if said is not None:
+        only_text = contents.is_text(said)
         # A turn of the model at the end is a matter of the model.
-        if not contents.is_plain(said) or (terms.model and said[-1].get("role") == "model"):
+        if not (only_text or contents.is_plain(said)) or (terms.model and said[-1].get("role") == "model"):
             contents.check_contents(said, "request.contents", found)
             conform(
                 _MESSAGE,
@@ -69,6 +74,8 @@ def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_
                 lenient=terms.lenient,
             )
             contents.check_turns(said, found, terms.model)
+        if only_text:
+            asked = Asked(asked.expects_json, asked.schema, encoded)
     elif not _has_stand_in(request):
         found.error(
             "request.contents", "The request has no `contents`.", 'Add `"contents": [{"parts": [{"text": "…"}]}]`.'

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from gemini_batch.jsonl import decode
 
 
-def modalities_of(data: bytes) -> set[str]:
+def modalities_of(request: dict[str, Any]) -> set[str]:
     """The response modalities that a request asks for besides text: ``AUDIO``, ``IMAGE``."""
-    request = decode(data)["request"]
     config = request.get("generationConfig") or request.get("generation_config") or {}
     asked = config.get("responseModalities") or config.get("response_modalities") or []
     words = asked if isinstance(asked, list) else [asked]
@@ -55,9 +55,8 @@ _FILE = re.compile(r"(?:https?://[^/?#]+/v[0-9][0-9a-z]*/)?files/([A-Za-z0-9_-]+
 REFERENCES = (b"fileUri", b"file_uri", b"cachedContent", b"cached_content")
 
 
-def references_of(data: bytes) -> list[str]:
+def references_of(request: dict[str, Any]) -> list[str]:
     """The URIs of files and the name of the cache that a request refers to; none where only its text names them."""
-    request = decode(data)["request"]
     caches = (request.get(name) for name in ("cachedContent", "cached_content"))
     found = [name for name in caches if isinstance(name, str) and name]
     waiting: list[object] = [request]
@@ -88,8 +87,13 @@ _MEDIA_TOKENS = 300
 _BASE64 = re.compile(rb'"data"\s*:\s*"[A-Za-z0-9+/=_-]{64,}"')
 
 
-def estimate_tokens(line: bytes) -> int:
-    """The approximate number of tokens of a request's prompt; media, in base64 or attached, do not count as text."""
+def estimate_tokens(line: bytes, *, only_text: bool = False) -> int:
+    """The approximate number of tokens of a request's prompt; media, in base64 or attached, do not count as text.
+
+    ``only_text``: it is known to have no media.
+    """
+    if only_text:
+        return max(1, len(line) // _CHARS_A_TOKEN)
     media = line.count(b'"attachment:sha256-')
     if len(line) > 512 and b'"data"' in line:
         line, inline = _BASE64.subn(b"", line)

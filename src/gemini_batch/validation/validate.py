@@ -9,7 +9,7 @@ in one file).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -72,7 +72,8 @@ class Checked(msgspec.Struct, frozen=True):
     """A line that can be sent. ``problems`` holds only warnings.
 
     ``expects_json``: the request asks for JSON answers. ``dimension``: the requested length of the vector, or None.
-    ``schema``: the JSON Schema that answers are to satisfy, as JSON, or None.
+    ``schema``: the JSON Schema that answers are to satisfy, as JSON, or None. ``request``: the decoded request;
+    ``settings``: what it says next to its contents, as JSON, if these are only text.
     """
 
     key: str
@@ -81,6 +82,8 @@ class Checked(msgspec.Struct, frozen=True):
     dimension: int | None = None
     problems: tuple[Problem, ...] = ()
     schema: bytes | None = None
+    request: dict[str, Any] = {}
+    settings: bytes | None = None
 
 
 def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | tuple[Problem, ...]:
@@ -119,7 +122,9 @@ def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | 
         found.error("request", "The request is nested too deeply.", "Flatten it.")
     if found.errors or type(key) is not str:
         return tuple(found.problems)
-    return Checked(key, method, asked.expects_json, dimension, tuple(found.problems), asked.schema)
+    return Checked(
+        key, method, asked.expects_json, dimension, tuple(found.problems), asked.schema, request, asked.settings
+    )
 
 
 def _not_json(data: bytes, number: int) -> tuple[Problem, ...]:

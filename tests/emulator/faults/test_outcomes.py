@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import httpx2
 import pytest
 
-from emulator.conftest import Api, line, lines
-from gemini_batch.emulator.http.admin import arm
+from emulator.conftest import EMBEDDER, MODEL, Api, line, lines
+from emulator.tiers import paid
+from gemini_batch import jsonl
+from gemini_batch.emulator.faults.model import RowOutcome
+from gemini_batch.emulator.http.admin import arm, clear
 from gemini_batch.emulator.http.server import serve
 
 
@@ -254,3 +257,47 @@ def test_missing_lines_are_counted_or_not(world: Api, change: str, counted: int)
     assert len(output(world, name).splitlines()) == 1
     assert int(ended["metadata"]["batchStats"]["successfulRequestCount"]) == counted
     assert sum(keys(world).values()) == 3
+
+
+CALLED = sorted(set(get_args(RowOutcome)) - {"error", "status", "nothing", "schema_missed"})
+
+
+@pytest.mark.parametrize("outcome", CALLED)
+def test_a_call_is_answered_as_a_row_is(world: Api, outcome: str) -> None:
+    """Once, and only where no key is asked for."""
+    embed = "vector" in outcome
+    request = {"content" if embed else "contents": {"parts": [{"text": "Hello."}]}}
+    path = f"/v1beta/models/{EMBEDDER}:embedContent" if embed else f"/v1beta/models/{MODEL}:generateContent"
+    plain = world.http.post(path, json=request).json()
+    arm(world.world, row="error", key="row-*", times=0)
+    arm(world.world, row="error", model="another", times=0)
+    arm(world.world, row=outcome, megabytes=0.01)
+
+    called = world.http.post(path, json=request).json()
+    after = world.http.post(path, json=request).json()
+
+    clear(world.world)
+    arm(world.world, row=outcome, megabytes=0.01)
+    (row,) = world.results(world.begin(jsonl.encode({"key": "k", "request": request}) + b"\n", embed=embed))
+    assert without_id(called) == without_id(row["response"])
+    assert without_id(called) != without_id(plain) == without_id(after)
+
+
+def without_id(response: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in response.items() if name != "responseId"}
+
+
+@pytest.mark.parametrize(("fields", "status", "said"), [
+    ({"row": "error", "code": 3}, 400, "INVALID_ARGUMENT"),
+    ({"row": "status", "code": 14, "message": "Not now."}, 503, "Not now."),
+    ({"row": "error"}, 500, "INTERNAL"),
+    ({"row": "nothing"}, 200, "{}"),
+])  # fmt: skip
+def test_a_call_fails_as_a_row_does(world: Api, fields: dict[str, Any], status: int, said: str) -> None:
+    """An error has the status of its code, and costs nothing; a call without both is an empty answer."""
+    arm(world.world, **fields)
+
+    found = world.http.post(f"/v1beta/models/{MODEL}:generateContent", json={"contents": [{"parts": [{"text": "x"}]}]})
+
+    assert (found.status_code, said in found.text) == (status, True)
+    assert paid(world) == (1 if status == 200 else 0)

@@ -99,6 +99,17 @@ def test_downloads_that_end_early(world: Api) -> None:
     assert download(world, name).content == whole
 
 
+def test_an_answer_is_compressed(world: Api) -> None:
+    """The same bytes, once they are inflated; also another body, and whatever its caller accepts."""
+    arm(world.world, operation="models.list", gzip=True)
+    arm(world.world, operation="models.get", gzip=True, body="Not JSON.")
+    found = world.http.get("/v1beta/models", headers={"Accept-Encoding": "identity"})
+    assert found.headers["Content-Encoding"] == "gzip"
+    assert int(found.headers["Content-Length"]) < len(found.content)
+    assert found.json() == world.http.get("/v1beta/models").json()
+    assert world.http.get("/v1beta/models/gemini-3.8-flash").text == "Not JSON."
+
+
 def test_an_upload_that_breaks(world: Api) -> None:
     """In the middle of the bytes: what came is kept in whole granules, and can be asked for; all bytes are counted."""
     data = lines(8000)

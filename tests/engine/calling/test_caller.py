@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from engine.calling.simulated import Service, simulate
+from gemini_batch.api.calls import Called
 from gemini_batch.engine.calling.caller import Asked, Caller
 from gemini_batch.engine.calling.journal import Journal, read_calls
+from gemini_batch.engine.calling.outcomes import is_json
 from gemini_batch.engine.calling.pace import Pace
+from gemini_batch.errors import ApiError
 from gemini_batch.store.records import Rate
 
 if TYPE_CHECKING:
@@ -82,3 +86,128 @@ def test_a_broken_call_is_left_to_another_job(tmp_path: Path) -> None:
     assert len(calls.broken) == tally.broken > 0
     assert calls.broken < calls.sent
     assert sorted([*answered(tmp_path), *(f"k{n}" for n in calls.broken)]) == sorted(f"k{n}" for n in range(2000))
+
+
+def test_a_second_ctrl_c_keeps_the_answers_that_came_after_the_first(tmp_path: Path) -> None:
+    async def go(world: World) -> tuple[int, int]:
+        service = Service(world, latency=10.0)
+        journal = Journal(tmp_path / "calls", tmp_path / "answers")
+        caller = Caller(world, Pace(8, Rate(), 0.0), journal, send=service.call, told=lambda _: None)
+        running = asyncio.ensure_future(caller.run(requests(8), grace=lambda: 30.0))
+        await world.sleep(5.0)
+        running.cancel()
+        while len(service.paid) < 3:
+            await world.sleep(0.01)
+        await world.sleep(0.001)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        paid, flying = len(service.paid), caller.flying
+        await caller.stop()
+        journal.close()
+        return paid, flying
+
+    paid, flying = simulate(go)
+
+    assert len(answered(tmp_path)) == paid
+    assert paid + flying == 8
+
+
+def test_a_busy_service_that_asks_for_a_day_holds_a_request_up_for_a_quarter_of_an_hour(tmp_path: Path) -> None:
+    class Busy(Service):
+        async def call(self, request: bytes) -> Called:
+            if not self.refusals[503]:
+                self.refusals[503] += 1
+                raise ApiError("overloaded", status=503, reason="UNAVAILABLE", retry_after=86_400.0)
+            return await super().call(request)
+
+    async def go(world: World) -> float:
+        journal = Journal(tmp_path / "calls", tmp_path / "answers")
+        caller = Caller(world, Pace(8, Rate(), 0.0), journal, send=Busy(world).call, told=lambda _: None)
+        await caller.run(requests(20), grace=lambda: 0.0)
+        journal.close()
+        return world.monotonic()
+
+    assert simulate(go) < 1000
+    assert len(answered(tmp_path)) == 20
+
+
+@pytest.mark.parametrize(
+    ("body", "readable"),
+    [
+        (b"{}", True),
+        ('{"a": "é"}'.encode(), True),
+        (b' {"a": 1}', True),
+        (b'{"a": "\xff"}', False),
+        (b'{"a": 1}}', False),
+        (b"[]", False),
+        (b"<html>", False),
+        (b"", False),
+    ],
+)
+def test_an_answer_that_no_judge_could_read_is_none(body: bytes, readable: bool) -> None:
+    assert is_json(body) is readable
+
+
+class Refusing:
+    """Refuses the first call, and notes when each one is made."""
+
+    def __init__(self, world: World, refusal: ApiError) -> None:
+        self.world, self.refusal = world, refusal
+        self.at: list[float] = []
+
+    async def call(self, request: bytes) -> Called:
+        self.at.append(self.world.monotonic())
+        if len(self.at) == 1:
+            raise self.refusal
+        await self.world.sleep(0.2)
+        return Called(b"{}", "flex")
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "pause", "others"),
+    [(429, 38.0, 38.0, 38.0), (429, None, 1.0, 1.0), (503, 38.0, 38.0, 0.0), (503, None, 0.75, 0.0)],
+)
+def test_what_is_refused_waits_as_long_as_the_service_asks(
+    tmp_path: Path, status: int, asked: float | None, pause: float, others: float
+) -> None:
+    """A quota holds up all calls, too much load only the one that was refused."""
+
+    async def go(world: World) -> list[float]:
+        service = Refusing(world, ApiError("no", status=status, reason="NO", retry_after=asked))
+        journal = Journal(tmp_path / "calls", tmp_path / "answers")
+        caller = Caller(world, Pace(1, Rate(), 0.0), journal, send=service.call, told=lambda _: None)
+        await caller.run(requests(3), grace=lambda: 0.0)
+        journal.close()
+        return service.at
+
+    first, second, *_, last = simulate(go)
+    assert second - first >= others
+    assert max(second, last) - first >= pause
+    assert len(answered(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("grace", [0.0, 30.0])
+def test_a_command_that_is_stopped_keeps_what_comes_in_time(tmp_path: Path, grace: float) -> None:
+    """Nothing more is sent; what has not come is what is in doubt."""
+
+    async def go(world: World) -> tuple[Service, int, int]:
+        service = Service(world)
+        journal = Journal(tmp_path / "calls", tmp_path / "answers")
+        caller = Caller(world, Pace(4, Rate(), 0.0), journal, send=service.call, told=lambda _: None)
+        running = asyncio.ensure_future(caller.run(requests(100), grace=lambda: grace))
+        await world.sleep(1.05)
+        flying = caller.flying
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        left = caller.flying
+        await caller.stop()
+        journal.close()
+        return service, flying, left
+
+    service, flying, left = simulate(go)
+
+    assert (flying, left) == (4, 0 if grace else 4)
+    assert sorted(answered(tmp_path)) == sorted(service.paid)
+    assert len(read_calls(tmp_path / "calls").sent) == len(service.paid) + left

@@ -92,6 +92,29 @@ def test_death_at_every_write(
         point += 1
 
 
+def test_half_an_answer_on_disk_is_one_that_did_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ended while it wrote the line."""
+    service = made(tmp_path)
+
+    def torn(self: Journal, lines: Any, refused: Any, broken: Any, going: Any) -> None:
+        if lines:
+            self._answers.write(lines[0][: len(lines[0]) // 2])
+            raise Killed
+        real(self, lines, refused, broken, going)
+
+    real = Journal.write
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "write", torn)
+        with pytest.raises(Killed):
+            flex(service, tmp_path)
+
+    found = flex(service, tmp_path)
+
+    assert texts(found) == GOOD
+    assert found.summary.quarantined == {}
+    assert sum(job.doubtful for job in jobs_of(tmp_path)) == AT_ONCE
+
+
 def test_a_call_that_breaks_is_repeated_once(tmp_path: Path) -> None:
     service = made(tmp_path, faults={("call", 0): ("after", reset())})
     found = flex(service, tmp_path)
@@ -224,4 +247,5 @@ def test_a_limit_of_money_makes_jobs_of_calls_that_fit(tmp_path: Path) -> None:
     assert sum(service.paid().values()) == len(KEYS) + 1
     spent = [job.settled or 0 for job in jobs_of(tmp_path)]
     assert sum(spent) <= 1_000_000_000
+    assert max(spent) > 90_000_000, "the most that a request may cost, for the call without an answer"
     assert [job.doubtful for job in jobs_of(tmp_path)].count(1) == 1

@@ -206,10 +206,8 @@ class Faults:
     def served(self, model: str, asked: Tier) -> Tier:
         """The tier that serves a call to a model: the one that it asks for, unless a fault says otherwise."""
         for one in self.tier:
-            fault = one.fault
-            fitting = matches(fault.model, model) and matches(fault.resource, f"models/{model}")
-            if fitting and matches(fault.tier, asked) and one.take():
-                return fault.served
+            if _fits_call(one.fault, model) and matches(one.fault.tier, asked) and one.take():
+                return one.fault.served
         return asked
 
     def outcome(self, batch: Batch) -> Outcome | None:
@@ -236,6 +234,10 @@ class Faults:
         """The faults that may meet rows of a job; :meth:`Armed.take_for` decides for each row."""
         return [one for one in self.row if fits(one.fault, batch)]
 
+    def answers(self, model: str) -> list[Armed[RowFault]]:
+        """The faults that may meet the answer to a call to a model."""
+        return [one for one in self.row if _fits_call(one.fault, model)]
+
     def changes(self, batch: Batch) -> list[OutputFault]:
         """The changes to a job's output file, in the order of arming."""
         return [one.fault for one in self.output if fits(one.fault, batch) and one.take_for(batch["id"])]
@@ -252,6 +254,11 @@ def fits(fault: Fault, batch: Batch) -> bool:
         and matches(fault.model, batch["model"])
         and matches(fault.display_name, batch["display_name"])
     )
+
+
+def _fits_call(fault: TierFault | RowFault, model: str) -> bool:
+    """Whether a fault fits a call to this model."""
+    return matches(fault.model, model) and matches(fault.resource, f"models/{model}")
 
 
 def _without(armed: tuple[Armed[F], ...], number: int | None) -> tuple[Armed[F], ...]:

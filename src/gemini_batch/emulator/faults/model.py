@@ -130,6 +130,7 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
             "cut",
             "length",
             "drip",
+            "gzip",
             "set",
             "remove",
             "inline",
@@ -167,6 +168,7 @@ class WireFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, 
     cut: int | None = None
     length: int = 0
     drip: float = 0.0
+    gzip: bool = False
     set: dict[str, Any] = {}
     remove: list[str] = []
     inline: bool = False
@@ -239,7 +241,7 @@ class JobFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, o
 
 
 class RowFault(_Common, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A row's outcome in place of the responder's answer."""
+    """A row's outcome, or that of an ordinary call, in place of the responder's answer. Calls have no key."""
 
     SUBJECT: ClassVar[str] = "rows"
     EFFECTS: ClassVar[frozenset[str]] = frozenset({"row"})

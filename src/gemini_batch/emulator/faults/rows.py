@@ -1,4 +1,4 @@
-"""Outcomes of single rows: the responder's answer, replaced as a fault asks.
+"""Outcomes of single rows, and of ordinary calls: the responder's answer, replaced as a fault asks.
 
 For embeddings only errors, usage and vectors can be changed; the other outcomes are for generation.
 """
@@ -53,6 +53,23 @@ def player(
         key = key_of(tag)
         for one in armed:
             if _meant(one.fault, key, request) and one.take_for(f"{batch_id} {key}"):
+                return reshape(one.fault, lambda: respond(model, request))
+        return respond(model, request)
+
+    return play
+
+
+def on_call(armed: Sequence[Armed[RowFault]], respond: Responder) -> Responder:
+    """A responder that plays the first fault whose turn it is. A call has no key: only faults for every key fit it.
+
+    It raises :class:`RowError` for calls that fail, without calling ``respond``.
+    """
+
+    def play(model: str, request: Response) -> Response:
+        for one in armed:
+            if _meant(one.fault, "", request) and one.take():
+                if one.fault.row == "nothing":
+                    return {}
                 return reshape(one.fault, lambda: respond(model, request))
         return respond(model, request)
 

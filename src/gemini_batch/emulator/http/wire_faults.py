@@ -7,6 +7,7 @@ against the answer too, and changes only successful answers: the emulator's own 
 from __future__ import annotations
 
 import contextlib
+import gzip
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio.to_thread
@@ -201,6 +202,9 @@ def _dressed(fault: WireFault, call: Call, response: Response) -> Response:
         return _refusal(fault, call)
     if fault.body is not None and (type(response) is Response or isinstance(response, Streamed)):
         response = _replaced(response, fault.body.encode())
+    if fault.gzip and type(response) is Response and "content-encoding" not in response.headers:
+        response = _replaced(response, gzip.compress(bytes(response.body), mtime=0))
+        response.raw_headers = [*response.raw_headers, (b"Content-Encoding", b"gzip")]
     gone = {name.lower().encode("latin-1") for name in (*fault.without_headers, *fault.headers)}
     if gone:
         added = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fault.headers.items()]

@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gemini_batch.emulator.engine import lines
+from gemini_batch.emulator.faults import rows
 from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.messages.streams import Stream, chunks, wants_events
@@ -137,7 +138,10 @@ class Inference:
         tier = engine.faults.served(name, calls.asked_tier(request))
         prompts = CachedPrompts(engine.caches, call.owner)
         cached = prompts.answering(engine.responder, name, self._clock.now)
+        met = engine.faults.answers(name) if engine.faults.row else None
         respond = lines.refusing(cached, kind, lenient=engine.lenient)
+        if met:
+            respond = rows.on_call(met, respond)
         try:
             Attachments(engine.files, call.owner).check(request)
             response = respond(model, request)

@@ -181,7 +181,7 @@ class FlexJobs:
         if not tally.gave_up:
             return tally.stopper
         return ServiceError(
-            f"The service refuses calls, and it does not pass. {tally.stopper.message}",
+            f"The service keeps refusing calls. {tally.stopper.message}",
             code="calls_refused",
             next=Next("run", self._run.id, "--via", "batch", why="sends the rest in batches; or try again later"),
         )

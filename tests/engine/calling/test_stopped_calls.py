@@ -1,0 +1,164 @@
+"""Between the processes that send a run's calls: what each command says of the run, and what it never does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from engine.calling.test_flex_runs import flex, made
+from engine.fake import FakeSession, Killed
+from engine.steps import GOOD, KEYS, begin, deadly, jobs_of, sentences, texts
+from gemini_batch.commands.cancel import cancel
+from gemini_batch.commands.clean import clean
+from gemini_batch.commands.finishing import check_ways, stop_stuck
+from gemini_batch.commands.list_jobs import Filter, list_jobs
+from gemini_batch.commands.show import RowSelection, show
+from gemini_batch.commands.status import status
+from gemini_batch.errors import UsageError
+from gemini_batch.report.job_view import CALLING, JobStatus, RunState, RunStatus
+from gemini_batch.store.records import JobStage
+from gemini_batch.store.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.fake import FakeService
+    from gemini_batch.commands.shown_row import Place
+
+
+def killed(folder: Path) -> FakeService:
+    """A run whose process died at its fourth call, when some answers were recorded."""
+    service = made(folder, death=(3, "before"))
+    with pytest.raises(Killed):
+        flex(service, folder)
+    service.death = None
+    return service
+
+
+def test_a_run_whose_process_died_shows_its_answers_and_is_not_taken_for_unsent(tmp_path: Path) -> None:
+    service = killed(tmp_path)
+    (job,) = jobs_of(tmp_path)
+
+    async def seen() -> tuple[Any, list[JobStatus], set[Place], list[str]]:
+        async with FakeSession(service, tmp_path / "home") as session:
+            found = await status(session, job.run)
+            listed = await list_jobs(session, Filter())
+            places = {row.place for row in await show(session, job.run, RowSelection())}
+            cleaned = await clean(session, dry_run=False, not_created=True)
+            return found, listed, places, cleaned.not_created
+
+    run, listed, places, never_sent = asyncio.run(seen())
+
+    assert isinstance(run, RunStatus)
+    (one,) = run.jobs
+    assert (run.state, one.state, one.total) == (RunState.UNFINISHED, CALLING, len(KEYS))
+    assert 0 < one.done < len(KEYS)
+    assert one.done + one.pending_count == one.total
+    assert run.next is not None
+    assert (run.next.command, run.next.args) == ("run", (job.run,))
+    assert [(entry.state, entry.run, entry.done) for entry in listed] == [(CALLING, job.run, one.done)]
+    assert not one.ended_badly
+    assert places == {"calling"}
+    assert never_sent == []
+    assert texts(flex(service, tmp_path)) == GOOD
+
+
+def test_calls_are_no_job_to_cancel(tmp_path: Path) -> None:
+    service = killed(tmp_path)
+    (job,) = jobs_of(tmp_path)
+
+    async def asked() -> None:
+        async with FakeSession(service, tmp_path / "home") as session:
+            await cancel(session, job.run)
+
+    with pytest.raises(UsageError, match="sent as calls, so it has no job to cancel"):
+        asyncio.run(asked())
+    assert texts(flex(service, tmp_path)) == GOOD
+
+
+def test_status_does_not_ask_the_service_for_a_job_of_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its calls have ended, and the process died before it collected their answers."""
+    service = made(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("gemini_batch.engine.collector.settle_calls", deadly(lambda *_: {}, 0, "before"))
+        with pytest.raises(Killed):
+            flex(service, tmp_path)
+    (job,) = jobs_of(tmp_path)
+    assert job.stage is JobStage.ENDED
+    asked = list(service.calls)
+
+    async def seen(name: str) -> Any:
+        async with FakeSession(service, tmp_path / "home") as session:
+            return await status(session, name)
+
+    run = asyncio.run(seen(job.run))
+    assert job.batch is not None
+    alone = asyncio.run(seen(job.batch))
+
+    assert run.state is RunState.UNFINISHED
+    assert alone.succeeded
+    assert service.calls == asked
+    assert texts(flex(service, tmp_path)) == GOOD
+
+
+def test_a_job_that_is_too_young_to_be_stuck_is_named(tmp_path: Path) -> None:
+    service = made(tmp_path, polls_to_end=10**9)
+    begin(service, tmp_path)
+    (job,) = jobs_of(tmp_path)
+
+    async def asked() -> str:
+        async with FakeSession(service, tmp_path / "home") as session:
+            run = session.ledger().run(job.run)
+            assert run is not None
+            await stop_stuck(session, run, 3600.0)
+            return sentences(session.events)
+
+    said = asyncio.run(asked())
+
+    assert said == f"No job of {job.run} is 60 min old, so none is cancelled. --after sets another age."
+    assert "cancel" not in service.calls
+
+
+NOTHING: dict[str, Any] = dict.fromkeys(("via", "finish_via", "after", "flex_rows", "flex_tokens", "deadline"))
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an age of nothing": ({"after": 60.0}, "--after"),
+    "two ways": ({"via": "batch", "finish_via": "flex"}, "--finish-via"),
+    "small work of no choice": ({"via": "flex", "flex_rows": 5}, "--flex-rows"),
+    "small prompts of no choice": ({"via": "batch", "flex_tokens": 5}, "--flex-tokens"),
+    "a deadline of no choice": ({"finish_via": "flex", "deadline": 60.0}, "--deadline"),
+    "a deadline in words": ({"via": "auto", "deadline": "soon"}, "--deadline"),
+    "a deadline that is over": ({"via": "auto", "deadline": 0.0}, "--deadline"),
+    "an age in words": ({"finish_via": "flex", "after": "6h"}, "--after"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_options_that_would_have_no_effect_are_refused(name: str) -> None:
+    stated, field = REFUSED[name]
+    with pytest.raises(UsageError) as caught:
+        check_ways(**{**NOTHING, **stated})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {},
+        {"via": "auto", "deadline": 60.0, "flex_rows": 0, "flex_tokens": 9},
+        {"finish_via": "flex", "via": "flex", "after": 1},
+        {"deadline": 60.0},  # with the way that the run has kept
+    ],
+)
+def test_options_that_have_an_effect_pass(stated: dict[str, Any]) -> None:
+    check_ways(**{**NOTHING, **stated})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("via", "flx"), ("concurrency", 0), ("concurrency", 1001), ("flex_rows", -1), ("tier", "1")]
+)
+def test_a_wrong_value_of_an_option_is_named(option: str, value: object) -> None:
+    with pytest.raises(UsageError, match=option) as caught:
+        RunOptions.of(**{option: value})
+    assert caught.value.field == option
