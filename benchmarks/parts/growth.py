@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Flat: no more than this share of the time a row, or of the memory, that ten times fewer rows take, is lost.
 _FLAT = 0.8
+#: Of so few rows, the start of the process is a large part.
+_SMALL = 100_000
 COMMANDS = ("create", "results")
 NAME = "`{command}` of {rows:,} rows: {what}"
 SECONDS, MEMORY = "a row", "peak memory"
@@ -33,9 +35,8 @@ def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
 
 
 def _compared(command: str, rows: int, ended: Ended, before: Ended | None) -> Iterator[Line]:
-    # The start of a process is a large part of the time of 10,000 rows, so the next size is no worse for that.
     baseline = f"{rows // 10:,} rows" if before else ""
-    goal = Goal(ratio=_FLAT) if before else Goal()
+    goal = Goal(ratio=_FLAT) if before and rows > _SMALL else Goal()
     yield Line(
         name=NAME.format(command=command, rows=rows, what=SECONDS), ours=1e6 * ended.seconds / rows, unit="µs",
         work=rows, peak=ended.peak, baseline=baseline,
