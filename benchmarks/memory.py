@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from benchmarks.measure import HERE
 from benchmarks.memory_steps import write
 from benchmarks.report import MEGABYTE, Entered, Index, Step
-from gemini_batch.store.run_options import REQUESTS_A_JOB
+from gemini_batch.store.ledger.run_options import REQUESTS_A_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

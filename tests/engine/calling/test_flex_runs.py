@@ -10,9 +10,9 @@ from engine.fake import Clock, FakeService, Killed, answer_line, reset, write_re
 from engine.steps import GOOD, KEYS, ONCE, begin, deadly, jobs_of, reasons, texts, work
 from gemini_batch.engine.calling.journal import Journal
 from gemini_batch.errors import ApiError, NotFinished, ServiceError
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

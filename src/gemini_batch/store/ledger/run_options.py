@@ -14,8 +14,8 @@ from gemini_batch.settings import checked_usd
 if TYPE_CHECKING:
     from gemini_batch.money.limits import Usd
     from gemini_batch.prices import Tier
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Run
 
 
 Route = Literal["batch", "flex", "auto"]
