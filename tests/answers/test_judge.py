@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.parse import Answer, parse_generated, parse_line, response_in
 from gemini_batch.answers.reasons import FINISHES, GRPC_NAMES, HTTP_CODES, MESSAGES, TRANSIENT_CODES, VERDICTS
 from gemini_batch.answers.usage import Usage
 from gemini_batch.answers.verdict import Judged, judge, text_of
@@ -39,15 +39,27 @@ def verdict(body: Any, **asked: Any) -> tuple[str, str | None]:
     return found.verdict, found.reason
 
 
+def judged_both_ways(data: bytes, *, method: Any, **asked: Any) -> Judged:
+    """The verdict on a line, which is the same if its response is read together with it."""
+    answer = parse_line(data)
+    assert isinstance(answer, Answer)
+    found = judge(answer, method=method, **asked)
+    if method is Method.GENERATE:
+        whole = parse_generated(data)
+        assert isinstance(whole, Answer)
+        assert judge(whole, method=method, **asked) == found
+    if answer.response is not None:
+        assert response_in(data) == answer.response
+    return found
+
+
 def judged(body: Any, *, error: Any = None, method: Any = Method.GENERATE, **asked: Any) -> Judged:
     line: dict[str, Any] = {"key": "a"}
     if body is not None:
         line["response"] = body
     if error is not None:
         line["error"] = error
-    answer = parse_line(json.dumps(line).encode())
-    assert isinstance(answer, Answer)
-    found = judge(answer, method=method, **asked)
+    found = judged_both_ways(json.dumps(line).encode(), method=method, **asked)
     assert found.key == "a"
     assert (found.verdict == "succeeded") == (found.reason is None) == (found.message is None)
     return found
@@ -702,13 +714,14 @@ lifelike: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.integers(1, 3),
 )
 def test_any_answer_gets_one_verdict(line: Any, method: Any, expects_json: Any, dimension: int | None) -> None:
-    answer = parse_line(json.dumps(line).encode())
-    assert isinstance(answer, Answer)
-    found = judge(answer, method=method, expects_json=expects_json, dimension=dimension)
+    data = json.dumps(line).encode()
+    found = judged_both_ways(data, method=method, expects_json=expects_json, dimension=dimension)
     assert found.verdict in VERDICTS
     assert found.verdict != "missing"
     assert (found.verdict == "succeeded") == (found.reason is None)
     if found.verdict == "succeeded":
+        answer = parse_line(data)
+        assert isinstance(answer, Answer)
         assert answer.error is None
         assert found.has_response
 

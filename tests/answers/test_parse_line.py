@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemini_batch.answers.parse import Answer, NotAnAnswer, parse_line
+from gemini_batch.answers.parse import Answer, NotAnAnswer, parse_generated, parse_line, response_in
 
 RESPONSE = b'{"candidates":[],"x":1.50}'
 
@@ -94,6 +94,7 @@ def test_lines_without_a_usable_key_are_none(line: bytes, reason: str) -> None:
     assert isinstance(found, NotAnAnswer)
     assert found.reason == reason
     assert found.message
+    assert parse_generated(line) == found
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,8 @@ def test_what_is_nearly_json_is_repaired_and_says_so(line: bytes, response: obje
     assert found.repaired
     assert found.response is not None
     assert json.loads(found.response, parse_constant=pytest.fail) == response
+    assert response_in(line) == found.response
+    assert parse_generated(line) == found
 
 
 def test_a_repaired_line_keeps_its_good_pairs_and_great_numbers() -> None:

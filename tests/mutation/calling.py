@@ -111,7 +111,7 @@ CALLING = (
     Breakage(
         guard="a call that is refused for load waits as long as the service asks",
         file="engine/calling/caller.py",
-        old="                self._again(one, now, asked or 0.0)\n",
+        old="                self._again(one, now, min(asked or 0.0, LONGEST_ASKED))\n",
         new="                self._again(one, now, 0.0)\n",
         tests=(f"{CALLER}::test_what_is_refused_waits_as_long_as_the_service_asks",),
     ),

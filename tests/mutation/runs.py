@@ -366,6 +366,22 @@ RUNS = (
         ),
     ),
     Breakage(
+        guard="a busy service cannot hold one call up for a day",
+        file="engine/calling/caller.py",
+        old="min(asked or 0.0, LONGEST_ASKED)",
+        new="asked or 0.0",
+        tests=(
+            "tests/engine/calling/test_caller.py::test_a_busy_service_that_asks_for_a_day_holds_a_request_up_for_a_quarter_of_an_hour",
+        ),
+    ),
+    Breakage(
+        guard="an answer to a call that is not UTF-8 is none",
+        file="engine/calling/outcomes.py",
+        old="body.decode()  # msgspec",
+        new="pass  # msgspec",
+        tests=("tests/engine/calling/test_caller.py::test_an_answer_that_no_judge_could_read_is_none",),
+    ),
+    Breakage(
         guard="the service is not asked for a job of calls",
         file="commands/status.py",
         old='or (job.stage is JobStage.ENDED and job.via == "flex"):',

@@ -62,6 +62,12 @@ class _Generation(msgspec.Struct, gc=False):
     tier: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="serviceTier")
 
 
+class _Response(msgspec.Struct, gc=False):
+    key: str
+    response: msgspec.Raw
+
+
+_decode_response = msgspec.json.Decoder(_Response).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_generation = msgspec.json.Decoder(_Generation).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -92,6 +98,15 @@ def parse_generated(data: bytes) -> Answer | NotAnAnswer:
     if not line.key or (found is not None and found.choices and not found.candidates):
         return parse_line(data)
     return Answer(line.key, None, _error(line), False, _tier(line.tier), found)
+
+
+def response_in(data: bytes) -> bytes | None:
+    """The response in a line that was parsed before, as ``Answer.response``; None if it is no answer any more."""
+    try:
+        return bytes(_decode_response(data).response)
+    except (msgspec.DecodeError, RecursionError):
+        answer = parse_line(data)
+        return answer.response if isinstance(answer, Answer) else None
 
 
 def _not_text(data: bytes) -> NotAnAnswer | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
-from gemini_batch.answers.parse import Answer, parse_line
+from gemini_batch.answers.parse import Answer, parse_line, response_in
 from gemini_batch.answers.reasons import MODEL_LIMIT
 from gemini_batch.answers.result_line import result_line, why
 from gemini_batch.answers.verdict import judge
@@ -101,20 +101,27 @@ def outcome_of(
         return Outcome(row, "missing", reason=row.missing_reason)
     file.seek(row.offset)
     data = file.read(row.length)
-    answer = parse_line(data)
-    if not isinstance(answer, Answer):  # it was one when it was judged, and raw files never change
-        raise StateError(f"An answer file was changed: {file.name}.", file=folder)
-    response = None if answer.response is None else bytes(answer.response)
     if row.verdict == "succeeded":  # there are no words to find for it, so it is not judged a second time
+        response = response_in(data)
+        if response is None:
+            raise _changed(file, folder)
         return Outcome(row, "succeeded", data, response)
+    answer = parse_line(data)
+    if not isinstance(answer, Answer):
+        raise _changed(file, folder)
     judged = judge(answer, method=method, expects_json=row.expects_json, checker=checker, dimension=row.dimension)
     own_limit = row.reason == MODEL_LIMIT  # the answer alone does not tell
     return Outcome(
         row,
         judged.verdict,
         data,
-        response,
+        answer.response,
         row.reason if own_limit else judged.reason,
         judged.code,
         None if own_limit else judged.message,
     )
+
+
+def _changed(file: IO[bytes], folder: Path) -> StateError:
+    """A line was an answer when it was judged, and raw files never change."""
+    return StateError(f"An answer file was changed: {file.name}.", file=folder)

@@ -12,6 +12,7 @@ from engine.calling.simulated import Service, simulate
 from gemini_batch.api.calls import Called
 from gemini_batch.engine.calling.caller import Asked, Caller
 from gemini_batch.engine.calling.journal import Journal, read_calls
+from gemini_batch.engine.calling.outcomes import is_json
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.errors import ApiError
 from gemini_batch.store.records import Rate
@@ -149,3 +150,64 @@ def test_a_command_that_is_stopped_keeps_what_comes_in_time(tmp_path: Path, grac
     assert (flying, left) == (4, 0 if grace else 4)
     assert sorted(answered(tmp_path)) == sorted(service.paid)
     assert len(read_calls(tmp_path / "calls").sent) == len(service.paid) + left
+
+
+def test_a_second_ctrl_c_keeps_the_answers_that_came_after_the_first(tmp_path: Path) -> None:
+    async def go(world: World) -> tuple[int, int]:
+        service = Service(world, latency=10.0)
+        journal = Journal(tmp_path / "calls", tmp_path / "answers")
+        caller = Caller(world, Pace(8, Rate(), 0.0), journal, send=service.call, told=lambda _: None)
+        running = asyncio.ensure_future(caller.run(requests(8), grace=lambda: 30.0))
+        await world.sleep(5.0)
+        running.cancel()
+        while len(service.paid) < 3:
+            await world.sleep(0.01)
+        await world.sleep(0.001)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        paid, flying = len(service.paid), caller.flying
+        await caller.stop()
+        journal.close()
+        return paid, flying
+
+    paid, flying = simulate(go)
+
+    assert len(answered(tmp_path)) == paid
+    assert paid + flying == 8
+
+
+def test_a_busy_service_that_asks_for_a_day_holds_a_request_up_for_a_quarter_of_an_hour(tmp_path: Path) -> None:
+    class Busy(Service):
+        async def call(self, request: bytes) -> Called:
+            if not self.refusals[503]:
+                self.refusals[503] += 1
+                raise ApiError("overloaded", status=503, reason="UNAVAILABLE", retry_after=86_400.0)
+            return await super().call(request)
+
+    async def go(world: World) -> float:
+        journal = Journal(tmp_path / "calls", tmp_path / "answers")
+        caller = Caller(world, Pace(8, Rate(), 0.0), journal, send=Busy(world).call, told=lambda _: None)
+        await caller.run(requests(20), grace=lambda: 0.0)
+        journal.close()
+        return world.monotonic()
+
+    assert simulate(go) < 1000
+    assert len(answered(tmp_path)) == 20
+
+
+@pytest.mark.parametrize(
+    ("body", "readable"),
+    [
+        (b"{}", True),
+        ('{"a": "é"}'.encode(), True),
+        (b' {"a": 1}', True),
+        (b'{"a": "\xff"}', False),
+        (b'{"a": 1}}', False),
+        (b"[]", False),
+        (b"<html>", False),
+        (b"", False),
+    ],
+)
+def test_an_answer_that_no_judge_could_read_is_none(body: bytes, readable: bool) -> None:
+    assert is_json(body) is readable

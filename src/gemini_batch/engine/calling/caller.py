@@ -16,7 +16,7 @@ import msgspec
 
 from gemini_batch.api.trouble import no_capacity
 from gemini_batch.engine.calling.outcomes import FLEX, End, answer_line, end_of, error_line, is_json
-from gemini_batch.engine.calling.pace import FIRST_PAUSE, refusal
+from gemini_batch.engine.calling.pace import FIRST_PAUSE, LONGEST_ASKED, refusal
 from gemini_batch.errors import ApiError, ServiceError
 
 if TYPE_CHECKING:
@@ -153,15 +153,17 @@ class Caller:
             await self._wait(source)
 
     async def _land(self, seconds: float) -> None:
-        """Wait for the calls in flight, and record what they come to."""
-        if self._tasks and seconds:
-            waiting = asyncio.ensure_future(self._world.sleep(seconds))
-            landing = asyncio.ensure_future(asyncio.wait(self._tasks))
-            try:
-                await asyncio.wait({waiting, landing}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waiting.cancel()
-                landing.cancel()
+        """Wait for the calls in flight, and record what each comes to as it ends."""
+        timer = asyncio.ensure_future(self._world.sleep(seconds))
+        try:
+            while self._tasks and seconds and not timer.done():
+                await asyncio.wait({*self._tasks, timer}, return_when=asyncio.FIRST_COMPLETED)
+                self._record()
+        finally:
+            timer.cancel()
+            self._record()
+
+    def _record(self) -> None:
         self._write(self._take(self._world.monotonic()), [])
         self._told(self.tally)
 
@@ -244,7 +246,7 @@ class Caller:
                 self._pace.refused(refusal(details, asked, load=load), now)
                 self.tally.refused += end is End.REFUSED
                 news.refused.append(one.number)
-                self._again(one, now, asked or 0.0)
+                self._again(one, now, min(asked or 0.0, LONGEST_ASKED))
                 self._give_up(error)
             case End.BROKEN:
                 self._broke(one, error, now, news)
@@ -266,7 +268,7 @@ class Caller:
             self.tally.stopper, self.tally.gave_up = self.tally.stopper or error, True
 
     def _again(self, one: Asked, now: float, asked: float) -> None:
-        """Send a request again after a moment, or after as long as the service asks for."""
+        """Send a request again after a moment, or after as long as the service asks for, within bounds."""
         heapq.heappush(self._later, (now + max(asked, FIRST_PAUSE * self._world.uniform(0.75, 1.25)), one))
 
     def _served(self, tier: str) -> None:

@@ -67,6 +67,7 @@ def is_json(body: bytes) -> bool:
     """Whether the body of an answer can be read at all."""
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
-    except msgspec.DecodeError:
+        body.decode()  # msgspec does not check the encoding of what it leaves raw
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
-    return body.startswith(b"{")
+    return body.lstrip().startswith(b"{")
