@@ -26,9 +26,9 @@ from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.memory.index import Index
 from gemini_batch.session import Session
 from gemini_batch.settings import Settings
-from gemini_batch.store.conditions import REMEMBERED
-from gemini_batch.store.records import Job, JobStage, Run
-from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, Selection
+from gemini_batch.store.ledger.records import Job, JobStage, Run
+from gemini_batch.store.ledger.run_options import REQUESTS_A_JOB, RunOptions, Selection
+from gemini_batch.store.rows.conditions import REMEMBERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ from gemini_batch.events import Event, RunProgress
 from gemini_batch.intake.submission import Submission
 from gemini_batch.session import Session
 from gemini_batch.settings import load_settings
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 from gemini_batch.world import World
 
 DAY = 86_400.0

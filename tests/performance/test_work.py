@@ -12,7 +12,7 @@ from engine.fake import FakeService, OrderedClock, write_requests
 from engine.steps import work
 from gemini_batch import GeminiBatch, Secret, Settings
 from gemini_batch.errors import NotFinished
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 from performance.counting import Work, counted
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 FEW, MANY = 200, 400
 #: At most, for each row: JSON documents decoded, SQL statements. And for each command: HTTP calls, however many rows.
 MOST = {
-    "create": (3.1, 2.1, 3),
+    "create": (1.1, 2.1, 3),
     "create, again": (0.0, 0.0, 0),
     "status": (0.0, 0.0, 1),
-    "results": (5.1, 2.1, 2),
-    "results, again": (3.1, 0.0, 0),
-    "run in three jobs": (9.2, 4.2, 18),
+    "results": (4.1, 1.1, 2),
+    "results, again": (2.1, 0.0, 0),
+    "run in three jobs": (6.2, 3.2, 18),
 }
 DAY = 86_400.0
 
@@ -77,8 +77,7 @@ def test_work_for_each_row(gemini_emulator: GeminiEmulator, tmp_path: Path, monk
     }
     over = {name: (found[name], most) for name, most in MOST.items() if max(map(sub, found[name], most)) > 0}
     assert over == {}
-    assert found["create"][0] >= 1  # something is counted at all
-    assert found["create"][1] >= 1
+    assert min(found["create"]) > 0.5  # something is counted at all
 
 
 def test_a_day_of_watching(tmp_path: Path) -> None:

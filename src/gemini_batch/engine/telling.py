@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from gemini_batch.engine.calling.caller import Tally
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.rows import Rows
 
 #: Seconds between what is told of calls.
 AGAIN = 1.0

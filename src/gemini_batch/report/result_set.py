@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.money.book import PriceBook
     from gemini_batch.report.summary import Summary
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder, StateFolder
     from gemini_batch.tables.outputs.cells import Cells
     from gemini_batch.tables.outputs.columns import Column

@@ -18,8 +18,8 @@ from gemini_batch.commands.show import RowSelection, show
 from gemini_batch.commands.status import status
 from gemini_batch.errors import UsageError
 from gemini_batch.report.job_view import CALLING, JobStatus, RunState, RunStatus
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

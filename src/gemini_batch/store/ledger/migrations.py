@@ -1,4 +1,4 @@
-"""The schemas of both databases, as numbered steps. A released step is never edited; another one follows it.
+"""The schemas of the ledger, as numbered steps. A released step is never edited; another one follows it.
 
 Each function is one step. The steps that a database lacks run in one transaction, with the record that they have run.
 State folders hold paid jobs, so tests continue with a folder that 1.0.0 created.
@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_batch.store.records import identity
+from gemini_batch.store.ledger.records import identity
+from gemini_batch.store.sqlite import run_all
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-
-def _each(db: sqlite3.Connection, statements: tuple[str, ...]) -> None:
-    for statement in statements:
-        db.execute(statement)
-
-
-# The ledger ----------------------------------------------------------------------------------------------------------
 
 _LEDGER_1 = (
     """
@@ -87,12 +81,12 @@ CREATE VIEW audit AS
 
 def _ledger_1(db: sqlite3.Connection) -> None:
     """The schema of 1.0.0."""
-    _each(db, _LEDGER_1)
+    run_all(db, _LEDGER_1)
 
 
 def _ledger_2(db: sqlite3.Connection) -> None:
     """Name columns and stored overrides as the documentation does; let runs be forgotten."""
-    _each(
+    run_all(
         db,
         (
             "ALTER TABLE runs RENAME COLUMN key_print TO key_fingerprint",
@@ -117,7 +111,7 @@ WHERE json_type(options, '$.change') = 'object'
 
 def _ledger_3(db: sqlite3.Connection) -> None:
     """Remember which output files were written; those of earlier versions are recognised by their lines."""
-    _each(
+    run_all(
         db,
         (
             """
@@ -135,7 +129,7 @@ def _ledger_4(db: sqlite3.Connection) -> None:
 
     Of two runs that 1.0.0 made of the same requests with the same key, the later one was made with ``--new``.
     """
-    _each(
+    run_all(
         db,
         (
             "ALTER TABLE jobs ADD COLUMN key_fingerprint TEXT NOT NULL DEFAULT ''",
@@ -168,7 +162,7 @@ CREATE TABLE loans (
 
 def _ledger_5(db: sqlite3.Connection) -> None:
     """Remember the attachments at the service, and which jobs use them."""
-    _each(
+    run_all(
         db,
         (
             """
@@ -192,7 +186,7 @@ CREATE TABLE job_attachments (
 
 def _ledger_6(db: sqlite3.Connection) -> None:
     """Keep what each job may cost and has cost, in nano-USD, and the shape of each run; earlier ones have none."""
-    _each(
+    run_all(
         db,
         (
             "ALTER TABLE jobs ADD COLUMN bound INTEGER",
@@ -207,7 +201,7 @@ def _ledger_6(db: sqlite3.Connection) -> None:
 
 def _ledger_7(db: sqlite3.Connection) -> None:
     """Keep what was expected before each sending, and what requests without an answer may have cost, in nano-USD."""
-    _each(
+    run_all(
         db,
         (
             "ALTER TABLE jobs ADD COLUMN possible INTEGER",
@@ -223,7 +217,7 @@ CREATE TABLE estimates (
 
 def _ledger_8(db: sqlite3.Connection) -> None:
     """Keep how the requests of a job are sent, and which calls may have been paid for without an answer."""
-    _each(
+    run_all(
         db,
         (
             "ALTER TABLE jobs ADD COLUMN via TEXT NOT NULL DEFAULT 'batch' CHECK (via IN ('batch', 'flex'))",
@@ -243,155 +237,4 @@ CREATE TABLE rates (
 
 LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6, _ledger_7, _ledger_8,
-)  # fmt: skip
-
-
-# A run's rows --------------------------------------------------------------------------------------------------------
-
-_ROWS_1 = (
-    """
-CREATE TABLE requests (
-    seq INTEGER PRIMARY KEY, line INTEGER NOT NULL, key TEXT NOT NULL, hash INTEGER NOT NULL,
-    offset INTEGER NOT NULL, length INTEGER NOT NULL, expects_json INTEGER NOT NULL, dimension INTEGER,
-    tokens INTEGER NOT NULL DEFAULT 0, job INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
-    granted INTEGER NOT NULL DEFAULT 0, answer INTEGER
-) STRICT
-""",
-    """
-CREATE INDEX requests_waiting ON requests (seq) WHERE job IS NULL
-""",
-    """
-CREATE TABLE sources (
-    id INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, file TEXT NOT NULL, bytes INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, lines INTEGER NOT NULL, missing_reason TEXT NOT NULL
-) STRICT
-""",
-    """
-CREATE TABLE answers (
-    id INTEGER PRIMARY KEY, seq INTEGER NOT NULL REFERENCES requests (seq), source INTEGER NOT NULL,
-    attempt INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
-    verdict TEXT NOT NULL, reason TEXT, usage_known INTEGER NOT NULL, input INTEGER NOT NULL, cached INTEGER NOT NULL,
-    output INTEGER NOT NULL, thoughts INTEGER NOT NULL, tool_use INTEGER NOT NULL, audio_input INTEGER NOT NULL,
-    image_output INTEGER NOT NULL
-) STRICT
-""",
-    """
-CREATE TABLE quarantine (
-    source INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, reason TEXT NOT NULL
-) STRICT
-""",
-    """
-CREATE VIEW results AS
-    SELECT requests.seq, requests.key, coalesce(answers.verdict, 'missing') AS verdict, answers.reason,
-           answers.attempt, answers.input, answers.cached, answers.output, answers.thoughts
-    FROM requests LEFT JOIN answers ON answers.id = requests.answer ORDER BY requests.seq
-""",
-)
-
-
-def _rows_1(db: sqlite3.Connection) -> None:
-    """The schema of 1.0.0."""
-    _each(db, _ROWS_1)
-
-
-def _rows_2(db: sqlite3.Connection) -> None:
-    """Name tables and columns as the documentation does."""
-    _each(
-        db,
-        (
-            "ALTER TABLE requests RENAME COLUMN granted TO attempts_excused",
-            "ALTER TABLE sources RENAME TO answer_files",
-            "ALTER TABLE answers RENAME COLUMN source TO answer_file",
-            "ALTER TABLE quarantine RENAME COLUMN source TO answer_file",
-        ),
-    )
-
-
-def _rows_3(db: sqlite3.Connection) -> None:
-    """Keep the service's messages; answers that were judged before have none."""
-    _each(
-        db,
-        (
-            "CREATE TABLE messages (id INTEGER PRIMARY KEY, reason TEXT NOT NULL, text TEXT NOT NULL) STRICT",
-            "ALTER TABLE answers ADD COLUMN message INTEGER",
-            "DROP VIEW results",
-            """
-CREATE VIEW results AS
-    SELECT requests.seq, requests.key, coalesce(answers.verdict, 'missing') AS verdict, answers.reason,
-           messages.text AS message,
-           answers.attempt, answers.input, answers.cached, answers.output, answers.thoughts
-    FROM requests LEFT JOIN answers ON answers.id = requests.answer
-    LEFT JOIN messages ON messages.id = answers.message ORDER BY requests.seq
-""",
-        ),
-    )
-
-
-def _rows_4(db: sqlite3.Connection) -> None:
-    """Keep which model each answer says it comes from; that of earlier answers stays unknown."""
-    _each(
-        db,
-        (
-            "CREATE TABLE model_versions (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
-            "ALTER TABLE answers ADD COLUMN model_version INTEGER REFERENCES model_versions (id)",
-        ),
-    )
-
-
-def _rows_5(db: sqlite3.Connection) -> None:
-    """Recognise each request, and its body, in other runs; those of earlier versions are read when that is needed."""
-    _each(
-        db,
-        (
-            "ALTER TABLE requests ADD COLUMN fingerprint BLOB",
-            "ALTER TABLE requests ADD COLUMN body INTEGER",
-            "ALTER TABLE requests ADD COLUMN outside INTEGER NOT NULL DEFAULT 0",
-            "ALTER TABLE requests ADD COLUMN copy_of INTEGER",
-        ),
-    )
-
-
-def _rows_6(db: sqlite3.Connection) -> None:
-    """Keep the JSON Schema that each answer is to satisfy; answers to earlier requests are judged without it."""
-    _each(
-        db,
-        (
-            "CREATE TABLE schemas (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, json BLOB NOT NULL) STRICT",
-            "ALTER TABLE requests ADD COLUMN schema INTEGER REFERENCES schemas (id)",
-        ),
-    )
-
-
-def _rows_7(db: sqlite3.Connection) -> None:
-    """Count tokens by every kind that has a price, and searches; those of earlier answers stay unknown (NULL)."""
-    kinds = ("image_input", "video_input", "cached_audio", "audio_output")
-    _each(
-        db,
-        (
-            *(f"ALTER TABLE answers ADD COLUMN {kind} INTEGER NOT NULL DEFAULT 0" for kind in kinds),
-            "ALTER TABLE answers ADD COLUMN searches INTEGER",
-            "ALTER TABLE answers ADD COLUMN maps INTEGER",
-        ),
-    )
-
-
-def _rows_8(db: sqlite3.Connection) -> None:
-    """Keep the most tokens that each request can be charged for; earlier requests are read when that is needed."""
-    _each(
-        db,
-        (
-            "ALTER TABLE requests ADD COLUMN bound_kind INTEGER",
-            "ALTER TABLE requests ADD COLUMN bound_prompt INTEGER",
-            "ALTER TABLE requests ADD COLUMN bound_answer INTEGER",
-        ),
-    )
-
-
-def _rows_9(db: sqlite3.Connection) -> None:
-    """Keep which answers were served, and are charged, at standard prices."""
-    db.execute("ALTER TABLE answers ADD COLUMN standard INTEGER NOT NULL DEFAULT 0")
-
-
-ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (
-    _rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6, _rows_7, _rows_8, _rows_9,
 )  # fmt: skip

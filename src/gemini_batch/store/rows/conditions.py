@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from gemini_batch.store.run_options import Selection
+    from gemini_batch.store.ledger.run_options import Selection
 
 #: It took an answer from another run, where it had been answered before.
 REMEMBERED = 0

@@ -4,8 +4,8 @@ The service's messages about requests that did not succeed are kept, shortened; 
 What always holds:
 
 - ``seq`` counts the requests of a run from 0, in input order. ``requests.job`` is the ordinal of the job that a request
-  is in, NULL while it waits to be sent (again), or one of the places in ``store/conditions.py`` that are not jobs of
-  the run. ``requests.attempts`` counts the jobs it has been in,
+  is in, NULL while it waits to be sent (again), or one of the places in ``store/rows/conditions.py`` that are not jobs
+  of the run. ``requests.attempts`` counts the jobs it has been in,
   ``attempts_excused`` those before the user last asked for it again.
   ``requests.answer`` points to the answer that is final at this moment, NULL if there is none.
 - Everything in a raw file is written in one transaction, which can be repeated: the same file gives the same rows.
@@ -22,11 +22,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from gemini_batch.money.limits import PICO
-from gemini_batch.store import conditions
-from gemini_batch.store.answer_writer import AnswerWriter
-from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD
-from gemini_batch.store.row_reading import RowReader
-from gemini_batch.store.row_records import INSERT_REQUEST, Chunk, RequestRow, Wanted, key_hash
+from gemini_batch.store.rows import conditions
+from gemini_batch.store.rows.answer_writer import AnswerWriter
+from gemini_batch.store.rows.conditions import COPY, ELSEWHERE, HELD
+from gemini_batch.store.rows.row_reading import RowReader
+from gemini_batch.store.rows.row_records import INSERT_REQUEST, Chunk, RequestRow, Wanted, key_hash
 from gemini_batch.store.sqlite import explained, transaction
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.money.limits import Purse
     from gemini_batch.money.row_bounds import RowBound
-    from gemini_batch.store.run_options import Selection
+    from gemini_batch.store.ledger.run_options import Selection
 
 
 _BATCH = 5000

@@ -11,8 +11,8 @@ from msgspec.structs import astuple
 
 from gemini_batch.jsonl import utf8_text
 from gemini_batch.safe_text import printable
-from gemini_batch.store.conditions import ANSWER_COPIES, COUNTS
-from gemini_batch.store.row_records import INSERT_REQUEST, key_hash
+from gemini_batch.store.rows.conditions import ANSWER_COPIES, COUNTS
+from gemini_batch.store.rows.row_records import INSERT_REQUEST, key_hash
 from gemini_batch.store.sqlite import explained
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.answers.verdict import Judged
-    from gemini_batch.store.row_records import RequestRow, Wanted
+    from gemini_batch.store.rows.row_records import RequestRow, Wanted
 
 
 #: Answers are written in groups of this size.
