@@ -131,7 +131,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
             ) from error
 
     def over(self, kept: RunOptions) -> RunOptions:
-        """These options, completed with the stored ones."""
+        """These options, completed with the stored ones. How a trial was sent does not decide how the rest is."""
+        if self.via is None and self.selection is not None and kept.selection not in {None, self.selection}:
+            kept = msgspec.structs.replace(kept, via=None, deadline=None)
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         return msgspec.structs.replace(kept, **said)
 
