@@ -263,7 +263,7 @@ def test_how_a_trial_was_sent_does_not_decide_how_the_rest_is(tmp_path: Path) ->
     assert set(texts(found)) == set(KEYS)
     with Ledger(tmp_path / "home" / "offline" / "ledger.db") as ledger:
         jobs = [job for _, job in ledger.jobs()]
-    assert [(job.via, job.requests) for job in jobs] == [("flex", 2), ("batch", len(KEYS) - 2)]
+    assert {job.via: job.requests for job in jobs} == {"flex": 2, "batch": len(KEYS) - 2}
 
 
 def test_an_interrupted_command_goes_on_in_its_own_way() -> None:
