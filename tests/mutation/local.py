@@ -217,7 +217,10 @@ LOCAL = (
         guard="a file that broke off gets no name",
         file="jsonl.py",
         old="    finally:\n        path_of_part(path, file).unlink(missing_ok=True)",
-        new="    finally:\n        written = path_of_part(path, file)\n        if written.exists():\n            written.replace(path)",
+        new="""    finally:
+        written = path_of_part(path, file)
+        if written.exists():
+            written.replace(path)""",
         tests=("tests/foundation/test_atomic_write.py::test_any_error_leaves_what_was_there",),
     ),
     Breakage(
