@@ -6,6 +6,7 @@ from mutation.breakage import Breakage
 
 RUNS = "tests/engine/calling/test_flex_runs.py"
 CALLER = "tests/engine/calling/test_caller.py"
+STOPPED = "tests/engine/calling/test_stopped_calls.py"
 JOURNAL = "tests/engine/calling/test_journal.py"
 WAYS = "tests/crashes/test_flex_matrix.py::test_what_happens_to_one_call"
 
@@ -142,5 +143,47 @@ CALLING = (
         old='        "doubtful_bound": bound,\n',
         new='        "doubtful_bound": 0,\n',
         tests=(f"{RUNS}::test_a_limit_of_money_makes_jobs_of_calls_that_fit",),
+    ),
+    Breakage(
+        guard="calls that were written and never sent are not in doubt",
+        file="engine/calling/caller.py",
+        old="        news = _News(refused=self._unsent)\n",
+        new="        news = _News()\n",
+        tests=(f"{CALLER}::test_a_command_that_is_stopped_while_it_writes",),
+    ),
+    Breakage(
+        guard="a second Ctrl-C does not close the journal while it is written",
+        file="engine/calling/caller.py",
+        old="    while not task.done():\n        try:\n            await asyncio.shield(task)\n",
+        new="    for _ in range(1):\n        try:\n            await task\n",
+        tests=(f"{CALLER}::test_a_command_that_is_stopped_while_it_writes",),
+    ),
+    Breakage(
+        guard="a second Ctrl-C while calls are written ends at once",
+        file="engine/calling/caller.py",
+        old="if stopped is None or stopped.cancelling() < _AT_ONCE else 0.0",
+        new="",
+        tests=(f"{CALLER}::test_a_command_that_is_stopped_while_it_writes",),
+    ),
+    Breakage(
+        guard="calls whose journal was deleted are in doubt",
+        file="engine/calling/flex_jobs.py",
+        old="        calls = Calls(frozenset(seq for seq, _ in requests_in(rows, job.ordinal)), frozenset())\n",
+        new="        calls = Calls(frozenset(), frozenset())\n",
+        tests=(f"{STOPPED}::test_calls_whose_records_were_deleted_are_in_doubt",),
+    ),
+    Breakage(
+        guard="calls whose answers were deleted are in doubt",
+        file="engine/calling/flex_jobs.py",
+        old="nothing = not (there if calls is None else calls.sent or (there and raw.stat().st_size))",
+        new="nothing = not (there and raw.stat().st_size)",
+        tests=(f"{STOPPED}::test_calls_whose_records_were_deleted_are_in_doubt",),
+    ),
+    Breakage(
+        guard="an answer to a call that a batch would repair is one",
+        file="engine/calling/outcomes.py",
+        old="        if jsonl.repair(body) is None:\n",
+        new="        if True:\n",
+        tests=(f"{CALLER}::test_an_answer_that_no_judge_could_read_is_none",),
     ),
 )

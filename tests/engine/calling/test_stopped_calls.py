@@ -65,6 +65,30 @@ def test_a_run_whose_process_died_shows_its_answers_and_is_not_taken_for_unsent(
     assert texts(flex(service, tmp_path)) == GOOD
 
 
+@pytest.mark.parametrize("answered", [0, 3])
+@pytest.mark.parametrize("lost", [("calls",), ("raw",), ("calls", "raw")])
+def test_calls_whose_records_were_deleted_are_in_doubt(tmp_path: Path, answered: int, lost: tuple[str, ...]) -> None:
+    """Without the journal, all calls may have gone out; without the answers, none is known to have come."""
+    service = made(tmp_path, death=(answered, "after"))
+    with pytest.raises(Killed):
+        flex(service, tmp_path)
+    service.death = None
+    (job,) = jobs_of(tmp_path)
+    folder = tmp_path / "home" / "runs" / job.run
+    for name in lost:
+        for path in (folder / name).iterdir():
+            path.unlink()
+
+    assert texts(flex(service, tmp_path)) == GOOD
+    twice = sum(times - 1 for times in service.paid().values())
+    doubtful = sum(one.doubtful for one in jobs_of(tmp_path))
+    if len(lost) == 1:
+        assert doubtful >= twice
+        assert doubtful > 0
+    else:
+        assert doubtful == 0
+
+
 def test_calls_are_no_job_to_cancel(tmp_path: Path) -> None:
     service = killed(tmp_path)
     (job,) = jobs_of(tmp_path)

@@ -41,6 +41,9 @@ class _Line(msgspec.Struct):
     request: msgspec.Raw
 
 
+#: So many cancellations mean that nothing is waited for.
+_AT_ONCE = 2
+
 _decode = msgspec.json.Decoder(_Line).decode
 _NAMES = (b'"fileData"', b'"file_data"', b'"fileUri"', b'"cachedContent"', b'"cached_content"')
 
@@ -106,6 +109,8 @@ class Caller:
         self._ended: list[_Ended] = []
         self._fault: BaseException | None = None
         self._later: list[tuple[float, Asked]] = []
+        #: Requests that are on disk as sent and never will be, because the command was stopped meanwhile.
+        self._unsent: list[int] = []
 
     @property
     def flying(self) -> int:
@@ -115,13 +120,14 @@ class Caller:
     async def run(self, requests: Iterator[Asked], *, grace: Callable[[], float]) -> Tally:
         """Send each request until it has an answer, or its call breaks, or the service refuses for good.
 
-        A cancelled caller stops the sending; what is in flight is waited for, ``grace()`` seconds at most. Raises
-        OSError if the journal cannot be written: nothing more goes out then.
+        A cancelled caller stops the sending; what is in flight is waited for, ``grace()`` seconds at most, or until it
+        is cancelled once more. Raises OSError if the journal cannot be written: nothing more goes out then.
         """
         try:
             await self._loop(requests)
         except asyncio.CancelledError:
-            await self._land(grace())
+            stopped = asyncio.current_task()
+            await self._land(grace() if stopped is None or stopped.cancelling() < _AT_ONCE else 0.0)
             raise
         return self.tally
 
@@ -138,7 +144,11 @@ class Caller:
             news = self._take(now)
             going = [] if self.tally.stopped else list(self._due(source, now))
             if news or going:
-                await _whole(asyncio.to_thread(self._write, news, [one.number for one in going]))
+                try:
+                    await _whole(asyncio.to_thread(self._write, news, [one.number for one in going]))
+                except asyncio.CancelledError:
+                    self._unsent = [one.number for one in going]
+                    raise
                 self._told(self.tally)
             for one in going:
                 task = asyncio.create_task(self._call(one))
@@ -217,7 +227,8 @@ class Caller:
 
     def _take(self, now: float) -> _News:
         """What has become of the calls that ended since the last time."""
-        news = _News()
+        news = _News(refused=self._unsent)
+        self._unsent = []
         ended, self._ended = self._ended, []
         for one, key, got in ended:
             if isinstance(got, ServiceError):
@@ -290,13 +301,16 @@ class _Source:
 
 
 async def _whole(work: Awaitable[None]) -> None:
-    """Await what must not be left half done, even if the caller is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
+    """Await what must not be left half done, however often the caller is cancelled meanwhile."""
+    task, stopped = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            stopped = error
+    task.result()
+    if stopped is not None:
+        raise stopped
 
 
 def _unreadable() -> ServiceError:

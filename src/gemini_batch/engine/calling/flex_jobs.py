@@ -8,6 +8,7 @@ journal as from a downloaded file, and its other requests wait again, for anothe
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from gemini_batch.catalog import Method
 from gemini_batch.engine.calling.caller import Asked, Caller
 from gemini_batch.engine.calling.choose import Auto, way
 from gemini_batch.engine.calling.job_requests import answered_by, bounds_of, let_go, requests_in
-from gemini_batch.engine.calling.journal import Journal, cut_to_lines, read_calls
+from gemini_batch.engine.calling.journal import Calls, Journal, cut_to_lines, read_calls
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.engine.calling.rates import rate_of, set_rate
 from gemini_batch.engine.creating.intent import intend
@@ -26,7 +27,7 @@ from gemini_batch.events import Notice
 from gemini_batch.jsonl import read_lines
 from gemini_batch.money.limits import PICO, row_prices
 from gemini_batch.report.stragglers import typical
-from gemini_batch.stopping import patience
+from gemini_batch.stopping import hurried, patience
 from gemini_batch.store.records import CALLS, JobStage
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.transcript.sizes import counted
@@ -119,27 +120,27 @@ class FlexJobs:
         known = rate_of(session.ledger(), key, job.model, at=world.now())
         pace = Pace(self._manner.concurrency, known, world.monotonic())
         try:
-            journal = Journal(calls_of(self._folder, job), self._folder.raw(job.id))
-            caller = Caller(
-                world,
-                pace,
-                journal,
-                send=partial(self._send, job),
-                told=partial(self._told, job),
-                standard=self._manner.standard,
-            )
-            try:
-                tally = await caller.run(self._requests(job), grace=partial(self._grace, caller))
-            except asyncio.CancelledError:
-                self._say_in_doubt(caller)
-                raise
-            finally:
-                await caller.stop()
-                journal.close()
-                if pace.rate != known:
-                    set_rate(session.ledger(), key, job.model, pace.rate, at=world.now())
+            with closing(Journal(calls_of(self._folder, job), self._folder.raw(job.id))) as journal:
+                caller = Caller(
+                    world,
+                    pace,
+                    journal,
+                    send=partial(self._send, job),
+                    told=partial(self._told, job),
+                    standard=self._manner.standard,
+                )
+                try:
+                    tally = await caller.run(self._requests(job), grace=partial(self._grace, caller))
+                except asyncio.CancelledError:
+                    self._say_in_doubt(caller)
+                    raise
+                finally:
+                    await caller.stop()
         except OSError as error:
             raise state_error(error, self._folder.path, "run folder") from error
+        finally:
+            if pace.rate != known:
+                set_rate(session.ledger(), key, job.model, pace.rate, at=world.now())
         job = end_job(session, job)
         if tally.stopped:
             self._stop(tally)
@@ -191,8 +192,8 @@ class FlexJobs:
         seconds = patience()
         if caller.flying:
             calls = counted(caller.flying, "call")
-            said = f"Waiting up to {seconds:.0f} s for {calls} in flight; another Ctrl-C ends at once."
-            self._session.emit(Notice(said))
+            then = "." if hurried() else "; another Ctrl-C ends at once."
+            self._session.emit(Notice(f"Waiting up to {seconds:.0f} s for {calls} in flight{then}"))
         return seconds
 
     def _say_in_doubt(self, caller: Caller) -> None:
@@ -222,7 +223,9 @@ def settle_calls(session: Session, folder: RunFolder, rows: Rows, job: Job) -> d
     Returns what is to be recorded of the job: how many requests stay in it, how many calls may have been paid for
     besides those that gave its answers, and what these cost at most. It can be repeated. Raises OSError.
     """
-    calls, answered = read_calls(calls_of(folder, job)), answered_by(rows, job.ordinal)
+    answered, calls = answered_by(rows, job.ordinal), read_calls(calls_of(folder, job))
+    if calls is None:  # it was there before the first call, so it was deleted: all calls may have gone out
+        calls = Calls(frozenset(seq for seq, _ in requests_in(rows, job.ordinal)), frozenset())
     left = let_go(rows, job.ordinal, broken=calls.broken)
     doubtful = sorted(calls.sent - answered - left)
     at = job.created_at or session.world.now()
@@ -251,9 +254,14 @@ def end_job(session: Session, job: Job) -> Job:
     raw = folder.raw(job.id)
     try:
         cut_to_lines(raw)
-        nothing = not raw.exists() or (not raw.stat().st_size and not read_calls(calls_of(folder, job)).sent)
+        calls = read_calls(calls_of(folder, job))
+        there = raw.exists()
+        # The journal is made before the file of answers: without both, nothing was sent.
+        nothing = not (there if calls is None else calls.sent or (there and raw.stat().st_size))
         if nothing:
             raw.unlink(missing_ok=True)
+        else:
+            raw.touch(mode=0o600)
     except OSError as error:
         raise state_error(error, raw, "answers") from error
     if nothing:
