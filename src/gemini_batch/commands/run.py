@@ -22,13 +22,14 @@ from gemini_batch.commands.remembering import check_visible, choose, remember, w
 from gemini_batch.commands.results import held_results, write_out
 from gemini_batch.engine.calling.choose import ROWS, TOKENS, Auto
 from gemini_batch.engine.calling.flex_jobs import CONCURRENCY, Manner, check_manner
+from gemini_batch.engine.calling.job_requests import longest
 from gemini_batch.engine.creating.budget import budget_of
 from gemini_batch.engine.creating.planner import reconcile
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.resend import stopped_by_others
 from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
-from gemini_batch.errors import JobError, Next, NotFinished, ServiceError
+from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.submission import Submission, display_name, enter_run, prepared
 from gemini_batch.intake.tabular import check_not_read
@@ -135,11 +136,16 @@ async def _worked_off(
         )
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
-    except NotFinished as error:
-        if output is not None and isinstance(error.next, Next):
-            error.next = error.next.writing_to(str(output), *style.words)
+    except Error as error:
+        write_to(error, output, style)
         raise
     return session, run
+
+
+def write_to(error: Error, output: Path | None, style: TableStyle) -> None:
+    """Let the next command that an error names write what this command would have written."""
+    if output is not None and isinstance(error.next, Next):
+        error.next = error.next.writing_to(str(output), *style.words)
 
 
 async def _entered(
@@ -152,7 +158,12 @@ async def _entered(
             all_rows = submission.selection == Selection()
             method = made.prepared.recipe.method
             check_columns(made.prepared.note, method, output, details=style.details, all_rows=all_rows)
-        return await enter_run(session, made, options, before_new=refuse_late)
+
+        async def check(_: Session, new: Run, again: bool) -> None:
+            check_manner(new, _manner(options))
+            await refuse_late(session, new, again)
+
+        return await enter_run(session, made, options, before_new=check)
 
 
 def check_table(session: Session, run: Run, output: Path | None, style: TableStyle) -> None:
@@ -194,6 +205,9 @@ async def work_off(
             is_first = is_first or _held(folder) < held
         if chosen.encoded() != kept.encoded():
             run = keep_options(ledger, run, chosen, at=session.world.now())
+
+        with folder.rows() as rows:
+            check_manner(run, manner, largest=longest(rows))
 
         async def drive() -> None:
             backend = await session.backend()

@@ -16,7 +16,7 @@ import msgspec
 
 from gemini_batch.api.trouble import no_capacity
 from gemini_batch.engine.calling.outcomes import FLEX, End, answer_line, end_of, error_line, is_json
-from gemini_batch.engine.calling.pace import FIRST_PAUSE, LONGEST_ASKED, refusal
+from gemini_batch.engine.calling.pace import BUSY, FIRST_PAUSE, LONGEST_ASKED, refusal
 from gemini_batch.errors import ApiError, ServiceError
 
 if TYPE_CHECKING:
@@ -43,14 +43,24 @@ class _Line(msgspec.Struct):
 
 #: So many cancellations mean that nothing is waited for.
 _AT_ONCE = 2
+#: Seconds from which on a pause is told.
+_LONG = 5.0
 
 _decode = msgspec.json.Decoder(_Line).decode
 _NAMES = (b'"fileData"', b'"file_data"', b'"fileUri"', b'"cachedContent"', b'"cached_content"')
 
 
+class Pause(NamedTuple):
+    """A long time in which no call goes out: until when, by the monotonic clock, and why."""
+
+    until: float
+    why: str
+
+
 @dataclass(slots=True)
 class Tally:
-    """What became of a job's calls so far. ``broken``: those whose connection broke before the answer came."""
+    """What became of a job's calls so far. ``broken``: those whose connection broke before the answer came; ``pause``:
+    none goes out now."""
 
     answered: int = 0
     errors: int = 0
@@ -61,6 +71,7 @@ class Tally:
     stopper: ServiceError | None = None
     gave_up: bool = False
     tier: str = ""
+    pause: Pause | None = None
 
     @property
     def stopped(self) -> bool:
@@ -209,19 +220,25 @@ class Caller:
 
     async def _wait(self, source: _Source) -> None:
         """Wait until a call ends, or the next one may go out."""
-        until = math.inf
+        until, why, now = math.inf, "", self._world.monotonic()
         if not self.tally.stopped:
             opens = self._pace.opens()
             first = -math.inf if not source.empty else self._later[0][0] if self._later else math.inf
-            until = max(opens, first)
+            until, why = max(opens, first), BUSY if first > opens else self._pace.why
+        self._pauses(Pause(until, why) if _LONG <= until - now < math.inf else None)
         timer = None
         if until < math.inf:
-            timer = asyncio.ensure_future(self._world.sleep(max(0.0, until - self._world.monotonic())))
+            timer = asyncio.ensure_future(self._world.sleep(max(0.0, until - now)))
         try:
             await asyncio.wait({*self._tasks, *([timer] if timer else [])}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if timer is not None:
                 timer.cancel()
+
+    def _pauses(self, pause: Pause | None) -> None:
+        if pause != self.tally.pause:
+            self.tally.pause = pause
+            self._told(self.tally)
 
     # What calls come to ----------------------------------------------------------------------------------------------
 
@@ -288,15 +305,20 @@ class Caller:
 
 
 class _Source:
-    """The requests that were not sent yet; ``empty`` once there are none."""
+    """The requests that were not sent yet."""
 
     def __init__(self, requests: Iterator[Asked]) -> None:
         self._requests = requests
-        self.empty = False
+        self._ahead = next(requests, None)
+
+    @property
+    def empty(self) -> bool:
+        return self._ahead is None
 
     def next(self) -> Asked | None:
-        found = next(self._requests, None)
-        self.empty = found is None
+        found = self._ahead
+        if found is not None:
+            self._ahead = next(self._requests, None)
         return found
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from gemini_batch.api.trouble import lacks_flex
 from gemini_batch.catalog import Method
 from gemini_batch.engine.calling.caller import Asked, Caller
-from gemini_batch.engine.calling.choose import Auto, way
-from gemini_batch.engine.calling.job_requests import answered_by, bounds_of, let_go, requests_in
+from gemini_batch.engine.calling.choose import Auto, Choice, too_large, way
+from gemini_batch.engine.calling.job_requests import answered_by, bounds_of, let_go, longest, requests_in
 from gemini_batch.engine.calling.journal import Calls, Journal, cut_to_lines, read_calls
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.engine.calling.rates import rate_of, set_rate
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from gemini_batch.store.run_options import Route
     from gemini_batch.store.state_folder import RunFolder
 
+#: What is said of a job whose requests all wait again, or were sent in another one.
+_NO_ANSWER = "None of its calls was answered."
 #: Calls in flight at once, at most.
 CONCURRENCY = 64
 
@@ -65,8 +67,17 @@ class Manner:
     standard: bool = False
 
 
-def check_manner(run: Run, manner: Manner) -> None:
-    """Refuse calls that have no tier. Raises UsageError."""
+def check_manner(run: Run, manner: Manner, *, largest: int = 0) -> None:
+    """Refuse calls that have no tier, and requests that are too large for one: ``largest``, in bytes, is the largest of
+    those that may be sent. Raises UsageError.
+    """
+    if manner.route == "flex" and too_large(largest):
+        raise UsageError(
+            f"The largest request of {run.id} has {largest:,} bytes, and a call can have 20 MB at most.",
+            field="--via",
+            code="too_large_for_call",
+            next=Next("run", run.id, "--via", "batch"),
+        )
     if manner.route == "flex" and run.method is Method.EMBED and not manner.standard:
         raise UsageError(
             "Embeddings have no service tier flex: calls are charged as standard ones, at twice the price of a batch.",
@@ -94,6 +105,8 @@ class FlexJobs:
         self._session, self._service, self._run, self._manner, self._told = session, service, run, manner, told
         self._folder, self._budget, self._attachments = session.state_folder.run(run.id), budget, attachments
         self._model, self._refused = model, False
+        self._longest: int | None = None
+        self._chosen: Choice | None = None
         #: Why nothing more is to be sent.
         self.stopper: Error | None = None
 
@@ -147,14 +160,29 @@ class FlexJobs:
         return job
 
     def way(self, waiting: Waiting) -> Via:
-        """How the waiting requests are to be sent now."""
+        """How the waiting requests are to be sent now; says so if that was not said before."""
         if self._manner.route != "auto":
             return self._manner.route
-        if self._refused or self._run.method is Method.EMBED:
-            return "batch"
+        choice = self._choice(waiting)
+        if waiting.requests and choice != self._chosen and not self._refused:
+            how = "as calls (flex)" if choice.via == "flex" else "in batches"
+            said = f"Sending {counted(waiting.requests, 'request')} {how}, because {choice.why}."
+            self._session.emit(Notice(said))
+            self._chosen = choice
+        return choice.via
+
+    def _choice(self, waiting: Waiting) -> Choice:
+        if self._refused:
+            return Choice("batch", "the service refuses the calls")
+        if self._run.method is Method.EMBED:
+            return Choice("batch", "embeddings have no service tier flex")
+        if self._longest is None:
+            with self._folder.rows() as rows:
+                self._longest = longest(rows)
         ledger, now = self._session.ledger(), self._session.world.now()
         rate = rate_of(ledger, self._session.key_fingerprint(), self._model, at=now)
-        return way(waiting, self._manner.auto, now, usual=typical(ledger.durations(self._model)), rate=rate)
+        usual = typical(ledger.durations(self._model))
+        return way(waiting, self._manner.auto, now, usual=usual, rate=rate, longest=self._longest)
 
     def _stop(self, tally: Tally) -> None:
         if self._manner.route == "auto" and tally.stopper is not None and (tally.gave_up or lacks_flex(tally.stopper)):
@@ -235,7 +263,9 @@ def settle_calls(session: Session, folder: RunFolder, rows: Rows, job: Job) -> d
         costs = [prices.most(*one) for one in bounds_of(rows, doubtful)]
         bound = None if None in costs else -(-sum(cost or 0 for cost in costs) // PICO)
     requests = rows.accounted(job.ordinal)
+    none: dict[str, Any] = {"phase": Phase.FAILED, "state": "JOB_STATE_FAILED", "error_message": _NO_ANSWER}
     return {
+        **({} if requests else none),
         "requests": requests,
         "total": requests,
         "succeeded": len(answered),
