@@ -7,6 +7,7 @@ from mutation.breakage import Breakage
 RUNS = "tests/engine/calling/test_flex_runs.py"
 CALLER = "tests/engine/calling/test_caller.py"
 STOPPED = "tests/engine/calling/test_stopped_calls.py"
+OTHERS = "tests/engine/calling/test_other_processes.py"
 JOURNAL = "tests/engine/calling/test_journal.py"
 WAYS = "tests/crashes/test_flex_matrix.py::test_what_happens_to_one_call"
 
@@ -196,7 +197,7 @@ CALLING = (
     Breakage(
         guard="what the work says after a second Ctrl-C is heard",
         file="client.py",
-        old="                loop.call_soon_threadsafe(stop)\n                _drain(inbox, heard)\n                raise\n",
+        old="                _drain(inbox, heard)\n                raise\n",
         new="                raise\n",
         tests=("tests/face/test_clients.py::test_what_the_work_says_after_a_second_ctrl_c_is_heard",),
     ),
@@ -206,6 +207,27 @@ CALLING = (
         old="stage=JobStage.CREATED, **counts)",
         new="**counts)",
         tests=(f"{STOPPED}::test_progress_counts_the_answers_and_says_why_calls_wait",),
+    ),
+    Breakage(
+        guard="answers of calls that were damaged here are not paid for again without being asked",
+        file="engine/collector.py",
+        old='if job.via == "flex" and job.lost is None:',
+        new='if job.via == "flex":',
+        tests=(f"{OTHERS}::test_answers_of_calls_that_were_damaged_are_not_asked_of_the_service",),
+    ),
+    Breakage(
+        guard="a job that was planned for another way is not sent in that way",
+        file="commands/run.py",
+        old='if manner.route not in {"auto", job.via} or',
+        new="if",
+        tests=(f"{OTHERS}::test_a_planned_job_does_not_outlive_its_way",),
+    ),
+    Breakage(
+        guard="a planned job of calls reserves the price that is allowed now",
+        file="commands/run.py",
+        old=' or (job.via == "flex" and job.standard != manner.standard)',
+        new="",
+        tests=(f"{OTHERS}::test_a_planned_job_reserves_the_price_that_is_allowed_now",),
     ),
     Breakage(
         guard="an answer to a call that a batch would repair is one",

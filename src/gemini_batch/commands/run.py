@@ -24,7 +24,7 @@ from gemini_batch.engine.calling.choose import ROWS, TOKENS, Auto
 from gemini_batch.engine.calling.flex_jobs import CONCURRENCY, Manner, check_manner
 from gemini_batch.engine.calling.job_requests import longest
 from gemini_batch.engine.creating.budget import budget_of
-from gemini_batch.engine.creating.planner import reconcile
+from gemini_batch.engine.creating.planner import drop, reconcile
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.resend import stopped_by_others
 from gemini_batch.engine.runner import Runner
@@ -41,6 +41,7 @@ from gemini_batch.report.table_file import check_columns
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.conditions import HELD
 from gemini_batch.store.job_rows import sent_ordinals
+from gemini_batch.store.records import JobStage
 from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, Selection, keep_options, kept_options
 from gemini_batch.tables.note import table_of
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from gemini_batch.session import Session
     from gemini_batch.store.ledger import Ledger
     from gemini_batch.store.records import Run
+    from gemini_batch.store.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.world import Bell, Deadline
 
@@ -208,6 +210,7 @@ async def work_off(
 
         with folder.rows() as rows:
             check_manner(run, manner, largest=longest(rows))
+            _replan(ledger, rows, run, manner, at=session.world.now())
 
         async def drive() -> None:
             backend = await session.backend()
@@ -280,6 +283,15 @@ def _held(folder: RunFolder) -> int:
 def _stopper(ledger: Ledger, folder: RunFolder, run: Run) -> NotFinished | None:
     with folder.rows() as rows:
         return stopped_by_others(rows, run, ledger.jobs_of(run.id))
+
+
+def _replan(ledger: Ledger, rows: Rows, run: Run, manner: Manner, *, at: float) -> None:
+    """Drop jobs that an earlier process planned, and did not send, for another way or another price than now."""
+    for job in ledger.jobs_of(run.id):
+        if job.stage not in {JobStage.PLANNED, JobStage.UPLOADED}:
+            continue
+        if manner.route not in {"auto", job.via} or (job.via == "flex" and job.standard != manner.standard):
+            drop(ledger, rows, job, at=at)
 
 
 def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bool:
