@@ -1,120 +1,124 @@
-"""``python -m benchmarks``: measure, show, and end with 1 if a target is missed."""
+"""``python -m benchmarks``: measure, and write the table; ends with 1 if a goal is missed and nothing says why."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import datetime as dt
+import importlib
 import os
-import platform
 import sys
 import tempfile
-from importlib.metadata import version
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import clients, estimates, flex, killed, memory, pile, startup, tables
-from benchmarks.measure import Place, program
-from gemini_batch._version import __version__
+from benchmarks import picture, results
+from benchmarks.measure import Place
+from benchmarks.page import amount, ours, page, quoted, significant, unexplained
+from benchmarks.sizes import FULL, SMALL, Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.report import Compared, Entered, Index, Kept, Resumed, Step, TableStep
+    from benchmarks.lines import Line
 
-PARTS = ("help", "status", "calls", "pile")
-#: Only where it is asked for.
-LONG = ("run", "memory", "tables", "estimate", "flex")
-#: Entering a large file takes half a minute.
-_FEW_ROUNDS = 3
-#: Calls of their own, at most.
-_CALLS = 20_000
-
-
-def measured(
-    place: Place, parts: list[str], *, rounds: int, megabytes: int, requests: int, remembered: int
-) -> Iterator[Compared | Kept | Step | Resumed | Entered | Index | TableStep]:
-    """Every figure, as soon as it is there."""
-    if "help" in parts:
-        yield startup.help_page(place, rounds)
-    if "status" in parts:
-        yield startup.one_status(place, rounds)
-    if "calls" in parts:
-        yield clients.many_calls(place, rounds)
-    if "pile" in parts:
-        file = place.folder / "requests.jsonl"
-        rows = pile.write_pile(file, megabytes)
-        yield from pile.ours(place, file, rows, offline=False)
-        yield from pile.ours(place, file, rows, offline=True)
-        yield from pile.theirs(place, file)
-    if "run" in parts:
-        yield from killed.runs(place, requests)
-    if "tables" in parts:
-        few = min(rounds, _FEW_ROUNDS)
-        yield from tables.making(place, rows=requests, rounds=few)
-        yield from tables.joining(place, rows=requests, rounds=few)
-    if "estimate" in parts:
-        yield estimates.estimating(place, rows=requests, rounds=min(rounds, _FEW_ROUNDS))
-    if "flex" in parts:
-        yield flex.calling(place, rows=min(requests, _CALLS), rounds=min(rounds, _FEW_ROUNDS))
-    if "memory" in parts:
-        few = min(rounds, _FEW_ROUNDS)
-        yield from memory.entering(place, requests=requests, entries=remembered, rounds=few)
+#: The parts in the order of the table: what ``make bench`` measures, and those that are measured by name only.
+TITLES = {
+    "startup": "1. Start-up",
+    "checking": "2. Check and enter a request file",
+    "tables": "3. Tables in and out",
+    "uploading": "4. Upload over round trips of 50 ms, with 100 Mbit/s a connection",
+    "collecting": "5. Download, judge and write results",
+    "whole": "6. A whole run",
+    "watching": "7. Watching",
+    "killed": "8. A run that is killed",
+    "growth": "9. More and more rows",
+    "emulating": "10. The emulator",
+    "pile": "11. Memory of each command",
+    "memory": "12. Entering next to answered rows",
+    "estimates": "13. Estimating tokens",
+    "flex": "14. Requests as calls",
+}
+BY_NAME = ("pile", "memory", "estimates", "flex")
+_HERE = Path(__file__).resolve().parent
+#: The page of the docs that quotes figures, and its picture; written only with the table itself.
+QUOTED = _HERE.parent / "docs" / "performance.md"
+_PICTURE = QUOTED.parent / "assets" / "growth.svg"
 
 
 def main() -> int:
-    """Parse, measure, show."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default), {', '.join(LONG)}")
-    parser.add_argument(
-        "--rounds", type=int, default=15, help="alternating runs behind each median (15; memory, tables: 3 at most)"
-    )
-    parser.add_argument("--megabytes", type=int, default=300, help="size of the pile (300); five times that on disk")
-    parser.add_argument(
-        "--requests",
-        type=int,
-        default=1_000_000,
-        help="size of the run, of the entered file, of the tables, rows to estimate (1,000,000)",
-    )
-    parser.add_argument("--remembered", type=int, default=10_000_000, help="answered rows in memory (10,000,000)")
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
-    options = parser.parse_args()
-    if unknown := set(options.parts) - {*PARTS, *LONG}:
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join((*PARTS, *LONG))}")
-    about = {
-        "gemini_batch": __version__,
-        "google_genai": version("google-genai"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "rounds": options.rounds,
-        "megabytes": options.megabytes,
-        "requests": options.requests,
-        "remembered": options.remembered,
-        "program": " ".join(program()),
-    }
-    figures = []
-    with tempfile.TemporaryDirectory(prefix="gemini-batch-benchmarks-") as folder:
-        if not options.json:
-            print(
-                "gemini-batch {gemini_batch}, google-genai {google_genai}, Python {python}, {cores} cores".format(
-                    **about
-                )
-            )
-            print(
-                "up to {rounds} alternating runs behind each median; a pile of {megabytes} MB".format(**about),
-                flush=True,
-            )
-        place = Place(Path(folder))
-        sizes = {name: about[name] for name in ("rounds", "megabytes", "requests", "remembered")}
-        for figure in measured(place, options.parts or list(PARTS), **sizes):
-            figures.append(figure)
-            if not options.json:
-                print(figure, flush=True)
-    good = all(figure.good for figure in figures)
-    if options.json:
-        print(json.dumps({**about, "good": good, "figures": [figure.as_json() for figure in figures]}, indent=2))
-    elif not good:
-        print("A target was missed.", file=sys.stderr)
+    """Parse, measure, show, write."""
+    options = _parsed()
+    sizes = _sizes(options.scale, options.size)
+    changed = {name: value for name, value in asdict(sizes).items() if value != getattr(FULL, name)}
+    folder = (options.into or (_HERE.parent / "build" / "benchmarks" if changed else _HERE)).resolve()
+    reasons = results.reasons()
+    good = True
+    for name in options.parts or [name for name in TITLES if name not in BY_NAME]:
+        print(TITLES[name], flush=True)
+        try:
+            lines = list(_measured(name, sizes))
+        except (RuntimeError, OSError) as error:  # the other parts take most of an hour
+            print(f"  This part failed, and its lines stay as they were: {error}", file=sys.stderr, flush=True)
+            good = False
+            continue
+        good = good and not any(unexplained(line, reasons) for line in lines)
+        today = dt.datetime.now(tz=dt.UTC).date().isoformat()
+        part = results.Part(date=today, machine=results.this_machine(), lines=lines, changed=changed)
+        parts = {**results.read(folder), name: part}  # read again: another process may have measured another part
+        results.write(folder, parts, page(parts, TITLES, reasons))
+        if folder == _HERE:
+            QUOTED.write_text(quoted(QUOTED.read_text("utf-8"), parts, TITLES), "utf-8")
+        if name == "growth":
+            (_PICTURE if folder == _HERE else folder / "growth.svg").write_text(picture.picture(lines), "utf-8")
+    print(f"Written to {os.path.relpath(folder)}/results.md.")
+    if not good:
+        print("A part failed, or a goal was missed and reasons.toml does not say why.", file=sys.stderr)
     return 0 if good else 1
+
+
+def _measured(name: str, sizes: Sizes) -> Iterator[Line]:
+    """The lines of a part, shown as soon as they are there."""
+    with tempfile.TemporaryDirectory(prefix="gemini-batch-benchmarks-") as where:
+        for line in importlib.import_module(f"benchmarks.parts.{name}").measured(Place(Path(where)), sizes):
+            print(f"  {_shown(line)}", flush=True)
+            yield line
+
+
+def _parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(TITLES)}; default: all but the last four")
+    parser.add_argument("--scale", choices=("full", "small"), default="full", help="small: tries all in a few minutes")
+    parser.add_argument(
+        "--size", action="append", default=[], metavar="NAME=N", help=f"another size: {', '.join(asdict(FULL))}"
+    )
+    parser.add_argument(
+        "--into", type=Path, help="folder of the table; default: benchmarks, or for other sizes build/benchmarks"
+    )
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(TITLES):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(TITLES)}")
+    for size in options.size:
+        name, _, number = size.partition("=")
+        if name not in asdict(FULL) or not number.isdecimal():
+            parser.error(f"{size!r} is not NAME=N with one of {', '.join(asdict(FULL))}")
+    return options
+
+
+def _sizes(scale: str, changes: list[str]) -> Sizes:
+    named = (change.split("=") for change in changes)
+    return replace(SMALL if scale == "small" else FULL, **{name: int(number) for name, number in named})
+
+
+def _shown(line: Line) -> str:
+    compared = ""
+    if line.theirs is not None and line.ratio is not None:
+        compared = f"; {line.baseline} {amount(line.theirs, line.unit)}: ratio {significant(line.ratio)}"
+    elif line.baseline:
+        compared = f"; {line.baseline}: {line.note}"
+    peaks = f"; {line.peak / 1e6:,.0f} MB" + (f", {line.their_peak / 1e6:,.0f} MB" if line.their_peak else "")
+    missed = f"; MISSED: {', '.join(line.missed())}" if line.missed() else ""
+    return f"{line.name}: {ours(line)}{compared}{peaks if line.peak else ''}{missed}"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Whole processes, measured: wall time and peak memory, in an environment that is the same for every one of them."""
+"""Whole processes, measured: wall time, processor time and peak memory, in the same environment for each of them."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
-import statistics
+import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import resource
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-HERE = Path(__file__).parent
+SCRIPTS = Path(__file__).parent / "scripts"
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
-_WARM_UP = 2
+#: Seconds between two readings of the memory of a process and those that it started.
+_SAMPLED = 0.1
 #: The unit of ``ru_maxrss``: kilobytes, but bytes on macOS.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -27,7 +30,7 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A process that ended with 0: its wall time and processor time in seconds, its peak resident memory in bytes, and
-    its stdout."""
+    its stdout. Time and memory include the processes that it started."""
 
     seconds: float
     cpu: float
@@ -59,20 +62,41 @@ class Place:
             kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep))
         return {**kept, "PYTHONPYCACHEPREFIX": str(self.folder / "compiled"), **more}
 
-    def run(self, words: Sequence[str], environment: Mapping[str, str]) -> Ended:
-        """Run a process to its end. Raises RuntimeError, with what it said, for any exit code but 0."""
+    def run(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        timeout: float | None = None,
+        codes: Sequence[int] = (0,),
+        until: Callable[[], bool] | None = None,
+    ) -> Ended:
+        """Run a process to its end, or interrupt it as Ctrl-C does, once ``until`` is true. Raises RuntimeError, with
+        what it said, for an exit code that is not expected, and TimeoutError where it was killed after ``timeout``
+        seconds."""
         with (self.folder / "stdout").open("w+b") as out, (self.folder / "stderr").open("w+b") as err:
             began = time.perf_counter()
             process = subprocess.Popen(words, env=environment, cwd=self.folder, stdout=out, stderr=err)
-            usage = _usage_of(process)
+            killer = threading.Timer(timeout or 0.0, process.kill)
+            if timeout is not None:
+                killer.start()
+            with _Family(process.pid) as family, _Interrupted(process, until):
+                usage = usage_of(process)
+            killer.cancel()
             seconds = time.perf_counter() - began
             out.seek(0)
             err.seek(0)
-            if process.returncode:
+            if process.returncode not in codes:
+                if timeout is not None and seconds >= timeout:
+                    raise TimeoutError(f"{words[-1]} took more than {timeout:,.0f} s")
                 said = err.read().decode(errors="replace")
                 raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{said}")
-            cpu = usage.ru_utime + usage.ru_stime
-            return Ended(seconds, cpu, usage.ru_maxrss * _RSS_UNIT, out.read().decode().strip())
+            cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _RSS_UNIT
+            return Ended(seconds, cpu, max(peak, family.peak), out.read().decode().strip())
+
+    def script(self, name: str, *values: object, **variables: str) -> Ended:
+        """Run one of the scripts of the benchmarks with this Python."""
+        return self.run([*script(name), *map(str, values)], self.environment(**variables))
 
     @contextlib.contextmanager
     def subfolder(self, name: str) -> Iterator[Path]:
@@ -86,12 +110,12 @@ class Place:
 
     @contextlib.contextmanager
     def emulator(self, *options: str) -> Iterator[Standing]:
-        """An emulator in a process of its own, with its own data folder."""
+        """An emulator in a process of its own, with its own data folder. Its responder may be one of our scripts."""
         with self.subfolder("emulator-data") as data, (self.folder / "emulator-stderr").open("w+b") as err:
             process = subprocess.Popen(
                 [*program(), "emulator", "--data", str(data), *options],
                 env=self.environment(),
-                cwd=self.folder,
+                cwd=SCRIPTS,
                 stdout=subprocess.PIPE,
                 stderr=err,
             )
@@ -108,12 +132,70 @@ class Place:
                 process.stdout.close()
 
 
+class _Family:
+    """The peak memory of a process together with the processes that it started, in bytes; 0 if it started none, or
+    where the system does not say. Pages that several of them share count once."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak, self._pid, self._over = 0, pid, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _Family:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_SAMPLED):
+            with contextlib.suppress(OSError, ValueError):  # a process that ends while it is read
+                if len(family := _family(self._pid)) > 1:
+                    self.peak = max(self.peak, sum(map(_memory, family)))
+
+
+class _Interrupted:
+    """Sends SIGINT to a process once something is true."""
+
+    def __init__(self, process: subprocess.Popen[bytes], until: Callable[[], bool] | None) -> None:
+        self._process, self._until, self._over = process, until, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        if self._until is not None:
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._until is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        assert self._until is not None
+        while not self._over.wait(_SAMPLED):
+            if self._until():
+                self._process.send_signal(signal.SIGINT)
+                return
+
+
+def _family(pid: int) -> list[int]:
+    children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [pid, *(one for child in itertools.chain(*children) for one in _family(int(child)))]
+
+
+def _memory(pid: int) -> int:
+    with Path(f"/proc/{pid}/smaps_rollup").open() as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+
+
 def peak_of(process: subprocess.Popen[bytes]) -> int:
     """Wait for a child and return its peak resident memory in bytes."""
-    return _usage_of(process).ru_maxrss * _RSS_UNIT
+    return usage_of(process).ru_maxrss * _RSS_UNIT
 
 
-def _usage_of(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
+def usage_of(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
+    """Wait for a child and return what it used."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage
@@ -121,34 +203,21 @@ def _usage_of(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
 
 def program() -> list[str]:
     """The words that start this tool: the console script next to this Python, or the module where there is none."""
-    script = Path(sys.executable).with_name("gemini-batch")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "gemini_batch"]
+    path = Path(sys.executable).with_name("gemini-batch")
+    return [str(path)] if path.exists() else [sys.executable, "-m", "gemini_batch"]
 
 
-def sdk(script: str) -> list[str]:
-    """The words that start one of the small programs over the official SDK."""
-    return [sys.executable, str(HERE / script)]
+def script(name: str) -> list[str]:
+    """The words that start one of the scripts."""
+    return [sys.executable, str(SCRIPTS / f"{name}.py")]
 
 
-def compare(
-    place: Place,
-    ours: Sequence[str],
-    theirs: Sequence[str],
-    environment: Mapping[str, str],
-    *,
-    rounds: int,
-    prints: str = "",
-) -> tuple[float, float]:
-    """Run both ``rounds`` times in alternation, after two runs of each that do not count; the medians in seconds.
-
-    Raises RuntimeError where one of them prints something else than ``prints``, if that is given.
-    """
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(_WARM_UP + rounds):
-        for words, taken in zip((ours, theirs), times, strict=True):
-            ended = place.run(words, environment)
-            if prints and ended.stdout != prints:
-                raise RuntimeError(f"{' '.join(words)} printed {ended.stdout!r} instead of {prints!r}.")
-            if number >= _WARM_UP:
-                taken.append(ended.seconds)
-    return statistics.median(times[0]), statistics.median(times[1])
+def alternating(works: Mapping[str, Callable[[], Ended]], rounds: int, *, warm_up: int = 0) -> dict[str, list[Ended]]:
+    """Do each piece of work ``rounds`` times, in alternation, after ``warm_up`` times that do not count."""
+    taken: dict[str, list[Ended]] = {name: [] for name in works}
+    for number in range(warm_up + rounds):
+        for name, work in works.items():
+            ended = work()
+            if number >= warm_up:
+                taken[name].append(ended)
+    return taken

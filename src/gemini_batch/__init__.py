@@ -94,8 +94,8 @@ if TYPE_CHECKING:
     from gemini_batch.report.summary import Summary, TokenCounts
     from gemini_batch.session import load_prices
     from gemini_batch.settings import Secret, Settings, load_settings
-    from gemini_batch.store.records import JobStage
-    from gemini_batch.store.row_records import Reason
+    from gemini_batch.store.ledger.records import JobStage
+    from gemini_batch.store.rows.row_records import Reason
     from gemini_batch.transcript.turns import Turn
     from gemini_batch.wire import Phase, RemoteJob
 

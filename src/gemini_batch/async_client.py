@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.report.job_view import JobStatus, RunStatus
     from gemini_batch.report.result_set import Results
-    from gemini_batch.store.records import Via
-    from gemini_batch.store.run_options import Route
+    from gemini_batch.store.ledger.records import Via
+    from gemini_batch.store.ledger.run_options import Route
 
 
 class AsyncGeminiBatch(AsyncFiles):
@@ -229,7 +229,7 @@ class AsyncGeminiBatch(AsyncFiles):
         from gemini_batch.intake.table_options import names_run, refuse_table, submission
         from gemini_batch.intake.tabular import check_named, check_not_read
         from gemini_batch.report.result_set import TableStyle
-        from gemini_batch.store.run_options import RunOptions
+        from gemini_batch.store.ledger.run_options import RunOptions
         from gemini_batch.tables.outputs.folder import text_folder
 
         texts = text_folder(output_dir, markdown=markdown)  # before anything is sent

@@ -94,7 +94,7 @@ class AsyncFiles(AsyncBase):
         """
         from gemini_batch.commands import estimate as room
         from gemini_batch.intake.table_options import names_run, refuse_table, submission
-        from gemini_batch.store.run_options import RunOptions
+        from gemini_batch.store.ledger.run_options import RunOptions
 
         options = RunOptions.of(
             max_requests_per_job=max_requests_per_job, max_tokens_per_job=max_tokens_per_job, tier=tier

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
     from pathlib import Path
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -287,6 +287,7 @@ def private_open(path: Path, mode: Literal["ab", "wb", "xb"]) -> IO[bytes]:
 
 #: A part file counts as left behind only if it is older than ours by this many seconds and no process has locked it.
 _STALE = 60.0
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part", re.DOTALL)
 
 
 def _lock(file: IO[bytes]) -> bool:
@@ -302,18 +303,36 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
-def _sweep(ours: Path, prefix: str) -> None:
-    """Remove the parts of the same file that killed processes left next to it; other files may have similar names."""
-    now = ours.stat().st_mtime
-    part = re.compile(re.escape(prefix) + r"[0-9a-f]{8}\.part")
-    beside: list[Path] = []
+def sweep(folder: Path, names: Container[str], *, now: float) -> None:
+    """Remove the parts of files that killed processes left in a folder.
+
+    ``names``: those of the files, as :func:`short_name` gives them. ``now``: the time by the folder's own clock.
+    """
     with contextlib.suppress(OSError):  # a folder can permit writing without listing
-        beside.extend(ours.parent.iterdir())
-    for other in beside:
-        if other != ours and part.fullmatch(other.name):
+        for other in folder.iterdir():
+            if (part := _PART.fullmatch(other.name)) is None or part[1] not in names:
+                continue
             with contextlib.suppress(OSError), other.open("rb+") as file:
                 if other.stat().st_mtime < now - _STALE and _lock(file):
                     other.unlink()
+
+
+def open_part(path: Path, *, private: bool = False) -> IO[bytes]:
+    """A new file next to ``path`` for what will become it, locked until it is closed. Its ``name`` is its path."""
+    part = path.with_name(f".{short_name(path.name)}.{secrets.token_hex(4)}.part")
+    file = private_open(part, "xb") if private else part.open("xb")
+    _lock(file)
+    return file
+
+
+def short_name(name: str) -> str:
+    """As much of the name of a file as the names of its parts have."""
+    return name[:100]
+
+
+def path_of_part(path: Path, part: IO[bytes]) -> Path:
+    """The path of a part of ``path``."""
+    return path.with_name(os.path.basename(part.name))  # noqa: PTH119 - names may hold bytes that are not text
 
 
 @contextlib.contextmanager
@@ -323,14 +342,13 @@ def part_of(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     Its ``name`` is its path. Parts that killed processes left next to the same path are removed. ``private``: only the
     owner may read it. Raises ``OSError`` from the file system.
     """
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    file = open_part(path, private=private)
     try:
-        with private_open(part, "xb") if private else part.open("xb") as file:
-            _lock(file)
-            _sweep(part, f".{path.name[:100]}.")
+        with file:
+            sweep(path.parent, {short_name(path.name)}, now=os.fstat(file.fileno()).st_mtime)
             yield file
     finally:
-        part.unlink(missing_ok=True)
+        path_of_part(path, file).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -341,16 +359,21 @@ def atomic_write(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     owner may read it. Raises ``OSError`` from the file system.
     """
     with part_of(path, private=private) as file:
-        part = path.with_name(os.path.basename(file.name))  # noqa: PTH119 - names may hold bytes that are not text
         yield file
         file.flush()
         os.fsync(file.fileno())
-        file.close()
-        if not private:
-            with contextlib.suppress(FileNotFoundError):
-                part.chmod(stat.S_IMODE(path.stat().st_mode))
-        part.replace(path)
+        put_in_place(path, file, private=private)
     sync_folder(path.parent)
+
+
+def put_in_place(path: Path, part: IO[bytes], *, private: bool = False) -> None:
+    """Let a part, which is complete and synced, become ``path``. Raises ``OSError`` from the file system."""
+    part.close()
+    written = path_of_part(path, part)
+    if not private:
+        with contextlib.suppress(FileNotFoundError):
+            written.chmod(stat.S_IMODE(path.stat().st_mode))
+    written.replace(path)
 
 
 def sha256_of(path: Path) -> str:

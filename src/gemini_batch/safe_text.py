@@ -8,8 +8,10 @@ import re
 _JOINERS = "\u200c\u200d"
 #: A shorter key is a placeholder for a gateway or the emulator; removing it everywhere would spoil ordinary words.
 _SHORTEST_KEY = 8
-#: A visible ASCII character, percent-encoded or escaped as in JSON.
-_ENCODED = re.compile(rb"[%\\](?:25)*(?:u00)?[2-7][0-9A-Fa-f]")
+#: A visible ASCII character, percent-encoded, or escaped as in JSON. Two patterns, because a search for one first
+#: character is ten times as fast as a search for any of two.
+_PERCENT = re.compile(rb"%(?:25)*[2-7][0-9A-Fa-f]")
+_ESCAPED = re.compile(rb"\\u00[2-7][0-9A-Fa-f]")
 
 
 def printable(text: str) -> str:
@@ -56,5 +58,5 @@ class Redactor:
         """Whether it is clear at once that the secret is not in ``data``: most data holds no encoded letters at all."""
         if self._bytes is None:
             return True
-        encoded = (b"%" in data or b"\\u00" in data) and _ENCODED.search(data) is not None
-        return not (self._always_slow or encoded or self._plain in data)
+        encoded = _PERCENT.search(data) or _ESCAPED.search(data)
+        return not (self._always_slow or encoded is not None or self._plain in data)

@@ -20,7 +20,7 @@ from gemini_batch.errors import ApiError, StateError, UsageError
 from gemini_batch.events import EventHandler, Notice, ignore_events
 from gemini_batch.money.book import PriceBook, default_book
 from gemini_batch.money.own_prices import FILE_NAME, SET_ASIDE, parse
-from gemini_batch.store.records import CALLS
+from gemini_batch.store.ledger.records import CALLS
 from gemini_batch.store.state_folder import StateFolder
 from gemini_batch.world import World
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gemini_batch.settings import Settings
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
 
 #: Seconds to wait for another process that works on the same run, and seconds between two tries.

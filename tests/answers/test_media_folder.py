@@ -16,7 +16,7 @@ from gemini_batch.answers.media import MediaWriter
 from gemini_batch.answers.media_folder import MANIFEST, MediaFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def image(data: bytes) -> bytes:
@@ -227,3 +227,75 @@ def test_a_link_to_a_folder_is_one(tmp_path: Path) -> None:
     MediaFolder(tmp_path / "media").check_place()
     assert MediaFolder(tmp_path / "media").write("a.png", b"new")
     assert (tmp_path / "real" / "a.png").read_bytes() == b"new"
+
+
+def seen(folder: Path) -> list[str]:
+    """The files of the user's view: all but the manifest."""
+    return sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
+
+
+def test_files_that_are_written_together_are_all_there_at_the_end(tmp_path: Path) -> None:
+    folder = MediaFolder(tmp_path / "media", run="run-a")
+    names = [f"{number:03}.png" for number in range(150)]
+    with folder.together():
+        for name in names:
+            assert folder.write(name, name.encode())
+        assert len([name for name in seen(folder.path) if not name.endswith(".part")]) == 128  # two whole groups
+
+    assert seen(folder.path) == names
+    assert {(folder.path / name).read_bytes() for name in names} == {name.encode() for name in names}
+    with folder.together():
+        assert not any(folder.write(name, name.encode()) for name in names)
+
+
+def test_what_did_not_come_to_its_end_leaves_no_parts(tmp_path: Path) -> None:
+    folder = MediaFolder(tmp_path / "media", run="run-a")
+
+    def fail() -> None:
+        with folder.together():
+            folder.write("a.png", b"a")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert seen(folder.path) == []
+    assert folder.write("a.png", b"a")
+    assert seen(folder.path) == ["a.png"]
+
+
+def test_a_file_alone_is_there_at_once(tmp_path: Path) -> None:
+    """Whoever reads results line by line finds the files that a line names."""
+    folder = MediaFolder(tmp_path / "media", run="run-a")
+    folder.write("a.png", b"a")
+
+    assert seen(folder.path) == ["a.png"]
+
+
+def test_the_folder_is_searched_for_parts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of the folder for each file would take hours for a hundred thousand files."""
+    lists: list[Path] = []
+    real = Path.iterdir
+
+    def listed(path: Path) -> Iterator[Path]:
+        lists.append(path)
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    before = MediaFolder(tmp_path, run="run-a")
+    before.write("a.png", b"a")
+    left = tmp_path / ".a.png.0123abcd.part"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    foreign = tmp_path / ".b.png.0123abcd.part"
+    foreign.write_bytes(b"half")
+    os.utime(foreign, (0, 0))
+    lists.clear()
+
+    folder = MediaFolder(tmp_path, run="run-a")
+    for number in range(5):
+        folder.write(f"{number}.png", b"x")
+
+    assert len(lists) == 1
+    assert not left.exists() or os.name != "posix"
+    assert foreign.exists()

@@ -16,8 +16,8 @@ import pytest
 
 from cli.conftest import request
 from gemini_batch.store import sqlite
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.rows import Rows
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.rows.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

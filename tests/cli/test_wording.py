@@ -9,7 +9,7 @@ from gemini_batch.cli import wording
 from gemini_batch.cli.common import duration, parse_duration
 from gemini_batch.cli.pace import Pace
 from gemini_batch.events import RunProgress
-from gemini_batch.store.row_records import Reason
+from gemini_batch.store.rows.row_records import Reason
 from gemini_batch.transcript.sizes import span
 
 

@@ -26,9 +26,9 @@ from gemini_batch.engine.quota import Limits
 from gemini_batch.errors import Next, NotFinished, ServiceError, UsageError
 from gemini_batch.intake.submission import Submission, enter_run
 from gemini_batch.report.job_view import RunState
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RequestOverrides, RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from commands.views import Views
     from gemini_batch.report.result_set import Results
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.records import Job
 
 KEYS = ["a", "b", "c", "d", "e"]
 ENDS = ["BATCH_STATE_SUCCEEDED", "BATCH_STATE_FAILED", "BATCH_STATE_EXPIRED", "BATCH_STATE_CANCELLED"]

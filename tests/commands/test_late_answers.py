@@ -16,7 +16,7 @@ from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, Error, NetworkError, NotFinished, UsageError
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -21,7 +21,7 @@ from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
 from gemini_batch.errors import Error, Next
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RequestOverrides
+from gemini_batch.store.ledger.run_options import RequestOverrides
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,9 +11,9 @@ from engine.fake import Clock, FakeService, Killed, write_requests
 from engine.steps import GOOD, KEYS, again, held, jobs_of, sentences, texts, work
 from gemini_batch.commands.results import results
 from gemini_batch.errors import ApiError, NetworkError, NotFinished, UsageError
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RunOptions, keep_options
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RunOptions, keep_options
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:

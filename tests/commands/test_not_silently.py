@@ -15,7 +15,7 @@ from gemini_batch.commands.create import create
 from gemini_batch.commands.run import run
 from gemini_batch.engine.creating.planner import drop
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

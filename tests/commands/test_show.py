@@ -11,8 +11,8 @@ import pytest
 from gemini_batch import GeminiBatch, Turn, UsageError
 from gemini_batch.commands.show import RowSelection, contains, nearest_key, row_selection, selected
 from gemini_batch.commands.shown_row import ShownRowReader, Texts, place_of
-from gemini_batch.store.records import Job, JobStage
-from gemini_batch.store.row_records import PlacedRow
+from gemini_batch.store.ledger.records import Job, JobStage
+from gemini_batch.store.rows.row_records import PlacedRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

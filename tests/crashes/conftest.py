@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.events import Event
     from gemini_batch.report.result_set import Results
-    from gemini_batch.store.run_options import RunOptions
+    from gemini_batch.store.ledger.run_options import RunOptions
     from gemini_batch.testing import GeminiEmulator
 
 settings.register_profile(

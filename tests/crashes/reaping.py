@@ -10,9 +10,9 @@ import pytest
 
 from gemini_batch.memory import recall
 from gemini_batch.memory.index import Index
-from gemini_batch.store.answer_writer import AnswerWriter
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.rows import Rows
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.rows.answer_writer import AnswerWriter
+from gemini_batch.store.rows.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence

@@ -19,7 +19,7 @@ from crashes.reaping import Mortal, Reaper, When, lives_with_a_death, reaper
 from gemini_batch.backend import Backend
 from gemini_batch.commands.run import run
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from crashes.conftest import Place

@@ -21,7 +21,7 @@ from gemini_batch.commands.run import run
 from gemini_batch.engine.calling.journal import Journal
 from gemini_batch.errors import Error, NotFinished, ServiceError, UsageError
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from crashes.conftest import Place

@@ -15,7 +15,7 @@ import pytest
 from crashes.test_flex import repeated, worked_off
 from engine.steps import jobs_of
 from gemini_batch.errors import ServiceError
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

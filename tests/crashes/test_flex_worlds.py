@@ -17,7 +17,7 @@ from engine.steps import jobs_of
 from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, Error
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,8 +24,8 @@ from gemini_batch.commands.run import run
 from gemini_batch.errors import Error
 from gemini_batch.intake.submission import Submission
 from gemini_batch.money.limits import MaxUsd
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.run_options import RequestOverrides, RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crashes.conftest import MODEL, killed_again_and_again
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from crashes.conftest import Place

@@ -20,7 +20,7 @@ from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, re
 from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, Error
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

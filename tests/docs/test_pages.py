@@ -20,8 +20,8 @@ from docs.pages import LANGUAGES, ROOT, Block, blocks, code, headings, pages, re
 from gemini_batch import GeminiBatch, aio, catalog, errors
 from gemini_batch import settings as settings_module
 from gemini_batch.cli import COMMANDS
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.rows import Rows
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.rows.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.catalog import Method
     from gemini_batch.report.result_set import Results
-    from gemini_batch.store.run_options import RunOptions
+    from gemini_batch.store.ledger.run_options import RunOptions
     from gemini_batch.wire import Operation, RemoteFile
 
 HOUR = 3600.0

@@ -13,8 +13,8 @@ from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.run_options import RequestOverrides, RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gemini_batch.commands.create import Created
     from gemini_batch.events import Event
     from gemini_batch.report.result_set import Results
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.records import Job
 
 #: Every so many points are tried, all of them with ``CRASH_POINTS=all``.
 EVERY = 1 if os.environ.get("CRASH_POINTS") == "all" else 3

@@ -19,8 +19,8 @@ from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.intake.submission import Submission
 from gemini_batch.report.spending.before import Sending, keep_sending, sendings
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.run_options import RequestOverrides, RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -15,7 +15,7 @@ from gemini_batch.commands.run import work_off
 from gemini_batch.engine.poller import HASTE
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission, enter_run
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 from gemini_batch.world import Bell, Tasks
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from engine.fake import Clock, FakeService
 from engine.steps import again, held, reasons, work
 from gemini_batch.intake.staging import stage
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 from gemini_batch.store.state_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from gemini_batch.commands.status import status
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
 from gemini_batch.money.costs import cost
-from gemini_batch.store.row_records import RequestRow, Wanted
-from gemini_batch.store.rows import Rows
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
+from gemini_batch.store.rows.row_records import RequestRow, Wanted
+from gemini_batch.store.rows.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -19,14 +19,14 @@ from gemini_batch.commands.run import run
 from gemini_batch.errors import Error, NotFinished, UsageError
 from gemini_batch.intake.submission import Submission
 from gemini_batch.money.limits import MaxUsd
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RequestOverrides, RunOptions, kept_options
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions, kept_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.records import Job
 
 #: Its price doubles on 2026-12-01: 5 USD per million tokens of answers, then 10.
 MODEL = "gemini-4-argon"

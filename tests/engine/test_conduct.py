@@ -15,9 +15,9 @@ from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.events import Notice, RunProgress
 from gemini_batch.intake.submission import Submission
 from gemini_batch.report.outcome import RawFiles
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import QuotaBounds
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.records import QuotaBounds
+from gemini_batch.store.ledger.run_options import RunOptions
 from gemini_batch.store.state_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from gemini_batch.commands.status import status
 from gemini_batch.engine.resend import PAUSES, QUOTA_PAUSES, pause_before
 from gemini_batch.errors import ApiError, NotFinished, UsageError
 from gemini_batch.settings import Settings
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.row_records import Leftover
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RunOptions
+from gemini_batch.store.rows.row_records import Leftover
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from engine.fake import FakeService, Job, answer_line
 from engine.steps import GOOD, KEYS, ONCE, again, held, jobs_of, reasons, texts, work
 from gemini_batch.engine.backoff import LATE_COUNTED, LATE_SUCCEEDED
 from gemini_batch.errors import NotFinished
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

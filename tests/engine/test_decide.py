@@ -25,7 +25,7 @@ from gemini_batch.engine.creating.create_policy import (
     standing,
 )
 from gemini_batch.settings import Settings
-from gemini_batch.store.records import Job, JobStage
+from gemini_batch.store.ledger.records import Job, JobStage
 from gemini_batch.wire import Operation, Phase, RemoteJob
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from engine.test_trouble import downloads
 from gemini_batch.engine.backoff import ABSENT_TIMES
 from gemini_batch.errors import ApiError, JobError, ServiceError
 from gemini_batch.jsonl import read_all_lines
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

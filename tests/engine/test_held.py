@@ -17,7 +17,7 @@ from gemini_batch.commands.results import results
 from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, JobError, StateError
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 from gemini_batch.store.state_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from gemini_batch.commands.results import results
 from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, NetworkError, NotFinished, ServiceError
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.ledger import Ledger
+from gemini_batch.store.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,14 +10,14 @@ import pytest
 
 from engine.fake import Clock, FakeService, Killed, reset
 from engine.test_budget import BY_ONE, ONE, jobs, line_of, work
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.records import Job
 
 
 def test_midnight_while_the_ledger_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

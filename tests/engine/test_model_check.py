@@ -16,7 +16,7 @@ from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, InvalidInput, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RequestOverrides
+from gemini_batch.store.ledger.run_options import RequestOverrides
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from gemini_batch.commands.status import status
 from gemini_batch.engine.backoff import LATE_COUNTED, LATE_SUCCEEDED
 from gemini_batch.errors import ApiError, JobError, NotFinished, ServiceError
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -13,9 +13,9 @@ from engine.steps import KEYS, PAIRS, again, jobs_of, work
 from gemini_batch.events import JobSeen, RunProgress, Transfer
 from gemini_batch.money.book import default_book
 from gemini_batch.report.summary import Progress, uncollected
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import Job, JobStage
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.records import Job, JobStage
+from gemini_batch.store.ledger.run_options import RunOptions
 from gemini_batch.store.state_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
 from gemini_batch.errors import UsageError
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.rows import Rows
-from gemini_batch.store.run_options import RequestOverrides, RunOptions, kept_options
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions, kept_options
+from gemini_batch.store.rows.rows import Rows
 
 if TYPE_CHECKING:
     from pathlib import Path

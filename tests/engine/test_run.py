@@ -17,16 +17,16 @@ from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, NotFinished, ServiceError, StateError, UsageError
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.answer_writer import AnswerWriter
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.rows import Rows
-from gemini_batch.store.run_options import RequestOverrides, RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions
+from gemini_batch.store.rows.answer_writer import AnswerWriter
+from gemini_batch.store.rows.rows import Rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.report.result_set import Results
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.records import Job
 
 KEYS = [f"k{n}" for n in range(7)]
 SMALL = RunOptions(max_requests_per_job=2)

@@ -9,7 +9,7 @@ import pytest
 
 from engine.fake import FakeService, answer_line
 from engine.steps import PAIRS, again, reasons, work
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from gemini_batch.errors import ApiError, NetworkError, ServiceError
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
 from gemini_batch.report.job_view import RunState
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

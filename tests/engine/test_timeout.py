@@ -11,8 +11,8 @@ from engine.fake import FakeService, FakeSession, OrderedClock, write_requests
 from engine.steps import GOOD, KEYS, ONCE, again, begin, jobs_of, texts, work
 from gemini_batch.commands.status import status
 from gemini_batch.errors import Next, NotFinished, UsageError
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

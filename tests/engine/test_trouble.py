@@ -21,10 +21,10 @@ from gemini_batch.engine import scheduler as s
 from gemini_batch.engine.quota import Limits
 from gemini_batch.errors import ApiError, Error, ServiceError, UsageError
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import Job, JobStage, QuotaBounds
-from gemini_batch.store.row_records import Waiting
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.records import Job, JobStage, QuotaBounds
+from gemini_batch.store.ledger.run_options import RunOptions
+from gemini_batch.store.rows.row_records import Waiting
 from gemini_batch.wire import Phase, RemoteJob
 
 if TYPE_CHECKING:
@@ -455,7 +455,7 @@ def test_failures_with_lines_of_megabytes_are_ours(service: FakeService, tmp_pat
 def test_many_processes_make_one_ledger(tmp_path: Path) -> None:
     """A new home, opened by several at once: nobody is told that it is in use."""
     code = (
-        "import sys; from pathlib import Path; from gemini_batch.store.ledger import Ledger\n"
+        "import sys; from pathlib import Path; from gemini_batch.store.ledger.ledger import Ledger\n"
         "for n in range(25):\n    Ledger(Path(sys.argv[1]) / str(n) / 'ledger.db').close()"
     )
     processes = [

@@ -14,7 +14,7 @@ from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
 from gemini_batch.errors import Next
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from gemini_batch.commands.show import RowSelection, show
 from gemini_batch.commands.status import status
 from gemini_batch.errors import NotFinished, UsageError
 from gemini_batch.memory.freeing import groups
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.state_folder import StateFolder
 from memory.nights import Home, answers, right
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.records import Job
 
 ROWS = [(f"k{number}", f"text {number}") for number in range(6)]
 MORE = [*ROWS, ("new", "news")]

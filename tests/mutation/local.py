@@ -216,8 +216,8 @@ LOCAL = (
     Breakage(
         guard="a file that broke off gets no name",
         file="jsonl.py",
-        old="    finally:\n        part.unlink(missing_ok=True)",
-        new="    finally:\n        if part.exists():\n            part.replace(path)",
+        old="    finally:\n        path_of_part(path, file).unlink(missing_ok=True)",
+        new="    finally:\n        if path_of_part(path, file).exists():\n            path_of_part(path, file).replace(path)",
         tests=("tests/foundation/test_atomic_write.py::test_any_error_leaves_what_was_there",),
     ),
     Breakage(

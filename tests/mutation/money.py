@@ -99,7 +99,7 @@ LIMITS = (
     ),
     Breakage(
         guard="a retry that would cost too much changes nothing",
-        file="store/rows.py",
+        file="store/rows/rows.py",
         old="            if check is not None:\n                check()\n",
         new="",
         tests=(f"{RUNS}::test_a_retry_that_costs_too_much_leaves_the_run_as_it_was",),

@@ -153,7 +153,7 @@ RUNS = (
     ),
     Breakage(
         guard="answers that name no model are priced as the model that their job states",
-        file="store/answer_writer.py",
+        file="store/rows/answer_writer.py",
         old=" or (self._model(stated) if judged.has_response else None),\n",
         new=",\n",
         tests=(f"{MODEL}::test_a_job_that_states_another_model_is_named_once_by_every_command",),
@@ -188,21 +188,21 @@ RUNS = (
     ),
     Breakage(
         guard="ever new messages of the service do not fill the row database",
-        file="store/answer_writer.py",
+        file="store/rows/answer_writer.py",
         old=" or len(self._messages) >= MESSAGES_IN_ALL",
         new="",
         tests=("tests/report/test_service_words.py::test_ever_new_reasons_stay_bounded",),
     ),
     Breakage(
         guard="ever new messages with one reason leave room for those with another",
-        file="store/answer_writer.py",
+        file="store/rows/answer_writer.py",
         old="self._by_reason[reason] >= MESSAGES_PER_REASON or ",
         new="",
         tests=("tests/report/test_service_words.py::test_ever_new_words_stay_bounded_and_crowd_no_other_reason_out",),
     ),
     Breakage(
         guard="messages of answers that are replaced make room",
-        file="store/answer_writer.py",
+        file="store/rows/answer_writer.py",
         old="            if again:  # what",
         new="            if False:  # what",
         tests=("tests/report/test_service_words.py::test_the_same_file_again_gives_the_same_words",),
@@ -237,7 +237,7 @@ RUNS = (
     ),
     Breakage(
         guard="an old look does not undo what was collected",
-        file="store/ledger.py",
+        file="store/ledger/ledger.py",
         old="if now.stage is JobStage.COLLECTED or (now.stage is JobStage.ENDED and not remote.phase.ended):",
         new="if False:",
         tests=(f"{TROUBLE}::test_an_old_look_undoes_nothing",),
@@ -443,7 +443,7 @@ RUNS = (
     ),
     Breakage(
         guard="a retried request counts its attempts anew",
-        file="store/rows.py",
+        file="store/rows/rows.py",
         old="SET job = NULL, attempts_excused = attempts WHERE",
         new="SET job = NULL WHERE",
         tests=(f"{TROUBLE}::test_what_a_retry_sends_goes_once_more_when_its_job_expires",),

@@ -55,7 +55,7 @@ SCHEMAS = (
     ),
     Breakage(
         guard="the schema of one request is not taken for that of another",
-        file="store/rows.py",
+        file="store/rows/rows.py",
         old="        if row.schema is not self._last[0]:",
         new="        if not self._last[0]:",
         tests=(

@@ -147,7 +147,7 @@ COLLECTING = (
     ),
     Breakage(
         guard="an answer in the file of another job is set aside",
-        file="store/rows.py",
+        file="store/rows/rows.py",
         old="FROM requests WHERE hash = ? AND key = ? AND job = ?",
         new="FROM requests WHERE hash = ? AND key = ? AND ? > 0",
         tests=("tests/property/test_result_files.py::test_answers_in_the_file_of_another_job",),
@@ -182,21 +182,21 @@ COLLECTING = (
     ),
     Breakage(
         guard="the first of two good answers counts",
-        file="store/answer_writer.py",
+        file="store/rows/answer_writer.py",
         old="a.attempt DESC, a.id LIMIT 1",
         new="a.attempt DESC, a.id DESC LIMIT 1",
         tests=("tests/scenarios/test_fetching.py::test_fetching",),
     ),
     Breakage(
         guard="a success is not lost to a failure beside it",
-        file="store/answer_writer.py",
+        file="store/rows/answer_writer.py",
         old="(a.verdict = 'succeeded') DESC, ",
         new="",
         tests=("tests/property/test_result_files.py::test_a_good_answer_counts_wherever_it_stands",),
     ),
     Breakage(
         guard="a request without an answer is missing",
-        file="store/row_reading.py",
+        file="store/rows/row_counts.py",
         old="SELECT coalesce(a.verdict, 'missing') AS verdict, count(*) AS n ",
         new="SELECT coalesce(a.verdict, 'succeeded') AS verdict, count(*) AS n ",
         tests=(

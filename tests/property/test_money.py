@@ -32,7 +32,7 @@ from gemini_batch.report.spending.facts import Facts
 from gemini_batch.report.spending.reading import read_run
 from gemini_batch.report.spending.sums import BY, spend_report
 from gemini_batch.report.summary import Summary, summarize
-from gemini_batch.store.records import Job, JobStage, Run
+from gemini_batch.store.ledger.records import Job, JobStage, Run
 from gemini_batch.store.state_folder import RunFolder, StateFolder
 from gemini_batch.tables.outputs.columns import DETAILS
 

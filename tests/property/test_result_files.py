@@ -21,7 +21,7 @@ from gemini_batch.intake.staging import stage
 from gemini_batch.money.book import default_book
 from gemini_batch.report.result_set import Results
 from gemini_batch.report.summary import summarize
-from gemini_batch.store.records import Job, JobStage, Run
+from gemini_batch.store.ledger.records import Job, JobStage, Run
 from gemini_batch.store.state_folder import RunFolder, StateFolder
 
 if TYPE_CHECKING:

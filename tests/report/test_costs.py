@@ -22,7 +22,7 @@ from gemini_batch.commands.status import status
 from gemini_batch.errors import Error, Next
 from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.run_options import RequestOverrides, RunOptions
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,7 +11,7 @@ from engine.fake import Clock, FakeService, answer_line, write_requests
 from engine.steps import again, begin, held, work
 from gemini_batch.answers.reasons import GRPC_NAMES, TRANSIENT_CODES
 from gemini_batch.errors import Next, UsageError
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

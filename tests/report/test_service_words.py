@@ -15,10 +15,10 @@ from gemini_batch.answers.redaction import redact_words
 from gemini_batch.catalog import Method
 from gemini_batch.engine.judging import judge_file
 from gemini_batch.safe_text import Redactor
-from gemini_batch.store import answer_writer
-from gemini_batch.store.records import Job, JobStage, Run
-from gemini_batch.store.row_records import RequestRow
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.records import Job, JobStage, Run
+from gemini_batch.store.ledger.run_options import RunOptions
+from gemini_batch.store.rows import answer_writer
+from gemini_batch.store.rows.row_records import RequestRow
 from gemini_batch.store.state_folder import StateFolder
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.report.result_set import Results
-    from gemini_batch.store.row_records import Reason
+    from gemini_batch.store.rows.row_records import Reason
 
 ONE = RunOptions(attempts=1)
 Line = dict[str, Any]

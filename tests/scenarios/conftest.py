@@ -17,14 +17,14 @@ from gemini_batch import async_base
 from gemini_batch.api import batches, bounds
 from gemini_batch.api.bounds import Bounds
 from gemini_batch.session import Session
-from gemini_batch.store.ledger import Ledger
+from gemini_batch.store.ledger.ledger import Ledger
 from gemini_batch.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.records import Job
     from gemini_batch.testing import GeminiEmulator
 
 

@@ -18,7 +18,7 @@ import pytest
 from gemini_batch import async_base, cli
 from gemini_batch.emulator.http.server import serve
 from gemini_batch.session import Session
-from gemini_batch.store.migrations import LEDGER
+from gemini_batch.store.ledger.migrations import LEDGER
 from gemini_batch.store.sqlite import connect
 from gemini_batch.store.state_folder import StateFolder
 from gemini_batch.world import World

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gemini_batch.store.migrations import LEDGER, ROWS
+from gemini_batch.store.ledger.migrations import LEDGER
+from gemini_batch.store.rows.migrations import ROWS
 from gemini_batch.store.sqlite import connect
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 
 from gemini_batch.errors import StateError
 from gemini_batch.store import sqlite
-from gemini_batch.store.migrations import LEDGER
+from gemini_batch.store.ledger.migrations import LEDGER
 from store.databases import content, copies, opened, version
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def test_a_full_disk_while_copying_changes_nothing(first: Path, monkeypatch: pyt
 
 
 OPEN = (
-    "import sys; from gemini_batch.store.ledger import Ledger; Ledger(__import__('pathlib').Path(sys.argv[1])).close()"
+    "import sys, pathlib; from gemini_batch.store.ledger.ledger import Ledger\n"
+    "Ledger(pathlib.Path(sys.argv[1])).close()"
 )
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gemini_batch.errors import StateError
-from gemini_batch.store.migrations import LEDGER, ROWS
+from gemini_batch.store.ledger.migrations import LEDGER
+from gemini_batch.store.rows.migrations import ROWS
 from gemini_batch.store.sqlite import connect
 from gemini_batch.store.state_folder import StateFolder
 from store.databases import content, copies, opened, version

@@ -14,10 +14,11 @@ import pytest
 
 from gemini_batch.errors import StateError
 from gemini_batch.store import sqlite
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.migrations import LEDGER, ROWS
-from gemini_batch.store.rows import Rows
-from gemini_batch.store.run_options import RequestOverrides, RunOptions, kept_options
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.migrations import LEDGER
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions, kept_options
+from gemini_batch.store.rows.migrations import ROWS
+from gemini_batch.store.rows.rows import Rows
 from store.databases import BOTH, MADE_LATER, content, copies, opened, schema, version
 from store.record import RUNS
 
@@ -183,7 +184,8 @@ def test_death_after_the_last_statement(first: Path) -> None:
     """A process that is gone before it commits has changed nothing, and its copy is not made twice."""
     before = content(first)
     dying = (
-        "import os, sys, pathlib; from gemini_batch.store import migrations as m, sqlite\n"
+        "import os, sys, pathlib; from gemini_batch.store import sqlite\n"
+        "from gemini_batch.store.ledger import migrations as m\n"
         "def step(db): m.LEDGER[1](db); os._exit(9)\n"
         "sqlite.connect(pathlib.Path(sys.argv[1]), (m.LEDGER[0], step), what='ledger')"
     )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemini_batch.store.migrations import LEDGER, ROWS
+from gemini_batch.store.ledger.migrations import LEDGER
+from gemini_batch.store.rows.migrations import ROWS
 from store.record import LONGER, MADE, RUNS
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def test_kept_options_go_on(old: Old) -> None:
     assert one_by_one is not None
     assert longer is not None
 
-    from gemini_batch.store.run_options import RequestOverrides, RunOptions, kept_options
+    from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions, kept_options
 
     assert kept_options(one_by_one) == RunOptions(max_requests_per_job=1, attempts=2, name="one by one")
     assert kept_options(longer) == RunOptions(overrides=RequestOverrides(max_output_tokens=100))

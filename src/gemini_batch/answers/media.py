@@ -23,6 +23,7 @@ from gemini_batch.answers.media_folder import MediaFolder
 from gemini_batch.jsonl import utf8_text
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 
@@ -94,6 +95,10 @@ class MediaWriter:
         self.files = 0
         self._place = MediaFolder(folder, run=run)
         self._put = self._place.write
+
+    def together(self) -> AbstractContextManager[None]:
+        """Let files appear in groups, which is faster, and all of them by the end. Raises ``OSError`` there."""
+        return self._place.together()
 
     def check_place(self) -> None:
         """Refuse a folder that is none. Raises UsageError."""

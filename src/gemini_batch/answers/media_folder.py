@@ -11,16 +11,20 @@ import contextlib
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
 from gemini_batch.errors import UsageError
-from gemini_batch.jsonl import atomic_write, sha256_of
+from gemini_batch.jsonl import open_part, path_of_part, put_in_place, sha256_of, short_name, sweep, sync_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+#: So many files appear together at most, of so many bytes; and so many are synced at a time.
+_TOGETHER, _BYTES, _SYNCING = 64, 64 * 1024 * 1024, 8
 #: The name of the manifest: JSON lines with ``file``, ``sha256`` and ``run``.
 MANIFEST = ".gemini-batch-media.jsonl"
 
@@ -45,6 +49,10 @@ class MediaFolder:
         self._run = run
         self._option = option
         self._ours: frozenset[tuple[str, str]] | None = None
+        self._begun = self._grouping = False
+        #: The files that were written and have not appeared: what they become, and the open parts; and their bytes.
+        self._parts: list[tuple[Path, IO[bytes]]] = []
+        self._size = 0
 
     def check_place(self) -> None:
         """Refuse a path that is not a folder and cannot become one. Raises UsageError."""
@@ -85,14 +93,57 @@ class MediaFolder:
         """Write a file, unless it is there; returns whether it was written. Raises UsageError, ``OSError``."""
         if not self.check(name, data):
             return False
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.check_place()
+        if not self._begun:
+            self._begin()
         entry = _Entry(name, hashlib.sha256(data).hexdigest(), self._run)
         with (self.path / MANIFEST).open("ab") as manifest:
             manifest.write(msgspec.json.encode(entry) + b"\n")
-        with atomic_write(self.path / name) as file:
-            file.write(data)
+        part = open_part(self.path / name)
+        self._parts.append((self.path / name, part))
+        part.write(data)
+        self._size += len(data)
+        if not self._grouping or len(self._parts) >= _TOGETHER or self._size >= _BYTES:
+            self._put_in_place()
         return True
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Let files appear in groups, and all of them by the end: syncing each alone would take most of the time."""
+        self._grouping = True
+        try:
+            yield
+            self._put_in_place()
+        finally:
+            self._grouping = False
+            self._drop()
+
+    def _put_in_place(self) -> None:
+        """Let the files that were written appear, complete and synced."""
+        if not self._parts:
+            return
+        try:
+            with ThreadPoolExecutor(_SYNCING) as pool:
+                for _ in pool.map(_sync, [part for _, part in self._parts]):
+                    pass
+            for path, part in self._parts:
+                put_in_place(path, part)
+            sync_folder(self.path)
+        finally:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Remove what was written and has not appeared."""
+        for path, part in self._parts:
+            part.close()
+            path_of_part(path, part).unlink(missing_ok=True)
+        self._parts, self._size = [], 0
+
+    def _begin(self) -> None:
+        """Make the folder, and remove what killed processes left in it."""
+        self._begun = True
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.check_place()
+        sweep(self.path, {short_name(name) for name, _ in self._written()}, now=self.path.stat().st_mtime)
 
     def _written(self) -> frozenset[tuple[str, str]]:
         """The names and hashes of all files that were written here; read once, when it is first needed."""
@@ -124,3 +175,8 @@ def _mode(path: Path) -> int | None:
 def _is_regular(path: Path) -> bool:
     mode = _mode(path)
     return mode is not None and stat.S_ISREG(mode)
+
+
+def _sync(part: IO[bytes]) -> None:
+    part.flush()
+    os.fsync(part.fileno())

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.cli.pace import Pace
     from gemini_batch.events import JobSeen, RunProgress
-    from gemini_batch.store.row_records import Reason
+    from gemini_batch.store.rows.row_records import Reason
     from gemini_batch.wire import RemoteJob
 
 #: Seconds from which the age of a run's oldest job is worth a word.

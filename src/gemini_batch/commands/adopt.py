@@ -25,7 +25,7 @@ from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.report.next_steps import costing
 from gemini_batch.report.output_files import check_output
 from gemini_batch.session import KnownJob, KnownRun
-from gemini_batch.store.records import Job, JobStage, Run, identity
+from gemini_batch.store.ledger.records import Job, JobStage, Run, identity
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.validation.conform import Terms
 

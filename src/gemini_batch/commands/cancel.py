@@ -18,7 +18,7 @@ from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
 from gemini_batch.session import KnownJob, KnownRun, UnknownJob
 from gemini_batch.store.job_rows import open_rows
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

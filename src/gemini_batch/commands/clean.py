@@ -19,11 +19,11 @@ from gemini_batch.engine.uploads.input_files import delete_input
 from gemini_batch.errors import ApiError, ServiceError, StateError, UsageError
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.session import KnownJob
-from gemini_batch.store.records import InputFile, JobStage
+from gemini_batch.store.ledger.records import InputFile, JobStage
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.ledger.records import Run
 
 
 class Kept(msgspec.Struct, frozen=True):

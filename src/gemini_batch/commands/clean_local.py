@@ -15,7 +15,7 @@ from gemini_batch.errors import StateError
 from gemini_batch.memory.freeing import borrowers, free, groups
 from gemini_batch.memory.recall import open_index
 from gemini_batch.report.job_view import run_facts
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.rows import Rows
 
 #: Days after which a finished run is old enough, unless the user says otherwise.
 OLDER_THAN = 90 * 86_400.0

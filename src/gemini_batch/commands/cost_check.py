@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.events import EventHandler
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Run
-    from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import RunOptions
+    from gemini_batch.store.ledger.records import Run
+    from gemini_batch.store.ledger.run_options import RunOptions
+    from gemini_batch.store.rows.rows import Rows
 
 
 def check_cost(

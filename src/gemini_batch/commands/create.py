@@ -29,10 +29,10 @@ from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.next_steps import costing
 from gemini_batch.session import KnownJob
-from gemini_batch.store.conditions import ELSEWHERE, HELD, REMEMBERED
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.row_records import Waiting
-from gemini_batch.store.run_options import Selection, keep_options, kept_options
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import Selection, keep_options, kept_options
+from gemini_batch.store.rows.conditions import ELSEWHERE, HELD, REMEMBERED
+from gemini_batch.store.rows.row_records import Waiting
 from gemini_batch.wire import Phase, state_word
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.intake.submission import Entered, Submission
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
 
 #: What the service's envelope adds to each inline request; its exact size depends on the key.

@@ -15,7 +15,7 @@ from gemini_batch.jsonl import sha256_of
 from gemini_batch.report.job_view import RunState
 from gemini_batch.report.next_steps import next_for_run, to_adopt
 from gemini_batch.store.integrity import damage, missing, way_back
-from gemini_batch.store.records import InputFile, Job, JobStage, Run
+from gemini_batch.store.ledger.records import InputFile, Job, JobStage, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,9 +29,9 @@ from gemini_batch.money.limits import row_prices
 from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.money import PriceNote, price_note
 from gemini_batch.report.stragglers import typical
-from gemini_batch.store.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
-from gemini_batch.store.records import Run
-from gemini_batch.store.run_options import REQUESTS_A_JOB, kept_options, tiers_of
+from gemini_batch.store.ledger.records import Run
+from gemini_batch.store.ledger.run_options import REQUESTS_A_JOB, kept_options, tiers_of
+from gemini_batch.store.rows.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
 from gemini_batch.transcript.sizes import counted as how_many
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.file_uri import attached_to
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from gemini_batch.intake.submission import Submission
     from gemini_batch.money.estimates import AnswerBasis
     from gemini_batch.session import Session
-    from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import RunOptions
+    from gemini_batch.store.ledger.run_options import RunOptions
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 #: How many prompts the service counts at a time.

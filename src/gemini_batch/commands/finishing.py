@@ -9,12 +9,12 @@ from gemini_batch.commands.cancel import ask_to_stop
 from gemini_batch.errors import ServiceError, UsageError
 from gemini_batch.events import Notice
 from gemini_batch.session import KnownJob
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.ledger.records import Run
 
 #: Seconds after which a job takes too long, if the user does not say: what the service aims at.
 AFTER = 86_400.0

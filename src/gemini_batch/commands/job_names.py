@@ -12,7 +12,7 @@ from gemini_batch.store.integrity import freed
 
 if TYPE_CHECKING:
     from gemini_batch.session import KnownJob, KnownRun, Session
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.ledger.records import Run
 
 _FILES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".txt")
 

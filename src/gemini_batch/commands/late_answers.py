@@ -26,14 +26,14 @@ from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.next_steps import costing, results_file
 from gemini_batch.session import KnownJob
 from gemini_batch.store.job_rows import sent_ordinals, take_back
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.wire import RemoteJob
 
 #: How many jobs a sentence names.

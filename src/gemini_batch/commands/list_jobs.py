@@ -16,12 +16,12 @@ from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.job_view import JobStatus, RunState, describe, not_created, run_facts
 from gemini_batch.report.money import Meter, at_most
 from gemini_batch.session import KnownJob, UnknownJob
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Run
-    from gemini_batch.store.row_records import Waiting
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Run
+    from gemini_batch.store.rows.row_records import Waiting
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.tokens.estimate import Estimate
 

@@ -20,17 +20,17 @@ from gemini_batch.report.billing import paid_again
 from gemini_batch.report.next_steps import costing
 from gemini_batch.report.summary import many_identical
 from gemini_batch.session import KnownJob
-from gemini_batch.store.conditions import ELSEWHERE
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import Selection, kept_options
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import Selection, kept_options
+from gemini_batch.store.rows.conditions import ELSEWHERE
 from gemini_batch.transcript.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.run_options import RunOptions
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.ledger.run_options import RunOptions
 
 #: How many jobs a sentence names.
 _NAMED = 3

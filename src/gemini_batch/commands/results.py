@@ -24,7 +24,7 @@ from gemini_batch.report.spending.before import sendings
 from gemini_batch.report.summary import summarize
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.job_view import RunFacts
     from gemini_batch.report.summary import Summary
     from gemini_batch.session import Session, Target
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.ledger.records import Run
 
 
 async def results(session: Session, name: str, *, job_only: bool = False, accept_incomplete: bool = False) -> Results:

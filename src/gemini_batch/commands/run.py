@@ -39,10 +39,10 @@ from gemini_batch.report.output_files import check_output
 from gemini_batch.report.result_set import TableStyle
 from gemini_batch.report.table_file import check_columns
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
-from gemini_batch.store.conditions import HELD
 from gemini_batch.store.job_rows import sent_ordinals
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import REQUESTS_A_JOB, RunOptions, Selection, keep_options, kept_options
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import REQUESTS_A_JOB, RunOptions, Selection, keep_options, kept_options
+from gemini_batch.store.rows.conditions import HELD
 from gemini_batch.tables.note import table_of
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from gemini_batch.intake.submission import Entered
     from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Run
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.world import Bell, Deadline
 

@@ -21,15 +21,15 @@ from gemini_batch.report.job_view import run_facts
 from gemini_batch.report.next_steps import to_adopt
 from gemini_batch.session import KnownJob
 from gemini_batch.store.integrity import check_held
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gemini_batch.money.book import PriceBook
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import PlacedRow
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.row_records import PlacedRow
     from gemini_batch.store.state_folder import RunFolder
 
 #: An unknown key is compared with so many keys of the run.

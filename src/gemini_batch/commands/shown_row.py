@@ -17,8 +17,8 @@ from gemini_batch.report.billing import EMULATED
 from gemini_batch.report.money import NOTHING, Meter, Money
 from gemini_batch.report.outcome import RawFiles
 from gemini_batch.report.summary import TokenCounts, token_counts
-from gemini_batch.store import conditions
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.rows import conditions
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.transcript.prompts import prompt_of
 from gemini_batch.transcript.replies import reply_of
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gemini_batch.money.book import PriceBook
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import PlacedRow
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.row_records import PlacedRow
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 Place = Literal[

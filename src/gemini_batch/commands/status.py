@@ -17,12 +17,12 @@ from gemini_batch.events import Notice
 from gemini_batch.report.job_view import JobStatus, RunStatus, describe, describe_run, run_facts
 from gemini_batch.report.timeouts import check_timeout, job_not_finished, run_not_finished
 from gemini_batch.session import KnownJob, KnownRun, UnknownJob
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.records import Job
 
 
 async def status(

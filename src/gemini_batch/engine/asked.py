@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gemini_batch.store.row_records import Wanted
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.rows.row_records import Wanted
+    from gemini_batch.store.rows.rows import Rows
 
 #: At most so many requests are read ahead.
 _AHEAD = 2000

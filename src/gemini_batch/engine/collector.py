@@ -31,7 +31,7 @@ from gemini_batch.report.money import is_another
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.integrity import check_held, damage
-from gemini_batch.store.records import Job, JobStage, Run
+from gemini_batch.store.ledger.records import Job, JobStage, Run
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Operation, Phase, remote_job
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.session import Session
     from gemini_batch.store.integrity import Damage
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteJob
 

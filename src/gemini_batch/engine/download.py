@@ -26,7 +26,7 @@ from gemini_batch.jsonl import MAX_LINE, LongLine, private_folder, private_open,
 from gemini_batch.report.next_steps import create_anew
 from gemini_batch.safe_text import Redactor
 from gemini_batch.store.job_rows import open_rows
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Phase, inline_answers, remote_job
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.session import KnownJob, Session
-    from gemini_batch.store.records import Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Run
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.wire import Operation, RemoteJob
 
 

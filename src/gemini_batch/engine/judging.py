@@ -16,13 +16,13 @@ from gemini_batch.events import EventHandler, Transfer
 from gemini_batch.jsonl import LongLine, read_all_lines, sha256_of
 from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.store.job_rows import without_limit
-from gemini_batch.store.row_records import RequestRow, Wanted
+from gemini_batch.store.rows.row_records import RequestRow, Wanted
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
-    from gemini_batch.store.answer_writer import AnswerWriter
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.answer_writer import AnswerWriter
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 

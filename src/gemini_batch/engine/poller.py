@@ -26,7 +26,7 @@ from gemini_batch.events import JobSeen, Notice
 from gemini_batch.report.money import is_another
 from gemini_batch.report.next_steps import explain_unknown
 from gemini_batch.session import KnownJob, UnknownJob
-from gemini_batch.store.records import CALLS
+from gemini_batch.store.ledger.records import CALLS
 from gemini_batch.wire import contradiction, remote_job
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.engine.backoff import PollBackoff
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.wire import Operation, RemoteJob
 
 

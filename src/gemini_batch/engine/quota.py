@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.engine.backoff import PAUSES, Backoff
 from gemini_batch.errors import ServiceError
-from gemini_batch.store.records import Job, JobStage, QuotaBounds
+from gemini_batch.store.ledger.records import Job, JobStage, QuotaBounds
 
 if TYPE_CHECKING:
-    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.ledger.ledger import Ledger
     from gemini_batch.world import World
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from gemini_batch.session import Session
     from gemini_batch.settings import Settings
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import Leftover
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.row_records import Leftover
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 # When ----------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from gemini_batch.memory.claims import TakenError
 from gemini_batch.memory.recall import recall
 from gemini_batch.report.next_steps import costing
 from gemini_batch.session import KnownJob
-from gemini_batch.store.records import Job, JobStage
+from gemini_batch.store.ledger.records import Job, JobStage
 from gemini_batch.transcript.sizes import counted
 from gemini_batch.world import Tasks
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Run
-    from gemini_batch.store.row_records import Waiting
-    from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import RequestOverrides
+    from gemini_batch.store.ledger.records import Run
+    from gemini_batch.store.ledger.run_options import RequestOverrides
+    from gemini_batch.store.rows.row_records import Waiting
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.world import Bell
 
 

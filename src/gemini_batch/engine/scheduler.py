@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gemini_batch.engine.quota import Limits, room
-from gemini_batch.store.records import Job, JobStage, QuotaBounds, Via
+from gemini_batch.store.ledger.records import Job, JobStage, QuotaBounds, Via
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gemini_batch.store.row_records import Waiting
+    from gemini_batch.store.rows.row_records import Waiting
 
 
 #: Seconds between polls of other runs' jobs, whose end makes room in the queue.

@@ -11,16 +11,16 @@ from gemini_batch.money.limits import PICO, nano, row_prices
 from gemini_batch.money.row_bounds import row_bound
 from gemini_batch.prices import LONG_PROMPT, total
 from gemini_batch.report.money import Meter
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.row_records import Most
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.rows.row_records import Most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gemini_batch.money.row_bounds import RowBound
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 

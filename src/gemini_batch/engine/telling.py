@@ -9,7 +9,7 @@ import msgspec
 
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from gemini_batch.engine.calling.caller import Pause, Tally
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.rows import Rows
 
 #: Seconds between what is told of calls.
 AGAIN = 1.0

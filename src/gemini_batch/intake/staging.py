@@ -17,7 +17,7 @@ from gemini_batch.events import EventHandler, Transfer, ignore_events
 from gemini_batch.intake.attachment_list import list_attachments
 from gemini_batch.jsonl import UTF8_BOM, LineTooLong, LineWriter, NotJson, decode, private_open, read_lines
 from gemini_batch.money.row_bounds import row_bound
-from gemini_batch.store.row_records import RequestRow
+from gemini_batch.store.rows.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.file_uri import attached_to, is_placeholder, placeholder

@@ -31,8 +31,8 @@ from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.intake.tabular import prepare
 from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.memory.fingerprint import Origin
-from gemini_batch.store.records import Run, identity
-from gemini_batch.store.run_options import RunOptions, Selection
+from gemini_batch.store.ledger.records import Run, identity
+from gemini_batch.store.ledger.run_options import RunOptions, Selection
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.note import keep_table
 from gemini_batch.validation.conform import Terms
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from gemini_batch.intake.tabular import Prepared, TableInput
     from gemini_batch.money.limits import MaxUsd, Usd
     from gemini_batch.session import Session
-    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.ledger.ledger import Ledger
     from gemini_batch.store.state_folder import RunFolder
 
 

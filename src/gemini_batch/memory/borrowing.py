@@ -10,7 +10,7 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import Next, StateError
 from gemini_batch.protocol.schema_checker import checker_of
-from gemini_batch.store.conditions import REMEMBERED
+from gemini_batch.store.rows.conditions import REMEMBERED
 from gemini_batch.store.sqlite import explained, state_error, transaction
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gemini_batch.catalog import Method
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 _WHAT = "run's row database"

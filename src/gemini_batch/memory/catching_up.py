@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from gemini_batch.memory.fingerprint import Marks
     from gemini_batch.memory.index import Index
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder, StateFolder
 
 _BATCH = 5000

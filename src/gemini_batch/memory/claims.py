@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_batch.store.records import job_of
+from gemini_batch.store.ledger.records import job_of
 from gemini_batch.store.sqlite import explained, transaction
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gemini_batch.memory.index import Index
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Job
-    from gemini_batch.store.row_reading import RowReader
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Job
+    from gemini_batch.store.rows.row_reading import RowReader
 
 #: A job that may still answer its rows. One that ended and left nothing holds nobody up.
 MAY_ANSWER = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_batch.memory.fingerprint import same_body
-from gemini_batch.store.conditions import COPY, REMEMBERED
+from gemini_batch.store.rows.conditions import COPY, REMEMBERED
 from gemini_batch.store.sqlite import explained, state_error, transaction
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 #: For each body of which several requests are to be answered: one that has been sent or answered, else the first.

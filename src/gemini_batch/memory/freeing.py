@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Mapping
 
-    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.ledger.ledger import Ledger
 
 _LOANS = "SELECT lender, borrower FROM loans JOIN runs ON id = borrower WHERE freed_at IS NULL"
 

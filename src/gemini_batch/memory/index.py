@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from gemini_batch.store.records import Job
-    from gemini_batch.store.row_reading import RowReader
+    from gemini_batch.store.ledger.records import Job
+    from gemini_batch.store.rows.row_reading import RowReader
 
 #: So many rows are looked up by one statement.
 _BATCH = 500

@@ -13,17 +13,17 @@ from gemini_batch.memory.catching_up import catch_up, fill
 from gemini_batch.memory.claims import MAY_ANSWER, lend
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.index import Index
-from gemini_batch.store.conditions import ELSEWHERE, REMEMBERED
-from gemini_batch.store.run_options import kept_options
+from gemini_batch.store.ledger.run_options import kept_options
+from gemini_batch.store.rows.conditions import ELSEWHERE, REMEMBERED
 from gemini_batch.store.sqlite import INDEX, explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Run
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import StateFolder
 
 _WHAT = "run's row database"

@@ -18,17 +18,17 @@ from gemini_batch.report.money import AtMost, Money  # noqa: TC001 - msgspec nee
 from gemini_batch.report.next_steps import JobErrorInfo, explained, next_for_job, next_for_run
 from gemini_batch.report.stragglers import typical
 from gemini_batch.session import KnownJob, UnknownJob
-from gemini_batch.store.conditions import HELD
 from gemini_batch.store.job_rows import sent_ordinals
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import kept_options
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import kept_options
+from gemini_batch.store.rows.conditions import HELD
 from gemini_batch.wire import Phase, RemoteJob, state_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
 
 
 class RunState(enum.StrEnum):

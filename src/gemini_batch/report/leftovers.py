@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_batch.answers.reasons import GRPC_NAMES, RESENT_CODES, TRANSIENT_CODES
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gemini_batch.store.records import Job
-    from gemini_batch.store.row_records import Leftover
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job
+    from gemini_batch.store.rows.row_records import Leftover
+    from gemini_batch.store.rows.rows import Rows
 
 #: Row errors that may not recur when the row is resent.
 TRANSIENT = tuple(GRPC_NAMES[code] for code in sorted(TRANSIENT_CODES))

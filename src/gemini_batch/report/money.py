@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gemini_batch.answers.usage import Usage
     from gemini_batch.money.book import PriceBook
     from gemini_batch.prices import Price, PriceUsed
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
 
 
 class PriceNote(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ from gemini_batch.store.job_rows import limits_set
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 #: Room for an answer that was cut off; the prompt decides how much is needed.

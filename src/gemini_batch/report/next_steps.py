@@ -13,7 +13,7 @@ from gemini_batch.errors import ApiError, Next
 from gemini_batch.report.stragglers import finishing, is_stuck
 from gemini_batch.session import UnknownJob
 from gemini_batch.store.integrity import send_again
-from gemini_batch.store.run_options import kept_options
+from gemini_batch.store.ledger.run_options import kept_options
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from gemini_batch.report.more_tokens import Room
     from gemini_batch.session import KnownJob, Session
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import Reason
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.row_records import Reason
     from gemini_batch.wire import RemoteJob
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gemini_batch.answers.reasons import Verdict
     from gemini_batch.catalog import Method
     from gemini_batch.protocol.schema_checker import Checker
-    from gemini_batch.store.row_records import FinalRow
+    from gemini_batch.store.rows.row_records import FinalRow
     from gemini_batch.store.state_folder import RunFolder
 
 #: Raw files that are open at a time.

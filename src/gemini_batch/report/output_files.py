@@ -15,7 +15,7 @@ from gemini_batch.errors import StateError, UsageError
 from gemini_batch.jsonl import LineWriter, LongLine, atomic_write, read_all_lines, read_lines, sha256_of, utf8_text
 from gemini_batch.report.outcome import RawFiles
 from gemini_batch.store.job_rows import open_rows
-from gemini_batch.store.records import OutputFile
+from gemini_batch.store.ledger.records import OutputFile
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.outputs.write import check_ending, check_format, format_of
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import FailureRow
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.row_records import FailureRow
     from gemini_batch.store.state_folder import StateFolder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.money.book import PriceBook
     from gemini_batch.report.summary import Summary
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder, StateFolder
     from gemini_batch.tables.outputs.cells import Cells
     from gemini_batch.tables.outputs.columns import Column
@@ -63,6 +63,12 @@ class TableStyle:
     def words(self) -> list[str]:
         """The options of a command that writes in the same way; the prefix is kept with the run."""
         return ["--details"] * self.details + ["--spreadsheet"] * self.spreadsheet
+
+
+def together(items: Iterable[T], files: MediaWriter | TextFolder | None) -> Iterator[T]:
+    """The same items. The files that are written for them appear in groups; all are there after the last item."""
+    with nullcontext() if files is None else files.together():
+        yield from items
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +158,10 @@ class Results:
         texts.check_place()
         try:
             for writer in (texts.checker(), texts):
-                for row in self.rows() if writer is not None else ():
-                    if writer is not None and row.verdict == "succeeded" and row.text is not None:
+                if writer is None:
+                    continue
+                for row in together(self.rows(), writer):
+                    if row.verdict == "succeeded" and row.text is not None:
                         writer.write(row.key, row.text)
         except OSError as error:
             raise state_error(error, folder, "folder for the texts") from error
@@ -210,7 +218,7 @@ class Results:
             check_not_fewer(state, path, self._run, succeeded, damaged=damaged)
             with atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as opened:
                 file, count = Recorded(opened), 0
-                for line in self.lines():
+                for line in together(self.lines(), self._media):
                     file.write(line)
                     count += 1
                 file.flush()
@@ -237,7 +245,7 @@ class Results:
             check_not_fewer(state, path, self._run, self._succeeded, damaged=False)
             return write_table(
                 view.snapshot,
-                view.cells(self._outcomes(), columns),
+                together(view.cells(self._outcomes(), columns), view.media),
                 columns,
                 Path(os.path.realpath(path)) if path.is_file() else path,
                 spreadsheet=style.spreadsheet,

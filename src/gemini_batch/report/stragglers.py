@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from gemini_batch import catalog
 from gemini_batch.errors import Next
 from gemini_batch.events import Notice
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Job
 
 
 #: The service aims at a day. A job that takes so many times as long as others did, and so many seconds at least, is

@@ -17,9 +17,9 @@ from gemini_batch.report.money import NOTHING, AnsweredBy, AtMost, Meter, Money,
 from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import Step, next_for_results
 from gemini_batch.report.spending.before import Estimated, compare
-from gemini_batch.store.conditions import COPY, HELD, REMEMBERED
 from gemini_batch.store.job_rows import open_rows
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.rows.conditions import COPY, HELD, REMEMBERED
 from gemini_batch.tables.note import table_of
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from gemini_batch.money.book import PriceBook
     from gemini_batch.report.spending.before import Sending
     from gemini_batch.report.stragglers import Oldest
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import Reason
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.row_records import Reason
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder, StateFolder
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from gemini_batch.answers.usage import Usage
     from gemini_batch.money.book import PriceBook
     from gemini_batch.report.outcome import Outcome
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import FinalRow
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.row_records import FinalRow
     from gemini_batch.tables.note import Table, TableNote
 
 #: The verdict of a row that is not sent.

@@ -10,8 +10,8 @@ from gemini_batch.report.leftovers import leftovers
 from gemini_batch.report.next_steps import costing
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import kept_options
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import kept_options
 from gemini_batch.transcript.sizes import span
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.report.job_view import RunFacts
     from gemini_batch.session import Session, UnknownJob
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
 
 _NAMED = 3
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
 
 

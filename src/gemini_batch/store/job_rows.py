@@ -9,15 +9,15 @@ import msgspec
 
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import read_lines
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from gemini_batch.store.records import Job
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 

@@ -17,7 +17,7 @@ from gemini_batch.errors import StateError
 from gemini_batch.jsonl import private_folder, private_open, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -146,6 +146,12 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
+
+
+def run_all(db: sqlite3.Connection, statements: Iterable[str]) -> None:
+    """Run statements one after the other."""
+    for statement in statements:
+        db.execute(statement)
 
 
 @contextlib.contextmanager

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import private_folder
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.rows import Rows
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.rows.rows import Rows
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from gemini_batch.store.records import OutputFile
+    from gemini_batch.store.ledger.records import OutputFile
 
 
 #: Seconds after which an unlocked staging folder counts as left behind by a killed process.

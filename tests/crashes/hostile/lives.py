@@ -27,8 +27,8 @@ from gemini_batch.intake.submission import Submission
 from gemini_batch.report.result_set import Results
 from gemini_batch.session import Session
 from gemini_batch.settings import Secret, Settings
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.run_options import RequestOverrides, RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions
 from gemini_batch.world import World
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import msgspec
 
 from gemini_batch.api.trouble import exit_code
 from gemini_batch.report.result_set import Results
-from gemini_batch.store.ledger import Ledger
+from gemini_batch.store.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from engine.fake import Clock, Killed
 from engine.steps import deadly
 from gemini_batch.engine.uploads.held import HeldAttachments
 from gemini_batch.errors import ApiError
-from gemini_batch.store.ledger import Ledger
+from gemini_batch.store.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from gemini_batch.commands.create import create
 from gemini_batch.engine.uploads import attachments
 from gemini_batch.errors import ApiError, ServiceError, UsageError
 from gemini_batch.events import Transfer
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

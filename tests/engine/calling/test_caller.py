@@ -16,7 +16,7 @@ from gemini_batch.engine.calling.journal import Calls, Journal, read_calls
 from gemini_batch.engine.calling.outcomes import is_json
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.errors import ApiError
-from gemini_batch.store.records import Rate
+from gemini_batch.store.ledger.records import Rate
 
 if TYPE_CHECKING:
     from pathlib import Path

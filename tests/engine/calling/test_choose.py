@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gemini_batch.engine.calling.choose import Auto, way
-from gemini_batch.store.records import Rate
-from gemini_batch.store.row_records import Waiting
+from gemini_batch.store.ledger.records import Rate
+from gemini_batch.store.rows.row_records import Waiting
 
 HOUR = 3600.0
 

@@ -8,11 +8,13 @@ import pytest
 
 from engine.fake import Clock, FakeService, Killed, answer_line, reset, write_requests
 from engine.steps import GOOD, KEYS, ONCE, begin, deadly, jobs_of, reasons, texts, work
+from gemini_batch import GeminiBatch
 from gemini_batch.engine.calling.journal import Journal
 from gemini_batch.errors import ApiError, NotFinished, ServiceError
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.settings import Settings
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RunOptions, Selection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,3 +253,25 @@ def test_a_limit_of_money_makes_jobs_of_calls_that_fit(tmp_path: Path) -> None:
     assert sum(spent) <= 1_000_000_000
     assert max(spent) > 90_000_000, "the most that a request may cost, for the call without an answer"
     assert [job.doubtful for job in jobs_of(tmp_path)].count(1) == 1
+
+
+def test_how_a_trial_was_sent_does_not_decide_how_the_rest_is(tmp_path: Path) -> None:
+    write_requests(tmp_path / "in.jsonl", KEYS)
+    with GeminiBatch(Settings(home=tmp_path / "home"), offline=True) as batch:
+        batch.run(tmp_path / "in.jsonl", limit=2, via="flex")
+        batch.run(tmp_path / "in.jsonl", limit=2)
+        found = batch.run(tmp_path / "in.jsonl")
+
+    assert set(texts(found)) == set(KEYS)
+    with Ledger(tmp_path / "home" / "offline" / "ledger.db") as ledger:
+        jobs = [job for _, job in ledger.jobs()]
+    assert {job.via: job.requests for job in jobs} == {"flex": 2, "batch": len(KEYS) - 2}
+
+
+def test_an_interrupted_command_goes_on_in_its_own_way() -> None:
+    begun = RunOptions(via="flex", deadline=5.0, selection=Selection(limit=20))
+
+    assert RunOptions(attempts=2).over(begun).via == "flex"
+    assert RunOptions(selection=Selection(limit=20)).over(begun).via == "flex"
+    assert RunOptions(selection=Selection(), via="flex").over(begun).via == "flex"
+    assert RunOptions(selection=Selection()).over(begun) == RunOptions(selection=Selection())

@@ -9,14 +9,14 @@ import pytest
 from engine.calling.test_flex_runs import flex, made
 from engine.fake import Killed, answer_line
 from engine.steps import GOOD, KEYS, ONCE, again, deadly, held, jobs_of, reasons, texts, work
-from gemini_batch.store.ledger import Ledger
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.ledger import Ledger
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.fake import FakeService
-    from gemini_batch.store.run_options import Route
+    from gemini_batch.store.ledger.run_options import Route
 
 
 def planned(folder: Path, monkeypatch: pytest.MonkeyPatch, route: Route) -> FakeService:

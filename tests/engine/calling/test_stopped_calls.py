@@ -20,8 +20,8 @@ from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
 from gemini_batch.events import RunProgress
 from gemini_batch.report.job_view import CALLING, JobStatus, RunState, RunStatus
-from gemini_batch.store.records import JobStage
-from gemini_batch.store.run_options import RunOptions
+from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.ledger.run_options import RunOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

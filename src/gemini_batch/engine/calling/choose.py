@@ -9,8 +9,8 @@ from gemini_batch import catalog
 from gemini_batch.engine.calling.pace import MINUTE
 
 if TYPE_CHECKING:
-    from gemini_batch.store.records import Rate, Via
-    from gemini_batch.store.row_records import Waiting
+    from gemini_batch.store.ledger.records import Rate, Via
+    from gemini_batch.store.rows.row_records import Waiting
 
 #: Work of at most so many requests, and so many tokens in their prompts, is small.
 ROWS, TOKENS = 500, 1_000_000

@@ -28,7 +28,7 @@ from gemini_batch.jsonl import read_lines
 from gemini_batch.money.limits import PICO, row_prices
 from gemini_batch.report.stragglers import typical
 from gemini_batch.stopping import hurried, patience
-from gemini_batch.store.records import CALLS, JobStage
+from gemini_batch.store.ledger.records import CALLS, JobStage
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.transcript.sizes import counted
 from gemini_batch.wire import Phase
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from gemini_batch.engine.uploads.attachments import JobAttachments
     from gemini_batch.errors import Error
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run, Via
-    from gemini_batch.store.row_records import Waiting
-    from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import Route
+    from gemini_batch.store.ledger.records import Job, Run, Via
+    from gemini_batch.store.ledger.run_options import Route
+    from gemini_batch.store.rows.row_records import Waiting
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 #: What is said of a job whose requests all wait again, or were sent in another one.

@@ -9,7 +9,7 @@ from gemini_batch.store.sqlite import explained, transaction
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.rows.rows import Rows
 
 _WHAT = "run's row database"
 #: A request whose call broke is sent again if it has been in fewer jobs than this.

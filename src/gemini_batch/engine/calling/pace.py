@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_batch.store.records import Rate
+from gemini_batch.store.ledger.records import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_batch.store.ledger import MEMORY
-from gemini_batch.store.records import Rate
+from gemini_batch.store.ledger.queue_ledger import MEMORY
+from gemini_batch.store.ledger.records import Rate
 from gemini_batch.store.sqlite import explained, transaction
 
 if TYPE_CHECKING:
-    from gemini_batch.store.ledger import Ledger
+    from gemini_batch.store.ledger.ledger import Ledger
 
 
 def rate_of(ledger: Ledger, key_fingerprint: str, model: str, *, at: float) -> Rate:

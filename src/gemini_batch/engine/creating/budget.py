@@ -14,8 +14,8 @@ from gemini_batch.backend import OFFLINE
 from gemini_batch.engine.settling import count_earlier, note_bounds
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.money.limits import PICO, Caps, Purse, day_of, month_of, nano, row_prices, usd
-from gemini_batch.store.records import JobStage, job_of
-from gemini_batch.store.run_options import tiers_of
+from gemini_batch.store.ledger.records import JobStage, job_of
+from gemini_batch.store.ledger.run_options import tiers_of
 from gemini_batch.store.sqlite import explained
 from gemini_batch.transcript.sizes import counted
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from gemini_batch.money.limits import RowPrices
     from gemini_batch.session import Session
     from gemini_batch.settings import Settings
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.row_records import Most
-    from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import RequestOverrides, RunOptions
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.ledger.run_options import RequestOverrides, RunOptions
+    from gemini_batch.store.rows.row_records import Most
+    from gemini_batch.store.rows.rows import Rows
 
 _SENT = "jobs.dropped_at IS NULL AND jobs.stage IN ('intended', 'created', 'ended', 'collected') AND jobs.id <> ?"
 _FROM = f"FROM jobs JOIN runs ON runs.id = jobs.run WHERE {_SENT} AND "

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from gemini_batch.safe_text import printable
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.wire import Phase, same_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.records import Job
     from gemini_batch.wire import RemoteJob
 
 

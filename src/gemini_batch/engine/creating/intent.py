@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.errors import StateError
 from gemini_batch.memory.claims import BehindError, claiming
 from gemini_batch.memory.recall import open_index, recalls, update_index
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
 
     Check = Callable[[sqlite3.Connection], None]

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Literal
 
 from gemini_batch.events import Transfer, ignore_events, in_thread
 from gemini_batch.jsonl import atomic_write, private_folder
-from gemini_batch.store.records import Job, JobStage
+from gemini_batch.store.ledger.records import Job, JobStage
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from gemini_batch.engine.quota import Limits
     from gemini_batch.events import EventHandler
     from gemini_batch.money.limits import Purse
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Run, Via
-    from gemini_batch.store.row_records import Chunk
-    from gemini_batch.store.rows import Rows
-    from gemini_batch.store.run_options import RequestOverrides
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Run, Via
+    from gemini_batch.store.ledger.run_options import RequestOverrides
+    from gemini_batch.store.rows.row_records import Chunk
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 

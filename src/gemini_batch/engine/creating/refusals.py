@@ -10,7 +10,7 @@ from gemini_batch.report.next_steps import costing
 from gemini_batch.wire import contradiction
 
 if TYPE_CHECKING:
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.wire import RemoteJob
 
 

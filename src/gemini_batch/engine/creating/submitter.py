@@ -35,7 +35,7 @@ from gemini_batch.engine.uploads.input_files import upload_input
 from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice
 from gemini_batch.report.billing import paid_again
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.wire import remote_job
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from gemini_batch.backend import Service
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteJob
 

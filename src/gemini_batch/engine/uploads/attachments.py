@@ -23,7 +23,7 @@ from gemini_batch.errors import ApiError, ServiceError, UsageError
 from gemini_batch.events import EventHandler, Notice, Transfer, in_thread
 from gemini_batch.jsonl import atomic_write
 from gemini_batch.reading import to_time
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.making.attachments import Stored, read_manifest
 from gemini_batch.tables.making.local_files import mark_of, opened
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from gemini_batch.api.files import ReadAt
     from gemini_batch.backend import Service
     from gemini_batch.session import Session
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Job, Run
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.wire import RemoteFile
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator
 
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Job
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Job
     from gemini_batch.tables.making.attachments import Stored
 
 #: An attachment with less than this many seconds left is not used for another job: jobs wait for up to two days.

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from gemini_batch.api.files import ReadAt
     from gemini_batch.backend import Service
     from gemini_batch.session import Session
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import InputFile, Job
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import InputFile, Job
     from gemini_batch.store.state_folder import RunFolder
 
 

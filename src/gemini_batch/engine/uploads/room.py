@@ -10,8 +10,8 @@ from gemini_batch.engine.uploads.input_files import forget_inputs
 
 if TYPE_CHECKING:
     from gemini_batch.backend import Service
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import InputFile
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import InputFile
 
 
 async def make_room(service: Service, ledger: Ledger, *, key_fingerprint: str, backend: str, at: float) -> int:

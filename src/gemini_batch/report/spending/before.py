@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gemini_batch.prices import Spend
-    from gemini_batch.store.ledger import Ledger
-    from gemini_batch.store.records import Run
+    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.ledger.records import Run
 
 _NANO = 10**9
 

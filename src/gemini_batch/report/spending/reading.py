@@ -12,15 +12,15 @@ from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.billing import EMULATED, elsewhere
 from gemini_batch.report.money import Meter
 from gemini_batch.report.spending.facts import AnswerFacts, Facts, JobFacts
-from gemini_batch.store.records import JobStage
+from gemini_batch.store.ledger.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemini_batch.money.book import PriceBook
     from gemini_batch.session import Session
-    from gemini_batch.store.records import Job, Run
-    from gemini_batch.store.rows import Rows
+    from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
 

@@ -16,6 +16,7 @@ from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
     import os
+    from contextlib import AbstractContextManager
 
 
 def text_folder(path: str | os.PathLike[str] | None, *, markdown: bool) -> Path | None:
@@ -48,6 +49,10 @@ class TextFolder:
         self._place = MediaFolder(path, run=run, option="--output-dir")
         self._put = self._place.write
         self._used: dict[str, int] = {}
+
+    def together(self) -> AbstractContextManager[None]:
+        """Let files appear in groups, which is faster, and all of them by the end. Raises ``OSError`` there."""
+        return self._place.together()
 
     def check_place(self) -> None:
         """Refuse a path that is not a folder and cannot become one. Raises UsageError."""

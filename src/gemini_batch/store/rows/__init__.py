@@ -1,0 +1,1 @@
+"""``rows.db``: the requests of a run and the answers to them."""

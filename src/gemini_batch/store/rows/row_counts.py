@@ -1,0 +1,201 @@
+"""How many of a run's requests are where, and what became of them, in numbers."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from gemini_batch.store.rows import conditions, migrations
+from gemini_batch.store.rows.conditions import ELSEWHERE, HELD
+from gemini_batch.store.rows.row_records import (
+    Answered,
+    Leftover,
+    Waiting,
+)
+from gemini_batch.store.sqlite import Alone, connect, explained
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gemini_batch.store.ledger.run_options import Selection
+
+
+class RowCounts:
+    """The open database of one run folder, for counting."""
+
+    def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
+        self.path = path
+        self._db = connect(path, migrations.ROWS, what="run's row database", alone=alone)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection itself, for statements that join other databases to this one."""
+        return self._db
+
+    def waiting(self) -> Waiting:
+        """The totals of the requests that wait to be sent."""
+        sql = "SELECT count(*), coalesce(sum(length + 1), 0), coalesce(sum(tokens), 0) FROM requests WHERE job IS NULL"
+        with explained(self.path, "run's row database"):
+            return Waiting(*self._db.execute(sql).fetchone())
+
+    def accounted(self, ordinal: int) -> int:
+        """How many requests are in a job, or have an answer from it."""
+        sql = (
+            "SELECT count(*) FROM requests r WHERE job = ?1 OR EXISTS "
+            "(SELECT 1 FROM answers a WHERE a.seq = r.seq AND a.answer_file = ?1)"
+        )
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
+
+    def to_send(self, sent: Sequence[int]) -> int:
+        """How many requests are to be sent, for the first time or again, or to be answered in another run.
+
+        ``sent`` as for :meth:`unsent`.
+        """
+        numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
+        return self._count(f"job IS NULL OR job = {ELSEWHERE} OR (job > 0 AND job NOT IN ({numbers}))")
+
+    def unsent(self, sent: Sequence[int]) -> int:
+        """How many requests were never sent and have no answer from another run.
+
+        ``sent`` holds the jobs that were created, or may have been.
+        """
+        return self._count(f"NOT {conditions.has_result(sent)}")
+
+    def at(self, place: int) -> int:
+        """How many requests are in one of the places of :mod:`gemini_batch.store.rows.conditions`, or in a job."""
+        return self._count(f"job = {int(place)}", "main.requests")
+
+    def never_sent(self) -> int:
+        """How many of the requests that wait were never sent."""
+        return self._count("job IS NULL AND attempts = 0")
+
+    def unselected(self, selection: Selection) -> int:
+        """How many requests that were never sent, and are not waiting to be, ``selection`` would let wait."""
+        with explained(self.path, "run's row database"):
+            wanted = conditions.selected(self._db, selection)
+        return self._count(f"attempts = 0 AND job IN ({HELD}, {ELSEWHERE}) AND {wanted}")
+
+    def identical(self) -> int:
+        """How many requests have the same body as an earlier one; 0 if bodies were not recorded."""
+        with explained(self.path, "run's row database"):
+            # Grouping sorts the bodies; count(DISTINCT) would look each of them up, which takes three times as long.
+            sql = "SELECT coalesce(sum(uses - 1), 0) FROM (SELECT count(body) AS uses FROM main.requests GROUP BY body)"
+            return int(self._db.execute(f"{sql} WHERE uses > 1").fetchone()[0])
+
+    def _count(self, condition: str, table: str = "requests") -> int:
+        sql = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608 - our own numbers and names
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql).fetchone()[0])
+
+    def leftover(self, ordinal: int, *, reasons: Sequence[str], most: int, most_unanswered: int) -> Leftover:
+        """The requests that :meth:`requeue` would let wait again; changes nothing."""
+        sql, values = conditions.unlasting(ordinal, reasons, most, most_unanswered)
+        with explained(self.path, "run's row database"):
+            return Leftover(*self._db.execute(conditions.LEFTOVER + sql, values).fetchone())
+
+    def without_line(self, ordinal: int) -> int:
+        """How many of the requests in a job got no line from it."""
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(conditions.WITHOUT_LINE, (ordinal,)).fetchone()[0])
+
+    def stopped(self, ordinal: int) -> tuple[int, int]:
+        """Of the requests in a job: how many have no answer, and how many ended as CANCELLED."""
+        with explained(self.path, "run's row database"):
+            return tuple(self._db.execute(conditions.STOPPED, (ordinal,)).fetchone())
+
+    def answered(self) -> int:
+        """How many requests have an answer of any kind."""
+        return self._count("answer IS NOT NULL")
+
+    def answered_in(self, ordinal: int) -> int:
+        """How many requests a job has answered."""
+        sql = "SELECT count(DISTINCT seq) FROM answers WHERE answer_file = ?"
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
+
+    def succeeded_here(self) -> int:
+        """How many requests have a succeeded answer that this run received itself."""
+        sql = (
+            "SELECT count(*) FROM main.requests r JOIN main.answers a ON a.id = r.answer "
+            "WHERE a.answer_file > 0 AND a.verdict = 'succeeded'"
+        )
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(sql).fetchone()[0])
+
+    def answered_by_job(self) -> dict[int | None, int]:
+        """How many requests have an answer of any kind, by the job they are in now; None: waiting."""
+        sql = "SELECT job, count(*) FROM requests WHERE answer IS NOT NULL GROUP BY job"
+        with explained(self.path, "run's row database"):
+            return dict(self._db.execute(sql).fetchall())
+
+    def ordinals(self) -> set[int]:
+        """The ordinals of the jobs that requests are in."""
+        return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job > 0")}
+
+    def undone(self) -> set[int]:
+        """The ordinals of the jobs with a request that has not succeeded in any job."""
+        sql = (
+            "SELECT DISTINCT job FROM requests LEFT JOIN answers a ON a.id = requests.answer "
+            "WHERE job > 0 AND coalesce(a.verdict, '') <> 'succeeded'"
+        )
+        with explained(self.path, "run's row database"):
+            return {row[0] for row in self._db.execute(sql)}
+
+    def missing_by_job(self) -> dict[int, int]:
+        """How many requests have no answer from any job, by the job they are in."""
+        sql = "SELECT job, count(*) FROM requests WHERE answer IS NULL AND job > 0 GROUP BY job"
+        with explained(self.path, "run's row database"):
+            return dict(self._db.execute(sql).fetchall())
+
+    def count(self) -> int:
+        """How many requests there are."""
+        return self._count("TRUE")
+
+    def counts(self) -> dict[str, int]:
+        """How many requests have each verdict."""
+        sql = (
+            "SELECT coalesce(a.verdict, 'missing') AS verdict, count(*) AS n "
+            "FROM requests r LEFT JOIN answers a ON a.id = r.answer GROUP BY 1"
+        )
+        with explained(self.path, "run's row database"):
+            return {row["verdict"]: row["n"] for row in self._db.execute(sql)}
+
+    def usage(
+        self, long_prompt: int, *, seq: int | None = None, job: int | None = None, by_use: bool = True
+    ) -> list[sqlite3.Row]:
+        """What the answers that this run received used, in sums: all, or those to one request or of one job.
+
+        Sums by job, by ``model`` (the one that the answers name, or NULL), by ``long`` (1: prompts over ``long_prompt``
+        tokens) and, with ``by_use``, by ``use``: the verdict of answers that count, else ``duplicate`` or ``retried``.
+        ``searched``: how many answers made searches; ``uncounted``: those whose searches an earlier version did not
+        count.
+        """
+        sql = conditions.usage(seq=seq, job=job, by_use=by_use)
+        with explained(self.path, "run's row database"):
+            return self._db.execute(sql, (long_prompt,)).fetchall()
+
+    def quarantined(self) -> dict[str, int]:
+        """Answer lines that belong to no request, by reason."""
+        sql = "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY n DESC"
+        return {row["reason"]: row["n"] for row in self._db.execute(sql)}
+
+    def by_file(self) -> dict[int, Answered]:
+        """What each job has answered; jobs of other runs have negative numbers."""
+        pairs = "SELECT answer_file, count(*) AS n FROM answers GROUP BY seq, answer_file"
+        sql = f"SELECT answer_file, count(*), sum(n) FROM ({pairs}) GROUP BY answer_file"  # noqa: S608 - no value
+        with explained(self.path, "run's row database"):
+            return {file: Answered(requests, answers) for file, requests, answers in self._db.execute(sql)}
+
+    def attempts(self) -> int:
+        """How often a request was in a job."""
+        return int(self._db.execute("SELECT coalesce(sum(attempts), 0) FROM requests").fetchone()[0])
