@@ -361,16 +361,12 @@ _JOB_FIELDS = (
 def write_manifest(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> None:
     """Write a run's manifest: hashes, settings, jobs, counts, tokens, versions. Raises StateError."""
     with folder.rows() as rows:
-        tokens = [
-            {name: row[name] for name in ("input", "cached", "output", "thoughts", "tool_use")}
-            for row in rows.usage(0, by_use=False)
-        ]
         document = {
             "version": 1,
             "run": run,
             "jobs": [{name: getattr(job, name) for name in _JOB_FIELDS} for job in jobs],
             "answers": {"verdicts": rows.counts(), "quarantined": rows.quarantined()},
-            "tokens": {name: sum(row[name] for row in tokens) for name in tokens[0]} if tokens else {},
+            "tokens": rows.tokens(),
             "raw": [dict(row) for row in rows.answer_files()],
             "made_with": {"gemini-batch": __version__, "python": platform.python_version()},
         }

@@ -184,6 +184,15 @@ class RowCounts:
         with explained(self.path, "run's row database"):
             return self._db.execute(sql, (long_prompt,)).fetchall()
 
+    def tokens(self) -> dict[str, int]:
+        """The tokens of all answers that this run received, by kind; empty without answers."""
+        kinds = ("input", "cached", "output", "thoughts", "tool_use")
+        sums = ", ".join(f"sum({kind})" for kind in kinds)
+        sql = f"SELECT {sums} FROM answers WHERE answer_file > 0"  # noqa: S608 - our own names
+        with explained(self.path, "run's row database"):
+            found = self._db.execute(sql).fetchone()
+        return {} if found[0] is None else dict(zip(kinds, found, strict=True))
+
     def quarantined(self) -> dict[str, int]:
         """Answer lines that belong to no request, by reason."""
         sql = "SELECT reason, count(*) AS n FROM quarantine GROUP BY reason ORDER BY n DESC"
