@@ -217,7 +217,7 @@ LOCAL = (
         guard="a file that broke off gets no name",
         file="jsonl.py",
         old="    finally:\n        path_of_part(path, file).unlink(missing_ok=True)",
-        new="    finally:\n        if path_of_part(path, file).exists():\n            path_of_part(path, file).replace(path)",
+        new="    finally:\n        written = path_of_part(path, file)\n        if written.exists():\n            written.replace(path)",
         tests=("tests/foundation/test_atomic_write.py::test_any_error_leaves_what_was_there",),
     ),
     Breakage(
