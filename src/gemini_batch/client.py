@@ -69,6 +69,13 @@ def _next(inbox: Inbox) -> Event | asyncio.Task[Any]:
             continue
 
 
+def _drain(inbox: Inbox, heard: EventHandler | None) -> None:
+    """Wait until the work has stopped, and pass on what it has to say."""
+    while not isinstance(one := _next(inbox), asyncio.Task):
+        if heard is not None and isinstance(one, Notice):
+            heard(one)
+
+
 class _LoopThread:
     """An event loop in a thread of its own with one AsyncGeminiBatch; both begin with the first call."""
 
@@ -85,7 +92,8 @@ class _LoopThread:
     def call(self, work: Callable[[AsyncGeminiBatch], Coroutine[Any, Any, T]], on_event: EventHandler) -> T:
         """Do ``work`` on the loop and handle its events here.
 
-        An exception that is raised here meanwhile (Ctrl-C, or by the handler) goes on when the work has stopped.
+        An exception that is raised here meanwhile (Ctrl-C, or by the handler) goes on when the work has stopped. A
+        second one stops that, too: at once, where the first one lets what was begun come to its end.
         """
         inbox: Inbox = SimpleQueue()
         begun: list[asyncio.Task[T]] = []
@@ -109,11 +117,15 @@ class _LoopThread:
             while not isinstance(one := _next(inbox), asyncio.Task):
                 on_event(one)
         except BaseException as error:
-            loop.call_soon_threadsafe(stop)
             told = isinstance(error, (KeyboardInterrupt, Interrupted))  # not by the handler, which may fail again
-            while not isinstance(one := _next(inbox), asyncio.Task):
-                if told and isinstance(one, Notice):
-                    on_event(one)
+            heard = on_event if told else None
+            loop.call_soon_threadsafe(stop)
+            try:
+                _drain(inbox, heard)
+            except (KeyboardInterrupt, Interrupted):
+                loop.call_soon_threadsafe(stop)
+                _drain(inbox, heard)
+                raise
             raise
         if begun[0].cancelled():
             raise RuntimeError("this client was closed during the call")

@@ -67,11 +67,14 @@ class Next:
         return f"{typed}  ({self.why})" if self.why else typed
 
     def writing_to(self, output: str, *style: str) -> Next:
-        """The same command with another file after ``-o``, and the options ``style`` after that."""
+        """The same command with another file after ``-o``, and the options ``style`` after that. A command that works
+        requests off without ``-o`` gets both; any other one stays as it is."""
         args = list(self.args)
         if "-o" in args:
             at = args.index("-o") + 1
             args[at : at + 1] = [output, *style]
+        elif self.command in {"run", "retry"}:
+            args += ["-o", output, *style]
         return Next(self.command, *args, why=self.why)
 
 

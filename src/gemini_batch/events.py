@@ -104,6 +104,10 @@ class RunProgress:
     """Seconds until that job expires."""
     usual: float | None = None
     """Median seconds that jobs of this model took here."""
+    refused: int = 0
+    """Calls that the service refused, for load or a quota; they are sent again, and cost nothing."""
+    goes_on_in: float | None = None
+    """Seconds until the next call goes out, where calls wait for more than a few seconds; `why` says what for."""
 
 
 Event = Notice | Transfer | JobSeen | RunProgress

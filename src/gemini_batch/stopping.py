@@ -26,6 +26,11 @@ def patience() -> float:
     return _patience[0]
 
 
+def hurried() -> bool:
+    """Whether this process was told to end by SIGTERM."""
+    return patience() == HURRY
+
+
 class Stopped(Exception):
     """The work was told to stop."""
 

@@ -165,7 +165,7 @@ WAYS = (
     _broken("nothing at all", body="", paid=True),
     _broken("null", body="null", paid=True),
     _broken("half an answer", body='{"candidates":[{"content"', paid=True),
-    _broken("no JSON", body='{"candidates":NaN}', paid=True),
+    _broken("no JSON", body='{"candidates":}', paid=True),
     _broken("not compressed as it says", headers={"Content-Encoding": "gzip"}, paid=True),
     _broken("compressed in an unknown way", headers={"Content-Encoding": "br"}, paid=True),
     _broken("no content", status=204, body=""),

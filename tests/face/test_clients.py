@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gemini_batch
-from gemini_batch import AsyncGeminiBatch, GeminiBatch, JobSeen, Settings, Transfer, UsageError, aio, client
+from gemini_batch import AsyncGeminiBatch, GeminiBatch, JobSeen, Notice, Settings, Transfer, UsageError, aio, client
 from gemini_batch.api.client import Client
 from gemini_batch.cli import COMMANDS
 from gemini_batch.engine import judging
@@ -403,6 +403,32 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(
             signal.signal(signal.SIGINT, before)
         assert batch.status(job).state == "JOB_STATE_PENDING"
     assert gemini_emulator.accounting()["jobs"]
+
+
+def test_what_the_work_says_after_a_second_ctrl_c_is_heard() -> None:
+    """The first lets what was begun come to its end, the second ends it at once; it still says what is in doubt."""
+    said: list[str] = []
+
+    async def work(_: AsyncGeminiBatch) -> None:
+        client._post(Notice("begun"))
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            client._post(Notice("waiting"))
+            try:
+                await asyncio.sleep(60)
+            finally:
+                client._post(Notice("in doubt"))
+
+    def heard(event: Event) -> None:
+        assert isinstance(event, Notice)
+        said.append(event.message)
+        if event.message != "in doubt":
+            raise KeyboardInterrupt
+
+    with GeminiBatch(offline=True) as batch, pytest.raises(KeyboardInterrupt):
+        batch._loop.call(work, heard)
+    assert said == ["begun", "waiting", "in doubt"]
 
 
 def test_a_closed_client_says_so(requests_file: Path) -> None:

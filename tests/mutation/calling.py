@@ -6,6 +6,8 @@ from mutation.breakage import Breakage
 
 RUNS = "tests/engine/calling/test_flex_runs.py"
 CALLER = "tests/engine/calling/test_caller.py"
+STOPPED = "tests/engine/calling/test_stopped_calls.py"
+OTHERS = "tests/engine/calling/test_other_processes.py"
 JOURNAL = "tests/engine/calling/test_journal.py"
 WAYS = "tests/crashes/test_flex_matrix.py::test_what_happens_to_one_call"
 
@@ -142,5 +144,96 @@ CALLING = (
         old='        "doubtful_bound": bound,\n',
         new='        "doubtful_bound": 0,\n',
         tests=(f"{RUNS}::test_a_limit_of_money_makes_jobs_of_calls_that_fit",),
+    ),
+    Breakage(
+        guard="calls that were written and never sent are not in doubt",
+        file="engine/calling/caller.py",
+        old="        news = _News(refused=self._unsent)\n",
+        new="        news = _News()\n",
+        tests=(f"{CALLER}::test_a_command_that_is_stopped_while_it_writes",),
+    ),
+    Breakage(
+        guard="a second Ctrl-C does not close the journal while it is written",
+        file="engine/calling/caller.py",
+        old="    while not task.done():\n        try:\n            await asyncio.shield(task)\n",
+        new="    for _ in range(1):\n        try:\n            await task\n",
+        tests=(f"{CALLER}::test_a_command_that_is_stopped_while_it_writes",),
+    ),
+    Breakage(
+        guard="a second Ctrl-C while calls are written ends at once",
+        file="engine/calling/caller.py",
+        old="if stopped is None or stopped.cancelling() < _AT_ONCE else 0.0",
+        new="",
+        tests=(f"{CALLER}::test_a_command_that_is_stopped_while_it_writes",),
+    ),
+    Breakage(
+        guard="calls whose journal was deleted are in doubt",
+        file="engine/calling/flex_jobs.py",
+        old="        calls = Calls(frozenset(seq for seq, _ in requests_in(rows, job.ordinal)), frozenset())\n",
+        new="        calls = Calls(frozenset(), frozenset())\n",
+        tests=(f"{STOPPED}::test_calls_whose_records_were_deleted_are_in_doubt",),
+    ),
+    Breakage(
+        guard="calls whose answers were deleted are in doubt",
+        file="engine/calling/flex_jobs.py",
+        old="nothing = not (there if calls is None else calls.sent or (there and raw.stat().st_size))",
+        new="nothing = not (there and raw.stat().st_size)",
+        tests=(f"{STOPPED}::test_calls_whose_records_were_deleted_are_in_doubt",),
+    ),
+    Breakage(
+        guard="a request that is too large for a call is not sent as one",
+        file="commands/run.py",
+        old="            check_manner(run, manner, largest=longest(rows))\n",
+        new="            pass\n",
+        tests=(f"{STOPPED}::test_a_request_that_is_too_large_for_a_call_is_refused_before_anything_is_sent",),
+    ),
+    Breakage(
+        guard="a run of calls without a tier is not entered",
+        file="commands/run.py",
+        old="            check_manner(new, _manner(options))\n",
+        new="            pass\n",
+        tests=(f"{STOPPED}::test_calls_without_a_tier_are_refused_before_a_run_is_entered",),
+    ),
+    Breakage(
+        guard="what the work says after a second Ctrl-C is heard",
+        file="client.py",
+        old="                _drain(inbox, heard)\n                raise\n",
+        new="                raise\n",
+        tests=("tests/face/test_clients.py::test_what_the_work_says_after_a_second_ctrl_c_is_heard",),
+    ),
+    Breakage(
+        guard="progress counts the answers of calls while they are sent",
+        file="engine/telling.py",
+        old="stage=JobStage.CREATED, **counts)",
+        new="**counts)",
+        tests=(f"{STOPPED}::test_progress_counts_the_answers_and_says_why_calls_wait",),
+    ),
+    Breakage(
+        guard="answers of calls that were damaged here are not paid for again without being asked",
+        file="engine/collector.py",
+        old='if job.via == "flex" and job.lost is None:',
+        new='if job.via == "flex":',
+        tests=(f"{OTHERS}::test_answers_of_calls_that_were_damaged_are_not_asked_of_the_service",),
+    ),
+    Breakage(
+        guard="a job that was planned for another way is not sent in that way",
+        file="commands/run.py",
+        old='if manner.route not in {"auto", job.via} or',
+        new="if",
+        tests=(f"{OTHERS}::test_a_planned_job_does_not_outlive_its_way",),
+    ),
+    Breakage(
+        guard="a planned job of calls reserves the price that is allowed now",
+        file="commands/run.py",
+        old=' or (job.via == "flex" and job.standard != manner.standard)',
+        new="",
+        tests=(f"{OTHERS}::test_a_planned_job_reserves_the_price_that_is_allowed_now",),
+    ),
+    Breakage(
+        guard="an answer to a call that a batch would repair is one",
+        file="engine/calling/outcomes.py",
+        old="        if jsonl.repair(body) is None:\n",
+        new="        if True:\n",
+        tests=(f"{CALLER}::test_an_answer_that_no_judge_could_read_is_none",),
     ),
 )

@@ -67,8 +67,8 @@ RUNS = (
     Breakage(
         guard="--new does not pay for what a cancelled job has answered",
         file="intake/submission.py",
-        old="            await before_new(session, run.identity)\n",
-        new="            pass\n",
+        old="        await before_new(session, run, submission.new)\n",
+        new="",
         tests=(f"{LATE}::test_new_does_not_pay_for_what_a_cancelled_job_answered",),
     ),
     Breakage(

@@ -108,6 +108,7 @@ ADVICE = {
     "terminated": "Nothing is lost. Run the same command again; the jobs continue meanwhile.",
     "too_large": "Use `run`, which splits the file into jobs, or leave out `--inline`.",
     "too_large_for_format": "Choose another format, `.parquet` or `.csv` for example.",
+    "too_large_for_call": "Send the requests in batches with `--via batch`: a call can have 20 MB at most.",
     "unbounded_cost": "Send these requests without a limit, add a price to `prices.toml`, or allow it with "
     "`--max-usd-unknown allow`. Nothing more was sent.",
     "unknown_job": "`results JOB` fetches its answers if the service knows it; `list` shows what is known here.",

@@ -117,7 +117,11 @@ class Screen:
     def _run(self, event: RunProgress) -> None:
         done = f"{event.done:,} of {counted(event.requests, 'request')} done"
         first, *rest = wording.run_details(event)
-        self._stands(f"{done} · {first}", wording.DOT.join(rest), (event.jobs, event.alive, event.collected))
+        self._stands(
+            f"{done} · {first}",
+            wording.DOT.join(rest),
+            (event.jobs, event.alive, event.collected, event.goes_on_in is None),
+        )
 
     def _stands(self, line: str, rest: str, shape: object) -> None:
         """The current progress: in place on a terminal; in a pipe when a job changed (``shape``) or at intervals."""

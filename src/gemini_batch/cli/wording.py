@@ -119,8 +119,11 @@ def run_details(event: RunProgress, *, since: float = 0.0) -> Iterator[str]:
         yield f"${usd(event.usd)} {'not paid (offline)' if event.offline else 'so far'}"
     elif event.tokens:
         yield f"{event.tokens:,} tokens"
+    if event.refused:
+        yield f"{counted(event.refused, 'call')} refused"
     yield f"running for {span(event.elapsed + since)}"
-    yield event.why
+    going_on = "" if event.goes_on_in is None else f"; going on in {span(max(0.0, event.goes_on_in - since))}"
+    yield f"{event.why}{going_on}"
     if event.oldest is not None and event.expires_in is not None and event.oldest >= _OLD:
         usual = "" if event.usual is None else f" (usually {span(event.usual)})"
         yield f"oldest job {span(event.oldest + since)}{usual}, expires in {span(max(0.0, event.expires_in - since))}"

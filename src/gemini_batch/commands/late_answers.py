@@ -65,21 +65,22 @@ async def _collect_more(session: Session, target: KnownJob) -> Job | None:
     return job
 
 
-async def refuse_late(session: Session, identity: str) -> None:
-    """Before requests that were sent are all sent again: collect late answers; refuse once if there are any.
+async def refuse_late(session: Session, new: Run, again: bool) -> None:
+    """Before a run is entered ``again``, and its requests are all sent again: collect late answers of the earlier ones;
+    refuse once if there are any.
 
     The same command again finds nothing new, so it pays. Raises UsageError (``late_answers``), ServiceError,
     NotFinished, StateError.
     """
     ledger = session.ledger()
-    newest = ledger.newest_with_identity(identity)
+    newest = ledger.newest_with_identity(new.identity or "") if again else None
     if newest is None:
         return
     for run in [newest, *ledger.earlier_with_identity(newest)]:
         await _refuse_late(session, run)
     if session.state_folder.run(newest.id).path.is_dir() and (held := _answers(session, newest)):
-        again = f"all are sent again{paid_again(session.settings)}."
-        why = f"{newest.id} holds answers to {held:,} of these {newest.requests:,} requests; {again}"
+        repeated = f"all are sent again{paid_again(session.settings)}."
+        why = f"{newest.id} holds answers to {held:,} of these {newest.requests:,} requests; {repeated}"
         session.emit(
             Notice(why, "warning", Next("results", newest.id, "-o", results_file(newest), why="writes those answers"))
         )

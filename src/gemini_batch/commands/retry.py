@@ -12,11 +12,11 @@ from gemini_batch.catalog import Method
 from gemini_batch.commands.cost_check import check_cost
 from gemini_batch.commands.job_names import check_name, known_by_name
 from gemini_batch.commands.late_answers import collect_late
-from gemini_batch.commands.run import check_table, finish, work_off
+from gemini_batch.commands.run import check_table, finish, work_off, write_to
 from gemini_batch.commands.verdict_words import parse_verdicts
 from gemini_batch.engine.creating.budget import budget_of
 from gemini_batch.engine.creating.planner import drop, reconcile
-from gemini_batch.errors import Next, UsageError
+from gemini_batch.errors import Error, Next, UsageError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.model_checks import ask_for_model, check_model
 from gemini_batch.report.leftovers import cancelled_elsewhere
@@ -144,6 +144,9 @@ async def retry(
         await deadline.bound(work_off(session, run, None, leftovers=False))
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
+    except Error as error:
+        write_to(error, output, style)
+        raise
     return await finish(session, run, output, style)
 
 

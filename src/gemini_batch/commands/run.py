@@ -22,13 +22,14 @@ from gemini_batch.commands.remembering import check_visible, choose, remember, w
 from gemini_batch.commands.results import held_results, write_out
 from gemini_batch.engine.calling.choose import ROWS, TOKENS, Auto
 from gemini_batch.engine.calling.flex_jobs import CONCURRENCY, Manner, check_manner
+from gemini_batch.engine.calling.job_requests import longest
 from gemini_batch.engine.creating.budget import budget_of
-from gemini_batch.engine.creating.planner import reconcile
+from gemini_batch.engine.creating.planner import drop, reconcile
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.resend import stopped_by_others
 from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
-from gemini_batch.errors import JobError, Next, NotFinished, ServiceError
+from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.submission import Submission, display_name, enter_run, prepared
 from gemini_batch.intake.tabular import check_not_read
@@ -39,6 +40,7 @@ from gemini_batch.report.result_set import TableStyle
 from gemini_batch.report.table_file import check_columns
 from gemini_batch.report.timeouts import check_timeout, nothing_sent, run_not_finished, work_to_go_on
 from gemini_batch.store.job_rows import sent_ordinals
+from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.ledger.run_options import REQUESTS_A_JOB, RunOptions, Selection, keep_options, kept_options
 from gemini_batch.store.rows.conditions import HELD
 from gemini_batch.tables.note import table_of
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from gemini_batch.session import Session
     from gemini_batch.store.ledger.ledger import Ledger
     from gemini_batch.store.ledger.records import Run
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.world import Bell, Deadline
 
@@ -135,11 +138,16 @@ async def _worked_off(
         )
     except TimeoutError:
         raise run_not_finished(session, run, deadline.seconds, work_to_go_on(run, output, style.words)) from None
-    except NotFinished as error:
-        if output is not None and isinstance(error.next, Next):
-            error.next = error.next.writing_to(str(output), *style.words)
+    except Error as error:
+        write_to(error, output, style)
         raise
     return session, run
+
+
+def write_to(error: Error, output: Path | None, style: TableStyle) -> None:
+    """Let the next command that an error names write what this command would have written."""
+    if output is not None and isinstance(error.next, Next):
+        error.next = error.next.writing_to(str(output), *style.words)
 
 
 async def _entered(
@@ -152,7 +160,12 @@ async def _entered(
             all_rows = submission.selection == Selection()
             method = made.prepared.recipe.method
             check_columns(made.prepared.note, method, output, details=style.details, all_rows=all_rows)
-        return await enter_run(session, made, options, before_new=refuse_late)
+
+        async def check(_: Session, new: Run, again: bool) -> None:
+            check_manner(new, _manner(options))
+            await refuse_late(session, new, again)
+
+        return await enter_run(session, made, options, before_new=check)
 
 
 def check_table(session: Session, run: Run, output: Path | None, style: TableStyle) -> None:
@@ -194,6 +207,10 @@ async def work_off(
             is_first = is_first or _held(folder) < held
         if chosen.encoded() != kept.encoded():
             run = keep_options(ledger, run, chosen, at=session.world.now())
+
+        with folder.rows() as rows:
+            check_manner(run, manner, largest=longest(rows))
+            _replan(ledger, rows, run, manner, at=session.world.now())
 
         async def drive() -> None:
             backend = await session.backend()
@@ -266,6 +283,15 @@ def _held(folder: RunFolder) -> int:
 def _stopper(ledger: Ledger, folder: RunFolder, run: Run) -> NotFinished | None:
     with folder.rows() as rows:
         return stopped_by_others(rows, run, ledger.jobs_of(run.id))
+
+
+def _replan(ledger: Ledger, rows: Rows, run: Run, manner: Manner, *, at: float) -> None:
+    """Drop jobs that an earlier process planned, and did not send, for another way or another price than now."""
+    for job in ledger.jobs_of(run.id):
+        if job.stage not in {JobStage.PLANNED, JobStage.UPLOADED}:
+            continue
+        if manner.route not in {"auto", job.via} or (job.via == "flex" and job.standard != manner.standard):
+            drop(ledger, rows, job, at=at)
 
 
 def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bool:

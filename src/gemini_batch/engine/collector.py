@@ -150,13 +150,18 @@ async def restore(session: Session, run: Run, *, only: Job | None = None) -> Non
         for one in await asyncio.to_thread(damage, folder, only=only):
             if ledger.job(one.job).run != run.id:
                 continue
-            session.emit(Notice(f"{one.what} Fetching it from the service again.", "warning"))
             target = KnownJob(run, ledger.job(one.job), session.settings.offline)
+            called = target.job.via == "flex"
+            then = "The service keeps no answers of calls." if called else "Fetching it from the service again."
+            session.emit(Notice(f"{one.what} {then}", "warning"))
             session.check_bound(target)
             if one.path.exists():  # first, so that a process that is killed here finds the file missing
                 one.path.replace(_aside(one.path))
             job = ledger.update_job(target.job, "answers damaged", at=session.world.now(), stage=JobStage.ENDED)
             target = replace(target, job=job)
+            if called:
+                await lose(session, target, "RESULTS_DAMAGED")
+                continue
             try:
                 operation = None if job.lost is not None else await _ended(session, target)
                 await gather(session, target, operation)
@@ -215,7 +220,7 @@ async def gather(
     reason = job.lost or ("NO_ANSWER" if job.via == "flex" else _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE"))
     async with writing or asyncio.Lock():
         await in_thread(lambda emit: judge_file(emit, folder, run, job, reason, stated=stated), session.emit)
-    if job.via == "flex":
+    if job.via == "flex" and job.lost is None:  # what was lost was paid for: only ``retry`` sends it again
         async with writing or asyncio.Lock():
             with folder.rows() as rows:
                 counts = settle_calls(session, folder, rows, job)

@@ -297,7 +297,8 @@ class Runner:
     def _close(self, error: Error) -> None:
         """Send nothing more, because the service refuses for good or someone cancelled; existing jobs are collected."""
         if self._stopper is None:
-            there = sum(job.stage in {JobStage.CREATED, JobStage.ENDED} for job in self._ledger.jobs_of(self._run.id))
+            jobs = [job for job in self._ledger.jobs_of(self._run.id) if job.via == "batch"]
+            there = sum(job.stage in {JobStage.CREATED, JobStage.ENDED} for job in jobs)
             if there:
                 said = error.then(f"Collecting {counted(there, 'existing job')}; nothing more is sent.")
                 self._emit(Notice(said, "warning"))

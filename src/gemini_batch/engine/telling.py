@@ -9,12 +9,13 @@ import msgspec
 
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
+from gemini_batch.store.ledger.records import JobStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Set as AbstractSet
 
-    from gemini_batch.engine.calling.caller import Tally
+    from gemini_batch.engine.calling.caller import Pause, Tally
     from gemini_batch.session import Session
     from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.rows.rows import Rows
@@ -32,24 +33,27 @@ class Teller:
         self._began = self._clock()
         self._progress = Progress(session.prices)
         self._stuck = set[str]()
-        #: What became of the calls of the job that is being sent, by its ordinal; and what was told last, and when.
+        #: What became of the calls of each job that this process sends, by ordinal; and what was told last, and when.
         self._calls: dict[int, Tally] = {}
         self._last: Callable[[], None] | None = None
         self._told = self._began
+        self._pause: Pause | None = None
 
     def called(self, job: Job, tally: Tally) -> None:
-        """Note what became of a job's calls so far, and tell of it now and then."""
-        self._calls = {job.ordinal: tally}
-        if self._last is not None and self._clock() - self._told >= AGAIN:
+        """Note what became of a job's calls so far, and tell of it now and then, and when a pause begins or ends."""
+        self._calls[job.ordinal] = tally
+        turns = (tally.pause is None) != (self._pause is None)
+        self._pause = tally.pause
+        if self._last is not None and (turns or self._clock() - self._told >= AGAIN):
             self._last()
 
     def tell(self, rows: Rows, jobs: tuple[Job, ...], why: str, *, busy: AbstractSet[int], waiting: int) -> None:
         """Tell how far the run is. ``busy`` as for :meth:`Progress.count`; ``waiting``: requests to be sent."""
         self._last = partial(self.tell, rows, jobs, why, busy=busy, waiting=waiting)
         self._told = self._clock()
+        old = oldest(self._ledger, jobs, self._now())
         jobs = tuple(self._with_calls(job) for job in jobs)
         self._progress.count(rows, self._run, jobs, busy)
-        old = oldest(self._ledger, jobs, self._now())
         if old is not None and old.is_stuck and old.job.id not in self._stuck:
             self._stuck.add(old.job.id)
             self._emit(old.notice())
@@ -60,8 +64,10 @@ class Teller:
                 waiting=waiting,
                 offline=self._session.settings.offline,
                 elapsed=self._clock() - self._began,
-                why=why,
+                why=why if self._pause is None else self._pause.why,
                 old=old,
+                refused=sum(tally.refused for tally in self._calls.values()),
+                goes_on_in=None if self._pause is None else max(0.0, self._pause.until - self._clock()),
             )
         )
 
@@ -69,4 +75,5 @@ class Teller:
         tally = self._calls.get(job.ordinal)
         if tally is None or job.stage.made:
             return job
-        return msgspec.structs.replace(job, total=job.requests, succeeded=tally.answered, failed=tally.errors)
+        counts = {"total": job.requests, "succeeded": tally.answered, "failed": tally.errors}
+        return msgspec.structs.replace(job, stage=JobStage.CREATED, **counts)

@@ -179,14 +179,14 @@ async def enter_run(
     submission: Submission,
     options: RunOptions,
     *,
-    before_new: Callable[[Session, str], Awaitable[None]],
+    before_new: Callable[[Session, Run, bool], Awaitable[None]],
     max_bytes: int | None = None,
     besides: Run | None = None,
 ) -> Entered:
     """Find the run that a file's requests already have, or enter a new one. Nothing is planned or sent.
 
-    ``before_new``: called with the requests' identity before ``--new`` enters them once more. ``max_bytes``: a larger
-    file is refused. ``besides``: a known run to ignore, because it left nothing.
+    ``before_new``: called with a run before it is entered, and whether ``--new`` enters it again. ``max_bytes``: a
+    larger file is refused. ``besides``: a known run to ignore, because it left nothing.
     Raises UsageError (InvalidInput with every problem of the file), StateError, and what ``before_new`` raises.
     """
     check_submission(submission)
@@ -207,8 +207,7 @@ async def enter_run(
             options = msgspec.structs.replace(options, name=default_name(Path(submission.named), run.id))
         run = msgspec.structs.replace(run, options=options.encoded())
         assert run.identity is not None
-        if submission.new:
-            await before_new(session, run.identity)
+        await before_new(session, run, submission.new)
         place = session.state_folder.run(run.id)
         while True:
             newest = ledger.newest_with_identity(run.identity)

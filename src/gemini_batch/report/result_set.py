@@ -91,6 +91,10 @@ class Results:
     #: The class of the answers, for rows.
     _model: Any = None
 
+    def __repr__(self) -> str:
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in self.summary.verdicts.items())
+        return f"<Results of {self._run.id}: {verdicts or 'none'}>"
+
     @property
     def of_table(self) -> bool:
         """Whether the requests were made of a table."""

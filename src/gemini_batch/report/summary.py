@@ -329,8 +329,11 @@ class Progress:
         elapsed: float,
         why: str,
         old: Oldest | None,
+        refused: int = 0,
+        goes_on_in: float | None = None,
     ) -> RunProgress:
-        """What was counted last. ``waiting``: requests to be sent; ``old``: the job that is alive longest."""
+        """What was counted last. ``waiting``: requests to be sent; ``old``: the job that is alive longest; ``refused``,
+        ``goes_on_in``: how many calls were refused, and seconds until the next one may go out."""
         return RunProgress(
             run=run.id,
             requests=run.requests,
@@ -350,6 +353,8 @@ class Progress:
             oldest=old.age if old else None,
             expires_in=old.expires_in if old else None,
             usual=old.usual if old else None,
+            refused=refused,
+            goes_on_in=goes_on_in,
         )
 
     def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:

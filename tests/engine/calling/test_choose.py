@@ -30,4 +30,10 @@ HOUR = 3600.0
     ],
 )
 def test_the_way(requests: int, tokens: int, auto: Auto, usual: float | None, rate: Rate, expected: str) -> None:
-    assert way(Waiting(requests, 1, tokens), auto, 0.0, usual=usual, rate=rate) == expected
+    assert way(Waiting(requests, 1, tokens), auto, 0.0, usual=usual, rate=rate).via == expected
+
+
+def test_a_request_that_is_too_large_for_a_call_goes_in_a_batch() -> None:
+    for longest, expected in [(20 * 1024**2, "flex"), (20 * 1024**2 + 1, "batch")]:
+        found = way(Waiting(1, longest, 1), Auto(), 0.0, usual=None, rate=Rate(), longest=longest)
+        assert found.via == expected

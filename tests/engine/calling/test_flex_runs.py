@@ -236,6 +236,8 @@ def test_standard_calls_cost_what_interactive_ones_do(tmp_path: Path) -> None:
     assert cheap.batch is not None
     assert dear.batch == dear.interactive == cheap.interactive
     assert dear.batch == pytest.approx(2 * cheap.batch)
+    settled = [sum(job.settled or 0 for job in jobs_of(tmp_path / name)) for name in ("a", "b")]
+    assert settled[1] == pytest.approx(2 * settled[0])
 
 
 def test_a_limit_of_money_makes_jobs_of_calls_that_fit(tmp_path: Path) -> None:

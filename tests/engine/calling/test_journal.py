@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +27,7 @@ def test_all_is_on_disk_when_it_returns_and_answers_first(
     """Not in a buffer that dies with the process: the files are read while they are open."""
     calls, answers = places
     journal = Journal(calls, answers)
-    seen: list[tuple[bytes, Calls]] = []
+    seen: list[tuple[bytes, Calls | None]] = []
 
     def sync(_: int) -> None:
         seen.append((answers.read_bytes(), read_calls(calls)))
@@ -64,7 +65,7 @@ def test_a_record_that_is_not_whole_was_not_sent(places: tuple[Path, Path], left
     journal.close()
     places[0].write_bytes(places[0].read_bytes()[:left])
 
-    assert read_calls(places[0]).sent == frozenset([7, 8][: left // 8])
+    assert read_calls(places[0]) == Calls(frozenset([7, 8][: left // 8]), frozenset())
 
 
 @pytest.mark.parametrize("piece", [1, 5, 64 * 1024])
@@ -76,3 +77,16 @@ def test_half_a_line_is_cut_off(places: tuple[Path, Path], monkeypatch: pytest.M
         cut_to_lines(places[1])
         assert places[1].read_bytes() == b"".join(LINES[: left // len(LINES[0])])
     cut_to_lines(places[1].with_name("none"))
+
+
+def test_both_files_are_closed_on_a_full_disk(places: tuple[Path, Path]) -> None:
+    class Full:
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    journal = Journal(*places)
+    journal._calls.close()
+    journal._calls = Full()  # type: ignore[assignment]
+    with pytest.raises(OSError, match="No space"):
+        journal.close()
+    assert journal._answers.closed

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from engine.calling.test_flex_runs import flex, made
 from engine.fake import FakeSession, Killed
-from engine.steps import GOOD, KEYS, begin, deadly, jobs_of, sentences, texts
+from engine.steps import GOOD, KEYS, begin, deadly, jobs_of, sentences, texts, work
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.finishing import check_ways, stop_stuck
 from gemini_batch.commands.list_jobs import Filter, list_jobs
 from gemini_batch.commands.show import RowSelection, show
 from gemini_batch.commands.status import status
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
+from gemini_batch.events import RunProgress
 from gemini_batch.report.job_view import CALLING, JobStatus, RunState, RunStatus
 from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.ledger.run_options import RunOptions
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from engine.fake import FakeService
     from gemini_batch.commands.shown_row import Place
+    from gemini_batch.events import Event
 
 
 def killed(folder: Path) -> FakeService:
@@ -63,6 +66,30 @@ def test_a_run_whose_process_died_shows_its_answers_and_is_not_taken_for_unsent(
     assert places == {"calling"}
     assert never_sent == []
     assert texts(flex(service, tmp_path)) == GOOD
+
+
+@pytest.mark.parametrize("answered", [0, 3])
+@pytest.mark.parametrize("lost", [("calls",), ("raw",), ("calls", "raw")])
+def test_calls_whose_records_were_deleted_are_in_doubt(tmp_path: Path, answered: int, lost: tuple[str, ...]) -> None:
+    """Without the journal, all calls may have gone out; without the answers, none is known to have come."""
+    service = made(tmp_path, death=(answered, "after"))
+    with pytest.raises(Killed):
+        flex(service, tmp_path)
+    service.death = None
+    (job,) = jobs_of(tmp_path)
+    folder = tmp_path / "home" / "runs" / job.run
+    for name in lost:
+        for path in (folder / name).iterdir():
+            path.unlink()
+
+    assert texts(flex(service, tmp_path)) == GOOD
+    twice = sum(times - 1 for times in service.paid().values())
+    doubtful = sum(one.doubtful for one in jobs_of(tmp_path))
+    if len(lost) == 1:
+        assert doubtful >= twice
+        assert doubtful > 0
+    else:
+        assert doubtful == 0
 
 
 def test_calls_are_no_job_to_cancel(tmp_path: Path) -> None:
@@ -162,3 +189,98 @@ def test_a_wrong_value_of_an_option_is_named(option: str, value: object) -> None
     with pytest.raises(UsageError, match=option) as caught:
         RunOptions.of(**{option: value})
     assert caught.value.field == option
+
+
+EMBEDDING = b'{"key":"a","request":{"content":{"parts":[{"text":"hello"}]}}}\n'
+
+
+def test_calls_without_a_tier_are_refused_before_a_run_is_entered(tmp_path: Path) -> None:
+    service = made(tmp_path)
+    (tmp_path / "in.jsonl").write_bytes(EMBEDDING)
+    heard: list[Event] = []
+    with pytest.raises(UsageError) as caught:
+        work(service, tmp_path, None, RunOptions(via="flex"), heard=heard, model="gemini-embedding-001")
+
+    assert caught.value.reason_code == "no_flex"
+    assert "Started" not in sentences(heard)
+    assert not list((tmp_path / "home").glob("**/rows.db"))
+
+
+def test_a_request_that_is_too_large_for_a_call_is_refused_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gemini_batch.engine.calling.flex_jobs.too_large", lambda size: size > 1000)
+    service = made(tmp_path)
+    asked = {"contents": [{"parts": [{"text": "ask k0"}]}, {"parts": [{"text": "x" * 1000}]}]}
+    with (tmp_path / "in.jsonl").open("ab") as file:
+        file.write(msgspec.json.encode({"key": "large", "request": asked}) + b"\n")
+    with pytest.raises(UsageError) as caught:
+        flex(service, tmp_path)
+
+    assert caught.value.reason_code == "too_large_for_call"
+    assert isinstance(caught.value.next, Next)
+    assert caught.value.next.args[1:] == ("--via", "batch", "-o", str(tmp_path / "results.jsonl"))
+    assert service.called == []
+    work(service, tmp_path, None, RunOptions(via="flex"), limit=2)
+    assert service.called == KEYS[:2], "the trial leaves the large one out"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (6, "Sending 6 requests as calls (flex), because they are at most 6, with at most 1,000,000 tokens."),
+        (4, "Sending 6 requests in batches, because they are more than 4."),
+    ],
+)
+def test_auto_says_once_which_way_it_chose_and_why(tmp_path: Path, rows: int, said: str) -> None:
+    heard: list[Event] = []
+    work(made(tmp_path), tmp_path, None, RunOptions(via="auto", flex_rows=rows), heard=heard)
+
+    assert sentences(heard).count("Sending ") == 1
+    assert said in sentences(heard)
+
+
+def test_what_stops_calls_is_said_once_and_the_next_command_writes_the_same_file(tmp_path: Path) -> None:
+    daily = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel", "quotaValue": "3"}]}
+    full = ApiError("no more today", status=429, reason="RESOURCE_EXHAUSTED", details=(daily,))
+    service = made(tmp_path, faults={("call", number): ("before", full) for number in range(3, 99)})
+    heard: list[Event] = []
+    with pytest.raises(ServiceError) as caught:
+        work(service, tmp_path, None, RunOptions(via="flex", concurrency=1), heard=heard)
+
+    assert "no more today" not in sentences(heard)
+    assert isinstance(caught.value.next, Next)
+    assert caught.value.next.args[1:] == ("--via", "batch", "-o", str(tmp_path / "results.jsonl"))
+
+
+def test_a_job_of_which_no_call_was_answered_did_not_succeed(tmp_path: Path) -> None:
+    service = made(tmp_path, death=(0, "before"))
+    with pytest.raises(Killed):
+        work(service, tmp_path, None, RunOptions(via="flex", concurrency=1))
+    service.death = None
+    flex(service, tmp_path)
+
+    good, bad = sorted(jobs_of(tmp_path), key=lambda job: job.doubtful)
+    assert (good.state, good.requests) == ("JOB_STATE_SUCCEEDED", len(KEYS))
+    assert (bad.state, bad.requests, bad.doubtful > 0) == ("JOB_STATE_FAILED", 0, True)
+    assert bad.error_message == "None of its calls was answered."
+
+
+def test_results_are_shown_by_their_run_and_verdicts(tmp_path: Path) -> None:
+    found = flex(made(tmp_path), tmp_path)
+    assert repr(found) == f"<Results of {jobs_of(tmp_path)[0].run}: 6 succeeded>"
+
+
+def test_progress_counts_the_answers_and_says_why_calls_wait(tmp_path: Path) -> None:
+    """Also how many calls were refused, and how long it takes."""
+    full = ApiError("quota", status=429, reason="RESOURCE_EXHAUSTED", retry_after=40.0)
+    service = made(tmp_path, faults={("call", 3): ("before", full)})
+    heard: list[Event] = []
+    work(service, tmp_path, None, RunOptions(via="flex", concurrency=1), heard=heard)
+
+    told = [event for event in heard if isinstance(event, RunProgress)]
+    (pause, *_), after = [one for one in told if one.goes_on_in is not None], told[-1]
+    assert (pause.done, pause.alive, pause.refused) == (3, 1, 1)
+    assert pause.why == "the quota of a minute is used up"
+    assert pause.goes_on_in == pytest.approx(40.0, abs=1.0)
+    assert (after.goes_on_in, after.refused) == (None, 1)

@@ -16,7 +16,7 @@ import msgspec
 
 from gemini_batch.api.trouble import no_capacity
 from gemini_batch.engine.calling.outcomes import FLEX, End, answer_line, end_of, error_line, is_json
-from gemini_batch.engine.calling.pace import FIRST_PAUSE, LONGEST_ASKED, refusal
+from gemini_batch.engine.calling.pace import BUSY, FIRST_PAUSE, LONGEST_ASKED, refusal
 from gemini_batch.errors import ApiError, ServiceError
 
 if TYPE_CHECKING:
@@ -41,13 +41,26 @@ class _Line(msgspec.Struct):
     request: msgspec.Raw
 
 
+#: So many cancellations mean that nothing is waited for.
+_AT_ONCE = 2
+#: Seconds from which on a pause is told.
+_LONG = 5.0
+
 _decode = msgspec.json.Decoder(_Line).decode
 _NAMES = (b'"fileData"', b'"file_data"', b'"fileUri"', b'"cachedContent"', b'"cached_content"')
 
 
+class Pause(NamedTuple):
+    """A long time in which no call goes out: until when, by the monotonic clock, and why."""
+
+    until: float
+    why: str
+
+
 @dataclass(slots=True)
 class Tally:
-    """What became of a job's calls so far. ``broken``: those whose connection broke before the answer came."""
+    """What became of a job's calls so far. ``broken``: those whose connection broke before the answer came; ``pause``:
+    none goes out now."""
 
     answered: int = 0
     errors: int = 0
@@ -58,6 +71,7 @@ class Tally:
     stopper: ServiceError | None = None
     gave_up: bool = False
     tier: str = ""
+    pause: Pause | None = None
 
     @property
     def stopped(self) -> bool:
@@ -106,6 +120,8 @@ class Caller:
         self._ended: list[_Ended] = []
         self._fault: BaseException | None = None
         self._later: list[tuple[float, Asked]] = []
+        #: Requests that are on disk as sent and never will be, because the command was stopped meanwhile.
+        self._unsent: list[int] = []
 
     @property
     def flying(self) -> int:
@@ -115,13 +131,14 @@ class Caller:
     async def run(self, requests: Iterator[Asked], *, grace: Callable[[], float]) -> Tally:
         """Send each request until it has an answer, or its call breaks, or the service refuses for good.
 
-        A cancelled caller stops the sending; what is in flight is waited for, ``grace()`` seconds at most. Raises
-        OSError if the journal cannot be written: nothing more goes out then.
+        A cancelled caller stops the sending; what is in flight is waited for, ``grace()`` seconds at most, or until it
+        is cancelled once more. Raises OSError if the journal cannot be written: nothing more goes out then.
         """
         try:
             await self._loop(requests)
         except asyncio.CancelledError:
-            await self._land(grace())
+            stopped = asyncio.current_task()
+            await self._land(grace() if stopped is None or stopped.cancelling() < _AT_ONCE else 0.0)
             raise
         return self.tally
 
@@ -138,7 +155,11 @@ class Caller:
             news = self._take(now)
             going = [] if self.tally.stopped else list(self._due(source, now))
             if news or going:
-                await _whole(asyncio.to_thread(self._write, news, [one.number for one in going]))
+                try:
+                    await _whole(asyncio.to_thread(self._write, news, [one.number for one in going]))
+                except asyncio.CancelledError:
+                    self._unsent = [one.number for one in going]
+                    raise
                 self._told(self.tally)
             for one in going:
                 task = asyncio.create_task(self._call(one))
@@ -199,25 +220,32 @@ class Caller:
 
     async def _wait(self, source: _Source) -> None:
         """Wait until a call ends, or the next one may go out."""
-        until = math.inf
+        until, why, now = math.inf, "", self._world.monotonic()
         if not self.tally.stopped:
             opens = self._pace.opens()
             first = -math.inf if not source.empty else self._later[0][0] if self._later else math.inf
-            until = max(opens, first)
+            until, why = max(opens, first), BUSY if first > opens else self._pace.why
+        self._pauses(Pause(until, why) if _LONG <= until - now < math.inf else None)
         timer = None
         if until < math.inf:
-            timer = asyncio.ensure_future(self._world.sleep(max(0.0, until - self._world.monotonic())))
+            timer = asyncio.ensure_future(self._world.sleep(max(0.0, until - now)))
         try:
             await asyncio.wait({*self._tasks, *([timer] if timer else [])}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if timer is not None:
                 timer.cancel()
 
+    def _pauses(self, pause: Pause | None) -> None:
+        if pause != self.tally.pause:
+            self.tally.pause = pause
+            self._told(self.tally)
+
     # What calls come to ----------------------------------------------------------------------------------------------
 
     def _take(self, now: float) -> _News:
         """What has become of the calls that ended since the last time."""
-        news = _News()
+        news = _News(refused=self._unsent)
+        self._unsent = []
         ended, self._ended = self._ended, []
         for one, key, got in ended:
             if isinstance(got, ServiceError):
@@ -277,26 +305,34 @@ class Caller:
 
 
 class _Source:
-    """The requests that were not sent yet; ``empty`` once there are none."""
+    """The requests that were not sent yet."""
 
     def __init__(self, requests: Iterator[Asked]) -> None:
         self._requests = requests
-        self.empty = False
+        self._ahead = next(requests, None)
+
+    @property
+    def empty(self) -> bool:
+        return self._ahead is None
 
     def next(self) -> Asked | None:
-        found = next(self._requests, None)
-        self.empty = found is None
+        found = self._ahead
+        if found is not None:
+            self._ahead = next(self._requests, None)
         return found
 
 
 async def _whole(work: Awaitable[None]) -> None:
-    """Await what must not be left half done, even if the caller is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
+    """Await what must not be left half done, however often the caller is cancelled meanwhile."""
+    task, stopped = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            stopped = error
+    task.result()
+    if stopped is not None:
+        raise stopped
 
 
 def _unreadable() -> ServiceError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from gemini_batch import catalog
 from gemini_batch.engine.calling.pace import MINUTE
 
 if TYPE_CHECKING:
@@ -31,14 +32,31 @@ class Auto:
     deadline: float | None = None
 
 
-def way(waiting: Waiting, auto: Auto, now: float, *, usual: float | None, rate: Rate) -> Via:
+class Choice(NamedTuple):
+    """How requests are sent, and why: the end of a sentence."""
+
+    via: Via
+    why: str
+
+
+def too_large(longest: int) -> bool:
+    """Whether a request of so many bytes is larger than the body of a call may be."""
+    return longest > catalog.load().limits.inline_body_bytes.value
+
+
+def way(waiting: Waiting, auto: Auto, now: float, *, usual: float | None, rate: Rate, longest: int = 0) -> Choice:
     """How the waiting requests are sent. ``usual``: seconds that batches of the model usually take here; ``rate``: what
-    the service lets through in a minute.
+    the service lets through in a minute; ``longest``: the bytes of the largest request.
     """
+    if too_large(longest):
+        return Choice("batch", "one of them is too large for a call")
     if waiting.requests <= auto.rows and waiting.tokens <= auto.tokens:
-        return "flex"
+        return Choice("flex", f"they are at most {auto.rows:,}, with at most {auto.tokens:,} tokens")
     if auto.deadline is None:
-        return "batch"
+        many = waiting.requests > auto.rows
+        return Choice(
+            "batch", f"they are more than {auto.rows:,}" if many else f"they have more than {auto.tokens:,} tokens"
+        )
     left = auto.deadline - now
     needed = MINUTE * max(
         waiting.requests / rate.calls if rate.calls else 0.0,
@@ -46,4 +64,8 @@ def way(waiting: Waiting, auto: Auto, now: float, *, usual: float | None, rate: 
     )
     late = left < _SPARE * (A_DAY / _SPARE if usual is None else usual)
     # If calls do not come in time either, the queue is the better place for much work.
-    return "flex" if late and needed <= max(left, MINUTE) else "batch"
+    if not late:
+        return Choice("batch", "these usually come before the deadline")
+    if needed > max(left, MINUTE):
+        return Choice("batch", "the known quota lets too few calls through before the deadline")
+    return Choice("flex", "batches may come after the deadline")

@@ -8,6 +8,7 @@ journal as from a downloaded file, and its other requests wait again, for anothe
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from gemini_batch.api.trouble import lacks_flex
 from gemini_batch.catalog import Method
 from gemini_batch.engine.calling.caller import Asked, Caller
-from gemini_batch.engine.calling.choose import Auto, way
-from gemini_batch.engine.calling.job_requests import answered_by, bounds_of, let_go, requests_in
-from gemini_batch.engine.calling.journal import Journal, cut_to_lines, read_calls
+from gemini_batch.engine.calling.choose import Auto, Choice, too_large, way
+from gemini_batch.engine.calling.job_requests import answered_by, bounds_of, let_go, longest, requests_in
+from gemini_batch.engine.calling.journal import Calls, Journal, cut_to_lines, read_calls
 from gemini_batch.engine.calling.pace import Pace
 from gemini_batch.engine.calling.rates import rate_of, set_rate
 from gemini_batch.engine.creating.intent import intend
@@ -26,7 +27,7 @@ from gemini_batch.events import Notice
 from gemini_batch.jsonl import read_lines
 from gemini_batch.money.limits import PICO, row_prices
 from gemini_batch.report.stragglers import typical
-from gemini_batch.stopping import patience
+from gemini_batch.stopping import hurried, patience
 from gemini_batch.store.ledger.records import CALLS, JobStage
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.transcript.sizes import counted
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
 
+#: What is said of a job whose requests all wait again, or were sent in another one.
+_NO_ANSWER = "None of its calls was answered."
 #: Calls in flight at once, at most.
 CONCURRENCY = 64
 
@@ -64,8 +67,17 @@ class Manner:
     standard: bool = False
 
 
-def check_manner(run: Run, manner: Manner) -> None:
-    """Refuse calls that have no tier. Raises UsageError."""
+def check_manner(run: Run, manner: Manner, *, largest: int = 0) -> None:
+    """Refuse calls that have no tier, and requests that are too large for one: ``largest``, in bytes, is the largest of
+    those that may be sent. Raises UsageError.
+    """
+    if manner.route == "flex" and too_large(largest):
+        raise UsageError(
+            f"The largest request of {run.id} has {largest:,} bytes, and a call can have 20 MB at most.",
+            field="--via",
+            code="too_large_for_call",
+            next=Next("run", run.id, "--via", "batch"),
+        )
     if manner.route == "flex" and run.method is Method.EMBED and not manner.standard:
         raise UsageError(
             "Embeddings have no service tier flex: calls are charged as standard ones, at twice the price of a batch.",
@@ -93,6 +105,8 @@ class FlexJobs:
         self._session, self._service, self._run, self._manner, self._told = session, service, run, manner, told
         self._folder, self._budget, self._attachments = session.state_folder.run(run.id), budget, attachments
         self._model, self._refused = model, False
+        self._longest: int | None = None
+        self._chosen: Choice | None = None
         #: Why nothing more is to be sent.
         self.stopper: Error | None = None
 
@@ -119,41 +133,56 @@ class FlexJobs:
         known = rate_of(session.ledger(), key, job.model, at=world.now())
         pace = Pace(self._manner.concurrency, known, world.monotonic())
         try:
-            journal = Journal(calls_of(self._folder, job), self._folder.raw(job.id))
-            caller = Caller(
-                world,
-                pace,
-                journal,
-                send=partial(self._send, job),
-                told=partial(self._told, job),
-                standard=self._manner.standard,
-            )
-            try:
-                tally = await caller.run(self._requests(job), grace=partial(self._grace, caller))
-            except asyncio.CancelledError:
-                self._say_in_doubt(caller)
-                raise
-            finally:
-                await caller.stop()
-                journal.close()
-                if pace.rate != known:
-                    set_rate(session.ledger(), key, job.model, pace.rate, at=world.now())
+            with closing(Journal(calls_of(self._folder, job), self._folder.raw(job.id))) as journal:
+                caller = Caller(
+                    world,
+                    pace,
+                    journal,
+                    send=partial(self._send, job),
+                    told=partial(self._told, job),
+                    standard=self._manner.standard,
+                )
+                try:
+                    tally = await caller.run(self._requests(job), grace=partial(self._grace, caller))
+                except asyncio.CancelledError:
+                    self._say_in_doubt(caller)
+                    raise
+                finally:
+                    await caller.stop()
         except OSError as error:
             raise state_error(error, self._folder.path, "run folder") from error
+        finally:
+            if pace.rate != known:
+                set_rate(session.ledger(), key, job.model, pace.rate, at=world.now())
         job = end_job(session, job)
         if tally.stopped:
             self._stop(tally)
         return job
 
     def way(self, waiting: Waiting) -> Via:
-        """How the waiting requests are to be sent now."""
+        """How the waiting requests are to be sent now; says so if that was not said before."""
         if self._manner.route != "auto":
             return self._manner.route
-        if self._refused or self._run.method is Method.EMBED:
-            return "batch"
+        choice = self._choice(waiting)
+        if waiting.requests and choice != self._chosen and not self._refused:
+            how = "as calls (flex)" if choice.via == "flex" else "in batches"
+            said = f"Sending {counted(waiting.requests, 'request')} {how}, because {choice.why}."
+            self._session.emit(Notice(said))
+            self._chosen = choice
+        return choice.via
+
+    def _choice(self, waiting: Waiting) -> Choice:
+        if self._refused:
+            return Choice("batch", "the service refuses the calls")
+        if self._run.method is Method.EMBED:
+            return Choice("batch", "embeddings have no service tier flex")
+        if self._longest is None:
+            with self._folder.rows() as rows:
+                self._longest = longest(rows)
         ledger, now = self._session.ledger(), self._session.world.now()
         rate = rate_of(ledger, self._session.key_fingerprint(), self._model, at=now)
-        return way(waiting, self._manner.auto, now, usual=typical(ledger.durations(self._model)), rate=rate)
+        usual = typical(ledger.durations(self._model))
+        return way(waiting, self._manner.auto, now, usual=usual, rate=rate, longest=self._longest)
 
     def _stop(self, tally: Tally) -> None:
         if self._manner.route == "auto" and tally.stopper is not None and (tally.gave_up or lacks_flex(tally.stopper)):
@@ -191,8 +220,8 @@ class FlexJobs:
         seconds = patience()
         if caller.flying:
             calls = counted(caller.flying, "call")
-            said = f"Waiting up to {seconds:.0f} s for {calls} in flight; another Ctrl-C ends at once."
-            self._session.emit(Notice(said))
+            then = "." if hurried() else "; another Ctrl-C ends at once."
+            self._session.emit(Notice(f"Waiting up to {seconds:.0f} s for {calls} in flight{then}"))
         return seconds
 
     def _say_in_doubt(self, caller: Caller) -> None:
@@ -222,7 +251,9 @@ def settle_calls(session: Session, folder: RunFolder, rows: Rows, job: Job) -> d
     Returns what is to be recorded of the job: how many requests stay in it, how many calls may have been paid for
     besides those that gave its answers, and what these cost at most. It can be repeated. Raises OSError.
     """
-    calls, answered = read_calls(calls_of(folder, job)), answered_by(rows, job.ordinal)
+    answered, calls = answered_by(rows, job.ordinal), read_calls(calls_of(folder, job))
+    if calls is None:  # it was there before the first call, so it was deleted: all calls may have gone out
+        calls = Calls(frozenset(seq for seq, _ in requests_in(rows, job.ordinal)), frozenset())
     left = let_go(rows, job.ordinal, broken=calls.broken)
     doubtful = sorted(calls.sent - answered - left)
     at = job.created_at or session.world.now()
@@ -232,7 +263,9 @@ def settle_calls(session: Session, folder: RunFolder, rows: Rows, job: Job) -> d
         costs = [prices.most(*one) for one in bounds_of(rows, doubtful)]
         bound = None if None in costs else -(-sum(cost or 0 for cost in costs) // PICO)
     requests = rows.accounted(job.ordinal)
+    none: dict[str, Any] = {"phase": Phase.FAILED, "state": "JOB_STATE_FAILED", "error_message": _NO_ANSWER}
     return {
+        **({} if requests else none),
         "requests": requests,
         "total": requests,
         "succeeded": len(answered),
@@ -251,9 +284,14 @@ def end_job(session: Session, job: Job) -> Job:
     raw = folder.raw(job.id)
     try:
         cut_to_lines(raw)
-        nothing = not raw.exists() or (not raw.stat().st_size and not read_calls(calls_of(folder, job)).sent)
+        calls = read_calls(calls_of(folder, job))
+        there = raw.exists()
+        # The journal is made before the file of answers: without both, nothing was sent.
+        nothing = not (there if calls is None else calls.sent or (there and raw.stat().st_size))
         if nothing:
             raw.unlink(missing_ok=True)
+        else:
+            raw.touch(mode=0o600)
     except OSError as error:
         raise state_error(error, raw, "answers") from error
     if nothing:

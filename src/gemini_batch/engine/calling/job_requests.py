@@ -24,6 +24,13 @@ def requests_in(rows: Rows, ordinal: int) -> Iterator[tuple[int, int]]:
             yield tuple(row)
 
 
+def longest(rows: Rows) -> int:
+    """The bytes of the largest request that waits, or has no answer from its job yet; 0 if there is none."""
+    sql = "SELECT coalesce(max(length), 0) FROM requests WHERE job IS NULL OR (job > 0 AND answer IS NULL)"
+    with explained(rows.path, _WHAT):
+        return int(rows.connection.execute(sql).fetchone()[0])
+
+
 def answered_by(rows: Rows, ordinal: int) -> frozenset[int]:
     """The requests that a job answered, by ``seq``."""
     with explained(rows.path, _WHAT):

@@ -57,9 +57,11 @@ class Journal:
             _flush(self._calls)
 
     def close(self) -> None:
-        """Close both files."""
-        self._calls.close()
-        self._answers.close()
+        """Close both files. Raises OSError if what a write left behind finds no room either."""
+        try:
+            self._calls.close()
+        finally:
+            self._answers.close()
 
 
 def _flush(file: IO[bytes]) -> None:
@@ -67,15 +69,15 @@ def _flush(file: IO[bytes]) -> None:
     _sync(file.fileno())
 
 
-def read_calls(path: Path) -> Calls:
-    """Read which calls went out; none if there is no journal. Half a record was not complete before its call.
+def read_calls(path: Path) -> Calls | None:
+    """Read which calls went out; None if there is no journal. Half a record was not complete before its call.
 
     Raises OSError.
     """
-    records = array("q")
-    if path.exists():
-        data = path.read_bytes()
-        records.frombytes(data[: len(data) // _BYTES * _BYTES])
+    if not path.exists():
+        return None
+    records, data = array("q"), path.read_bytes()
+    records.frombytes(data[: len(data) // _BYTES * _BYTES])
     sent, broken = set[int](), set[int]()
     for record in records:
         number, kind = divmod(record, 4)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gemini_batch import jsonl
 from gemini_batch.api.trouble import Trouble, lacks_flex, meaning, no_capacity, own_failure
 from gemini_batch.errors import ApiError
 
@@ -64,10 +65,13 @@ def error_line(key: bytes, error: ServiceError) -> bytes:
 
 
 def is_json(body: bytes) -> bool:
-    """Whether the body of an answer can be read at all."""
+    """Whether the body of an answer can be read at all, or be repaired when it is judged, as a line of a batch can."""
     try:
-        msgspec.json.decode(body, type=msgspec.Raw)
         body.decode()  # msgspec does not check the encoding of what it leaves raw
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except UnicodeDecodeError:
         return False
+    except msgspec.DecodeError:
+        if jsonl.repair(body) is None:
+            return False
     return body.lstrip().startswith(b"{")

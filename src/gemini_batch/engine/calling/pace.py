@@ -34,6 +34,8 @@ FIRST_PAUSE = 1.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 60.0
 #: Seconds without any answer, but with refusals, after which calls are given up.
 PATIENCE = 3600.0
+#: Why no call may go out for a while.
+USED_UP, BUSY, SILENT = "the quota of a minute is used up", "the service is busy", "calls get no answer"
 #: The service may ask for a pause of so many seconds; a longer one means that a quota of the day is used up.
 LONGEST_ASKED = 900.0
 
@@ -90,6 +92,8 @@ class Pace:
         self._steep = True
         self._alone_since: float | None = None
         self._began = now
+        #: Why the next call has to wait.
+        self.why = USED_UP
 
     @property
     def allowed(self) -> int:
@@ -130,16 +134,16 @@ class Pace:
     def broke(self, now: float) -> None:
         """A call got no answer."""
         self._flying -= 1
-        self._without_answer(now)
+        self._without_answer(now, SILENT)
 
-    def _without_answer(self, now: float) -> None:
+    def _without_answer(self, now: float, why: str) -> None:
         """Wait longer and longer if no call is answered, and give up after hours."""
         if self._alone_since is None:
             self._alone_since = now
         self.gave_up = self.gave_up or now - self._alone_since > PATIENCE
         self._unanswered += 1
         if (more := self._unanswered - self.allowed) > 0:  # a whole round of calls
-            self._hold = now + min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(more, 20))
+            self._hold, self.why = now + min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(more, 20)), why
 
     def refused(self, what: Refusal, now: float) -> None:
         """A call was refused: it is not paid for, and is sent again."""
@@ -151,8 +155,9 @@ class Pace:
             self._loaded += (1 - self._loaded) / LAST
             if self._loaded > OFTEN:
                 self._allowed, self._loaded, self._steep = max(1.0, self._allowed * LOWERED_TO), 0.0, False
-            self._without_answer(now)
+            self._without_answer(now, BUSY)
             return
+        self.why = USED_UP
         self._forget(now)
         if what.rate != Rate():
             self.rate = Rate(what.rate.calls or self.rate.calls, what.rate.tokens or self.rate.tokens)
