@@ -249,8 +249,8 @@ _ROOMS = {
     "report.summary": "Summary TokenCounts",
     "session": "load_prices",
     "settings": "Secret Settings load_settings",
-    "store.records": "JobStage",
-    "store.row_records": "Reason",
+    "store.ledger.records": "JobStage",
+    "store.rows.row_records": "Reason",
     "transcript.turns": "Turn",
     "wire": "Phase RemoteJob",
 }

@@ -127,7 +127,7 @@ def test_an_adoption_that_fails_leaves_no_run_folder(
 KILLED = """
 import os, signal, sys
 from gemini_batch import jsonl, start
-from gemini_batch.store.{module} import {kind}
+from gemini_batch.store.{module}.{module} import {kind}
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
