@@ -68,6 +68,28 @@ def connect(
     return db
 
 
+class Database:
+    """An open database, as :func:`connect` opens it."""
+
+    def __init__(
+        self, path: Path, migrations: Sequence[Migration], *, what: str, alone: Alone = contextlib.nullcontext
+    ) -> None:
+        self.path = path
+        self._db = connect(path, migrations, what=what, alone=alone)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection itself, for statements that belong to another room or join other databases to this one."""
+        return self._db
+
+
 def _use_wal(db: sqlite3.Connection) -> None:
     """Switch to WAL, once: while another process switches, SQLite says "locked" at once, whatever the timeout."""
     for left in range(_SWITCH_TRIES, -1, -1):

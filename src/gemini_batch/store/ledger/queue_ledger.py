@@ -17,7 +17,7 @@ from gemini_batch.store.ledger.records import (
     job_of,
     plain,
 )
-from gemini_batch.store.sqlite import Alone, connect, explained, transaction
+from gemini_batch.store.sqlite import Alone, Database, explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,24 +31,11 @@ MEMORY = 86_400.0
 _WITHOUT_CLAIMS = (JobStage.PLANNED, JobStage.UPLOADED, JobStage.COLLECTED)
 
 
-class QueueLedger:
+class QueueLedger(Database):
     """The open ledger: who uses a key, and what is in the queues of its models."""
 
     def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
-        self.path = path
-        self._db = connect(path, migrations.LEDGER, what="ledger", alone=alone)
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection itself, for claims and loans, which :mod:`gemini_batch.memory` reads and writes."""
-        return self._db
+        super().__init__(path, migrations.LEDGER, what="ledger", alone=alone)
 
     def _read(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with explained(self.path, "ledger"):

@@ -12,7 +12,7 @@ from gemini_batch.store.rows.row_records import (
     Leftover,
     Waiting,
 )
-from gemini_batch.store.sqlite import Alone, connect, explained
+from gemini_batch.store.sqlite import Alone, Database, explained
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,24 +22,11 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger.run_options import Selection
 
 
-class RowCounts:
+class RowCounts(Database):
     """The open database of one run folder, for counting."""
 
     def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
-        self.path = path
-        self._db = connect(path, migrations.ROWS, what="run's row database", alone=alone)
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection itself, for statements that join other databases to this one."""
-        return self._db
+        super().__init__(path, migrations.ROWS, what="run's row database", alone=alone)
 
     def waiting(self) -> Waiting:
         """The totals of the requests that wait to be sent."""
