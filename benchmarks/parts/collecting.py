@@ -47,12 +47,7 @@ def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
     write_small(file, rows)
     taken, size = _collected(place, file, "large", rows=rows, rounds=sizes.few, sdk={_JSON: "json", _TYPES: "types"})
     goals = {_CURL: Goal(ratio=0.5, memory=_BOUND), _JSON: None, _TYPES: None}
-    ours = taken.pop("ours")
-    for baseline, theirs in taken.items():
-        yield compared(
-            f"results of {sizes.large_mb:,} MB in lines of 10 kB", ours, baseline, theirs,
-            work=size / MEGABYTE, work_unit="MB", goal=goals[baseline],
-        )  # fmt: skip
+    yield from _by_size(f"results of {sizes.large_mb:,} MB in lines of 10 kB", taken, size, goals)
 
     write_pictures(file, sizes.pictures)
     reading = "SDK download, json.loads, pictures to files"
@@ -60,13 +55,15 @@ def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
         place, file, "picture", "--model", _PICTURES, rows=sizes.pictures, rounds=sizes.few, sdk={reading: "pictures"}
     )
     goals = {_CURL: Goal(memory=_BOUND), reading: None}
+    yield from _by_size(f"{sizes.pictures:,} pictures of 1 MB to files", taken, size, goals)
+    file.unlink()
+
+
+def _by_size(name: str, taken: dict[str, list[Ended]], size: int, goals: dict[str, Goal | None]) -> Iterator[Line]:
+    """A line for each baseline, with megabytes as the work."""
     ours = taken.pop("ours")
     for baseline, theirs in taken.items():
-        yield compared(
-            f"{sizes.pictures:,} pictures of 1 MB to files", ours, baseline, theirs,
-            work=size / MEGABYTE, work_unit="MB", goal=goals[baseline],
-        )  # fmt: skip
-    file.unlink()
+        yield compared(name, ours, baseline, theirs, work=size / MEGABYTE, work_unit="MB", goal=goals[baseline])
 
 
 def _collected(

@@ -264,6 +264,14 @@ def test_what_did_not_come_to_its_end_leaves_no_parts(tmp_path: Path) -> None:
     assert seen(folder.path) == ["a.png"]
 
 
+def test_what_this_writer_wrote_it_may_write_again(tmp_path: Path) -> None:
+    folder = MediaFolder(tmp_path / "media", run="run-a")
+    folder.write("a.png", b"old")
+
+    assert folder.write("a.png", b"new")
+    assert (folder.path / "a.png").read_bytes() == b"new"
+
+
 def test_a_file_alone_is_there_at_once(tmp_path: Path) -> None:
     """Whoever reads results line by line finds the files that a line names."""
     folder = MediaFolder(tmp_path / "media", run="run-a")

@@ -183,7 +183,7 @@ CALLING = (
     Breakage(
         guard="a request that is too large for a call is not sent as one",
         file="commands/run.py",
-        old="            check_manner(run, manner, largest=longest(rows))\n",
+        old="            check_sizes(run, manner, rows)\n",
         new="            pass\n",
         tests=(f"{STOPPED}::test_a_request_that_is_too_large_for_a_call_is_refused_before_anything_is_sent",),
     ),

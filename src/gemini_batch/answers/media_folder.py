@@ -48,7 +48,7 @@ class MediaFolder:
         self.path = path
         self._run = run
         self._option = option
-        self._ours: frozenset[tuple[str, str]] | None = None
+        self._ours: set[tuple[str, str]] | None = None
         self._begun = self._grouping = False
         #: The files that were written and have not appeared: what they become, and the open parts; and their bytes.
         self._parts: list[tuple[Path, IO[bytes]]] = []
@@ -98,6 +98,7 @@ class MediaFolder:
         entry = _Entry(name, hashlib.sha256(data).hexdigest(), self._run)
         with (self.path / MANIFEST).open("ab") as manifest:
             manifest.write(msgspec.json.encode(entry) + b"\n")
+        self._written().add((name, entry.sha256))
         part = open_part(self.path / name)
         self._parts.append((self.path / name, part))
         part.write(data)
@@ -145,8 +146,8 @@ class MediaFolder:
         self.check_place()
         sweep(self.path, {short_name(name) for name, _ in self._written()}, now=self.path.stat().st_mtime)
 
-    def _written(self) -> frozenset[tuple[str, str]]:
-        """The names and hashes of all files that were written here; read once, when it is first needed."""
+    def _written(self) -> set[tuple[str, str]]:
+        """The names and hashes of all files that were written here; read once, then added to."""
         if self._ours is None:
             self.check_place()
             found: set[tuple[str, str]] = set()
@@ -155,7 +156,7 @@ class MediaFolder:
                     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):  # cut off by a crash
                         entry = _decode(line)
                         found.add((entry.file, entry.sha256))
-            self._ours = frozenset(found)
+            self._ours = found
         return self._ours
 
     def _refused(

@@ -44,22 +44,23 @@ class NotAnAnswer(msgspec.Struct, frozen=True):
     message: str
 
 
-class _Line(msgspec.Struct, gc=False):
+class _Beside(msgspec.Struct, gc=False):
+    """What a line says next to its response."""
+
     key: str
-    response: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
     status: msgspec.Raw = msgspec.Raw()
     tier: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="serviceTier")
 
 
-class _Generation(msgspec.Struct, gc=False):
+class _Line(_Beside, gc=False):
+    response: msgspec.Raw = msgspec.Raw()
+
+
+class _Generation(_Beside, gc=False):
     """A line whose response is read in the same pass."""
 
-    key: str
     response: Generated | None = None
-    error: msgspec.Raw = msgspec.Raw()
-    status: msgspec.Raw = msgspec.Raw()
-    tier: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="serviceTier")
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -119,7 +120,7 @@ def _not_text(data: bytes) -> NotAnAnswer | None:
     return None
 
 
-def _error(line: _Line | _Generation) -> bytes | None:
+def _error(line: _Beside) -> bytes | None:
     return _value(line.error) or _status(line.status)
 
 

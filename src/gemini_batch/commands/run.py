@@ -21,8 +21,7 @@ from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
 from gemini_batch.commands.results import held_results, write_out
 from gemini_batch.engine.calling.choose import ROWS, TOKENS, Auto
-from gemini_batch.engine.calling.flex_jobs import CONCURRENCY, Manner, check_manner
-from gemini_batch.engine.calling.job_requests import longest
+from gemini_batch.engine.calling.flex_jobs import CONCURRENCY, Manner, check_manner, check_sizes
 from gemini_batch.engine.creating.budget import budget_of
 from gemini_batch.engine.creating.planner import drop, reconcile
 from gemini_batch.engine.quota import Limits
@@ -209,7 +208,7 @@ async def work_off(
             run = keep_options(ledger, run, chosen, at=session.world.now())
 
         with folder.rows() as rows:
-            check_manner(run, manner, largest=longest(rows))
+            check_sizes(run, manner, rows)
             _replan(ledger, rows, run, manner, at=session.world.now())
 
         async def drive() -> None:

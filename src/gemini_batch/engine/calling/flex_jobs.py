@@ -67,17 +67,19 @@ class Manner:
     standard: bool = False
 
 
-def check_manner(run: Run, manner: Manner, *, largest: int = 0) -> None:
-    """Refuse calls that have no tier, and requests that are too large for one: ``largest``, in bytes, is the largest of
-    those that may be sent. Raises UsageError.
-    """
-    if manner.route == "flex" and too_large(largest):
+def check_sizes(run: Run, manner: Manner, rows: Rows) -> None:
+    """Refuse requests that may be sent and are too large for a call. Raises UsageError."""
+    if manner.route == "flex" and too_large(largest := longest(rows)):
         raise UsageError(
             f"The largest request of {run.id} has {largest:,} bytes, and a call can have 20 MB at most.",
             field="--via",
             code="too_large_for_call",
             next=Next("run", run.id, "--via", "batch"),
         )
+
+
+def check_manner(run: Run, manner: Manner) -> None:
+    """Refuse calls that have no tier. Raises UsageError."""
     if manner.route == "flex" and run.method is Method.EMBED and not manner.standard:
         raise UsageError(
             "Embeddings have no service tier flex: calls are charged as standard ones, at twice the price of a batch.",
