@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -18,7 +19,6 @@ from gemini_batch.settings import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
 
@@ -40,7 +40,9 @@ class Watch:
         self.open: dict[str, str] = {}
 
     def __call__(self, *_: object) -> None:
-        for path in [self.folder, *self.folder.rglob("*")]:
+        # What is there now: folders come and go in other threads, and a walk passes over those that are gone.
+        within = (Path(above, name) for above, folders, files in os.walk(self.folder) for name in [*folders, *files])
+        for path in [self.folder, *within]:
             try:
                 found = path.lstat()
             except FileNotFoundError:

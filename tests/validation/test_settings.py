@@ -56,17 +56,27 @@ def test_the_settings_alone_tell_what_the_line_tells(request_: dict[str, Any], a
     if not isinstance(checked, Checked):
         return
     assert (checked.settings is not None) == is_text(request_["contents"])
-    settings = b"" if checked.settings is None else checked.settings
+    if checked.settings is None:
+        return
     origin = Origin("https://x", "key", "m")
 
-    # A line whose text only mentions media is taken for one that may have some; its settings tell better.
+    # A line whose text only mentions media is taken for one that may have some; knowing better tells better.
     calm = json.dumps({"key": "k", "request": {**request_, "contents": [{"parts": [{"text": "x"}]}]}}).encode()
     by_line = row_bound(calm, embeds=False)
     bound = row_bound(data, embeds=False, settings=checked.settings)
     assert bound == by_line._replace(input=None if by_line.input is None else len(data))
-    named = settings or data
-    assert origin.marks_of("k", checked.request, Method.GENERATE, named) == origin.marks(data, Method.GENERATE)
-    assert estimate_tokens(data, only_text=checked.settings is not None) == estimate_tokens(data)
+    marks = origin.marks_of("k", checked.request, Method.GENERATE, checked.settings)
+    assert marks == origin.marks(data, Method.GENERATE)
+    assert estimate_tokens(calm, only_text=True) == estimate_tokens(calm)
+
+
+@pytest.mark.parametrize("mentioned", ["attachment:sha256-" + "1" * 64, '"data": "' + "A" * 600 + '"'])
+def test_text_that_mentions_media_counts_as_text(mentioned: str) -> None:
+    data = json.dumps({"key": "k", "request": {"contents": [{"parts": [{"text": f'"{mentioned}'}]}]}}).encode()
+    checked = check_line(data, 1)
+    assert isinstance(checked, Checked)
+    assert checked.settings is not None
+    assert estimate_tokens(data, only_text=True) == len(data) // 4
 
 
 @pytest.mark.parametrize(
