@@ -14,7 +14,7 @@ import pytest
 
 from cli.conftest import KEY, Shell, Trap, request
 from gemini_batch.cli import COMMANDS
-from gemini_batch.intake import staging
+from gemini_batch.intake import checking
 from gemini_batch.validation import validate
 
 if TYPE_CHECKING:
@@ -365,7 +365,7 @@ def test_a_file_that_changes_while_it_is_read(shell: Shell, monkeypatch: pytest.
             file.write(GOOD + b"\n")
             return real(data, number) if number == 1 else ()
 
-    monkeypatch.setattr(staging, "check_line", growing)
+    monkeypatch.setattr(checking, "check_line", growing)
     done = shell.run("create", "in.jsonl", "--offline", "--limit", "1")
 
     assert done.code == 2

@@ -26,7 +26,7 @@ from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
 from gemini_batch.money.costs import cost
 from gemini_batch.store.ledger.run_options import RunOptions
-from gemini_batch.store.rows.row_records import RequestRow, Wanted
+from gemini_batch.store.rows.row_records import RequestRow, Wanted, key_hash
 from gemini_batch.store.rows.rows import Rows
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def test_each_answer_is_priced_by_its_own_model(service: FakeService, tmp_path: 
 def test_any_number_of_names(tmp_path: Path) -> None:
     """The names that are kept for a run are bounded, however many the answers give."""
     with closing(Rows(tmp_path / "rows.db")) as rows:
-        rows.load(RequestRow(n, n + 1, f"k{n}", 0, 0, False, None, 0) for n in range(500))
+        rows.load(RequestRow(n, n + 1, f"k{n}", key_hash(f"k{n}"), 0, 0, False, None, 0) for n in range(500))
         with rows.begin_answers(1, "job", file="f", size=0, sha256="", missing_reason="NO_LINE") as writer:
             for n in range(500):
                 answer = Answer(f"k{n}", msgspec.json.encode({"modelVersion": f"m{n}"}))

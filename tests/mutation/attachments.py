@@ -96,8 +96,8 @@ ATTACHMENTS = (
     ),
     Breakage(
         guard="prepared requests name only attachments that were prepared with them",
-        file="intake/staging.py",
-        old=" and self.attachments.issuperset(found)",
+        file="intake/checking.py",
+        old=" and self._check.attachments.issuperset(there)",
         new="",
         tests=(f"{STAGED}::test_only_prepared_attachments_are_known",),
     ),

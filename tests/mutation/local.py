@@ -19,15 +19,15 @@ BAD_INPUT = (
     ),
     Breakage(
         guard="a line that is refused takes part in the search for repeated keys",
-        file="intake/staging.py",
-        old="return self._bad_row(data, number)",
-        new="return None",
+        file="intake/checking.py",
+        old="            self._bad_row(data, number)\n",
+        new="",
         tests=("tests/property/test_request_files.py::test_a_key_of_a_line_that_is_refused_is_used_up",),
     ),
     Breakage(
         guard="a byte order mark before the first line",
-        file="intake/staging.py",
-        old="data = data.removeprefix(UTF8_BOM)",
+        file="intake/checking.py",
+        old="line = line.removeprefix(UTF8_BOM)",
         new="pass",
         tests=(
             f"{MISTAKES}::test_the_good_file_is_good",

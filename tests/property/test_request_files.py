@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gemini_batch import workers
 from gemini_batch.cli.outcome import clean, problem_line
 from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch.intake import checking
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.jsonl import UTF8_BOM
+from gemini_batch.memory.fingerprint import Origin
 from gemini_batch.store.state_folder import RunFolder
 from gemini_batch.wire import read
 
@@ -172,3 +177,47 @@ def test_a_key_of_a_line_that_is_refused_is_used_up(lines: list[tuple[str, bool]
         assert [problem.line for problem in found.problems if problem.field != "key"] == refused
     else:
         assert not isinstance(found, UsageError), found
+
+
+def everything(data: bytes) -> tuple[object, ...]:
+    """What entering a file gives: the facts, the copy and all rows; or each problem."""
+    with tempfile.TemporaryDirectory() as name:
+        source, run = Path(name, "in.jsonl"), RunFolder(Path(name, "run"))
+        source.write_bytes(data)
+        run.path.mkdir()
+        try:
+            found = stage(source, run, origin=lambda _: Origin("here", "key", "model"), max_bytes=10**9)
+        except InvalidInput as error:
+            return error.total, error.warnings, repr(error.problems).replace(name, "")
+        except UsageError as error:
+            return (str(error).replace(name, ""),)
+        with run.rows() as rows:
+            kept = rows.connection.execute("SELECT * FROM requests ORDER BY seq").fetchall()
+        return found, run.requests.read_bytes(), [tuple(row) for row in kept]
+
+
+mixed = request_lines | st.sampled_from(
+    [GOOD, b"", b" \t", b'{"key":"e","request":{"content":{"parts":[{"text":"x"}]}}}', GOOD + b"\r", b"{", good_line(1)]
+) | st.integers(2, 9).map(good_line)  # fmt: skip
+
+
+@given(st.lists(mixed, max_size=8), st.booleans(), st.booleans(), st.integers(1, 200))
+def test_blocks_of_any_size_give_the_same(lines: list[bytes], mark: bool, ended: bool, size: int) -> None:
+    data = (UTF8_BOM if mark else b"") + b"\n".join(lines) + (b"\n" if ended else b"")
+    expected = everything(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checking, "_BLOCK", size)
+        assert everything(data) == expected
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere, there are no workers")
+@pytest.mark.parametrize(
+    "bad", [b"", b"{", good_line(3), b'{"key":"e","request":{"content":{"parts":[{"text":"x"}]}}}']
+)
+def test_workers_give_the_same(bad: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [good_line(n) for n in range(300)]
+    data = b"\n".join([*lines[:200], bad, *lines[200:]])
+    expected = everything(data)
+    monkeypatch.setattr(checking, "_BLOCK", 500)
+    monkeypatch.setattr(workers, "worth", lambda _: 2)
+    assert everything(data) == expected

@@ -18,7 +18,7 @@ from gemini_batch.safe_text import Redactor
 from gemini_batch.store.ledger.records import Job, JobStage, Run
 from gemini_batch.store.ledger.run_options import RunOptions
 from gemini_batch.store.rows import answer_writer
-from gemini_batch.store.rows.row_records import RequestRow
+from gemini_batch.store.rows.row_records import RequestRow, key_hash
 from gemini_batch.store.state_folder import StateFolder
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def one_job(tmp_path: Path, keys: list[str]) -> tuple[Any, Run, Job]:
     folder.path.mkdir(parents=True)
     folder.raw("run-a-1").parent.mkdir()
     with folder.rows() as rows:
-        rows.load(RequestRow(n, n + 1, key, n * 10, 9, False, None, 1) for n, key in enumerate(keys))
+        rows.load(RequestRow(n, n + 1, key, key_hash(key), n * 10, 9, False, None, 1) for n, key in enumerate(keys))
         rows.take(1, requests=len(keys), bytes=10**9, tokens=None)
     run = Run(
         id="run-a", identity="i", origin="made", created_at=0.0, method=Method.GENERATE, model="m", backend="x",

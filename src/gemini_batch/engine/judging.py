@@ -16,7 +16,7 @@ from gemini_batch.events import EventHandler, Transfer
 from gemini_batch.jsonl import LongLine, read_all_lines, sha256_of
 from gemini_batch.protocol.schema_checker import checker_of
 from gemini_batch.store.job_rows import without_limit
-from gemini_batch.store.rows.row_records import RequestRow, Wanted
+from gemini_batch.store.rows.row_records import RequestRow, Wanted, key_hash
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -113,6 +113,6 @@ class _Judging:
         found = self._rows.wanted(key, self._ordinal)
         if found is None:
             found = Wanted(self._learned, expects_json=False, dimension=None, attempt=1)
-            self._writer.add_request(RequestRow(self._learned, number, key, 0, 0, False, None, 0))
+            self._writer.add_request(RequestRow(self._learned, number, key, key_hash(key), 0, 0, False, None, 0))
             self._learned += 1
         return found

@@ -6,32 +6,27 @@ line are unchanged.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
+from gemini_batch import workers
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
 from gemini_batch.intake.attachment_list import list_attachments
-from gemini_batch.jsonl import UTF8_BOM, LineTooLong, LineWriter, NotJson, decode, private_open, read_lines
-from gemini_batch.money.row_bounds import row_bound
+from gemini_batch.intake.checking import Check, Found, blocks, check_block, read_piece
+from gemini_batch.jsonl import private_open
 from gemini_batch.store.rows.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.validation.conform import Terms
-from gemini_batch.validation.file_uri import attached_to, is_placeholder, placeholder
 from gemini_batch.validation.inputfile import check_file, check_unchanged
 from gemini_batch.validation.repairs import FIX, fixed, for_file
-from gemini_batch.validation.request_traits import (
-    REFERENCES,
-    TRAITS,
-    estimate_tokens,
-    modalities_of,
-    references_of,
-    traits_of,
-)
-from gemini_batch.validation.validate import Checked, check_line
+from gemini_batch.workers import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -46,7 +41,6 @@ if TYPE_CHECKING:
 #: Problems kept for the report; more are only counted, so that millions of wrong lines take little memory.
 KEPT_PROBLEMS = 10_000
 _TELL_EVERY = 16 * 1024 * 1024
-_SPACE = b" \t\r"
 _NO_TERMS = Terms()
 
 
@@ -105,26 +99,10 @@ class _Pass:
     """One pass over the file; collects the facts for :class:`Staged` while the rows are loaded."""
 
     def __init__(
-        self,
-        source: IO[bytes],
-        sink: IO[bytes],
-        *,
-        size: int,
-        limit: int | None,
-        origin: Callable[[Method], Origin] | None,
-        terms: Terms,
-        answer_schema: bytes | None,
-        can_see: CanSee | None,
-        emit: EventHandler,
+        self, source: IO[bytes], sink: IO[bytes], check: Check, *, can_see: CanSee | None, emit: EventHandler
     ) -> None:
-        self.source, self.size, self.limit, self.emit = source, size, limit, emit
-        self.sink = LineWriter(sink)
-        self._answer_schema = answer_schema
-        self.terms = terms
-        self._origin_of = origin
-        self._origin: Origin | None = None
-        self.can_see = can_see
-        self.attachments: frozenset[str] = frozenset()
+        self.sink, self.hash = sink, hashlib.sha256()
+        self._source, self._check, self._can_see, self._emit = source.fileno(), check, can_see, emit
         self.unseen: Unseen | None = None
         self.findings = _Findings()
         self.requests = 0
@@ -134,123 +112,74 @@ class _Pass:
         self.traits: set[str] = set()
         self.owned = False
         self.method: Method | None = None
-        self.first_line = 0
-        self._loaded = 0
+        self._lines = self._rows = self.first_line = 0
 
-    def rows(self) -> Iterator[RequestRow]:
-        """Each valid line as a row; invalid lines become findings."""
+    def rows(self, size: int, limit: int | None) -> Iterator[RequestRow]:
+        """Each valid line of the first ``size`` bytes as a row, at most ``limit``; invalid lines become findings."""
         told = 0
-        lines = read_lines(self.source)
-        while True:
-            try:
-                offset, number, data = next(lines)
-            except StopIteration:
-                break
-            except LineTooLong as error:
-                self.findings.add(Problem(message="The line is too long for a request.", line=error.number))
-                break
-            if offset >= self.size:  # another program is writing it; this is refused at the end
-                break
-            if number == 1:
-                data = data.removeprefix(UTF8_BOM)
-            data = data.strip(_SPACE)
-            if not data:
+
+        def left() -> int | None:
+            return None if limit is None else limit - self.requests - self.findings.error_count
+
+        # With a limit, what is to be checked depends on what was found before.
+        helping = 0 if limit is not None else workers.worth(size)
+        todo, work = blocks(self._source, size, left), functools.partial(check_block, self._check, self._source)
+        with closing(in_order(work, todo, workers=helping, files=[self._source])) as checked:
+            for found in checked:
+                yield from self._taken(found)
+                if not found.more:
+                    break
+                if found.block.offset - told >= _TELL_EVERY:
+                    told = found.block.offset
+                    self._emit(Transfer("reading", told, size))
+
+    def _taken(self, found: Found) -> Iterator[RequestRow]:
+        """Take what was found in the next block."""
+        before, offset = self._lines, self.bytes
+        for problem in found.problems:
+            self.findings.add(replace(problem, line=(problem.line or 0) + before))
+        for values, method in zip(found.rows, found.methods, strict=True):
+            if method is not self.method and method is not None and not self._is_one_kind(method, before + values[0]):
                 continue
-            if self.limit is not None and self.requests + self.findings.error_count >= self.limit:
-                break
-            row = self._row(data, number)
-            if row is not None:
-                yield row
-            if offset - told >= _TELL_EVERY:
-                told = offset
-                self.emit(Transfer("reading", offset, self.size))
+            line, key, hashed, place, *rest = values
+            yield RequestRow(self._rows, before + line, key, hashed, offset + place, *rest)
+            self._rows += 1
+        content = found.content
+        if content is None:
+            content = read_piece(self._source, found.block.offset, found.block.size)
+        self.hash.update(content)
+        self.sink.write(content)
+        self._lines += found.lines
+        self.bytes += found.bytes
+        self.tokens += found.tokens
+        self.requests += found.requests
+        self.modalities |= found.modalities
+        self.traits |= found.traits
+        self.owned = self.owned or found.owned
+        if self._can_see is not None:
+            for key, uris in found.named:
+                self._note_unseen(key, uris, self._can_see)
 
-    def _row(self, data: bytes, number: int) -> RequestRow | None:
-        checked = check_line(data, number, self.terms)
-        if isinstance(checked, Checked) and not self._knows_attachments(data, checked.request):
-            unknown = "The request names an attachment that was not prepared with it."
-            checked = (Problem(message=unknown, line=number, next="Attach files with `--attach` only."),)
-        if not isinstance(checked, Checked):
-            for problem in checked:
-                self.findings.add(problem)
-            return self._bad_row(data, number)
-        for problem in checked.problems:
-            self.findings.add(problem)
+    def _is_one_kind(self, method: Method, line: int) -> bool:
+        """Whether a request is sent like those before it."""
         if self.method is None:
-            self.method, self.first_line = checked.method, number
-            self._origin = self._origin_of(checked.method) if self._origin_of is not None else None
-        elif checked.method != self.method:
-            self.findings.add(
-                Problem(
-                    message=f"The line asks for {_kind(checked.method)}; line {self.first_line} asks for "
-                    f"{_kind(self.method)}.",
-                    line=number,
-                    field="request",
-                    next="Put them in two files; a job does either one or the other.",
-                )
-            )
-            return None
-        # Where the contents are only text, no name of a field can stand but in the rest of the request.
-        named = data if checked.settings is None else checked.settings
-        marks = None
-        if self._origin is not None:
-            marks = self._origin.marks_of(checked.key, checked.request, checked.method, named)
-        fingerprint, body, outside = marks[:3] if marks is not None else (None, None, False)
-        row = RequestRow(
-            self._seq(),
-            number,
-            checked.key,
-            self.bytes,
-            len(data),
-            checked.expects_json,
-            checked.dimension,
-            estimate_tokens(data, only_text=checked.settings is not None),
-            self._answer_schema or checked.schema,
-            fingerprint,
-            body,
-            outside,
-            *row_bound(data, embeds=checked.method is Method.EMBED, settings=checked.settings),
-        )
-        self.owned = self.owned or (marks is not None and marks.owned)
-        self.sink.write(data)
-        if b"odalities" in named:
-            self.modalities |= modalities_of(checked.request)
-        if checked.method is Method.EMBED and len(self.traits) < len(TRAITS):
-            self.traits |= traits_of(data)
-        if self.can_see is not None and any(name in named for name in REFERENCES):
-            self._note_unseen(checked.key, checked.request, self.can_see)
-        self.bytes += len(data) + 1
-        self.tokens += row.tokens
-        self.requests += 1
-        return row
-
-    def _knows_attachments(self, data: bytes, request: dict[str, Any]) -> bool:
-        """Whether each placeholder of a line stands where it will be replaced, and for a file that is known."""
-        if b"attachment:sha256-" not in data:
+            self.method, self.first_line = method, line
             return True
-        named = [uri for uri in references_of(request) if is_placeholder(uri)]
-        found = attached_to(data)
-        return named == [placeholder(sha256) for sha256 in found] and self.attachments.issuperset(found)
+        self.findings.add(
+            Problem(
+                message=f"The line asks for {_kind(method)}; line {self.first_line} asks for {_kind(self.method)}.",
+                line=line,
+                field="request",
+                next="Put them in two files; a job does either one or the other.",
+            )
+        )
+        return False
 
-    def _note_unseen(self, key: str, request: dict[str, Any], can_see: CanSee) -> None:
-        uri = next((uri for uri in references_of(request) if not is_placeholder(uri) and not can_see(uri)), None)
+    def _note_unseen(self, key: str, uris: list[str], can_see: CanSee) -> None:
+        uri = next((uri for uri in uris if not can_see(uri)), None)
         if uri is not None:
             self.unseen = self.unseen or Unseen(key, uri)
             self.unseen.requests += 1
-
-    def _bad_row(self, data: bytes, number: int) -> RequestRow | None:
-        """A row for the key of an invalid line, so that repeated keys are found there too."""
-        try:
-            key = decode(data)["key"]
-        except (NotJson, KeyError, TypeError):
-            return None
-        if not (isinstance(key, str) and key):
-            return None
-        return RequestRow(self._seq(), number, key, 0, 0, expects_json=False, dimension=None, tokens=0)
-
-    def _seq(self) -> int:
-        self._loaded += 1
-        return self._loaded - 1
 
 
 def _kind(method: str) -> str:
@@ -329,7 +258,7 @@ def stage(
     return Staged(
         requests=done.requests,
         bytes=done.bytes,
-        sha256=done.sink.hash.hexdigest(),
+        sha256=done.hash.hexdigest(),
         tokens=done.tokens,
         modalities=frozenset(done.modalities),
         traits=frozenset(done.traits),
@@ -357,21 +286,12 @@ def _write(
     if attachments:
         terms = terms._replace(prepared=True)
         list_attachments(folder, attachments)
+    origins = {} if origin is None else {method: origin(method) for method in Method}
+    check = Check(terms, origins, answer_schema, frozenset(file.sha256 for file in attachments))
     with private_open(folder.requests, "xb") as sink:
-        work = _Pass(
-            reader,
-            sink,
-            size=size,
-            limit=limit,
-            origin=origin,
-            terms=terms,
-            answer_schema=answer_schema,
-            can_see=can_see,
-            emit=emit,
-        )
-        work.attachments = frozenset(file.sha256 for file in attachments)
+        work = _Pass(reader, sink, check, can_see=can_see, emit=emit)
         with folder.rows(new=True) as rows:
-            rows.load(work.rows())
+            rows.load(work.rows(size, limit))
             repeated = rows.count_duplicates()
             for key, line, first in islice(rows.duplicates(KEPT_PROBLEMS), KEPT_PROBLEMS):
                 work.findings.add(
@@ -383,7 +303,6 @@ def _write(
                     )
                 )
             work.findings.error_count += max(0, repeated - KEPT_PROBLEMS)
-        work.sink.flush()
         sink.flush()
         os.fsync(sink.fileno())
     work.findings.errors.sort(key=lambda problem: problem.line or 0)

@@ -12,7 +12,7 @@ from msgspec.structs import astuple
 from gemini_batch.jsonl import utf8_text
 from gemini_batch.safe_text import printable
 from gemini_batch.store.rows.conditions import ANSWER_COPIES, COUNTS
-from gemini_batch.store.rows.row_records import INSERT_REQUEST, key_hash
+from gemini_batch.store.rows.row_records import INSERT_REQUEST
 from gemini_batch.store.sqlite import explained
 
 if TYPE_CHECKING:
@@ -82,10 +82,7 @@ class AnswerWriter:
 
     def add_request(self, row: RequestRow) -> None:
         """Add a request that is known only by its answer: the job was created elsewhere."""
-        self._db.execute(
-            INSERT_REQUEST,
-            (*row, key_hash(row.key), self._answer_file, 1),
-        )
+        self._db.execute(INSERT_REQUEST, (*row, self._answer_file, 1))
 
     def _message(self, reason: str, text: str) -> int | None:
         """The id of a message of the service; None if there are too many different ones."""

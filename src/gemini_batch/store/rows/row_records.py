@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from gemini_batch.answers.reasons import Verdict
 
 INSERT_REQUEST = (
-    "INSERT INTO requests (seq, line, key, offset, length, expects_json, dimension, tokens, schema, fingerprint, "
-    "body, outside, bound_kind, bound_prompt, bound_answer, hash, job, attempts) "
+    "INSERT INTO requests (seq, line, key, hash, offset, length, expects_json, dimension, tokens, schema, fingerprint, "
+    "body, outside, bound_kind, bound_prompt, bound_answer, job, attempts) "
     "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 
 class RequestRow(NamedTuple):
-    """One request as loaded; ``line`` is its line number in the user's file.
+    """One request as loaded; ``line`` is its line number in the user's file, ``hash`` that of its key.
 
     ``schema``: the JSON Schema that its answer is to satisfy, as JSON. ``fingerprint`` recognises the row in other
     runs, ``body`` the request without its key (:mod:`gemini_batch.memory`); ``outside``: its answer depends on what is
@@ -32,6 +32,7 @@ class RequestRow(NamedTuple):
     seq: int
     line: int
     key: str
+    hash: int
     offset: int
     length: int
     expects_json: bool

@@ -323,10 +323,10 @@ class _SchemaIds:
     def entered(self, row: RequestRow) -> tuple[object, ...]:
         """The values of :data:`INSERT_REQUEST` for a request that waits; its schema is entered if it is new."""
         if row.schema is None:
-            return (*row, key_hash(row.key), None, 0)
+            return (*row, None, 0)
         if row.schema is not self._last[0]:  # most requests of a file have the same
             self._last = (row.schema, self._id(row.schema))
-        return (*row[:8], self._last[1], *row[9:], key_hash(row.key), None, 0)
+        return (*row[:9], self._last[1], *row[10:], None, 0)
 
     def _id(self, schema: bytes) -> int:
         digest = hashlib.sha256(schema).digest()

@@ -1,0 +1,189 @@
+"""The same pure function for many tasks, on all cores: worker processes do some of them, this process the others.
+
+A worker has no state of its own: it ends with this process, and what it fails to do is done here, where an error is
+raised as if there were no workers. They are programs of their own, not forks or ``multiprocessing``: a fork copies
+threads' locks, and ``multiprocessing`` runs the user's main module again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+Task = TypeVar("Task")
+Found = TypeVar("Found")
+
+#: More workers would wait for this process, which puts what they find in order.
+_MOST = 3
+#: Work of fewer bytes is done before a worker has started.
+WORTH = 16 * 1024 * 1024
+#: So many tasks a worker is given ahead, and so many are done here ahead of those that workers still do.
+_AHEAD, _OURS_AHEAD = 3, 2
+_SIZE = 8
+_END = object()
+_START = "from gemini_batch.workers import serve; serve()"
+
+
+def worth(size: int) -> int:
+    """How many workers are of use for so many bytes on this machine."""
+    if size < WORTH or os.name != "posix" or not sys.executable or getattr(sys, "frozen", False):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores - 1, _MOST)
+
+
+def in_order(
+    work: Callable[[Task], Found], tasks: Iterable[Task], *, workers: int, files: Sequence[int] = ()
+) -> Generator[Found]:
+    """``work`` of each task, in the order of the tasks, of which some are read ahead.
+
+    ``workers``: how many processes help. ``work`` and the tasks can be pickled. ``files``: descriptors that ``work``
+    uses, which have the same numbers in the workers; their positions are shared, so they are read by ``os.pread``.
+    Raises what ``work`` raises.
+    """
+    with contextlib.ExitStack() as stack:
+        started = (_Worker.started(work, files) for _ in range(workers))
+        helping = [stack.enter_context(contextlib.closing(worker)) for worker in started if worker is not None]
+        source, given = iter(tasks), deque[tuple[Task, _Worker | None, Any]]()
+        while True:
+            for one in helping:
+                while one.has_room and (task := next(source, _END)) is not _END:
+                    given.append((task, one if one.give(task) else None, _END))  # type: ignore[arg-type]
+            first = given[0][1] if given else None
+            if not given or (first is not None and not first.is_ready and _ours(given) < _OURS_AHEAD):
+                if (task := next(source, _END)) is not _END:
+                    given.append((task, None, work(task)))  # type: ignore[arg-type]
+                    continue
+                if not given:
+                    return
+            task, worker, found = given.popleft()
+            if worker is not None:
+                found = worker.found()
+            yield work(task) if found is _END else found
+
+
+def _ours(given: Iterable[tuple[Any, _Worker | None, Any]]) -> int:
+    return sum(worker is None for _, worker, _ in given)
+
+
+class _Worker:
+    """A process that does tasks one after another; once it is gone, it finds nothing."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._ask, self._told = process, process.stdin, process.stdout
+        self._given, self._gone = 0, False
+        self._ready = select.poll()
+        self._ready.register(self._told, select.POLLIN)
+
+    @classmethod
+    def started(cls, work: Callable[[Any], Any], files: Sequence[int]) -> _Worker | None:
+        """A worker that will do ``work``; None if the system gives no process."""
+        # Modules are found where this process finds them; -P: not in the current folder, too.
+        places = os.pathsep.join(place for place in sys.path if place)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, and words of ours
+                [sys.executable, "-P", "-c", _START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                pass_fds=tuple(files),
+                env={**os.environ, "PYTHONPATH": places},
+            )
+        except OSError:
+            return None
+        worker = cls(process)
+        worker.give(work)
+        worker._given = 0
+        return worker
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes another task now."""
+        return not self._gone and self._given < _AHEAD
+
+    def give(self, task: object) -> bool:
+        """Let it do a task, unless it is gone."""
+        try:
+            self._ask.write(pickle.dumps(task))
+        except OSError:
+            self._gone = True
+        self._given += not self._gone
+        return not self._gone
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether what it found next is there, or never will be."""
+        return self._gone or bool(self._ready.poll(0))
+
+    def found(self) -> Any:
+        """What it found for the task that it was given first; ``_END`` if it found nothing."""
+        self._given -= 1
+        try:
+            data = b"" if self._gone else self._read(int.from_bytes(self._read(_SIZE)))
+        except EOFError:
+            self._gone = True
+            return _END
+        return pickle.loads(data) if data else _END  # noqa: S301 - our own process wrote it
+
+    def _read(self, size: int) -> bytes:
+        data = bytearray(size)
+        done = 0
+        while done < size:
+            count = self._told.readinto(memoryview(data)[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise EOFError
+            done += count
+        return bytes(data)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._ask.close()
+        self._told.close()
+        self._process.wait()
+
+
+def serve() -> None:
+    """Be a worker: read the work and its tasks from stdin, write what is found to stdout, until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the other one decides
+    asked = os.fdopen(os.dup(0), "rb")
+    replies: queue.Queue[bytes] = queue.Queue(maxsize=_AHEAD)
+    threading.Thread(target=_reply, args=(os.dup(1), replies), daemon=True).start()
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # nothing but replies goes there
+    with contextlib.suppress(EOFError):
+        work = pickle.load(asked)  # noqa: S301 - the process that started this one wrote it
+        while True:
+            task = pickle.load(asked)  # noqa: S301
+            try:
+                replies.put(pickle.dumps(work(task)))
+            except Exception:  # noqa: BLE001 - it is raised again where the task is done again
+                replies.put(b"")
+
+
+def _reply(told: int, replies: queue.Queue[bytes]) -> None:
+    """Write replies while the next task is done: a pipe takes few of them at once."""
+    try:
+        with os.fdopen(told, "wb", buffering=0) as file:
+            while True:
+                reply = replies.get()
+                for piece in (len(reply).to_bytes(_SIZE), reply):
+                    rest = memoryview(piece)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+    except OSError:
+        os._exit(0)  # nobody reads it any more
