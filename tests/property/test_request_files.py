@@ -12,10 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemini_batch import workers
+from gemini_batch import blocks, workers
 from gemini_batch.cli.outcome import clean, problem_line
 from gemini_batch.errors import InvalidInput, UsageError
-from gemini_batch.intake import checking
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.jsonl import UTF8_BOM
 from gemini_batch.memory.fingerprint import Origin
@@ -206,7 +205,7 @@ def test_blocks_of_any_size_give_the_same(lines: list[bytes], mark: bool, ended:
     data = (UTF8_BOM if mark else b"") + b"\n".join(lines) + (b"\n" if ended else b"")
     expected = everything(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checking, "_BLOCK", size)
+        patch.setattr(blocks, "BLOCK", size)
         assert everything(data) == expected
 
 
@@ -218,6 +217,6 @@ def test_workers_give_the_same(bad: bytes, monkeypatch: pytest.MonkeyPatch) -> N
     lines = [good_line(n) for n in range(300)]
     data = b"\n".join([*lines[:200], bad, *lines[200:]])
     expected = everything(data)
-    monkeypatch.setattr(checking, "_BLOCK", 500)
+    monkeypatch.setattr(blocks, "BLOCK", 500)
     monkeypatch.setattr(workers, "worth", lambda _: 2)
     assert everything(data) == expected

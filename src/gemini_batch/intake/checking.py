@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
+from gemini_batch.blocks import opened
 from gemini_batch.catalog import Method
 from gemini_batch.errors import Problem
-from gemini_batch.jsonl import MAX_LINE, UTF8_BOM, LineTooLong, NotJson, decode, read_lines
+from gemini_batch.jsonl import UTF8_BOM, LineTooLong, NotJson, decode, read_lines
 from gemini_batch.money.row_bounds import row_bound
 from gemini_batch.store.rows.row_records import key_hash
 from gemini_batch.validation.file_uri import attached_to, is_placeholder, placeholder
@@ -24,24 +23,13 @@ from gemini_batch.validation.request_traits import (
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
+    from gemini_batch.blocks import Block
     from gemini_batch.memory.fingerprint import Origin
     from gemini_batch.validation.conform import Terms
 
-#: Blocks have about so many bytes: some milliseconds of work.
-_BLOCK = 512 * 1024
-#: So many bytes are searched at once for the end of a line.
-_SEARCHED = 16 * 1024
 _SPACE = b" \t\r"
-
-
-class Block(NamedTuple):
-    """Whole lines of a file, the last of which may lack its end; ``most``: only so many requests are of interest."""
-
-    offset: int
-    size: int
-    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,41 +76,10 @@ class Found:
         self.more = True
 
 
-def blocks(source: int, size: int, most: Callable[[], int | None]) -> Iterator[Block]:
-    """The blocks of the first ``size`` bytes of a file; ``most`` is asked for each."""
-    offset = 0
-    while offset < size:
-        end = min(size, _line_end(source, offset + _BLOCK, size))
-        yield Block(offset, end - offset, most())
-        offset = end
-
-
-def _line_end(source: int, at: int, size: int) -> int:
-    """The first offset after a line ending at or after ``at``; a line is searched as far as one may be long."""
-    most = at + MAX_LINE + 1
-    while at < min(size, most):
-        piece = read_piece(source, at, _SEARCHED)
-        if not piece:
-            break
-        found = piece.find(b"\n")
-        if found >= 0:
-            return at + found + 1
-        at += len(piece)
-    return at
-
-
-def read_piece(source: int, offset: int, size: int) -> bytes:
-    """So many bytes of an open file, fewer at its end. Raises OSError."""
-    if hasattr(os, "pread"):
-        return os.pread(source, size, offset)
-    os.lseek(source, offset, os.SEEK_SET)  # where there is no other process that shares the position
-    return os.read(source, size)
-
-
-def check_block(check: Check, source: int, block: Block) -> Found:
-    """Check each line of a block of the open file ``source``. Raises OSError."""
-    data = read_piece(source, block.offset, block.size)
-    return _Checking(check, block).read(data)
+def check_block(check: Check, source: int, task: tuple[Block, int | None]) -> Found:
+    """Check each line of a block of the open file ``source``; only so many requests are of interest. Raises OSError."""
+    block, most = task
+    return _Checking(check, block).read(opened(source, block), most)
 
 
 class _Checking:
@@ -131,13 +88,12 @@ class _Checking:
     def __init__(self, check: Check, block: Block) -> None:
         self._check, self._found = check, Found(block)
 
-    def read(self, data: bytes) -> Found:
-        found, kept, plain = self._found, [], data.endswith(b"\n")
-        first, most = not found.block.offset, found.block.most
-        lines = read_lines(io.BytesIO(data))
+    def read(self, file: IO[bytes], most: int | None) -> Found:
+        found, kept, plain = self._found, [], True
+        lines = read_lines(file)
         while True:
             try:
-                _, number, line = next(lines)
+                offset, number, line = next(lines)
             except StopIteration:
                 break
             except LineTooLong as error:
@@ -145,10 +101,10 @@ class _Checking:
                 found.more = False
                 break
             found.lines, whole = number, len(line)
-            if first and number == 1:
+            if number == 1 and not found.block.offset:
                 line = line.removeprefix(UTF8_BOM)
             line = line.strip(_SPACE)
-            plain = plain and len(line) == whole > 0
+            plain = plain and len(line) == whole > 0 and offset + whole < found.block.size
             if not line:
                 continue
             if most is not None and found.requests + found.errors >= most:

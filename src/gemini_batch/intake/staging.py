@@ -15,11 +15,12 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING
 
 from gemini_batch import workers
+from gemini_batch.blocks import blocks, content
 from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer, ignore_events
 from gemini_batch.intake.attachment_list import list_attachments
-from gemini_batch.intake.checking import Check, Found, blocks, check_block, read_piece
+from gemini_batch.intake.checking import Check, Found, check_block
 from gemini_batch.jsonl import private_open
 from gemini_batch.store.rows.row_records import RequestRow
 from gemini_batch.store.sqlite import state_error
@@ -123,7 +124,8 @@ class _Pass:
 
         # With a limit, what is to be checked depends on what was found before.
         helping = 0 if limit is not None else workers.worth(size)
-        todo, work = blocks(self._source, size, left), functools.partial(check_block, self._check, self._source)
+        todo = ((block, left()) for block in blocks(self._source, size))
+        work = functools.partial(check_block, self._check, self._source)
         with closing(in_order(work, todo, workers=helping, files=[self._source])) as checked:
             for found in checked:
                 yield from self._taken(found)
@@ -144,11 +146,9 @@ class _Pass:
             line, key, hashed, place, *rest = values
             yield RequestRow(self._rows, before + line, key, hashed, offset + place, *rest)
             self._rows += 1
-        content = found.content
-        if content is None:
-            content = read_piece(self._source, found.block.offset, found.block.size)
-        self.hash.update(content)
-        self.sink.write(content)
+        kept = content(self._source, found.block) if found.content is None else found.content
+        self.hash.update(kept)
+        self.sink.write(kept)
         self._lines += found.lines
         self.bytes += found.bytes
         self.tokens += found.tokens
