@@ -26,7 +26,8 @@ from gemini_batch.events import Notice
 from gemini_batch.intake.submission import Submission
 from gemini_batch.money.costs import cost
 from gemini_batch.store.ledger.run_options import RunOptions
-from gemini_batch.store.rows.row_records import RequestRow, Wanted, key_hash
+from gemini_batch.store.rows.answer_writer import entry
+from gemini_batch.store.rows.row_records import RequestRow, key_hash
 from gemini_batch.store.rows.rows import Rows
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def test_any_number_of_names(tmp_path: Path) -> None:
             for n in range(500):
                 answer = Answer(f"k{n}", msgspec.json.encode({"modelVersion": f"m{n}"}))
                 judged = judge(answer, method=Method.GENERATE)
-                writer.add(Wanted(n, False, None, 1), 0, 0, judged, stated=None, standard=False)
+                writer.add(n, entry(judged, 1, 0, 0, standard=False), stated=None)
             writer.finish(500)
         counts = {row["model"]: row["answers"] for row in rows.usage(200_000)}
 

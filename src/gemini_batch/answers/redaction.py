@@ -45,16 +45,20 @@ def holds_key(part: Path, redactor: Redactor) -> bool:
     return False
 
 
-def redact_words(part: Path, redactor: Redactor) -> None:
-    """Rewrite the file where the service's words hold the key; a file without it is left alone. Raises OSError."""
+def redact_words(part: Path, redactor: Redactor) -> bool:
+    """Rewrite the file where the service's words hold the key; a file without it is left alone, and gives False.
+
+    Raises OSError.
+    """
     if not holds_key(part, redactor):
-        return
+        return False
     clean = part.with_suffix(".clean")
     with part.open("rb") as file, private_open(clean, "wb") as target:
         for line in read_all_lines(file):
             # A line beyond the limit is no answer; only its place is kept.
             target.write((b"{}" if isinstance(line, LongLine) else redacted(line.data, redactor)) + b"\n")
     clean.replace(part)
+    return True
 
 
 def redacted(data: bytes, redactor: Redactor) -> bytes:

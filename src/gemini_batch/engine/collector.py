@@ -7,6 +7,7 @@ transaction writes all verdicts to ``rows.db``; then the ledger says ``collected
 from __future__ import annotations
 
 import asyncio
+import functools
 import platform
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from gemini_batch.backend import address_of
 from gemini_batch.engine.backoff import Output, output_of
 from gemini_batch.engine.calling.flex_jobs import settle_calls
 from gemini_batch.engine.download import fetch, incomplete, partial
-from gemini_batch.engine.judging import judge_file
+from gemini_batch.engine.judging import Kept, judge_file
 from gemini_batch.engine.poller import ended_for, poll_job, record_seen
 from gemini_batch.engine.settling import settle
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished
@@ -204,22 +205,21 @@ async def gather(
     """
     run, job = target.run, target.job
     folder = session.state_folder.run(run.id)
-    ledger, stated = session.ledger(), None
-    if operation is not None:
-        remote = remote_job(operation)
-        job = record_seen(session, job, remote)
-        stated = remote.model if is_another(remote.model, job.model) else None
-        raw = folder.raw(job.id)
-        if not raw.exists():
-            await fetch(session, operation, raw, target)
-    elif job.lost is not None:
-        raw = folder.raw(job.id)
-        if not raw.exists() and partial(raw).exists():
+    ledger, stated, raw = session.ledger(), None, folder.raw(job.id)
+    with Kept(folder.path) as kept:
+        if operation is not None:
+            remote = remote_job(operation)
+            job = record_seen(session, job, remote)
+            stated = remote.model if is_another(remote.model, job.model) else None
+            if not raw.exists():
+                await fetch(session, operation, raw, target, kept)
+        elif job.lost is not None and not raw.exists() and partial(raw).exists():
             partial(raw).replace(raw)
-    assert job.phase is not None or job.lost is not None
-    reason = job.lost or ("NO_ANSWER" if job.via == "flex" else _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE"))
-    async with writing or asyncio.Lock():
-        await in_thread(lambda emit: judge_file(emit, folder, run, job, reason, stated=stated), session.emit)
+        assert job.phase is not None or job.lost is not None
+        reason = job.lost or ("NO_ANSWER" if job.via == "flex" else _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE"))
+        judging = functools.partial(judge_file, folder=folder, run=run, job=job, missing_reason=reason)
+        async with writing or asyncio.Lock():
+            await in_thread(lambda emit: judging(emit, stated=stated, kept=kept), session.emit)
     if job.via == "flex" and job.lost is None:  # what was lost was paid for: only ``retry`` sends it again
         async with writing or asyncio.Lock():
             with folder.rows() as rows:

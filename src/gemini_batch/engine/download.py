@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.redaction import holds_key, redact_words
 from gemini_batch.api.trouble import meaning
-from gemini_batch.engine.asked import Asked
 from gemini_batch.engine.backoff import ABSENT_TIMES, LATE_COUNTED, LATE_SUCCEEDED
+from gemini_batch.engine.judging import Judge
 from gemini_batch.engine.poller import ended_for
 from gemini_batch.errors import ApiError, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, Transfer
@@ -31,11 +30,12 @@ from gemini_batch.store.sqlite import state_error
 from gemini_batch.wire import Phase, inline_answers, remote_job
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from gemini_batch.engine.judging import Kept
     from gemini_batch.session import KnownJob, Session
     from gemini_batch.store.ledger.records import Run
-    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.wire import Operation, RemoteJob
 
 
@@ -44,8 +44,8 @@ _DOWNLOADS = 3
 _ACCEPTED = "takes what is there; requests without an answer become missing, and only retry resends them"
 
 
-async def fetch(session: Session, operation: Operation, raw: Path, target: KnownJob) -> None:
-    """Write the raw answers to ``raw``: complete, synced and renamed into place.
+async def fetch(session: Session, operation: Operation, raw: Path, target: KnownJob, kept: Kept | None = None) -> None:
+    """Write the raw answers to ``raw``: complete, synced and renamed into place. ``kept`` keeps what was judged.
 
     Raises NotFinished if there are fewer than the service counts (those are kept, see :func:`partial`), JobError if the
     service no longer has them, ServiceError if they cannot be downloaded now, StateError.
@@ -56,7 +56,7 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
         private_folder(raw.parent)
         if remote.output_file is not None:
             try:
-                answers = await _download(session, remote, part, target)
+                answers = await _download(session, remote, part, target, kept)
             except BaseException:
                 await _drop_with_key(session, part)
                 raise
@@ -65,9 +65,10 @@ async def fetch(session: Session, operation: Operation, raw: Path, target: Known
             with private_open(part, "wb") as file:
                 for answer in inline_answers(operation):
                     file.write(bytes(answer).replace(b"\n", b" ") + b"\n")
-            answers = (await asyncio.to_thread(_examine, session, part, target, compare=False)).answers
+            answers = (await asyncio.to_thread(_examine, session, part, target, kept, compare=False)).answers
         key = (await session.backend()).key.reveal()
-        await asyncio.to_thread(redact_words, part, Redactor(key))
+        if await asyncio.to_thread(redact_words, part, Redactor(key)) and kept is not None:
+            kept.clear()
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         if remote.has_output and answers < _due(target, remote):
@@ -134,7 +135,7 @@ def incomplete(session: Session, target: KnownJob, remote: RemoteJob, answers: i
     )
 
 
-async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob) -> int:
+async def _download(session: Session, remote: RemoteJob, part: Path, target: KnownJob, kept: Kept | None) -> int:
     """Download until the file can be complete, or the service has given the same answer often enough.
 
     Returns the number of answers; a file of something else has none, and counts once it has come for a day.
@@ -143,7 +144,7 @@ async def _download(session: Session, remote: RemoteJob, part: Path, target: Kno
     while True:
         attempt += 1
         is_sized = await _shown(session, remote, part, target)
-        content = await asyncio.to_thread(_examine, session, part, target, compare=not is_sized)
+        content = await asyncio.to_thread(_examine, session, part, target, kept, compare=not is_sized)
         doubt = _doubt(content, remote, first=attempt == 1)
         if doubt is None or attempt == _DOWNLOADS:
             break
@@ -239,52 +240,43 @@ class _Content:
 class _Members:
     """The requests of a job that have been found, one bit each."""
 
-    def __init__(self, rows: Rows, run: Run, ordinal: int) -> None:
+    def __init__(self, run: Run) -> None:
         self.found = 0
-        self._asked, self._bits = Asked(rows, ordinal), bytearray(run.requests // 8 + 1)
+        self._bits = bytearray(run.requests // 8 + 1)
 
-    def add(self, key: str) -> None:
-        """Count the request with this key, if it is in the job and is not counted yet."""
-        wanted = self._asked.find(key)
-        if wanted is None:
-            return
-        place, bit = wanted.seq // 8, 1 << wanted.seq % 8
-        self.found += not self._bits[place] & bit
-        self._bits[place] |= bit
+    def add(self, requests: Iterable[int]) -> None:
+        """Count those that are not counted yet."""
+        for seq in requests:
+            place, bit = seq // 8, 1 << seq % 8
+            self.found += not self._bits[place] & bit
+            self._bits[place] |= bit
 
 
-def _examine(session: Session, part: Path, target: KnownJob, *, compare: bool) -> _Content:
-    """Read a downloaded file once, and count its answers. ``compare`` its keys with the keys that the job owes.
+def _examine(session: Session, part: Path, target: KnownJob, kept: Kept | None, *, compare: bool) -> _Content:
+    """Judge a downloaded file, and count its answers. ``compare`` its keys with the keys that the job owes.
 
     The requests of a job that was made elsewhere are unknown, so each of its lines counts.
     """
-    folder, job = session.state_folder.run(target.run.id), target.job
+    folder, run, job = session.state_folder.run(target.run.id), target.run, target.job
+    # Of a job that was collected before, all that it carried counts, wherever its requests are now. Their verdicts are
+    # found by where they are.
+    narrowed = job.stage is JobStage.COLLECTED and run.requests_known
+    members = None if run.origin == "adopted" else _Members(run)
     lines = keyless = damaged = 0
     has_answers = remains = False
     with contextlib.ExitStack() as stack:
-        members = None
-        if target.run.origin != "adopted":
-            # Of a job that was collected before, all that it carried counts, wherever its requests are now.
-            only = job if job.stage is JobStage.COLLECTED else None
-            rows = stack.enter_context(folder.rows() if only is None else open_rows(folder, [job], only=only))
-            members = _Members(rows, target.run, job.ordinal)
-        for line in read_all_lines(stack.enter_context(part.open("rb"))):
-            if isinstance(line, LongLine):
-                lines, keyless, remains = lines + 1, keyless + 1, True
-                continue
-            if not line.data.strip():
-                continue
-            lines += 1
-            answer = parse_line(line.data)
-            if isinstance(answer, Answer):
-                has_answers = True
-                if members is not None:
-                    members.add(answer.key)
-                continue
-            keyless += answer.reason != "NOT_AN_OBJECT"
-            damaged += answer.reason in {"NOT_JSON", "NOT_UTF8"}
-            if answer.reason in {"NO_KEY", "KEY_NOT_TEXT"} or line.data.lstrip().startswith(b"{"):
-                remains = True  # a truncated line that begins as an object: no web page begins that way
+        file, rows = stack.enter_context(part.open("rb")), None
+        if run.requests_known:
+            rows = stack.enter_context(open_rows(folder, [job], only=job) if narrowed else folder.rows())
+        judged = stack.enter_context(contextlib.closing(Judge(folder, run, job, rows, narrowed=narrowed).read(file)))
+        for one in judged if narrowed or kept is None else kept.passing(judged):
+            lines += one.lines
+            keyless += one.keyless
+            damaged += one.damaged
+            has_answers = has_answers or one.has_answers
+            remains = remains or one.remains
+            if members is not None:
+                members.add(one.requests)
     is_cut = _ends_within_a_line(part)
     if members is None:
         return _Content(lines, lines - is_cut, has_answers, remains, damaged, is_cut, None)

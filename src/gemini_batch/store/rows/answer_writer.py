@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemini_batch.answers.verdict import Judged
-    from gemini_batch.store.rows.row_records import RequestRow, Wanted
+    from gemini_batch.store.rows.row_records import RequestRow
 
 
 #: Answers are written in groups of this size.
@@ -40,6 +40,31 @@ _COLUMNS = (
     *("usage_known", "standard", "model_version"),
 )
 _INSERT_ANSWER = f"INSERT INTO answers ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - ours
+
+
+def entry(judged: Judged, attempt: int, offset: int, length: int, *, standard: bool) -> tuple[Any, ...]:
+    """What :meth:`AnswerWriter.add` takes for a judged answer; ``offset`` and ``length`` are those of its line.
+
+    ``standard``: it was charged as a standard call.
+    """
+    usage = judged.usage
+    return (
+        attempt,
+        offset,
+        length,
+        judged.verdict,
+        judged.reason,
+        judged.said,
+        *astuple(usage)[:-1],
+        usage.known or not judged.has_response,  # an error without a response has used no tokens
+        standard,
+        judged.model_version,
+        judged.has_response,
+    )
+
+
+#: Where an entry has them.
+_REASON, _SAID = 4, 5
 
 
 class AnswerWriter:
@@ -99,28 +124,21 @@ class AnswerWriter:
         self._by_reason[reason] += 1
         return new
 
-    def add(
-        self, wanted: Wanted, offset: int, length: int, judged: Judged, *, stated: str | None, standard: bool
-    ) -> None:
-        """Add the judged answer to a request; ``offset`` and ``length`` are those of its line.
+    def add(self, seq: int, answer: tuple[Any, ...], *, stated: str | None) -> None:
+        """Add the judged answer, an :func:`entry`, to a request.
 
-        ``stated``: the model that counts if the answer names none. ``standard``: it was charged as a standard call.
+        ``stated``: the model that counts if the answer names none.
         """
-        usage = judged.usage
+        *_, model, has_response = answer
+        reason, said = answer[_REASON], answer[_SAID]
         self._rows.append(
             (
                 self._answer_file,
-                wanted.seq,
-                wanted.attempt,
-                offset,
-                length,
-                judged.verdict,
-                judged.reason,
-                None if judged.said is None else self._message(judged.reason or "", judged.said),
-                *astuple(usage)[:-1],
-                usage.known or not judged.has_response,  # an error without a response has used no tokens
-                standard,
-                self._model(judged.model_version) or (self._model(stated) if judged.has_response else None),
+                seq,
+                *answer[:_SAID],
+                None if said is None else self._message(reason or "", said),
+                *answer[_SAID + 1 : -2],
+                self._model(model) or (self._model(stated) if has_response else None),
             )
         )
         if len(self._rows) >= _BATCH:
