@@ -42,6 +42,11 @@ _COLUMNS = (
 _INSERT_ANSWER = f"INSERT INTO answers ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - ours
 
 
+#: The final answer of a request has the highest rank: a success takes precedence over everything else; otherwise, a
+#: later attempt takes precedence over an earlier one, and within one file the first line counts.
+_RANK = "((verdict = 'succeeded') << 60) + (attempt << 44) - id"
+
+
 def entry(judged: Judged, attempt: int, offset: int, length: int, *, standard: bool) -> tuple[Any, ...]:
     """What :meth:`AnswerWriter.add` takes for a judged answer; ``offset`` and ``length`` are those of its line.
 
@@ -84,16 +89,20 @@ class AnswerWriter:
                 "UPDATE requests SET answer = NULL WHERE answer IN (SELECT id FROM answers WHERE answer_file = ?)",
                 (self._answer_file,),
             )
-            again = db.execute("SELECT EXISTS (SELECT 1 FROM answers WHERE answer_file = ?)", source[:1]).fetchone()[0]
+            self._again = db.execute(
+                "SELECT EXISTS (SELECT 1 FROM answers WHERE answer_file = ?)", source[:1]
+            ).fetchone()[0]
             for table, column in (("answers", "answer_file"), ("quarantine", "answer_file"), ("answer_files", "id")):
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (self._answer_file,))  # noqa: S608 - names are our own
             db.execute(
                 "INSERT INTO answer_files (id, job, file, bytes, sha256, missing_reason, lines) VALUES (?,?,?,?,?,?,0)",
                 source,
             )
-            if again:  # what only the replaced answers said makes room
+            if self._again:  # what only the replaced answers said makes room
                 db.execute("DELETE FROM messages WHERE id NOT IN (SELECT message FROM answers WHERE message NOT NULL)")
             kept = db.execute("SELECT reason, text, id FROM messages").fetchall()
+            #: The last answer of other files: those of this one come after it.
+            self._before = db.execute("SELECT coalesce(max(id), 0) FROM answers").fetchone()[0]
         self._messages: dict[tuple[str, str], int] = {(row[0], row[1]): row[2] for row in kept}
         self._by_reason = Counter(reason for reason, _ in self._messages)
 
@@ -196,22 +205,18 @@ class AnswerWriter:
         self._db.executemany("UPDATE answers SET reason = ? WHERE id = ?", ((reason, one) for one in answers))
 
     def finish(self, lines: int) -> None:
-        """Choose the final answer of every request that has one, and commit.
-
-        A success takes precedence over everything else; otherwise, a later attempt takes precedence over an earlier
-        one, and within one file the first line counts.
-        """
+        """Choose the final answer of every request that has one here, and commit."""
         with explained(self._path, "run's row database"):
             self._flush()
             self._db.execute("UPDATE answer_files SET lines = ? WHERE id = ?", (lines, self._answer_file))
             self._db.execute("CREATE INDEX IF NOT EXISTS answers_seq ON answers (seq)")
+            affected = "seq IN (SELECT seq FROM answers WHERE id > ?)"
+            if self._again:  # an answer that this file gave before may be gone now; then that of another job counts
+                affected += " OR seq IN (SELECT seq FROM requests WHERE answer IS NULL)"
             self._db.execute(
-                "UPDATE requests SET answer = (SELECT id FROM answers a WHERE a.seq = requests.seq "
-                "ORDER BY (a.verdict = 'succeeded') DESC, a.attempt DESC, a.id LIMIT 1) "
-                "WHERE seq IN (SELECT seq FROM answers WHERE answer_file = ?) "
-                # An answer that this file gave before may be gone now; then the answer of another job counts.
-                "OR (answer IS NULL AND seq IN (SELECT seq FROM answers))",
-                (self._answer_file,),
+                f"UPDATE requests SET answer = best.id FROM (SELECT seq, id, max({_RANK}) FROM answers "  # noqa: S608 - ours
+                f"WHERE {affected} GROUP BY seq) best WHERE best.seq = requests.seq",
+                (self._before,),
             )
             self._db.execute(ANSWER_COPIES)
             self._db.execute("COMMIT")
