@@ -113,8 +113,8 @@ HOSTILE_SERVICE = (
     Breakage(
         guard="the key in a row's error is not kept",
         file="engine/download.py",
-        old="        await asyncio.to_thread(redact_words, part, Redactor(key))\n",
-        new="        await asyncio.to_thread(bool, Redactor(key))\n",
+        old="if await asyncio.to_thread(redact_words, part, Redactor(key)) and",
+        new="if await asyncio.to_thread(bool, Redactor(key)) and",
         tests=(f"{DOUBT}::test_the_key_in_an_error_of_a_row_is_not_kept",),
     ),
     Breakage(

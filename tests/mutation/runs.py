@@ -140,8 +140,8 @@ RUNS = (
     Breakage(
         guard="the answers of a lost job count that was resent in part",
         file="engine/download.py",
-        old="            only = job if job.stage is JobStage.COLLECTED else None\n",
-        new="            only = None\n",
+        old="narrowed = job.stage is JobStage.COLLECTED and run.requests_known\n",
+        new="narrowed = False\n",
         tests=(f"{LOST}::test_a_job_whose_requests_were_resent_in_part_gives_the_rest",),
     ),
     Breakage(
@@ -154,7 +154,7 @@ RUNS = (
     Breakage(
         guard="answers that name no model are priced as the model that their job states",
         file="store/rows/answer_writer.py",
-        old=" or (self._model(stated) if judged.has_response else None),\n",
+        old=" or (self._model(stated) if has_response else None),\n",
         new=",\n",
         tests=(f"{MODEL}::test_a_job_that_states_another_model_is_named_once_by_every_command",),
     ),
@@ -203,8 +203,8 @@ RUNS = (
     Breakage(
         guard="messages of answers that are replaced make room",
         file="store/rows/answer_writer.py",
-        old="            if again:  # what",
-        new="            if False:  # what",
+        old="            if self._again:  # what only",
+        new="            if False:  # what only",
         tests=("tests/report/test_service_words.py::test_the_same_file_again_gives_the_same_words",),
     ),
     Breakage(

@@ -125,10 +125,10 @@ COLLECTING = (
     Breakage(
         guard="an answer to a key that nobody asked for is set aside",
         file="engine/judging.py",
-        old="""            self._writer.quarantine(offset, len(data), "FOREIGN_KEY")
-            return
+        old="""                    found.strays.append((offset, len(line.data), "FOREIGN_KEY"))
+                    continue
 """,
-        new="""            wanted = next(iter(self._rows.wanted_from(0, 1, self._ordinal).values()))
+        new="""                    wanted = next(iter(self._rows.wanted_from(0, 1, self._job.ordinal).values()))
 """,
         tests=(
             "tests/property/test_result_files.py::test_any_damage",
@@ -183,14 +183,42 @@ COLLECTING = (
     Breakage(
         guard="the first of two good answers counts",
         file="store/rows/answer_writer.py",
-        old="a.attempt DESC, a.id LIMIT 1",
-        new="a.attempt DESC, a.id DESC LIMIT 1",
+        old="(attempt << 44) - id",
+        new="(attempt << 44) + id",
         tests=("tests/scenarios/test_fetching.py::test_fetching",),
+    ),
+    Breakage(
+        guard="what was judged of a file counts only when all of it was",
+        file="engine/judging.py",
+        old="        return self._read() if self._is_whole else None\n",
+        new="        return self._read()\n",
+        tests=("tests/property/test_judged_blocks.py::test_what_was_read_in_part_is_not_kept",),
+    ),
+    Breakage(
+        guard="the lines of a block are numbered from those before it",
+        file="engine/judging.py",
+        old="self._numbered + number) for",
+        new="number) for",
+        tests=("tests/property/test_judged_blocks.py::test_blocks_of_any_size",),
+    ),
+    Breakage(
+        guard="a task of a worker that died is done",
+        file="workers.py",
+        old="yield work(task) if found is _END else found",
+        new="yield found",
+        tests=("tests/foundation/test_workers.py::test_workers_that_die",),
+    ),
+    Breakage(
+        guard="problems have the numbers of their lines in the whole file",
+        file="intake/staging.py",
+        old="line=(problem.line or 0) + before",
+        new="line=problem.line",
+        tests=("tests/property/test_request_files.py::test_blocks_of_any_size_give_the_same",),
     ),
     Breakage(
         guard="a success is not lost to a failure beside it",
         file="store/rows/answer_writer.py",
-        old="(a.verdict = 'succeeded') DESC, ",
+        old="((verdict = 'succeeded') << 60) + ",
         new="",
         tests=("tests/property/test_result_files.py::test_a_good_answer_counts_wherever_it_stands",),
     ),
