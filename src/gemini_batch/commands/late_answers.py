@@ -259,7 +259,7 @@ def _stays_cancelled(session: Session, job: Job) -> Job:
 def _answers(session: Session, run: Run) -> int:
     """How many requests have an answer of the model: what is billed."""
     with session.state_folder.run(run.id).rows() as rows:
-        counts = rows.census().verdicts
+        counts = rows.census().verdicts()
     return sum(count for verdict, count in counts.items() if verdict not in {"failed", "missing"})
 
 

@@ -119,7 +119,7 @@ async def retry(
                 next=Next("run", run.id, why=costing(run, "finishes it")),
             )
         with folder.rows() as rows:
-            counts, waiting = rows.census().verdicts, rows.waiting().requests + _planned(ledger, run)
+            counts, waiting = rows.census().verdicts(), rows.waiting().requests + _planned(ledger, run)
             if not waiting and not any(counts.get(verdict) for verdict in again.verdicts):
                 raise _nothing(run, again, counts, _what_helps(session, run, rows))
             for job in ledger.jobs_of(run.id):

@@ -21,7 +21,7 @@ from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.ledger.run_options import kept_options
-from gemini_batch.store.rows.census import MISSING, Census
+from gemini_batch.store.rows.census import Census
 from gemini_batch.store.rows.conditions import HELD
 from gemini_batch.wire import Phase, RemoteJob, state_word
 
@@ -170,9 +170,9 @@ class RunFacts:
 
     run: Run
     jobs: tuple[Job, ...]
-    census: Census = Census()
-    waiting: int = 0
-    not_sent: int = 0
+    census: Census
+    waiting: int
+    not_sent: int
     lost: bool = False
     stopped: bool = False
 
@@ -189,9 +189,7 @@ class RunFacts:
     @property
     def verdicts(self) -> dict[str, int]:
         """Requests by verdict; one that was never sent is not missing."""
-        counts = self.census.verdicts
-        missing = counts.pop(MISSING, 0) - self.not_sent
-        return {**counts, MISSING: missing} if missing > 0 else counts
+        return self.census.verdicts(unsent=self.not_sent)
 
     @property
     def state(self) -> RunState:
@@ -247,7 +245,7 @@ def facts_of(folder: RunFolder, run: Run, jobs: tuple[Job, ...]) -> RunFacts:
     lost = not folder.path.is_dir()
     if unknown or lost:
         # The requests of an adopted job are learned from its answers; those of a folder that is gone, never.
-        return RunFacts(run=run, jobs=jobs, lost=lost)
+        return RunFacts(run=run, jobs=jobs, census=Census(), waiting=0, not_sent=0, lost=lost)
     sent = sent_ordinals(jobs)
     with folder.rows() as rows:
         census = rows.census()
@@ -343,12 +341,14 @@ def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) 
     """The ``requests`` of a run that no job was created for yet; ``jobs`` are those planned for them."""
     in_doubt, calling = any(job.in_doubt for job in jobs), [job for job in jobs if job.is_calling]
     folder = session.state_folder.run(run.id)
+    lost, none = not folder.path.is_dir(), RunState.NOT_CREATED.value
+    following = next_for_run(run, none, waiting=requests, in_doubt=in_doubt, calling=bool(calling), lost=lost)
     done = sum(count_lines(folder.raw(job.id)) for job in calling)
     return JobStatus(
         job=None,
         run=run.id,
         name=jobs[-1].display_name if jobs else "",
-        state=CALLING if calling else RunState.NOT_CREATED.value,
+        state=CALLING if calling else none,
         alive=False,
         succeeded=False,
         model=jobs[-1].model if jobs else run.model,
@@ -367,14 +367,7 @@ def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) 
         offline=session.settings.offline,
         usual=None,
         usual_of=0,
-        next=next_for_run(
-            run,
-            RunState.NOT_CREATED.value,
-            waiting=requests,
-            in_doubt=in_doubt,
-            calling=bool(calling),
-            lost=not folder.path.is_dir(),
-        ),
+        next=following,
     )
 
 

@@ -47,9 +47,7 @@ def room(model: str, most: int | None, limits: Iterable[int]) -> Room:
     return Room(propose if some or not full else None, full, most or 0, model)
 
 
-def room_for_more(
-    folder: RunFolder, run: Run, jobs: Sequence[Job], rows: Rows, failures: Sequence[Reason]
-) -> Room:
+def room_for_more(folder: RunFolder, run: Run, jobs: Sequence[Job], rows: Rows, failures: Sequence[Reason]) -> Room:
     """The room for the requests of a run whose answers were cut off. Raises StateError, ``OSError``."""
     found = catalog.load().find(run.model)
     cut_off = any(one.reason == _CUT_OFF for one in failures)

@@ -40,13 +40,12 @@ class Census:
             if place in {None, ELSEWHERE} or (place > 0 and place not in sent)
         )
 
-    @property
-    def verdicts(self) -> dict[str, int]:
-        """How many requests have each verdict."""
-        found = Counter[str]()
+    def verdicts(self, *, unsent: int = 0) -> dict[str, int]:
+        """How many requests have each verdict; one that was never sent is not missing."""
+        found = Counter({MISSING: -unsent})
         for (_, verdict), count in self.counts.items():
             found[verdict] += count
-        return dict(found)
+        return dict(+found)
 
     @property
     def answered(self) -> int:

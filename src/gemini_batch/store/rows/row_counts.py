@@ -117,6 +117,10 @@ class RowCounts(Database):
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql).fetchone()[0])
 
+    def ordinals(self) -> set[int]:
+        """The ordinals of the jobs that requests are in."""
+        return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job > 0")}
+
     def count(self) -> int:
         """How many requests there are."""
         return self._count("TRUE")
