@@ -51,14 +51,14 @@ LIMITS = (
     Breakage(
         guard="a request without an answer counts with what it costs at most",
         file="engine/settling.py",
-        old="_sum(nano(cost.priced), _bounded(run, open_rows), doubtful), possible)",
+        old="_sum(nano(cost.priced), without_usage, doubtful), possible)",
         new="_sum(nano(cost.priced), doubtful), possible)",
         tests=(f"{RUNS}::test_what_got_no_answer_counts_with_its_most",),
     ),
     Breakage(
         guard="what a request without an answer may have cost is said",
         file="engine/settling.py",
-        old="    possible = _sum(0 if counts.answered >= expected else _bounded(run, unanswered), doubtful)\n",
+        old="    possible = _sum(unanswered, doubtful)\n",
         new="    possible = 0\n",
         tests=(f"{RUNS}::test_what_got_no_answer_counts_with_its_most",),
     ),

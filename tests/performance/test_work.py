@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
     from gemini_batch.testing import GeminiEmulator
 
-FEW, MANY = 200, 400
-#: At most, for each row: JSON documents decoded, SQL statements. And for each command: HTTP calls, however many rows.
+FEW, MANY = 200, 400  # twice as many
+#: At most, for each row: JSON documents decoded, SQL statements. And for each command, however many rows: HTTP calls,
+#: SQL statements, many of which read every row.
 MOST = {
-    "create": (1.1, 2.1, 3),
-    "create, again": (0.0, 0.0, 0),
-    "status": (0.0, 0.0, 1),
-    "results": (4.1, 1.1, 2),
-    "results, again": (2.1, 0.0, 0),
-    "run in three jobs": (6.2, 3.2, 18),
+    "create": (1.1, 2.1, 3, 310),
+    "create, again": (0.0, 0.0, 0, 32),
+    "status": (0.0, 0.0, 1, 17),
+    "results": (4.1, 1.1, 2, 142),
+    "results, again": (2.1, 0.0, 0, 79),
+    "run in three jobs": (6.2, 3.2, 18, 850),
 }
 DAY = 86_400.0
 
@@ -72,6 +73,7 @@ def test_work_for_each_row(gemini_emulator: GeminiEmulator, tmp_path: Path, monk
             (many[name].decoded - few[name].decoded) / (MANY - FEW),
             (many[name].statements - few[name].statements) / (MANY - FEW),
             many[name].calls,
+            2 * few[name].statements - many[name].statements,
         )
         for name in MOST
     }

@@ -26,6 +26,7 @@ from gemini_batch.events import ignore_events
 from gemini_batch.intake.staging import stage
 from gemini_batch.money.book import default_book
 from gemini_batch.prices import LONG_PROMPT, total
+from gemini_batch.report.job_view import facts_of
 from gemini_batch.report.money import Meter
 from gemini_batch.report.result_set import Results, TableStyle
 from gemini_batch.report.spending.facts import Facts
@@ -265,7 +266,8 @@ def check(home: StateFolder, folder: RunFolder, first: list[list[Given]], second
     assert left["price"] <= found["price"] <= silent
     assert found - Counter(price=found["price"]) == left - Counter(price=left["price"])
 
-    summary = summarize(home, run, jobs, prices=prices, offline=False)
+    facts = facts_of(folder, run, tuple(jobs))
+    summary = summarize(home, run, jobs, of=facts, prices=prices, offline=False)
     if came:
         assert summary.usd.batch == (float(usd) if usd or not left else None)
         assert summary.usd.at_least == bool(left)

@@ -19,6 +19,7 @@ from gemini_batch.engine.judging import judge_file
 from gemini_batch.events import ignore_events
 from gemini_batch.intake.staging import stage
 from gemini_batch.money.book import default_book
+from gemini_batch.report.job_view import facts_of
 from gemini_batch.report.result_set import Results
 from gemini_batch.report.summary import summarize
 from gemini_batch.store.ledger.records import Job, JobStage, Run
@@ -131,7 +132,8 @@ def results_of(*raws: bytes) -> Iterator[Results]:
             folder.raw(job.id).write_bytes(raw)
             judge_file(ignore_events, folder, run, job, "NO_LINE")
         prices = default_book()
-        yield Results(run, jobs, home, summarize(home, run, jobs, prices=prices, offline=False), prices)
+        facts = facts_of(folder, run, tuple(jobs))
+        yield Results(run, jobs, home, summarize(home, run, jobs, of=facts, prices=prices, offline=False), prices)
     finally:
         shutil.rmtree(home.path)
 

@@ -259,7 +259,7 @@ async def _describe(session: Session, known: KnownJob, output: Path | None, *, i
     )
     if job.stage is JobStage.COLLECTED:
         with folder.rows() as rows:
-            answered = rows.answered()
+            answered = rows.census().answered
             count = rows.quarantined().get("FOREIGN_KEY", 0)
             unknown = Keys(count, [_key(folder, *place) for place in rows.foreign(_NAMED)])
             absent = Keys(rows.never_sent(), rows.keys_waiting(_NAMED))

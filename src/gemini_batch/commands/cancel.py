@@ -180,7 +180,7 @@ async def _harvest(session: Session, target: Target, *, asked: bool) -> Cancelle
     run = collected[0].run
     only = None if isinstance(target, KnownRun) else collected[0].job
     with open_rows(session.state_folder.run(run.id), ledger.jobs_of(run.id), only=only) as rows:
-        counts = rows.counts()
+        counts = rows.census().verdicts()
     facts = run_facts(session, run)
     return Cancelled(
         job=target.name,

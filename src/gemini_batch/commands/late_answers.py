@@ -190,7 +190,7 @@ async def _look_again(session: Session, target: KnownJob) -> Job | None:
     with folder.rows() as rows:
         held = next((file["lines"] for file in rows.answer_files() if file["id"] == job.ordinal), 0)
         sent = sent_ordinals(session.ledger().jobs_of(target.run.id))
-        if job.lost is not None and job.ordinal not in rows.ordinals() and not rows.to_send(sent):
+        if job.lost is not None and not (census := rows.census()).at(job.ordinal) and not census.to_send(sent):
             return None  # all its requests were resent
     try:
         seen = await poll_job(session, target, with_answers=True)
@@ -259,7 +259,7 @@ def _stays_cancelled(session: Session, job: Job) -> Job:
 def _answers(session: Session, run: Run) -> int:
     """How many requests have an answer of the model: what is billed."""
     with session.state_folder.run(run.id).rows() as rows:
-        counts = rows.counts()
+        counts = rows.census().verdicts()
     return sum(count for verdict, count in counts.items() if verdict not in {"failed", "missing"})
 
 

@@ -71,24 +71,13 @@ async def held_results(session: Session, run: Run) -> Results:
     jobs = session.ledger().jobs_of(run.id)
     folder, offline = session.state_folder, session.settings.offline
     if run.freed_at is not None and folder.run(run.id).row_database.exists():
-        session.emit(Notice(_kept(summarize(folder, run, jobs, prices=session.prices, offline=offline))))
+        of = run_facts(session, run)
+        session.emit(Notice(_kept(summarize(folder, run, jobs, of=of, prices=session.prices, offline=offline))))
     check_held(folder.run(run.id), run, jobs[0].batch if len(jobs) == 1 and jobs[0].batch else run.id, offline=offline)
     await restore(session, run)
-    jobs = session.ledger().jobs_of(run.id)
-    facts = run_facts(session, run)
-    again = facts.waiting - facts.unsent
-    prices = session.prices
-    summary = summarize(
-        folder,
-        run,
-        jobs,
-        prices=prices,
-        offline=offline,
-        resendable=again,
-        stopped=facts.stopped,
-        before=sendings(session.ledger(), run),
-    )
-    return Results(run, jobs, folder, summary, prices)
+    facts, prices, before = run_facts(session, run), session.prices, sendings(session.ledger(), run)
+    summary = summarize(folder, run, facts.jobs, of=facts, prices=prices, offline=offline, before=before)
+    return Results(run, facts.jobs, folder, summary, prices)
 
 
 def _kept(summary: Summary) -> str:
@@ -186,5 +175,5 @@ async def _of_job(session: Session, target: Target, *, accept_incomplete: bool) 
     await restore(session, known.run, only=known.job)
     known = KnownJob(known.run, session.ledger().job(known.job.id), known.offline)
     jobs = session.ledger().jobs_of(known.run.id)
-    summary = summarize(folder, known.run, jobs, prices=session.prices, offline=offline, only=known.job)
+    summary = summarize(folder, known.run, jobs, of=known.job, prices=session.prices, offline=offline)
     return Results(known.run, [known.job], folder, summary, session.prices, _part=known.job)

@@ -119,7 +119,7 @@ async def retry(
                 next=Next("run", run.id, why=costing(run, "finishes it")),
             )
         with folder.rows() as rows:
-            counts, waiting = rows.counts(), rows.waiting().requests + _planned(ledger, run)
+            counts, waiting = rows.census().verdicts(), rows.waiting().requests + _planned(ledger, run)
             if not waiting and not any(counts.get(verdict) for verdict in again.verdicts):
                 raise _nothing(run, again, counts, _what_helps(session, run, rows))
             for job in ledger.jobs_of(run.id):
@@ -217,8 +217,9 @@ def _nothing(run: Run, again: RetrySelection, counts: Mapping[str, int], followi
 def _what_helps(session: Session, run: Run, rows: Rows) -> Next | str:
     """What helps most with what a run has left."""
     jobs = session.ledger().jobs_of(run.id)
-    room = room_for_more(session.state_folder.run(run.id), run, jobs, rows)
-    return next(iter(retry_or_fix(run, jobs, rows.reasons(), room)), "Nothing is left to resend.")
+    failures = rows.reasons()
+    room = room_for_more(session.state_folder.run(run.id), run, jobs, rows, failures)
+    return next(iter(retry_or_fix(run, jobs, failures, room)), "Nothing is left to resend.")
 
 
 async def _check_change(session: Session, run: Run, again: RetrySelection) -> None:

@@ -311,7 +311,7 @@ def _is_to_be_sent_again(ledger: Ledger, folder: RunFolder, run: Run) -> bool:
     """Whether requests wait that were sent before, for a ``retry`` that was interrupted, for example."""
     sent = sent_ordinals(ledger.jobs_of(run.id))
     with folder.rows() as rows:
-        return rows.to_send(sent) > rows.unsent(sent)
+        return rows.census().to_send(sent) > rows.unsent(sent)
 
 
 def _manner(options: RunOptions) -> Manner:

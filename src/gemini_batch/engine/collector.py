@@ -365,7 +365,7 @@ def write_manifest(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> None:
             "version": 1,
             "run": run,
             "jobs": [{name: getattr(job, name) for name in _JOB_FIELDS} for job in jobs],
-            "answers": {"verdicts": rows.counts(), "quarantined": rows.quarantined()},
+            "answers": {"verdicts": rows.census().verdicts(), "quarantined": rows.quarantined()},
             "tokens": rows.tokens(),
             "raw": [dict(row) for row in rows.answer_files()],
             "made_with": {"gemini-batch": __version__, "python": platform.python_version()},

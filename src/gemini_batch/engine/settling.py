@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gemini_batch.catalog import Method
 from gemini_batch.errors import UsageError
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
-
-
-class _Counts(NamedTuple):
-    """How many requests of a job are known here, and how many it has answered."""
-
-    accounted: int
-    answered: int
 
 
 class Settled(NamedTuple):
@@ -58,29 +51,27 @@ def settle(session: Session, run: Run, job: Job) -> Settled:
         book, job.model, job.created_at or session.world.now(), answer=job.answer_limit, tiers=job.tiers
     )
     with session.state_folder.run(run.id).rows() as rows:
-        cost = total(part.spend for part in Meter(run, [job], book).parts(rows.usage(LONG_PROMPT, job=job.ordinal)))
-        open_rows = None if prices is None else rows.most(prices, job.ordinal, without="usage")
-        counts = _Counts(rows.accounted(job.ordinal), rows.answered_in(job.ordinal))
-        unanswered = None
-        if prices is not None and counts.answered < expected:
-            unanswered = rows.most(prices, job.ordinal, without="answer")
+
+        def most(without: Literal["answer", "usage"]) -> int | None:
+            found = None if prices is None else rows.most(prices, job.ordinal, without=without)
+            return None if found is None or found.unknown or not run.requests_known else found.nano
+
+        usage = rows.usage(LONG_PROMPT, job=job.ordinal, by_use=False)
+        cost = total(part.spend for part in Meter(run, [job], book).parts(usage))
+        all_accounted = rows.accounted(job.ordinal) >= expected
+        all_answered = rows.answered_in(job.ordinal) >= expected
+        unanswered = 0 if all_answered else most("answer")
+        without_usage = 0 if all_answered and not cost.unpriced else most("usage")
     if not expected and job.via == "batch":  # the service has not said how many requests a job from elsewhere has
         return Settled()
-    if counts.accounted < expected:
-        most = None if job.unbounded != 0 else job.bound
-        return Settled(most, 0 if counts.answered >= expected else most)
+    if not all_accounted:
+        bound = None if job.unbounded != 0 else job.bound
+        return Settled(bound, 0 if all_answered else bound)
     doubtful = job.doubtful_bound if job.doubtful else 0
-    possible = _sum(0 if counts.answered >= expected else _bounded(run, unanswered), doubtful)
+    possible = _sum(unanswered, doubtful)
     if any(one.why != "usage" for one in cost.unpriced):
         return Settled(None, possible)
-    if not cost.unpriced and counts.answered >= expected:
-        return Settled(_sum(nano(cost.priced), doubtful), possible)
-    return Settled(_sum(nano(cost.priced), _bounded(run, open_rows), doubtful), possible)
-
-
-def _bounded(run: Run, most: Most | None) -> int | None:
-    """What requests of a job cost at most; None if nothing bounds it."""
-    return None if most is None or most.unknown or not run.requests_known else most.nano
+    return Settled(_sum(nano(cost.priced), without_usage, doubtful), possible)
 
 
 def _sum(*parts: int | None) -> int | None:

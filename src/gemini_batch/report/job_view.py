@@ -21,14 +21,16 @@ from gemini_batch.session import KnownJob, UnknownJob
 from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.ledger.run_options import kept_options
+from gemini_batch.store.rows.census import Census
 from gemini_batch.store.rows.conditions import HELD
 from gemini_batch.wire import Phase, RemoteJob, state_word
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from gemini_batch.session import Session
     from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.state_folder import RunFolder
 
 
 class RunState(enum.StrEnum):
@@ -162,19 +164,32 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 class RunFacts:
     """What is recorded of a run: its jobs without the dropped ones, and counts of requests as in :class:`RunStatus`.
 
-    ``held``: requests that a trial leaves out. ``lost``: its folder is gone, so nothing is known of its requests.
+    ``lost``: its folder is gone, so nothing is known of its requests.
     ``stopped``: someone else cancelled a job, and the user has not said what to do about it.
     """
 
     run: Run
     jobs: tuple[Job, ...]
+    census: Census
     waiting: int
     not_sent: int
-    held: int
-    answered: int
-    verdicts: Mapping[str, int]
     lost: bool = False
     stopped: bool = False
+
+    @property
+    def held(self) -> int:
+        """How many requests a trial leaves out."""
+        return self.census.at(HELD)
+
+    @property
+    def answered(self) -> int:
+        """How many requests have an answer."""
+        return self.census.answered
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """Requests by verdict; one that was never sent is not missing."""
+        return self.census.verdicts(unsent=self.not_sent)
 
     @property
     def state(self) -> RunState:
@@ -221,33 +236,28 @@ class RunFacts:
 
 def run_facts(session: Session, run: Run) -> RunFacts:
     """Read what is recorded of a run. Raises StateError."""
-    jobs = tuple(session.ledger().jobs_of(run.id))
-    folder = session.state_folder.run(run.id)
+    return facts_of(session.state_folder.run(run.id), run, tuple(session.ledger().jobs_of(run.id)))
+
+
+def facts_of(folder: RunFolder, run: Run, jobs: tuple[Job, ...]) -> RunFacts:
+    """The same, with the ``jobs`` as they were read from the ledger."""
     unknown = not run.requests_known and not any(job.stage is JobStage.COLLECTED for job in jobs)
     lost = not folder.path.is_dir()
     if unknown or lost:
         # The requests of an adopted job are learned from its answers; those of a folder that is gone, never.
-        return RunFacts(run=run, jobs=jobs, waiting=0, not_sent=0, held=0, answered=0, verdicts={}, lost=lost)
+        return RunFacts(run=run, jobs=jobs, census=Census(), waiting=0, not_sent=0, lost=lost)
     sent = sent_ordinals(jobs)
     with folder.rows() as rows:
-        not_sent, undone = rows.unsent(sent), rows.undone()
-        left = [job for job in jobs if job.ordinal in undone]
+        census = rows.census()
+        left = [job for job in jobs if job.ordinal in census.undone]
         return RunFacts(
             run=run,
             jobs=jobs,
-            waiting=rows.to_send(sent) + resendable(rows, left, kept_options(run).most_attempts),
-            not_sent=not_sent,
-            held=rows.at(HELD),
-            answered=rows.answered(),
-            verdicts=_without_unsent(rows.counts(), not_sent),
+            census=census,
+            waiting=census.to_send(sent) + resendable(rows, left, kept_options(run).most_attempts),
+            not_sent=rows.unsent(sent),
             stopped=bool(cancelled_elsewhere(rows, left)),
         )
-
-
-def _without_unsent(counts: dict[str, int], unsent: int) -> dict[str, int]:
-    """Requests by verdict; one that was never sent is not missing."""
-    missing = counts.pop("missing", 0) - unsent
-    return {**counts, "missing": missing} if missing > 0 else counts
 
 
 def describe_run(session: Session, facts: RunFacts, jobs: Sequence[JobStatus]) -> RunStatus:
@@ -331,12 +341,14 @@ def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) 
     """The ``requests`` of a run that no job was created for yet; ``jobs`` are those planned for them."""
     in_doubt, calling = any(job.in_doubt for job in jobs), [job for job in jobs if job.is_calling]
     folder = session.state_folder.run(run.id)
+    lost, none = not folder.path.is_dir(), RunState.NOT_CREATED.value
+    following = next_for_run(run, none, waiting=requests, in_doubt=in_doubt, calling=bool(calling), lost=lost)
     done = sum(count_lines(folder.raw(job.id)) for job in calling)
     return JobStatus(
         job=None,
         run=run.id,
         name=jobs[-1].display_name if jobs else "",
-        state=CALLING if calling else RunState.NOT_CREATED.value,
+        state=CALLING if calling else none,
         alive=False,
         succeeded=False,
         model=jobs[-1].model if jobs else run.model,
@@ -355,14 +367,7 @@ def not_created(session: Session, run: Run, jobs: Sequence[Job], requests: int) 
         offline=session.settings.offline,
         usual=None,
         usual_of=0,
-        next=next_for_run(
-            run,
-            RunState.NOT_CREATED.value,
-            waiting=requests,
-            in_doubt=in_doubt,
-            calling=bool(calling),
-            lost=not folder.path.is_dir(),
-        ),
+        next=following,
     )
 
 

@@ -13,13 +13,15 @@ from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type its
 from gemini_batch.events import RunProgress
 from gemini_batch.prices import LONG_PROMPT
 from gemini_batch.report.billing import elsewhere, says_emulated
+from gemini_batch.report.job_view import RunFacts
 from gemini_batch.report.money import NOTHING, AnsweredBy, AtMost, Meter, Money, answered_by, at_most
 from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import Step, next_for_results
 from gemini_batch.report.spending.before import Estimated, compare
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.ledger.records import JobStage
-from gemini_batch.store.rows.conditions import COPY, HELD, REMEMBERED
+from gemini_batch.store.rows.census import MISSING
+from gemini_batch.store.rows.conditions import COPY, REMEMBERED
 from gemini_batch.tables.note import table_of
 
 if TYPE_CHECKING:
@@ -168,38 +170,43 @@ def summarize(
     run: Run,
     jobs: Sequence[Job],
     *,
+    of: RunFacts | Job,
     prices: PriceBook,
     offline: bool,
-    resendable: int = 0,
-    stopped: bool = False,
-    only: Job | None = None,
     before: Sequence[Sending] = (),
 ) -> Summary:
-    """What came of a run whose sent jobs are collected, or of one of them (``only``), from the run's rows alone.
+    """What came of a run whose sent jobs are collected, or of one of these, from the run's rows alone.
 
-    ``resendable``: how many requests ``run`` would resend; ``stopped``: someone else cancelled a job. ``before``: what
-    was expected.
+    ``of``: what was just read of the run, or the job. ``before``: what was expected.
     """
+    facts, only = (of, None) if isinstance(of, RunFacts) else (None, of)
     with open_rows(folder.run(run.id), jobs, only=only) as rows:
-        counts = rows.counts()
+        counts = rows.census().verdicts() if facts is None else facts.verdicts
+        requests = sum(counts.values())
         usage = rows.usage(LONG_PROMPT)
-        failures = rows.reasons()
-        room = room_for_more(folder.run(run.id), run, jobs, rows)
+        failures = rows.reasons() if counts.get("succeeded", 0) < requests else []
+        room = room_for_more(folder.run(run.id), run, jobs, rows, failures)
         quarantined, by_file = rows.quarantined(), rows.by_file()
         answered = {ordinal: one.requests for ordinal, one in by_file.items() if ordinal > 0}
         unanswered = rows.attempts() - sum(answered.values())
         unanswered += sum(job.doubtful for job in (jobs if only is None else [only]))
         possibly_paid = at_most(_unanswered(answered, jobs if only is None else [only], unanswered))
-        remembered, held_back, identical = (0, 0, 0) if only is not None else _places(rows)
+        identical = 0 if facts is None or facts.census.at(COPY) else rows.identical()
     table = table_of(folder.run(run.id).path)
-    not_sent = 0 if only is not None or not run.requests_known else run.requests - sum(counts.values())
+    not_sent = 0 if only is not None or not run.requests_known else run.requests - requests
     jobs = [job for job in jobs if job.stage.made] if only is None else [only]
-    requests = sum(counts.values())
     steps = (
         next_for_results(
-            run, jobs, failures, room, not_sent=not_sent, held=held_back, resendable=resendable, stopped=stopped
+            run,
+            jobs,
+            failures,
+            room,
+            not_sent=not_sent,
+            held=facts.held,
+            resendable=facts.waiting - facts.unsent,
+            stopped=facts.stopped,
         )
-        if only is None
+        if facts is not None
         else []
     )
     meter = Meter(run, jobs, prices)
@@ -216,9 +223,9 @@ def summarize(
         offline=offline,
         emulated=offline or (elsewhere(run.backend) is not None and _says_emulated(folder.run(run.id))),
         requests=requests,
-        remembered=remembered,
+        remembered=0 if facts is None else facts.census.at(REMEMBERED),
         not_sent=not_sent,
-        held_back=held_back,
+        held_back=0 if facts is None else facts.held,
         identical=identical,
         skipped={} if only is not None or not_sent or table is None else table.note.skipped,
         verdicts={verdict: counts.get(verdict, 0) for verdict in VERDICTS if counts.get(verdict)},
@@ -244,11 +251,6 @@ def _unanswered(answered: Mapping[int, int], jobs: Sequence[Job], attempts: int)
     left = [job for job in jobs if job.stage is JobStage.COLLECTED and job.possible != 0] if attempts else []
     for job in left:
         yield max(0, job.requests - answered.get(job.ordinal, 0)) + job.doubtful, job.possible
-
-
-def _places(rows: Rows) -> tuple[int, int, int]:
-    """How many requests were answered in other runs, are held back, and repeat another one that was sent, too."""
-    return rows.at(REMEMBERED), rows.at(HELD), 0 if rows.at(COPY) else rows.identical()
 
 
 def _says_emulated(folder: RunFolder) -> bool:
@@ -358,11 +360,11 @@ class Progress:
         )
 
     def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:
-        by_job = rows.answered_by_job()
+        census = rows.census()
         self._answered = sum(
-            count for job, count in by_job.items() if job in {*(self._settled or ()), REMEMBERED, COPY}
+            census.at(place) - census.missing(place) for place in {*(self._settled or ()), REMEMBERED, COPY}
         )
         usage = rows.usage(LONG_PROMPT, by_use=False)
-        self.verdicts = {v: n for v, n in rows.counts().items() if v != "missing"}
+        self.verdicts = {v: n for v, n in census.verdicts().items() if v != MISSING}
         self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)
         self.usd = Meter(run, jobs, self._prices).money(usage).batch

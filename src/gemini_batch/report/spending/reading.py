@@ -13,6 +13,7 @@ from gemini_batch.report.billing import EMULATED, elsewhere
 from gemini_batch.report.money import Meter
 from gemini_batch.report.spending.facts import AnswerFacts, Facts, JobFacts
 from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.store.rows.census import Census
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,11 +99,11 @@ def _shortfall(rows: Rows, run: Run, jobs: Sequence[Job], usage: Sequence[Any]) 
     final, others = Counter[int](), Counter[int]()
     for sums in usage:
         (final if sums["use"] in VERDICTS else others)[sums["answer_file"]] += sums["answers"]
-    missing = rows.missing_by_job() if final.total() < run.requests else {}
+    census = rows.census() if final.total() < run.requests else Census()
     found: dict[int, tuple[int, int]] = {}
     for job in jobs:
         answered = rows.answered_in(job.ordinal) if others[job.ordinal] else final[job.ordinal]
-        found[job.ordinal] = missing.get(job.ordinal, 0), max(0, job.requests - answered)
+        found[job.ordinal] = census.missing(job.ordinal), max(0, job.requests - answered)
     return found
 
 

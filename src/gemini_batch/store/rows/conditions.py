@@ -45,6 +45,12 @@ def was_sent(sent: Sequence[int], name: str = "requests") -> str:
     return f"({name}.attempts > 1 OR ({name}.attempts = 1 AND ({name}.job IS NULL OR {name}.job IN ({places}))))"
 
 
+def outside(sent: Sequence[int]) -> str:
+    """Neither in a job that was ``sent`` nor answered in another run; all others have a result."""
+    places = ", ".join(str(int(place)) for place in (REMEMBERED, *sent))
+    return f"(job IS NULL OR job NOT IN ({places}))"
+
+
 def has_result(sent: Sequence[int]) -> str:
     """Sent, or with an answer from another run, or a copy of one of these."""
     leader = f"(leader.job IS {REMEMBERED} OR {was_sent(sent, 'leader')})"
@@ -126,6 +132,7 @@ def usage(*, seq: int | None, job: int | None, by_use: bool) -> str:
     which += "" if job is None else f" AND a.answer_file = {int(job)}"
     # What most answers do not need is looked up for the others only: there may be millions.
     use, requests = "''", ""
+    model = "(SELECT name FROM model_versions WHERE id = a.model_version)"
     final_file = "(SELECT answer_file FROM answers WHERE id = r.answer)"
     if by_use:
         requests = "LEFT JOIN requests r ON r.seq = a.seq "
@@ -133,11 +140,10 @@ def usage(*, seq: int | None, job: int | None, by_use: bool) -> str:
         use += f"WHEN a.answer_file = {final_file} THEN 'duplicate' ELSE 'retried' END"
     may_search = "(SELECT outside OR fingerprint IS NULL FROM main.requests q WHERE q.seq = a.seq)"
     return (
-        "SELECT a.answer_file, m.name AS model, a.input > ? AS long, a.standard, "  # noqa: S608 - numbers and our own names
+        f"SELECT a.answer_file, {model} AS model, a.input > ? AS long, a.standard, "  # noqa: S608 - numbers and our own names
         f"{use} AS use, {sums}, count(*) AS answers, sum(a.usage_known) AS known, "
         "sum(coalesce(a.searches, 0) > 0) AS searched, "
         f"sum(CASE WHEN a.searches IS NULL THEN {may_search} ELSE 0 END) AS uncounted "
-        f"FROM answers a {requests}"
-        f"LEFT JOIN model_versions m ON m.id = a.model_version WHERE a.answer_file > 0{which} "
-        "GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+        f"FROM answers a {requests}WHERE a.answer_file > 0{which} "
+        "GROUP BY 1, a.model_version, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
     )

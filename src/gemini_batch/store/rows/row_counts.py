@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from gemini_batch.store.rows import conditions, migrations
+from gemini_batch.store.rows.census import Census
 from gemini_batch.store.rows.conditions import ELSEWHERE, HELD
 from gemini_batch.store.rows.row_records import (
     Answered,
@@ -43,20 +44,21 @@ class RowCounts(Database):
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
 
-    def to_send(self, sent: Sequence[int]) -> int:
-        """How many requests are to be sent, for the first time or again, or to be answered in another run.
-
-        ``sent`` as for :meth:`unsent`.
-        """
-        numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
-        return self._count(f"job IS NULL OR job = {ELSEWHERE} OR (job > 0 AND job NOT IN ({numbers}))")
+    def census(self) -> Census:
+        """How many requests are where, with which verdict."""
+        sql = (
+            "SELECT r.job, coalesce(a.verdict, 'missing'), count(*) "
+            "FROM requests r LEFT JOIN answers a ON a.id = r.answer GROUP BY 1, 2"
+        )
+        with explained(self.path, "run's row database"):
+            return Census({(place, verdict): count for place, verdict, count in self._db.execute(sql)})
 
     def unsent(self, sent: Sequence[int]) -> int:
         """How many requests were never sent and have no answer from another run.
 
         ``sent`` holds the jobs that were created, or may have been.
         """
-        return self._count(f"NOT {conditions.has_result(sent)}")
+        return self._count(f"{conditions.outside(sent)} AND NOT {conditions.has_result(sent)}")
 
     def at(self, place: int) -> int:
         """How many requests are in one of the places of :mod:`gemini_batch.store.rows.conditions`, or in a job."""
@@ -100,10 +102,6 @@ class RowCounts(Database):
         with explained(self.path, "run's row database"):
             return tuple(self._db.execute(conditions.STOPPED, (ordinal,)).fetchone())
 
-    def answered(self) -> int:
-        """How many requests have an answer of any kind."""
-        return self._count("answer IS NOT NULL")
-
     def answered_in(self, ordinal: int) -> int:
         """How many requests a job has answered."""
         sql = "SELECT count(DISTINCT seq) FROM answers WHERE answer_file = ?"
@@ -119,43 +117,13 @@ class RowCounts(Database):
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql).fetchone()[0])
 
-    def answered_by_job(self) -> dict[int | None, int]:
-        """How many requests have an answer of any kind, by the job they are in now; None: waiting."""
-        sql = "SELECT job, count(*) FROM requests WHERE answer IS NOT NULL GROUP BY job"
-        with explained(self.path, "run's row database"):
-            return dict(self._db.execute(sql).fetchall())
-
     def ordinals(self) -> set[int]:
         """The ordinals of the jobs that requests are in."""
         return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job > 0")}
 
-    def undone(self) -> set[int]:
-        """The ordinals of the jobs with a request that has not succeeded in any job."""
-        sql = (
-            "SELECT DISTINCT job FROM requests LEFT JOIN answers a ON a.id = requests.answer "
-            "WHERE job > 0 AND coalesce(a.verdict, '') <> 'succeeded'"
-        )
-        with explained(self.path, "run's row database"):
-            return {row[0] for row in self._db.execute(sql)}
-
-    def missing_by_job(self) -> dict[int, int]:
-        """How many requests have no answer from any job, by the job they are in."""
-        sql = "SELECT job, count(*) FROM requests WHERE answer IS NULL AND job > 0 GROUP BY job"
-        with explained(self.path, "run's row database"):
-            return dict(self._db.execute(sql).fetchall())
-
     def count(self) -> int:
         """How many requests there are."""
         return self._count("TRUE")
-
-    def counts(self) -> dict[str, int]:
-        """How many requests have each verdict."""
-        sql = (
-            "SELECT coalesce(a.verdict, 'missing') AS verdict, count(*) AS n "
-            "FROM requests r LEFT JOIN answers a ON a.id = r.answer GROUP BY 1"
-        )
-        with explained(self.path, "run's row database"):
-            return {row["verdict"]: row["n"] for row in self._db.execute(sql)}
 
     def usage(
         self, long_prompt: int, *, seq: int | None = None, job: int | None = None, by_use: bool = True
@@ -187,8 +155,7 @@ class RowCounts(Database):
 
     def by_file(self) -> dict[int, Answered]:
         """What each job has answered; jobs of other runs have negative numbers."""
-        pairs = "SELECT answer_file, count(*) AS n FROM answers GROUP BY seq, answer_file"
-        sql = f"SELECT answer_file, count(*), sum(n) FROM ({pairs}) GROUP BY answer_file"  # noqa: S608 - no value
+        sql = "SELECT answer_file, count(DISTINCT seq), count(*) FROM answers GROUP BY answer_file"
         with explained(self.path, "run's row database"):
             return {file: Answered(requests, answers) for file, requests, answers in self._db.execute(sql)}
 

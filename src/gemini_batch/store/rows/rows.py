@@ -300,15 +300,16 @@ class Rows(RowReader):
         sent for it.
         """
         numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
-        if self.to_send(sent) or self.at(HELD) or self.at(COPY):
-            sql = (
-                "CREATE TEMP VIEW requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "  # noqa: S608 - numbers only
-                f"schema, tokens, CASE job WHEN {COPY} THEN (SELECT job FROM main.requests leader WHERE leader.seq = "
-                "requests.copy_of) ELSE job END AS job, "
-                f"attempts - (coalesce(job, 0) > 0 AND job NOT IN ({numbers})) AS attempts, "
-                f"answer, copy_of FROM main.requests WHERE {conditions.has_result(sent)}"
-            )
-            with explained(self.path, "run's row database"):
+        some = f"SELECT EXISTS (SELECT 1 FROM requests WHERE {conditions.outside(sent)})"  # noqa: S608 - numbers only
+        sql = (
+            "CREATE TEMP VIEW requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "  # noqa: S608 - numbers only
+            f"schema, tokens, CASE job WHEN {COPY} THEN (SELECT job FROM main.requests leader WHERE leader.seq = "
+            "requests.copy_of) ELSE job END AS job, "
+            f"attempts - (coalesce(job, 0) > 0 AND job NOT IN ({numbers})) AS attempts, "
+            f"answer, copy_of FROM main.requests WHERE {conditions.has_result(sent)}"
+        )
+        with explained(self.path, "run's row database"):
+            if self._db.execute(some).fetchone()[0]:
                 self._db.execute(sql)
 
 
