@@ -80,7 +80,7 @@ def helped(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
         started.append(start(*args, **options))
         return started[-1]
 
-    monkeypatch.setattr(workers.subprocess, "Popen", noted)
+    monkeypatch.setattr(subprocess, "Popen", noted)
     monkeypatch.setattr(workers, "worth", lambda _: 2)
     monkeypatch.setattr(outcome, "_GROUP", 3)
     return started
@@ -150,7 +150,7 @@ def test_an_answer_file_that_was_changed(
     file.chmod(0o600)
     file.write_bytes(before.replace(place, b"?" * len(place)))
     try:
-        with pytest.raises(StateError, match="An answer file was changed: .*jsonl"):
+        with pytest.raises(StateError, match=r"An answer file was changed: .*jsonl"):
             replace(found, _raw=raw).write(tmp_path / "out.jsonl")
     finally:
         file.write_bytes(before)
