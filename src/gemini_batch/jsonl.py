@@ -75,21 +75,20 @@ def read_lines(source: IO[bytes], *, offset: int = 0, number: int = 1, limit: in
 
 
 class LineWriter:
-    """Writes lines to a binary stream, many of them together, and hashes them in a thread next to the caller.
+    """Writes lines to a binary stream, many of them together, and hashes them.
 
-    ``hash`` is the SHA-256 of all that was written, once :meth:`flush` has returned.
+    ``hash`` is the SHA-256 of what :meth:`flush` has handed over.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._lines: list[bytes] = []
         self._size = 0
-        self._hashing: threading.Thread | None = None
         self.hash = hashlib.sha256()
 
     def write_all(self, lines: bytes) -> None:
         """Write lines, each with its line ending."""
-        self._hand_over_held()
+        self.flush()
         self._hand_over(lines)
 
     def write(self, line: bytes) -> None:
@@ -97,14 +96,10 @@ class LineWriter:
         self._lines.append(line)
         self._size += len(line)
         if self._size >= _TOGETHER:
-            self._hand_over_held()
+            self.flush()
 
     def flush(self) -> None:
-        """Hand over the lines that are held back, and wait until all is hashed."""
-        self._hand_over_held()
-        self._wait()
-
-    def _hand_over_held(self) -> None:
+        """Hand over the lines that are held back."""
         if self._lines:
             self._lines.append(b"")
             content = b"\n".join(self._lines)
@@ -112,15 +107,8 @@ class LineWriter:
             self._hand_over(content)
 
     def _hand_over(self, content: bytes) -> None:
-        self._wait()
-        self._hashing = threading.Thread(target=self.hash.update, args=(content,))
-        self._hashing.start()
+        self.hash.update(content)
         self._file.write(content)
-
-    def _wait(self) -> None:
-        """Wait for the thread: one at a time hashes, so that the order stays and little is in memory."""
-        if self._hashing is not None:
-            self._hashing.join()
 
 
 def read_all_lines(source: IO[bytes], *, limit: int = MAX_LINE) -> Iterator[Line | LongLine]:

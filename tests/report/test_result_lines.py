@@ -17,7 +17,7 @@ from gemini_batch import workers
 from gemini_batch.answers.media import MediaWriter
 from gemini_batch.errors import StateError
 from gemini_batch.report import outcome
-from gemini_batch.report.outcome import Asked, groups
+from gemini_batch.report.outcome import groups
 from gemini_batch.report.result_set import TableStyle
 from gemini_batch.store.ledger.run_options import RunOptions
 from gemini_batch.store.rows.row_records import FinalRow
@@ -199,17 +199,17 @@ def test_no_more_is_read_than_is_asked_for(found: Results, monkeypatch: pytest.M
     read: list[str] = []
     judged = outcome.outcome_of
 
-    def noted(asked: Asked, *rest: Any) -> outcome.Outcome:
-        read.append(asked.row.key)
-        return judged(asked, *rest)
+    def noted(row: FinalRow, *rest: Any) -> outcome.Outcome:
+        read.append(row.key)
+        return judged(row, *rest)
 
     monkeypatch.setattr(outcome, "outcome_of", noted)
     assert len(list(found.lines(limit=3))) == 3
     assert read == ["k0", "k1", "k2"]
 
 
-def row(length: int) -> Asked:
-    return Asked(FinalRow(0, "a", False, None, None, "f", 0, length, 1, "succeeded", "", None), None)
+def row(length: int) -> FinalRow:
+    return FinalRow(0, "a", False, None, None, "f", 0, length, 1, "succeeded", "", None)
 
 
 @pytest.mark.parametrize(

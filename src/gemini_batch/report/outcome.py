@@ -17,15 +17,11 @@ from gemini_batch.store.rows.row_records import FinalRow
 from gemini_batch.tables.note import SkippedRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gemini_batch.answers.media import MediaWriter
     from gemini_batch.answers.reasons import Verdict
     from gemini_batch.store.state_folder import RunFolder
-
-    #: A request on its way to a worker: its row, and the schema, as in :class:`Asked`. Pickling the types themselves
-    #: takes as long as half of the work.
-    Plain = tuple[tuple[Any, ...], bytes | None]
 
 #: Raw files that are open at a time.
 _MOST = 64
@@ -60,13 +56,6 @@ class RawFiles:
         return file
 
 
-class Asked(NamedTuple):
-    """A request, and the place of its final answer. ``schema``: that of an answer that did not succeed, as JSON."""
-
-    row: FinalRow
-    schema: bytes | None
-
-
 class Outcome(NamedTuple):
     """One request with its final answer. ``data``: the service's own line, None without an answer.
 
@@ -80,6 +69,11 @@ class Outcome(NamedTuple):
     reason: str | None = None
     code: int | None = None
     message: str | None = None
+
+    @property
+    def seq(self) -> int:
+        """The position of the request in the input."""
+        return self.row.seq
 
     @property
     def problem(self) -> str | None:
@@ -107,9 +101,8 @@ class Outcome(NamedTuple):
         )
 
 
-def outcome_of(asked: Asked, files: RawFiles, method: Method) -> Outcome:
+def outcome_of(row: FinalRow, files: RawFiles, method: Method) -> Outcome:
     """What became of a request. Raises StateError where what was collected has changed, OSError."""
-    row = asked.row
     if row.file is None:
         return Outcome(row, "missing", reason=row.missing_reason)
     file = files[row.file]
@@ -122,7 +115,7 @@ def outcome_of(asked: Asked, files: RawFiles, method: Method) -> Outcome:
     answer = parse_line(data)
     if not isinstance(answer, Answer):
         raise _changed(file, files)
-    checker = checker_of(asked.schema)
+    checker = checker_of(row.schema)
     judged = judge(answer, method=method, expects_json=row.expects_json, checker=checker, dimension=row.dimension)
     own_limit = row.reason == MODEL_LIMIT  # the answer alone does not tell
     return Outcome(
@@ -156,26 +149,35 @@ class LineForm:
     details: Callable[[Outcome], Mapping[str, object] | None] | None = None
 
 
-def groups(asked: Iterable[Asked | SkippedRow], most: int | None) -> Iterator[list[Plain | SkippedRow]]:
+class Group(list["FinalRow | SkippedRow"]):
+    """Requests, and rows that are not sent."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As plain tuples: to pickle the type of each row takes a third as long as to make its line."""
+        return _group, ([tuple(one) if isinstance(one, FinalRow) else one for one in self],)
+
+
+def _group(rows: Iterable[tuple[Any, ...] | SkippedRow]) -> Group:
+    return Group(one if isinstance(one, SkippedRow) else FinalRow._make(one) for one in rows)
+
+
+def groups(rows: Iterable[FinalRow | SkippedRow], most: int | None) -> Iterator[Group]:
     """The same in groups, each of at most ``most``, and of a thousand."""
     most = min(most or _GROUP, _GROUP)
-    group: list[Plain | SkippedRow] = []
-    size = 0
-    for one in asked:
-        if isinstance(one, Asked):
-            size += one.row.length
-            group.append((tuple(one.row), one.schema))
-        else:
-            group.append(one)
+    group, size = Group(), 0
+    for one in rows:
+        group.append(one)
+        if isinstance(one, FinalRow):
+            size += one.length
         if len(group) >= most or size >= _GROUP_BYTES:
             yield group
-            group, size = [], 0
+            group, size = Group(), 0
     if group:
         yield group
 
 
-def lines_of(form: LineForm, group: Sequence[Plain | SkippedRow]) -> bytes:
-    """The lines of a group of requests and skipped rows, each with its line ending.
+def lines_of(form: LineForm, group: Group) -> bytes:
+    """The lines of a group, each with its line ending.
 
     Without a media writer, this is a pure function, so that several cores can do it. Raises StateError where what was
     collected has changed, OSError.
@@ -185,10 +187,7 @@ def lines_of(form: LineForm, group: Sequence[Plain | SkippedRow]) -> bytes:
         for one in group:
             if isinstance(one, SkippedRow):
                 lines.append(_skipped_line(one))
-                continue
-            row, schema = one
-            line = _line(form, outcome_of(Asked(FinalRow._make(row), schema), files, form.method))
-            if line is not None:
+            elif (line := _line(form, outcome_of(one, files, form.method))) is not None:
                 lines.append(line)
     lines.append(b"")
     return b"\n".join(lines)

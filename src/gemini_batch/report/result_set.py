@@ -19,7 +19,7 @@ from gemini_batch.answers.media import MediaWriter
 from gemini_batch.answers.typed import ResultRow, row_of
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
-from gemini_batch.report.outcome import Asked, LineForm, Outcome, RawFiles, groups, lines_of, outcome_of
+from gemini_batch.report.outcome import LineForm, Outcome, RawFiles, groups, lines_of, outcome_of
 from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record, refuse_raw
 from gemini_batch.report.table_file import TableView
 from gemini_batch.store.job_rows import open_rows
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from gemini_batch.money.book import PriceBook
     from gemini_batch.report.summary import Summary
     from gemini_batch.store.ledger.records import Job, Run
-    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder, StateFolder
     from gemini_batch.tables.outputs.cells import Cells
     from gemini_batch.tables.outputs.columns import Column
@@ -137,22 +136,18 @@ class Results:
         details = view.details_of()
         form = LineForm(folder=self._folder, method=self._run.method, raw=self._raw, media=media, details=details)
         with open_rows(self._folder, self._jobs, only=self._part) as rows:
-            asked = self._asked(rows)
-            todo = groups(asked if self._raw else view.with_skipped(asked), 1 if one_by_one else None)
+            final = rows.final()
+            todo = groups(final if self._raw else view.with_skipped(final), 1 if one_by_one else None)
             # Media files are written in order, and here; what tells the details cannot be given to a worker.
             alone = one_by_one or media is not None or details is not None
             helping = 0 if alone else workers.worth(sum(file["bytes"] or 0 for file in rows.answer_files()))
             with closing(in_order(functools.partial(lines_of, form), todo, workers=helping)) as blocks:
                 yield from blocks
 
-    def _asked(self, rows: Rows) -> Iterator[Asked]:
-        for row in rows.final():
-            yield Asked(row, rows.schema(row.schema) if row.verdict != "succeeded" else None)
-
     def _outcomes(self) -> Generator[Outcome]:
         with open_rows(self._folder, self._jobs, only=self._part) as rows, RawFiles(self._folder) as files:
-            for asked in self._asked(rows):
-                yield outcome_of(asked, files, self._run.method)
+            for row in rows.final():
+                yield outcome_of(row, files, self._run.method)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The same as decoded objects."""

@@ -12,7 +12,8 @@ from gemini_batch.answers.usage import UNKNOWN, usage_of_embedded, usage_of_gene
 from gemini_batch.answers.verdict import text_in
 from gemini_batch.catalog import Method
 from gemini_batch.report.money import Meter
-from gemini_batch.report.outcome import SKIPPED, Asked, Outcome
+from gemini_batch.report.outcome import SKIPPED, Outcome
+from gemini_batch.store.rows.row_records import FinalRow
 from gemini_batch.tables.note import SkippedRow, new_columns
 from gemini_batch.tables.outputs.cells import Cells, Filler
 from gemini_batch.tables.outputs.columns import DETAILS, KEY, Column, answer_columns
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
     from gemini_batch.answers.usage import Usage
     from gemini_batch.money.book import PriceBook
     from gemini_batch.store.ledger.records import Job, Run
-    from gemini_batch.store.rows.row_records import FinalRow
     from gemini_batch.tables.note import Table, TableNote
 
 _LEFT_OUT = Cells(None, keep=False)
 #: A request, before or after its answer was read.
-_Request = TypeVar("_Request", Asked, Outcome)
+_Request = TypeVar("_Request", FinalRow, Outcome)
 
 
 def check_columns(
@@ -103,7 +103,7 @@ class TableView:
     def _meter(self) -> Meter | None:
         return Meter(self.run, self.jobs, self.prices) if self.details else None
 
-    def with_skipped(self, requests: Iterable[Asked]) -> Iterator[Asked | SkippedRow]:
+    def with_skipped(self, requests: Iterable[FinalRow]) -> Iterator[FinalRow | SkippedRow]:
         """The requests, with the rows that are never sent in their places."""
         if self.table is None or self.partial:
             yield from requests
@@ -119,7 +119,7 @@ class TableView:
                 yield None if self.partial else apart
                 apart = next(skipped, None)
                 continue
-            if coming is not None and coming.row.seq == seq:
+            if coming is not None and coming.seq == seq:
                 yield coming
                 coming = next(following, None)
             else:
