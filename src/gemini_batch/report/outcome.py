@@ -176,8 +176,15 @@ def groups(rows: Iterable[FinalRow | SkippedRow], most: int | None) -> Iterator[
         yield group
 
 
-def lines_of(form: LineForm, group: Group) -> bytes:
-    """The lines of a group, each with its line ending.
+class Lines(NamedTuple):
+    """How many lines there are, and all of them, each with its line ending."""
+
+    number: int
+    data: bytes
+
+
+def lines_of(form: LineForm, group: Group) -> Lines:
+    """The lines of a group.
 
     Without a media writer, this is a pure function, so that several cores can do it. Raises StateError where what was
     collected has changed, OSError.
@@ -190,7 +197,7 @@ def lines_of(form: LineForm, group: Group) -> bytes:
             elif (line := _line(form, outcome_of(one, files, form.method))) is not None:
                 lines.append(line)
     lines.append(b"")
-    return b"\n".join(lines)
+    return Lines(len(lines) - 1, b"\n".join(lines))
 
 
 def _line(form: LineForm, outcome: Outcome) -> bytes | None:

@@ -19,7 +19,7 @@ from gemini_batch.answers.media import MediaWriter
 from gemini_batch.answers.typed import ResultRow, row_of
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
-from gemini_batch.report.outcome import LineForm, Outcome, RawFiles, groups, lines_of, outcome_of
+from gemini_batch.report.outcome import LineForm, Lines, Outcome, RawFiles, groups, lines_of, outcome_of
 from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record, refuse_raw
 from gemini_batch.report.table_file import TableView
 from gemini_batch.store.job_rows import open_rows
@@ -117,12 +117,12 @@ class Results:
         return self._split(self._checked_blocks(one_by_one=limit is not None), limit)
 
     @staticmethod
-    def _split(blocks: Generator[bytes], limit: int | None) -> Generator[bytes]:
+    def _split(blocks: Generator[Lines], limit: int | None) -> Generator[bytes]:
         with closing(blocks):
-            yield from islice((line for block in blocks for line in block.split(b"\n")[:-1]), limit)
+            yield from islice((line for block in blocks for line in block.data.split(b"\n")[:-1]), limit)
 
-    def _checked_blocks(self, *, one_by_one: bool = False) -> Generator[bytes]:
-        """The lines in blocks, each with its line ending; media files are checked before the first block is asked for.
+    def _checked_blocks(self, *, one_by_one: bool = False) -> Generator[Lines]:
+        """The lines in blocks; media files are checked before the first block is asked for.
 
         ``one_by_one``: in blocks of one line each, because perhaps not all of them are wanted.
         """
@@ -131,7 +131,7 @@ class Results:
                 pass
         return self._blocks(self._media, one_by_one=one_by_one)
 
-    def _blocks(self, media: MediaWriter | None, *, one_by_one: bool) -> Generator[bytes]:
+    def _blocks(self, media: MediaWriter | None, *, one_by_one: bool) -> Generator[Lines]:
         view = self._view()
         details = view.details_of()
         form = LineForm(folder=self._folder, method=self._run.method, raw=self._raw, media=media, details=details)
@@ -229,8 +229,8 @@ class Results:
             ):
                 file, count = Recorded(opened), 0
                 for block in blocks:
-                    file.write_all(block)
-                    count += block.count(b"\n")
+                    file.write_all(block.data)
+                    count += block.number
                 if self._run.requests_known and count != len(self):
                     # Raised before the file takes its place: no good results are replaced by fewer.
                     raise StateError(
