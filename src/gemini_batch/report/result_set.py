@@ -152,8 +152,8 @@ class Results:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The same as decoded objects."""
         decode = loads if self._raw else msgspec.json.decode  # the service's JSON is not always strict
-        for line in self.lines():
-            yield decode(line)
+        with closing(self.lines()) as lines:
+            yield from map(decode, lines)
 
     def write_texts(self, folder: Path, *, markdown: bool = False) -> int:
         """Write the text of each answer that succeeded to a file of its own, named by its key; returns how many.
