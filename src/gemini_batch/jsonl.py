@@ -86,6 +86,11 @@ class LineWriter:
         self._size = 0
         self.hash = hashlib.sha256()
 
+    def write_all(self, lines: bytes) -> None:
+        """Write lines, each with its line ending."""
+        self.flush()
+        self._hand_over(lines)
+
     def write(self, line: bytes) -> None:
         """Write one line, given without its line ending."""
         self._lines.append(line)
@@ -99,8 +104,11 @@ class LineWriter:
             self._lines.append(b"")
             content = b"\n".join(self._lines)
             self._lines, self._size = [], 0
-            self.hash.update(content)
-            self._file.write(content)
+            self._hand_over(content)
+
+    def _hand_over(self, content: bytes) -> None:
+        self.hash.update(content)
+        self._file.write(content)
 
 
 def read_all_lines(source: IO[bytes], *, limit: int = MAX_LINE) -> Iterator[Line | LongLine]:

@@ -8,6 +8,7 @@ threads' locks, and ``multiprocessing`` runs the user's main module again.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import queue
@@ -31,7 +32,6 @@ _MOST = 3
 WORTH = 16 * 1024 * 1024
 #: So many tasks a worker is given ahead, and so many are done here ahead of those that workers still do.
 _AHEAD, _OURS_AHEAD = 3, 2
-_SIZE = 8
 _END = object()
 _START = "from gemini_batch.workers import serve; serve()"
 
@@ -84,7 +84,8 @@ class _Worker:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        self._process, self._ask, self._told = process, process.stdin, process.stdout
+        self._process, self._ask = process, process.stdin
+        self._told = io.BufferedReader(process.stdout)  # type: ignore[type-var]
         self._given, self._gone = 0, False
         self._ready = select.poll()
         self._ready.register(self._told, select.POLLIN)
@@ -134,21 +135,11 @@ class _Worker:
         """What it found for the task that it was given first; ``_END`` if it found nothing."""
         self._given -= 1
         try:
-            data = b"" if self._gone else self._read(int.from_bytes(self._read(_SIZE)))
-        except EOFError:
-            self._gone = True
-            return _END
-        return pickle.loads(data) if data else _END  # noqa: S301 - our own process wrote it
-
-    def _read(self, size: int) -> bytes:
-        data = bytearray(size)
-        done = 0
-        while done < size:
-            count = self._told.readinto(memoryview(data)[done:])  # type: ignore[attr-defined]
-            if not count:
-                raise EOFError
-            done += count
-        return bytes(data)
+            # From the stream itself: large values are copied once.
+            found = () if self._gone else pickle.load(self._told)  # noqa: S301 - our own process wrote it
+        except (EOFError, pickle.UnpicklingError):
+            self._gone, found = True, ()
+        return found[0] if found else _END
 
     def close(self) -> None:
         """End it."""
@@ -162,7 +153,7 @@ def serve() -> None:
     """Be a worker: read the work and its tasks from stdin, write what is found to stdout, until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the other one decides
     asked = os.fdopen(os.dup(0), "rb")
-    replies: queue.Queue[bytes] = queue.Queue(maxsize=_AHEAD)
+    replies: queue.Queue[tuple[Any, ...]] = queue.Queue(maxsize=_AHEAD)
     threading.Thread(target=_reply, args=(os.dup(1), replies), daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # nothing but replies goes there
     with contextlib.suppress(EOFError):
@@ -170,20 +161,17 @@ def serve() -> None:
         while True:
             task = pickle.load(asked)  # noqa: S301
             try:
-                replies.put(pickle.dumps(work(task)))
+                replies.put((work(task),))
             except Exception:  # noqa: BLE001 - it is raised again where the task is done again
-                replies.put(b"")
+                replies.put(())
 
 
-def _reply(told: int, replies: queue.Queue[bytes]) -> None:
+def _reply(told: int, replies: queue.Queue[tuple[Any, ...]]) -> None:
     """Write replies while the next task is done: a pipe takes few of them at once."""
     try:
-        with os.fdopen(told, "wb", buffering=0) as file:
+        with os.fdopen(told, "wb") as file:
             while True:
-                reply = replies.get()
-                for piece in (len(reply).to_bytes(_SIZE), reply):
-                    rest = memoryview(piece)
-                    while rest:
-                        rest = rest[file.write(rest) :]
-    except OSError:
-        os._exit(0)  # nobody reads it any more
+                pickle.dump(replies.get(), file)
+                file.flush()
+    except Exception:  # noqa: BLE001 - nobody reads it any more, or it cannot be pickled: it is done there again
+        os._exit(0)

@@ -93,9 +93,9 @@ EDGES = (
     ),
     Breakage(
         guard="raw lines keep the service's bytes",
-        file="report/result_set.py",
-        old="            yield one.data\n",
-        new="            yield one.data.lower()\n",
+        file="report/outcome.py",
+        old="    return outcome.data\n",
+        new="    return outcome.data.lower()\n",
         tests=("tests/cli/test_raw_results.py::test_the_lines_are_those_of_the_service",),
     ),
     Breakage(

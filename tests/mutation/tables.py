@@ -55,7 +55,7 @@ TABLES = (
     Breakage(
         guard="the n-th answer belongs to the n-th row that was sent",
         file="report/table_file.py",
-        old="            if coming is not None and coming.row.seq == seq:\n",
+        old="            if coming is not None and coming.seq == seq:\n",
         new="            if coming is not None:\n",
         tests=(f"{_CLI}::test_a_sample_is_joined_to_its_own_rows",),
     ),

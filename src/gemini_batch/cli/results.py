@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -120,9 +121,10 @@ def command(
 
 def _print(found: Results, *, limit: int | None) -> None:
     out, terminal = sys.stdout.buffer, sys.stdout.isatty()
-    for line in found.lines(limit=limit):
-        out.write(clean(line.decode()).encode() if terminal else line)
-        out.write(b"\n")
+    with closing(found.lines(limit=limit)) as lines:
+        for line in lines:
+            out.write(clean(line.decode()).encode() if terminal else line)
+            out.write(b"\n")
     out.flush()
 
 

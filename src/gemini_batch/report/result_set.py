@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from contextlib import closing, nullcontext
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from gemini_batch import workers
 from gemini_batch.answers.media import MediaWriter
 from gemini_batch.answers.typed import ResultRow, row_of
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
-from gemini_batch.protocol.schema_checker import checker_of
-from gemini_batch.report.outcome import Outcome, RawFiles, outcome_of
+from gemini_batch.report.outcome import LineForm, Lines, Outcome, RawFiles, groups, lines_of, outcome_of
 from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record, refuse_raw
 from gemini_batch.report.table_file import TableView
 from gemini_batch.store.job_rows import open_rows
@@ -27,6 +28,7 @@ from gemini_batch.tables.note import table_of
 from gemini_batch.tables.outputs.arrow import to_arrow, to_pandas, to_polars
 from gemini_batch.tables.outputs.folder import TextFolder
 from gemini_batch.tables.outputs.write import format_of, write_table
+from gemini_batch.workers import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -65,7 +67,7 @@ class TableStyle:
         return ["--details"] * self.details + ["--spreadsheet"] * self.spreadsheet
 
 
-def together(items: Iterable[T], files: MediaWriter | TextFolder | None) -> Iterator[T]:
+def together(items: Iterable[T], files: MediaWriter | TextFolder | None) -> Generator[T]:
     """The same items. The files that are written for them appear in groups; all are there after the last item."""
     with nullcontext() if files is None else files.together():
         yield from items
@@ -104,7 +106,7 @@ class Results:
     def _folder(self) -> RunFolder:
         return self._state_folder.run(self._run.id)
 
-    def lines(self, *, limit: int | None = None) -> Iterator[bytes]:
+    def lines(self, *, limit: int | None = None) -> Generator[bytes]:
         """The result lines (docs/result-line.md) without line ends, in input order, one a key, at most ``limit``.
 
         If ``raw``: the service's own lines, unchanged, of the requests that have an answer.
@@ -112,41 +114,46 @@ class Results:
         Raises StateError where what was collected has changed, OSError where a media file cannot be written, and
         UsageError, before any file is written, where one would replace a file of the user's.
         """
+        return self._split(self._checked_blocks(one_by_one=limit is not None), limit)
+
+    @staticmethod
+    def _split(blocks: Generator[Lines], limit: int | None) -> Generator[bytes]:
+        with closing(blocks):
+            yield from islice((line for block in blocks for line in block.data.split(b"\n")[:-1]), limit)
+
+    def _checked_blocks(self, *, one_by_one: bool = False) -> Generator[Lines]:
+        """The lines in blocks; media files are checked before the first block is asked for.
+
+        ``one_by_one``: in blocks of one line each, because perhaps not all of them are wanted.
+        """
         if self._media is not None and (checker := self._media.checker()):
-            for _ in self._lines(limit, checker):
+            for _ in self._blocks(checker, one_by_one=one_by_one):
                 pass
-        return self._lines(limit, self._media)
+        return self._blocks(self._media, one_by_one=one_by_one)
 
-    def _lines(self, limit: int | None, media: MediaWriter | None) -> Iterator[bytes]:
-        with closing(self._outcomes()) as outcomes:
-            yield from islice(
-                self._raw_lines(outcomes, media) if self._raw else self._own_lines(outcomes, media), limit
-            )
-
-    def _own_lines(self, outcomes: Iterable[Outcome], media: MediaWriter | None) -> Iterator[bytes]:
-        yield from replace(self._view(), media=media).lines(outcomes)
-
-    def _raw_lines(self, outcomes: Iterable[Outcome], media: MediaWriter | None) -> Iterator[bytes]:
-        for one in outcomes:
-            if one.data is None or one.row.copied_from is not None:
-                continue
-            if media is not None and one.response is not None:
-                media.move_out(one.row.key, one.response)
-            yield one.data
+    def _blocks(self, media: MediaWriter | None, *, one_by_one: bool) -> Generator[Lines]:
+        view = self._view()
+        details = view.details_of()
+        form = LineForm(folder=self._folder, method=self._run.method, raw=self._raw, media=media, details=details)
+        with open_rows(self._folder, self._jobs, only=self._part) as rows:
+            final = rows.final()
+            todo = groups(final if self._raw else view.with_skipped(final), 1 if one_by_one else None)
+            # Media files are written in order, and here; what tells the details cannot be given to a worker.
+            alone = one_by_one or media is not None or details is not None
+            helping = 0 if alone else workers.worth(sum(file["bytes"] or 0 for file in rows.answer_files()))
+            with closing(in_order(functools.partial(lines_of, form), todo, workers=helping)) as blocks:
+                yield from blocks
 
     def _outcomes(self) -> Generator[Outcome]:
-        folder, method = self._folder, self._run.method
-        with open_rows(folder, self._jobs, only=self._part) as rows, RawFiles(folder) as raw:
+        with open_rows(self._folder, self._jobs, only=self._part) as rows, RawFiles(self._folder) as files:
             for row in rows.final():
-                schema = rows.schema(row.schema) if row.verdict != "succeeded" else None
-                file = None if row.file is None else raw[row.file]
-                yield outcome_of(row, file, method, folder.path, checker=checker_of(schema))
+                yield outcome_of(row, files, self._run.method)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The same as decoded objects."""
         decode = loads if self._raw else msgspec.json.decode  # the service's JSON is not always strict
-        for line in self.lines():
-            yield decode(line)
+        with closing(self.lines()) as lines:
+            yield from map(decode, lines)
 
     def write_texts(self, folder: Path, *, markdown: bool = False) -> int:
         """Write the text of each answer that succeeded to a file of its own, named by its key; returns how many.
@@ -216,12 +223,14 @@ class Results:
             # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
             regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
             check_not_fewer(state, path, self._run, succeeded, damaged=damaged)
-            with atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as opened:
+            with (
+                atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as opened,
+                closing(together(self._checked_blocks(), self._media)) as blocks,
+            ):
                 file, count = Recorded(opened), 0
-                for line in together(self.lines(), self._media):
-                    file.write(line)
-                    count += 1
-                file.flush()
+                for block in blocks:
+                    file.write_all(block.data)
+                    count += block.number
                 if self._run.requests_known and count != len(self):
                     # Raised before the file takes its place: no good results are replaced by fewer.
                     raise StateError(

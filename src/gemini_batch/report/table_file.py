@@ -5,35 +5,33 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gemini_batch.answers import shapes
-from gemini_batch.answers.result_line import result_line
 from gemini_batch.answers.usage import UNKNOWN, usage_of_embedded, usage_of_generated
 from gemini_batch.answers.verdict import text_in
 from gemini_batch.catalog import Method
 from gemini_batch.report.money import Meter
+from gemini_batch.report.outcome import SKIPPED, Outcome
+from gemini_batch.store.rows.row_records import FinalRow
 from gemini_batch.tables.note import SkippedRow, new_columns
 from gemini_batch.tables.outputs.cells import Cells, Filler
 from gemini_batch.tables.outputs.columns import DETAILS, KEY, Column, answer_columns
 from gemini_batch.tables.outputs.write import check_format, format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gemini_batch.answers.media import MediaWriter
-    from gemini_batch.answers.reasons import Verdict
     from gemini_batch.answers.response_types import Candidate
     from gemini_batch.answers.usage import Usage
     from gemini_batch.money.book import PriceBook
-    from gemini_batch.report.outcome import Outcome
     from gemini_batch.store.ledger.records import Job, Run
-    from gemini_batch.store.rows.row_records import FinalRow
     from gemini_batch.tables.note import Table, TableNote
 
-#: The verdict of a row that is not sent.
-SKIPPED: Verdict = "skipped"
 _LEFT_OUT = Cells(None, keep=False)
+#: A request, before or after its answer was read.
+_Request = TypeVar("_Request", FinalRow, Outcome)
 
 
 def check_columns(
@@ -97,39 +95,31 @@ class TableView:
             else:
                 yield fill(*facts.of(one))
 
-    def lines(self, outcomes: Iterable[Outcome]) -> Iterator[bytes]:
-        """The result line of every request, and of every row that is never sent, in its place.
-
-        Raises OSError where a media file cannot be written.
-        """
-        method, facts = self.run.method, _Facts(self.run, self._meter, None, self.folder)
-        for one in self._with_skipped(outcomes):
-            if isinstance(one, SkippedRow):
-                yield skipped_line(one)
-            else:
-                yield one.line(method, self.media, details=facts.details(one) if self.details else None)
+    def details_of(self) -> Callable[[Outcome], dict[str, Any] | None] | None:
+        """What tells the details of an answer, if they are wanted."""
+        return _Facts(self.run, self._meter, None, self.folder).details if self.details else None
 
     @property
     def _meter(self) -> Meter | None:
         return Meter(self.run, self.jobs, self.prices) if self.details else None
 
-    def _with_skipped(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome | SkippedRow]:
-        """The outcomes, with the rows that are never sent in their places."""
+    def with_skipped(self, requests: Iterable[FinalRow]) -> Iterator[FinalRow | SkippedRow]:
+        """The requests, with the rows that are never sent in their places."""
         if self.table is None or self.partial:
-            yield from outcomes
+            yield from requests
         else:
-            yield from (one for one in self._rows(outcomes, self.table) if one is not None)
+            yield from (one for one in self._rows(requests, self.table) if one is not None)
 
-    def _rows(self, outcomes: Iterable[Outcome], table: Table) -> Iterator[Outcome | SkippedRow | None]:
+    def _rows(self, requests: Iterable[_Request], table: Table) -> Iterator[_Request | SkippedRow | None]:
         """Every row of the table; None for one that is left out."""
-        following, skipped = iter(outcomes), table.skipped()
+        following, skipped = iter(requests), table.skipped()
         coming, apart, seq = next(following, None), next(skipped, None), 0
         for number in range(1, table.note.rows + 1):
             if apart is not None and apart.row == number:
                 yield None if self.partial else apart
                 apart = next(skipped, None)
                 continue
-            if coming is not None and coming.row.seq == seq:
+            if coming is not None and coming.seq == seq:
                 yield coming
                 coming = next(following, None)
             else:
@@ -230,9 +220,3 @@ def _seen_from(folder: Path, path: str) -> str:
     if not found.is_relative_to(folder):
         folder, found = Path(os.path.realpath(folder)), Path(os.path.realpath(path))
     return Path(os.path.relpath(found, folder)).as_posix()
-
-
-def skipped_line(row: SkippedRow) -> bytes:
-    """The result line of a row that is not sent; without a key of its own, its number stands for it."""
-    key = row.key or f"row-{row.row}"
-    return result_line(key, SKIPPED, reason=row.reason, message=row.message, method=Method.GENERATE, attempt=0)

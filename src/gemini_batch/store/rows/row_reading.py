@@ -195,7 +195,8 @@ class RowReader(RowCounts):
     def final(self) -> Iterator[FinalRow]:
         """Every request with its final answer, in input order."""
         sql = (
-            "SELECT r.seq, r.key, r.expects_json, r.dimension, r.schema, s.file, coalesce(a.offset, 0), "
+            "SELECT r.seq, r.key, r.expects_json, r.dimension, "
+            "CASE WHEN a.verdict = 'succeeded' THEN NULL ELSE r.schema END AS schema, s.file, coalesce(a.offset, 0), "
             "coalesce(a.length, 0), coalesce(a.attempt, max(r.attempts, 1)), a.verdict, "
             "coalesce(last.missing_reason, 'TO_BE_RESENT'), a.reason, leader.key, a.answer_file, "
             "coalesce(a.standard, 0) FROM requests r LEFT JOIN answers a "
@@ -204,7 +205,9 @@ class RowReader(RowCounts):
             "LEFT JOIN main.requests leader ON leader.seq = r.copy_of ORDER BY r.seq"
         )
         with explained(self.path, "run's row database"):
-            yield from map(FinalRow._make, self._db.execute(sql))
+            for found in self._db.execute(sql):
+                row = FinalRow._make(found)
+                yield row if row.schema is None else row._replace(schema=self.schema(found["schema"]))
 
     def placed(self, key: str | None = None) -> Iterator[PlacedRow]:
         """Every request, sent or not, with its place and its final answer, in input order; with ``key``, that one."""

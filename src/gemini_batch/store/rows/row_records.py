@@ -100,16 +100,16 @@ class Leftover(NamedTuple):
 class FinalRow(NamedTuple):
     """One request with its final answer: where the answer is, or why there is none.
 
-    ``schema``: the id of its schema. ``copied_from``: the key of the identical request whose answer it is.
-    ``answered_by``: the ordinal of the job that gave the answer; negative if another run received it. ``standard``: it
-    was charged as a standard call.
+    ``schema``: the JSON Schema, as JSON, if it did not succeed. ``copied_from``: the key of the identical request whose
+    answer it is. ``answered_by``: the ordinal of the job that gave the answer; negative if another run received it.
+    ``standard``: it was charged as a standard call.
     """
 
     seq: int
     key: str
     expects_json: bool
     dimension: int | None
-    schema: int | None
+    schema: bytes | None
     file: str | None
     offset: int
     length: int
@@ -128,7 +128,7 @@ class PlacedRow(NamedTuple):
     ``job``: the ordinal of that job, None while it waits. ``answered_by``: the ordinal of the job that gave the answer;
     ``file``, ``at`` and ``size`` are the answer's place in the folder of raw files. ``missing_reason``: why requests
     without an answer have none in a job that is collected. ``model``: the model that the answer names.
-    ``schema`` and ``copied_from``: as in ``FinalRow``.
+    ``schema``: the id of its schema. ``copied_from``: as in ``FinalRow``.
     """
 
     seq: int
