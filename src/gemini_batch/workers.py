@@ -31,7 +31,7 @@ _MOST = 3
 #: Work of fewer bytes is done before a worker has started.
 WORTH = 16 * 1024 * 1024
 #: So many tasks a worker is given ahead, and so many are done here ahead of those that workers still do.
-_AHEAD, _OURS_AHEAD = 3, 2
+_AHEAD, _OURS_AHEAD = 3, 4
 _END = object()
 _START = "from gemini_batch.workers import serve; serve()"
 
@@ -152,22 +152,27 @@ class _Worker:
 def serve() -> None:
     """Be a worker: read the work and its tasks from stdin, write what is found to stdout, until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the other one decides
-    asked = os.fdopen(os.dup(0), "rb")
-    replies: queue.Queue[tuple[Any, ...]] = queue.Queue(maxsize=_AHEAD)
+    # Tasks are read and replies written while another task is done: a pipe holds few of them.
+    tasks, replies = queue.Queue[Any](maxsize=_AHEAD), queue.Queue[tuple[Any, ...]](maxsize=_AHEAD)
+    threading.Thread(target=_ask, args=(os.dup(0), tasks), daemon=True).start()
     threading.Thread(target=_reply, args=(os.dup(1), replies), daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # nothing but replies goes there
-    with contextlib.suppress(EOFError):
-        work = pickle.load(asked)  # noqa: S301 - the process that started this one wrote it
+    work = tasks.get()
+    while (task := tasks.get()) is not _END:
+        try:
+            replies.put((work(task),))
+        except Exception:  # noqa: BLE001 - it is raised again where the task is done again
+            replies.put(())
+
+
+def _ask(asked: int, tasks: queue.Queue[Any]) -> None:
+    with os.fdopen(asked, "rb") as file, contextlib.suppress(EOFError):
         while True:
-            task = pickle.load(asked)  # noqa: S301
-            try:
-                replies.put((work(task),))
-            except Exception:  # noqa: BLE001 - it is raised again where the task is done again
-                replies.put(())
+            tasks.put(pickle.load(file))  # noqa: S301 - the process that started this one wrote it
+    tasks.put(_END)
 
 
 def _reply(told: int, replies: queue.Queue[tuple[Any, ...]]) -> None:
-    """Write replies while the next task is done: a pipe takes few of them at once."""
     try:
         with os.fdopen(told, "wb") as file:
             while True:
