@@ -16,7 +16,7 @@ from engine.steps import work
 from gemini_batch import workers
 from gemini_batch.answers.media import MediaWriter
 from gemini_batch.errors import StateError
-from gemini_batch.report import outcome
+from gemini_batch.report import outcome, result_set
 from gemini_batch.report.outcome import groups
 from gemini_batch.report.result_set import TableStyle
 from gemini_batch.store.ledger.run_options import RunOptions
@@ -192,6 +192,14 @@ def test_what_is_written_in_one_place_has_no_workers(
     media = list(replace(found, _media=MediaWriter(tmp_path / "media", run="run-a")).lines())
     assert len(expected) == len(media) == ROWS
     assert len(list(found.lines(limit=5))) == 5
+    assert helped == []
+
+
+def test_long_answers_are_copied_here(
+    found: Results, helped: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_set, "_LONG", 20)
+    assert len(list(found.lines())) == ROWS
     assert helped == []
 
 

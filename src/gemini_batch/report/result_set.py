@@ -40,12 +40,15 @@ if TYPE_CHECKING:
     from gemini_batch.money.book import PriceBook
     from gemini_batch.report.summary import Summary
     from gemini_batch.store.ledger.records import Job, Run
+    from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder, StateFolder
     from gemini_batch.tables.outputs.cells import Cells
     from gemini_batch.tables.outputs.columns import Column
     from gemini_batch.tables.outputs.write import Format
 
 T = TypeVar("T")
+#: Answers of more bytes, on average, are long.
+_LONG = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,14 @@ def together(items: Iterable[T], files: MediaWriter | TextFolder | None) -> Gene
     """The same items. The files that are written for them appear in groups; all are there after the last item."""
     with nullcontext() if files is None else files.together():
         yield from items
+
+
+def _helping(rows: Rows) -> int:
+    """How many workers are of use for the lines of these answers."""
+    files = rows.answer_files()
+    size, lines = (sum(file[name] or 0 for file in files) for name in ("bytes", "lines"))
+    # The work for a long answer is to copy it, and to copy it from a worker takes longer.
+    return 0 if size > _LONG * lines else workers.worth(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +151,7 @@ class Results:
             todo = groups(final if self._raw else view.with_skipped(final), 1 if one_by_one else None)
             # Media files are written in order, and here; what tells the details cannot be given to a worker.
             alone = one_by_one or media is not None or details is not None
-            helping = 0 if alone else workers.worth(sum(file["bytes"] or 0 for file in rows.answer_files()))
+            helping = 0 if alone else _helping(rows)
             with closing(in_order(functools.partial(lines_of, form), todo, workers=helping)) as blocks:
                 yield from blocks
 
