@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -32,6 +32,8 @@ _MOST = 3
 WORTH = 16 * 1024 * 1024
 #: So many tasks a worker is given ahead, and so many are done here ahead of those that workers still do.
 _AHEAD, _OURS_AHEAD = 3, 4
+#: So many bytes a pipe to or from a worker holds, if the system allows it: whoever writes need not wait.
+_PIPE = 1024 * 1024
 _END = object()
 _START = "from gemini_batch.workers import serve; serve()"
 
@@ -87,6 +89,7 @@ class _Worker:
         self._process, self._ask = process, process.stdin
         self._told = io.BufferedReader(process.stdout)  # type: ignore[type-var]
         self._given, self._gone = 0, False
+        _widen(process.stdin, process.stdout)
         self._ready = select.poll()
         self._ready.register(self._told, select.POLLIN)
 
@@ -149,30 +152,33 @@ class _Worker:
         self._process.wait()
 
 
+def _widen(*pipes: IO[bytes]) -> None:
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # Linux has it, and may have used up its share
+        import fcntl
+
+        for pipe in pipes:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+
+
 def serve() -> None:
     """Be a worker: read the work and its tasks from stdin, write what is found to stdout, until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the other one decides
-    # Tasks are read and replies written while another task is done: a pipe holds few of them.
-    tasks, replies = queue.Queue[Any](maxsize=_AHEAD), queue.Queue[tuple[Any, ...]](maxsize=_AHEAD)
-    threading.Thread(target=_ask, args=(os.dup(0), tasks), daemon=True).start()
+    asked = os.fdopen(os.dup(0), "rb")
+    replies: queue.Queue[tuple[Any, ...]] = queue.Queue(maxsize=_AHEAD)
     threading.Thread(target=_reply, args=(os.dup(1), replies), daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # nothing but replies goes there
-    work = tasks.get()
-    while (task := tasks.get()) is not _END:
-        try:
-            replies.put((work(task),))
-        except Exception:  # noqa: BLE001 - it is raised again where the task is done again
-            replies.put(())
-
-
-def _ask(asked: int, tasks: queue.Queue[Any]) -> None:
-    with os.fdopen(asked, "rb") as file, contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError):
+        work = pickle.load(asked)  # noqa: S301 - the process that started this one wrote it
         while True:
-            tasks.put(pickle.load(file))  # noqa: S301 - the process that started this one wrote it
-    tasks.put(_END)
+            task = pickle.load(asked)  # noqa: S301
+            try:
+                replies.put((work(task),))
+            except Exception:  # noqa: BLE001 - it is raised again where the task is done again
+                replies.put(())
 
 
 def _reply(told: int, replies: queue.Queue[tuple[Any, ...]]) -> None:
+    """Write replies while the next task is done."""
     try:
         with os.fdopen(told, "wb") as file:
             while True:
