@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ WORTH = 16 * 1024 * 1024
 _AHEAD, _OURS_AHEAD = 3, 4
 #: So many bytes a pipe to or from a worker holds, if the system allows it: whoever writes need not wait.
 _PIPE = 1024 * 1024
+#: The processor time of a container, in each period.
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _END = object()
 _START = "from gemini_batch.workers import serve; serve()"
 
@@ -42,8 +45,17 @@ def worth(size: int) -> int:
     """How many workers are of use for so many bytes on this machine."""
     if size < WORTH or os.name != "posix" or not sys.executable or getattr(sys, "frozen", False):
         return 0
+    return max(0, min(_cores() - 1, _MOST))
+
+
+def _cores() -> int:
+    """How many cores this process may use: a container has them all, but only a part of their time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores - 1, _MOST)
+    try:
+        quota, period = _QUOTA.read_text().split()
+        return min(cores, int(quota) // int(period))
+    except (OSError, ValueError):  # no container, or one without a limit: "max"
+        return cores
 
 
 def in_order(

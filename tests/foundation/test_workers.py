@@ -140,7 +140,24 @@ def test_workers_end_when_this_process_is_killed(tmp_path: Path) -> None:
     os.close(ours)
 
 
-@pytest.mark.parametrize(("cores", "size", "count"), [(1, WORTH, 0), (2, WORTH, 1), (2, WORTH - 1, 0), (64, WORTH, 3)])
-def test_how_many_are_of_use(cores: int, size: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("cores", "quota", "size", "count"),
+    [
+        (1, None, WORTH, 0),
+        (2, None, WORTH, 1),
+        (2, None, WORTH - 1, 0),
+        (64, None, WORTH, 3),
+        (64, "max 100000", WORTH, 3),
+        (64, "200000 100000", WORTH, 1),
+        (64, "50000 100000", WORTH, 0),
+        (2, "800000 100000", WORTH, 1),
+    ],
+)
+def test_how_many_are_of_use(
+    cores: int, quota: str | None, size: int, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(workers, "_QUOTA", tmp_path / "cpu.max")
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(f"{quota}\n")
     assert workers.worth(size) == count
