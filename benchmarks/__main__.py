@@ -41,9 +41,16 @@ TITLES = {
 }
 BY_NAME = ("pile", "memory", "estimates", "flex")
 _HERE = Path(__file__).resolve().parent
-#: The page of the docs that quotes figures, and its picture; written only with the table itself.
-QUOTED = _HERE.parent / "docs" / "performance.md"
-_PICTURE = QUOTED.parent / "assets" / "growth.svg"
+#: The pages that quote figures, all of them or some, and a picture; written only with the table itself.
+QUOTED: dict[Path, list[tuple[str, str]] | None] = {
+    _HERE.parent / "docs" / "performance.md": None,
+    _HERE.parent / "README.md": [
+        ("whole run", "litellm"),
+        ("upload", "SDK files.upload, one after"),
+        ("watch", "a get"),
+    ],
+}
+_PICTURE = _HERE.parent / "docs" / "assets" / "growth.svg"
 
 
 def main() -> int:
@@ -68,7 +75,8 @@ def main() -> int:
         parts = {**results.read(folder), name: part}  # read again: another process may have measured another part
         results.write(folder, parts, page(parts, TITLES, reasons))
         if folder == _HERE:
-            QUOTED.write_text(quoted(QUOTED.read_text("utf-8"), parts, TITLES), "utf-8")
+            for page_of, only in QUOTED.items():
+                page_of.write_text(quoted(page_of.read_text("utf-8"), parts, TITLES, only), "utf-8")
         if name == "growth":
             (_PICTURE if folder == _HERE else folder / "growth.svg").write_text(picture.picture(lines), "utf-8")
     print(f"Written to {os.path.relpath(folder)}/results.md.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.lines import MEGABYTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.lines import Goal, Line
     from benchmarks.results import Machine, Part
@@ -31,8 +31,13 @@ def page(parts: Mapping[str, Part], titles: Mapping[str, str], reasons: Mapping[
     return _HEAD + "\n".join(rows) + "\n\n" + "\n".join(_measured(parts, titles)) + "\n"
 
 
-def quoted(text: str, parts: Mapping[str, Part], titles: Mapping[str, str]) -> str:
-    """A page of the docs, with the figures between its two marks renewed: every comparison that has a goal."""
+def quoted(
+    text: str, parts: Mapping[str, Part], titles: Mapping[str, str], only: Sequence[tuple[str, str]] | None = None
+) -> str:
+    """A page of the docs, with the figures between its two marks renewed: every comparison that has a goal.
+
+    ``only``: how the names of the lines begin that it quotes, and those of their baselines.
+    """
     rows = [
         f"| {line.name} | {ours(line)} | {line.baseline} | {amount(line.theirs, line.unit)} | "
         f"{significant(line.ratio)} |"
@@ -40,6 +45,7 @@ def quoted(text: str, parts: Mapping[str, Part], titles: Mapping[str, str]) -> s
         if name in parts
         for line in parts[name].lines
         if line.goal.ratio is not None and line.theirs is not None and line.ratio is not None
+        if only is None or any(line.name.startswith(what) and line.baseline.startswith(base) for what, base in only)
     ]
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)

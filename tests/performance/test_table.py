@@ -80,8 +80,9 @@ def test_what_is_written() -> None:
     parts, reasons = results.read(folder), results.reasons()
 
     assert (folder / "results.md").read_text("utf-8") == page.page(parts, TITLES, reasons)
-    docs = QUOTED.read_text("utf-8")
-    assert docs == page.quoted(docs, parts, TITLES)
+    for quoting, only in QUOTED.items():
+        docs = quoting.read_text("utf-8")
+        assert docs == page.quoted(docs, parts, TITLES, only)
     assert set(reasons) <= {line.name for part in parts.values() for line in part.lines}
 
 
