@@ -8,7 +8,6 @@ threads' locks, and ``multiprocessing`` runs the user's main module again.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import pickle
 import queue
@@ -38,7 +37,7 @@ _PIPE = 1024 * 1024
 #: The processor time of a container, in each period.
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _END = object()
-_START = "from gemini_batch.workers import serve; serve()"
+_START = "from gemini_batch.workers import serve; serve({})"
 
 
 def worth(size: int) -> int:
@@ -95,13 +94,11 @@ def _ours(given: Iterable[tuple[Any, _Worker | None, Any]]) -> int:
 class _Worker:
     """A process that does tasks one after another; once it is gone, it finds nothing."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], told: IO[bytes]) -> None:
         assert process.stdin is not None
-        assert process.stdout is not None
-        self._process, self._ask = process, process.stdin
-        self._told = io.BufferedReader(process.stdout)  # type: ignore[type-var]
+        self._process, self._ask, self._told = process, process.stdin, told
         self._given, self._gone = 0, False
-        _widen(process.stdin, process.stdout)
+        _widen(process.stdin, told)
         self._ready = select.poll()
         self._ready.register(self._told, select.POLLIN)
 
@@ -110,19 +107,23 @@ class _Worker:
         """A worker that will do ``work``; None if the system gives no process."""
         # Modules are found where this process finds them; -P: not in the current folder, too.
         places = os.pathsep.join(place for place in sys.path if place)
+        told, tells = os.pipe()  # of its own: anything may be printed while Python starts
         try:
             process = subprocess.Popen(  # noqa: S603 - this interpreter, and words of ours
-                [sys.executable, "-P", "-c", _START],
+                [sys.executable, "-P", "-c", _START.format(tells)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
-                pass_fds=tuple(files),
+                pass_fds=(*files, tells),
                 env={**os.environ, "PYTHONPATH": places},
             )
         except OSError:
+            os.close(told)
             return None
-        worker = cls(process)
+        finally:
+            os.close(tells)
+        worker = cls(process, os.fdopen(told, "rb"))
         worker.give(work)
         worker._given = 0
         return worker
@@ -152,7 +153,7 @@ class _Worker:
         try:
             # From the stream itself: large values are copied once.
             found = () if self._gone else pickle.load(self._told)  # noqa: S301 - our own process wrote it
-        except (EOFError, pickle.UnpicklingError):
+        except Exception:  # noqa: BLE001 - it ended, perhaps in the middle of a reply
             self._gone, found = True, ()
         return found[0] if found else _END
 
@@ -172,27 +173,25 @@ def _widen(*pipes: IO[bytes]) -> None:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
-def serve() -> None:
-    """Be a worker: read the work and its tasks from stdin, write what is found to stdout, until stdin ends."""
+def serve(tells: int) -> None:
+    """Be a worker: read the work and its tasks from stdin, write what is found to ``tells``, until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the other one decides
-    asked = os.fdopen(os.dup(0), "rb")
     replies: queue.Queue[tuple[Any, ...]] = queue.Queue(maxsize=_AHEAD)
-    threading.Thread(target=_reply, args=(os.dup(1), replies), daemon=True).start()
-    os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # nothing but replies goes there
+    threading.Thread(target=_reply, args=(tells, replies), daemon=True).start()
     with contextlib.suppress(EOFError):
-        work = pickle.load(asked)  # noqa: S301 - the process that started this one wrote it
+        work = pickle.load(sys.stdin.buffer)  # noqa: S301 - the process that started this one wrote it
         while True:
-            task = pickle.load(asked)  # noqa: S301
+            task = pickle.load(sys.stdin.buffer)  # noqa: S301
             try:
                 replies.put((work(task),))
             except Exception:  # noqa: BLE001 - it is raised again where the task is done again
                 replies.put(())
 
 
-def _reply(told: int, replies: queue.Queue[tuple[Any, ...]]) -> None:
+def _reply(tells: int, replies: queue.Queue[tuple[Any, ...]]) -> None:
     """Write replies while the next task is done."""
     try:
-        with os.fdopen(told, "wb") as file:
+        with os.fdopen(tells, "wb") as file:
             while True:
                 pickle.dump(replies.get(), file)
                 file.flush()

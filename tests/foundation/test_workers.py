@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from gemini_batch.workers import WORTH, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="elsewhere, there are no workers")
 
@@ -118,6 +118,21 @@ def test_modules_of_the_current_folder_are_not_loaded(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     pids = set(in_order(eval, ["__import__('os').getpid()"] * 10, workers=1))
     assert len(pids - {os.getpid()}) == 1
+
+
+def test_what_a_start_prints_is_no_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('Welcome to this machine.')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pids = set(in_order(eval, ["print(1) or __import__('os').getpid()"] * 10, workers=1))
+    assert len(pids - {os.getpid()}) == 1
+
+
+def test_no_descriptor_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    for program in (sys.executable, "/nowhere/python"):
+        monkeypatch.setattr(sys, "executable", program)
+        assert list(in_order(abs, [-1, -2], workers=2)) == [1, 2]
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def test_workers_end_when_this_process_is_killed(tmp_path: Path) -> None:
