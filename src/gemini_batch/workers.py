@@ -42,7 +42,9 @@ _START = "from gemini_batch.workers import serve; serve({})"
 
 def worth(size: int) -> int:
     """How many workers are of use for so many bytes on this machine."""
-    if size < WORTH or os.name != "posix" or not sys.executable or getattr(sys, "frozen", False):
+    # In a server or a program with Python inside, the executable is that program.
+    is_python = Path(sys.executable or "").name.startswith(("python", "pypy"))
+    if size < WORTH or os.name != "posix" or not is_python:
         return 0
     return max(0, min(_cores() - 1, _MOST))
 

@@ -176,3 +176,12 @@ def test_how_many_are_of_use(
     if quota is not None:
         (tmp_path / "cpu.max").write_text(f"{quota}\n")
     assert workers.worth(size) == count
+
+
+@pytest.mark.parametrize("program", ["", "/usr/bin/uwsgi", "/opt/app/our-tool"])
+def test_no_other_program_is_started(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(workers, "_QUOTA", tmp_path / "none")
+    assert workers.worth(WORTH) == 2
+    monkeypatch.setattr(sys, "executable", program)
+    assert workers.worth(WORTH) == 0
