@@ -28,8 +28,8 @@ Found = TypeVar("Found")
 
 #: More workers would wait for this process, which puts what they find in order.
 _MOST = 3
-#: Work of fewer bytes is done before a worker has started.
-WORTH = 16 * 1024 * 1024
+#: Fewer bytes are often done before a worker has started.
+WORTH = 4 * 1024 * 1024
 #: So many tasks a worker is given ahead, and so many are done here ahead of those that workers still do.
 _AHEAD, _OURS_AHEAD = 3, 4
 #: So many bytes a pipe to or from a worker holds, if the system allows it: whoever writes need not wait.
