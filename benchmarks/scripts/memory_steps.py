@@ -100,20 +100,17 @@ def _enter(session: Session, name: str, file: Path, *, recognised: bool) -> Run:
 
 
 async def _plan(session: Session, run: Run, requests: int) -> Job | None:
-    folder = session.state_folder.run(run.id)
-    with folder.rows() as rows:
-        return await plan_job(
-            session.ledger(),
-            rows,
-            folder,
-            run,
-            Limits(requests=requests, bytes=2 * 1024**3, tokens=None, jobs=100, queue=None),
-            tokens=None,
-            model=MODEL,
-            display_name=run.id,
-            key_fingerprint=session.key_fingerprint(),
-            now=session.world.now,
-        )
+    return await plan_job(
+        session.ledger(),
+        session.state_folder.run(run.id),
+        run,
+        Limits(requests=requests, bytes=2 * 1024**3, tokens=None, jobs=100, queue=None),
+        tokens=None,
+        model=MODEL,
+        display_name=run.id,
+        key_fingerprint=session.key_fingerprint(),
+        now=session.world.now,
+    )
 
 
 async def enter(home: str, name: str, file: str, memory: str) -> dict[str, object]:

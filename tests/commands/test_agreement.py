@@ -170,13 +170,12 @@ def begun(service: FakeService, folder: Path) -> str:
         entered = await enter_run(session, order, RunOptions(), before_new=refuse_late)
         ledger, place = session.ledger(), session.state_folder.run(entered.run.id)
         one = Limits(requests=1, bytes=10**6, tokens=None, jobs=9)
-        with place.rows() as rows:
-            for _ in range(3):
-                await plan_job(
-                    ledger, rows, place, entered.run, one,
-                    tokens=None, model=entered.run.model, display_name="n",
-                    key_fingerprint=session.key_fingerprint(), now=session.world.now,
-                )  # fmt: skip
+        for _ in range(3):
+            await plan_job(
+                ledger, place, entered.run, one,
+                tokens=None, model=entered.run.model, display_name="n",
+                key_fingerprint=session.key_fingerprint(), now=session.world.now,
+            )  # fmt: skip
         budget = budget_of(session, entered.run, RunOptions())
         await Submitter(session, service, ledger, entered.run, place, budget=budget).make(
             ledger.jobs_of(entered.run.id)[0]

@@ -275,7 +275,6 @@ async def _one_job(session: Session, submission: Submission, run: Run) -> Job | 
             kind = "file"
         return await plan_job(
             ledger,
-            rows,
             folder,
             run,
             Limits(requests=run.requests, bytes=run.bytes, tokens=None, jobs=1),

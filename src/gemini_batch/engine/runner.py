@@ -185,18 +185,15 @@ class Runner:
 
     async def _plan(self, rows: Rows, tokens: int | None) -> None:
         async with self._writing:
-            via, self._waiting = self._flex.way(self._waits(rows)), None
+            before = self._waits(rows)
+            via, self._waiting = self._flex.way(before), None
             try:
                 purse = self._budget.purse(rows)
             except UsageError as error:  # nothing bounds the cost of a job that another process has sent since
                 self._close(error)
                 return
             planned = await plan_job(
-                self._ledger,
-                rows,
-                self._folder,
-                self._run,
-                self._limits,
+                *(self._ledger, self._folder, self._run, self._limits),
                 tokens=tokens,
                 model=self._model,
                 display_name=self._name,
@@ -207,6 +204,8 @@ class Runner:
                 via=via,
                 standard=self._flex.standard,
             )
+            if planned is not None and planned.part is None:
+                self._waiting = before.less(planned.requests, planned.bytes, planned.tokens)
         self._poor = planned is None and purse is not None
 
     async def _make(self, rows: Rows, job: Job) -> None:

@@ -46,7 +46,6 @@ def drop(ledger: Ledger, rows: Rows, job: Job, *, at: float) -> None:
 
 async def plan_job(
     ledger: Ledger,
-    rows: Rows,
     folder: RunFolder,
     run: Run,
     limits: Limits,
@@ -68,7 +67,13 @@ async def plan_job(
     """
     rewrite = overrides.apply if overrides is not None and overrides.rewrites else None
     ordinal = max((job.ordinal for job in ledger.all_jobs_of(run.id)), default=0) + 1
-    chunk = rows.take(ordinal, requests=limits.requests, bytes=limits.bytes, tokens=tokens, purse=purse)
+
+    def take(_: EventHandler) -> Chunk | None:
+        with folder.rows() as rows:
+            return rows.take(ordinal, requests=limits.requests, bytes=limits.bytes, tokens=tokens, purse=purse)
+
+    # In a thread, because other jobs are being uploaded: for many rows, it takes longer than a piece of an upload.
+    chunk = await in_thread(take, ignore_events)
     if chunk is None:
         return None
     try:

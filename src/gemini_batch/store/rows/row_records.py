@@ -74,6 +74,10 @@ class Waiting(NamedTuple):
     bytes: int
     tokens: int
 
+    def less(self, requests: int, size: int, tokens: int) -> Waiting:
+        """Without some of them."""
+        return Waiting(self.requests - requests, self.bytes - size, self.tokens - tokens)
+
 
 class Most(NamedTuple):
     """What requests cost at most, in nano-USD; tokens do not bound ``unknown`` of them, which are left out."""

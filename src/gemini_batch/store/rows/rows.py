@@ -95,7 +95,7 @@ class Rows(RowReader):
         ``purse``: what they may cost. None if nothing waits, or if the first request costs more.
         """
         with explained(self.path, "run's row database"), transaction(self._db):
-            chunk, last = self._all_waiting()
+            chunk, last = self._all_waiting(requests)
             if chunk is not None and (
                 chunk.requests > requests
                 or chunk.bytes > bytes
@@ -110,13 +110,13 @@ class Rows(RowReader):
                 )
             return chunk
 
-    def _all_waiting(self) -> tuple[Chunk | None, int]:
-        """All waiting requests and the last of them; the database counts them, however many there are."""
+    def _all_waiting(self, most: int) -> tuple[Chunk | None, int]:
+        """All waiting requests and the last of them; if there are more than ``most``, one more than that."""
         sql = (
             "SELECT count(*), sum(length + 1), sum(tokens), min(offset), max(offset + length + 1), max(seq) "
-            "FROM requests WHERE job IS NULL"
+            "FROM (SELECT * FROM requests WHERE job IS NULL ORDER BY seq LIMIT ?)"
         )
-        count, size, tokens, begin, end, last = self._db.execute(sql).fetchone()
+        count, size, tokens, begin, end, last = self._db.execute(sql, (most + 1,)).fetchone()
         return (Chunk(count, size, tokens, begin, end - begin == size), last) if count else (None, -1)
 
     def _affords_all(self, purse: Purse) -> bool:
