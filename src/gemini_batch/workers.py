@@ -197,5 +197,5 @@ def _reply(tells: int, replies: queue.Queue[tuple[Any, ...]]) -> None:
             while True:
                 pickle.dump(replies.get(), file)
                 file.flush()
-    except Exception:  # noqa: BLE001 - nobody reads it any more, or it cannot be pickled: it is done there again
+    except Exception:  # noqa: BLE001 - the reader is gone, or this cannot be pickled and is done there instead
         os._exit(0)

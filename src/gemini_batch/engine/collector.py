@@ -7,7 +7,6 @@ transaction writes all verdicts to ``rows.db``; then the ledger says ``collected
 from __future__ import annotations
 
 import asyncio
-import functools
 import platform
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -217,9 +216,10 @@ async def gather(
             partial(raw).replace(raw)
         assert job.phase is not None or job.lost is not None
         reason = job.lost or ("NO_ANSWER" if job.via == "flex" else _MISSING.get(job.phase or Phase.UNKNOWN, "NO_LINE"))
-        judging = functools.partial(judge_file, folder=folder, run=run, job=job, missing_reason=reason)
         async with writing or asyncio.Lock():
-            await in_thread(lambda emit: judging(emit, stated=stated, kept=kept), session.emit)
+            await in_thread(
+                lambda emit: judge_file(emit, folder, run, job, reason, stated=stated, kept=kept), session.emit
+            )
     if job.via == "flex" and job.lost is None:  # what was lost was paid for: only ``retry`` sends it again
         async with writing or asyncio.Lock():
             with folder.rows() as rows:

@@ -258,8 +258,8 @@ def _examine(session: Session, part: Path, target: KnownJob, kept: Kept | None, 
     The requests of a job that was made elsewhere are unknown, so each of its lines counts.
     """
     folder, run, job = session.state_folder.run(target.run.id), target.run, target.job
-    # Of a job that was collected before, all that it carried counts, wherever its requests are now. Their verdicts are
-    # found by where they are.
+    # Of a job that was collected before, all that it carried counts, wherever its requests are now. Its verdicts are
+    # not kept: those that are written depend on where the requests are.
     narrowed = job.stage is JobStage.COLLECTED and run.requests_known
     members = None if run.origin == "adopted" else _Members(run)
     lines = keyless = damaged = 0
