@@ -182,7 +182,7 @@ COLLECTING = (
     ),
     Breakage(
         guard="the first of two good answers counts",
-        file="store/rows/answer_writer.py",
+        file="store/rows/conditions.py",
         old="(attempt << 44) - id",
         new="(attempt << 44) + id",
         tests=("tests/scenarios/test_fetching.py::test_fetching",),
@@ -217,7 +217,7 @@ COLLECTING = (
     ),
     Breakage(
         guard="a success is not lost to a failure beside it",
-        file="store/rows/answer_writer.py",
+        file="store/rows/conditions.py",
         old="((verdict = 'succeeded') << 60) + ",
         new="",
         tests=("tests/property/test_result_files.py::test_a_good_answer_counts_wherever_it_stands",),

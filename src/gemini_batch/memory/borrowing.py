@@ -10,7 +10,7 @@ from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.answers.verdict import judge
 from gemini_batch.errors import Next, StateError
 from gemini_batch.protocol.schema_checker import checker_of
-from gemini_batch.store.rows.conditions import REMEMBERED
+from gemini_batch.store.rows.conditions import RANK, REMEMBERED
 from gemini_batch.store.sqlite import explained, state_error, transaction
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ def give_back(rows: Rows, files: Iterable[str]) -> None:
     They are looked up again: the other run may hold its answers once more, at another place.
     """
     best = (
-        "SELECT id FROM answers a WHERE a.seq = requests.seq AND a.answer_file <> :file "
-        "ORDER BY (a.verdict = 'succeeded') DESC, a.attempt DESC, a.id LIMIT 1"
+        "SELECT id FROM answers a WHERE a.seq = requests.seq AND a.answer_file <> :file "  # noqa: S608 - no value
+        f"ORDER BY {RANK} DESC LIMIT 1"
     )
     with explained(rows.path, _WHAT), transaction(rows.connection) as db:
         for name in files:

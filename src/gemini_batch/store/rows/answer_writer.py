@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 
 from gemini_batch.jsonl import utf8_text
 from gemini_batch.safe_text import printable
-from gemini_batch.store.rows.conditions import ANSWER_COPIES, COUNTS
+from gemini_batch.store.rows.conditions import ANSWER_COPIES, COUNTS, RANK
 from gemini_batch.store.rows.row_records import INSERT_REQUEST
 from gemini_batch.store.sqlite import explained
 
@@ -40,11 +40,6 @@ _COLUMNS = (
     *("usage_known", "standard", "model_version"),
 )
 _INSERT_ANSWER = f"INSERT INTO answers ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - ours
-
-
-#: The final answer of a request has the highest rank: a success takes precedence over everything else; otherwise, a
-#: later attempt takes precedence over an earlier one, and within one file the first line counts.
-_RANK = "((verdict = 'succeeded') << 60) + (attempt << 44) - id"
 
 
 def entry(judged: Judged, attempt: int, offset: int, length: int, *, standard: bool) -> tuple[Any, ...]:
@@ -214,7 +209,7 @@ class AnswerWriter:
             if self._again:  # an answer that this file gave before may be gone now; then that of another job counts
                 affected += " OR seq IN (SELECT seq FROM requests WHERE answer IS NULL)"
             self._db.execute(
-                f"UPDATE requests SET answer = best.id FROM (SELECT seq, id, max({_RANK}) FROM answers "  # noqa: S608 - ours
+                f"UPDATE requests SET answer = best.id FROM (SELECT seq, id, max({RANK}) FROM answers "  # noqa: S608 - ours
                 f"WHERE {affected} GROUP BY seq) best WHERE best.seq = requests.seq",
                 (self._before,),
             )

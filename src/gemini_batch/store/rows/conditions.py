@@ -121,6 +121,9 @@ PLACED = (
     "LEFT JOIN answer_files last ON last.id = r.job LEFT JOIN model_versions v ON v.id = a.model_version "
     "LEFT JOIN requests leader ON leader.seq = r.copy_of"
 )
+#: The final answer of a request is the one of the highest rank: a success takes precedence over everything else;
+#: otherwise, a later attempt takes precedence over an earlier one, and within one file the first line counts.
+RANK = "((verdict = 'succeeded') << 60) + (attempt << 44) - id"
 #: What :func:`usage` sums up: the counts of ``Usage``, whose last field, ``known``, is none.
 COUNTS = Usage.__struct_fields__[:-1]
 
