@@ -13,8 +13,8 @@ MEMORY = (
     Breakage(
         guard="a row that another run has claimed since the look-up is not sent",
         file="memory/claims.py",
-        old="if ledger.execute(_ANOTHER, (job.id, job.run)).fetchone() is not None:",
-        new="if ledger.execute(_ANOTHER, (job.id, job.run)).fetchone() is not None and not index:",
+        old="if not set(_each(mine)).isdisjoint(claimed for _, claimed in claims_of_others(ledger, job.run)):",
+        new="if not index:",
         tests=(f"{_AT_ONCE}[alive-before]",),
     ),
     Breakage(
@@ -34,7 +34,7 @@ MEMORY = (
     Breakage(
         guard="a row that came into the index while it was searched is not sent",
         file="memory/claims.py",
-        old="found = answered if index.jobs() == known else index.holds_any(rows.fingerprints(job.ordinal))",
+        old="found = answered if index.jobs() == known else index.holds_any(_each(mine))",
         new="found = answered",
         tests=(f"{_AT_ONCE}[indexed-after]",),
     ),

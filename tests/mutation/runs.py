@@ -514,15 +514,15 @@ RUNS = (
     Breakage(
         guard="requests that are about to be resent are not called done",
         file="report/summary.py",
-        old="if j.stage is JobStage.COLLECTED and j.ordinal not in busy)",
-        new="if j.stage is JobStage.COLLECTED)",
+        old="settled = {ordinal for ordinal, is_busy in collected.items() if not is_busy}",
+        new="settled = set(collected)",
         tests=(f"{PROGRESS}::test_requests_that_wait_for_their_turn_again_are_not_done",),
     ),
     Breakage(
         guard="what failed by the service's count is not called done",
         file="report/summary.py",
-        old="self._answered + self.uncollected.succeeded))",
-        new="self._answered + sum(self.uncollected)))",
+        old="answered + self.uncollected.succeeded))",
+        new="answered + sum(self.uncollected)))",
         tests=(f"{PROGRESS}::test_it_does_not_go_backwards_when_requests_are_resent",),
     ),
     Breakage(

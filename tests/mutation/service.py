@@ -225,8 +225,8 @@ COLLECTING = (
     Breakage(
         guard="a request without an answer is missing",
         file="store/rows/row_counts.py",
-        old="SELECT r.job, coalesce(a.verdict, 'missing'), count(*) ",
-        new="SELECT r.job, coalesce(a.verdict, 'succeeded'), count(*) ",
+        old="SELECT job, coalesce(a.verdict, 'missing'), count(*) ",
+        new="SELECT job, coalesce(a.verdict, 'succeeded'), count(*) ",
         tests=(
             "tests/fault_matrix/test_matrix.py::test_the_three_commands[one-row-absent]",
             "tests/property/test_result_files.py::test_any_bytes",

@@ -64,7 +64,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     ),
 }
 #: Indexes that every version makes when it needs them.
-MADE_LATER = {"requests_hash", "answers_seq"}
+MADE_LATER = {"requests_hash", "answers_seq", "answers_file"}
 BOTH = pytest.mark.parametrize("migrations", [LEDGER, ROWS], ids=["ledger", "rows"])
 
 

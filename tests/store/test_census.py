@@ -29,6 +29,14 @@ def test_places() -> None:
     assert CENSUS.missing(2) == 0
 
 
+def test_parts_of_it() -> None:
+    """What is counted again replaces what was counted of these places."""
+    part = CENSUS.of({2, HELD, 9})
+    assert part.counts == {(HELD, "missing"): 8, (2, "succeeded"): 128, (2, "blocked"): 256}
+    assert CENSUS.of({None, 3}).plus(part).at(2) == CENSUS.given(2) == 128 + 256
+    assert (CENSUS.given(3), CENSUS.given(HELD), CENSUS.given(REMEMBERED)) == (0, 0, 32)
+
+
 def test_what_is_to_be_sent() -> None:
     """What waits, what other runs answer, and what is in jobs that were only planned."""
     assert CENSUS.to_send([1, 2, 3]) == 1 + 2 + 4

@@ -125,6 +125,23 @@ def test_answers_that_were_judged_before_have_no_message(tmp_path: Path) -> None
     assert failure.message is None
 
 
+def test_claims_of_an_earlier_version_hold(first: Path) -> None:
+    """A living job claims the same rows, sorted."""
+    opened(first, LEDGER[:8])
+    with contextlib.closing(sqlite3.connect(first)) as db, db:
+        db.execute(
+            "INSERT INTO jobs (id, run, ordinal, model, requests, tokens, offset, bytes, input_kind, display_name, "
+            "stage) VALUES ('run-a-1', 'run-a', 1, 'm', 2, 9, 0, 9, 'file', 'a', 'created')"
+        )
+        db.executemany("INSERT INTO claims VALUES (?, 'run-a-1')", [(bytes([n]) * 16,) for n in (7, 3)])
+
+    opened(first, LEDGER)
+
+    with contextlib.closing(sqlite3.connect(first)) as db:
+        (found,) = db.execute("SELECT job, fingerprints FROM claims").fetchall()
+    assert found == ("run-a-1", b"\3" * 16 + b"\7" * 16)
+
+
 # Crashes -------------------------------------------------------------------------------------------------------------
 
 

@@ -48,7 +48,7 @@ async def collect_late(session: Session, run: Run) -> None:
     The caller holds the run's lock. Raises ServiceError, NotFinished, StateError.
     """
     for job in session.ledger().jobs_of(run.id):
-        if _may_have_more(job):
+        if may_have_more(job):
             await _collect_more(session, KnownJob(run, job, session.settings.offline))
 
 
@@ -87,11 +87,13 @@ async def refuse_late(session: Session, new: Run, again: bool) -> None:
 
 
 async def before_continuing_new(session: Session, run: Run) -> None:
-    """Before an interrupted ``--new`` is continued: the same, and warn that the requests were sent before.
+    """Before an interrupted ``--new`` sends more: the same, and warn that the requests were sent before.
 
     A run that was not made with ``--new`` takes late answers of earlier ones instead.
     """
     earlier = session.ledger().earlier_with_identity(run)
+    if not earlier or not ((facts := run_facts(session, run)).unsent or facts.in_doubt):
+        return
     if not run.anew:
         for other in earlier:
             folder = session.state_folder.run(other.id)
@@ -117,7 +119,7 @@ async def _refuse_late(session: Session, run: Run) -> None:
     for job in ledger.jobs_of(run.id):
         target = KnownJob(run, job, session.settings.offline)
         before, back = _answers(session, run), None
-        if _may_have_more(job):
+        if may_have_more(job):
             with folder.lock(wait=0.0):
                 back = await _collect_more(session, target)
         elif job.stage in {JobStage.CREATED, JobStage.ENDED}:
@@ -170,7 +172,7 @@ def _is_unseen(error: ApiError) -> bool:
     return meaning(error).not_shown or error.reason_code == "other_key"
 
 
-def _may_have_more(job: Job) -> bool:
+def may_have_more(job: Job) -> bool:
     """Whether a collected job may have more answers: it was cancelled, or the service did not show them."""
     if job.stage is not JobStage.COLLECTED:
         return False

@@ -16,7 +16,7 @@ from gemini_batch.api.trouble import meaning
 from gemini_batch.commands.cost_check import check_cost
 from gemini_batch.commands.finishing import stop_stuck
 from gemini_batch.commands.job_names import known_by_name
-from gemini_batch.commands.late_answers import before_continuing_new, collect_late, refuse_late
+from gemini_batch.commands.late_answers import before_continuing_new, collect_late, may_have_more, refuse_late
 from gemini_batch.commands.listen import ringing
 from gemini_batch.commands.remembering import check_visible, choose, remember, wait_elsewhere
 from gemini_batch.commands.results import held_results, write_out
@@ -32,8 +32,7 @@ from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.submission import Submission, display_name, enter_run, prepared
 from gemini_batch.intake.tabular import check_not_read
-from gemini_batch.report.job_view import run_facts
-from gemini_batch.report.leftovers import resendable
+from gemini_batch.report.leftovers import resendable, unsucceeded
 from gemini_batch.report.output_files import check_output
 from gemini_batch.report.result_set import TableStyle
 from gemini_batch.report.table_file import check_columns
@@ -130,7 +129,7 @@ async def _worked_off(
         check_table(session, run, output, style)
         is_new = False
     try:
-        if not is_new and ((facts := run_facts(session, run)).unsent or facts.in_doubt):
+        if not is_new:
             await deadline.bound(before_continuing_new(session, run))
         await deadline.bound(
             work_off(session, run, options, webhook_url=webhook_url, bell=bell, finish_after=finish_after)
@@ -196,7 +195,8 @@ async def work_off(
         overrides, manner = chosen.overrides, _manner(chosen)
         check_manner(run, manner)
         stopper = _stopper(ledger, folder, run) if leftovers else None
-        if leftovers and stopper is None and _is_to_be_sent_again(ledger, folder, run):
+        late = leftovers and stopper is None and any(map(may_have_more, ledger.jobs_of(run.id)))
+        if late and _is_to_be_sent_again(ledger, folder, run):
             await collect_late(session, run)
         widens = options is not None and options.selection is not None
         is_first = not sent_ordinals(ledger.jobs_of(run.id))
@@ -281,7 +281,7 @@ def _held(folder: RunFolder) -> int:
 
 def _stopper(ledger: Ledger, folder: RunFolder, run: Run) -> NotFinished | None:
     with folder.rows() as rows:
-        return stopped_by_others(rows, run, ledger.jobs_of(run.id))
+        return stopped_by_others(rows, run, unsucceeded(rows, ledger.jobs_of(run.id)))
 
 
 def _replan(ledger: Ledger, rows: Rows, run: Run, manner: Manner, *, at: float) -> None:
@@ -304,7 +304,7 @@ def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bo
         reconcile(ledger, rows, run)
         if live_work(jobs) or rows.waiting().requests:
             return True
-        return resendable(rows, jobs, attempts) > 0
+        return resendable(rows, unsucceeded(rows, jobs), attempts) > 0
 
 
 def _is_to_be_sent_again(ledger: Ledger, folder: RunFolder, run: Run) -> bool:

@@ -233,8 +233,9 @@ async def gather(
                 ledger.set_requests(run, job, rows.count(), at=session.world.now())
     now = session.world.now()
     done = msgspec.structs.replace(job, stage=JobStage.COLLECTED, collected_at=now)
-    others = [other for other in ledger.jobs_of(run.id) if other.id != job.id]
-    write_manifest(folder, ledger.run(run.id) or run, sorted([*others, done], key=lambda one: one.ordinal))
+    jobs = sorted([*(one for one in ledger.jobs_of(run.id) if one.id != job.id), done], key=lambda one: one.ordinal)
+    if all(one.stage is JobStage.COLLECTED for one in jobs if one.stage.made):
+        write_manifest(folder, ledger.run(run.id) or run, jobs)
     cost, possible = settle(session, run, job)
     job = ledger.update_job(
         job, "collected", at=now, stage=JobStage.COLLECTED, collected_at=now, settled=cost, possible=possible
@@ -359,7 +360,10 @@ _JOB_FIELDS = (
 
 
 def write_manifest(folder: RunFolder, run: Run, jobs: Sequence[Job]) -> None:
-    """Write a run's manifest: hashes, settings, jobs, counts, tokens, versions. Raises StateError."""
+    """Write a run's manifest: hashes, settings, jobs, counts, tokens, versions. Raises StateError.
+
+    It counts all of a run, so it is written when no job is left to be collected.
+    """
     with folder.rows() as rows:
         document = {
             "version": 1,

@@ -32,6 +32,7 @@ from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.memory.claims import TakenError
 from gemini_batch.memory.recall import recall
+from gemini_batch.report.leftovers import unsucceeded
 from gemini_batch.report.next_steps import costing
 from gemini_batch.session import KnownJob
 from gemini_batch.store.ledger.records import Job, JobStage
@@ -111,9 +112,8 @@ class Runner:
         with self._folder.rows() as rows:
             reconcile(self._ledger, rows, self._run)
             if self._leftovers and not self._closed:
-                for job in self._ledger.jobs_of(self._run.id):
-                    if job.stage is JobStage.COLLECTED:
-                        self._note_leftovers(rows, job)
+                for job in unsucceeded(rows, self._ledger.jobs_of(self._run.id)):
+                    self._note_leftovers(rows, job)
             try:
                 while await self._step(rows):
                     pass
@@ -339,10 +339,11 @@ class Runner:
                 return
             await self._gone(job)
         else:
-            if (stopper := stopped_by_others(rows, self._run, [job])) is not None:
-                self._close(stopper)
-            else:
-                self._note_leftovers(rows, job)
+            if left := unsucceeded(rows, [job]):
+                if (stopper := stopped_by_others(rows, self._run, left)) is not None:
+                    self._close(stopper)
+                else:
+                    self._note_leftovers(rows, job)
         if self._store_full:
             await self._forget_input(job)
         self._quota.freed()

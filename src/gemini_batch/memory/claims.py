@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_batch.memory.fingerprint import SIZE
 from gemini_batch.store.ledger.records import job_of
 from gemini_batch.store.sqlite import explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from gemini_batch.memory.index import Index
     from gemini_batch.store.ledger.ledger import Ledger
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
     from gemini_batch.store.rows.row_reading import RowReader
 
 #: A job that may still answer its rows. One that ended and left nothing holds nobody up.
-MAY_ANSWER = (
+_MAY_ANSWER = (
     "(jobs.stage <> 'ended' OR jobs.phase = 'succeeded' OR jobs.output_file IS NOT NULL OR jobs.succeeded > 0 "
     "OR jobs.lost IS NOT NULL)"
 )
-_ANOTHER = (
-    "SELECT 1 FROM claims mine JOIN claims theirs ON theirs.fingerprint = mine.fingerprint AND theirs.job <> mine.job "  # noqa: S608 - no value
-    f"JOIN jobs ON jobs.id = theirs.job AND {MAY_ANSWER} WHERE mine.job = ? AND jobs.run <> ? LIMIT 1"
+_OF_OTHERS = (
+    f"SELECT claims.job, claims.fingerprints FROM claims JOIN jobs ON jobs.id = claims.job AND {_MAY_ANSWER} "  # noqa: S608 - no value
+    "WHERE jobs.run <> ? ORDER BY 1"
 )
 _COLLECTED = "FROM jobs WHERE stage = 'collected' AND sha256 IS NOT NULL"
 _UNCLAIMED = (
     "SELECT * FROM jobs WHERE stage IN ('intended', 'created', 'ended') AND dropped_at IS NULL AND sha256 IS NOT NULL "
     "AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.job = jobs.id)"
 )
-_CLAIM = "INSERT OR IGNORE INTO claims VALUES (?, ?)"
+_CLAIM = "INSERT OR REPLACE INTO claims VALUES (?, ?)"
 
 
 class BehindError(Exception):
@@ -56,25 +57,38 @@ def claiming(
     Without an index, the rows are sent whatever other runs have. The index is searched here, before the transaction,
     because that takes as long as everything else; it is searched again only if answers have been entered since.
     """
+    mine = b"".join(rows.fingerprints(job.ordinal))
     known = None if index is None else index.jobs()
-    answered = index is not None and index.holds_any(rows.fingerprints(job.ordinal))
+    answered = index is not None and index.holds_any(_each(mine))
 
     def claim(ledger: sqlite3.Connection) -> None:
-        values = ((fingerprint, job.id) for fingerprint in rows.fingerprints(job.ordinal))
-        ledger.executemany(_CLAIM, values)
+        if mine:
+            ledger.execute(_CLAIM, (job.id, mine))
         if index is None:
             return
-        if ledger.execute(_ANOTHER, (job.id, job.run)).fetchone() is not None:
+        if not set(_each(mine)).isdisjoint(claimed for _, claimed in claims_of_others(ledger, job.run)):
             raise TakenError
-        # No job can become collected while this transaction lasts. So what was answered is claimed or in the index.
-        held = dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED}").fetchall())
+        # No job can become collected while this transaction lasts. So what was answered is claimed or in the index,
+        # or was answered in this run, where no other row is the same.
+        held = dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED} AND run <> ?", (job.run,)).fetchall())
         if not index.covers({one: at for one, at in held.items() if one not in unread}):
             raise BehindError
-        found = answered if index.jobs() == known else index.holds_any(rows.fingerprints(job.ordinal))
+        found = answered if index.jobs() == known else index.holds_any(_each(mine))
         if found:
             raise TakenError
 
     return claim
+
+
+def claims_of_others(ledger: sqlite3.Connection, run: str) -> Iterator[tuple[str, bytes]]:
+    """The rows that jobs of other runs may still answer, as ``(job, fingerprint)``."""
+    for job, fingerprints in ledger.execute(_OF_OTHERS, (run,)):
+        for fingerprint in _each(fingerprints):
+            yield job, fingerprint
+
+
+def _each(fingerprints: bytes) -> Iterator[bytes]:
+    return (fingerprints[at : at + SIZE] for at in range(0, len(fingerprints), SIZE))
 
 
 def collected(ledger: Ledger) -> list[Job]:
@@ -94,7 +108,7 @@ def claim_later(ledger: Ledger, job: Job, fingerprints: Iterable[bytes]) -> None
     """Claim the rows of such a job, if it is not collected by now. Raises StateError."""
     with explained(ledger.path, "ledger"), transaction(ledger.connection) as db:
         if db.execute(f"{_UNCLAIMED} AND id = ?", (job.id,)).fetchone() is not None:
-            db.executemany(_CLAIM, ((fingerprint, job.id) for fingerprint in fingerprints))
+            db.execute(_CLAIM, (job.id, b"".join(fingerprints)))
 
 
 def lend(ledger: Ledger, *, lender: str, borrower: str) -> bool:

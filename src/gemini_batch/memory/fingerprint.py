@@ -38,6 +38,8 @@ _HINTS = tuple(
     )
     for name in (camel, snake)
 )
+#: The bytes of a fingerprint.
+SIZE = 16
 #: Fields of a request that hold none of these names, except those of files. Most requests have no other field, and
 #: their lines need not be searched for each name.
 _PLAIN = frozenset(
@@ -110,15 +112,15 @@ class Origin:
             outside, owned = _ties(request)
             ours = self.key_fingerprint if owned else ""
         body = hashlib.blake2b(
-            _json(request), digest_size=16, key=_kind(method, self.model, self.backend, ours)
+            _json(request), digest_size=SIZE, key=_kind(method, self.model, self.backend, ours)
         ).digest()
-        whole = hashlib.blake2b(key.encode(), digest_size=16, key=body).digest()
+        whole = hashlib.blake2b(key.encode(), digest_size=SIZE, key=body).digest()
         return Marks(whole, int.from_bytes(body[:8], "big", signed=True), outside, owned)
 
 
 @functools.lru_cache(maxsize=64)
 def _kind(*parts: str) -> bytes:
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).digest()
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=SIZE).digest()
 
 
 def same_body(one: bytes, other: bytes) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.events import EventHandler, Notice, ignore_events
 from gemini_batch.memory.borrowing import borrow
 from gemini_batch.memory.catching_up import catch_up, fill
-from gemini_batch.memory.claims import MAY_ANSWER, lend
+from gemini_batch.memory.claims import claims_of_others, lend
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.index import Index
 from gemini_batch.store.ledger.run_options import kept_options
@@ -36,9 +36,8 @@ _LENDERS = (
     "SELECT f.run, r.id, count(*) FROM temp.found f JOIN memory.runs r ON r.number = f.run GROUP BY 1, 2 ORDER BY 1"
 )
 _CLAIMED_BY = (
-    "INSERT OR IGNORE INTO temp.claimed SELECT w.seq, c.job FROM temp.wanted w CROSS JOIN ledger.claims c "  # noqa: S608
-    f"ON c.fingerprint = w.fingerprint CROSS JOIN ledger.jobs ON jobs.id = c.job AND jobs.run <> ? AND {MAY_ANSWER} "
-    "ORDER BY 1, 2"
+    "INSERT OR IGNORE INTO temp.claimed SELECT w.seq, t.job FROM temp.wanted w CROSS JOIN temp.claims t "
+    "ON t.fingerprint = w.fingerprint ORDER BY 1, 2"
 )
 #: Entries of the index that lead to no answer any more.
 _STALE = (
@@ -107,7 +106,9 @@ def recall(state_folder: StateFolder, run_id: str, *, emit: EventHandler = ignor
         folder, options = state_folder.run(run_id), kept_options(run)
         with folder.rows() as rows:
             found = Recalled()
-            if recalls(run):
+            if not recalls(run):
+                _release(rows)
+            elif rows.waiting().requests or rows.at(ELSEWHERE):
                 with open_index(state_folder) as index:
                     fill(folder, ledger, run, rows, emit)
                     catch_up(state_folder, ledger, index, emit)
@@ -117,8 +118,6 @@ def recall(state_folder: StateFolder, run_id: str, *, emit: EventHandler = ignor
                         catch_up(state_folder, ledger, index, ignore_events)
                         again = _look_up(state_folder, ledger, run, rows=rows, index=index, emit=emit)
                         found = replace(again, remembered=found.remembered + again.remembered)
-            else:
-                _release(rows)
             if options.dedupe:
                 copy_identical(folder, rows)
             rows.answer_copies()
@@ -187,8 +186,9 @@ def _found(ledger: Ledger, run: str, *, rows: Rows, index: Index) -> list[tuple[
     with explained(index.path, INDEX), _attached(db, memory=index.path):
         db.execute(_FIND)
         lenders = db.execute(_LENDERS).fetchall()
-    with explained(ledger.path, "ledger"), _attached(db, ledger=ledger.path):
-        db.execute(_CLAIMED_BY, (run,))
+    with explained(ledger.path, "ledger"):
+        db.executemany("INSERT OR IGNORE INTO temp.claims VALUES (?, ?)", claims_of_others(ledger.connection, run))
+        db.execute(_CLAIMED_BY)
     return [tuple(row) for row in lenders]
 
 
@@ -212,10 +212,11 @@ def _want(rows: Rows) -> int:
     db = rows.connection
     with explained(rows.path, _WHAT):
         for statement in (
-            *(f"DROP TABLE IF EXISTS temp.{table}" for table in ("wanted", "found", "claimed")),
+            *(f"DROP TABLE IF EXISTS temp.{table}" for table in ("wanted", "found", "claims", "claimed")),
             "CREATE TEMP TABLE wanted (fingerprint BLOB NOT NULL, seq INTEGER NOT NULL, outside INTEGER NOT NULL)",
             "CREATE TEMP TABLE found (run INTEGER, seq INTEGER, theirs INTEGER, fingerprint BLOB)",
             "CREATE UNIQUE INDEX temp.found_by_run ON found (run, seq)",
+            "CREATE TEMP TABLE claims (job TEXT, fingerprint BLOB, PRIMARY KEY (fingerprint, job)) WITHOUT ROWID",
             "CREATE TEMP TABLE claimed (seq INTEGER, job TEXT, PRIMARY KEY (seq, job)) WITHOUT ROWID",
         ):
             db.execute(statement)

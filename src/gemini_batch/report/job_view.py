@@ -249,7 +249,7 @@ def facts_of(folder: RunFolder, run: Run, jobs: tuple[Job, ...]) -> RunFacts:
     sent = sent_ordinals(jobs)
     with folder.rows() as rows:
         census = rows.census()
-        left = [job for job in jobs if job.ordinal in census.undone]
+        left = [job for job in jobs if job.stage is JobStage.COLLECTED and job.ordinal in census.undone]
         return RunFacts(
             run=run,
             jobs=jobs,

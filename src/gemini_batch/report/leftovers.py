@@ -60,6 +60,16 @@ def resend(job: Job, attempts: int, without_line: int) -> Resend:
             return Resend()
 
 
+def unsucceeded(rows: Rows, jobs: Iterable[Job]) -> list[Job]:
+    """The collected jobs with a request that has not succeeded in any job: only these may leave something to be done.
+
+    What follows looks at each request of a job, so it is asked of these jobs only.
+    """
+    collected = {job.ordinal: job for job in jobs if job.stage is JobStage.COLLECTED}
+    undone = rows.census(collected).undone if collected else set()
+    return [job for ordinal, job in collected.items() if ordinal in undone]
+
+
 def rule_for(rows: Rows, job: Job, attempts: int) -> Resend:
     """The rule for the requests of a collected job."""
     return resend(job, attempts, rows.without_line(job.ordinal))
@@ -72,27 +82,25 @@ def leftover(rows: Rows, job: Job, attempts: int) -> Leftover:
 
 
 def leftovers(rows: Rows, jobs: Iterable[Job], attempts: int) -> dict[int, Leftover]:
-    """By the ordinals of collected jobs, the requests that ``run`` would resend; changes nothing."""
-    found = {job.ordinal: leftover(rows, job, attempts) for job in jobs if job.stage is JobStage.COLLECTED}
+    """By the ordinals of :func:`unsucceeded` jobs, the requests that ``run`` would resend; changes nothing."""
+    found = {job.ordinal: leftover(rows, job, attempts) for job in jobs}
     return {ordinal: left for ordinal, left in found.items() if left.requests}
 
 
 def resendable(rows: Rows, jobs: Iterable[Job], attempts: int) -> int:
-    """How many requests of a run's collected jobs ``run`` would resend; changes nothing."""
+    """How many requests of :func:`unsucceeded` jobs ``run`` would resend; changes nothing."""
     return sum(left.requests for left in leftovers(rows, jobs, attempts).values())
 
 
 def cancelled_elsewhere(rows: Rows, jobs: Iterable[Job]) -> dict[str, int]:
-    """Jobs that someone else cancelled: the id of each, with how many of its requests ended because of that.
+    """The :func:`unsucceeded` jobs that someone else cancelled: the id of each, with how many requests that ended.
 
     The service says so of a job (its state) or of requests (CANCELLED) in a job that was not cancelled from here; an
     expired job ends its requests itself. Requests that were answered or resent since do not count.
     """
     found = {}
     for job in jobs:
-        if job.stage is not JobStage.COLLECTED or job.cancelled_at is not None or job.lost is not None:
-            continue
-        if job.phase is Phase.EXPIRED:
+        if job.cancelled_at is not None or job.lost is not None or job.phase is Phase.EXPIRED:
             continue
         unanswered, cancelled = rows.stopped(job.ordinal)
         if count := cancelled + (unanswered if job.phase is Phase.CANCELLED else 0):

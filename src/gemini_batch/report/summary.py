@@ -20,7 +20,7 @@ from gemini_batch.report.next_steps import Step, next_for_results
 from gemini_batch.report.spending.before import Estimated, compare
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.ledger.records import JobStage
-from gemini_batch.store.rows.census import MISSING
+from gemini_batch.store.rows.census import MISSING, Census
 from gemini_batch.store.rows.conditions import COPY, REMEMBERED
 from gemini_batch.tables.note import table_of
 
@@ -295,7 +295,8 @@ def uncollected(jobs: Sequence[Job], settled: AbstractSet[int]) -> Uncollected:
 class Progress:
     """Requests done, verdicts, tokens and money so far.
 
-    Counting reads every row, so it is done when a job has come in; what the service counts is added each time.
+    What is in a job is counted when the job has come in, and again when its requests are about to wait again or do so;
+    what the service counts is added each time.
     """
 
     def __init__(self, prices: PriceBook) -> None:
@@ -305,8 +306,10 @@ class Progress:
         self.verdicts: dict[str, int] = {}
         self.tokens = 0
         self.usd: float | None = None
-        self._settled: frozenset[int] | None = None
-        self._answered = 0
+        #: The collected jobs, and whether requests of each are about to wait again, as they were counted last.
+        self._collected: dict[int, bool] | None = None
+        self._census = Census()
+        self._usage: dict[int, list[Any]] = {}
 
     def count(self, rows: Rows, run: Run, jobs: tuple[Job, ...], busy: AbstractSet[int]) -> None:
         """Count what is known now. ``busy``: ordinals of jobs that are being made or collected at this moment.
@@ -314,12 +317,13 @@ class Progress:
         A job that is collected and still busy has requests that are about to wait again; it is counted by the service's
         counts until that is done.
         """
-        settled = frozenset(j.ordinal for j in jobs if j.stage is JobStage.COLLECTED and j.ordinal not in busy)
-        if settled != self._settled:
-            self._settled = settled
-            self._read(rows, run, jobs)
+        collected = {job.ordinal: job.ordinal in busy for job in jobs if job.stage is JobStage.COLLECTED}
+        if collected != self._collected:
+            self._read(rows, run, jobs, collected)
+        settled = {ordinal for ordinal, is_busy in collected.items() if not is_busy}
+        answered = sum(self._census.given(place) for place in {*settled, REMEMBERED, COPY})
         self.uncollected = uncollected(jobs, settled)
-        self.done = max(self.done, min(run.requests, self._answered + self.uncollected.succeeded))
+        self.done = max(self.done, min(run.requests, answered + self.uncollected.succeeded))
 
     def event(
         self,
@@ -359,12 +363,18 @@ class Progress:
             goes_on_in=goes_on_in,
         )
 
-    def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...]) -> None:
-        census = rows.census()
-        self._answered = sum(
-            census.at(place) - census.missing(place) for place in {*(self._settled or ()), REMEMBERED, COPY}
-        )
-        usage = rows.usage(LONG_PROMPT, by_use=False)
-        self.verdicts = {v: n for v, n in census.verdicts().items() if v != MISSING}
+    def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...], collected: dict[int, bool]) -> None:
+        before = self._collected or {}
+        same = {ordinal for ordinal, is_busy in collected.items() if before.get(ordinal) is is_busy}
+        if self._collected is not None and self._census.at(REMEMBERED) == rows.at(REMEMBERED):
+            same.add(REMEMBERED)
+        self._census = self._census.of(same).plus(rows.census({*collected, REMEMBERED, COPY} - same))
+        self._usage = {
+            ordinal: self._usage[ordinal] if ordinal in same else rows.usage(LONG_PROMPT, job=ordinal, by_use=False)
+            for ordinal in collected
+        }
+        self._collected = collected
+        usage = [sums for one in self._usage.values() for sums in one]
+        self.verdicts = {v: n for v, n in self._census.verdicts().items() if v != MISSING}
         self.tokens = sum(u["input"] + u["output"] + u["thoughts"] + u["tool_use"] for u in usage)
         self.usd = Meter(run, jobs, self._prices).money(usage).batch

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Literal
 from gemini_batch.events import Transfer, ignore_events, in_thread
 from gemini_batch.jsonl import atomic_write, private_folder
 from gemini_batch.store.ledger.records import Job, JobStage
+from gemini_batch.store.rows.conditions import REMEMBERED
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ _PIECE = 1024 * 1024
 def reconcile(ledger: Ledger, rows: Rows, run: Run) -> None:
     """Return the requests of jobs that will not be created to the waiting ones."""
     valid = {job.ordinal for job in ledger.jobs_of(run.id)}
-    for ordinal in rows.ordinals() - valid:
-        rows.release(ordinal)
+    for place in rows.places() - valid:
+        if place is not None and place > REMEMBERED:
+            rows.release(place)
 
 
 def drop(ledger: Ledger, rows: Rows, job: Job, *, at: float) -> None:

@@ -235,6 +235,16 @@ CREATE TABLE rates (
     )
 
 
+def _ledger_9(db: sqlite3.Connection) -> None:
+    """Keep the claims of a job in one value: they are written, compared and deleted together."""
+    columns = "job TEXT PRIMARY KEY REFERENCES jobs (id), fingerprints BLOB NOT NULL"
+    db.execute(f"CREATE TABLE claims_of_jobs ({columns}) STRICT")
+    for (job,) in db.execute("SELECT DISTINCT job FROM claims").fetchall():
+        claimed = db.execute("SELECT fingerprint FROM claims WHERE job = ? ORDER BY fingerprint", (job,))
+        db.execute("INSERT INTO claims_of_jobs VALUES (?, ?)", (job, b"".join(row[0] for row in claimed)))
+    run_all(db, ("DROP TABLE claims", "ALTER TABLE claims_of_jobs RENAME TO claims"))
+
+
 LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (
-    _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6, _ledger_7, _ledger_8,
+    _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6, _ledger_7, _ledger_8, _ledger_9,
 )  # fmt: skip

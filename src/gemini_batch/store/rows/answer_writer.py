@@ -12,8 +12,9 @@ from msgspec.structs import astuple
 from gemini_batch.jsonl import utf8_text
 from gemini_batch.safe_text import printable
 from gemini_batch.store.rows.conditions import ANSWER_COPIES, COUNTS, RANK
+from gemini_batch.store.rows.migrations import INDEXES_OF_ANSWERS
 from gemini_batch.store.rows.row_records import INSERT_REQUEST
-from gemini_batch.store.sqlite import explained
+from gemini_batch.store.sqlite import explained, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,13 +81,14 @@ class AnswerWriter:
             db.execute("BEGIN IMMEDIATE")
             # An adopted run has no requests yet; without the index, each new key would be searched for among all.
             db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
-            db.execute(
-                "UPDATE requests SET answer = NULL WHERE answer IN (SELECT id FROM answers WHERE answer_file = ?)",
-                (self._answer_file,),
-            )
             self._again = db.execute(
                 "SELECT EXISTS (SELECT 1 FROM answers WHERE answer_file = ?)", source[:1]
             ).fetchone()[0]
+            if self._again:
+                db.execute(
+                    "UPDATE requests SET answer = NULL WHERE answer IN (SELECT id FROM answers WHERE answer_file = ?)",
+                    source[:1],
+                )
             for table, column in (("answers", "answer_file"), ("quarantine", "answer_file"), ("answer_files", "id")):
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (self._answer_file,))  # noqa: S608 - names are our own
             db.execute(
@@ -204,7 +206,7 @@ class AnswerWriter:
         with explained(self._path, "run's row database"):
             self._flush()
             self._db.execute("UPDATE answer_files SET lines = ? WHERE id = ?", (lines, self._answer_file))
-            self._db.execute("CREATE INDEX IF NOT EXISTS answers_seq ON answers (seq)")
+            run_all(self._db, INDEXES_OF_ANSWERS)
             affected = "seq IN (SELECT seq FROM answers WHERE id > ?)"
             if self._again:  # an answer that this file gave before may be gone now; then that of another job counts
                 affected += " OR seq IN (SELECT seq FROM requests WHERE answer IS NULL)"

@@ -29,6 +29,18 @@ class Census:
         """How many of these have no answer from any job."""
         return self.counts.get((place, MISSING), 0)
 
+    def given(self, place: int) -> int:
+        """How many of these have one."""
+        return self.at(place) - self.missing(place)
+
+    def of(self, places: Collection[int | None]) -> Census:
+        """Only what is in one of these places."""
+        return Census({key: count for key, count in self.counts.items() if key[0] in places})
+
+    def plus(self, other: Census) -> Census:
+        """This and what is in other places."""
+        return Census({**self.counts, **other.counts})
+
     def to_send(self, sent: Collection[int]) -> int:
         """How many requests are to be sent, for the first time or again, or to be answered in another run.
 

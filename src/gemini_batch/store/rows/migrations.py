@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+#: Made when the first answers are entered: many at once are indexed faster afterwards. The first one has both columns,
+#: so that SQLite does not take the second for what asks for one request's answer from one file.
+INDEXES_OF_ANSWERS = (
+    "CREATE INDEX IF NOT EXISTS answers_seq ON answers (seq, answer_file)",
+    "CREATE INDEX IF NOT EXISTS answers_file ON answers (answer_file)",
+)
 _ROWS_1 = (
     """
 CREATE TABLE requests (
@@ -159,6 +165,27 @@ def _rows_9(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE answers ADD COLUMN standard INTEGER NOT NULL DEFAULT 0")
 
 
+def _rows_10(db: sqlite3.Connection) -> None:
+    """Find the requests and the answers of one job without reading those of all others.
+
+    The last three indexes are empty, and cost nothing, unless an earlier version entered the requests or some are
+    copies.
+    """
+    run_all(
+        db,
+        (
+            "DROP INDEX requests_waiting",
+            "CREATE INDEX requests_job ON requests (job)",
+            "DROP INDEX IF EXISTS answers_seq",
+            "CREATE INDEX requests_without_fingerprint ON requests (seq) WHERE fingerprint IS NULL",
+            "CREATE INDEX requests_without_bound ON requests (seq) WHERE bound_kind IS NULL",
+            "CREATE INDEX requests_copies ON requests (copy_of) WHERE copy_of IS NOT NULL",
+        ),
+    )
+    if db.execute("SELECT EXISTS (SELECT 1 FROM answers)").fetchone()[0]:
+        run_all(db, INDEXES_OF_ANSWERS)
+
+
 ROWS: tuple[Callable[[sqlite3.Connection], None], ...] = (
-    _rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6, _rows_7, _rows_8, _rows_9,
+    _rows_1, _rows_2, _rows_3, _rows_4, _rows_5, _rows_6, _rows_7, _rows_8, _rows_9, _rows_10,
 )  # fmt: skip

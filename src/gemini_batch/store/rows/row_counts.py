@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.store.rows import conditions, migrations
 from gemini_batch.store.rows.census import Census
-from gemini_batch.store.rows.conditions import ELSEWHERE, HELD
+from gemini_batch.store.rows.conditions import ELSEWHERE, HELD, REMEMBERED
 from gemini_batch.store.rows.row_records import (
     Answered,
     Leftover,
@@ -17,7 +17,7 @@ from gemini_batch.store.sqlite import Alone, Database, explained
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from gemini_batch.store.ledger.run_options import Selection
@@ -38,17 +38,17 @@ class RowCounts(Database):
     def accounted(self, ordinal: int) -> int:
         """How many requests are in a job, or have an answer from it."""
         sql = (
-            "SELECT count(*) FROM requests r WHERE job = ?1 OR EXISTS "
-            "(SELECT 1 FROM answers a WHERE a.seq = r.seq AND a.answer_file = ?1)"
+            "SELECT (SELECT count(*) FROM requests WHERE job = ?1) + (SELECT count(DISTINCT a.seq) FROM answers a "
+            "JOIN requests r ON r.seq = a.seq WHERE a.answer_file = ?1 AND r.job IS NOT ?1)"
         )
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
 
-    def census(self) -> Census:
-        """How many requests are where, with which verdict."""
+    def census(self, places: Iterable[int | None] | None = None) -> Census:
+        """How many requests are where, with which verdict; with ``places``, only those that are in one of them."""
         sql = (
-            "SELECT r.job, coalesce(a.verdict, 'missing'), count(*) "
-            "FROM requests r LEFT JOIN answers a ON a.id = r.answer GROUP BY 1, 2"
+            "SELECT job, coalesce(a.verdict, 'missing'), count(*) FROM requests r LEFT JOIN answers a "  # noqa: S608 - numbers
+            f"ON a.id = r.answer WHERE {'TRUE' if places is None else conditions.among(places)} GROUP BY 1, 2"
         )
         with explained(self.path, "run's row database"):
             return Census({(place, verdict): count for place, verdict, count in self._db.execute(sql)})
@@ -58,7 +58,16 @@ class RowCounts(Database):
 
         ``sent`` holds the jobs that were created, or may have been.
         """
-        return self._count(f"{conditions.outside(sent)} AND NOT {conditions.has_result(sent)}")
+        return self._count(f"{conditions.among(self._unsent_places(sent))} AND NOT {conditions.has_result(sent)}")
+
+    def _unsent_places(self, sent: Sequence[int]) -> set[int | None]:
+        """Where requests are that are neither in a job that was ``sent`` nor answered in another run."""
+        return self.places() - {REMEMBERED, *sent}
+
+    def places(self) -> set[int | None]:
+        """Where requests are: the ordinals of jobs, None, and places of :mod:`gemini_batch.store.rows.conditions`."""
+        with explained(self.path, "run's row database"):
+            return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM main.requests")}
 
     def at(self, place: int) -> int:
         """How many requests are in one of the places of :mod:`gemini_batch.store.rows.conditions`, or in a job."""
@@ -116,10 +125,6 @@ class RowCounts(Database):
         )
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql).fetchone()[0])
-
-    def ordinals(self) -> set[int]:
-        """The ordinals of the jobs that requests are in."""
-        return {row[0] for row in self._db.execute("SELECT DISTINCT job FROM requests WHERE job > 0")}
 
     def count(self) -> int:
         """How many requests there are."""

@@ -300,7 +300,6 @@ class Rows(RowReader):
         sent for it.
         """
         numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
-        some = f"SELECT EXISTS (SELECT 1 FROM requests WHERE {conditions.outside(sent)})"  # noqa: S608 - numbers only
         sql = (
             "CREATE TEMP VIEW requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "  # noqa: S608 - numbers only
             f"schema, tokens, CASE job WHEN {COPY} THEN (SELECT job FROM main.requests leader WHERE leader.seq = "
@@ -309,7 +308,7 @@ class Rows(RowReader):
             f"answer, copy_of FROM main.requests WHERE {conditions.has_result(sent)}"
         )
         with explained(self.path, "run's row database"):
-            if self._db.execute(some).fetchone()[0]:
+            if self._unsent_places(sent):
                 self._db.execute(sql)
 
 
