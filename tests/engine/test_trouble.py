@@ -271,6 +271,30 @@ def test_a_schedule_never_spins(
             assert action.ordinal not in facts.busy
 
 
+@pytest.mark.parametrize(
+    ("planned", "busy", "expected"),
+    [
+        (s.MAKERS - 1, s.MAKERS - 1, [s.Plan(None)]),
+        (s.MAKERS, s.MAKERS, [s.Plan(None)]),
+        (s.MAKERS + 1, s.MAKERS, []),
+        (s.MAKERS + 1, s.MAKERS - 1, [s.Make(s.MAKERS)]),
+        (s.MAKERS + 9, 0, [s.Make(number) for number in range(1, s.MAKERS + 1)]),
+    ],
+)
+def test_one_job_more_is_planned_than_is_made(planned: int, busy: int, expected: list[s.Action]) -> None:
+    """When one is created, the next one need not be planned first."""
+    jobs = tuple(_job(number, JobStage.PLANNED) for number in range(1, planned + 1))
+    facts = s.Facts(
+        waiting=Waiting(1, 10, 10), jobs=jobs, busy=frozenset(range(1, busy + 1)), queued=0, living=0,
+        quota_bounds=QuotaBounds(None, None), hold_until=0.0, hold_why="", poll_at=0.0, others=False,
+        poll_others_at=0.0, later={}, closed=False,
+    )  # fmt: skip
+
+    actions = s.schedule(facts, Limits(requests=10, bytes=1000, tokens=None, jobs=100), 1.0)
+
+    assert [one for one in actions if not isinstance(one, s.Wait)] == expected
+
+
 def _job(number: int, stage: JobStage) -> Job:
     return Job(
         id=f"run-a-{number}", run="run-a", ordinal=number, model="m", requests=1, tokens=10, part=None, offset=0,

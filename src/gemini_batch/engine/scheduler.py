@@ -187,7 +187,7 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
         ready = [] if begun else ready[:1]
     queued = facts.queued + sum(job.tokens for job in begun)
     free = room(queued, facts.quota_bounds, limits.queue)
-    slots = limits.jobs - facts.living - len(begun)
+    slots = min(limits.jobs - facts.living, MAKERS) - len(begun)
     actions: list[Action] = [Make(job.ordinal) for job in doubtful if job.ordinal not in facts.busy]
     sent = False
     for job in ready:
@@ -201,8 +201,8 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
         actions
         or ready
         or (facts.one_at_a_time and making)
-        or slots <= 0
-        or len(making) >= MAKERS
+        or facts.living + len(begun) >= limits.jobs
+        or len(making) > MAKERS  # one more is planned than is made, so that none waits for the plan
         or not facts.waiting.requests
         or facts.via != "batch"
         or facts.poor
