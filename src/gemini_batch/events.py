@@ -79,7 +79,7 @@ class RunProgress:
     uncollected_failed: int
     """Its count of failed ones; they may be resent, so they are not in `done`."""
     verdicts: Mapping[str, int]
-    """Requests that have an answer and are not sent again, by verdict."""
+    """Requests that have an answer, by verdict; not those that wait for another job, or are in one."""
     waiting: int
     """Requests that are still to be sent."""
     jobs: int

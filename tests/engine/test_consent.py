@@ -48,6 +48,28 @@ def cancelled_job(service: FakeService) -> None:
     service.ends = {0: ("BATCH_STATE_CANCELLED", None)}
 
 
+def test_a_retry_in_doubt_is_not_taken_for_a_cancel(service: FakeService, tmp_path: Path) -> None:
+    """Its row has the answer of the job that someone else cancelled; what became of the retry, ``run`` finds out."""
+    codes = {1: 1, 2: 14}  # cancelled, then unavailable
+    service.answer_at = lambda key, attempt: (
+        error(key, codes[attempt]) if key == "k1" and attempt in codes else answer_line(key)
+    )
+    with pytest.raises(NotFinished) as caught:
+        work(service, tmp_path)
+    run = caught.value.job or ""
+    service.faults["create", service.calls.count("create")] = ("after", Killed())  # type: ignore[assignment]
+    with pytest.raises(Killed):
+        again(service, tmp_path, run, "failed,missing")
+    service.faults.clear()
+
+    with pytest.raises(UsageError) as refused:
+        again(service, tmp_path, run, "failed,missing")
+    found = work(service, tmp_path, run, None)
+
+    assert refused.value.reason_code == "not_finished"
+    assert texts(found) == GOOD
+
+
 @pytest.mark.parametrize("cancel", [cancelled_rows, cancelled_job])
 def test_what_someone_else_cancelled_stops_the_run(
     service: FakeService, tmp_path: Path, cancel: Callable[[FakeService], None]

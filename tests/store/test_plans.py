@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gemini_batch.money.limits import RowPrices
 from gemini_batch.store.ledger.run_options import Selection
+from gemini_batch.store.rows.migrations import ROWS
 from gemini_batch.store.rows.row_records import RequestRow, key_hash
 from gemini_batch.store.rows.rows import Rows
+from gemini_batch.store.sqlite import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+
+def opened_by_earlier(path: Path) -> None:
+    """A database of the version before these indexes, with the one that is made when requests are entered."""
+    with closing(connect(path, ROWS[:9], what="rows")) as db:
+        db.execute("CREATE INDEX requests_hash ON requests (hash)")
+
+
 #: A plan that reads a whole table, or a whole index of one. Indexes of exceptions are empty in most runs.
-_ALL = re.compile(r"SCAN (?!CONSTANT|.* USING (COVERING )?INDEX requests_(without|copies))(?!temp\.|\(|best)")
+_ALL = re.compile(
+    r"SCAN (?!CONSTANT|.* USING (COVERING )?INDEX requests_(without|copies)|.* USING COVERING INDEX requests_job$)"
+    r"(?!temp\.|\(|best)"
+)
 _JOB = 3
 PRICES = RowPrices(1, 1, 1, 1, prompt_limit=9, answer_limit=9)
 ASKED: dict[str, Callable[[Rows], object]] = {
@@ -37,6 +50,7 @@ ASKED: dict[str, Callable[[Rows], object]] = {
     "what waits": lambda rows: rows.waiting(),
     "what waits and was never sent": lambda rows: rows.never_sent(),
     "what was never sent": lambda rows: rows.unsent([_JOB]),
+    "a request by its key": lambda rows: rows.wanted("k1", _JOB),
     "the next requests": lambda rows: rows.wanted_from(0, 9, _JOB),
     "which have no bounds": lambda rows: rows.without_bounds(),
     "sending again": lambda rows: rows.requeue(_JOB, reasons=("A",), most=3, most_unanswered=2),
@@ -47,10 +61,14 @@ ASKED: dict[str, Callable[[Rows], object]] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def rows(tmp_path: Path) -> Iterator[Rows]:
-    """Requests that wait, and a job with none."""
-    with Rows(tmp_path / "rows.db") as opened:
+@pytest.fixture(params=["new", "migrated"])
+def rows(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rows]:
+    """Requests that wait, and a job with none. SQLite chooses between indexes by their age, too."""
+    path = tmp_path / "rows.db"
+    if request.param == "migrated":
+        opened_by_earlier(path)
+    with Rows(path) as opened:
+        opened.connection.execute("DELETE FROM requests")
         opened.load(RequestRow(n, n + 1, f"k{n}", key_hash(f"k{n}"), n * 10, 9, False, None, 1) for n in range(3))
         with opened.begin_answers(_JOB, "run-a-3", file="a", size=1, sha256="", missing_reason="") as answers:
             answers.finish(0)
@@ -81,3 +99,28 @@ def test_an_answer_of_one_job_is_found_by_its_request(rows: Rows) -> None:
     plan = [row["detail"] for row in rows.connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}")]
 
     assert any("answers_seq (seq=? AND answer_file=?)" in step for step in plan)
+
+
+def test_a_request_is_found_by_its_key(rows: Rows) -> None:
+    """Not among all of its job."""
+    asked: list[str] = []
+    rows.connection.set_trace_callback(asked.append)
+    rows.wanted("k1", _JOB)
+    rows.connection.set_trace_callback(None)
+
+    plan = [row["detail"] for row in rows.connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}")]
+
+    assert plan == ["SEARCH requests USING INDEX requests_hash (hash=?)"]
+
+
+def test_what_one_job_of_several_used(rows: Rows) -> None:
+    """Its requests are in a table of their own, which is found by number."""
+    rows.narrow(_JOB, offset=0, size=100)
+    asked: list[str] = []
+    rows.connection.set_trace_callback(asked.append)
+    rows.usage(200_000)
+    rows.connection.set_trace_callback(None)
+
+    plan = [row["detail"] for row in rows.connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}")]
+
+    assert [step for step in plan if _ALL.match(step)] == []

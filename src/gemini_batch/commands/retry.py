@@ -19,7 +19,7 @@ from gemini_batch.engine.creating.planner import drop, reconcile
 from gemini_batch.errors import Error, Next, UsageError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.model_checks import ask_for_model, check_model
-from gemini_batch.report.leftovers import cancelled_elsewhere
+from gemini_batch.report.leftovers import cancelled_elsewhere, unsucceeded
 from gemini_batch.report.more_tokens import room_for_more
 from gemini_batch.report.next_steps import costing, retry_or_fix
 from gemini_batch.report.output_files import check_output
@@ -181,7 +181,7 @@ def _let_wait(
 def _stopped(ledger: Ledger, folder: RunFolder, run: Run) -> Mapping[str, int]:
     """Jobs that someone else cancelled, which the run waits for the user to decide about."""
     with folder.rows() as rows:
-        return cancelled_elsewhere(rows, ledger.jobs_of(run.id))
+        return cancelled_elsewhere(rows, unsucceeded(rows, ledger.jobs_of(run.id)))
 
 
 def _unfinished(ledger: Ledger, folder: RunFolder, run: Run, *, may_be_unsent: bool) -> bool:

@@ -50,6 +50,8 @@ def catch_up(state_folder: StateFolder, ledger: Ledger, index: Index, emit: Even
                 with folder.rows() as rows:
                     fill(folder, ledger, run, rows, emit)
                     claim_later(ledger, job, rows.fingerprints(job.ordinal))
+            else:
+                unread.add(job.id)
     return frozenset(unread)
 
 

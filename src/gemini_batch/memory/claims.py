@@ -7,6 +7,7 @@ once the job is collected, the answer.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from gemini_batch.memory.fingerprint import SIZE
@@ -68,10 +69,12 @@ def claiming(
             return
         if not set(_each(mine)).isdisjoint(claimed for _, claimed in claims_of_others(ledger, job.run)):
             raise TakenError
-        # No job can become collected while this transaction lasts. So what was answered is claimed or in the index,
-        # or was answered in this run, where no other row is the same.
+        # No job can become collected while this transaction lasts. So what other runs have sent is claimed or in the
+        # index. No row of this run is the same as another one.
         held = dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED} AND run <> ?", (job.run,)).fetchall())
         if not index.covers({one: at for one, at in held.items() if one not in unread}):
+            raise BehindError
+        if any(one.id not in unread and one.run != job.run for one in _unclaimed(ledger)):
             raise BehindError
         found = answered if index.jobs() == known else index.holds_any(_each(mine))
         if found:
@@ -88,7 +91,7 @@ def claims_of_others(ledger: sqlite3.Connection, run: str) -> Iterator[tuple[str
 
 
 def _each(fingerprints: bytes) -> Iterator[bytes]:
-    return (fingerprints[at : at + SIZE] for at in range(0, len(fingerprints), SIZE))
+    return (fingerprint for (fingerprint,) in struct.iter_unpack(f"{SIZE}s", fingerprints))
 
 
 def collected(ledger: Ledger) -> list[Job]:
@@ -99,9 +102,14 @@ def collected(ledger: Ledger) -> list[Job]:
 
 
 def unclaimed(ledger: Ledger) -> list[Job]:
-    """The jobs that an earlier version sent and that are not collected: they claim no rows. Raises StateError."""
+    """The jobs that were sent, are not collected, and claim no rows: an earlier version sent them, or they were lost
+    and the service shows them again. Raises StateError."""
     with explained(ledger.path, "ledger"):
-        return [job_of(row) for row in ledger.connection.execute(_UNCLAIMED)]
+        return _unclaimed(ledger.connection)
+
+
+def _unclaimed(ledger: sqlite3.Connection) -> list[Job]:
+    return [job_of(row) for row in ledger.execute(_UNCLAIMED)]
 
 
 def claim_later(ledger: Ledger, job: Job, fingerprints: Iterable[bytes]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from gemini_batch.memory.claims import claims_of_others, lend
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.index import Index
 from gemini_batch.store.ledger.run_options import kept_options
-from gemini_batch.store.rows.conditions import ELSEWHERE, REMEMBERED
+from gemini_batch.store.rows.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
 from gemini_batch.store.sqlite import INDEX, explained, transaction
 
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ _FIND = (
 _LENDERS = (
     "SELECT f.run, r.id, count(*) FROM temp.found f JOIN memory.runs r ON r.number = f.run GROUP BY 1, 2 ORDER BY 1"
 )
-_CLAIMED_BY = (
-    "INSERT OR IGNORE INTO temp.claimed SELECT w.seq, t.job FROM temp.wanted w CROSS JOIN temp.claims t "
-    "ON t.fingerprint = w.fingerprint ORDER BY 1, 2"
-)
+#: So many of the waiting rows are compared with all claims at a time.
+_BATCH = 100_000
 #: Entries of the index that lead to no answer any more.
 _STALE = (
     "SELECT w.fingerprint FROM temp.found f JOIN temp.wanted w USING (seq) JOIN requests r USING (seq) "  # noqa: S608 - number
@@ -108,7 +106,7 @@ def recall(state_folder: StateFolder, run_id: str, *, emit: EventHandler = ignor
             found = Recalled()
             if not recalls(run):
                 _release(rows)
-            elif rows.waiting().requests or rows.at(ELSEWHERE):
+            elif _may_send(ledger, run, rows):
                 with open_index(state_folder) as index:
                     fill(folder, ledger, run, rows, emit)
                     catch_up(state_folder, ledger, index, emit)
@@ -122,6 +120,12 @@ def recall(state_folder: StateFolder, run_id: str, *, emit: EventHandler = ignor
                 copy_identical(folder, rows)
             rows.answer_copies()
             return found
+
+
+def _may_send(ledger: Ledger, run: Run, rows: Rows) -> bool:
+    """Whether any request may still be sent: one that waits, or that is in a job which is not created."""
+    made = {job.ordinal for job in ledger.jobs_of(run.id) if job.stage.made}
+    return bool(rows.places() - {REMEMBERED, HELD, COPY, *made})
 
 
 def _release(rows: Rows) -> None:
@@ -187,9 +191,19 @@ def _found(ledger: Ledger, run: str, *, rows: Rows, index: Index) -> list[tuple[
         db.execute(_FIND)
         lenders = db.execute(_LENDERS).fetchall()
     with explained(ledger.path, "ledger"):
-        db.executemany("INSERT OR IGNORE INTO temp.claims VALUES (?, ?)", claims_of_others(ledger.connection, run))
-        db.execute(_CLAIMED_BY)
+        db.executemany("INSERT OR IGNORE INTO temp.claimed VALUES (?, ?)", list(_claimed(db, ledger.connection, run)))
     return [tuple(row) for row in lenders]
+
+
+def _claimed(db: sqlite3.Connection, ledger: sqlite3.Connection, run: str) -> Iterator[tuple[int, str]]:
+    """The waiting rows that jobs of other runs may answer, as ``(seq, job)``."""
+    if next(claims_of_others(ledger, run), None) is None:
+        return
+    with closing(db.execute("SELECT fingerprint, seq FROM temp.wanted")) as rows:
+        while batch := dict(rows.fetchmany(_BATCH)):
+            for job, fingerprint in claims_of_others(ledger, run):
+                if (seq := batch.get(fingerprint)) is not None:
+                    yield seq, job
 
 
 @contextmanager
@@ -212,11 +226,10 @@ def _want(rows: Rows) -> int:
     db = rows.connection
     with explained(rows.path, _WHAT):
         for statement in (
-            *(f"DROP TABLE IF EXISTS temp.{table}" for table in ("wanted", "found", "claims", "claimed")),
+            *(f"DROP TABLE IF EXISTS temp.{table}" for table in ("wanted", "found", "claimed")),
             "CREATE TEMP TABLE wanted (fingerprint BLOB NOT NULL, seq INTEGER NOT NULL, outside INTEGER NOT NULL)",
             "CREATE TEMP TABLE found (run INTEGER, seq INTEGER, theirs INTEGER, fingerprint BLOB)",
             "CREATE UNIQUE INDEX temp.found_by_run ON found (run, seq)",
-            "CREATE TEMP TABLE claims (job TEXT, fingerprint BLOB, PRIMARY KEY (fingerprint, job)) WITHOUT ROWID",
             "CREATE TEMP TABLE claimed (seq INTEGER, job TEXT, PRIMARY KEY (seq, job)) WITHOUT ROWID",
         ):
             db.execute(statement)

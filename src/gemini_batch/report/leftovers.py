@@ -100,7 +100,9 @@ def cancelled_elsewhere(rows: Rows, jobs: Iterable[Job]) -> dict[str, int]:
     """
     found = {}
     for job in jobs:
-        if job.cancelled_at is not None or job.lost is not None or job.phase is Phase.EXPIRED:
+        if job.stage is not JobStage.COLLECTED or job.cancelled_at is not None or job.lost is not None:
+            continue
+        if job.phase is Phase.EXPIRED:
             continue
         unanswered, cancelled = rows.stopped(job.ordinal)
         if count := cancelled + (unanswered if job.phase is Phase.CANCELLED else 0):

@@ -45,6 +45,12 @@ def was_sent(sent: Sequence[int], name: str = "requests") -> str:
     return f"({name}.attempts > 1 OR ({name}.attempts = 1 AND ({name}.job IS NULL OR {name}.job IN ({places}))))"
 
 
+def outside(sent: Sequence[int]) -> str:
+    """Neither in a job that was ``sent`` nor answered in another run; all others have a result."""
+    places = ", ".join(str(int(place)) for place in (REMEMBERED, *sent))
+    return f"(job IS NULL OR job IN (SELECT DISTINCT job FROM main.requests WHERE job NOT IN ({places})))"  # noqa: S608
+
+
 def among(places: Iterable[int | None]) -> str:
     """In one of these places; None: waiting."""
     found = set(places)

@@ -168,8 +168,8 @@ def _rows_9(db: sqlite3.Connection) -> None:
 def _rows_10(db: sqlite3.Connection) -> None:
     """Find the requests and the answers of one job without reading those of all others.
 
-    The last three indexes are empty, and cost nothing, unless an earlier version entered the requests or some are
-    copies.
+    Three of the indexes hold exceptions only, and are empty in most runs: requests that an earlier version or another
+    tool entered, and copies.
     """
     run_all(
         db,

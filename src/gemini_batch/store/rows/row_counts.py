@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.store.rows import conditions, migrations
 from gemini_batch.store.rows.census import Census
-from gemini_batch.store.rows.conditions import ELSEWHERE, HELD, REMEMBERED
+from gemini_batch.store.rows.conditions import ELSEWHERE, HELD
 from gemini_batch.store.rows.row_records import (
     Answered,
     Leftover,
@@ -58,11 +58,7 @@ class RowCounts(Database):
 
         ``sent`` holds the jobs that were created, or may have been.
         """
-        return self._count(f"{conditions.among(self._unsent_places(sent))} AND NOT {conditions.has_result(sent)}")
-
-    def _unsent_places(self, sent: Sequence[int]) -> set[int | None]:
-        """Where requests are that are neither in a job that was ``sent`` nor answered in another run."""
-        return self.places() - {REMEMBERED, *sent}
+        return self._count(f"{conditions.outside(sent)} AND NOT {conditions.has_result(sent)}")
 
     def places(self) -> set[int | None]:
         """Where requests are: the ordinals of jobs, None, and places of :mod:`gemini_batch.store.rows.conditions`."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.money.limits import PICO
 from gemini_batch.store.rows import conditions
 from gemini_batch.store.rows.answer_writer import AnswerWriter
-from gemini_batch.store.rows.conditions import COPY, ELSEWHERE, HELD
+from gemini_batch.store.rows.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
 from gemini_batch.store.rows.row_reading import RowReader
 from gemini_batch.store.rows.row_records import INSERT_REQUEST, Chunk, RequestRow, Wanted, key_hash
 from gemini_batch.store.sqlite import explained, transaction
@@ -236,8 +236,9 @@ class Rows(RowReader):
 
     def wanted(self, key: str, ordinal: int) -> Wanted | None:
         """The request with this key, if it is in this job."""
-        sql = (
-            "SELECT seq, expects_json, dimension, attempts, schema FROM requests WHERE hash = ? AND key = ? AND job = ?"
+        sql = (  # the sign keeps SQLite from searching all of the job
+            "SELECT seq, expects_json, dimension, attempts, schema FROM requests WHERE hash = ? AND key = ? "
+            "AND +job = ?"
         )
         row = self._db.execute(sql, (key_hash(key), key, ordinal)).fetchone()
         return None if row is None else Wanted(row[0], bool(row[1]), *row[2:])
@@ -268,6 +269,7 @@ class Rows(RowReader):
                 (number,),
             )
             self._db.execute("CREATE INDEX temp.requests_of_job ON requests (hash)")
+            self._db.execute("CREATE UNIQUE INDEX temp.requests_in_order ON requests (seq)")
             for table, column in (("answers", "answer_file"), ("quarantine", "answer_file")):
                 self._db.execute(
                     f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE {column} = {number}"  # noqa: S608 - ours
@@ -308,7 +310,7 @@ class Rows(RowReader):
             f"answer, copy_of FROM main.requests WHERE {conditions.has_result(sent)}"
         )
         with explained(self.path, "run's row database"):
-            if self._unsent_places(sent):
+            if self.places() - {REMEMBERED, *sent}:
                 self._db.execute(sql)
 
 
