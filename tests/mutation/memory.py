@@ -39,6 +39,20 @@ MEMORY = (
         tests=(f"{_AT_ONCE}[indexed-after]",),
     ),
     Breakage(
+        guard="a row in a job that claims nothing is not sent",
+        file="memory/claims.py",
+        old="if any(one.id not in unread and one.run != job.run for one in _unclaimed(ledger)):",
+        new="if index is None:",
+        tests=("tests/memory/test_claims.py::test_a_job_that_is_shown_again_while_another_run_sends",),
+    ),
+    Breakage(
+        guard="rows that were planned by a process that died are looked up again",
+        file="memory/recall.py",
+        old="return bool(rows.places() - {REMEMBERED, HELD, COPY, *made})",
+        new="return bool(rows.waiting().requests)",
+        tests=("tests/memory/test_claims.py::test_what_is_planned_is_looked_up_again",),
+    ),
+    Breakage(
         guard="what was made with --new takes no answers",
         file="memory/recall.py",
         old="return run.sha256 is not None and not run.anew and",

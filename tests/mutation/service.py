@@ -148,8 +148,8 @@ COLLECTING = (
     Breakage(
         guard="an answer in the file of another job is set aside",
         file="store/rows/rows.py",
-        old="FROM requests WHERE hash = ? AND key = ? AND job = ?",
-        new="FROM requests WHERE hash = ? AND key = ? AND ? > 0",
+        old='"AND +job = ?"',
+        new='"AND ? > 0"',
         tests=("tests/property/test_result_files.py::test_answers_in_the_file_of_another_job",),
     ),
     Breakage(
