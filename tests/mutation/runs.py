@@ -46,8 +46,8 @@ RUNS = (
     Breakage(
         guard="a run that someone else stopped sends nothing until the user says so",
         file="commands/run.py",
-        old="        stopper = _stopper(ledger, folder, run) if leftovers else None\n",
-        new="        stopper = None\n",
+        old="        return left, stopped_by_others(rows, run, left)\n",
+        new="        return left, None\n",
         tests=("tests/engine/test_consent.py::test_what_someone_else_cancelled_stops_the_run",),
     ),
     Breakage(
@@ -514,8 +514,8 @@ RUNS = (
     Breakage(
         guard="requests that are about to be resent are not called done",
         file="report/summary.py",
-        old="settled = {ordinal for ordinal, is_busy in collected.items() if not is_busy}",
-        new="settled = set(collected)",
+        old="settled = {ordinal for ordinal, is_busy in (self._collected or {}).items() if not is_busy}",
+        new="settled = set(self._collected or {})",
         tests=(f"{PROGRESS}::test_requests_that_wait_for_their_turn_again_are_not_done",),
     ),
     Breakage(

@@ -44,6 +44,7 @@ from gemini_batch.store.rows.conditions import HELD
 from gemini_batch.tables.note import table_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from gemini_batch.commands.listen import Address
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
     from gemini_batch.store.ledger.ledger import Ledger
-    from gemini_batch.store.ledger.records import Run
+    from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.rows.rows import Rows
     from gemini_batch.store.state_folder import RunFolder
     from gemini_batch.world import Bell, Deadline
@@ -194,10 +195,11 @@ async def work_off(
         chosen = options.over(kept) if options is not None else kept
         overrides, manner = chosen.overrides, _manner(chosen)
         check_manner(run, manner)
-        stopper = _stopper(ledger, folder, run) if leftovers else None
+        left, stopper = _left(ledger, folder, run) if leftovers else ([], None)
         late = leftovers and stopper is None and any(map(may_have_more, ledger.jobs_of(run.id)))
         if late and _is_to_be_sent_again(ledger, folder, run):
             await collect_late(session, run)
+            left, _ = _left(ledger, folder, run)
         widens = options is not None and options.selection is not None
         is_first = not sent_ordinals(ledger.jobs_of(run.id))
         if widens and overrides is None:
@@ -222,7 +224,7 @@ async def work_off(
                 attempts=chosen.most_attempts,
                 display_name=display_name(ledger, run, chosen),
                 overrides=overrides,
-                leftovers=leftovers,
+                leftovers=left,
                 stopper=stopper,
                 webhook_url=webhook_url,
                 bell=bell,
@@ -234,7 +236,7 @@ async def work_off(
         budget = await _compared(session, run, chosen, before, is_first=is_first)
         await stop_stuck(session, run, finish_after)
         while True:
-            if _work_left(ledger, folder, run, chosen.most_attempts if leftovers else 0):
+            if _work_left(ledger, folder, run, left, chosen.most_attempts):
                 await check_visible(session, ledger.jobs_of(run.id))
                 if run.forgotten_at is not None:
                     ledger.set_forgotten(run, at=session.world.now(), forgotten=False)
@@ -244,6 +246,7 @@ async def work_off(
             if not await wait_elsewhere(session, run):
                 break
             await remember(session, run, waits=True)  # what those jobs did not answer is sent by this run
+            left = []  # what this process collected is resent
         if overrides is None:
             return
         keep_options(ledger, run, msgspec.structs.replace(chosen, overrides=None), at=session.world.now())
@@ -279,9 +282,11 @@ def _held(folder: RunFolder) -> int:
         return rows.at(HELD)
 
 
-def _stopper(ledger: Ledger, folder: RunFolder, run: Run) -> NotFinished | None:
+def _left(ledger: Ledger, folder: RunFolder, run: Run) -> tuple[list[Job], NotFinished | None]:
+    """The collected jobs with requests that may have to be resent; and the error if someone else cancelled any."""
     with folder.rows() as rows:
-        return stopped_by_others(rows, run, unsucceeded(rows, ledger.jobs_of(run.id)))
+        left = unsucceeded(rows, ledger.jobs_of(run.id))
+        return left, stopped_by_others(rows, run, left)
 
 
 def _replan(ledger: Ledger, rows: Rows, run: Run, manner: Manner, *, at: float) -> None:
@@ -293,7 +298,7 @@ def _replan(ledger: Ledger, rows: Rows, run: Run, manner: Manner, *, at: float) 
             drop(ledger, rows, job, at=at)
 
 
-def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bool:
+def _work_left(ledger: Ledger, folder: RunFolder, run: Run, left: Sequence[Job], attempts: int) -> bool:
     """Whether anything is to be sent, watched or collected; where nothing is, no service is needed, and no key.
 
     What an earlier process collected and did not come to resend is work, and so is what it put into a job that it
@@ -304,7 +309,7 @@ def _work_left(ledger: Ledger, folder: RunFolder, run: Run, attempts: int) -> bo
         reconcile(ledger, rows, run)
         if live_work(jobs) or rows.waiting().requests:
             return True
-        return resendable(rows, unsucceeded(rows, jobs), attempts) > 0
+        return resendable(rows, left, attempts) > 0
 
 
 def _is_to_be_sent_again(ledger: Ledger, folder: RunFolder, run: Run) -> bool:

@@ -40,6 +40,8 @@ from gemini_batch.transcript.sizes import counted
 from gemini_batch.world import Tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gemini_batch.backend import Service
     from gemini_batch.engine.creating.budget import Budget
     from gemini_batch.session import Session
@@ -64,16 +66,15 @@ class Runner:
         attempts: int,
         display_name: str,
         overrides: RequestOverrides | None = None,
-        leftovers: bool = True,
+        leftovers: Sequence[Job] = (),
         stopper: Error | None = None,
         webhook_url: str | None = None,
         bell: Bell[Notice] | None = None,
         manner: Manner | None = None,
     ) -> None:
-        """``leftovers``: also resend from jobs collected earlier. ``stopper``: send nothing; collect, then raise it.
-
-        ``webhook_url``: where the service announces the ends of jobs. ``bell``: rings for each such announcement.
-        ``manner``: how requests are sent.
+        """``leftovers``: jobs collected earlier, of which requests may be resent. ``stopper``: send nothing; collect,
+        then raise it. ``webhook_url``: where the service announces the ends of jobs. ``bell``: rings for each such
+        announcement. ``manner``: how requests are sent.
         """
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
@@ -95,7 +96,7 @@ class Runner:
         self._store_full = False
         self._attachments = JobAttachments(session, service, self._ledger, run, self._folder)
         self._waiting: Waiting | None = None
-        self._teller = Teller(session, run)
+        self._teller = Teller(session, run, self._folder)
         self._flex = FlexJobs(
             *(session, service, run, budget, self._attachments),
             model=self._model,
@@ -111,9 +112,8 @@ class Runner:
         """
         with self._folder.rows() as rows:
             reconcile(self._ledger, rows, self._run)
-            if self._leftovers and not self._closed:
-                for job in unsucceeded(rows, self._ledger.jobs_of(self._run.id)):
-                    self._note_leftovers(rows, job)
+            for job in () if self._closed else self._leftovers:
+                self._note_leftovers(rows, job)
             try:
                 while await self._step(rows):
                     pass
@@ -163,13 +163,13 @@ class Runner:
                         self._waiting, self._poor = None, False
                         self._resender.release(rows, by_ordinal[ordinal])
                 case s.Wait(until, why):
-                    self._report(rows, jobs, why)
+                    await self._report(rows, jobs, why)
                     if await self._tasks.pause(until):
                         self._poller.hasten()
                     for news in self._bell.news() if self._bell else ():
                         self._emit(news)
                 case s.Finished():
-                    self._finish(rows, jobs)
+                    await self._finish(rows, jobs)
                     return False
                 case never:
                     assert_never(never)
@@ -387,13 +387,13 @@ class Runner:
         if (said := self._resender.note(rows, job)) is not None:
             self._emit(said)
 
-    def _finish(self, rows: Rows, jobs: tuple[Job, ...]) -> None:
+    async def _finish(self, rows: Rows, jobs: tuple[Job, ...]) -> None:
         if self._poor and self._stopper is None and self._waits(rows).requests:
             self._stopper = self._budget.reached(rows)
-        self._report(rows, jobs, "finished")
+        await self._report(rows, jobs, "finished")
 
     # Reporting -------------------------------------------------------------------------------------------------------
 
-    def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
-        busy = self._tasks.numbers | self._resender.due.keys()
-        self._teller.tell(rows, jobs, why, busy=busy, waiting=self._waits(rows).requests)
+    async def _report(self, rows: Rows, jobs: tuple[Job, ...], why: str) -> None:
+        await self._teller.count(jobs, busy=self._tasks.numbers | self._resender.due.keys())
+        self._teller.tell(jobs, why, waiting=self._waits(rows).requests)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gemini_batch.events import ignore_events, in_thread
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
 from gemini_batch.store.ledger.records import JobStage
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from gemini_batch.engine.calling.caller import Pause, Tally
+    from gemini_batch.events import EventHandler
     from gemini_batch.session import Session
     from gemini_batch.store.ledger.records import Job, Run
-    from gemini_batch.store.rows.rows import Rows
+    from gemini_batch.store.state_folder import RunFolder
 
 #: Seconds between what is told of calls.
 AGAIN = 1.0
@@ -27,8 +29,8 @@ AGAIN = 1.0
 class Teller:
     """Tells of one run, from the moment at which it is made."""
 
-    def __init__(self, session: Session, run: Run) -> None:
-        self._session, self._run, self._ledger = session, run, session.ledger()
+    def __init__(self, session: Session, run: Run, folder: RunFolder) -> None:
+        self._session, self._run, self._folder, self._ledger = session, run, folder, session.ledger()
         self._clock, self._now, self._emit = session.world.monotonic, session.world.now, session.emit
         self._began = self._clock()
         self._progress = Progress(session.prices)
@@ -47,13 +49,26 @@ class Teller:
         if self._last is not None and (turns or self._clock() - self._told >= AGAIN):
             self._last()
 
-    def tell(self, rows: Rows, jobs: tuple[Job, ...], why: str, *, busy: AbstractSet[int], waiting: int) -> None:
-        """Tell how far the run is. ``busy`` as for :meth:`Progress.count`; ``waiting``: requests to be sent."""
-        self._last = partial(self.tell, rows, jobs, why, busy=busy, waiting=waiting)
+    async def count(self, jobs: tuple[Job, ...], *, busy: AbstractSet[int]) -> None:
+        """Count what is told from now on. ``busy`` as for :meth:`Progress.count`.
+
+        In a thread, because uploads and downloads go on while the rows of jobs that came in are counted.
+        """
+        if self._progress.is_current(jobs, busy):
+            return
+
+        def counted(_: EventHandler) -> None:
+            with self._folder.rows() as rows:
+                self._progress.count(rows, self._run, jobs, busy)
+
+        await in_thread(counted, ignore_events)
+
+    def tell(self, jobs: tuple[Job, ...], why: str, *, waiting: int) -> None:
+        """Tell how far the run is. ``waiting``: requests to be sent."""
+        self._last = partial(self.tell, jobs, why, waiting=waiting)
         self._told = self._clock()
         old = oldest(self._ledger, jobs, self._now())
         jobs = tuple(self._with_calls(job) for job in jobs)
-        self._progress.count(rows, self._run, jobs, busy)
         if old is not None and old.is_stuck and old.job.id not in self._stuck:
             self._stuck.add(old.job.id)
             self._emit(old.notice())

@@ -292,6 +292,11 @@ def uncollected(jobs: Sequence[Job], settled: AbstractSet[int]) -> Uncollected:
     return Uncollected(succeeded, failed)
 
 
+def _collected(jobs: Sequence[Job], busy: AbstractSet[int]) -> dict[int, bool]:
+    """The collected jobs, and whether requests of each are about to wait again."""
+    return {job.ordinal: job.ordinal in busy for job in jobs if job.stage is JobStage.COLLECTED}
+
+
 class Progress:
     """Requests done, verdicts, tokens and money so far.
 
@@ -306,7 +311,7 @@ class Progress:
         self.verdicts: dict[str, int] = {}
         self.tokens = 0
         self.usd: float | None = None
-        #: The collected jobs, and whether requests of each are about to wait again, as they were counted last.
+        #: As :func:`_collected` gave them when rows were counted last.
         self._collected: dict[int, bool] | None = None
         self._census = Census()
         self._usage: dict[int, list[Any]] = {}
@@ -317,10 +322,17 @@ class Progress:
         A job that is collected and still busy has requests that are about to wait again; it is counted by the service's
         counts until that is done.
         """
-        collected = {job.ordinal: job.ordinal in busy for job in jobs if job.stage is JobStage.COLLECTED}
+        collected = _collected(jobs, busy)
         if collected != self._collected:
             self._read(rows, run, jobs, collected)
-        settled = {ordinal for ordinal, is_busy in collected.items() if not is_busy}
+        self._add(run, jobs)
+
+    def is_current(self, jobs: Sequence[Job], busy: AbstractSet[int]) -> bool:
+        """Whether no job has come in since rows were counted, and none has requests that began or ceased to wait."""
+        return _collected(jobs, busy) == self._collected
+
+    def _add(self, run: Run, jobs: Sequence[Job]) -> None:
+        settled = {ordinal for ordinal, is_busy in (self._collected or {}).items() if not is_busy}
         answered = sum(self._census.given(place) for place in {*settled, REMEMBERED, COPY})
         self.uncollected = uncollected(jobs, settled)
         self.done = max(self.done, min(run.requests, answered + self.uncollected.succeeded))
@@ -338,8 +350,10 @@ class Progress:
         refused: int = 0,
         goes_on_in: float | None = None,
     ) -> RunProgress:
-        """What was counted last. ``waiting``: requests to be sent; ``old``: the job that is alive longest; ``refused``,
-        ``goes_on_in``: how many calls were refused, and seconds until the next one may go out."""
+        """What was counted last, and what the service counts now. ``waiting``: requests to be sent; ``old``: the job
+        that is alive longest; ``refused``, ``goes_on_in``: how many calls were refused, and seconds until the next one
+        may go out."""
+        self._add(run, jobs)
         return RunProgress(
             run=run.id,
             requests=run.requests,
