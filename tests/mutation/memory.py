@@ -13,8 +13,8 @@ MEMORY = (
     Breakage(
         guard="a row that another run has claimed since the look-up is not sent",
         file="memory/claims.py",
-        old="if not set(_each(mine)).isdisjoint(claimed for _, claimed in claims_of_others(ledger, job.run)):",
-        new="if not index:",
+        old="            if claimed in own:\n",
+        new="            if not index:\n",
         tests=(f"{_AT_ONCE}[alive-before]",),
     ),
     Breakage(

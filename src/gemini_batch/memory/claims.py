@@ -67,8 +67,11 @@ def claiming(
             ledger.execute(_CLAIM, (job.id, mine))
         if index is None:
             return
-        if not set(_each(mine)).isdisjoint(claimed for _, claimed in claims_of_others(ledger, job.run)):
-            raise TakenError
+        own: set[bytes] = set()
+        for _, claimed in claims_of_others(ledger, job.run):
+            own = own or set(_each(mine))
+            if claimed in own:
+                raise TakenError
         # No job can become collected while this transaction lasts. So what other runs have sent is claimed or in the
         # index. No row of this run is the same as another one.
         held = dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED} AND run <> ?", (job.run,)).fetchall())
