@@ -29,7 +29,7 @@ from gemini_batch.safe_text import Redactor
 from gemini_batch.settings import checked_base_url, checked_key
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 
     from gemini_batch.api.bounds import Bounds
     from gemini_batch.settings import Secret
@@ -151,7 +151,7 @@ class Client:
         url: str,
         *,
         params: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         keyed: bool = True,
         repeat: bool = True,
@@ -232,7 +232,7 @@ class Client:
         method: str,
         url: str,
         params: Mapping[str, str] | None,
-        content: bytes | None,
+        content: bytes | AsyncIterable[bytes] | None,
         headers: Mapping[str, str] | None,
         *,
         keyed: bool,

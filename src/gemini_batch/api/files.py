@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CHUNK = 8 * 1024 * 1024
 GRANULARITY = 256 * 1024
+#: So much of a chunk is in memory.
+_PIECE = 256 * 1024
 #: Most clients send ``application/jsonl``; the service was observed to refuse one or the other at times.
 MIME_TYPES = ("application/jsonl", "text/plain", "jsonl")
 _GOES_ON = "Run the same command again; it continues where this one stopped."
@@ -105,14 +107,15 @@ async def send_upload(
     """
     patience = Patience(client.bounds, offset)
     while True:
-        data = _exactly(read_at, offset, min(chunk, size - offset), size)
-        last = offset + len(data) >= size
+        length = min(chunk, size - offset)
+        last = offset + length >= size
         try:
             reply = await client.call(
                 "POST",
                 url,
-                content=data,
+                content=_pieces(read_at, offset, length, size),
                 headers={
+                    "content-length": str(length),
                     "x-goog-upload-command": "upload, finalize" if last else "upload",
                     "x-goog-upload-offset": str(offset),
                     "content-type": "application/octet-stream",
@@ -125,7 +128,7 @@ async def send_upload(
             if status == "final" and last:
                 return _described(client, reply)
             if status == "active" and not last:
-                offset += len(data)
+                offset += length
                 patience.reached(offset)
                 progress(offset)
                 continue
@@ -149,14 +152,17 @@ async def send_upload(
         progress(offset)
 
 
-def _exactly(read_at: ReadAt, offset: int, length: int, size: int) -> bytes:
-    data = read_at(offset, length)
-    if len(data) != length:
-        raise StateError(
-            f"The file was changed during the upload: it ended after {offset + len(data)} of {size} bytes.",
-            code="file_changed",
-        )
-    return data
+async def _pieces(read_at: ReadAt, offset: int, length: int, size: int) -> AsyncIterator[bytes]:
+    """What a chunk consists of, read while it is sent: several files are uploaded at the same time."""
+    end = offset + length
+    while offset < end:
+        data = read_at(offset, min(_PIECE, end - offset))
+        if not data:
+            raise StateError(
+                f"The file was changed during the upload: it ended after {offset} of {size} bytes.", code="file_changed"
+            )
+        yield data
+        offset += len(data)
 
 
 class _Uploaded(msgspec.Struct):
