@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 Task = TypeVar("Task")
 Found = TypeVar("Found")
@@ -64,12 +64,12 @@ def in_order(
 ) -> Generator[Found]:
     """``work`` of each task, in the order of the tasks, of which some are read ahead.
 
-    ``workers``: how many processes help. ``work`` and the tasks can be pickled. ``files``: descriptors that ``work``
+    ``workers``: how many processes help, with those that help elsewhere in this process at the moment. ``work`` and the tasks can be pickled. ``files``: descriptors that ``work``
     uses, which have the same numbers in the workers; their positions are shared, so they are read by ``os.pread``.
     Raises what ``work`` raises.
     """
     with contextlib.ExitStack() as stack:
-        started = (_Worker.started(work, files) for _ in range(workers))
+        started = (_Worker.started(work, files) for _ in range(stack.enter_context(_helpers.taken(workers))))
         helping = [stack.enter_context(contextlib.closing(worker)) for worker in started if worker is not None]
         source, given = iter(tasks), deque[tuple[Task, _Worker | None, Any]]()
         while True:
@@ -87,6 +87,28 @@ def in_order(
             if worker is not None:
                 found = worker.found()
             yield work(task) if found is _END else found
+
+
+class _Helpers:
+    """How many processes help now: more than there are cores for would only take memory."""
+
+    def __init__(self) -> None:
+        self._count, self._lock = 0, threading.Lock()
+
+    @contextlib.contextmanager
+    def taken(self, most: int) -> Iterator[int]:
+        """So many more that there are at most ``most``."""
+        with self._lock:
+            taken = max(0, most - self._count)
+            self._count += taken
+        try:
+            yield taken
+        finally:
+            with self._lock:
+                self._count -= taken
+
+
+_helpers = _Helpers()
 
 
 def _ours(given: Iterable[tuple[Any, _Worker | None, Any]]) -> int:

@@ -59,6 +59,16 @@ def test_they_are_gone_when_nobody_asks_any_more() -> None:
     assert not is_running(pid)
 
 
+def test_two_at_once_share_them() -> None:
+    """Whoever comes second has what the first one leaves; when that ends, all are free again."""
+    tasks = ["__import__('os').getpid()"] * 40
+    with closing(in_order(eval, tasks, workers=1)) as first:
+        next(first)
+        assert set(in_order(eval, tasks, workers=1)) == {os.getpid()}
+        assert len(set(in_order(eval, tasks, workers=2)) - {os.getpid()}) == 1
+    assert set(in_order(eval, tasks, workers=1)) - {os.getpid()}
+
+
 def test_what_a_worker_cannot_do_is_done_here() -> None:
     tasks = [f"1 if __import__('os').getpid() == {os.getpid()} else {bad}" for bad in ("1 / 0", "lambda: 0")] * 5
     assert list(in_order(eval, tasks, workers=2)) == [1] * 10
