@@ -64,8 +64,9 @@ def in_order(
 ) -> Generator[Found]:
     """``work`` of each task, in the order of the tasks, of which some are read ahead.
 
-    ``workers``: how many processes help, with those that help elsewhere in this process at the moment. ``work`` and the tasks can be pickled. ``files``: descriptors that ``work``
-    uses, which have the same numbers in the workers; their positions are shared, so they are read by ``os.pread``.
+    ``workers``: how many processes help, with those that help elsewhere in this process at the moment. ``work`` and the
+    tasks can be pickled. ``files``: descriptors that ``work`` uses, which have the same numbers in the workers; their
+    positions are shared, so they are read by ``os.pread``.
     Raises what ``work`` raises.
     """
     with contextlib.ExitStack() as stack:
