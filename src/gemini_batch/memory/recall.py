@@ -233,8 +233,7 @@ def _want(rows: Rows) -> int:
             "CREATE TEMP TABLE claimed (seq INTEGER, job TEXT, PRIMARY KEY (seq, job)) WITHOUT ROWID",
         ):
             db.execute(statement)
-        return db.execute(
-            "INSERT INTO temp.wanted SELECT fingerprint, seq, outside FROM requests WHERE (job IS NULL OR job = ?) "
-            "AND fingerprint IS NOT NULL ORDER BY fingerprint",
-            (ELSEWHERE,),
-        ).rowcount
+        some = "SELECT fingerprint, seq, outside FROM requests WHERE job {} AND fingerprint IS NOT NULL"
+        # With OR, SQLite keeps the numbers of all these rows.
+        both = f"{some.format('IS NULL')} UNION ALL {some.format(f'= {ELSEWHERE}')}"
+        return db.execute(f"INSERT INTO temp.wanted {both} ORDER BY fingerprint").rowcount

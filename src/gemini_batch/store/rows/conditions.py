@@ -13,7 +13,7 @@ from gemini_batch.answers.usage import Usage
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from gemini_batch.store.ledger.run_options import Selection
 
@@ -43,21 +43,6 @@ def was_sent(sent: Sequence[int], name: str = "requests") -> str:
     """In more than one job; or in one that was ``sent``, or was and now waits to be resent."""
     places = ", ".join(str(int(place)) for place in (REMEMBERED, ELSEWHERE, *sent))
     return f"({name}.attempts > 1 OR ({name}.attempts = 1 AND ({name}.job IS NULL OR {name}.job IN ({places}))))"
-
-
-def outside(sent: Sequence[int]) -> str:
-    """Neither in a job that was ``sent`` nor answered in another run; all others have a result."""
-    places = ", ".join(str(int(place)) for place in (REMEMBERED, *sent))
-    return f"(job IS NULL OR job IN (SELECT DISTINCT job FROM main.requests WHERE job NOT IN ({places})))"  # noqa: S608
-
-
-def among(places: Iterable[int | None]) -> str:
-    """In one of these places; None: waiting."""
-    found = set(places)
-    named = ", ".join(str(int(place)) for place in sorted(place for place in found if place is not None))
-    # SQLite reads the whole table where one side of an OR is an empty list.
-    conditions = [f"job IN ({named})"] * bool(named) + ["job IS NULL"] * (None in found)
-    return f"({' OR '.join(conditions) or 'FALSE'})"
 
 
 def has_result(sent: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.store.rows import conditions, migrations
 from gemini_batch.store.rows.census import Census
-from gemini_batch.store.rows.conditions import ELSEWHERE, HELD
+from gemini_batch.store.rows.conditions import ELSEWHERE, HELD, REMEMBERED
 from gemini_batch.store.rows.row_records import (
     Answered,
     Leftover,
@@ -44,11 +44,12 @@ class RowCounts(Database):
         with explained(self.path, "run's row database"):
             return int(self._db.execute(sql, (ordinal,)).fetchone()[0])
 
-    def census(self, places: Iterable[int | None] | None = None) -> Census:
+    def census(self, places: Iterable[int] | None = None) -> Census:
         """How many requests are where, with which verdict; with ``places``, only those that are in one of them."""
+        where = "TRUE" if places is None else f"job IN ({', '.join(str(int(place)) for place in sorted(places))})"
         sql = (
             "SELECT job, coalesce(a.verdict, 'missing'), count(*) FROM requests r LEFT JOIN answers a "  # noqa: S608 - numbers
-            f"ON a.id = r.answer WHERE {'TRUE' if places is None else conditions.among(places)} GROUP BY 1, 2"
+            f"ON a.id = r.answer WHERE {where} GROUP BY 1, 2"
         )
         with explained(self.path, "run's row database"):
             return Census({(place, verdict): count for place, verdict, count in self._db.execute(sql)})
@@ -58,7 +59,12 @@ class RowCounts(Database):
 
         ``sent`` holds the jobs that were created, or may have been.
         """
-        return self._count(f"{conditions.outside(sent)} AND NOT {conditions.has_result(sent)}")
+        done, result = ", ".join(str(int(place)) for place in (REMEMBERED, *sent)), conditions.has_result(sent)
+        # Place by place: with OR, SQLite keeps the numbers of all requests that are there.
+        places = ("IS NULL", f"IN (SELECT DISTINCT job FROM main.requests WHERE job NOT IN ({done}))")  # noqa: S608 - numbers
+        counts = (f"(SELECT count(*) FROM requests WHERE job {place} AND NOT {result})" for place in places)  # noqa: S608
+        with explained(self.path, "run's row database"):
+            return int(self._db.execute(f"SELECT {' + '.join(counts)}").fetchone()[0])
 
     def places(self) -> set[int | None]:
         """Where requests are: the ordinals of jobs, None, and places of :mod:`gemini_batch.store.rows.conditions`."""

@@ -161,11 +161,13 @@ class Rows(RowReader):
         """Hold back the requests that were never sent and are not in ``selection``; let the others wait."""
         with explained(self.path, "run's row database"), transaction(self._db):
             wanted = conditions.selected(self._db, selection)
-            place = f"CASE WHEN {wanted} THEN NULL ELSE {HELD} END"
-            self._db.execute(
-                f"UPDATE requests SET job = {place}, copy_of = NULL WHERE attempts = 0 AND answer IS NULL "  # noqa: S608 - numbers only
-                f"AND (job IS NULL OR job IN ({HELD}, {ELSEWHERE}, {COPY})) AND job IS NOT {place}"
-            )
+            placed = f"CASE WHEN {wanted} THEN NULL ELSE {HELD} END"
+            # Where one condition names several places, SQLite keeps the numbers of all requests that are there.
+            for place in ("IS NULL", f"= {HELD}", f"= {ELSEWHERE}", f"= {COPY}"):
+                self._db.execute(
+                    f"UPDATE requests SET job = {placed}, copy_of = NULL WHERE job {place} AND attempts = 0 "  # noqa: S608 - numbers only
+                    f"AND answer IS NULL AND job IS NOT {placed}"
+                )
 
     def answer_copies(self) -> None:
         """Give each copy the answer that its original has now."""
