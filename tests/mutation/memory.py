@@ -13,8 +13,8 @@ MEMORY = (
     Breakage(
         guard="a row that another run has claimed since the look-up is not sent",
         file="memory/claims.py",
-        old="            if claimed in own:\n",
-        new="            if not index:\n",
+        old="if not set(_each(part)).isdisjoint(claimed for _, claimed in claims_of_others(ledger, job.run)):",
+        new="if not index:",
         tests=(f"{_AT_ONCE}[alive-before]",),
     ),
     Breakage(
@@ -34,7 +34,7 @@ MEMORY = (
     Breakage(
         guard="a row that came into the index while it was searched is not sent",
         file="memory/claims.py",
-        old="found = answered if index.jobs() == known else index.holds_any(_each(mine))",
+        old="found = answered if index.jobs() == known else index.holds_any(rows.fingerprints(job.ordinal))",
         new="found = answered",
         tests=(f"{_AT_ONCE}[indexed-after]",),
     ),

@@ -30,7 +30,7 @@ MOST = {
     "status": (0.0, 0.0, 1, 17),
     "results": (3.1, 1.1, 2, 138),
     "results, again": (2.1, 0.0, 0, 79),
-    "run in three jobs": (5.1, 2.1, 18, 760),
+    "run in three jobs": (5.1, 2.1, 18, 850),
 }
 DAY = 86_400.0
 

@@ -8,6 +8,7 @@ once the job is collected, the answer.
 from __future__ import annotations
 
 import struct
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gemini_batch.memory.fingerprint import SIZE
@@ -30,14 +31,16 @@ _MAY_ANSWER = (
 )
 _OF_OTHERS = (
     f"SELECT claims.job, claims.fingerprints FROM claims JOIN jobs ON jobs.id = claims.job AND {_MAY_ANSWER} "  # noqa: S608 - no value
-    "WHERE jobs.run <> ? ORDER BY 1"
+    "WHERE jobs.run <> ? ORDER BY 1, claims.part"
 )
 _COLLECTED = "FROM jobs WHERE stage = 'collected' AND sha256 IS NOT NULL"
 _UNCLAIMED = (
     "SELECT * FROM jobs WHERE stage IN ('intended', 'created', 'ended') AND dropped_at IS NULL AND sha256 IS NOT NULL "
     "AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.job = jobs.id)"
 )
-_CLAIM = "INSERT OR REPLACE INTO claims VALUES (?, ?)"
+_CLAIM = "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)"
+#: So many fingerprints are one value: a job may have millions of rows.
+_PART = 65_536
 
 
 class BehindError(Exception):
@@ -58,20 +61,17 @@ def claiming(
     Without an index, the rows are sent whatever other runs have. The index is searched here, before the transaction,
     because that takes as long as everything else; it is searched again only if answers have been entered since.
     """
-    mine = b"".join(rows.fingerprints(job.ordinal))
     known = None if index is None else index.jobs()
-    answered = index is not None and index.holds_any(_each(mine))
+    answered = index is not None and index.holds_any(rows.fingerprints(job.ordinal))
 
     def claim(ledger: sqlite3.Connection) -> None:
-        if mine:
-            ledger.execute(_CLAIM, (job.id, mine))
+        _write(ledger, job, rows.fingerprints(job.ordinal))
         if index is None:
             return
-        own: set[bytes] = set()
-        for _, claimed in claims_of_others(ledger, job.run):
-            own = own or set(_each(mine))
-            if claimed in own:
-                raise TakenError
+        if next(claims_of_others(ledger, job.run), None) is not None:
+            for part in _parts(rows.fingerprints(job.ordinal)):
+                if not set(_each(part)).isdisjoint(claimed for _, claimed in claims_of_others(ledger, job.run)):
+                    raise TakenError
         # No job can become collected while this transaction lasts. So what other runs have sent is claimed or in the
         # index. No row of this run is the same as another one.
         held = dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED} AND run <> ?", (job.run,)).fetchall())
@@ -79,7 +79,7 @@ def claiming(
             raise BehindError
         if any(one.id not in unread and one.run != job.run for one in _unclaimed(ledger)):
             raise BehindError
-        found = answered if index.jobs() == known else index.holds_any(_each(mine))
+        found = answered if index.jobs() == known else index.holds_any(rows.fingerprints(job.ordinal))
         if found:
             raise TakenError
 
@@ -91,6 +91,16 @@ def claims_of_others(ledger: sqlite3.Connection, run: str) -> Iterator[tuple[str
     for job, fingerprints in ledger.execute(_OF_OTHERS, (run,)):
         for fingerprint in _each(fingerprints):
             yield job, fingerprint
+
+
+def _write(ledger: sqlite3.Connection, job: Job, fingerprints: Iterable[bytes]) -> None:
+    ledger.executemany(_CLAIM, ((job.id, number, part) for number, part in enumerate(_parts(fingerprints))))
+
+
+def _parts(fingerprints: Iterable[bytes]) -> Iterator[bytes]:
+    source = iter(fingerprints)
+    while batch := list(islice(source, _PART)):
+        yield b"".join(batch)
 
 
 def _each(fingerprints: bytes) -> Iterator[bytes]:
@@ -119,7 +129,8 @@ def claim_later(ledger: Ledger, job: Job, fingerprints: Iterable[bytes]) -> None
     """Claim the rows of such a job, if it is not collected by now. Raises StateError."""
     with explained(ledger.path, "ledger"), transaction(ledger.connection) as db:
         if db.execute(f"{_UNCLAIMED} AND id = ?", (job.id,)).fetchone() is not None:
-            db.execute(_CLAIM, (job.id, b"".join(fingerprints)))
+            db.execute(_CLAIM, (job.id, 0, b""))  # also without rows, or it would be looked at again and again
+            _write(db, job, fingerprints)
 
 
 def lend(ledger: Ledger, *, lender: str, borrower: str) -> bool:

@@ -236,12 +236,15 @@ CREATE TABLE rates (
 
 
 def _ledger_9(db: sqlite3.Connection) -> None:
-    """Keep the claims of a job in one value: they are written, compared and deleted together."""
-    columns = "job TEXT PRIMARY KEY REFERENCES jobs (id), fingerprints BLOB NOT NULL"
-    db.execute(f"CREATE TABLE claims_of_jobs ({columns}) STRICT")
+    """Keep the claims of a job in a few large values: they are written, compared and deleted together."""
+    columns = "job TEXT NOT NULL REFERENCES jobs (id), part INTEGER NOT NULL, fingerprints BLOB NOT NULL"
+    db.execute(f"CREATE TABLE claims_of_jobs ({columns}, PRIMARY KEY (job, part)) STRICT")
     for (job,) in db.execute("SELECT DISTINCT job FROM claims").fetchall():
         claimed = db.execute("SELECT fingerprint FROM claims WHERE job = ? ORDER BY fingerprint", (job,))
-        db.execute("INSERT INTO claims_of_jobs VALUES (?, ?)", (job, b"".join(row[0] for row in claimed)))
+        part = 0
+        while batch := claimed.fetchmany(65_536):
+            db.execute("INSERT INTO claims_of_jobs VALUES (?, ?, ?)", (job, part, b"".join(row[0] for row in batch)))
+            part += 1
     run_all(db, ("DROP TABLE claims", "ALTER TABLE claims_of_jobs RENAME TO claims"))
 
 
